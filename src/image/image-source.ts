@@ -1,0 +1,49 @@
+import type { DType, Raster, Rect } from "../tiling/raster.ts";
+
+export interface Level {
+  /** Spatial shape in samples, slow to fast. */
+  shape: readonly number[];
+  /** Factor relative to level 0 per spatial axis, slow to fast. */
+  downsample: readonly number[];
+  /** Native storage unit (tile or chunk), slow to fast: regions aligned to it are cheapest to read. */
+  chunk: readonly number[];
+}
+
+export interface Channel {
+  name?: string;
+  /** `#rrggbb`, as the file states it. */
+  color?: string;
+}
+
+export interface Spacing {
+  /** Distance between samples of level 0 per spatial axis, slow to fast. */
+  values: readonly number[];
+  unit: "micrometer" | "millimeter";
+}
+
+/**
+ * An opened image. Reads only the bytes it needs, never label, macro or thumbnail pages, and fails with
+ * `ObjectChangedError` when the object is replaced under it.
+ */
+export interface ImageSource {
+  /** Human name of the format, e.g. "Aperio SVS (JPEG)". */
+  readonly format: string;
+  /** Spatial axes slow to fast. */
+  readonly axes: "yx" | "zyx";
+  readonly dtype: DType;
+  /** Level 0 is full resolution. */
+  readonly levels: readonly Level[];
+  readonly channels: readonly Channel[];
+  /** Undefined when the file does not state it: never guessed. */
+  readonly spacing: Spacing | undefined;
+  readonly objectivePower: number | undefined;
+  /** The part of level 0 that was scanned, when the file tells. */
+  readonly bounds: Rect | undefined;
+  readonly etag: string;
+  readonly byteLength: number;
+  /** Bytes read from storage so far. */
+  readonly bytesRead: number;
+  /** `rect` must lie inside the level. Returns `[...rect.size, channels]`. Channels of a single z for 2-D. */
+  readRegion(level: number, rect: Rect, options?: { signal?: AbortSignal }): Promise<Raster>;
+  close(): Promise<void>;
+}

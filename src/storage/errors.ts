@@ -1,0 +1,19 @@
+/** An object changed between two reads of one job: the caller must start again, never mix. */
+export class ObjectChangedError extends Error {
+  override readonly name = "ObjectChangedError";
+  readonly key: string;
+  constructor(key: string) {
+    super(`${key} changed while it was being read; start the job again`);
+    this.key = key;
+  }
+}
+
+/** The storage could not be reached or refused; `retryable` says whether trying again can help. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+  readonly retryable: boolean;
+  constructor(message: string, options: { retryable: boolean; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.retryable = options.retryable;
+  }
+}

@@ -1,0 +1,39 @@
+/** What is known of an object without reading it. `etag` changes whenever the content does. */
+export interface ObjectInfo {
+  byteLength: number;
+  etag: string;
+}
+
+export interface StoredObject extends ObjectInfo {
+  bytes: Uint8Array;
+}
+
+export interface ReadOptions {
+  signal?: AbortSignal;
+}
+
+export interface RangeOptions extends ReadOptions {
+  /** Fail with `ObjectChangedError` unless the object still has this etag. */
+  ifMatch?: string;
+}
+
+export interface PutOptions extends ReadOptions {
+  /** `"*"`: write only if the key is absent; the answer tells whether it was written. */
+  ifNoneMatch?: "*";
+  contentType?: string;
+}
+
+/**
+ * Keyed bytes: the one thing the pipeline asks of a disk, a bucket or a web server.
+ * A missing key is `undefined`, never an error. Keys are relative, `/`-separated, without `.` or `..` segments.
+ */
+export interface ObjectStore {
+  head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined>;
+  get(key: string, options?: ReadOptions): Promise<StoredObject | undefined>;
+  /** Bytes `[offset, offset + length)`, shorter only at the end of the object. Negative offset counts from the end. */
+  getRange(key: string, offset: number, length: number, options?: RangeOptions): Promise<Uint8Array | undefined>;
+  /** Atomic: readers see the old bytes or the new ones. `false` when `ifNoneMatch` found the key present. */
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<boolean>;
+  /** Keys that start with `prefix`, in lexical order. */
+  list(prefix: string, options?: ReadOptions): AsyncIterable<string>;
+}
