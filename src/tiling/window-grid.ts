@@ -1,0 +1,103 @@
+import { product, type Rect } from "./raster.ts";
+
+export type WindowPolicy = "monai" | "nnunet";
+
+export interface WindowGridOptions {
+  /** Samples per spatial axis of the region to cover, slow to fast. */
+  shape: readonly number[];
+  /** Window size per axis. */
+  window: readonly number[];
+  /** `overlap / window`, at least 0 and below 1. Default 0.25. */
+  overlapRatio?: number;
+  policy?: WindowPolicy;
+}
+
+/**
+ * Where the windows lie: per-axis starts whose Cartesian product is the grid. Windows are numbered in raster
+ * order (last axis fastest). A start is negative where the region is smaller than the window.
+ */
+export interface WindowGrid {
+  readonly shape: readonly number[];
+  readonly window: readonly number[];
+  readonly starts: readonly (readonly number[])[];
+  readonly policy: WindowPolicy;
+  readonly overlapRatio: number;
+}
+
+export function planWindowGrid(options: WindowGridOptions): WindowGrid {
+  const { shape, window, overlapRatio = 0.25, policy = "monai" } = options;
+  if (shape.length === 0 || shape.length !== window.length) {
+    throw new RangeError(`the region has ${shape.length} axes and the window ${window.length}: they must be equal`);
+  }
+  if (!(overlapRatio >= 0 && overlapRatio < 1)) {
+    throw new RangeError(`the overlap ratio is ${overlapRatio}: it must be at least 0 and below 1`);
+  }
+  for (const n of [...shape, ...window]) {
+    if (!Number.isInteger(n) || n < 1) throw new RangeError(`${n} is no size: sizes are whole numbers from 1`);
+  }
+  const starts = shape.map((n, axis) => axisStarts(n, window[axis]!, overlapRatio, policy));
+  return { shape: [...shape], window: [...window], starts, policy, overlapRatio };
+}
+
+/** Starts along one axis of `n` samples. Both policies centre a window that is larger than the axis. */
+export function axisStarts(n: number, window: number, overlapRatio: number, policy: WindowPolicy): number[] {
+  if (n < window) return [-Math.floor((window - n) / 2)];
+  return policy === "monai" ? monaiStarts(n, window, overlapRatio) : nnunetStarts(n, window, 1 - overlapRatio);
+}
+
+/** MONAI `dense_patch_slices` with `_get_scan_interval` (monai/data/utils.py, monai/inferers/utils.py). */
+function monaiStarts(n: number, window: number, overlapRatio: number): number[] {
+  const interval = window === n ? window : Math.max(1, Math.trunc(window * (1 - overlapRatio)));
+  const starts: number[] = [];
+  for (let start = 0; ; start += interval) {
+    if (start + window >= n) {
+      starts.push(n - window);
+      return starts;
+    }
+    starts.push(start);
+  }
+}
+
+/** nnU-Net v2 `compute_steps_for_sliding_window` (nnunetv2/inference/sliding_window_prediction.py). */
+function nnunetStarts(n: number, window: number, step: number): number[] {
+  const count = Math.ceil((n - window) / (window * step)) + 1;
+  if (count === 1) return [0];
+  const actual = (n - window) / (count - 1);
+  return Array.from({ length: count }, (_, i) => roundHalfEven(actual * i));
+}
+
+/** numpy's rounding. */
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+export function windowCount(grid: WindowGrid): number {
+  return product(grid.starts.map((s) => s.length));
+}
+
+/** Per-axis position of window `index` in the grid. */
+export function windowPosition(grid: WindowGrid, index: number): number[] {
+  const position = new Array<number>(grid.starts.length);
+  for (let axis = grid.starts.length - 1; axis >= 0; axis--) {
+    const n = grid.starts[axis]!.length;
+    position[axis] = index % n;
+    index = Math.floor(index / n);
+  }
+  return position;
+}
+
+/** Inverse of `windowPosition`. */
+export function windowIndex(grid: WindowGrid, position: readonly number[]): number {
+  let index = 0;
+  for (let axis = 0; axis < position.length; axis++) index = index * grid.starts[axis]!.length + position[axis]!;
+  return index;
+}
+
+/** The rect of window `index`; it reaches beyond the region where the region is smaller than the window. */
+export function windowRect(grid: WindowGrid, index: number): Rect {
+  const position = windowPosition(grid, index);
+  return { origin: position.map((p, axis) => grid.starts[axis]![p]!), size: grid.window };
+}
