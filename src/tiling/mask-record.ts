@@ -1,0 +1,42 @@
+import { fromFloat16Bits, toFloat16Bits } from "./float16.ts";
+
+/** How probabilities travel and are kept: 1, 2 or 4 bytes each. */
+export type Precision = "u8" | "f16" | "f32";
+
+/** The class probabilities of one window, `[K, ...window]`. u8 is `round(255 p)`, f16 holds half-precision bits. */
+export interface MaskRecord {
+  /** Window number in its grid. */
+  window: number;
+  precision: Precision;
+  data: Uint8Array | Uint16Array | Float32Array;
+}
+
+/** What a stored value of 1.0 is, so that sums can be brought back to probabilities. */
+export const PRECISION_UNIT: Record<Precision, number> = { u8: 255, f16: 1, f32: 1 };
+
+/** Takes `probabilities[offset, offset + length)` to the wire precision. */
+export function encodeProbabilities(
+  probabilities: Float32Array,
+  precision: Precision,
+  offset = 0,
+  length = probabilities.length - offset,
+): MaskRecord["data"] {
+  if (precision === "f32") return probabilities.slice(offset, offset + length);
+  if (precision === "f16") {
+    const bits = new Uint16Array(length);
+    for (let i = 0; i < length; i++) bits[i] = toFloat16Bits(probabilities[offset + i]!);
+    return bits;
+  }
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = probabilities[offset + i]! * 255 + 0.5;
+  return bytes;
+}
+
+/** Values to add up: bytes stay bytes (their scale cancels in a label), halves become floats. */
+export function decodeForMerging(record: MaskRecord): Uint8Array | Float32Array {
+  if (record.precision !== "f16") return record.data as Uint8Array | Float32Array;
+  const bits = record.data as Uint16Array;
+  const values = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) values[i] = fromFloat16Bits(bits[i]!);
+  return values;
+}

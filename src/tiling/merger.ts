@@ -1,0 +1,432 @@
+import { intersect, relativeTo, rowOffsets } from "./box.ts";
+import { type CellGrid, cutIntoCells, type Interval } from "./cell-grid.ts";
+import { type ChunkGrid, chunkCount, chunkGrid, chunkIndex, chunkRect, chunksTouching } from "./chunk-grid.ts";
+import { decodeForMerging, type MaskRecord, PRECISION_UNIT, type Precision } from "./mask-record.ts";
+import { product, type Raster, type Rect } from "./raster.ts";
+import { type WindowGrid, windowPosition } from "./window-grid.ts";
+import type { WindowSet } from "./window-set.ts";
+
+export interface MergerOptions {
+  grid: WindowGrid;
+  kept: WindowSet;
+  /** Blending weights, `[...window]`. */
+  importance: Float32Array;
+  classes: number;
+  precision: Precision;
+  /** Size of the chunks handed out, per axis. */
+  chunk: readonly number[];
+  /** `labels`: uint8 `[...size]`, the class of the largest sum. `probabilities`: float32 `[K, ...size]`. */
+  output?: "labels" | "probabilities";
+  /** Chunks to make, by number in raster order; the others are left out. Default all. */
+  wanted?: (chunk: number) => boolean;
+}
+
+export interface MergedChunk {
+  index: readonly number[];
+  number: number;
+  raster: Raster<Uint8Array | Float32Array>;
+}
+
+export interface MergeSummary {
+  windows: number;
+  /** Samples whose weight sum is above 0; with `uncovered` they make up the wanted chunks. */
+  covered: number;
+  /** Samples that no kept window covers (outside the tissue mask): background. */
+  uncovered: number;
+  /** Samples in overlaps at which two windows were compared, and how often their classes differed. */
+  compared: number;
+  disagreed: number;
+}
+
+interface OpenChunk {
+  data: Uint8Array | Float32Array;
+  rect: Rect;
+  remaining: number;
+}
+
+/**
+ * Merges mask records into chunks: weighted sum over the windows of a sample in raster order of the windows,
+ * divided by the weight sum, then argmax. Records may arrive in any order and give the same bytes: within each
+ * cell (see cell-grid.ts) a record that comes early waits for its turn. What is held is the overlap strips
+ * between finished and missing windows, and the chunks they lie in: the frontier, not the image.
+ */
+export class Merger {
+  readonly chunks: ChunkGrid;
+  readonly #o: Required<Omit<MergerOptions, "wanted">>;
+  readonly #cells: CellGrid;
+  readonly #cellCounts: readonly number[];
+  /** Windows that cover a cell, and those added so far; 0 expected: never touched. */
+  readonly #expected: Uint16Array;
+  readonly #added: Uint16Array;
+  readonly #sums = new Map<number, Float32Array>();
+  readonly #waiting = new Map<number, Map<number, Uint8Array | Float32Array>>();
+  readonly #open = new Map<number, OpenChunk>();
+  readonly #seen: Uint8Array;
+  readonly #wanted: Uint8Array;
+  readonly #windowSize: number;
+  #openCells = 0;
+  #windows = 0;
+  #covered = 0;
+  #compared = 0;
+  #disagreed = 0;
+
+  constructor(options: MergerOptions) {
+    const { grid, kept, importance, classes, wanted } = options;
+    this.#o = { output: "labels", ...options };
+    this.#windowSize = product(grid.window);
+    if (importance.length !== this.#windowSize) {
+      throw new RangeError(`importance map has ${importance.length} weights, the window ${this.#windowSize}`);
+    }
+    if (classes < 1 || classes > 255) throw new RangeError(`${classes} classes: from 1 to 255 fit a label map`);
+    for (const w of importance) if (!(w > 0)) throw new RangeError(`importance weight ${w}: must be above 0`);
+    this.#cells = cutIntoCells(grid);
+    this.chunks = chunkGrid(grid.shape, options.chunk);
+    this.#wanted = new Uint8Array(chunkCount(this.chunks));
+    for (let i = 0; i < this.#wanted.length; i++) this.#wanted[i] = wanted && !wanted(i) ? 0 : 1;
+    this.#cellCounts = this.#cells.intervals.map((list) => list.length);
+    const cells = product(this.#cellCounts);
+    this.#expected = new Uint16Array(cells);
+    this.#added = new Uint16Array(cells);
+    for (let cell = 0; cell < cells; cell++) {
+      const intervals = this.#intervalsOf(cell);
+      const touchesWanted = chunksTouching(this.chunks, cellRect(intervals)).some((c) => this.#wanted[c]);
+      if (touchesWanted) this.#expected[cell] = this.#keptWindowsOf(intervals).length;
+      if (this.#expected[cell]) this.#openCells++;
+    }
+    this.#seen = new Uint8Array(kept.bits.length);
+  }
+
+  /** Adds one record; returns the chunks it completed. A window seen before changes nothing. */
+  add(record: MaskRecord): MergedChunk[] {
+    const { grid, kept, classes, precision } = this.#o;
+    const { window } = record;
+    if (!Number.isInteger(window) || window < 0 || window >= kept.length || !kept.has(window)) {
+      throw new RangeError(`window ${window} is not in the plan`);
+    }
+    if (record.precision !== precision) {
+      throw new RangeError(`record of window ${window} is ${record.precision}, the job ${precision}`);
+    }
+    if (record.data.length !== classes * this.#windowSize) {
+      throw new RangeError(
+        `record of window ${window} has ${record.data.length} values, expected ${classes} × ${this.#windowSize}`,
+      );
+    }
+    if (this.#seen[window >> 3]! & (1 << (window & 7))) return [];
+    this.#seen[window >> 3]! |= 1 << (window & 7);
+    this.#windows++;
+
+    const values = decodeForMerging(record);
+    const position = windowPosition(grid, window);
+    const origin = position.map((p, axis) => grid.starts[axis]![p]!);
+    const done: MergedChunk[] = [];
+    for (const cell of this.#cellsOf(position)) {
+      const expected = this.#expected[cell]!;
+      if (expected === 0) continue;
+      const rect = cellRect(this.#intervalsOf(cell));
+      const rows = rowOffsets(relativeTo(rect, origin), grid.window);
+      if (expected === 1) {
+        this.#added[cell] = 1;
+        done.push(...this.#emit(cell, rect, this.#single(values, rows, rect)));
+        continue;
+      }
+      const turn = this.#keptWindowsOf(this.#intervalsOf(cell)).indexOf(window);
+      if (turn !== this.#added[cell]) {
+        let waiting = this.#waiting.get(cell);
+        if (!waiting) this.#waiting.set(cell, (waiting = new Map()));
+        waiting.set(turn, copyRows(values, rows, rect.size.at(-1)!, classes, this.#windowSize));
+        continue;
+      }
+      this.#accumulate(cell, rect, values, rows, rows, this.#windowSize);
+      this.#drain(cell, rect);
+      if (this.#added[cell] === expected) {
+        const sums = this.#sums.get(cell)!;
+        this.#sums.delete(cell);
+        done.push(...this.#emit(cell, rect, this.#resolve(sums, product(rect.size))));
+      }
+    }
+    return done;
+  }
+
+  /** Proves that nothing is missing; call it after the last record. */
+  finish(): MergeSummary {
+    if (this.#openCells > 0) {
+      throw new Error(`merged ${this.#windows} windows, but ${this.#openCells} parts of the plan are still open`);
+    }
+    let total = 0;
+    for (let i = 0; i < this.#wanted.length; i++) {
+      if (this.#wanted[i]) total += product(chunkRect(this.chunks, chunkIndex(this.chunks, i)).size);
+    }
+    return {
+      windows: this.#windows,
+      covered: this.#covered,
+      uncovered: total - this.#covered,
+      compared: this.#compared,
+      disagreed: this.#disagreed,
+    };
+  }
+
+  /** Adds what came early and whose turn it is now. */
+  #drain(cell: number, rect: Rect): void {
+    const waiting = this.#waiting.get(cell);
+    if (!waiting) return;
+    for (let values = waiting.get(this.#added[cell]!); values; values = waiting.get(this.#added[cell]!)) {
+      const turn = this.#added[cell]!;
+      const { grid } = this.#o;
+      const window = this.#keptWindowsOf(this.#intervalsOf(cell))[turn]!;
+      const origin = windowPosition(grid, window).map((p, axis) => grid.starts[axis]![p]!);
+      const inWindow = rowOffsets(relativeTo(rect, origin), grid.window);
+      const inCopy = rowOffsets({ origin: rect.size.map(() => 0), size: rect.size }, rect.size);
+      this.#accumulate(cell, rect, values, inCopy, inWindow, product(rect.size));
+      waiting.delete(turn);
+    }
+    if (waiting.size === 0) this.#waiting.delete(cell);
+  }
+
+  /** Sums are `[K + 1, ...cell]`: the classes, then the weights. */
+  #accumulate(
+    cell: number,
+    rect: Rect,
+    values: Uint8Array | Float32Array,
+    valueRows: Int32Array,
+    weightRows: Int32Array,
+    classStride: number,
+  ): void {
+    const { classes, importance } = this.#o;
+    const size = product(rect.size);
+    const width = rect.size.at(-1)!;
+    let sums = this.#sums.get(cell);
+    if (!sums) this.#sums.set(cell, (sums = new Float32Array((classes + 1) * size)));
+    else if (classes > 1) this.#compare(sums, size, values, valueRows, width, classStride);
+    for (let row = 0; row < valueRows.length; row++) {
+      const v = valueRows[row]!;
+      const w = weightRows[row]!;
+      const s = row * width;
+      for (let k = 0; k < classes; k++) {
+        const vk = v + k * classStride;
+        const sk = s + k * size;
+        for (let x = 0; x < width; x++) sums[sk + x]! += importance[w + x]! * values[vk + x]!;
+      }
+      const sw = s + classes * size;
+      for (let x = 0; x < width; x++) sums[sw + x]! += importance[w + x]!;
+    }
+    this.#added[cell]!++;
+  }
+
+  /** Counts where a window names another class than the windows before it: the seam a blend has to hide. */
+  #compare(
+    sums: Float32Array,
+    size: number,
+    values: Uint8Array | Float32Array,
+    rows: Int32Array,
+    width: number,
+    classStride: number,
+  ): void {
+    const { classes } = this.#o;
+    let disagreed = 0;
+    for (let row = 0; row < rows.length; row++) {
+      for (let x = 0; x < width; x++) {
+        const s = row * width + x;
+        const v = rows[row]! + x;
+        let bestSum = sums[s]!;
+        let bestValue = values[v]!;
+        let a = 0;
+        let b = 0;
+        for (let k = 1; k < classes; k++) {
+          const sum = sums[s + k * size]!;
+          const value = values[v + k * classStride]!;
+          if (sum > bestSum) {
+            bestSum = sum;
+            a = k;
+          }
+          if (value > bestValue) {
+            bestValue = value;
+            b = k;
+          }
+        }
+        if (a !== b) disagreed++;
+      }
+    }
+    this.#compared += size;
+    this.#disagreed += disagreed;
+  }
+
+  /** The result of a cell that one window covers: its own values. */
+  #single(values: Uint8Array | Float32Array, rows: Int32Array, rect: Rect): Uint8Array | Float32Array {
+    const { classes, output, precision } = this.#o;
+    const width = rect.size.at(-1)!;
+    const size = product(rect.size);
+    const stride = this.#windowSize;
+    if (output === "probabilities") {
+      const out = Float32Array.from(copyRows(values, rows, width, classes, stride));
+      const unit = PRECISION_UNIT[precision];
+      if (unit !== 1) for (let i = 0; i < out.length; i++) out[i]! /= unit;
+      return out;
+    }
+    const labels = new Uint8Array(size);
+    for (let row = 0; row < rows.length; row++) {
+      const v = rows[row]!;
+      const l = row * width;
+      for (let x = 0; x < width; x++) {
+        let best = values[v + x]!;
+        let label = 0;
+        for (let k = 1; k < classes; k++) {
+          const value = values[v + x + k * stride]!;
+          if (value > best) {
+            best = value;
+            label = k;
+          }
+        }
+        labels[l + x] = label;
+      }
+    }
+    return labels;
+  }
+
+  #resolve(sums: Float32Array, size: number): Uint8Array | Float32Array {
+    const { classes, output, precision } = this.#o;
+    if (output === "probabilities") {
+      const unit = PRECISION_UNIT[precision];
+      const out = new Float32Array(classes * size);
+      const w = classes * size;
+      for (let k = 0; k < classes; k++) {
+        for (let i = 0; i < size; i++) out[k * size + i] = sums[k * size + i]! / sums[w + i]! / unit;
+      }
+      return out;
+    }
+    const labels = new Uint8Array(size);
+    for (let i = 0; i < size; i++) {
+      let best = sums[i]!;
+      let label = 0;
+      for (let k = 1; k < classes; k++) {
+        const sum = sums[i + k * size]!;
+        if (sum > best) {
+          best = sum;
+          label = k;
+        }
+      }
+      labels[i] = label;
+    }
+    return labels;
+  }
+
+  /** Copies a finished cell into the wanted chunks it lies in; returns those it completed. */
+  #emit(cell: number, rect: Rect, values: Uint8Array | Float32Array): MergedChunk[] {
+    const planes = this.#o.output === "probabilities" ? this.#o.classes : 1;
+    const cellSize = product(rect.size);
+    const done: MergedChunk[] = [];
+    this.#openCells--;
+    for (const number of chunksTouching(this.chunks, rect)) {
+      if (!this.#wanted[number]) continue;
+      const chunk = this.#open.get(number) ?? this.#openChunk(number, planes);
+      const part = intersect(rect, chunk.rect)!;
+      const from = rowOffsets(relativeTo(part, rect.origin), rect.size);
+      const to = rowOffsets(relativeTo(part, chunk.rect.origin), chunk.rect.size);
+      const width = part.size.at(-1)!;
+      const chunkSize = product(chunk.rect.size);
+      for (let p = 0; p < planes; p++) {
+        for (let row = 0; row < from.length; row++) {
+          const start = p * cellSize + from[row]!;
+          chunk.data.set(values.subarray(start, start + width), p * chunkSize + to[row]!);
+        }
+      }
+      const samples = product(part.size);
+      chunk.remaining -= samples;
+      this.#covered += samples;
+      if (chunk.remaining === 0) {
+        this.#open.delete(number);
+        const shape = planes === 1 ? chunk.rect.size : [planes, ...chunk.rect.size];
+        done.push({ index: chunkIndex(this.chunks, number), number, raster: { data: chunk.data, shape } });
+      }
+    }
+    return done;
+  }
+
+  #openChunk(number: number, planes: number): OpenChunk {
+    const rect = chunkRect(this.chunks, chunkIndex(this.chunks, number));
+    const size = product(rect.size);
+    let remaining = 0;
+    for (const cell of this.#cellsTouching(rect)) {
+      if (this.#expected[cell] === 0) continue;
+      remaining += product(intersect(cellRect(this.#intervalsOf(cell)), rect)!.size);
+    }
+    const data = this.#o.output === "probabilities" ? new Float32Array(planes * size) : new Uint8Array(size);
+    const chunk = { data, rect, remaining };
+    this.#open.set(number, chunk);
+    return chunk;
+  }
+
+  #intervalsOf(cell: number): Interval[] {
+    const intervals = new Array<Interval>(this.#cellCounts.length);
+    for (let axis = this.#cellCounts.length - 1; axis >= 0; axis--) {
+      const n = this.#cellCounts[axis]!;
+      intervals[axis] = this.#cells.intervals[axis]![cell % n]!;
+      cell = Math.floor(cell / n);
+    }
+    return intervals;
+  }
+
+  /** Kept windows that cover a cell, in raster order. */
+  #keptWindowsOf(intervals: readonly Interval[]): number[] {
+    const { grid, kept } = this.#o;
+    let windows = [0];
+    for (let axis = 0; axis < intervals.length; axis++) {
+      const { first, last } = intervals[axis]!;
+      const n = grid.starts[axis]!.length;
+      const next: number[] = [];
+      for (const w of windows) for (let i = first; i <= last; i++) next.push(w * n + i);
+      windows = next;
+    }
+    return windows.filter((w) => kept.has(w));
+  }
+
+  #cellsOf(position: readonly number[]): number[] {
+    return this.#cellProduct(position.map((p, axis) => this.#cells.covered[axis]![p]!));
+  }
+
+  #cellsTouching(rect: Rect): number[] {
+    return this.#cellProduct(
+      rect.origin.map((start, axis) => {
+        const list = this.#cells.intervals[axis]!;
+        const end = start + rect.size[axis]!;
+        return {
+          first: list.findIndex((i) => i.end > start),
+          end: list.findLastIndex((i) => i.start < end) + 1,
+        };
+      }),
+    );
+  }
+
+  #cellProduct(ranges: readonly { first: number; end: number }[]): number[] {
+    let cells = [0];
+    for (let axis = 0; axis < ranges.length; axis++) {
+      const { first, end } = ranges[axis]!;
+      const next: number[] = [];
+      for (const c of cells) for (let i = first; i < end; i++) next.push(c * this.#cellCounts[axis]! + i);
+      cells = next;
+    }
+    return cells;
+  }
+}
+
+function cellRect(intervals: readonly Interval[]): Rect {
+  return { origin: intervals.map((i) => i.start), size: intervals.map((i) => i.end - i.start) };
+}
+
+/** The rows of a box out of each class plane of a record, packed as `[K, ...box]`. */
+function copyRows(
+  values: Uint8Array | Float32Array,
+  rows: Int32Array,
+  width: number,
+  classes: number,
+  classStride: number,
+): Uint8Array | Float32Array {
+  const length = classes * rows.length * width;
+  const out = values instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length);
+  for (let k = 0, at = 0; k < classes; k++) {
+    for (let row = 0; row < rows.length; row++, at += width) {
+      const start = rows[row]! + k * classStride;
+      out.set(values.subarray(start, start + width), at);
+    }
+  }
+  return out;
+}
