@@ -1,0 +1,54 @@
+import { parentPort, workerData } from "node:worker_threads";
+import * as ort from "onnxruntime-node";
+
+/**
+ * Holds one session off the main thread: onnxruntime-node computes synchronously, and the thread that waits
+ * for it could neither decode, nor merge, nor hear Ctrl-C.
+ */
+interface Start {
+  model: Uint8Array;
+  threads: number;
+  input: string;
+  output: string;
+}
+
+export interface RunRequest {
+  id: number;
+  data: Float32Array<ArrayBuffer>;
+  shape: readonly number[];
+}
+
+export type RunAnswer =
+  | { id: number; data: Float32Array<ArrayBuffer>; shape: readonly number[]; milliseconds: number }
+  | { id: number; error: string };
+
+const { model, threads, input, output } = workerData as Start;
+const port = parentPort!;
+
+const session = await ort.InferenceSession.create(model, {
+  executionProviders: ["cpu"],
+  intraOpNumThreads: threads,
+  interOpNumThreads: 1,
+  executionMode: "sequential",
+});
+if (!session.inputNames.includes(input) || !session.outputNames.includes(output)) {
+  throw new Error(`the graph has inputs ${session.inputNames} and outputs ${session.outputNames}, model.json says ${input} and ${output}`);
+}
+port.postMessage("ready");
+
+port.on("message", async ({ id, data, shape }: RunRequest) => {
+  try {
+    const started = performance.now();
+    const result = await session.run({ [input]: new ort.Tensor("float32", data, shape) }, [output]);
+    const milliseconds = performance.now() - started;
+    const tensor = result[output]!;
+    if (tensor.type !== "float32") throw new Error(`output ${output} is ${tensor.type}, not float32`);
+    // Copied: ORT's own memory cannot change threads.
+    const values = new Float32Array(tensor.data as Float32Array);
+    tensor.dispose();
+    const answer: RunAnswer = { id, data: values, shape: tensor.dims, milliseconds };
+    port.postMessage(answer, [values.buffer]);
+  } catch (error) {
+    port.postMessage({ id, error: (error as Error).message } satisfies RunAnswer);
+  }
+});

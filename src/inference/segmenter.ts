@@ -1,0 +1,27 @@
+import type { Raster, SampleArray } from "../tiling/raster.ts";
+import type { Scaling } from "../tiling/normalise.ts";
+
+export interface SegmenterInfo {
+  model: string;
+  variant: string;
+  /** What runs it, e.g. "onnxruntime-node 1.30.0 cpu". */
+  runtime: string;
+  threads: number;
+  classes: number;
+  window: readonly number[];
+  channels: number;
+}
+
+export interface SegmentOptions {
+  /** Intensities of the image the windows come from. */
+  scaling: Scaling;
+  signal?: AbortSignal;
+}
+
+/** Something that segments windows: a runtime on this machine or a service elsewhere. */
+export interface Segmenter {
+  readonly info: SegmenterInfo;
+  /** Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`. */
+  segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>>;
+  close(): Promise<void>;
+}

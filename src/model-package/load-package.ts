@@ -1,0 +1,131 @@
+import { z } from "zod";
+import type { ObjectStore } from "../storage/object-store.ts";
+import { ModelPackageError } from "./errors.ts";
+import { type Golden, type ModelManifest, type ModelVariant, manifestSchema } from "./manifest.ts";
+
+const MANIFEST_BYTE_LIMIT = 1 << 20;
+
+/** A model package with one variant chosen, its files read and their hashes proven. */
+export interface ModelPackage {
+  manifest: ModelManifest;
+  variantName: string;
+  variant: ModelVariant;
+  /** The variant's files in order, verified. */
+  files: readonly { path: string; bytes: Uint8Array<ArrayBuffer> }[];
+  /** Pixels and expected probabilities of the golden tile. */
+  golden: { spec: Golden; input: Uint8Array; output: Uint8Array };
+  /** sha256 over the files' hashes: names these weights in keys and manifests. */
+  hash: string;
+}
+
+/** Loads the package under `prefix` ("" or "name/") of a store. `name` is for messages. */
+export async function loadPackage(
+  store: ObjectStore,
+  prefix: string,
+  name: string,
+  options: { variant?: string; signal?: AbortSignal } = {},
+): Promise<ModelPackage> {
+  const { signal } = options;
+  const manifest = await readManifest(store, prefix, name, signal);
+  const variantName = options.variant ?? manifest.defaultVariant;
+  const variant = manifest.variants[variantName];
+  if (!variant) {
+    throw new ModelPackageError(
+      `model ${name} has no variant "${variantName}"; it has ${Object.keys(manifest.variants).join(", ")}`,
+    );
+  }
+  const files = [];
+  for (const file of variant.files) {
+    const bytes = await readFile(store, prefix + file.path, name, file.byteLength, signal);
+    if (bytes.length !== file.byteLength) {
+      throw new ModelPackageError(
+        `model ${name}: ${file.path} has ${bytes.length} bytes, model.json says ${file.byteLength}; fetch the package again`,
+      );
+    }
+    if ((await sha256(bytes)) !== file.sha256) {
+      throw new ModelPackageError(
+        `model ${name}: the hash of ${file.path} is not the one in model.json; fetch the package again`,
+      );
+    }
+    files.push({ path: file.path, bytes });
+  }
+  const spec = variant.golden ?? manifest.golden;
+  if (!spec) throw new ModelPackageError(`model ${name} has no golden tile: a backend could not be proven with it`);
+  const input = await readFile(store, prefix + spec.input.path, name, elements(spec.input.shape), signal);
+  const output = await readFile(store, prefix + spec.output.path, name, elements(spec.output.shape), signal);
+  const { size } = manifest.window;
+  const expectedInput = [1, ...size, manifest.input.channels];
+  const expectedOutput = [1, manifest.classes.length, ...size];
+  if (spec.input.shape.join() !== expectedInput.join() || spec.output.shape.join() !== expectedOutput.join()) {
+    throw new ModelPackageError(
+      `model ${name}: the golden tile is ${spec.input.shape} → ${spec.output.shape}, the window asks for ${expectedInput} → ${expectedOutput}`,
+    );
+  }
+  if (input.length !== elements(spec.input.shape) || output.length !== elements(spec.output.shape)) {
+    throw new ModelPackageError(`model ${name}: the golden tile's files do not have the size of their shapes`);
+  }
+  const hash = await sha256(new TextEncoder().encode(variant.files.map((f) => f.sha256).join()));
+  return { manifest, variantName, variant, files, golden: { spec, input, output }, hash };
+}
+
+async function readManifest(
+  store: ObjectStore,
+  prefix: string,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<ModelManifest> {
+  const info = await store.head(`${prefix}model.json`, { signal });
+  if (!info) throw new ModelPackageError(`no model.json in ${name}: name a bundled model or a package directory`);
+  if (info.byteLength > MANIFEST_BYTE_LIMIT) throw new ModelPackageError(`model ${name}: model.json is over 1 MiB`);
+  const object = await store.get(`${prefix}model.json`, { signal });
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(object!.bytes));
+  } catch (cause) {
+    throw new ModelPackageError(`model ${name}: model.json is not JSON`, { cause });
+  }
+  const parsed = manifestSchema.safeParse(json);
+  if (!parsed.success) {
+    throw new ModelPackageError(`model ${name}: model.json is not valid: ${z.prettifyError(parsed.error)}`);
+  }
+  const manifest = parsed.data;
+  if (manifest.window.size.length !== manifest.input.axes.length) {
+    throw new ModelPackageError(
+      `model ${name}: the window has ${manifest.window.size.length} axes, the input ${manifest.input.axes.length}`,
+    );
+  }
+  for (const c of [...(manifest.objects?.interior ?? []), ...(manifest.objects?.boundary ?? [])]) {
+    if (c >= manifest.classes.length) {
+      throw new ModelPackageError(`model ${name}: objects name class ${c} of ${manifest.classes.length}`);
+    }
+  }
+  return manifest;
+}
+
+async function readFile(
+  store: ObjectStore,
+  key: string,
+  name: string,
+  byteLength: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const info = await store.head(key, { signal });
+  if (!info) throw new ModelPackageError(`model ${name}: ${key} is missing; fetch the package again`);
+  if (info.byteLength > byteLength) {
+    throw new ModelPackageError(
+      `model ${name}: ${key} has ${info.byteLength} bytes, model.json says ${byteLength}; fetch the package again`,
+    );
+  }
+  const object = await store.get(key, { signal });
+  if (!object) throw new ModelPackageError(`model ${name}: ${key} is missing; fetch the package again`);
+  return object.bytes as Uint8Array<ArrayBuffer>;
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((p, n) => p * n, 1);
+}

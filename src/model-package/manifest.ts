@@ -1,0 +1,112 @@
+import { z } from "zod";
+
+const file = z.object({
+  /** Relative to the package, inside it. */
+  path: z.string().regex(/^(?!.*(^|\/)\.\.?(\/|$))[\w][\w./-]*$/, "must be a plain relative path inside the package"),
+});
+
+const goldenArray = file.extend({
+  shape: z.array(z.int().positive()).min(3),
+  dtype: z.literal("uint8"),
+});
+
+const golden = z.object({
+  /** Pixels `[1, ...window, C]` and the intensities they are scaled by. */
+  input: goldenArray.extend({ low: z.number(), high: z.number() }),
+  /** `round(255 p)` of the class probabilities, `[1, K, ...window]`. */
+  output: goldenArray,
+  /** Allowed difference in probability. */
+  tolerance: z.object({ maxAbs: z.number().positive(), meanAbs: z.number().positive() }),
+});
+
+const variant = z.object({
+  files: z
+    .array(file.extend({ byteLength: z.int().positive(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }))
+    .min(1),
+  /** Names of the graph's input `[N, C, ...window]` and output `[N, K, ...window]`. */
+  input: z.string(),
+  output: z.string(),
+  parameters: z.number().optional(),
+  macs: z.number().optional(),
+  bits: z.number().optional(),
+  sparsity: z.number().optional(),
+  accuracy: z.record(z.string(), z.union([z.string(), z.number(), z.null()])).optional(),
+  memoryBytes: z.number().optional(),
+  golden: golden.optional(),
+});
+
+export const manifestSchema = z.object({
+  formatVersion: z.literal(1),
+  name: z.string().regex(/^[\w][\w.-]*$/),
+  version: z.string(),
+  license: z.string(),
+  description: z.string().optional(),
+  trainingData: z.array(z.object({ name: z.string(), license: z.string(), url: z.string().optional() })).default([]),
+  /** Class index = position; 0 is background. */
+  classes: z
+    .array(z.object({ name: z.string(), color: z.string().regex(/^#[0-9a-fA-F]{6}$/) }))
+    .min(2)
+    .max(255),
+  input: z.object({
+    axes: z.enum(["yx", "zyx"]),
+    channels: z.int().positive(),
+    dtype: z.literal("float32"),
+    /** Sample distance the network was trained at. */
+    spacing: z.object({
+      z: z.number().positive().optional(),
+      y: z.number().positive(),
+      x: z.number().positive(),
+      unit: z.enum(["micrometer", "millimeter"]),
+    }),
+    /** Relative deviation up to which a level is fed as it is. */
+    spacingTolerance: z.number().nonnegative().default(0.1),
+    normalization: z.discriminatedUnion("kind", [
+      z.object({
+        kind: z.literal("percentile"),
+        low: z.number().min(0).max(100),
+        high: z.number().min(0).max(100),
+        /** The percentiles are of the whole image, all channels together. */
+        scope: z.literal("image"),
+        joint: z.literal(true).default(true),
+        clip: z.tuple([z.number(), z.number()]).optional(),
+        scale: z.number().optional(),
+        offset: z.number().optional(),
+      }),
+      z.object({
+        kind: z.literal("range"),
+        low: z.number(),
+        high: z.number(),
+        clip: z.tuple([z.number(), z.number()]).optional(),
+        scale: z.number().optional(),
+        offset: z.number().optional(),
+      }),
+    ]),
+  }),
+  window: z.object({
+    size: z.array(z.int().positive()).min(2).max(3),
+    overlapRatio: z.number().min(0).lt(1).default(0.25),
+    importance: z.enum(["gaussian", "constant"]).default("gaussian"),
+    policy: z.enum(["monai", "nnunet"]).default("monai"),
+  }),
+  output: z.object({ activation: z.enum(["softmax", "sigmoid", "none"]) }),
+  /** How single objects come out of the classes; without it every component of a class is an object. */
+  objects: z
+    .object({
+      interior: z.array(z.int().positive()).min(1),
+      boundary: z.array(z.int().positive()).default([]),
+      connectivity: z.union([z.literal(4), z.literal(8)]).default(4),
+      /** In model pixels. */
+      minArea: z.number().nonnegative().default(0),
+      maxGrow: z.int().positive().optional(),
+      className: z.string(),
+    })
+    .optional(),
+  defaultVariant: z.string(),
+  variants: z.record(z.string(), variant),
+  golden: golden.optional(),
+});
+
+/** `model.json` of a package, checked. The format is told in docs/format.md. */
+export type ModelManifest = z.infer<typeof manifestSchema>;
+export type ModelVariant = z.infer<typeof variant>;
+export type Golden = z.infer<typeof golden>;

@@ -1,0 +1,4 @@
+/** The job cannot be done as asked; `message` is one sentence that says what to change. */
+export class JobError extends Error {
+  override readonly name = "JobError";
+}

@@ -1,0 +1,97 @@
+import type { ImageSource } from "../image/image-source.ts";
+import { intersect } from "../tiling/box.ts";
+import { Histogram } from "../tiling/normalise.ts";
+import type { Rect, SampleArray } from "../tiling/raster.ts";
+import { product } from "../tiling/raster.ts";
+import { type WindowGrid, windowRect } from "../tiling/window-grid.ts";
+import type { WindowSet } from "../tiling/window-set.ts";
+import { readPixels } from "./read-pixels.ts";
+
+/** Up to this many samples the percentiles are exact; beyond, they come from a spread of native tiles. */
+const EXACT_SAMPLES = 4 << 20;
+const SPREAD = 48;
+const LARGEST_SIDE = 512;
+
+/**
+ * Intensities at two percentiles of the region, all channels together, at the level that is segmented: the
+ * scope "image" of a model's normalisation. A thumbnail would not do, its averages hide the extremes.
+ */
+export async function measurePercentiles(
+  source: ImageSource,
+  level: number,
+  region: Rect,
+  grid: WindowGrid,
+  kept: WindowSet,
+  channels: readonly number[],
+  percentiles: readonly [number, number],
+  signal: AbortSignal | undefined,
+): Promise<{ low: number; high: number }> {
+  const samples = sampleCollector(source.dtype);
+  for (const rect of sampleRects(source, level, region, grid, kept)) {
+    samples.add((await readPixels(source, level, rect, channels, signal)).data);
+  }
+  return { low: samples.percentile(percentiles[0]), high: samples.percentile(percentiles[1]) };
+}
+
+function* sampleRects(
+  source: ImageSource,
+  level: number,
+  region: Rect,
+  grid: WindowGrid,
+  kept: WindowSet,
+): Generator<Rect> {
+  if (product(region.size) <= EXACT_SAMPLES || kept.size === 0) {
+    // In strips, so that nothing holds the region at once.
+    const rows = Math.max(1, Math.floor((1 << 20) / product(region.size.slice(1))));
+    const length = kept.size === 0 ? Math.min(rows, region.size[0]!) : region.size[0]!;
+    for (let y = 0; y < length; y += rows) {
+      const size = [Math.min(rows, length - y), ...region.size.slice(1)];
+      yield { origin: [region.origin[0]! + y, ...region.origin.slice(1)], size };
+    }
+    return;
+  }
+  const { chunk } = source.levels[level]!;
+  const windows = [...kept];
+  const seen = new Set<string>();
+  for (let i = 0; i < SPREAD; i++) {
+    const { origin, size } = windowRect(grid, windows[Math.floor(((i + 0.5) / SPREAD) * windows.length)]!);
+    const centre = origin.map((o, axis) => region.origin[axis]! + o + Math.floor(size[axis]! / 2));
+    const tile = {
+      origin: centre.map((c, axis) => Math.floor(c / side(chunk[axis]!)) * side(chunk[axis]!)),
+      size: chunk.map(side),
+    };
+    const rect = intersect(tile, region);
+    if (!rect || seen.has(rect.origin.join())) continue;
+    seen.add(rect.origin.join());
+    yield rect;
+  }
+}
+
+function side(chunk: number): number {
+  return Math.min(chunk, LARGEST_SIDE);
+}
+
+/** Integer samples are counted; others are kept and sorted, which `EXACT_SAMPLES` and `SPREAD` bound. */
+function sampleCollector(dtype: string): { add(data: SampleArray): void; percentile(q: number): number } {
+  if (dtype === "uint8") return new Histogram(1 << 8);
+  if (dtype === "uint16") return new Histogram(1 << 16);
+  const parts: SampleArray[] = [];
+  let sorted: Float64Array | undefined;
+  return {
+    add: (data) => void parts.push(data),
+    percentile(q) {
+      if (!sorted) {
+        sorted = new Float64Array(parts.reduce((n, p) => n + p.length, 0));
+        let at = 0;
+        for (const p of parts) {
+          sorted.set(p, at);
+          at += p.length;
+        }
+        sorted.sort();
+      }
+      const rank = (q / 100) * (sorted.length - 1);
+      const below = sorted[Math.floor(rank)]!;
+      return below + (sorted[Math.ceil(rank)]! - below) * (rank - Math.floor(rank));
+    },
+  };
+}

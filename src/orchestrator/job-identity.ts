@@ -1,0 +1,25 @@
+import type { ImageSource } from "../image/image-source.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
+import type { JobSettings } from "./settings.ts";
+
+/**
+ * The same source, model and settings give the same id: it names a job's work, so that a resume can tell its own
+ * from another's.
+ */
+export async function jobIdentity(
+  source: ImageSource,
+  model: ModelPackage,
+  settings: JobSettings,
+  extra: Record<string, unknown> = {},
+): Promise<string> {
+  const parts = JSON.stringify([
+    source.etag,
+    source.spacing,
+    model.hash,
+    model.manifest.version,
+    Object.entries(settings).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)),
+    extra,
+  ]);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(parts)));
+  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+}

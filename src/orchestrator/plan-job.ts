@@ -1,0 +1,206 @@
+import type { ImageSource } from "../image/image-source.ts";
+import type { ModelManifest } from "../model-package/manifest.ts";
+import { product, type Raster, type Rect } from "../tiling/raster.ts";
+import type { ImportanceKind } from "../tiling/importance-map.ts";
+import type { Precision } from "../tiling/mask-record.ts";
+import { keepWindows, maskFraction, type RegionMask, tissueMask } from "../tiling/tissue-mask.ts";
+import { planWindowGrid, type WindowGrid, windowCount } from "../tiling/window-grid.ts";
+import { WindowSet } from "../tiling/window-set.ts";
+import { JobError } from "./errors.ts";
+import { measurePercentiles } from "./intensities.ts";
+import { chooseChannels } from "./read-pixels.ts";
+import type { JobSettings } from "./settings.ts";
+import { readThumbnail } from "./thumbnail.ts";
+
+const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
+/** Windows per axis of a shard: a shard's region stays a few megabytes, its margin read twice small. */
+const SHARD_BLOCK = 4;
+const CHUNK = 512;
+const PLAN_WINDOW_LIMIT = 50_000_000;
+
+/** Everything that decides the result, as plain data: a function of image, model and settings only. */
+export interface JobPlan {
+  level: number;
+  /** Micrometres per sample of the level, slow to fast. */
+  mpp: readonly number[];
+  levelShape: readonly number[];
+  /** What is segmented, in samples of the level. */
+  region: Rect;
+  /** The same in level-0 samples. */
+  region0: Rect;
+  /** The grid over the region; its window is in samples of the level. */
+  grid: WindowGrid;
+  kept: WindowSet;
+  /** Window of the model; where it differs from the grid's, windows are resampled there and back. */
+  modelWindow: readonly number[];
+  importance: ImportanceKind;
+  precision: Precision;
+  channels: readonly number[];
+  /** Intensities that the model's normalisation starts from. */
+  scaling: { low: number; high: number };
+  shardBlock: readonly number[];
+  chunk: readonly number[];
+  /** Share of the thumbnail taken for tissue; undefined when no mask was asked for. */
+  tissueFraction: number | undefined;
+  thumbnail: Raster<Uint8Array>;
+}
+
+export async function planJob(
+  source: ImageSource,
+  manifest: ModelManifest,
+  settings: JobSettings,
+  options: { mask?: Raster<Uint8Array>; signal?: AbortSignal } = {},
+): Promise<JobPlan> {
+  const { signal } = options;
+  if (source.axes !== manifest.input.axes) {
+    throw new JobError(
+      `the image has axes ${source.axes}, model ${manifest.name} takes ${manifest.input.axes}: choose another model`,
+    );
+  }
+  const { level, mpp, window } = chooseLevel(source, manifest, settings.level);
+  const levelShape = source.levels[level]!.shape;
+  const { region, region0 } = placeRegion(source, level, settings.roi);
+  const channels = chooseChannels(source, manifest.input.channels, settings.channels);
+  const grid = planWindowGrid({
+    shape: region.size,
+    window,
+    overlapRatio: settings.overlapRatio ?? manifest.window.overlapRatio,
+    policy: settings.policy ?? manifest.window.policy,
+  });
+  const total = windowCount(grid);
+  if (total > PLAN_WINDOW_LIMIT) {
+    throw new JobError(`the plan has ${total} windows, the limit is ${PLAN_WINDOW_LIMIT}: choose a coarser --level`);
+  }
+  const thumbnail = await readThumbnail(source, region0, channels, signal);
+  let kept = WindowSet.all(total);
+  let tissueFraction: number | undefined;
+  if (options.mask || settings.tissueMask !== false) {
+    const mask: RegionMask = options.mask
+      ? { raster: options.mask, rect: { origin: levelShape.map(() => 0), size: levelShape } }
+      : { raster: tissueMask(thumbnail), rect: region };
+    tissueFraction = maskFraction(mask.raster);
+    kept = keepWindows(grid, region.origin, mask);
+    if (kept.size === 0) {
+      throw new JobError(
+        options.mask
+          ? "the mask leaves no window in the region: check that it shows the same slide"
+          : "no tissue was found in the region: use --no-tissue-mask or --mask <file>",
+      );
+    }
+  }
+  const { normalization } = manifest.input;
+  const scaling =
+    normalization.kind === "range"
+      ? { low: normalization.low, high: normalization.high }
+      : await measurePercentiles(
+          source,
+          level,
+          region,
+          grid,
+          kept,
+          channels,
+          [normalization.low, normalization.high],
+          signal,
+        );
+  const importance = settings.importance ?? manifest.window.importance;
+  return {
+    level,
+    mpp,
+    levelShape,
+    region,
+    region0,
+    grid,
+    kept,
+    modelWindow: manifest.window.size,
+    importance:
+      importance === "constant" ? "constant" : grid.policy === "nnunet" ? "gaussian-nnunet" : "gaussian-monai",
+    precision: settings.precision ?? "u8",
+    channels,
+    scaling,
+    shardBlock: region.size.map(() => SHARD_BLOCK),
+    chunk: region.size.map(() => CHUNK),
+    tissueFraction,
+    thumbnail,
+  };
+}
+
+/**
+ * The coarsest level that is still as fine as the model wants (within its tolerance), or level 0; and the window
+ * in that level's samples that spans what the model's window spans.
+ */
+function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number | undefined) {
+  if (!source.spacing) {
+    throw new JobError("the image does not state its pixel size: give it with --mpp <micrometres per pixel>");
+  }
+  const unit = MICROMETERS[source.spacing.unit];
+  const mpp0 = source.spacing.values.map((v) => v * unit);
+  const { spacing, spacingTolerance } = manifest.input;
+  const modelUnit = MICROMETERS[spacing.unit];
+  const modelMpp = [spacing.z ?? 1, spacing.y, spacing.x].slice(-mpp0.length).map((v) => v * modelUnit);
+  if (asked !== undefined && !(asked >= 0 && asked < source.levels.length)) {
+    throw new JobError(`level ${asked} does not exist: the image has levels 0 to ${source.levels.length - 1}`);
+  }
+  const mppAt = (level: number) => mpp0.map((v, axis) => v * source.levels[level]!.downsample[axis]!);
+  let level = asked ?? 0;
+  if (asked === undefined) {
+    for (let l = 1; l < source.levels.length; l++) {
+      if (mppAt(l).every((v, axis) => v <= modelMpp[axis]! * (1 + spacingTolerance))) level = l;
+    }
+  }
+  const mpp = mppAt(level);
+  const ratio = mpp.map((v, axis) => modelMpp[axis]! / v);
+  const fits = ratio.every((r) => Math.abs(r - 1) <= spacingTolerance);
+  const window = manifest.window.size.map((w, axis) => (fits ? w : Math.max(1, Math.round(w * ratio[axis]!))));
+  const long = Math.max(...window);
+  if (long > 16384) {
+    throw new JobError(
+      `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${long} pixels: check --mpp`,
+    );
+  }
+  if (Math.min(...window) < 8) {
+    throw new JobError(
+      `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${Math.min(...window)} pixels, too few to see anything: choose a finer --level or check --mpp`,
+    );
+  }
+  return { level, mpp, window };
+}
+
+function placeRegion(source: ImageSource, level: number, roi: JobSettings["roi"]) {
+  const { shape, downsample } = source.levels[level]!;
+  const shape0 = source.levels[0]!.shape;
+  if (!roi) {
+    const origin = shape.map(() => 0);
+    return { region: { origin, size: shape }, region0: { origin, size: shape0 } };
+  }
+  if (shape.length !== 2) throw new JobError("--roi is for 2-D images");
+  const [x, y, width, height] = roi;
+  const size0 = `${shape0[1]}×${shape0[0]}`;
+  if (!(width > 0 && height > 0) || ![x, y, width, height].every(Number.isInteger)) {
+    throw new JobError(`--roi ${roi.join(",")}: x,y,width,height must be whole numbers, width and height above 0`);
+  }
+  if (x < 0 || y < 0 || x + width > shape0[1]! || y + height > shape0[0]!) {
+    throw new JobError(`--roi ${roi.join(",")} reaches outside the image, which is ${size0} pixels`);
+  }
+  const origin = [y, x].map((o, axis) => Math.min(shape[axis]! - 1, Math.floor(o / downsample[axis]!)));
+  const end = [y + height, x + width].map((e, axis) => Math.min(shape[axis]!, Math.ceil(e / downsample[axis]!)));
+  const region = { origin, size: end.map((e, axis) => Math.max(1, e - origin[axis]!)) };
+  const region0 = {
+    origin: origin.map((o, axis) => Math.round(o * downsample[axis]!)),
+    size: region.size.map((s, axis) => Math.round(s * downsample[axis]!)),
+  };
+  for (let axis = 0; axis < 2; axis++) {
+    region0.size[axis] = Math.min(region0.size[axis]!, shape0[axis]! - region0.origin[axis]!);
+  }
+  return { region, region0 };
+}
+
+/** Rough need of memory while the job runs, in bytes: what the frontier holds at its widest. */
+export function estimateMemory(plan: JobPlan, classes: number): number {
+  const [, ...across] = plan.region.size;
+  const width = product(across);
+  const overlap = Math.ceil(plan.grid.window[0]! * plan.grid.overlapRatio);
+  const strips = overlap * width * (classes + 1) * 4;
+  const chunks = width * plan.chunk[0]! * 2;
+  const records = product(plan.modelWindow) * classes * 4 * 16 * 3;
+  return strips + chunks + records + (300 << 20);
+}

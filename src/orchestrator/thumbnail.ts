@@ -1,0 +1,63 @@
+import type { ImageSource } from "../image/image-source.ts";
+import { product, type Raster, type Rect } from "../tiling/raster.ts";
+import { readPixels } from "./read-pixels.ts";
+
+/** A thumbnail is read from the coarsest level that still has this many samples along its long side. */
+const ENOUGH = 1024;
+const LARGEST = 2048;
+/** Samples read at once, so that memory does not follow the image. */
+const BLOCK = [1024, 4096] as const;
+
+/**
+ * A small picture `[h, w, C]` (uint8, at most 2048 samples long) of a level-0 rect, each pixel the mean of the
+ * samples it stands for. Deeper samples are scaled so that the brightest pixel is 255. 2-D.
+ */
+export async function readThumbnail(
+  source: ImageSource,
+  rect: Rect,
+  channels: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Raster<Uint8Array>> {
+  let level = 0;
+  source.levels.forEach((l, i) => {
+    const long = Math.max(...rect.size.map((s, axis) => s / l.downsample[axis]!));
+    if (long >= ENOUGH) level = i;
+  });
+  const { downsample, shape } = source.levels[level]!;
+  const origin = rect.origin.map((o, axis) => Math.min(shape[axis]! - 1, Math.floor(o / downsample[axis]!)));
+  const end = rect.origin.map((o, axis) =>
+    Math.min(shape[axis]!, Math.max(origin[axis]! + 1, Math.round((o + rect.size[axis]!) / downsample[axis]!))),
+  );
+  const [height, width] = end.map((e, axis) => e - origin[axis]!) as [number, number];
+  const factor = Math.ceil(Math.max(height, width) / LARGEST);
+  const outHeight = Math.ceil(height / factor);
+  const outWidth = Math.ceil(width / factor);
+  const count = channels.length;
+  const sums = new Float64Array(outHeight * outWidth * count);
+  const counts = new Uint32Array(outHeight * outWidth);
+  for (let y = 0; y < height; y += BLOCK[0]) {
+    for (let x = 0; x < width; x += BLOCK[1]) {
+      const size = [Math.min(BLOCK[0], height - y), Math.min(BLOCK[1], width - x)] as const;
+      const block = { origin: [origin[0]! + y, origin[1]! + x], size };
+      const { data } = await readPixels(source, level, block, channels, signal);
+      for (let v = 0, at = 0; v < size[0]; v++) {
+        const row = Math.floor((y + v) / factor) * outWidth;
+        for (let u = 0; u < size[1]; u++) {
+          const to = row + Math.floor((x + u) / factor);
+          counts[to]!++;
+          for (let c = 0; c < count; c++) sums[to * count + c]! += data[at++]!;
+        }
+      }
+    }
+  }
+  const means = new Float64Array(sums.length);
+  let brightest = 0;
+  for (let i = 0; i < means.length; i++) {
+    means[i] = sums[i]! / counts[Math.floor(i / count)]!;
+    if (means[i]! > brightest) brightest = means[i]!;
+  }
+  const scale = source.dtype === "uint8" || brightest === 0 ? 1 : 255 / brightest;
+  const out = new Uint8Array(product([outHeight, outWidth, count]));
+  for (let i = 0; i < out.length; i++) out[i] = Math.min(255, Math.round(means[i]! * scale));
+  return { data: out, shape: [outHeight, outWidth, count] };
+}

@@ -1,0 +1,60 @@
+import type { Rect } from "./raster.ts";
+import { type WindowGrid, windowIndex, windowPosition, windowRect } from "./window-grid.ts";
+import type { WindowSet } from "./window-set.ts";
+
+/** A block of neighbouring windows: the unit of dispatch, retry and resume. */
+export interface Shard {
+  /** Number in raster order of the blocks. */
+  id: number;
+  /** Kept windows of the block in raster order: their order and number never depend on who runs them. */
+  windows: readonly number[];
+  /** Box around the kept windows, in region coordinates; may reach beyond the region. */
+  rect: Rect;
+}
+
+/** Cuts the grid into blocks of `block` windows per axis; blocks without a kept window are left out. */
+export function* planShards(grid: WindowGrid, kept: WindowSet, block: readonly number[]): Generator<Shard> {
+  const counts = grid.starts.map((s, axis) => Math.ceil(s.length / block[axis]!));
+  const total = counts.reduce((p, n) => p * n, 1);
+  for (let id = 0; id < total; id++) {
+    const first: number[] = [];
+    for (let axis = counts.length - 1, rest = id; axis >= 0; axis--) {
+      first[axis] = (rest % counts[axis]!) * block[axis]!;
+      rest = Math.floor(rest / counts[axis]!);
+    }
+    let windows = [first];
+    for (let axis = 0; axis < counts.length; axis++) {
+      const end = Math.min(first[axis]! + block[axis]!, grid.starts[axis]!.length);
+      windows = windows.flatMap((p) =>
+        Array.from({ length: end - first[axis]! }, (_, i) => p.with(axis, first[axis]! + i)),
+      );
+    }
+    const indices = windows.map((p) => windowIndex(grid, p)).filter((w) => kept.has(w));
+    indices.sort((a, b) => a - b);
+    if (indices.length > 0) yield { id, windows: indices, rect: boundingRect(grid, indices) };
+  }
+}
+
+function boundingRect(grid: WindowGrid, windows: readonly number[]): Rect {
+  const low = grid.shape.map(() => Number.POSITIVE_INFINITY);
+  const high = grid.shape.map(() => Number.NEGATIVE_INFINITY);
+  for (const w of windows) {
+    const { origin, size } = windowRect(grid, w);
+    for (let axis = 0; axis < low.length; axis++) {
+      low[axis] = Math.min(low[axis]!, origin[axis]!);
+      high[axis] = Math.max(high[axis]!, origin[axis]! + size[axis]!);
+    }
+  }
+  return { origin: low, size: high.map((h, axis) => h - low[axis]!) };
+}
+
+/** Number of the block that window `index` belongs to. */
+export function shardOf(grid: WindowGrid, index: number, block: readonly number[]): number {
+  const position = windowPosition(grid, index);
+  let id = 0;
+  for (let axis = 0; axis < position.length; axis++) {
+    const count = Math.ceil(grid.starts[axis]!.length / block[axis]!);
+    id = id * count + Math.floor(position[axis]! / block[axis]!);
+  }
+  return id;
+}
