@@ -1,0 +1,254 @@
+"""DSB2018 nuclei: loading, normalising, targets, augmentation.
+
+Every image is brought to the model's spacing once and kept in memory as float16, already normalised but not
+yet clipped; crops are cut from there with one affine resampling each.
+"""
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy import ndimage
+
+HERE = Path(__file__).parent
+DEFAULT_ROOT = HERE.parent.parent / "shared" / "data" / "nuclei-dsb2018"
+MODEL_MPP = 0.25
+UNKNOWN_MPP = 0.5
+LOW, HIGH = 1.0, 99.8
+SCALE, OFFSET = 2.0, -1.0          # the network is fed clip01(x) * SCALE + OFFSET
+BACKGROUND, INTERIOR, BOUNDARY = 0, 1, 2
+RIM = 2                            # model samples of an instance's edge that count as boundary
+
+
+@dataclass
+class Sample:
+    id: str
+    kind: str
+    group: str
+    mpp: float
+    pixels: np.ndarray      # [H, W, 3] uint8, as stored
+    instances: np.ndarray   # [H, W] int32, as stored
+
+
+def load_split(split, root=None, limit=None):
+    root = Path(root or DEFAULT_ROOT)
+    if not (root / "split.csv").exists():
+        raise FileNotFoundError(f"no split.csv in {root}. Give the DSB2018 folder with --data or TILEWRIGHT_NUCLEI_DATA")
+    with open(HERE / "configs" / "nuclei_mpp.csv") as f:
+        rows = csv.DictReader(line for line in f if not line.startswith("#"))
+        mpp = {(r["kind"], r["height"], r["width"]): float(r["mpp"]) for r in rows}
+    with open(root / "split.csv") as f:
+        rows = [r for r in csv.DictReader(f) if r["split"] == split]
+    out = []
+    for r in rows[:limit]:
+        pixels = iio.imread(root / "images" / f"{r['id']}.png")
+        pixels = np.ascontiguousarray(pixels[..., :3])                       # the fourth channel is a constant 255
+        instances = iio.imread(root / "labels" / f"{r['id']}.png").astype(np.int32)
+        out.append(Sample(r["id"], r["kind"], r["group"], mpp.get((r["kind"], r["height"], r["width"]), UNKNOWN_MPP), pixels, instances))
+    return out
+
+
+def percentile_range(pixels):
+    """lo, hi over all samples and channels jointly (numpy's linear interpolation); never equal."""
+    lo, hi = np.percentile(pixels, [LOW, HIGH])
+    return float(lo), float(max(hi, lo + 1))
+
+
+def normalise(pixels, lo, hi):
+    return (pixels.astype(np.float32) - np.float32(lo)) / np.float32(hi - lo)
+
+
+def to_model_spacing(x, mpp):
+    """[H, W, C] float32 -> [C, h, w] at MODEL_MPP. Bilinear; an area filter is added when shrinking."""
+    H, W = x.shape[:2]
+    h, w = model_size(H, mpp), model_size(W, mpp)
+    t = torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None]
+    return F.interpolate(t, (h, w), mode="bilinear", antialias=True)[0]
+
+
+def model_size(n, mpp):
+    return max(1, round(n * mpp / MODEL_MPP))
+
+
+def labels_to_size(labels, h, w):
+    """Nearest neighbour, sample centres aligned (as torch's nearest-exact)."""
+    H, W = labels.shape
+    y = np.minimum(((np.arange(h) + 0.5) * H / h).astype(np.int64), H - 1)
+    x = np.minimum(((np.arange(w) + 0.5) * W / w).astype(np.int64), W - 1)
+    return labels[y[:, None], x[None, :]]
+
+
+def targets_from_instances(instances):
+    """[h, w] instance ids -> [h, w] uint8 classes. Boundary: samples of an instance whose (2*RIM+1)^2 neighbourhood
+    holds anything else, so touching instances are parted by 2*RIM samples. An instance too thin to keep an interior
+    keeps its innermost samples as one, or it could never be found."""
+    size = 2 * RIM + 1
+    lo = ndimage.minimum_filter(instances, size, mode="nearest")
+    hi = ndimage.maximum_filter(instances, size, mode="nearest")
+    inside = instances > 0
+    out = np.zeros(instances.shape, np.uint8)
+    out[inside] = BOUNDARY
+    out[inside & (lo == hi)] = INTERIOR
+    have = np.zeros(int(instances.max()) + 1, bool)
+    have[instances[out == INTERIOR]] = True
+    have[0] = True
+    lost = inside & ~have[instances]
+    if lost.any():
+        lo1 = ndimage.minimum_filter(instances, 3, mode="nearest")
+        hi1 = ndimage.maximum_filter(instances, 3, mode="nearest")
+        out[lost & (lo1 == hi1)] = INTERIOR
+    return out
+
+
+class CropSampler:
+    """Endless random crops, balanced over kinds and fields. `batch(n)` -> pixels [n,3,S,S], classes [n,S,S]."""
+
+    KIND_SHARE = {"fluo": 0.60, "stained-purple": 0.23, "gray-bright": 0.09, "stained-greyish": 0.04, "stained-pink": 0.04}
+
+    def __init__(self, samples, size=224, seed=0):
+        self.size, self.rng = size, np.random.default_rng(seed)
+        self.samples, weights = [], []
+        groups = {}
+        for s in samples:
+            groups[s.group] = groups.get(s.group, 0) + 1
+        kinds = {}
+        for s in samples:
+            # crops of one field are near copies: a field counts by the root of its crops
+            weight = groups[s.group] ** -0.5
+            kinds[s.kind] = kinds.get(s.kind, 0) + weight
+            x = to_model_spacing(normalise(s.pixels, *percentile_range(s.pixels)), s.mpp)
+            labels = labels_to_size(s.instances, x.shape[1], x.shape[2])
+            ids = np.unique(labels)[1:] if labels.any() else np.empty(0, int)
+            centres = np.array(ndimage.center_of_mass(labels > 0, labels, ids)).reshape(-1, 2)
+            self.samples.append((x.half(), torch.from_numpy(labels.astype(np.int16)), centres, s.kind))
+            weights.append(weight)
+        p = np.array([w * self.KIND_SHARE.get(s.kind, 0.05) / kinds[s.kind] for w, s in zip(weights, samples)])
+        self.p = p / p.sum()
+
+    def batch(self, n):
+        crops = [self.crop() for _ in range(n)]
+        return torch.stack([c[0] for c in crops]), torch.stack([c[1] for c in crops])
+
+    def crop(self):
+        rng, S = self.rng, self.size
+        x, labels, centres, kind = self.samples[rng.choice(len(self.samples), p=self.p)]
+        h, w = labels.shape
+        # enlarged until the image fills the crop, or little more than reflections would be seen
+        smallest = min(1.0, max(0.65, 0.9 * S / min(h, w)))
+        scale = math.exp(rng.uniform(math.log(smallest), math.log(1.55)))
+        if len(centres) and rng.random() < 0.85:
+            cy, cx = centres[rng.integers(len(centres))] + rng.uniform(-0.4, 0.4, 2) * S / scale
+        else:
+            cy, cx = rng.uniform(0, h), rng.uniform(0, w)
+        half = S / scale / 2
+        cy = np.clip(cy, min(half, h / 2), max(h - half, h / 2))        # stay inside where the image is large enough
+        cx = np.clip(cx, min(half, w / 2), max(w - half, w / 2))
+        angle = rng.integers(4) * math.pi / 2 + (rng.uniform(-0.35, 0.35) if rng.random() < 0.4 else 0)
+        flip = -1 if rng.random() < 0.5 else 1
+        x, labels = affine_crop(x, labels, cy, cx, scale, angle, flip, S)
+        x = augment_colour(x, kind, rng)
+        return x * SCALE + OFFSET, torch.from_numpy(targets_from_instances(labels.numpy()).astype(np.int64))
+
+
+def affine_crop(x, labels, cy, cx, scale, angle, flip, S):
+    C, h, w = x.shape
+    # a first cut to the circle that can be reached keeps the resampling small
+    r = int(S / scale * 0.72) + 4
+    y0, y1, x0, x1 = max(0, int(cy) - r), min(h, int(cy) + r), max(0, int(cx) - r), min(w, int(cx) + r)
+    x, labels = x[:, y0:y1, x0:x1].float(), labels[y0:y1, x0:x1].float()
+    h, w, cy, cx = y1 - y0, x1 - x0, cy - y0, cx - x0
+    g = (torch.arange(S, dtype=torch.float32) - (S - 1) / 2) / scale
+    gy, gx = torch.meshgrid(g, g * flip, indexing="ij")
+    c, s = math.cos(angle), math.sin(angle)
+    yy, xx = cy + c * gy - s * gx, cx + s * gy + c * gx
+    grid = torch.stack([(2 * xx + 1) / w - 1, (2 * yy + 1) / h - 1], -1)[None]
+    px = F.grid_sample(x[None], grid, mode="bilinear", padding_mode="reflection", align_corners=False)[0]
+    lb = F.grid_sample(labels[None, None], grid, mode="nearest", padding_mode="reflection", align_corners=False)[0, 0]
+    return px, lb.round().to(torch.int32)
+
+
+def augment_colour(x, kind, rng):
+    """x [3, S, S], normalised and not clipped -> the same in [0, 1].
+
+    The aim: dark-field grey, pseudo-coloured fluorescence, bright-field grey and stains as one continuum.
+    """
+    def chance(p):
+        return rng.random() < p
+
+    if chance(0.5):                                        # the percentiles of another field of view
+        x = (x - rng.uniform(-0.06, 0.06)) * math.exp(rng.uniform(-0.35, 0.35))
+    x = x.clamp(0, 1)
+    grey = kind in ("fluo", "gray-bright")
+    if grey:
+        if chance(0.15):
+            x = 1 - x
+        if chance(0.25):
+            x = tint(x, rng)
+    else:
+        if chance(0.25):
+            x = x[torch.from_numpy(rng.permutation(3))]
+        if chance(0.25):
+            mix = torch.from_numpy(np.eye(3) + rng.normal(0, 0.15, (3, 3))).float()
+            mix = mix / mix.sum(1, keepdim=True).clamp_min(0.3)
+            x = torch.einsum("dc,chw->dhw", mix, x)
+        if chance(0.2):
+            x = torch.einsum("c,chw->hw", torch.from_numpy(rng.dirichlet((1, 1, 1))).float(), x)[None].repeat(3, 1, 1)
+            if chance(0.3):
+                x = 1 - x
+        elif chance(0.1):
+            x = 1 - x
+        x = x.clamp(0, 1)
+    if chance(0.4):
+        x = x ** math.exp(rng.uniform(-0.55, 0.55))
+    if chance(0.3):
+        m = x.mean()
+        x = m + (x - m) * rng.uniform(0.6, 1.3) + rng.uniform(-0.08, 0.08)
+    if chance(0.12):                                       # uneven illumination
+        low = torch.from_numpy(rng.uniform(-0.2, 0.2, (1, 1, 3, 3))).float()
+        x = x + F.interpolate(low, x.shape[1:], mode="bicubic", align_corners=True)[0]
+    if chance(0.2):
+        x = torch.from_numpy(ndimage.gaussian_filter(x.numpy(), (0, *[rng.uniform(0.4, 2.0)] * 2)))
+    if chance(0.25):
+        shape = x.shape if not grey or chance(0.3) else (1, *x.shape[1:])
+        x = x + torch.from_numpy(rng.standard_normal(shape, np.float32)) * float(rng.uniform(0.01, 0.08))
+    x = x.clamp(0, 1)
+    if chance(0.1):
+        x = jpeg(x, int(rng.integers(30, 90)))
+    return x
+
+
+def tint(x, rng):
+    """Grey to a coloured light on black, or, for a bright field, to a coloured absorber on white."""
+    gains = rng.random(3) ** 1.5
+    if rng.random() < 0.4:
+        gains = np.eye(3)[rng.integers(3)]                 # one channel only, as a DAPI or FITC picture
+    gains = torch.from_numpy(gains / gains.max()).float()[:, None, None]
+    return 1 - (1 - x) * gains if x.mean() > 0.5 else x * gains
+
+
+def jpeg(x, quality):
+    buffer = io.BytesIO()
+    Image.fromarray((x.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
+    return torch.from_numpy(np.asarray(Image.open(buffer)).astype(np.float32) / 255).permute(2, 0, 1)
+
+
+def centre_crops(samples, size=224):
+    """One crop per image at the model's spacing, reflect-padded where the image is smaller: the quick validation."""
+    xs, ys = [], []
+    for s in samples:
+        x = to_model_spacing(normalise(s.pixels, *percentile_range(s.pixels)).clip(0, 1), s.mpp).numpy()
+        labels = labels_to_size(s.instances, *x.shape[1:])
+        pad = [(max(0, size - n), 0) for n in labels.shape]
+        x, labels = np.pad(x, [(0, 0), *pad], "reflect"), np.pad(labels, pad, "reflect")
+        y0, x0 = (labels.shape[0] - size) // 2, (labels.shape[1] - size) // 2
+        xs.append(torch.from_numpy(x[:, y0:y0 + size, x0:x0 + size] * SCALE + OFFSET).float())
+        ys.append(labels[y0:y0 + size, x0:x0 + size])
+    return torch.stack(xs), np.stack(ys)

@@ -1,0 +1,311 @@
+"""Swin-Unet in one file (Cao et al., arXiv 2105.05537), written from the paper.
+
+Shapes in comments: N batch, H W pixels, h w tokens per side, C channels at that stage, nW windows per
+image, M attention-window side (7), T = M*M tokens per window, nH heads, hd channels per head.
+
+With `stem="patch"` and `detail=0` the network is the paper's: 27.17 M parameters at width 96, 6.83 M at
+width 48. Two named deviations are off by default:
+
+* `stem="conv"`: the 4x4/4 patch embedding becomes four 3x3 convolutions that end at the same /4 grid
+  (Xiao et al., "Early Convolutions Help Transformers See Better", arXiv 2106.14881). It trains much
+  faster from scratch.
+* `detail=k`: the k full-resolution channels of that stem skip the whole U and meet the x4-expanded
+  tokens just before the classifier. A patch is 4 pixels wide and a touching-nuclei line is 2: without it
+  that line has to be re-invented from a 4x4 token.
+"""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class SwinUnetConfig:
+    image_size: int = 224
+    in_channels: int = 3
+    classes: int = 3
+    width: int = 96                       # C
+    depths: tuple = (2, 2, 2, 2)          # encoder; the last entry is the bottleneck. Decoder mirrors the first three
+    heads: tuple = (3, 6, 12, 24)
+    attention_window: int = 7             # M
+    mlp_ratio: int = 4
+    drop_path: float = 0.2
+    skips: int = 3                        # 3 = all; fewer drops the finest ones first (the paper's ablation)
+    stem: str = "patch"                   # "patch" (paper) or "conv"
+    detail: int = 0                       # full-resolution skip channels; needs stem="conv"
+    head_width: int = 0                   # channels after the final x4 expand; 0 = width (paper)
+
+    def __post_init__(self):
+        # JSON and checkpoints hand lists back
+        object.__setattr__(self, "depths", tuple(self.depths))
+        object.__setattr__(self, "heads", tuple(self.heads))
+        if self.stem not in ("patch", "conv"):
+            raise ValueError(f'stem is "{self.stem}"; expected "patch" or "conv"')
+        if self.detail and self.stem != "conv":
+            raise ValueError(f"detail={self.detail} needs stem=\"conv\": the full-resolution channels come from that stem")
+        if len(self.depths) != 4 or len(self.heads) != 4:
+            raise ValueError(f"depths and heads need 4 stages, got {len(self.depths)} and {len(self.heads)}")
+        coarsest = 4 * 2 ** 3 * self.attention_window
+        if self.image_size % coarsest:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of {coarsest} "
+                             f"(patch 4, three mergings, attention window {self.attention_window})")
+
+
+def windows_from_map(x, M):
+    N, h, w, C = x.shape
+    x = x.view(N, h // M, M, w // M, M, C)                       # (N, h/M, M, w/M, M, C)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, M * M, C)     # (N*nW, T, C)
+
+
+def map_from_windows(x, M, h, w):
+    C = x.shape[-1]
+    x = x.view(-1, h // M, w // M, M, M, C)                      # (N, h/M, w/M, M, M, C)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, C)      # (N, h, w, C)
+
+
+def relative_index(M):
+    """Row of the bias table for each (query, key) pair of an M x M window: (T, T) in [0, (2M-1)^2)."""
+    y, x = torch.meshgrid(torch.arange(M), torch.arange(M), indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    dy = y[:, None] - y[None, :] + M - 1
+    dx = x[:, None] - x[None, :] + M - 1
+    return dy * (2 * M - 1) + dx
+
+
+def shift_mask(h, w, M, shift):
+    """-100 where a rolled window mixes tokens that were not neighbours before the roll: (nW, T, T)."""
+    region = torch.zeros(1, h, w, 1)
+    cuts = (slice(0, -M), slice(-M, -shift), slice(-shift, None))
+    for i, ys in enumerate(cuts):
+        for j, xs in enumerate(cuts):
+            region[:, ys, xs] = i * 3 + j
+    region = windows_from_map(region, M).squeeze(-1)             # (nW, T)
+    different = region[:, None, :] != region[:, :, None]         # (nW, T, T)
+    return different.float() * -100.0
+
+
+class WindowAttention(nn.Module):
+    def __init__(self, C, heads, M):
+        super().__init__()
+        self.heads, self.scale = heads, (C // heads) ** -0.5
+        self.qkv = nn.Linear(C, 3 * C)
+        self.proj = nn.Linear(C, C)
+        self.bias_table = nn.Parameter(torch.zeros((2 * M - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+        self.register_buffer("bias_index", relative_index(M), persistent=False)
+
+    def forward(self, x, mask):
+        B, T, C = x.shape                                                                   # B = N*nW
+        qkv = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nH, T, hd)
+        q, k, v = qkv.unbind(0)                                                             # each (B, nH, T, hd)
+        bias = self.bias_table[self.bias_index.view(-1)].view(T, T, -1).permute(2, 0, 1)    # (nH, T, T)
+        a = (q * self.scale) @ k.transpose(-2, -1) + bias                                   # (B, nH, T, T)
+        if mask is not None:
+            nW = mask.shape[0]
+            a = a.view(-1, nW, self.heads, T, T) + mask[:, None]                            # (N, nW, nH, T, T)
+            a = a.view(-1, self.heads, T, T)
+        a = a.softmax(-1)
+        x = (a.to(v.dtype) @ v).transpose(1, 2).reshape(B, T, C)                            # (B, T, C)
+        return self.proj(x)
+
+
+class Block(nn.Module):
+    def __init__(self, C, heads, side, cfg, shift, drop_path):
+        super().__init__()
+        self.M = cfg.attention_window
+        self.shift = shift if side > self.M else 0     # one window covers the map: nothing to shift
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(C)
+        self.attn = WindowAttention(C, heads, self.M)
+        self.norm2 = nn.LayerNorm(C)
+        self.fc1 = nn.Linear(C, cfg.mlp_ratio * C)
+        self.fc2 = nn.Linear(cfg.mlp_ratio * C, C)
+        mask = shift_mask(side, side, self.M, self.shift) if self.shift else None
+        self.register_buffer("mask", mask, persistent=False)
+
+    def keep(self, y):
+        # stochastic depth (Huang et al. 2016), one draw per sample, rescaled so the mean stays
+        if not self.training or self.drop_path == 0:
+            return y
+        keep = 1 - self.drop_path
+        draw = (torch.rand(y.shape[0], 1, 1, 1, device=y.device) < keep).to(y.dtype)
+        return y * draw / keep
+
+    def forward(self, x):
+        _, h, w, _ = x.shape                                       # (N, h, w, C)
+        y = self.norm1(x)
+        if self.shift:
+            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
+        y = self.attn(windows_from_map(y, self.M), self.mask)      # (N*nW, T, C)
+        y = map_from_windows(y, self.M, h, w)                      # (N, h, w, C)
+        if self.shift:
+            y = torch.roll(y, (self.shift, self.shift), (1, 2))
+        x = x + self.keep(y)
+        return x + self.keep(self.fc2(F.gelu(self.fc1(self.norm2(x)))))
+
+
+class PatchMerging(nn.Module):
+    def __init__(self, C):
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * C)
+        self.reduce = nn.Linear(4 * C, 2 * C, bias=False)
+
+    def forward(self, x):
+        N, h, w, C = x.shape
+        x = x.view(N, h // 2, 2, w // 2, 2, C)
+        x = x.permute(0, 1, 3, 4, 2, 5).reshape(N, h // 2, w // 2, 4 * C)   # column-major in the 2x2, as Swin has it
+        return self.reduce(self.norm(x))                                    # (N, h/2, w/2, 2C)
+
+
+class PatchExpand(nn.Module):
+    def __init__(self, C):
+        super().__init__()
+        self.expand = nn.Linear(C, 2 * C, bias=False)
+        self.norm = nn.LayerNorm(C // 2)
+
+    def forward(self, x):
+        return self.norm(unfold_tokens(self.expand(x), 2))         # (N, 2h, 2w, C/2)
+
+
+def unfold_tokens(x, s):
+    """(N, h, w, s*s*C) -> (N, s*h, s*w, C): each token becomes an s x s block of pixels."""
+    N, h, w, D = x.shape
+    x = x.view(N, h, w, s, s, D // (s * s)).permute(0, 1, 3, 2, 4, 5)       # (N, h, s, w, s, C)
+    return x.reshape(N, h * s, w * s, D // (s * s))
+
+
+class PatchStem(nn.Module):
+    """The paper's patch embedding: one 4x4 convolution of stride 4, then LN."""
+    def __init__(self, cfg):
+        super().__init__()
+        self.conv = nn.Conv2d(cfg.in_channels, cfg.width, 4, 4)
+        self.norm = nn.LayerNorm(cfg.width)
+
+    def forward(self, pixels):
+        return self.norm(self.conv(pixels).permute(0, 2, 3, 1)), None      # (N, H/4, W/4, C)
+
+
+class ConvStem(nn.Module):
+    """3x3 convolutions: two at full resolution, then /2 and /4. Also returns the full-resolution channels."""
+    def __init__(self, cfg):
+        super().__init__()
+        k = cfg.detail or 16
+        self.conv1 = nn.Conv2d(cfg.in_channels, k, 3, 1, 1)
+        self.conv2 = nn.Conv2d(k, k, 3, 1, 1)
+        self.conv3 = nn.Conv2d(k, cfg.width // 2, 3, 2, 1)
+        self.conv4 = nn.Conv2d(cfg.width // 2, cfg.width, 3, 2, 1)
+        self.norm = nn.LayerNorm(cfg.width)
+
+    def forward(self, pixels):
+        d = F.relu(self.conv1(pixels))
+        d = F.relu(self.conv2(d))                                          # (N, k, H, W)
+        x = self.conv4(F.relu(self.conv3(d)))                              # (N, C, H/4, W/4)
+        return self.norm(x.permute(0, 2, 3, 1)), d
+
+
+class Head(nn.Module):
+    """x4 expand, LN, classifier: the activation peak (N*H*W*C), so it can run in bands of token rows.
+
+    Every output pixel depends on its own token (and its own detail pixel) only, so banding changes no bit.
+    """
+    def __init__(self, cfg):
+        super().__init__()
+        C, K = cfg.width, cfg.head_width or cfg.width
+        self.expand = nn.Linear(C, 16 * K, bias=False)
+        self.norm = nn.LayerNorm(K)
+        self.mix = nn.Linear(cfg.detail, K) if cfg.detail else None
+        self.classify = nn.Linear(K, cfg.classes, bias=False)              # 1x1 convolution
+
+    def band(self, x, detail):
+        y = self.norm(unfold_tokens(self.expand(x), 4))                    # (N, 4r, W, K)
+        if detail is not None:
+            y = F.relu(y + self.mix(detail.permute(0, 2, 3, 1)))           # (N, 4r, W, K)
+        return self.classify(y).permute(0, 3, 1, 2)                        # (N, classes, 4r, W)
+
+    def forward(self, x, detail, bands):
+        detail = detail if self.mix is not None else None
+        if bands <= 1:
+            return self.band(x, detail)
+        h = x.shape[1]
+        if h % bands:
+            raise ValueError(f"{h} token rows do not divide into {bands} bands")
+        r = h // bands
+        return torch.cat([self.band(x[:, i * r:(i + 1) * r], None if detail is None else detail[:, :, 4 * i * r:4 * (i + 1) * r])
+                          for i in range(bands)], 2)
+
+
+class SwinUnet(nn.Module):
+    def __init__(self, cfg: SwinUnetConfig):
+        super().__init__()
+        self.cfg = cfg
+        self.bands = 1
+        C, side = cfg.width, cfg.image_size // 4
+        rates = torch.linspace(0, cfg.drop_path, sum(cfg.depths)).tolist()
+        start = [sum(cfg.depths[:i]) for i in range(4)]
+
+        def stage(i):
+            return nn.Sequential(*[Block(C << i, cfg.heads[i], side >> i, cfg, (j % 2) * (cfg.attention_window // 2),
+                                         rates[start[i] + j]) for j in range(cfg.depths[i])])
+
+        self.stem = ConvStem(cfg) if cfg.stem == "conv" else PatchStem(cfg)
+        self.encoder = nn.ModuleList([stage(i) for i in range(4)])
+        self.merge = nn.ModuleList([PatchMerging(C << i) for i in range(3)])
+        self.norm = nn.LayerNorm(8 * C)
+        self.expand = nn.ModuleList([PatchExpand(C << i) for i in (3, 2, 1)])
+        self.fuse = nn.ModuleList([nn.Linear(2 * (C << i), C << i) if 2 - i < cfg.skips else nn.Identity() for i in (2, 1, 0)])
+        self.decoder = nn.ModuleList([stage(i) for i in (2, 1, 0)])
+        self.norm_up = nn.LayerNorm(C)
+        self.head = Head(cfg)
+        for m in self.modules():
+            if isinstance(m, nn.Linear):
+                nn.init.trunc_normal_(m.weight, std=0.02)
+                if m.bias is not None:
+                    nn.init.zeros_(m.bias)
+        if self.head.mix is not None:                                      # relu follows: He, or the detail arrives at 2 %
+            nn.init.kaiming_normal_(self.head.mix.weight, nonlinearity="relu")
+
+    def forward(self, pixels):
+        S = self.cfg.image_size
+        assert pixels.shape[2] == S and pixels.shape[3] == S, f"pixels are {tuple(pixels.shape[2:])}, the network takes {S} x {S}"
+        x, detail = self.stem(pixels)                        # (N, 56, 56, C), (N, k, 224, 224)
+        skips = []
+        for i in range(3):
+            x = self.encoder[i](x)
+            skips.append(x)                                  # 56^2 C, 28^2 2C, 14^2 4C
+            x = self.merge[i](x)
+        x = self.norm(self.encoder[3](x))                    # (N, 7, 7, 8C)
+        for i in range(3):
+            x = self.expand[i](x)                            # 14^2 4C, 28^2 2C, 56^2 C
+            if not isinstance(self.fuse[i], nn.Identity):
+                x = self.fuse[i](torch.cat([x, skips[2 - i]], -1))
+            x = self.decoder[i](x)
+        return self.head(self.norm_up(x), detail, self.bands)              # (N, classes, H, W)
+
+    def parameter_count(self):
+        return sum(p.numel() for p in self.parameters())
+
+
+def load_weights(cfg_dict, state):
+    """Build the network a checkpoint was written for, strictly: a key or a shape too many is an error, in one sentence."""
+    known = {f.name for f in fields(SwinUnetConfig)}
+    unknown = set(cfg_dict) - known
+    if unknown:
+        raise ValueError(f"checkpoint config has unknown entries {sorted(unknown)}; this swin_unet.py knows {sorted(known)}")
+    model = SwinUnet(SwinUnetConfig(**cfg_dict))
+    check_state(model, state)
+    model.load_state_dict(state)
+    return model
+
+
+def check_state(model, state):
+    own = model.state_dict()
+    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    shapes = [f"{k} is {tuple(state[k].shape)} in the checkpoint, {tuple(own[k].shape)} in the network"
+              for k in own if k in state and own[k].shape != state[k].shape]
+    if missing or extra or shapes:
+        raise ValueError(f"checkpoint does not fit the config {asdict(model.cfg)}: {len(missing)} tensors missing {missing[:3]}, "
+                         f"{len(extra)} not expected {extra[:3]}, {len(shapes)} of another shape {shapes[:3]}. "
+                         "Use the config the checkpoint was trained with.")
