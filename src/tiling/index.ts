@@ -7,6 +7,7 @@ export * from "./merger.ts";
 export * from "./normalise.ts";
 export * from "./raster.ts";
 export * from "./resample.ts";
+export * from "./seam-score.ts";
 export * from "./shards.ts";
 export * from "./tissue-mask.ts";
 export * from "./window-grid.ts";

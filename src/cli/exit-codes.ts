@@ -1,0 +1,60 @@
+import { ImageFormatError } from "../image/errors.ts";
+import { InferenceError } from "../inference/errors.ts";
+import { ModelPackageError } from "../model-package/errors.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import { ObjectChangedError, StorageError } from "../storage/errors.ts";
+
+/** What the process ends with; documented in the README. */
+export const EXIT = {
+  ok: 0,
+  /** A fault of ours: please report it. */
+  unexpected: 1,
+  /** The command or its settings do not fit the image. */
+  usage: 2,
+  /** The source cannot be read. */
+  source: 3,
+  /** The model package is damaged or computes wrongly here. */
+  model: 4,
+  /** The output directory cannot be written or holds something else. */
+  output: 5,
+  /** Stopped by the user; `--resume` continues. */
+  interrupted: 130,
+} as const;
+
+/** The output directory cannot take this run. */
+export class OutputError extends Error {
+  override readonly name = "OutputError";
+}
+
+const SYSTEM: Record<string, string> = {
+  ENOSPC: "the disk is full: free some space and continue with --resume",
+  EDQUOT: "the disk quota is used up: free some space and continue with --resume",
+  EACCES: "no permission",
+  EPERM: "no permission",
+  EROFS: "the file system is read-only",
+  ENOTDIR: "a part of the path is a file, not a directory",
+  ENAMETOOLONG: "the name is too long",
+  EMFILE: "too many files are open",
+};
+
+/** One sentence for a person, and the exit code for a script. */
+export function explain(error: unknown): { message: string; exitCode: number } {
+  if (error instanceof Error) {
+    const { message } = error;
+    if (error instanceof JobError) return { message, exitCode: EXIT.usage };
+    if (error instanceof ImageFormatError || error instanceof StorageError || error instanceof ObjectChangedError) {
+      return { message, exitCode: EXIT.source };
+    }
+    if (error instanceof ModelPackageError || error instanceof InferenceError) {
+      return { message, exitCode: EXIT.model };
+    }
+    if (error instanceof OutputError) return { message, exitCode: EXIT.output };
+    if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code && SYSTEM[code]) {
+      return { message: path ? `${path}: ${SYSTEM[code]}` : SYSTEM[code], exitCode: EXIT.output };
+    }
+    return { message: `unexpected: ${message} (run again with TILEWRIGHT_DEBUG=1 for the trace)`, exitCode: EXIT.unexpected };
+  }
+  return { message: `unexpected: ${String(error)}`, exitCode: EXIT.unexpected };
+}

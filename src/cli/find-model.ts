@@ -1,0 +1,45 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ModelPackageError } from "../model-package/errors.ts";
+import { loadPackage, type ModelPackage } from "../model-package/load-package.ts";
+import { FsStore } from "../storage/fs-store.ts";
+
+/** The packages that come with Tilewright: `models/` beside `src/` or `dist/`. */
+const BUNDLED = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "models");
+
+/** Loads a package by the name of a bundled model or by its directory. */
+export async function loadModel(
+  nameOrDirectory: string,
+  options: { variant?: string; signal?: AbortSignal } = {},
+): Promise<ModelPackage> {
+  const directory = locate(nameOrDirectory);
+  const store = new FsStore(directory);
+  try {
+    return await loadPackage(store, "", nameOrDirectory, options);
+  } finally {
+    await store.close();
+  }
+}
+
+function locate(nameOrDirectory: string): string {
+  if (/^[\w][\w.-]*$/.test(nameOrDirectory)) {
+    const bundled = join(BUNDLED, nameOrDirectory);
+    if (existsSync(join(bundled, "model.json"))) return bundled;
+  }
+  const directory = resolve(nameOrDirectory);
+  if (existsSync(directory)) {
+    if (!statSync(directory).isDirectory()) {
+      throw new ModelPackageError(`model ${nameOrDirectory} is a file: name the directory that holds model.json`);
+    }
+    return directory;
+  }
+  throw new ModelPackageError(
+    `there is no model ${nameOrDirectory}: bundled are ${bundledModels().join(", ") || "none"}, or name a package directory`,
+  );
+}
+
+function bundledModels(): string[] {
+  if (!existsSync(BUNDLED)) return [];
+  return readdirSync(BUNDLED).filter((name) => existsSync(join(BUNDLED, name, "model.json")));
+}

@@ -1,0 +1,175 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { fromFloat16Bits, toFloat16Bits } from "../../src/tiling/float16.ts";
+import {
+  activate,
+  extractWindow,
+  Histogram,
+  keepWindows,
+  normaliseWindows,
+  planWindowGrid,
+  type Raster,
+  regionForWindow,
+  resample,
+  tissueMask,
+} from "../../src/tiling/index.ts";
+
+function image(height: number, width: number, channels: number): Raster<Uint16Array> {
+  const data = Uint16Array.from({ length: height * width * channels }, (_, i) => (i * 7919) % 65521);
+  return { data, shape: [height, width, channels] };
+}
+
+describe("window extraction", () => {
+  it("gives the image's own samples inside and its mirror beyond, from no more than the region asked for", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 20 }),
+        fc.integer({ min: 1, max: 20 }),
+        fc.integer({ min: -25, max: 19 }),
+        fc.integer({ min: -25, max: 19 }),
+        fc.integer({ min: 1, max: 40 }),
+        (height, width, y, x, size) => {
+          const window = { origin: [y, x], size: [size, size] };
+          const rect = regionForWindow(window, [height, width]);
+          if (!rect) {
+            expect(y + size <= 0 || x + size <= 0 || y >= height || x >= width).toBe(true);
+            return;
+          }
+          const full = image(height, width, 2);
+          const whole = { origin: [0, 0], size: [height, width] };
+          const cut = (r: typeof whole) => extractWindow(full, whole, r, [height, width]);
+          const region = cut({ origin: [...rect.origin], size: [...rect.size] });
+          const out = extractWindow(region, rect, window, [height, width]);
+          const mirror = (i: number, n: number) => {
+            while (n > 1 && (i < 0 || i >= n)) i = i < 0 ? -i : 2 * (n - 1) - i;
+            return n === 1 ? 0 : i;
+          };
+          for (let v = 0; v < size; v++) {
+            for (let u = 0; u < size; u++) {
+              const from = (mirror(y + v, height) * width + mirror(x + u, width)) * 2;
+              expect(out.data[(v * size + u) * 2]).toBe(full.data[from]);
+              expect(out.data[(v * size + u) * 2 + 1]).toBe(full.data[from + 1]);
+            }
+          }
+        },
+      ),
+    );
+  });
+
+  it("pads with zeros when asked to", () => {
+    const full = image(2, 2, 1);
+    const whole = { origin: [0, 0], size: [2, 2] };
+    const out = extractWindow(full, whole, { origin: [-1, -1], size: [4, 4] }, [2, 2], "constant");
+    expect([...out.data]).toEqual([0, 0, 0, 0, 0, full.data[0], full.data[1], 0, 0, full.data[2], full.data[3], 0, 0, 0, 0, 0]);
+  });
+});
+
+describe("resampling", () => {
+  it("keeps a constant constant, the mean near, and returns the same raster for the same size", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 255 }), (a, b, v) => {
+        const flat = { data: new Uint8Array(a * a * 3).fill(v), shape: [a, a, 3] };
+        const out = resample(flat, [b, b], 0);
+        expect(out.shape).toEqual([b, b, 3]);
+        expect(out.data.every((x) => x === v)).toBe(true);
+      }),
+    );
+    const raster = { data: Float32Array.of(1, 2, 3, 4), shape: [1, 2, 2] };
+    expect(resample(raster, [2, 2], 1)).toBe(raster);
+  });
+
+  it("halves by averaging neighbours and doubles on the line between them", () => {
+    const line = { data: Float32Array.of(0, 4, 8, 12), shape: [1, 4] };
+    expect([...resample(line, [1, 8], 0).data]).toEqual([0, 1, 3, 5, 7, 9, 11, 12]);
+    const half = resample(line, [1, 2], 0).data;
+    expect(half[0]! + half[1]!).toBeCloseTo(12, 5);
+  });
+});
+
+describe("normalisation", () => {
+  it("takes the percentiles numpy takes", () => {
+    const h = new Histogram(256);
+    h.add(Uint8Array.of(10, 20, 30, 40));
+    expect(h.percentile(0)).toBe(10);
+    expect(h.percentile(50)).toBe(25);
+    expect(h.percentile(99.8)).toBeCloseTo(39.94, 9);
+  });
+
+  it("scales, clips and turns channels last into channels first", () => {
+    const pixels = { data: Uint8Array.of(0, 100, 200, 50, 150, 250), shape: [1, 1, 2, 3] };
+    const out = normaliseWindows(pixels, 3, { low: 50, high: 150, clip: [0, 1], scale: 2, offset: -1 });
+    expect(out.shape).toEqual([1, 3, 1, 2]);
+    expect([...out.data]).toEqual([-1, -1, 0, 1, 1, 1]);
+    const wide = normaliseWindows({ data: Uint16Array.from(pixels.data), shape: pixels.shape }, 3, { low: 50, high: 150, clip: [0, 1], scale: 2, offset: -1 });
+    expect(wide.data).toEqual(out.data);
+    const grey = normaliseWindows({ data: Uint8Array.of(50, 150), shape: [1, 1, 2, 1] }, 3, { low: 50, high: 150 });
+    expect([...grey.data]).toEqual([0, 1, 0, 1, 0, 1]);
+    expect(() => normaliseWindows(pixels, 4, { low: 0, high: 1 })).toThrow("3 channels, the model takes 4");
+  });
+});
+
+describe("activation", () => {
+  it("softmax sums to 1 and survives large scores; sigmoid adds a background", () => {
+    const p = activate(Float32Array.of(1000, 0, 999, 0), 1, 2, "softmax");
+    expect(p[0]! + p[2]!).toBeCloseTo(1, 6);
+    expect(p[0]).toBeCloseTo(1 / (1 + Math.exp(-1)), 6);
+    const s = activate(Float32Array.of(0, 100), 1, 2, "sigmoid");
+    expect([...s]).toEqual([0.5, 0, 0.5, 1]);
+  });
+});
+
+describe("half precision", () => {
+  it("round-trips every half", () => {
+    for (let bits = 0; bits < 0x7c00; bits++) expect(toFloat16Bits(fromFloat16Bits(bits))).toBe(bits);
+  });
+
+  it("rounds to the nearest, ties to even, as DataView does where it can", () => {
+    const view = new DataView(new ArrayBuffer(2)) as DataView & { setFloat16?: (o: number, v: number) => void };
+    if (!view.setFloat16) return;
+    fc.assert(
+      fc.property(fc.float({ noNaN: true }), (v) => {
+        view.setFloat16!(0, v);
+        expect(toFloat16Bits(v)).toBe(view.getUint16(0));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+});
+
+describe("tissue mask", () => {
+  function slide(background: number, tissue: number): Raster<Uint8Array> {
+    const data = new Uint8Array(100 * 100 * 3);
+    for (let y = 0; y < 100; y++) {
+      for (let x = 0; x < 100; x++) {
+        const inside = x >= 30 && x < 50 && y >= 40 && y < 80;
+        const noise = ((x * 31 + y * 17) % 5) - 2;
+        data.fill(Math.min(255, Math.max(0, (inside ? tissue : background) + noise)), (y * 100 + x) * 3, (y * 100 + x) * 3 + 3);
+      }
+    }
+    return { data, shape: [100, 100, 3] };
+  }
+
+  it.each([
+    ["dark tissue on white", 240, 120],
+    ["pale tissue on white", 240, 215],
+    ["bright nuclei on black", 4, 120],
+    ["dim nuclei on black", 4, 30],
+  ])("finds %s, and only the windows that meet it", (_, background, tissue) => {
+    const mask = tissueMask(slide(background, tissue));
+    expect(mask.data[60 * 100 + 40]).toBe(1);
+    expect(mask.data[10 * 100 + 10]).toBe(0);
+    const grid = planWindowGrid({ shape: [1000, 1000], window: [100, 100], overlapRatio: 0 });
+    const kept = keepWindows(grid, [0, 0], { raster: mask, rect: { origin: [0, 0], size: [1000, 1000] } });
+    for (let w = 0; w < kept.length; w++) {
+      const [y, x] = [Math.floor(w / 10), w % 10];
+      const inside = x >= 3 && x < 5 && y >= 4 && y < 8;
+      const near = x >= 2 && x < 6 && y >= 3 && y < 9;
+      if (inside) expect(kept.has(w)).toBe(true);
+      if (!near) expect(kept.has(w)).toBe(false);
+    }
+  });
+
+  it("keeps everything when nothing stands out", () => {
+    expect(tissueMask(slide(128, 128)).data.every((v) => v === 1)).toBe(true);
+  });
+});
