@@ -1,5 +1,6 @@
 export * from "./activation.ts";
 export * from "./chunk-grid.ts";
+export * from "./coverage.ts";
 export * from "./extract-window.ts";
 export * from "./importance-map.ts";
 export * from "./mask-record.ts";

@@ -1,0 +1,104 @@
+import type { ImageSource } from "../image/image-source.ts";
+import type { SegmenterInfo } from "../inference/segmenter.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
+import { seamScore } from "../tiling/seam-score.ts";
+import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
+import type { SeamCounts } from "../tiling/seam-score.ts";
+import type { JobPlan } from "./plan-job.ts";
+import type { JobSettings } from "./settings.ts";
+
+/** What adds up over the attempts of a job, kept beside its work. */
+export interface AttemptTotals {
+  attempts: number;
+  windowsSegmented: number;
+  bytesRead: number;
+  seams: SeamCounts;
+  compared: number;
+  disagreed: number;
+  milliseconds: Record<string, number>;
+}
+
+/** `run.json`: what a run proves about itself. Described in docs/format.md. */
+export interface RunManifest {
+  formatVersion: 1;
+  job: string;
+  tilewright: string;
+  startedAt: string;
+  finishedAt: string;
+  source: {
+    name: string;
+    format: string;
+    etag: string;
+    byteLength: number;
+    shape: readonly number[];
+    mpp: readonly number[];
+  };
+  model: { name: string; version: string; variant: string; hash: string; license: string };
+  settings: JobSettings;
+  plan: {
+    level: number;
+    levelMpp: readonly number[];
+    region: { origin: readonly number[]; size: readonly number[] };
+    window: readonly number[];
+    modelWindow: readonly number[];
+    windows: number;
+    windowsInGrid: number;
+    shards: number;
+    chunks: number;
+    tissueFraction?: number;
+    intensities: { low: number; high: number };
+  };
+  /** Every sample of the requested region is either covered (weight sum above 0) or outside the tissue mask. */
+  coverage: { complete: true; coveredSamples: number; outsideMaskSamples: number };
+  /** See tiling/seam-score.ts: 1 is seamless. `disagreement`: share of overlap samples at which windows differ. */
+  seam: { score?: number; disagreement?: number };
+  backends: readonly (SegmenterInfo & { windows: number })[];
+  attempts: number;
+  bytesRead: number;
+  bytesWritten: number;
+  seconds: Record<string, number>;
+  outputs: readonly { name: string; byteLength: number; sha256: string }[];
+  summary: unknown;
+  /** Of this machine's time only; cloud backends add theirs. */
+  estimatedCost: { currency: "USD"; amount: number; basis: string };
+}
+
+export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
+  return {
+    level: plan.level,
+    levelMpp: plan.mpp,
+    region: plan.region,
+    window: plan.grid.window,
+    modelWindow: plan.modelWindow,
+    windows: plan.kept.size,
+    windowsInGrid: plan.kept.length,
+    shards,
+    chunks: chunkCount(chunkGrid(plan.region.size, plan.chunk)),
+    tissueFraction: plan.tissueFraction,
+    intensities: plan.scaling,
+  };
+}
+
+export function describeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
+  const { downsample } = source.levels[plan.level]!;
+  return {
+    name,
+    format: source.format,
+    etag: source.etag,
+    byteLength: source.byteLength,
+    shape: source.levels[0]!.shape,
+    mpp: plan.mpp.map((m, axis) => m / downsample[axis]!),
+  };
+}
+
+export function describeModel(model: ModelPackage): RunManifest["model"] {
+  const { name, version, license } = model.manifest;
+  return { name, version, variant: model.variantName, hash: model.hash, license };
+}
+
+export function describeSeam(totals: AttemptTotals): RunManifest["seam"] {
+  return {
+    score: seamScore(totals.seams),
+    disagreement: totals.compared === 0 ? undefined : totals.disagreed / totals.compared,
+  };
+}

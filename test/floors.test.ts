@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const ROOT = resolve(import.meta.dirname, "../src");
+
+/** The floor of each folder; a file may import from its own folder and from lower floors. */
+const FLOOR: Record<string, number> = {
+  tiling: 0,
+  storage: 1,
+  image: 1,
+  "model-package": 1,
+  inference: 1,
+  orchestrator: 2,
+  cli: 3,
+};
+
+/** Ports, schemas and errors of floor 1: all that the orchestrator may see of it. */
+const PORTS = new Set([
+  "storage/object-store.ts",
+  "storage/errors.ts",
+  "image/image-source.ts",
+  "image/label-sink.ts",
+  "image/errors.ts",
+  "inference/segmenter.ts",
+  "inference/scaling.ts",
+  "model-package/manifest.ts",
+  "model-package/load-package.ts",
+]);
+
+function* files(directory: string): Generator<string> {
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    if (statSync(path).isDirectory()) yield* files(path);
+    else if (path.endsWith(".ts") && !path.endsWith(".test.ts")) yield path;
+  }
+}
+
+function imports(file: string): string[] {
+  const text = readFileSync(file, "utf8");
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((m) => m[1]!);
+}
+
+const all = [...files(ROOT)].map((path) => {
+  const name = relative(ROOT, path);
+  return { name, folder: name.split("/")[0]!, path, imports: imports(path) };
+});
+
+describe("floors", () => {
+  it("exist", () => {
+    expect(new Set(all.map((f) => f.folder))).toEqual(new Set(Object.keys(FLOOR)));
+  });
+
+  it.each(all)("$name imports downwards only", ({ path, folder, imports }) => {
+    for (const target of imports.filter((i) => i.startsWith("."))) {
+      const name = relative(ROOT, resolve(dirname(path), target));
+      const other = name.split("/")[0]!;
+      if (other === folder) continue;
+      expect(FLOOR[other], `${name} lies on no floor`).toBeDefined();
+      expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThanOrEqual(FLOOR[folder]!);
+    }
+  });
+
+  it.each(all.filter((f) => f.folder === "orchestrator"))("$name sees ports, never adapters", ({ path, imports }) => {
+    for (const target of imports) {
+      expect(target, "the orchestrator runs in Workers too").not.toMatch(/^node:|^onnxruntime/);
+      if (!target.startsWith(".")) continue;
+      const name = relative(ROOT, resolve(dirname(path), target));
+      const folder = name.split("/")[0]!;
+      if (FLOOR[folder] === 1) expect([...PORTS], `${name} is no port`).toContain(name);
+    }
+  });
+
+  it("tiling is pure: nothing but itself", () => {
+    for (const f of all.filter((x) => x.folder === "tiling")) {
+      for (const target of f.imports) expect(target).toMatch(/^\.\//);
+    }
+  });
+});
