@@ -5,3 +5,13 @@ export class ImageFormatError extends Error {
     super(message, options);
   }
 }
+
+/** There is nothing to open under the key; `message` is one sentence that says what to check. */
+export class ImageNotFoundError extends Error {
+  override readonly name = "ImageNotFoundError";
+  readonly key: string;
+  constructor(key: string, message: string) {
+    super(message);
+    this.key = key;
+  }
+}

@@ -1,0 +1,150 @@
+/// <reference path="./codec-modules.d.ts" />
+import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs";
+import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
+import { ImageFormatError } from "./errors.ts";
+
+/** Samples as a codec gives them: interleaved, `[height, width, components]`. */
+export interface DecodedImage {
+  width: number;
+  height: number;
+  components: number;
+  data: Uint8Array | Uint16Array;
+}
+
+export type CodecName = "jpeg" | "jpeg2000";
+
+/**
+ * Gives the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare Workers):
+ * there the bundler imports the `.wasm` as a module. In Node the codecs find the file beside themselves.
+ */
+export type CodecModuleLoader = (codec: CodecName) => WebAssembly.Module | Promise<WebAssembly.Module>;
+
+let loadModule: CodecModuleLoader | undefined;
+
+/** Call once, before the first image is opened. */
+export function useCodecModules(loader: CodecModuleLoader): void {
+  loadModule = loader;
+}
+
+/** The part of the Emscripten decoder classes that is used. Buffers are views into the WebAssembly heap. */
+interface Decoder {
+  getEncodedBuffer(byteLength: number): Uint8Array;
+  decode(): void;
+  getDecodedBuffer(): Uint8Array;
+  getFrameInfo(): {
+    width: number;
+    height: number;
+    bitsPerSample: number;
+    componentCount: number;
+    isSigned: boolean;
+  };
+}
+
+/** What openjpeg printed since the last decode; the wrapper tells of failure in no other way. */
+const openJpegComplaints: string[] = [];
+
+// Instances and not promises are cached: on Workers a promise belongs to the request that made it. Two first
+// requests at once may both instantiate; one instance is dropped.
+let jpegDecoder: Decoder | undefined;
+let jpeg2000Decoder: Decoder | undefined;
+
+/** Makes both decoders ready, so that the first tile does not pay for it. */
+export async function loadCodecs(): Promise<void> {
+  await Promise.all([loadJpeg(), loadJpeg2000()]);
+}
+
+async function loadJpeg(): Promise<Decoder> {
+  if (jpegDecoder) return jpegDecoder;
+  const module = await createJpegTurbo(await emscriptenOptions("jpeg", () => {}));
+  const decoder: Decoder = new module.JPEGDecoder();
+  jpegDecoder ??= decoder;
+  return jpegDecoder;
+}
+
+async function loadJpeg2000(): Promise<Decoder> {
+  if (jpeg2000Decoder) return jpeg2000Decoder;
+  const print = (line: string) => {
+    // Called once per [INFO] line per tile: only what is wrong is kept.
+    if (!line.startsWith("[INFO]")) openJpegComplaints.push(line);
+  };
+  const module = await createOpenJpeg(await emscriptenOptions("jpeg2000", print));
+  const decoder: Decoder = new module.J2KDecoder();
+  jpeg2000Decoder ??= decoder;
+  return jpeg2000Decoder;
+}
+
+async function emscriptenOptions(codec: CodecName, print: (line: string) => void): Promise<object> {
+  const options = { print, printErr: print };
+  if (loadModule === undefined) return options;
+  const compiled = await loadModule(codec);
+  return {
+    ...options,
+    instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
+      const instance = new WebAssembly.Instance(compiled, imports);
+      done(instance);
+      return instance.exports;
+    },
+  };
+}
+
+/**
+ * A complete JPEG stream (own tables, see `jpeg/stream.ts`) to grey or RGB, 8 bits. YCbCr becomes RGB as the
+ * stream's own markers say.
+ * @throws {ImageFormatError} when the stream is damaged or cut short
+ */
+export async function decodeJpeg(stream: Uint8Array): Promise<DecodedImage> {
+  const decoder = jpegDecoder ?? (await loadJpeg());
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  try {
+    decoder.decode();
+  } catch (cause) {
+    // The codec throws a bare C++ pointer: its number says nothing.
+    throw new ImageFormatError("a JPEG tile is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  }
+  const { width, height, componentCount } = decoder.getFrameInfo();
+  const data = copyBytes(decoder.getDecodedBuffer(), width * height * componentCount);
+  return { width, height, components: componentCount, data };
+}
+
+/**
+ * A JPEG 2000 codestream or JP2 file, colour as stored (no YCbCr conversion unless chroma is subsampled).
+ * @throws {ImageFormatError} when the stream is damaged, cut short, or has signed samples or more than 16 bits
+ */
+export async function decodeJpeg2000(stream: Uint8Array): Promise<DecodedImage> {
+  const decoder = jpeg2000Decoder ?? (await loadJpeg2000());
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  openJpegComplaints.length = 0;
+  try {
+    decoder.decode();
+  } catch (cause) {
+    openJpegComplaints.push(`[ERROR] ${cause instanceof Error ? cause.message : "decoding stopped"}`);
+  }
+  // On failure the wrapper keeps the samples of the tile before: what openjpeg printed is the only sign.
+  const error = openJpegComplaints.find((line) => line.startsWith("[ERROR]"));
+  if (error !== undefined) {
+    throw new ImageFormatError(
+      `a JPEG 2000 tile is damaged or cut short (${error.slice(8).trim().replace(/\.$/, "")})`,
+    );
+  }
+  const { width, height, componentCount, bitsPerSample, isSigned } = decoder.getFrameInfo();
+  if (isSigned || bitsPerSample > 16) {
+    throw new ImageFormatError(
+      `JPEG 2000 tiles with ${isSigned ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
+    );
+  }
+  const samples = width * height * componentCount;
+  const decoded = decoder.getDecodedBuffer();
+  if (bitsPerSample <= 8)
+    return { width, height, components: componentCount, data: copyBytes(decoded, samples) };
+  const data = new Uint16Array(copyBytes(decoded, samples * 2).buffer);
+  return { width, height, components: componentCount, data };
+}
+
+/** Out of the WebAssembly heap, which the next decode overwrites. */
+function copyBytes(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
+  if (view.byteLength < byteLength)
+    throw new ImageFormatError("a tile holds fewer samples than its header says");
+  return new Uint8Array(view.buffer, view.byteOffset, byteLength).slice() as Uint8Array<ArrayBuffer>;
+}

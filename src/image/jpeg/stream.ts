@@ -1,0 +1,194 @@
+import { ImageFormatError } from "../errors.ts";
+
+/** What the markers of a JPEG stream say, up to the first scan. */
+export interface JpegHeader {
+  width: number;
+  height: number;
+  bitsPerSample: number;
+  components: { id: number; horizontal: number; vertical: number }[];
+  /** Start-of-frame kind: 0xc0 baseline, 0xc1 extended, 0xc2 progressive. */
+  frame: number;
+  /** MCUs between restart markers; 0 when there are none. */
+  restartInterval: number;
+  jfif: boolean;
+  /** Colour transform of the Adobe marker: 0 none, 1 YCbCr, 2 YCCK; undefined without the marker. */
+  adobeTransform: number | undefined;
+  /** Samples per inch or centimetre of the JFIF marker. */
+  density: { unit: "inch" | "cm"; x: number; y: number } | undefined;
+  /** Where the frame marker's segment begins (its 0xff). */
+  frameOffset: number;
+  /** Where the entropy-coded data begins, just behind the scan header. */
+  scanDataOffset: number;
+}
+
+const SOI = 0xd8;
+const EOI = 0xd9;
+const SOS = 0xda;
+const DRI = 0xdd;
+const APP0 = 0xe0;
+const APP14 = 0xee;
+
+/**
+ * Reads markers up to the first scan. `bytes` may stop anywhere behind the scan header.
+ * @throws {ImageFormatError} when a marker is damaged or the scan header is not there
+ */
+export function parseJpegHeader(bytes: Uint8Array): JpegHeader {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 4 || bytes[0] !== 0xff || bytes[1] !== SOI) {
+    throw new ImageFormatError("JPEG data does not begin with a JPEG marker");
+  }
+  const header: JpegHeader = {
+    width: 0,
+    height: 0,
+    bitsPerSample: 0,
+    components: [],
+    frame: 0,
+    restartInterval: 0,
+    jfif: false,
+    adobeTransform: undefined,
+    density: undefined,
+    frameOffset: -1,
+    scanDataOffset: -1,
+  };
+  let at = 2;
+  while (at + 4 <= bytes.length) {
+    if (bytes[at] !== 0xff)
+      throw new ImageFormatError("JPEG data is damaged: a marker is missing in its header");
+    const marker = bytes[at + 1]!;
+    if (marker === 0xff) {
+      at++; // fill byte
+      continue;
+    }
+    if (marker === EOI) break;
+    const length = view.getUint16(at + 2);
+    const end = at + 2 + length;
+    if (length < 2 || end > bytes.length) break;
+    const body = at + 4;
+    if (marker === SOS) {
+      if (header.frameOffset < 0) break;
+      header.scanDataOffset = end;
+      return header;
+    }
+    if (isFrame(marker)) {
+      if (length < 8) break;
+      header.frame = marker;
+      header.frameOffset = at;
+      header.bitsPerSample = bytes[body]!;
+      header.height = view.getUint16(body + 1);
+      header.width = view.getUint16(body + 3);
+      const count = bytes[body + 5]!;
+      if (length < 8 + 3 * count) break;
+      header.components = Array.from({ length: count }, (_, i) => {
+        const c = body + 6 + 3 * i;
+        return { id: bytes[c]!, horizontal: bytes[c + 1]! >> 4, vertical: bytes[c + 1]! & 15 };
+      });
+    } else if (marker === DRI && length >= 4) {
+      header.restartInterval = view.getUint16(body);
+    } else if (marker === APP0 && length >= 14 && ascii(bytes, body, 5) === "JFIF\0") {
+      header.jfif = true;
+      const unit = bytes[body + 7];
+      if (unit === 1 || unit === 2) {
+        header.density = {
+          unit: unit === 1 ? "inch" : "cm",
+          x: view.getUint16(body + 8),
+          y: view.getUint16(body + 10),
+        };
+      }
+    } else if (marker === APP14 && length >= 14 && ascii(bytes, body, 5) === "Adobe") {
+      header.adobeTransform = bytes[body + 11]!;
+    }
+    at = end;
+  }
+  throw new ImageFormatError("JPEG data is damaged: its header ends before the image data begins");
+}
+
+function isFrame(marker: number): boolean {
+  return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
+}
+
+function ascii(bytes: Uint8Array, offset: number, length: number): string {
+  return String.fromCharCode(...bytes.subarray(offset, offset + length));
+}
+
+/** Samples per MCU side: `[y, x]`. A lone component is coded in plain 8 × 8 blocks whatever its factors say. */
+export function mcuSize(header: JpegHeader): [number, number] {
+  if (header.components.length === 1) return [8, 8];
+  let h = 1;
+  let v = 1;
+  for (const c of header.components) {
+    h = Math.max(h, c.horizontal);
+    v = Math.max(v, c.vertical);
+  }
+  return [8 * v, 8 * h];
+}
+
+/** How the three components are coded, when the container knows better than the stream. */
+export type JpegColor = "rgb" | "ycbcr";
+
+/**
+ * A tile of a TIFF made into a stream that any decoder reads: the shared tables put in, and the colour that the
+ * TIFF tags state written as an Adobe marker, where the stream itself is silent. The decoder would else guess
+ * from the component ids (libjpeg takes ids 0, 1, 2 for YCbCr; Aperio means RGB by them).
+ *
+ * A JFIF marker is a statement too: JFIF knows only YCbCr, so it wins over the tags. Bio-Formats writes such
+ * tiles under "RGB".
+ */
+export function completeJpegTile(
+  tile: Uint8Array,
+  tables: Uint8Array | undefined,
+  color: JpegColor,
+): Uint8Array {
+  const header = parseJpegHeader(tile);
+  const silent = header.components.length === 3 && !header.jfif && header.adobeTransform === undefined;
+  return spliceJpeg(tile, {
+    insert: [silent ? adobeMarker(color) : EMPTY, tables ? tableSegments(tables) : EMPTY],
+  });
+}
+
+const EMPTY = new Uint8Array(0);
+
+function adobeMarker(color: JpegColor): Uint8Array {
+  // "Adobe", version 100, flags 0, 0, transform
+  return Uint8Array.of(
+    0xff,
+    APP14,
+    0,
+    14,
+    0x41,
+    0x64,
+    0x6f,
+    0x62,
+    0x65,
+    0,
+    100,
+    0,
+    0,
+    0,
+    0,
+    color === "rgb" ? 0 : 1,
+  );
+}
+
+/** A tables-only stream without its begin and end markers. */
+function tableSegments(tables: Uint8Array): Uint8Array {
+  const from = tables[0] === 0xff && tables[1] === SOI ? 2 : 0;
+  const ends = tables.at(-2) === 0xff && tables.at(-1) === EOI;
+  return tables.subarray(from, tables.length - (ends ? 2 : 0));
+}
+
+/** `SOI + insert + rest of the stream`, with an end marker when it is missing: libjpeg takes that for damage. */
+function spliceJpeg(stream: Uint8Array, { insert }: { insert: readonly Uint8Array[] }): Uint8Array {
+  const inserted = insert.reduce((sum, part) => sum + part.length, 0);
+  const complete = stream.at(-2) === 0xff && stream.at(-1) === EOI;
+  if (inserted === 0 && complete) return stream;
+  const out = new Uint8Array(stream.length + inserted + (complete ? 0 : 2));
+  out.set(stream.subarray(0, 2));
+  let at = 2;
+  for (const part of insert) {
+    out.set(part, at);
+    at += part.length;
+  }
+  out.set(stream.subarray(2), at);
+  if (!complete) out.set([0xff, EOI], out.length - 2);
+  return out;
+}

@@ -1,0 +1,24 @@
+/** What a header may ask for before it is refused: checked before anything of that size is allocated. */
+export interface ImageLimits {
+  /** Decoded bytes of one `readRegion`. */
+  regionBytes: number;
+  /** Decoded bytes of one tile, strip or chunk, and of an image without tiles (PNG, JPEG). */
+  tileBytes: number;
+  /** Decoded tiles kept for the next region. */
+  cacheBytes: number;
+  /** Stored bytes of metadata read for one image (directories, offset tables, XML). */
+  metadataBytes: number;
+}
+
+const MIB = 2 ** 20;
+
+/** 512 MiB lets a 13 000 × 13 000 RGB photograph through; a whole-slide tile is far below. */
+export const DEFAULT_LIMITS: ImageLimits = {
+  regionBytes: 2048 * MIB,
+  tileBytes: 512 * MIB,
+  cacheBytes: 64 * MIB,
+  metadataBytes: 256 * MIB,
+};
+
+/** Longest side of a level, in samples: what fits a signed 32-bit integer, as TIFF readers elsewhere assume. */
+export const MAX_SIDE = 2 ** 31 - 1;

@@ -1,0 +1,82 @@
+import type { ObjectStore } from "../storage/object-store.ts";
+import { ByteSource } from "./byte-source.ts";
+import { ImageFormatError, ImageNotFoundError } from "./errors.ts";
+import type { ImageSource, Spacing } from "./image-source.ts";
+import { DEFAULT_LIMITS, type ImageLimits } from "./limits.ts";
+import { SNIFF_BYTES, sniff } from "./sniff.ts";
+import { openTiff } from "./tiff/open-tiff.ts";
+
+export interface OpenOptions {
+  /** Micrometres per pixel of level 0, used instead of what the file states. */
+  mpp?: number;
+  limits?: Partial<ImageLimits>;
+  signal?: AbortSignal;
+}
+
+/**
+ * Opens whatever image lies under a key, told by its content and not by its name.
+ * @throws {ImageNotFoundError} when nothing is there
+ * @throws {ImageFormatError} when it is not an image that is read, or is damaged
+ */
+export async function openImage(
+  store: ObjectStore,
+  key: string,
+  options: OpenOptions = {},
+): Promise<ImageSource> {
+  const { mpp, signal } = options;
+  if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
+    throw new RangeError(`mpp must be a positive number of micrometres per pixel, not ${mpp}`);
+  }
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const info = await store.head(key, { signal });
+  if (info === undefined)
+    throw new ImageNotFoundError(key, `${key} does not exist; check its name and place`);
+  const image = await openFile(new ByteSource(store, key, info), limits, signal);
+  return mpp === undefined ? image : withSpacing(image, mpp);
+}
+
+async function openFile(source: ByteSource, limits: ImageLimits, signal?: AbortSignal): Promise<ImageSource> {
+  const { key, byteLength } = source;
+  if (byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
+  const file = sniff(await source.readUpTo(0, SNIFF_BYTES, signal));
+  switch (file.kind) {
+    case "tiff":
+      return openTiff(source, limits, signal);
+    case "unsupported":
+      throw new ImageFormatError(
+        `${key} is a ${file.name} file, which is not an image that can be read: ${file.advice}`,
+      );
+    default:
+      throw new ImageFormatError(
+        `${key} is not an image that can be read; give a TIFF, SVS, NDPI, PNG, JPEG or OME-Zarr`,
+      );
+  }
+}
+
+/** The same image, with the spacing a person gave for its plane. A volume keeps the distance of its planes. */
+function withSpacing(image: ImageSource, mpp: number): ImageSource {
+  return {
+    format: image.format,
+    axes: image.axes,
+    dtype: image.dtype,
+    levels: image.levels,
+    channels: image.channels,
+    spacing: planeSpacing(image, mpp),
+    objectivePower: image.objectivePower,
+    bounds: image.bounds,
+    etag: image.etag,
+    byteLength: image.byteLength,
+    get bytesRead() {
+      return image.bytesRead;
+    },
+    readRegion: (level, rect, options) => image.readRegion(level, rect, options),
+    close: () => image.close(),
+  };
+}
+
+function planeSpacing({ axes, spacing }: ImageSource, mpp: number): Spacing | undefined {
+  if (axes === "yx") return { values: [mpp, mpp], unit: "micrometer" };
+  if (spacing === undefined) return undefined;
+  const z = spacing.values[0]! * (spacing.unit === "millimeter" ? 1000 : 1);
+  return { values: [z, mpp, mpp], unit: "micrometer" };
+}

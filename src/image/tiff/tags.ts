@@ -1,0 +1,68 @@
+/** TIFF tag numbers used here (TIFF 6.0, TechNote 2, Hamamatsu's private range). */
+export const TAG = {
+  newSubfileType: 254,
+  imageWidth: 256,
+  imageLength: 257,
+  bitsPerSample: 258,
+  compression: 259,
+  photometric: 262,
+  imageDescription: 270,
+  make: 271,
+  stripOffsets: 273,
+  samplesPerPixel: 277,
+  rowsPerStrip: 278,
+  stripByteCounts: 279,
+  xResolution: 282,
+  yResolution: 283,
+  planarConfiguration: 284,
+  resolutionUnit: 296,
+  software: 305,
+  predictor: 317,
+  colorMap: 320,
+  tileWidth: 322,
+  tileLength: 323,
+  tileOffsets: 324,
+  tileByteCounts: 325,
+  subIfds: 330,
+  extraSamples: 338,
+  sampleFormat: 339,
+  jpegTables: 347,
+  ndpiFormat: 65420,
+  ndpiSourceLens: 65421,
+  ndpiFocalPlane: 65424,
+  ndpiMcuStarts: 65426,
+  ndpiMcuStartsHigh: 65432,
+  ndpiMetadata: 65449,
+} as const;
+
+export const COMPRESSION = {
+  none: 1,
+  lzw: 5,
+  jpeg: 7,
+  deflate: 8,
+  deflateOld: 32946,
+  packBits: 32773,
+  aperioYCbCr: 33003,
+  aperioRgb: 33005,
+  jpeg2000: 34712,
+  zstd: 50000,
+} as const;
+
+/** Compressions that exist but are not read, by the name a user would search for. */
+export const UNREAD_COMPRESSIONS: Record<number, string> = {
+  2: "CCITT RLE",
+  3: "CCITT fax 3",
+  4: "CCITT fax 4",
+  6: "old-style JPEG",
+  22610: "JPEG XR",
+  34887: "LERC",
+  34892: "lossy DNG JPEG",
+  34925: "LZMA",
+  34933: "PNG",
+  34934: "JPEG XR",
+  50001: "WebP",
+  50002: "JPEG XL",
+  52546: "JPEG XL",
+};
+
+export const PHOTOMETRIC = { whiteIsZero: 0, blackIsZero: 1, rgb: 2, palette: 3, ycbcr: 6 } as const;
