@@ -18,15 +18,47 @@ export interface LabelMapInfo {
   spacing: { values: readonly number[]; unit: "micrometer" | "millimeter" } | undefined;
   /** Where the label map lies in the source, in level-0 samples, and how many of those one label sample spans. */
   placement: { origin: readonly number[]; downsample: readonly number[] };
+  /** `classes[i]` names class index `i` (0 is background); empty for maps of object numbers. Colours `#rrggbb`. */
   classes: readonly { name: string; color: string }[];
   name: string;
 }
 
-/** Takes each chunk of the base level at most once, in any order; absent chunks are background (0). */
+/**
+ * One whole chunk of a level: `product(chunk)` samples, 0 beyond the border of the level.
+ * `deflated` is its raw DEFLATE stream (RFC 1951) of little-endian bytes and `crc32` their checksum: filled in by
+ * whoever compresses first, so that a tile written to two formats is compressed once.
+ */
+export interface LabelTile {
+  data: Uint8Array | Uint32Array;
+  deflated?: Uint8Array;
+  crc32?: number;
+}
+
+/** What a writer left under its final name. `sha256` is hex; for a directory see `docs/format.md`. */
+export interface WrittenOutput {
+  name: string;
+  byteLength: number;
+  sha256: string;
+}
+
+/** Takes the tiles of every level of a label pyramid, each at most once; tiles never told are background (0). */
 export interface LabelSink {
-  writeChunk(chunk: LabelChunk): Promise<void>;
-  /** Builds the pyramid and gives the output its final name. Nothing has the final name before. */
-  finalize(): Promise<void>;
+  writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void>;
+  /** Completes the output and gives it its final name. Nothing has the final name before. */
+  finalize(): Promise<WrittenOutput>;
   /** Removes what was half-written. */
   abort(): Promise<void>;
+}
+
+/**
+ * Where the pipeline keeps the merged chunks of a label map until all are there. A chunk is present or absent,
+ * never half-written, so what is present tells a resumed run what is done.
+ */
+export interface LabelStage {
+  readonly info: LabelMapInfo;
+  has(index: readonly number[]): boolean;
+  /** Writes one chunk of level 0, whole or cut at the border. Writing the same chunk twice changes nothing. */
+  writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<void>;
+  /** The chunk, or `undefined` where it is absent or all background. */
+  readTile(index: readonly number[], options?: { signal?: AbortSignal }): Promise<LabelTile | undefined>;
 }

@@ -32,7 +32,7 @@ export function pyramidLevels(shape: readonly number[], chunk: readonly number[]
 function preferred(a: number, b: number): number {
   if (a === 0) return b;
   if (b === 0) return a;
-  return a < b ? a : b;
+  return Math.min(a, b);
 }
 
 /** The most frequent of four values; ties as in `preferred`. */

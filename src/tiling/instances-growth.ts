@@ -1,0 +1,170 @@
+import type { ComponentSink } from "./instances.ts";
+
+/** Rows grown at a time; the halo of `maxGrow` rows on both sides is grown again for the next band. */
+const BAND_ROWS = 64;
+
+const UNREACHED = -1;
+const QUEUED = -2;
+
+/**
+ * Gives boundary pixels to the nearest interior run, by 4-neighbour steps inside the boundary, at most `maxGrow`.
+ * At equal distance a pixel follows its neighbour above, else left, else right, else below: a rule of geometry, so
+ * neither ids nor the batching of rows matter. A pixel depends on nothing more than `maxGrow` rows away.
+ */
+export class GrowthWindow {
+  readonly #maxGrow: number;
+  readonly #sink: Pick<ComponentSink, "grown" | "rowsDone">;
+  /** Row length with one guard column on each side. */
+  readonly #stride: number;
+  readonly #height: number;
+  /** `[height + 2, stride]` with guard rows: 0 nothing, id + 1 of a run, or `UNREACHED`. */
+  readonly #plane: Int32Array;
+  /** Boundary runs of each row of the window, `x0, x1` flat. */
+  readonly #runs: number[][];
+  readonly #dirty: Uint8Array;
+  /** Rows of the window that are filled; the first `maxGrow` are those above the band. */
+  #filled: number;
+  /** Image row of the first row of the band. */
+  #y = 0;
+  #boundaryRuns = 0;
+  #assigned: Int32Array = new Int32Array(1024);
+
+  constructor(width: number, maxGrow: number, sink: Pick<ComponentSink, "grown" | "rowsDone">) {
+    this.#maxGrow = maxGrow;
+    this.#sink = sink;
+    this.#stride = width + 2;
+    this.#height = BAND_ROWS + 2 * maxGrow;
+    this.#plane = new Int32Array((this.#height + 2) * this.#stride);
+    this.#runs = Array.from({ length: this.#height }, () => []);
+    this.#dirty = new Uint8Array(this.#height);
+    this.#filled = maxGrow;
+  }
+
+  interior(x0: number, x1: number, id: number): void {
+    const at = (this.#filled + 1) * this.#stride + 1;
+    this.#plane.fill(id + 1, at + x0, at + x1);
+    this.#dirty[this.#filled] = 1;
+  }
+
+  boundary(x0: number, x1: number): void {
+    const at = (this.#filled + 1) * this.#stride + 1;
+    this.#plane.fill(UNREACHED, at + x0, at + x1);
+    this.#runs[this.#filled]!.push(x0, x1);
+    this.#dirty[this.#filled] = 1;
+    this.#boundaryRuns++;
+  }
+
+  endRow(): void {
+    if (++this.#filled < this.#height) return;
+    this.#growBand(this.#maxGrow + BAND_ROWS);
+    this.#shift();
+  }
+
+  finish(): void {
+    this.#growBand(this.#filled);
+  }
+
+  /** Grows in the whole window, tells the band (up to window row `end`), and forgets what was grown. */
+  #growBand(end: number): void {
+    if (this.#boundaryRuns > 0) {
+      const count = this.#grow();
+      const plane = this.#plane;
+      for (let row = this.#maxGrow; row < end; row++) this.#tell(row);
+      for (let i = 0; i < count; i++) plane[this.#assigned[i]!] = UNREACHED;
+    }
+    this.#y += end - this.#maxGrow;
+    this.#sink.rowsDone(this.#y);
+  }
+
+  /** Breadth-first, all pixels of a step at once. Returns how many were assigned. */
+  #grow(): number {
+    const plane = this.#plane;
+    const stride = this.#stride;
+    let count = 0;
+    for (let row = 0; row < this.#filled; row++) {
+      const runs = this.#runs[row]!;
+      const at = (row + 1) * stride + 1;
+      for (let r = 0; r < runs.length; r += 2) {
+        const last = at + runs[r + 1]!;
+        for (let p = at + runs[r]!; p < last; p++) {
+          if (plane[p - stride]! > 0 || plane[p - 1]! > 0 || plane[p + 1]! > 0 || plane[p + stride]! > 0) {
+            if (count === this.#assigned.length) this.#assigned = doubled(this.#assigned);
+            this.#assigned[count++] = p;
+          }
+        }
+      }
+    }
+    const sides = [-stride, -1, 1, stride];
+    let labels = new Int32Array(count);
+    let from = 0;
+    for (let step = 1; ; step++) {
+      // Labels are decided before any is written: only pixels of earlier steps are followed.
+      const assigned = this.#assigned;
+      if (labels.length < count - from) labels = new Int32Array(2 * (count - from));
+      for (let i = from; i < count; i++) {
+        const p = assigned[i]!;
+        let label = plane[p - stride]!;
+        if (label <= 0) label = plane[p - 1]!;
+        if (label <= 0) label = plane[p + 1]!;
+        if (label <= 0) label = plane[p + stride]!;
+        labels[i - from] = label;
+      }
+      for (let i = from; i < count; i++) plane[assigned[i]!] = labels[i - from]!;
+      if (step === this.#maxGrow || from === count) return count;
+      const until = count;
+      for (let i = from; i < until; i++) {
+        const p = this.#assigned[i]!;
+        if (count + 4 > this.#assigned.length) this.#assigned = doubled(this.#assigned);
+        for (let side = 0; side < 4; side++) {
+          const q = p + sides[side]!;
+          if (plane[q] !== UNREACHED) continue;
+          plane[q] = QUEUED;
+          this.#assigned[count++] = q;
+        }
+      }
+      from = until;
+    }
+  }
+
+  #tell(row: number): void {
+    const plane = this.#plane;
+    const runs = this.#runs[row]!;
+    const at = (row + 1) * this.#stride + 1;
+    const y = this.#y + row - this.#maxGrow;
+    for (let r = 0; r < runs.length; r += 2) {
+      const x1 = runs[r + 1]!;
+      for (let x = runs[r]!; x < x1; ) {
+        const label = plane[at + x]!;
+        const x0 = x++;
+        while (x < x1 && plane[at + x] === label) x++;
+        if (label > 0) this.#sink.grown(label - 1, y, x0, x);
+      }
+    }
+  }
+
+  /** Moves the last `2 * maxGrow` rows, halo and rows not yet told, to the top of the window. */
+  #shift(): void {
+    const stride = this.#stride;
+    const keep = 2 * this.#maxGrow;
+    for (let row = 0; row < this.#height; row++) {
+      const source = row + BAND_ROWS;
+      const kept = row < keep && this.#dirty[source] === 1;
+      const at = (row + 1) * stride;
+      if (kept) this.#plane.copyWithin(at, (source + 1) * stride, (source + 2) * stride);
+      else if (this.#dirty[row] === 1) this.#plane.fill(0, at, at + stride);
+      this.#dirty[row] = kept ? 1 : 0;
+      this.#boundaryRuns -= this.#runs[row]!.length / 2;
+      if (row < keep) {
+        this.#runs[row] = this.#runs[source]!;
+        this.#runs[source] = [];
+      } else this.#runs[row] = [];
+    }
+    this.#filled = keep;
+  }
+}
+
+function doubled(list: Int32Array): Int32Array<ArrayBuffer> {
+  const out = new Int32Array(list.length * 2);
+  out.set(list);
+  return out;
+}
