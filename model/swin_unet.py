@@ -54,16 +54,22 @@ class SwinUnetConfig:
                              f"(patch 4, three mergings, attention window {self.attention_window})")
 
 
-def windows_from_map(x, M):
-    N, h, w, C = x.shape
-    x = x.view(N, h // M, M, w // M, M, C)                       # (N, h/M, M, w/M, M, C)
+# Sides and widths are handed down as plain numbers and only N is -1: a traced graph then has no Shape or Gather nodes.
+
+def windows_from_map(x, M, side, C):
+    x = x.reshape(-1, side // M, M, side // M, M, C)             # (N, h/M, M, w/M, M, C)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, M * M, C)     # (N*nW, T, C)
 
 
-def map_from_windows(x, M, h, w):
-    C = x.shape[-1]
-    x = x.view(-1, h // M, w // M, M, M, C)                      # (N, h/M, w/M, M, M, C)
-    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, h, w, C)      # (N, h, w, C)
+def map_from_windows(x, M, side, C):
+    x = x.view(-1, side // M, side // M, M, M, C)                # (N, h/M, w/M, M, M, C)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, side, side, C)    # (N, h, w, C)
+
+
+def unfold_tokens(x, s, h, w, C):
+    """(N, h, w, s*s*C) -> (N, s*h, s*w, C): each token becomes an s x s block of pixels."""
+    x = x.view(-1, h, w, s, s, C).permute(0, 1, 3, 2, 4, 5)      # (N, h, s, w, s, C)
+    return x.reshape(-1, h * s, w * s, C)
 
 
 def relative_index(M):
@@ -75,14 +81,14 @@ def relative_index(M):
     return dy * (2 * M - 1) + dx
 
 
-def shift_mask(h, w, M, shift):
+def shift_mask(side, M, shift):
     """-100 where a rolled window mixes tokens that were not neighbours before the roll: (nW, T, T)."""
-    region = torch.zeros(1, h, w, 1)
+    region = torch.zeros(1, side, side, 1)
     cuts = (slice(0, -M), slice(-M, -shift), slice(-shift, None))
     for i, ys in enumerate(cuts):
         for j, xs in enumerate(cuts):
             region[:, ys, xs] = i * 3 + j
-    region = windows_from_map(region, M).squeeze(-1)             # (nW, T)
+    region = windows_from_map(region, M, side, 1).squeeze(-1)    # (nW, T)
     different = region[:, None, :] != region[:, :, None]         # (nW, T, T)
     return different.float() * -100.0
 
@@ -90,7 +96,7 @@ def shift_mask(h, w, M, shift):
 class WindowAttention(nn.Module):
     def __init__(self, C, heads, M):
         super().__init__()
-        self.heads, self.scale = heads, (C // heads) ** -0.5
+        self.C, self.T, self.heads, self.scale = C, M * M, heads, (C // heads) ** -0.5
         self.qkv = nn.Linear(C, 3 * C)
         self.proj = nn.Linear(C, C)
         self.bias_table = nn.Parameter(torch.zeros((2 * M - 1) ** 2, heads))
@@ -98,17 +104,16 @@ class WindowAttention(nn.Module):
         self.register_buffer("bias_index", relative_index(M), persistent=False)
 
     def forward(self, x, mask):
-        B, T, C = x.shape                                                                   # B = N*nW
-        qkv = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nH, T, hd)
-        q, k, v = qkv.unbind(0)                                                             # each (B, nH, T, hd)
+        C, T = self.C, self.T                                                               # x (B, T, C), B = N*nW
+        q, k, v = self.qkv(x).split(C, -1)                                                   # each (B, T, C)
+        q, k, v = (t.reshape(-1, T, self.heads, C // self.heads).transpose(1, 2) for t in (q, k, v))    # (B, nH, T, hd)
         bias = self.bias_table[self.bias_index.view(-1)].view(T, T, -1).permute(2, 0, 1)    # (nH, T, T)
         a = (q * self.scale) @ k.transpose(-2, -1) + bias                                   # (B, nH, T, T)
         if mask is not None:
-            nW = mask.shape[0]
-            a = a.view(-1, nW, self.heads, T, T) + mask[:, None]                            # (N, nW, nH, T, T)
+            a = a.view(-1, mask.shape[0], self.heads, T, T) + mask[:, None]                            # (N, nW, nH, T, T)
             a = a.view(-1, self.heads, T, T)
         a = a.softmax(-1)
-        x = (a.to(v.dtype) @ v).transpose(1, 2).reshape(B, T, C)                            # (B, T, C)
+        x = (a.to(v.dtype) @ v).transpose(1, 2).reshape(-1, T, C)                           # (B, T, C)
         return self.proj(x)
 
 
@@ -116,6 +121,7 @@ class Block(nn.Module):
     def __init__(self, C, heads, side, cfg, shift, drop_path):
         super().__init__()
         self.M = cfg.attention_window
+        self.side, self.C = side, C
         self.shift = shift if side > self.M else 0     # one window covers the map: nothing to shift
         self.drop_path = drop_path
         self.norm1 = nn.LayerNorm(C)
@@ -123,7 +129,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(C)
         self.fc1 = nn.Linear(C, cfg.mlp_ratio * C)
         self.fc2 = nn.Linear(cfg.mlp_ratio * C, C)
-        mask = shift_mask(side, side, self.M, self.shift) if self.shift else None
+        mask = shift_mask(side, self.M, self.shift) if self.shift else None
         self.register_buffer("mask", mask, persistent=False)
 
     def keep(self, y):
@@ -135,12 +141,11 @@ class Block(nn.Module):
         return y * draw / keep
 
     def forward(self, x):
-        _, h, w, _ = x.shape                                       # (N, h, w, C)
-        y = self.norm1(x)
+        y = self.norm1(x)                                          # (N, h, w, C)
         if self.shift:
             y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-        y = self.attn(windows_from_map(y, self.M), self.mask)      # (N*nW, T, C)
-        y = map_from_windows(y, self.M, h, w)                      # (N, h, w, C)
+        y = self.attn(windows_from_map(y, self.M, self.side, self.C), self.mask)    # (N*nW, T, C)
+        y = map_from_windows(y, self.M, self.side, self.C)         # (N, h, w, C)
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), (1, 2))
         x = x + self.keep(y)
@@ -148,33 +153,28 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    def __init__(self, C):
+    def __init__(self, C, side):
         super().__init__()
+        self.C, self.half = C, side // 2
         self.norm = nn.LayerNorm(4 * C)
         self.reduce = nn.Linear(4 * C, 2 * C, bias=False)
 
     def forward(self, x):
-        N, h, w, C = x.shape
-        x = x.view(N, h // 2, 2, w // 2, 2, C)
-        x = x.permute(0, 1, 3, 4, 2, 5).reshape(N, h // 2, w // 2, 4 * C)   # column-major in the 2x2, as Swin has it
+        half, C = self.half, self.C
+        x = x.view(-1, half, 2, half, 2, C)
+        x = x.permute(0, 1, 3, 4, 2, 5).reshape(-1, half, half, 4 * C)      # column-major in the 2x2, as Swin has it
         return self.reduce(self.norm(x))                                    # (N, h/2, w/2, 2C)
 
 
 class PatchExpand(nn.Module):
-    def __init__(self, C):
+    def __init__(self, C, side):
         super().__init__()
+        self.C, self.side = C, side
         self.expand = nn.Linear(C, 2 * C, bias=False)
         self.norm = nn.LayerNorm(C // 2)
 
     def forward(self, x):
-        return self.norm(unfold_tokens(self.expand(x), 2))         # (N, 2h, 2w, C/2)
-
-
-def unfold_tokens(x, s):
-    """(N, h, w, s*s*C) -> (N, s*h, s*w, C): each token becomes an s x s block of pixels."""
-    N, h, w, D = x.shape
-    x = x.view(N, h, w, s, s, D // (s * s)).permute(0, 1, 3, 2, 4, 5)       # (N, h, s, w, s, C)
-    return x.reshape(N, h * s, w * s, D // (s * s))
+        return self.norm(unfold_tokens(self.expand(x), 2, self.side, self.side, self.C // 2))   # (N, 2h, 2w, C/2)
 
 
 class PatchStem(nn.Module):
@@ -214,13 +214,14 @@ class Head(nn.Module):
     def __init__(self, cfg):
         super().__init__()
         C, K = cfg.width, cfg.head_width or cfg.width
+        self.side, self.K = cfg.image_size // 4, K
         self.expand = nn.Linear(C, 16 * K, bias=False)
         self.norm = nn.LayerNorm(K)
         self.mix = nn.Linear(cfg.detail, K) if cfg.detail else None
         self.classify = nn.Linear(K, cfg.classes, bias=False)              # 1x1 convolution
 
-    def band(self, x, detail):
-        y = self.norm(unfold_tokens(self.expand(x), 4))                    # (N, 4r, W, K)
+    def band(self, x, detail, rows):
+        y = self.norm(unfold_tokens(self.expand(x), 4, rows, self.side, self.K))                # (N, 4*rows, W, K)
         if detail is not None:
             y = F.relu(y + self.mix(detail.permute(0, 2, 3, 1)))           # (N, 4r, W, K)
         return self.classify(y).permute(0, 3, 1, 2)                        # (N, classes, 4r, W)
@@ -228,12 +229,11 @@ class Head(nn.Module):
     def forward(self, x, detail, bands):
         detail = detail if self.mix is not None else None
         if bands <= 1:
-            return self.band(x, detail)
-        h = x.shape[1]
-        if h % bands:
-            raise ValueError(f"{h} token rows do not divide into {bands} bands")
-        r = h // bands
-        return torch.cat([self.band(x[:, i * r:(i + 1) * r], None if detail is None else detail[:, :, 4 * i * r:4 * (i + 1) * r])
+            return self.band(x, detail, self.side)
+        if self.side % bands:
+            raise ValueError(f"{self.side} token rows do not divide into {bands} bands")
+        r = self.side // bands
+        return torch.cat([self.band(x[:, i * r:(i + 1) * r], None if detail is None else detail[:, :, 4 * i * r:4 * (i + 1) * r], r)
                           for i in range(bands)], 2)
 
 
@@ -252,9 +252,9 @@ class SwinUnet(nn.Module):
 
         self.stem = ConvStem(cfg) if cfg.stem == "conv" else PatchStem(cfg)
         self.encoder = nn.ModuleList([stage(i) for i in range(4)])
-        self.merge = nn.ModuleList([PatchMerging(C << i) for i in range(3)])
+        self.merge = nn.ModuleList([PatchMerging(C << i, side >> i) for i in range(3)])
         self.norm = nn.LayerNorm(8 * C)
-        self.expand = nn.ModuleList([PatchExpand(C << i) for i in (3, 2, 1)])
+        self.expand = nn.ModuleList([PatchExpand(C << i, side >> i) for i in (3, 2, 1)])
         self.fuse = nn.ModuleList([nn.Linear(2 * (C << i), C << i) if 2 - i < cfg.skips else nn.Identity() for i in (2, 1, 0)])
         self.decoder = nn.ModuleList([stage(i) for i in (2, 1, 0)])
         self.norm_up = nn.LayerNorm(C)
@@ -269,7 +269,8 @@ class SwinUnet(nn.Module):
 
     def forward(self, pixels):
         S = self.cfg.image_size
-        assert pixels.shape[2] == S and pixels.shape[3] == S, f"pixels are {tuple(pixels.shape[2:])}, the network takes {S} x {S}"
+        if not torch.jit.is_tracing():
+            assert pixels.shape[2] == S and pixels.shape[3] == S, f"pixels are {tuple(pixels.shape[2:])}, the network takes {S} x {S}"
         x, detail = self.stem(pixels)                        # (N, 56, 56, C), (N, k, 224, 224)
         skips = []
         for i in range(3):

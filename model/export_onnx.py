@@ -1,0 +1,153 @@
+"""Checkpoint to ONNX: pixels float32 [N,3,S,S], already normalised -> logits float32 [N,K,S,S].
+
+    python model/export_onnx.py runs/nuclei/best.pt --out runs/nuclei/nuclei-fp32.onnx [--bands 7]
+
+The final expand, norm and classifier run in `bands` bands of token rows: the same numbers, and the largest activation
+shrinks by that factor (16*K*h*w floats and its copies; it is the peak of a small runtime's heap). Ends by comparing
+torch and ONNX Runtime on random input and refuses to leave a file behind that disagrees.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from swin_unet import WindowAttention, load_weights
+
+OPSET = 20                     # the newest that the tracing exporter writes
+MAX_DIFFERENCE = 2e-3          # logits, of the order of 10; float32 sums in another order
+
+
+def load_checkpoint(path):
+    """EMA weights of a train.py file, in float32."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    if "config" not in saved or "ema" not in saved:
+        sys.exit(f"{path} has no config and ema; it is not a file train.py wrote.")
+    return load_weights(saved["config"]["model"], {k: v.float() for k, v in saved["ema"].items()}).eval(), saved
+
+
+def count_macs(model):
+    """Multiply-accumulates of one window: linears, convolutions, and the two products inside attention."""
+    total = 0
+
+    def linear(m, inputs, output):
+        nonlocal total
+        total += output.numel() * m.in_features
+
+    def conv(m, inputs, output):
+        nonlocal total
+        total += output.numel() * m.in_channels * m.kernel_size[0] * m.kernel_size[1]
+
+    def attention(m, inputs, output):
+        nonlocal total
+        B, T, C = inputs[0].shape
+        total += 2 * B * T * T * C
+
+    hooks = [m.register_forward_hook({torch.nn.Linear: linear, torch.nn.Conv2d: conv, WindowAttention: attention}[type(m)])
+             for m in model.modules() if type(m) in (torch.nn.Linear, torch.nn.Conv2d, WindowAttention)]
+    with torch.inference_mode():
+        model(torch.zeros(1, model.cfg.in_channels, model.cfg.image_size, model.cfg.image_size))
+    for h in hooks:
+        h.remove()
+    return total
+
+
+def export(model, path, bands):
+    S = model.cfg.image_size
+    model.bands = bands
+    example = torch.rand(2, model.cfg.in_channels, S, S)
+    part = Path(str(path) + ".part")
+    # the tracing exporter: linears stay MatMul + Add, and the graph has one node per line of the model
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript.*")
+    torch.onnx.export(model, (example,), str(part), input_names=["pixels"], output_names=["logits"], opset_version=OPSET,
+                      dynamo=False, dynamic_axes={"pixels": {0: "N"}, "logits": {0: "N"}})
+    graph = onnx.load(part)
+    share_equal_initializers(graph)
+    plain = [n.name for n in graph.graph.node if n.op_type == "Gemm"]
+    if plain:
+        sys.exit(f"{len(plain)} linears became Gemm ({plain[:3]}); 4-bit quantising needs MatMul.")
+    onnx.checker.check_model(graph)
+    onnx.save(graph, part)
+    worst = compare(model, part)
+    if worst > MAX_DIFFERENCE:
+        part.unlink()
+        sys.exit(f"torch and ONNX differ by {worst:.2e}, more than {MAX_DIFFERENCE:.0e}. Nothing was written.")
+    os.replace(part, path)
+    return worst
+
+
+def share_equal_initializers(model):
+    """Each Swin stage repeats its shift mask and index table in every block; store each once."""
+    first, rename = {}, {}
+    for t in list(model.graph.initializer):
+        array = onnx.numpy_helper.to_array(t)
+        if array.size < 64:
+            continue
+        key = (t.data_type, tuple(t.dims), array.tobytes())
+        if key in first:
+            rename[t.name] = first[key]
+            model.graph.initializer.remove(t)
+        else:
+            first[key] = t.name
+    # Constant nodes hold tensors too
+    for n in list(model.graph.node):
+        if n.op_type != "Constant" or not n.attribute[0].HasField("t"):
+            continue
+        array = onnx.numpy_helper.to_array(n.attribute[0].t)
+        if array.size < 64:
+            continue
+        key = (n.attribute[0].t.data_type, tuple(array.shape), array.tobytes())
+        if key in first:
+            rename[n.output[0]] = first[key]
+        else:
+            t = onnx.numpy_helper.from_array(array, n.output[0])
+            model.graph.initializer.append(t)
+            first[key] = t.name
+        model.graph.node.remove(n)
+    # the exporter shares some itself, through Identity nodes that hide the weight from the quantizer
+    names = {t.name for t in model.graph.initializer}
+    for n in list(model.graph.node):
+        if n.op_type == "Identity" and n.input[0] in names:
+            rename[n.output[0]] = n.input[0]
+            model.graph.node.remove(n)
+    for n in model.graph.node:
+        for i, name in enumerate(n.input):
+            while name in rename:
+                name = rename[name]
+            n.input[i] = name
+
+
+def compare(model, path):
+    """Largest logit difference, over batch sizes 1 and 3."""
+    S = model.cfg.image_size
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for n in (1, 3):
+        x = torch.rand(n, model.cfg.in_channels, S, S, generator=torch.Generator().manual_seed(n)) * 2 - 1
+        with torch.inference_mode():
+            want = model(x).numpy()
+        got = session.run(["logits"], {"pixels": x.numpy()})[0]
+        if got.shape != want.shape:
+            sys.exit(f"ONNX gave {got.shape}, torch {want.shape}")
+        worst = max(worst, float(np.abs(got - want).max()))
+    return worst
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--bands", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    model, saved = load_checkpoint(args.checkpoint)
+    worst = export(model, args.out, args.bands)
+    print(f"{args.out}: {Path(args.out).stat().st_size:,} bytes, {model.parameter_count():,} parameters, {count_macs(model):,} MACs, "
+          f"step {saved['step']}, torch and ONNX differ by at most {worst:.1e}")
