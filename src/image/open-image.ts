@@ -3,6 +3,8 @@ import { ByteSource } from "./byte-source.ts";
 import { ImageFormatError, ImageNotFoundError } from "./errors.ts";
 import type { ImageSource, Spacing } from "./image-source.ts";
 import { DEFAULT_LIMITS, type ImageLimits } from "./limits.ts";
+import { openJpeg } from "./plain/jpeg.ts";
+import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
 import { openTiff } from "./tiff/open-tiff.ts";
 
@@ -42,6 +44,10 @@ async function openFile(source: ByteSource, limits: ImageLimits, signal?: AbortS
   switch (file.kind) {
     case "tiff":
       return openTiff(source, limits, signal);
+    case "png":
+      return openPng(source, limits, signal);
+    case "jpeg":
+      return openJpeg(source, limits, signal);
     case "unsupported":
       throw new ImageFormatError(
         `${key} is a ${file.name} file, which is not an image that can be read: ${file.advice}`,

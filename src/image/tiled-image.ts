@@ -33,6 +33,9 @@ export interface ImageDescription {
 /** Tiles asked for at once: bounds what is held besides the region, and is plenty to hide latency. */
 const TILES_IN_FLIGHT = 64;
 
+/** Rows of the tallest region that is read again and again side by side. */
+const BAND_ROWS = 1024;
+
 /** Level and tile position in one number; 2^42 tiles per level is far beyond any file. */
 const LEVEL_STRIDE = 2 ** 42;
 
@@ -77,7 +80,9 @@ export class TiledImage implements ImageSource {
     }));
     this.#grids = grids;
     this.#limits = limits;
-    this.#cache = new TileCache(limits.cacheBytes);
+    const sampleBytes = bytesPerSample(about.dtype) * about.channels.length;
+    const wanted = Math.max(limits.cacheBytes, ...grids.map((grid) => bandBytes(grid, sampleBytes)));
+    this.#cache = new TileCache(Math.min(wanted, Math.max(limits.cacheBytes, limits.tileBytes)));
     this.#bytesRead = bytesRead;
   }
 
@@ -144,6 +149,18 @@ export class TiledImage implements ImageSource {
     let next = 0;
     return known.map((tile, i) => tile ?? this.#cache.add(ids[i]!, started[next++]!));
   }
+}
+
+/**
+ * Where tiles are as wide as the image (strips), regions side by side need the same ones: what a band of regions
+ * spans must stay in the cache, or each strip is decoded once per region.
+ */
+function bandBytes({ shape, tileShape }: TileGrid, sampleBytes: number): number {
+  const width = shape.at(-1)!;
+  const tileHeight = tileShape.at(-2)!;
+  if (tileShape.at(-1)! < width) return 0;
+  const rows = Math.ceil(Math.min(BAND_ROWS, shape.at(-2)!) / tileHeight + 1) * tileHeight;
+  return rows * width * sampleBytes;
 }
 
 function checkInside(rect: Rect, shape: readonly number[], level: number): void {

@@ -31,7 +31,12 @@ export interface ObjectStore {
   head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined>;
   get(key: string, options?: ReadOptions): Promise<StoredObject | undefined>;
   /** Bytes `[offset, offset + length)`, shorter only at the end of the object. Negative offset counts from the end. */
-  getRange(key: string, offset: number, length: number, options?: RangeOptions): Promise<Uint8Array | undefined>;
+  getRange(
+    key: string,
+    offset: number,
+    length: number,
+    options?: RangeOptions,
+  ): Promise<Uint8Array | undefined>;
   /** Atomic: readers see the old bytes or the new ones. `false` when `ifNoneMatch` found the key present. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<boolean>;
   /** Keys that start with `prefix`, in lexical order. */

@@ -1,12 +1,12 @@
 import { RGB_CHANNELS } from "../channels.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { ImageLimits } from "../limits.ts";
+import { plausibleSpacing } from "../spacing.ts";
 import { TiledImage } from "../tiled-image.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { probeFirstTile, tiffLevel } from "./level.ts";
 import { outlinePage, readPage } from "./page.ts";
 import { checkSameSamples, reducedPages } from "./pyramid.ts";
-import { plausibleSpacing } from "./resolution.ts";
 import { COMPRESSION } from "./tags.ts";
 import { readTileLayout } from "./tile-layout.ts";
 

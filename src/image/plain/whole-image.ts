@@ -1,0 +1,78 @@
+import type { DType, Raster } from "../../tiling/raster.ts";
+import type { ByteSource } from "../byte-source.ts";
+import { RGB_CHANNELS } from "../channels.ts";
+import { ImageFormatError } from "../errors.ts";
+import type { Spacing } from "../image-source.ts";
+import type { ImageLimits } from "../limits.ts";
+import { TiledImage } from "../tiled-image.ts";
+
+export interface WholeImage {
+  format: string;
+  width: number;
+  height: number;
+  dtype: DType;
+  /** 1 grey, 3 RGB. */
+  channels: number;
+  /** Bytes per pixel while decoding, alpha included. */
+  decodedPixelBytes: number;
+  spacing: Spacing | undefined;
+}
+
+/**
+ * An image that can only be decoded whole (PNG, JPEG): one tile. It is kept once decoded, however large, since
+ * each region would else decode it anew.
+ * @throws {ImageFormatError} when it is over the limit, before anything is decoded
+ */
+export function openWhole(
+  source: ByteSource,
+  image: WholeImage,
+  decode: (bytes: Uint8Array) => Promise<Raster>,
+  limits: ImageLimits,
+): TiledImage {
+  const { width, height } = image;
+  const { key } = source;
+  if (width < 1 || height < 1) {
+    throw new ImageFormatError(
+      `${key} is damaged: its header states ${width} × ${height} pixels; copy the file again`,
+    );
+  }
+  const bytes = width * height * image.decodedPixelBytes;
+  if (bytes > limits.tileBytes || source.byteLength > limits.tileBytes) {
+    throw new ImageFormatError(
+      `${key}: its header states ${width} × ${height} pixels (${bytes} bytes), over the limit of ${limits.tileBytes} for an image without tiles; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
+    );
+  }
+  return new TiledImage(
+    {
+      format: image.format,
+      axes: "yx",
+      dtype: image.dtype,
+      channels: image.channels === 3 ? RGB_CHANNELS : [{}],
+      spacing: image.spacing,
+      objectivePower: undefined,
+      bounds: undefined,
+      etag: source.etag,
+      byteLength: source.byteLength,
+    },
+    [
+      {
+        shape: [height, width],
+        tileShape: [height, width],
+        readTiles: (positions, signal) =>
+          positions.map(async () => {
+            const [all] = await source.readRanges([{ offset: 0, length: source.byteLength }], signal);
+            try {
+              return await decode(all!);
+            } catch (cause) {
+              throw new ImageFormatError(
+                `${key} is damaged or cut short (${(cause as Error).message}); copy the file again`,
+                { cause },
+              );
+            }
+          }),
+      },
+    ],
+    { ...limits, cacheBytes: Math.max(limits.cacheBytes, bytes) },
+    () => source.bytesRead,
+  );
+}

@@ -1,0 +1,239 @@
+import { ObjectChangedError, StorageError } from "./errors.ts";
+import { checkKey } from "./key.ts";
+import type {
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  RangeOptions,
+  ReadOptions,
+  StoredObject,
+} from "./object-store.ts";
+
+export interface HttpStoreOptions {
+  /** Query string every request carries, without "?": the signature of a presigned address. */
+  search?: string;
+  headers?: Record<string, string>;
+  /** Largest object read whole from a server that does not serve ranges. */
+  maxWholeBytes?: number;
+  fetch?: typeof fetch;
+}
+
+const DEFAULT_MAX_WHOLE_BYTES = 64 * 2 ** 20;
+
+/**
+ * A web server read by ranges; nothing is written. Uses GET alone, for presigned addresses allow no HEAD.
+ * The etag is the server's, else made of Last-Modified and size.
+ */
+export class HttpStore implements ObjectStore {
+  readonly #base: string;
+  readonly #options: HttpStoreOptions;
+  /** Whole objects of servers without ranges, by key. */
+  readonly #whole = new Map<string, { etag: string; bytes: Uint8Array }>();
+
+  /** @param base address that keys are appended to, with or without a final "/" */
+  constructor(base: string, options: HttpStoreOptions = {}) {
+    this.#base = base.endsWith("/") ? base : `${base}/`;
+    this.#options = options;
+  }
+
+  async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
+    const response = await this.#request(key, { range: "bytes=0-0", signal: options?.signal });
+    if (response === undefined) return undefined;
+    if (response.status === 200) return this.#headWhole(key, response);
+    await discard(response);
+    if (response.status === 416) return { byteLength: totalOf(response) ?? 0, etag: etagOf(response, 0) };
+    const byteLength = totalOf(response);
+    if (byteLength === undefined) {
+      throw this.#unusable(key, "does not tell the size of the file");
+    }
+    return { byteLength, etag: etagOf(response, byteLength) };
+  }
+
+  async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
+    const response = await this.#request(key, { signal: options?.signal });
+    if (response === undefined) return undefined;
+    const bytes = await this.#body(key, response);
+    return { bytes, byteLength: bytes.length, etag: etagOf(response, bytes.length) };
+  }
+
+  async getRange(
+    key: string,
+    offset: number,
+    length: number,
+    options?: RangeOptions,
+  ): Promise<Uint8Array | undefined> {
+    const whole = this.#whole.get(key);
+    if (whole) return sliceWhole(key, whole, offset, length, options?.ifMatch);
+    if (length === 0) return new Uint8Array(0);
+    // A suffix range ("bytes=-n") always reaches to the end: what is beyond `length` is cut off below.
+    const range = offset < 0 ? `bytes=${offset}` : `bytes=${offset}-${offset + length - 1}`;
+    const response = await this.#request(key, { range, ifMatch: options?.ifMatch, signal: options?.signal });
+    if (response === undefined) return undefined;
+    if (response.status === 416) {
+      await discard(response);
+      return new Uint8Array(0);
+    }
+    if (response.status === 200) {
+      await this.#headWhole(key, response);
+      return sliceWhole(key, this.#whole.get(key)!, offset, length, options?.ifMatch);
+    }
+    if (options?.ifMatch !== undefined && etagOf(response, totalOf(response) ?? -1) !== options.ifMatch) {
+      await discard(response);
+      throw new ObjectChangedError(key);
+    }
+    return (await this.#body(key, response)).subarray(0, length);
+  }
+
+  async put(key: string, _bytes: Uint8Array, _options?: PutOptions): Promise<boolean> {
+    throw new StorageError(
+      `cannot write ${key}: web addresses are read only; give a directory or s3:// address`,
+      {
+        retryable: false,
+      },
+    );
+  }
+
+  // biome-ignore lint/correctness/useYield: the port is an iterable, and this adapter has nothing to list
+  async *list(prefix: string): AsyncIterable<string> {
+    throw new StorageError(
+      `cannot list ${this.#base}${prefix}: web servers have no listing; give the file itself`,
+      {
+        retryable: false,
+      },
+    );
+  }
+
+  /** Undefined for 404 and 410. Any other failure is a `StorageError` that says what to do. */
+  async #request(
+    key: string,
+    { range, ifMatch, signal }: { range?: string; ifMatch?: string; signal?: AbortSignal },
+  ): Promise<Response | undefined> {
+    checkKey(key);
+    const url = this.#urlOf(key);
+    const headers: Record<string, string> = { ...this.#options.headers };
+    if (range !== undefined) {
+      headers.Range = range;
+      // Ranges of a compressed answer would not be ranges of the file.
+      headers["Accept-Encoding"] = "identity";
+    }
+    // Weak etags never match (RFC 9110, 13.1.1); they are compared by `getRange` instead.
+    if (ifMatch !== undefined && /^"/.test(ifMatch)) headers["If-Match"] = ifMatch;
+    let response: Response;
+    try {
+      response = await (this.#options.fetch ?? fetch)(url, { headers, signal, redirect: "follow" });
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      throw new StorageError(
+        `cannot reach ${new URL(url).host} (${reasonOf(cause)}); check the address and the network`,
+        {
+          retryable: true,
+          cause,
+        },
+      );
+    }
+    if (response.ok || response.status === 416) return response;
+    await discard(response);
+    if (response.status === 404 || response.status === 410) return undefined;
+    if (response.status === 412) throw new ObjectChangedError(key);
+    const denied = response.status === 401 || response.status === 403;
+    const advice = denied
+      ? "check that the address is public or its signature has not expired"
+      : "try again later";
+    throw new StorageError(`${new URL(url).host} answers ${response.status} for ${key}; ${advice}`, {
+      retryable: response.status >= 500 || response.status === 429 || response.status === 408,
+    });
+  }
+
+  /** Takes a whole answer of a server that ignores ranges, when it is small enough to keep. */
+  async #headWhole(key: string, response: Response): Promise<ObjectInfo> {
+    const limit = this.#options.maxWholeBytes ?? DEFAULT_MAX_WHOLE_BYTES;
+    const stated = Number(response.headers.get("Content-Length") ?? Number.NaN);
+    if (stated > limit) {
+      await discard(response);
+      throw this.#unusable(
+        key,
+        `does not serve byte ranges, and the file of ${stated} bytes is too large to read whole`,
+      );
+    }
+    const bytes = await this.#body(key, response, limit);
+    const etag = etagOf(response, bytes.length);
+    this.#whole.set(key, { etag, bytes });
+    return { byteLength: bytes.length, etag };
+  }
+
+  async #body(key: string, response: Response, limit = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    let total = 0;
+    try {
+      for await (const chunk of response.body ?? []) {
+        total += chunk.length;
+        if (total > limit) break;
+        chunks.push(chunk);
+      }
+    } catch (cause) {
+      if ((cause as Error)?.name === "AbortError") throw cause;
+      throw new StorageError(`the connection to ${this.#host()} broke while reading ${key}; try again`, {
+        retryable: true,
+        cause,
+      });
+    }
+    if (total > limit) {
+      throw this.#unusable(key, `does not serve byte ranges, and the file is over ${limit} bytes`);
+    }
+    const bytes = new Uint8Array(total);
+    let at = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    return bytes;
+  }
+
+  #urlOf(key: string): string {
+    const path = key.split("/").map(encodeURIComponent).join("/");
+    return this.#base + path + (this.#options.search ? `?${this.#options.search}` : "");
+  }
+
+  #host(): string {
+    return new URL(this.#base).host;
+  }
+
+  #unusable(key: string, reason: string): StorageError {
+    return new StorageError(`${this.#host()} ${reason}; download ${key} first and give the local file`, {
+      retryable: false,
+    });
+  }
+}
+
+function sliceWhole(
+  key: string,
+  whole: { etag: string; bytes: Uint8Array },
+  offset: number,
+  length: number,
+  ifMatch: string | undefined,
+): Uint8Array {
+  if (ifMatch !== undefined && ifMatch !== whole.etag) throw new ObjectChangedError(key);
+  const start = offset < 0 ? Math.max(0, whole.bytes.length + offset) : offset;
+  return whole.bytes.slice(start, start + length);
+}
+
+/** The size in `Content-Range: bytes 0-0/1234`. */
+function totalOf(response: Response): number | undefined {
+  const match = /\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "");
+  return match ? Number(match[1]) : undefined;
+}
+
+function etagOf(response: Response, byteLength: number): string {
+  return response.headers.get("ETag") ?? `${response.headers.get("Last-Modified") ?? ""}#${byteLength}`;
+}
+
+/** An answer nobody reads must be cancelled, or its connection stays taken. */
+async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => {});
+}
+
+function reasonOf(cause: unknown): string {
+  // undici says "fetch failed" and hides the reason one level down.
+  const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
+  return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
+}

@@ -1,0 +1,44 @@
+import path from "node:path";
+import { FsStore } from "./fs-store.ts";
+import { HttpStore } from "./http-store.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { parseSourceAddress } from "./source-address.ts";
+import { withRetry } from "./with-retry.ts";
+
+export interface Located {
+  store: ObjectStore;
+  key: string;
+  /** Last part of the source, for messages and file names. */
+  name: string;
+  /** Lets go of files and connections. */
+  close(): Promise<void>;
+}
+
+/**
+ * Turns what a person typed (path, `file://`, `http(s)://`, `s3://bucket/key`) into a store and a key. Node only.
+ * Nothing is opened or checked for being there yet.
+ */
+export async function locate(source: string): Promise<Located> {
+  const address = parseSourceAddress(source);
+  switch (address.scheme) {
+    case "file": {
+      const whole = path.resolve(address.path);
+      const store = new FsStore(path.dirname(whole));
+      const key = path.basename(whole);
+      if (key === "") throw new TypeError(`${source} is the root directory, not an image`);
+      return { store, key, name: key, close: () => store.close() };
+    }
+    case "http": {
+      const store = withRetry(new HttpStore(address.base, { search: address.search }));
+      return { store, key: address.key, name: address.key, close: async () => {} };
+    }
+    case "s3": {
+      // The AWS SDK takes a quarter of a second to load: only where a bucket is read.
+      const { S3Store } = await import("./s3-store.ts");
+      const slash = address.key.lastIndexOf("/");
+      const store = new S3Store(address.bucket, { prefix: address.key.slice(0, slash + 1) });
+      const key = address.key.slice(slash + 1);
+      return { store: withRetry(store), key, name: key, close: () => store.close() };
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/** What a source string means, before anything is opened. */
+export type SourceAddress =
+  | { scheme: "file"; path: string }
+  /** `base` ends with "/"; `search` has no "?". */
+  | { scheme: "http"; base: string; key: string; search: string }
+  | { scheme: "s3"; bucket: string; key: string };
+
+/**
+ * Reads a path, `file://`, `http(s)://` or `s3://bucket/key`. Anything else with a scheme is refused; a Windows
+ * drive letter is none.
+ * @throws {TypeError} with one sentence
+ */
+export function parseSourceAddress(source: string): SourceAddress {
+  if (source.trim() === "") throw new TypeError("the source is empty; give a path or an address");
+  const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(source)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case undefined:
+      return { scheme: "file", path: source };
+    case "file": {
+      const url = new URL(source);
+      if (url.host !== "" && url.host !== "localhost") {
+        throw new TypeError(
+          `${source} names the host ${url.host}; file:// addresses must be local (file:///path)`,
+        );
+      }
+      return { scheme: "file", path: decodeURIComponent(url.pathname) };
+    }
+    case "http":
+    case "https": {
+      const url = new URL(source);
+      const path = url.pathname.replace(/\/+$/, "");
+      const slash = path.lastIndexOf("/");
+      const key = safeDecode(path.slice(slash + 1));
+      if (key === "") throw new TypeError(`${source} names no file; give the whole address`);
+      return {
+        scheme: "http",
+        base: url.origin + path.slice(0, slash + 1),
+        key,
+        search: url.search.slice(1),
+      };
+    }
+    case "s3": {
+      const match = /^s3:\/\/([^/]+)\/(.+?)\/*$/i.exec(source);
+      if (!match) throw new TypeError(`${source} names no object; write s3://bucket/key`);
+      return { scheme: "s3", bucket: match[1]!, key: match[2]! };
+    }
+    default:
+      throw new TypeError(
+        `${source} begins with ${scheme}://, which is not supported; use a path, https:// or s3://`,
+      );
+  }
+}
+
+function safeDecode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
