@@ -1,4 +1,4 @@
-import type { ComponentSink } from "./instances.ts";
+import type { ComponentSink, InstanceRule } from "./instances.ts";
 
 /** A finished object: all its pixels, as runs. */
 export interface ObjectRuns {
@@ -7,7 +7,7 @@ export interface ObjectRuns {
   kind: number;
   /** `[n, 3]`: row, first column, column after the last; in raster order, runs of a row not touching. */
   runs: Int32Array;
-  /** Pixels. */
+  /** Pixels, grown ones included. */
   area: number;
 }
 
@@ -15,7 +15,7 @@ const NONE = -1;
 
 /**
  * Gathers components into objects and gives each away as soon as no pixel can join it. Memory is that of the runs of
- * the objects still open; slots and runs are used again. Objects smaller than `minArea` pixels are dropped.
+ * the objects still open; slots and runs are used again.
  */
 export class ObjectCollector implements ComponentSink {
   readonly #maxGrow: number;
@@ -27,6 +27,7 @@ export class ObjectCollector implements ComponentSink {
   #kind = new Uint8Array(256);
   #serial = new Int32Array(256);
   #lastRow = new Int32Array(256);
+  #interiorArea = new Float64Array(256);
   #headRun = new Int32Array(256);
   #tailRun = new Int32Array(256);
   #nextMember = new Int32Array(256);
@@ -55,14 +56,13 @@ export class ObjectCollector implements ComponentSink {
   #gathered = new Int32Array(768);
 
   constructor(options: {
-    maxGrow: number;
-    minArea: number;
+    rule: Pick<InstanceRule, "maxGrow" | "minArea">;
     onObject: (object: ObjectRuns) => void;
     /** Keep the number of every component seen, for `InstancePainter`: 4 bytes each. */
     keepNumbers?: boolean;
   }) {
-    this.#maxGrow = options.maxGrow;
-    this.#minArea = options.minArea;
+    this.#maxGrow = options.rule.maxGrow;
+    this.#minArea = options.rule.minArea;
     this.#onObject = options.onObject;
     if (options.keepNumbers) this.#numberOfSerial = new Uint32Array(1024);
   }
@@ -89,6 +89,7 @@ export class ObjectCollector implements ComponentSink {
     this.#kind[slot] = kind;
     this.#serial[slot] = this.#serials++;
     this.#lastRow[slot] = NONE;
+    this.#interiorArea[slot] = 0;
     this.#headRun[slot] = NONE;
     this.#tailRun[slot] = NONE;
     this.#nextMember[slot] = NONE;
@@ -102,6 +103,7 @@ export class ObjectCollector implements ComponentSink {
     if (root === other) return;
     this.#parent[other] = root;
     if (this.#lastRow[other]! > this.#lastRow[root]!) this.#lastRow[root] = this.#lastRow[other]!;
+    this.#interiorArea[root]! += this.#interiorArea[other]!;
     this.#nextMember[this.#tailMember[root]!] = other;
     this.#tailMember[root] = this.#tailMember[other]!;
     if (this.#headRun[other] === NONE) return;
@@ -113,12 +115,17 @@ export class ObjectCollector implements ComponentSink {
   interior(id: number, y: number, x0: number, x1: number): void {
     const root = this.#find(id);
     this.#lastRow[root] = y;
+    this.#interiorArea[root]! += x1 - x0;
     this.#active.push(root);
     this.#addRun(root, y, x0, x1);
   }
 
   grown(id: number, y: number, x0: number, x1: number): void {
     this.#addRun(this.#find(id), y, x0, x1);
+  }
+
+  keeps(id: number): boolean {
+    return this.#interiorArea[this.#find(id)]! >= this.#minArea;
   }
 
   interiorRowDone(y: number): void {
@@ -183,7 +190,7 @@ export class ObjectCollector implements ComponentSink {
     const runs = this.#takeRuns(root);
     let area = 0;
     for (let i = 0; i < runs.length; i += 3) area += runs[i + 2]! - runs[i + 1]!;
-    const kept = area >= this.#minArea;
+    const kept = this.#interiorArea[root]! >= this.#minArea;
     const number = kept ? ++this.#objects : 0;
     for (let member = root; member !== NONE; ) {
       if (this.#numberOfSerial !== undefined) this.#keepNumber(this.#serial[member]!, number);
@@ -265,6 +272,9 @@ export class ObjectCollector implements ComponentSink {
     const kind = new Uint8Array(2 * this.#kind.length);
     kind.set(this.#kind);
     this.#kind = kind;
+    const interiorArea = new Float64Array(2 * this.#interiorArea.length);
+    interiorArea.set(this.#interiorArea);
+    this.#interiorArea = interiorArea;
     this.#parent = doubled(this.#parent);
     this.#serial = doubled(this.#serial);
     this.#lastRow = doubled(this.#lastRow);

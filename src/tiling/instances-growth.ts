@@ -6,14 +6,26 @@ const BAND_ROWS = 64;
 const UNREACHED = -1;
 const QUEUED = -2;
 
+/** The runs of one row, before it is painted. */
+interface WaitingRow {
+  /** `x0, x1, id` flat. */
+  interior: number[];
+  /** `x0, x1` flat. */
+  boundary: number[];
+}
+
 /**
- * Gives boundary pixels to the nearest interior run, by 4-neighbour steps inside the boundary, at most `maxGrow`.
+ * Gives boundary pixels to the nearest kept object, by 4-neighbour steps inside the boundary, at most `maxGrow`.
  * At equal distance a pixel follows its neighbour above, else left, else right, else below: a rule of geometry, so
  * neither ids nor the batching of rows matter. A pixel depends on nothing more than `maxGrow` rows away.
+ *
+ * Objects too small to be kept do not grow. A component below `minArea` pixels spans fewer rows than that, so rows
+ * wait until `minArea` more were seen: by then it is known which are too small.
  */
 export class GrowthWindow {
   readonly #maxGrow: number;
-  readonly #sink: Pick<ComponentSink, "grown" | "rowsDone">;
+  readonly #wait: number;
+  readonly #sink: Pick<ComponentSink, "grown" | "rowsDone" | "keeps">;
   /** Row length with one guard column on each side. */
   readonly #stride: number;
   readonly #height: number;
@@ -29,8 +41,17 @@ export class GrowthWindow {
   #boundaryRuns = 0;
   #assigned: Int32Array = new Int32Array(1024);
 
-  constructor(width: number, maxGrow: number, sink: Pick<ComponentSink, "grown" | "rowsDone">) {
+  readonly #waiting: WaitingRow[] = [];
+  #row: WaitingRow = { interior: [], boundary: [] };
+
+  constructor(
+    width: number,
+    rule: { maxGrow: number; minArea: number },
+    sink: Pick<ComponentSink, "grown" | "rowsDone" | "keeps">,
+  ) {
+    const { maxGrow, minArea } = rule;
     this.#maxGrow = maxGrow;
+    this.#wait = Math.max(0, Math.ceil(minArea) - 1);
     this.#sink = sink;
     this.#stride = width + 2;
     this.#height = BAND_ROWS + 2 * maxGrow;
@@ -41,27 +62,42 @@ export class GrowthWindow {
   }
 
   interior(x0: number, x1: number, id: number): void {
-    const at = (this.#filled + 1) * this.#stride + 1;
-    this.#plane.fill(id + 1, at + x0, at + x1);
-    this.#dirty[this.#filled] = 1;
+    this.#row.interior.push(x0, x1, id);
   }
 
   boundary(x0: number, x1: number): void {
-    const at = (this.#filled + 1) * this.#stride + 1;
-    this.#plane.fill(UNREACHED, at + x0, at + x1);
-    this.#runs[this.#filled]!.push(x0, x1);
-    this.#dirty[this.#filled] = 1;
-    this.#boundaryRuns++;
+    this.#row.boundary.push(x0, x1);
   }
 
   endRow(): void {
-    if (++this.#filled < this.#height) return;
-    this.#growBand(this.#maxGrow + BAND_ROWS);
-    this.#shift();
+    this.#waiting.push(this.#row);
+    this.#row = { interior: [], boundary: [] };
+    if (this.#waiting.length > this.#wait) this.#paint(this.#waiting.shift()!);
   }
 
   finish(): void {
+    for (const row of this.#waiting) this.#paint(row);
+    this.#waiting.length = 0;
     this.#growBand(this.#filled);
+  }
+
+  #paint({ interior, boundary }: WaitingRow): void {
+    const row = this.#filled;
+    const at = (row + 1) * this.#stride + 1;
+    const plane = this.#plane;
+    for (let r = 0; r < interior.length; r += 3) {
+      const id = interior[r + 2]!;
+      if (this.#sink.keeps(id)) plane.fill(id + 1, at + interior[r]!, at + interior[r + 1]!);
+    }
+    for (let r = 0; r < boundary.length; r += 2) {
+      plane.fill(UNREACHED, at + boundary[r]!, at + boundary[r + 1]!);
+    }
+    this.#runs[row] = boundary;
+    this.#boundaryRuns += boundary.length / 2;
+    if (interior.length > 0 || boundary.length > 0) this.#dirty[row] = 1;
+    if (++this.#filled < this.#height) return;
+    this.#growBand(this.#maxGrow + BAND_ROWS);
+    this.#shift();
   }
 
   /** Grows in the whole window, tells the band (up to window row `end`), and forgets what was grown. */

@@ -69,6 +69,10 @@ export class InstancePainter implements ComponentSink {
     this.interior(id, y, x0, x1);
   }
 
+  keeps(id: number): boolean {
+    return this.#numbers[id] !== 0;
+  }
+
   interiorRowDone(): void {}
 
   rowsDone(yEnd: number): void {

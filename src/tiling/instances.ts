@@ -11,6 +11,8 @@ export interface InstanceRule {
   connectivity: 4 | 8;
   /** How many 4-neighbour steps inside boundary pixels an object may grow. 0: boundary pixels belong to none. */
   maxGrow: number;
+  /** Components of fewer interior pixels are no objects: they are dropped before growth. */
+  minArea: number;
 }
 
 /** Objects whose interior and boundary were learnt as classes, so that touching ones separate. Kind 1. */
@@ -19,6 +21,7 @@ export function interiorRule(options: {
   boundary: readonly number[];
   connectivity: 4 | 8;
   maxGrow?: number;
+  minArea?: number;
 }): InstanceRule {
   const kinds = new Uint8Array(256);
   for (const c of options.boundary) kinds[c] = BOUNDARY;
@@ -27,16 +30,17 @@ export function interiorRule(options: {
     kinds,
     connectivity: options.connectivity,
     maxGrow: options.boundary.length > 0 ? (options.maxGrow ?? 8) : 0,
+    minArea: options.minArea ?? 0,
   };
 }
 
 /** Each connected region of each class but background is an object; its kind is the class index. */
-export function regionRule(classCount: number, connectivity: 4 | 8 = 4): InstanceRule {
+export function regionRule(classCount: number, connectivity: 4 | 8 = 4, minArea = 0): InstanceRule {
   if (classCount > BOUNDARY)
     throw new RangeError(`at most ${BOUNDARY - 1} classes can be regions, not ${classCount - 1}`);
   const kinds = new Uint8Array(256);
   for (let c = 1; c < classCount; c++) kinds[c] = c;
-  return { kinds, connectivity, maxGrow: 0 };
+  return { kinds, connectivity, maxGrow: 0, minArea };
 }
 
 /** Consecutive rows of a label map: class indices `[height, width]`, packed. */
@@ -58,6 +62,8 @@ export interface ComponentSink {
   /** Pixels `[x0, x1)` of row `y` belong to component `id`. */
   interior(id: number, y: number, x0: number, x1: number): void;
   grown(id: number, y: number, x0: number, x1: number): void;
+  /** Whether the component is large enough; asked only once it is certain. */
+  keeps(id: number): boolean;
   /** Every interior run of row `y` has been told, and joined with those above. */
   interiorRowDone(y: number): void;
   /** Every run, grown ones too, of rows below `yEnd` has been told. */
@@ -92,7 +98,7 @@ export class InstanceScanner {
     this.#width = width;
     this.#rule = rule;
     this.#sink = sink;
-    this.#growth = rule.maxGrow > 0 ? new GrowthWindow(width, rule.maxGrow, sink) : undefined;
+    this.#growth = rule.maxGrow > 0 ? new GrowthWindow(width, rule, sink) : undefined;
     this.#above = emptyRuns(64);
     this.#row = emptyRuns(64);
   }

@@ -1,7 +1,7 @@
 import { BOUNDARY, type InstanceRule } from "../../src/tiling/instances.ts";
 
 /**
- * Objects by the definition, on the whole image at once: flood fill, then boundary growth a step at a time.
+ * Objects by the definition, on the whole image at once: flood fill, small ones out, boundary growth a step at a time.
  * Returns a component number per pixel (0 none), numbered in raster order of first interior pixels.
  */
 export function referenceComponents(
@@ -38,6 +38,9 @@ export function referenceComponents(
       }
     }
   }
+  const areas = new Int32Array(kinds.length);
+  for (const label of labels) areas[label]!++;
+  for (let p = 0; p < labels.length; p++) if (areas[labels[p]!]! < rule.minArea) labels[p] = 0;
   for (let step = 0; step < rule.maxGrow; step++) {
     const before = labels.slice();
     for (let y = 0; y < height; y++) {
