@@ -1,3 +1,4 @@
+import { StorageError } from "../storage/errors.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { ByteSource } from "./byte-source.ts";
 import { ImageFormatError, ImageNotFoundError } from "./errors.ts";
@@ -7,6 +8,7 @@ import { openJpeg } from "./plain/jpeg.ts";
 import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
 import { openTiff } from "./tiff/open-tiff.ts";
+import { openOmeZarr } from "./zarr/ome-zarr.ts";
 
 export interface OpenOptions {
   /** Micrometres per pixel of level 0, used instead of what the file states. */
@@ -30,11 +32,40 @@ export async function openImage(
     throw new RangeError(`mpp must be a positive number of micrometres per pixel, not ${mpp}`);
   }
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const info = await store.head(key, { signal });
-  if (info === undefined)
-    throw new ImageNotFoundError(key, `${key} does not exist; check its name and place`);
-  const image = await openFile(new ByteSource(store, key, info), limits, signal);
+  const image = await openAny(store, key, limits, signal);
   return mpp === undefined ? image : withSpacing(image, mpp);
+}
+
+async function openAny(
+  store: ObjectStore,
+  key: string,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<ImageSource> {
+  // A web server may answer for a directory with a page: the name decides where to look first.
+  const zarrFirst = key.toLowerCase().endsWith(".zarr");
+  const zarr = zarrFirst ? await openOmeZarr(store, key, limits, signal) : undefined;
+  if (zarr) return zarr;
+  const info = await store.head(key, { signal });
+  if (info !== undefined) return openFile(new ByteSource(store, key, info), limits, signal);
+  const unnamed = zarrFirst ? undefined : await openOmeZarr(store, key, limits, signal);
+  if (unnamed) return unnamed;
+  if (await hasKeysBelow(store, key, signal)) {
+    throw new ImageFormatError(
+      `${key} is a directory without OME-Zarr metadata; give an image file inside it`,
+    );
+  }
+  throw new ImageNotFoundError(key, `${key} does not exist; check its name and place`);
+}
+
+async function hasKeysBelow(store: ObjectStore, key: string, signal?: AbortSignal): Promise<boolean> {
+  try {
+    for await (const _ of store.list(`${key}/`, { signal })) return true;
+  } catch (error) {
+    // Web servers list nothing; anything else was told when the key itself was looked up.
+    if (!(error instanceof StorageError)) throw error;
+  }
+  return false;
 }
 
 async function openFile(source: ByteSource, limits: ImageLimits, signal?: AbortSignal): Promise<ImageSource> {

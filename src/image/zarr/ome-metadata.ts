@@ -1,0 +1,110 @@
+import { z } from "zod";
+import type { Channel, Spacing } from "../image-source.ts";
+
+/** The part of OME-Zarr 0.4 and 0.5 metadata that an image reader needs. */
+const Transform = z.looseObject({ type: z.string(), scale: z.array(z.number()).optional() });
+
+const Multiscale = z.looseObject({
+  axes: z
+    .array(z.looseObject({ name: z.string(), type: z.string().optional(), unit: z.string().optional() }))
+    .min(2),
+  datasets: z
+    .array(z.looseObject({ path: z.string(), coordinateTransformations: z.array(Transform) }))
+    .min(1),
+  coordinateTransformations: z.array(Transform).optional(),
+});
+
+const Omero = z.looseObject({
+  channels: z.array(z.looseObject({ label: z.string().optional(), color: z.string().optional() })).optional(),
+});
+
+export interface OmeZarrImage {
+  /** Axis names slow to fast: any of t, c, z, then y, x. */
+  axes: string[];
+  /** Array paths, level 0 first. */
+  paths: string[];
+  /** Per spatial axis of level 0, slow to fast; undefined where a unit is missing or no length. */
+  spacing: Spacing | undefined;
+  channels: Channel[];
+}
+
+const ORDERS = /^t?c?z?yx$/;
+
+/** Micrometres per unit, by the UDUNITS names OME-Zarr uses. */
+const MICROMETERS: Record<string, number> = {
+  angstrom: 1e-4,
+  nanometer: 1e-3,
+  micrometer: 1,
+  millimeter: 1e3,
+  centimeter: 1e4,
+  decimeter: 1e5,
+  meter: 1e6,
+  inch: 25_400,
+};
+
+/**
+ * Reads the first multiscale of a group's OME attributes.
+ * @throws {Error} whose message completes the sentence "… is not a valid OME-Zarr image: …"
+ */
+export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknown }): OmeZarrImage {
+  const multiscales = z
+    .array(z.unknown())
+    .min(1, "its list of multiscales is empty")
+    .safeParse(attributes.multiscales);
+  if (!multiscales.success) throw new Error(firstIssue(multiscales.error));
+  const parsed = Multiscale.safeParse(multiscales.data[0]);
+  if (!parsed.success) {
+    throw new Error(`${firstIssue(parsed.error)} (versions 0.4 and 0.5 are read)`);
+  }
+  const { axes, datasets, coordinateTransformations } = parsed.data;
+  const names = axes.map((axis) => axis.name);
+  if (!ORDERS.test(names.join(""))) {
+    throw new Error(`its axes are ${names.join(", ")}, and only orders of t, c, z, y, x are read`);
+  }
+  const first = scaleOf(datasets[0]!.coordinateTransformations, names.length);
+  const outer = scaleOf(coordinateTransformations ?? [], names.length) ?? names.map(() => 1);
+  if (first === undefined) throw new Error("its level 0 states no scale");
+  const spatial = axes
+    .map((axis, i) => ({ ...axis, scale: first[i]! * outer[i]! }))
+    .filter(({ name }) => /[zyx]/.test(name));
+  return {
+    axes: names,
+    paths: datasets.map(({ path }) => path),
+    spacing: spacingOf(spatial),
+    channels: channelsOf(attributes.omero),
+  };
+}
+
+function scaleOf(transforms: readonly z.infer<typeof Transform>[], length: number): number[] | undefined {
+  const scale = transforms.find(({ type }) => type === "scale")?.scale;
+  return scale?.length === length ? scale : undefined;
+}
+
+function spacingOf(axes: readonly { unit?: string; scale: number }[]): Spacing | undefined {
+  const values: number[] = [];
+  for (const { unit, scale } of axes) {
+    const factor = MICROMETERS[unit ?? ""];
+    if (factor === undefined || !(scale > 0)) return undefined;
+    values.push(scale * factor);
+  }
+  if (axes.every(({ unit }) => unit === "millimeter")) {
+    return { values: axes.map(({ scale }) => scale), unit: "millimeter" };
+  }
+  return { values, unit: "micrometer" };
+}
+
+function channelsOf(omero: unknown): Channel[] {
+  const parsed = Omero.safeParse(omero);
+  if (!parsed.success) return [];
+  return (parsed.data.channels ?? []).map(({ label, color }) => {
+    const channel: Channel = {};
+    if (label) channel.name = label;
+    if (color && /^[0-9a-f]{6}$/i.test(color)) channel.color = `#${color.toLowerCase()}`;
+    return channel;
+  });
+}
+
+function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0]!;
+  return issue.path.length > 0 ? `${issue.path.join(".")}: ${issue.message}` : issue.message;
+}
