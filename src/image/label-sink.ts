@@ -41,7 +41,10 @@ export interface WrittenOutput {
   sha256: string;
 }
 
-/** Takes the tiles of every level of a label pyramid, each at most once; tiles never told are background (0). */
+/**
+ * Takes the tiles of every level of a label pyramid, each at most once; tiles never told are background (0).
+ * Calls of `writeTile` may overlap; their order decides the layout of the file.
+ */
 export interface LabelSink {
   writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void>;
   /** Completes the output and gives it its final name. Nothing has the final name before. */

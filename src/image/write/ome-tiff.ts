@@ -51,6 +51,7 @@ class OmeTiff implements LabelSink {
   readonly #sink: ByteSink;
   readonly #info: LabelMapInfo;
   readonly #big: boolean;
+  #appended: Promise<void> = Promise.resolve();
   readonly #levels: {
     shape: readonly number[];
     grid: number[];
@@ -74,16 +75,21 @@ class OmeTiff implements LabelSink {
     });
   }
 
-  async writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
+  writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
     const { grid, offsets, byteCounts } = this.#levels[level]!;
     const at = index[0]! * grid[1]! + index[1]!;
     const bytes = zlibTile(tile);
-    offsets[at] = this.#sink.byteLength;
-    byteCounts[at] = bytes.length;
-    await this.#sink.append(bytes);
+    // Calls may overlap: each has its place in the file when called, and appends one after the other.
+    this.#appended = this.#appended.then(() => {
+      offsets[at] = this.#sink.byteLength;
+      byteCounts[at] = bytes.length;
+      return this.#sink.append(bytes);
+    });
+    return this.#appended;
   }
 
   async finalize(): Promise<WrittenOutput> {
+    await this.#appended;
     await this.#fillBackground();
     await this.#align();
     const subDirectories: number[] = [];
@@ -94,8 +100,9 @@ class OmeTiff implements LabelSink {
     return this.#sink.finish(tiffHeader(this.#big, first));
   }
 
-  abort(): Promise<void> {
-    return this.#sink.abort();
+  async abort(): Promise<void> {
+    await this.#appended.catch(() => undefined);
+    await this.#sink.abort();
   }
 
   async #fillBackground(): Promise<void> {

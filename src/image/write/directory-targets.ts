@@ -1,0 +1,42 @@
+import { join } from "node:path";
+import { encode } from "fast-png";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import type { LabelMapInfo, LabelSink } from "../label-sink.ts";
+import { openFileSink } from "./file-sink.ts";
+import type { ZarrLabelStage } from "./label-stage.ts";
+import { openOmeTiff } from "./ome-tiff.ts";
+import { openOmeZarr } from "./ome-zarr.ts";
+import type { LabelOutputName, OutputTargets } from "./output-targets.ts";
+
+/**
+ * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
+ * `stage` becomes `labels.ome.zarr` where it lies.
+ */
+export function directoryTargets(options: {
+  directory: string;
+  store: ObjectStore;
+  stage: ZarrLabelStage;
+  /** BigTIFF even where a classic TIFF would do. */
+  bigTiff?: boolean;
+}): OutputTargets {
+  const { directory, store, stage, bigTiff } = options;
+  return {
+    async labels(name: LabelOutputName, info: LabelMapInfo): Promise<LabelSink> {
+      if (name === "labels.ome.zarr") return stage.levelSink({ name });
+      if (name === "instances.ome.zarr") return openOmeZarr({ store, prefix: name, name }, info);
+      return openOmeTiff(await openFileSink(join(directory, name)), info, { bigTiff });
+    },
+    file: (name) => openFileSink(join(directory, name)),
+    async picture(name, picture) {
+      const [height, width, channels] = picture.shape as [number, number, number];
+      const sink = await openFileSink(join(directory, name));
+      try {
+        await sink.append(encode({ width, height, channels, depth: 8, data: picture.data }));
+        return await sink.finish();
+      } catch (error) {
+        await sink.abort();
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import type { LabelStage } from "../../image/label-sink.ts";
+import { InstanceScanner } from "../../tiling/instances.ts";
+import { ObjectCollector } from "../../tiling/instances-collect.ts";
+import { tracePolygons } from "../../tiling/polygons.ts";
+import type { Raster } from "../../tiling/raster.ts";
+import type { ObjectKinds } from "./object-kinds.ts";
+import { Overlay } from "./overlay.ts";
+
+export interface LabelRect {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/**
+ * The picture of a rect of the label map with the outlines of its objects. Objects are found again within the rect,
+ * so those its border cuts may end there differently; nothing is measured from it.
+ */
+export async function drawDetail(
+  stage: LabelStage,
+  rect: LabelRect,
+  picture: Raster<Uint8Array>,
+  { rule, kinds }: ObjectKinds,
+  signal?: AbortSignal,
+): Promise<Raster<Uint8Array>> {
+  const overlay = new Overlay(picture, rect);
+  const collector = new ObjectCollector({
+    rule,
+    onObject: (object) => overlay.draw(object, tracePolygons(object.runs), kinds.get(object.kind)!),
+  });
+  const scanner = new InstanceScanner(rect.width, rule, collector);
+  scanner.push({ data: await readLabels(stage, rect, signal), height: rect.height });
+  scanner.finish();
+  return overlay.finish();
+}
+
+/** Class indices `[height, width]` of a rect inside the label map. */
+async function readLabels(stage: LabelStage, rect: LabelRect, signal?: AbortSignal): Promise<Uint8Array> {
+  const [tileHeight, tileWidth] = stage.info.chunk as [number, number];
+  const out = new Uint8Array(rect.width * rect.height);
+  for (let row = Math.floor(rect.y / tileHeight); row * tileHeight < rect.y + rect.height; row++) {
+    for (let column = Math.floor(rect.x / tileWidth); column * tileWidth < rect.x + rect.width; column++) {
+      const tile = await stage.readTile([row, column], { signal });
+      if (tile === undefined) continue;
+      const x0 = Math.max(rect.x, column * tileWidth);
+      const x1 = Math.min(rect.x + rect.width, (column + 1) * tileWidth);
+      const y1 = Math.min(rect.y + rect.height, (row + 1) * tileHeight);
+      for (let y = Math.max(rect.y, row * tileHeight); y < y1; y++) {
+        const at = (y - row * tileHeight) * tileWidth + x0 - column * tileWidth;
+        out.set(tile.data.subarray(at, at + x1 - x0), (y - rect.y) * rect.width + x0 - rect.x);
+      }
+    }
+  }
+  return out;
+}

@@ -1,0 +1,50 @@
+import type { LabelMapInfo } from "../../image/label-sink.ts";
+import { type InstanceRule, interiorRule, regionRule } from "../../tiling/instances.ts";
+
+/** `objects` of a model package, sizes in label samples. */
+export interface ObjectsRule {
+  interior: readonly number[];
+  boundary: readonly number[];
+  connectivity: 4 | 8;
+  /** Smallest interior that is an object, in label samples. */
+  minArea: number;
+  /** Steps an interior may grow into the boundary; default 8. */
+  maxGrow?: number;
+  className: string;
+}
+
+export interface ObjectKind {
+  name: string;
+  /** Red, green, blue. */
+  color: [number, number, number];
+}
+
+export interface ObjectKinds {
+  rule: InstanceRule;
+  /** By `ObjectRuns.kind`. */
+  kinds: ReadonlyMap<number, ObjectKind>;
+  /** Cells and the like, thousands of them, or regions that a user edits: what QuPath makes of them. */
+  objectType: "detection" | "annotation";
+}
+
+/** What the objects of a label map are: those of the model's rule, or the regions of each class. */
+export function objectKinds(info: LabelMapInfo, objects: ObjectsRule | undefined): ObjectKinds {
+  if (objects !== undefined) {
+    const color = rgb(info.classes[objects.interior[0]!]!.color);
+    return {
+      rule: interiorRule(objects),
+      kinds: new Map([[1, { name: objects.className, color }]]),
+      objectType: "detection",
+    };
+  }
+  const kinds = new Map<number, ObjectKind>();
+  info.classes.forEach((c, i) => {
+    if (i > 0) kinds.set(i, { name: c.name, color: rgb(c.color) });
+  });
+  return { rule: regionRule(info.classes.length), kinds, objectType: "annotation" };
+}
+
+function rgb(color: string): [number, number, number] {
+  const value = Number.parseInt(color.slice(1), 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
+}

@@ -1,0 +1,113 @@
+import type { ObjectRuns } from "../../tiling/instances-collect.ts";
+import type { Polygon } from "../../tiling/polygons.ts";
+import type { Raster } from "../../tiling/raster.ts";
+import type { ObjectKind } from "./object-kinds.ts";
+
+/** Below this many picture pixels an outline is a blot: the object is tinted instead. */
+const SMALLEST_OUTLINE = 8;
+const TINT = 0.65;
+/** A fluorescence picture is mostly dark: it is brightened until this quantile of its pixels is white. */
+const WHITE_QUANTILE = 0.997;
+const DARK_BELOW = 160;
+
+/** Draws objects on a picture of their field as they come: outlines where they are large enough, else tints. */
+export class Overlay {
+  readonly #picture: Raster<Uint8Array>;
+  readonly #width: number;
+  readonly #height: number;
+  /** Picture pixels per label sample. */
+  readonly #scaleX: number;
+  readonly #scaleY: number;
+  /** Share of each picture pixel that tinted objects cover, and the colour of the last of them. */
+  readonly #covered: Float32Array;
+  readonly #tint: Int32Array;
+  /** Colour of the outline through each pixel, or -1. */
+  readonly #outline: Int32Array;
+
+  /**
+   * `picture`: `[height, width, channels]` uint8; one or two channels are shown grey, of more the first three.
+   * `field`: label samples that the picture spans.
+   */
+  constructor(picture: Raster<Uint8Array>, field: { width: number; height: number }) {
+    this.#picture = picture;
+    [this.#height, this.#width] = picture.shape as [number, number];
+    this.#scaleX = this.#width / field.width;
+    this.#scaleY = this.#height / field.height;
+    const pixels = this.#width * this.#height;
+    this.#covered = new Float32Array(pixels);
+    this.#tint = new Int32Array(pixels);
+    this.#outline = new Int32Array(pixels).fill(-1);
+  }
+
+  /** Runs and rings in label samples of the field. */
+  draw(object: ObjectRuns, polygons: readonly Polygon[], { color }: ObjectKind): void {
+    const packed = (color[0] << 16) | (color[1] << 8) | color[2];
+    const sizeX = Math.sqrt(object.area) * this.#scaleX;
+    const sizeY = Math.sqrt(object.area) * this.#scaleY;
+    if (Math.min(sizeX, sizeY) < SMALLEST_OUTLINE) this.#cover(object.runs, packed);
+    else for (const ring of polygons.flat()) this.#trace(ring, packed);
+  }
+
+  /** The RGB picture `[height, width, 3]`. */
+  finish(): Raster<Uint8Array> {
+    const { data, shape } = this.#picture;
+    const channels = shape[2] ?? 1;
+    const gain = displayGain(data);
+    const out = new Uint8Array(this.#width * this.#height * 3);
+    for (let p = 0; p < this.#width * this.#height; p++) {
+      const outline = this.#outline[p]!;
+      const opacity = outline >= 0 ? 1 : TINT * Math.min(1, this.#covered[p]!);
+      const color = outline >= 0 ? outline : this.#tint[p]!;
+      for (let c = 0; c < 3; c++) {
+        const shown = Math.min(255, data[p * channels + (channels < 3 ? 0 : c)]! * gain);
+        const drawn = (color >> (16 - 8 * c)) & 255;
+        out[3 * p + c] = Math.round(shown + (drawn - shown) * opacity);
+      }
+    }
+    return { data: out, shape: [this.#height, this.#width, 3] };
+  }
+
+  #cover(runs: Int32Array, color: number): void {
+    const { x: sx, y: sy } = { x: this.#scaleX, y: this.#scaleY };
+    for (let i = 0; i < runs.length; i += 3) {
+      const row = Math.min(this.#height - 1, Math.floor((runs[i]! + 0.5) * sy)) * this.#width;
+      const from = runs[i + 1]! * sx;
+      const to = Math.min(this.#width, runs[i + 2]! * sx);
+      for (let x = Math.floor(from); x < to; x++) {
+        this.#covered[row + x]! += (Math.min(to, x + 1) - Math.max(from, x)) * Math.min(1, sy);
+        this.#tint[row + x] = color;
+      }
+    }
+  }
+
+  /** Rings have edges along the axes only, so each is a row or column of pixels. */
+  #trace(ring: ArrayLike<number>, color: number): void {
+    let x0 = this.#column(ring[ring.length - 2]!);
+    let y0 = this.#row(ring[ring.length - 1]!);
+    for (let i = 0; i < ring.length; i += 2) {
+      const x1 = this.#column(ring[i]!);
+      const y1 = this.#row(ring[i + 1]!);
+      for (let x = Math.min(x0, x1); x <= Math.max(x0, x1); x++) this.#outline[y0 * this.#width + x] = color;
+      for (let y = Math.min(y0, y1); y <= Math.max(y0, y1); y++) this.#outline[y * this.#width + x1] = color;
+      x0 = x1;
+      y0 = y1;
+    }
+  }
+
+  #column(x: number): number {
+    return Math.min(this.#width - 1, Math.floor(x * this.#scaleX));
+  }
+
+  #row(y: number): number {
+    return Math.min(this.#height - 1, Math.floor(y * this.#scaleY));
+  }
+}
+
+function displayGain(data: Uint8Array): number {
+  const histogram = new Uint32Array(256);
+  for (let i = 0; i < data.length; i++) histogram[data[i]!]!++;
+  let seen = 0;
+  let white = 0;
+  while (white < 255 && seen + histogram[white]! < WHITE_QUANTILE * data.length) seen += histogram[white++]!;
+  return white > 0 && white < DARK_BELOW ? 255 / white : 1;
+}

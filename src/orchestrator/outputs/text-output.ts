@@ -1,0 +1,35 @@
+import type { WrittenOutput } from "../../image/label-sink.ts";
+import type { ByteSink } from "../../image/write/byte-sink.ts";
+
+/** Text that grows as objects go by: gathered, then encoded and appended at `flush`. */
+export class TextOutput {
+  readonly #sink: ByteSink;
+  readonly #encoder = new TextEncoder();
+  #parts: string[] = [];
+
+  constructor(sink: ByteSink) {
+    this.#sink = sink;
+  }
+
+  add(text: string): void {
+    this.#parts.push(text);
+  }
+
+  async flush(): Promise<void> {
+    const parts = this.#parts;
+    this.#parts = [];
+    // A few thousand objects at a time, so that no single string grows with the slide.
+    for (let i = 0; i < parts.length; i += 2048) {
+      await this.#sink.append(this.#encoder.encode(parts.slice(i, i + 2048).join("")));
+    }
+  }
+
+  async finalize(): Promise<WrittenOutput> {
+    await this.flush();
+    return this.#sink.finish();
+  }
+
+  abort(): Promise<void> {
+    return this.#sink.abort();
+  }
+}

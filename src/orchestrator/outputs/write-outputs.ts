@@ -1,0 +1,319 @@
+import type {
+  LabelMapInfo,
+  LabelSink,
+  LabelStage,
+  LabelTile,
+  WrittenOutput,
+} from "../../image/label-sink.ts";
+import type { LabelOutputName, OutputName, OutputTargets } from "../../image/write/output-targets.ts";
+import { InstanceScanner } from "../../tiling/instances.ts";
+import { ObjectCollector, type ObjectRuns } from "../../tiling/instances-collect.ts";
+import { InstancePainter } from "../../tiling/instances-paint.ts";
+import { type LabelArray, PyramidBuilder } from "../../tiling/label-pyramid.ts";
+import { measureObject } from "../../tiling/objects.ts";
+import { tracePolygons } from "../../tiling/polygons.ts";
+import type { Raster } from "../../tiling/raster.ts";
+import { DensityGrid } from "./density.ts";
+import { drawDetail, type LabelRect } from "./detail.ts";
+import { GEOJSON_HEAD, GEOJSON_TAIL, geoJsonFeature } from "./geojson.ts";
+import { BandBuffer, type TileRow, tileRows } from "./label-bands.ts";
+import { type MeasuredObject, objectId } from "./measured-object.ts";
+import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
+import { type ObjectKinds, type ObjectsRule, objectKinds } from "./object-kinds.ts";
+import { Overlay } from "./overlay.ts";
+import { type Placement, placementOf } from "./placement.ts";
+import { SlideCounter, type SlideSummary } from "./slide-summary.ts";
+import { TextOutput } from "./text-output.ts";
+
+/** Side of the detail picture, in label samples. */
+const DETAIL_SIDE = 1024;
+
+export interface WriteOutputsOptions {
+  /** Holds every chunk of the finished label map; absent ones are background. */
+  stage: LabelStage;
+  outputs: readonly OutputName[];
+  targets: OutputTargets;
+  /** `objects` of the model package, sizes in label samples; without it each region of a class is an object. */
+  objects: ObjectsRule | undefined;
+  /** Names the slide in `measurements.csv`. */
+  source: string;
+  /** Hex digits (18 or more) that differ between jobs: object ids are made from them. */
+  idSeed: string;
+  /** Label samples that were segmented: the denominator of fractions and densities. */
+  analysedPixels: number;
+  /** Picture of the label map's field `[height, width, channels]`, for `overlay.png`. */
+  thumbnail?: Raster<Uint8Array>;
+  /** Source pixels of a rect of the label map, at its resolution, for `overlay-detail.png`. */
+  readDetail?: (rect: LabelRect) => Promise<Raster<Uint8Array>>;
+  signal?: AbortSignal;
+  /** Rows of the label map that were gone through, of those to go through. */
+  onProgress?: (rowsDone: number, rowsTotal: number) => void;
+}
+
+export interface OutputsReport {
+  /** In the order of `outputs`. */
+  outputs: WrittenOutput[];
+  /** Undefined for a volume: its objects are not found yet. */
+  summary: SlideSummary | undefined;
+}
+
+interface Sink {
+  finalize(): Promise<WrittenOutput>;
+  abort(): Promise<void>;
+}
+
+/**
+ * From a finished label map to every chosen output: one pass over its rows for label pyramids, objects, tables and
+ * overlay, a second one when object maps are asked for. Memory is two rows of chunks and the objects still open.
+ * Outputs get their final names at the very end, or never: on any failure all are removed.
+ */
+export async function writeOutputs(options: WriteOutputsOptions): Promise<OutputsReport> {
+  const { stage, outputs, targets, signal } = options;
+  checkOptions(options);
+  const sinks = new Map<OutputName, Sink>();
+  try {
+    const written = new Map<OutputName, WrittenOutput>();
+    const labels = await openLabels(["labels.ome.zarr", "labels.ome.tiff"], stage.info, options, sinks);
+    let summary: SlideSummary | undefined;
+    if (stage.info.axes !== "yx") await writeVolume(stage, labels, signal);
+    else {
+      const kinds = objectKinds(stage.info, options.objects);
+      const first = await firstPass(options, kinds, labels, sinks);
+      summary = first.summary;
+      if (wantsInstances(outputs)) await secondPass(options, kinds, first.numbers, sinks);
+      for (const [name, picture] of await first.pictures()) {
+        written.set(name, await targets.picture(name, picture));
+      }
+    }
+    for (const [name, sink] of sinks) written.set(name, await sink.finalize());
+    return { outputs: outputs.map((name) => written.get(name)!), summary };
+  } catch (error) {
+    await Promise.allSettled([...sinks.values()].map((sink) => sink.abort()));
+    throw error;
+  }
+}
+
+function wantsInstances(outputs: readonly OutputName[]): boolean {
+  return outputs.includes("instances.ome.zarr") || outputs.includes("instances.ome.tiff");
+}
+
+function checkOptions({ stage, outputs, thumbnail, readDetail, idSeed }: WriteOutputsOptions): void {
+  const { axes } = stage.info;
+  const flat = outputs.find((name) => name !== "labels.ome.zarr");
+  if (axes !== "yx" && flat !== undefined) {
+    throw new RangeError(`${flat} is for 2-D images; a volume is written as labels.ome.zarr`);
+  }
+  if (outputs.includes("overlay.png") && thumbnail === undefined)
+    throw new TypeError("overlay.png needs a thumbnail");
+  if (outputs.includes("overlay-detail.png") && readDetail === undefined) {
+    throw new TypeError("overlay-detail.png needs readDetail");
+  }
+  if (!/^[0-9a-f]{18,}$/i.test(idSeed)) throw new TypeError("idSeed must be 18 or more hex digits");
+}
+
+async function openLabels(
+  names: readonly LabelOutputName[],
+  info: LabelMapInfo,
+  { outputs, targets }: WriteOutputsOptions,
+  sinks: Map<OutputName, Sink>,
+): Promise<LabelSink[]> {
+  const opened: LabelSink[] = [];
+  for (const name of names) {
+    if (!outputs.includes(name)) continue;
+    const sink = await targets.labels(name, info);
+    sinks.set(name, sink);
+    opened.push(sink);
+  }
+  return opened;
+}
+
+/** Hands the tiles of level 0 and the levels that follow from them to all sinks. */
+class PyramidWriter {
+  readonly #sinks: readonly LabelSink[];
+  readonly #builder: PyramidBuilder;
+  #writes: Promise<void>[] = [];
+
+  constructor(sinks: readonly LabelSink[], info: LabelMapInfo) {
+    this.#sinks = sinks;
+    this.#builder = new PyramidBuilder({
+      ...info,
+      onTile: (level, index, data) => data && this.#write(level, index, { data }),
+    });
+  }
+
+  add(index: readonly number[], tile: LabelTile | undefined): void {
+    if (this.#sinks.length === 0) return;
+    if (tile !== undefined) this.#write(0, index, tile);
+    this.#builder.add(index, tile?.data);
+  }
+
+  addRow({ row, tiles }: TileRow): void {
+    tiles.forEach((tile, column) => {
+      this.add([row, column], tile);
+    });
+  }
+
+  async settle(): Promise<void> {
+    const writes = this.#writes;
+    this.#writes = [];
+    await Promise.all(writes);
+  }
+
+  #write(level: number, index: readonly number[], tile: LabelTile): void {
+    for (const sink of this.#sinks) this.#writes.push(sink.writeTile(level, index, tile));
+  }
+}
+
+interface FirstPass {
+  summary: SlideSummary;
+  /** Object numbers for the second pass. */
+  numbers: Uint32Array;
+  pictures(): Promise<[OutputName, Raster<Uint8Array>][]>;
+}
+
+async function firstPass(
+  options: WriteOutputsOptions,
+  kinds: ObjectKinds,
+  labels: readonly LabelSink[],
+  sinks: Map<OutputName, Sink>,
+): Promise<FirstPass> {
+  const { stage, outputs, signal, source } = options;
+  const { info } = stage;
+  const [height, width] = info.shape as [number, number];
+  const placement = placementOf(info);
+  const counter = new SlideCounter(info, kinds, placement);
+  const density = new DensityGrid([height, width]);
+  const text = async (name: OutputName): Promise<TextOutput | undefined> => {
+    if (!outputs.includes(name)) return undefined;
+    const output = new TextOutput(await options.targets.file(name));
+    sinks.set(name, output);
+    return output;
+  };
+  const geojson = await text("objects.geojson");
+  const csv = await text("measurements.csv");
+  const overlay = outputs.includes("overlay.png")
+    ? new Overlay(options.thumbnail!, { width, height })
+    : undefined;
+  geojson?.add(GEOJSON_HEAD);
+  csv?.add(CSV_HEAD);
+
+  let features = 0;
+  const tell = (runs: ObjectRuns) => {
+    const object = describe(runs, kinds, placement, options.idSeed);
+    const { centroid } = object.measurements;
+    geojson?.add(`${features++ > 0 ? "," : ""}\n${geoJsonFeature(object, placement, kinds.objectType)}`);
+    csv?.add(objectRow(object, placement, source));
+    overlay?.draw(runs, object.polygons, object.kind);
+    counter.countObject(object);
+    density.add(centroid.x, centroid.y);
+  };
+  const keepNumbers = wantsInstances(outputs);
+  const collector = new ObjectCollector({ rule: kinds.rule, onObject: tell, keepNumbers });
+  const scanner = new InstanceScanner(width, kinds.rule, collector);
+  const pyramid = new PyramidWriter(labels, info);
+  const band = new BandBuffer(info);
+  const total = keepNumbers ? 2 * height : height;
+  for await (const row of tileRows(stage, signal)) {
+    pyramid.addRow(row);
+    for (const tile of row.tiles) if (tile !== undefined) counter.countPixels(tile.data as Uint8Array);
+    scanner.push(band.fill(row));
+    await Promise.all([pyramid.settle(), geojson?.flush(), csv?.flush()]);
+    options.onProgress?.(Math.min(height, (row.row + 1) * info.chunk[0]!), total);
+  }
+  scanner.finish();
+  const summary = counter.summary(options.analysedPixels);
+  geojson?.add(GEOJSON_TAIL);
+  csv?.add(slideRows(summary, source));
+  return {
+    summary,
+    numbers: keepNumbers ? collector.numbers : new Uint32Array(),
+    async pictures() {
+      const pictures: [OutputName, Raster<Uint8Array>][] = [];
+      if (overlay !== undefined) pictures.push(["overlay.png", overlay.finish()]);
+      if (outputs.includes("overlay-detail.png")) {
+        const rect = density.densest(DETAIL_SIDE);
+        const picture = await options.readDetail!(rect);
+        pictures.push(["overlay-detail.png", await drawDetail(stage, rect, picture, kinds, signal)]);
+      }
+      return pictures;
+    },
+  };
+}
+
+function describe(
+  runs: ObjectRuns,
+  kinds: ObjectKinds,
+  placement: Placement,
+  idSeed: string,
+): MeasuredObject {
+  const polygons = tracePolygons(runs.runs);
+  return {
+    id: objectId(idSeed, runs.number),
+    runs,
+    kind: kinds.kinds.get(runs.kind)!,
+    polygons,
+    measurements: measureObject(runs, polygons, placement.sample),
+  };
+}
+
+/** Paints object numbers, which are known only now, into the object maps. */
+async function secondPass(
+  options: WriteOutputsOptions,
+  { rule }: ObjectKinds,
+  numbers: Uint32Array,
+  sinks: Map<OutputName, Sink>,
+): Promise<void> {
+  const { stage, signal } = options;
+  const [height, width] = stage.info.shape as [number, number];
+  const [tileHeight, tileWidth] = stage.info.chunk as [number, number];
+  const info: LabelMapInfo = {
+    ...stage.info,
+    dtype: "uint32",
+    classes: [],
+    name: `${stage.info.name} objects`,
+  };
+  const maps = await openLabels(["instances.ome.zarr", "instances.ome.tiff"], info, options, sinks);
+  const columns = Math.ceil(width / tileWidth);
+  const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
+  const scanner = new InstanceScanner(width, rule, painter);
+  const pyramid = new PyramidWriter(maps, info);
+  const band = new BandBuffer(stage.info);
+  let taken = 0;
+  const takeRows = async () => {
+    for (; taken * tileHeight < height; taken++) {
+      if (painter.rowsComplete < Math.min(height, (taken + 1) * tileHeight)) break;
+      const row = painter.takeRow(taken);
+      const tiles: (LabelArray | undefined)[] = Array.from({ length: columns }, (_, c) => row.get(c));
+      pyramid.addRow({ row: taken, tiles: tiles.map((data) => data && { data }) });
+      await pyramid.settle();
+      options.onProgress?.(height + Math.min(height, (taken + 1) * tileHeight), 2 * height);
+    }
+  };
+  for await (const row of tileRows(stage, signal)) {
+    scanner.push(band.fill(row));
+    await takeRows();
+  }
+  scanner.finish();
+  await takeRows();
+}
+
+/** Pyramid of a label volume, chunk by chunk in raster order. */
+async function writeVolume(
+  stage: LabelStage,
+  labels: readonly LabelSink[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const { shape, chunk } = stage.info;
+  const grid = shape.map((n, a) => Math.ceil(n / chunk[a]!));
+  const pyramid = new PyramidWriter(labels, stage.info);
+  const index = grid.map(() => 0);
+  for (let axis = 0; axis >= 0; ) {
+    const at = [...index];
+    pyramid.add(at, await stage.readTile(at, { signal }));
+    await pyramid.settle();
+    for (axis = grid.length - 1; axis >= 0; axis--) {
+      if (++index[axis]! < grid[axis]!) break;
+      index[axis] = 0;
+    }
+  }
+}
