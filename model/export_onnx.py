@@ -1,9 +1,10 @@
 """Checkpoint to ONNX: pixels float32 [N,3,S,S], already normalised -> logits float32 [N,K,S,S].
 
-    python model/export_onnx.py runs/nuclei/best.pt --out runs/nuclei/nuclei-fp32.onnx [--bands 7]
+    python model/export_onnx.py runs/nuclei/best.pt --out runs/nuclei/nuclei-fp32.onnx [--bands 14]
 
 The final expand, norm and classifier run in `bands` bands of token rows: the same numbers, and the largest activation
-shrinks by that factor (16*K*h*w floats and its copies; it is the peak of a small runtime's heap). Ends by comparing
+shrinks by that factor (it is the peak of a small runtime's heap). Width 48 in int4, one thread, ONNX Runtime on CPU: 72 MB
+at 1 band, 59 at 4, 53 at 14, and 0.051 s a window at all of them. Ends by comparing
 torch and ONNX Runtime on random input and refuses to leave a file behind that disagrees.
 """
 from __future__ import annotations
@@ -144,7 +145,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--bands", type=int, default=7)
+    parser.add_argument("--bands", type=int, default=14)
     args = parser.parse_args()
     torch.set_num_threads(2)
     model, saved = load_checkpoint(args.checkpoint)
