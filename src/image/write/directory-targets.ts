@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { encode } from "fast-png";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import type { LabelMapInfo, LabelSink } from "../label-sink.ts";
 import { openFileSink } from "./file-sink.ts";
@@ -7,6 +6,7 @@ import type { ZarrLabelStage } from "./label-stage.ts";
 import { openOmeTiff } from "./ome-tiff.ts";
 import { openOmeZarr } from "./ome-zarr.ts";
 import type { LabelOutputName, OutputTargets } from "./output-targets.ts";
+import { encodePng } from "./png.ts";
 
 /**
  * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
@@ -28,10 +28,9 @@ export function directoryTargets(options: {
     },
     file: (name) => openFileSink(join(directory, name)),
     async picture(name, picture) {
-      const [height, width, channels] = picture.shape as [number, number, number];
       const sink = await openFileSink(join(directory, name));
       try {
-        await sink.append(encode({ width, height, channels, depth: 8, data: picture.data }));
+        await sink.append(await encodePng(picture));
         return await sink.finish();
       } catch (error) {
         await sink.abort();
