@@ -4,6 +4,7 @@ import { allocate, bytesPerSample, type Raster, type SampleArray } from "../../t
 import { type DecodedImage, decodeJpeg, decodeJpeg2000 } from "../codecs.ts";
 import { ImageFormatError } from "../errors.ts";
 import { completeJpegTile, parseJpegHeader } from "../jpeg/stream.ts";
+import { decodeLzw } from "./lzw.ts";
 import type { TiffPage } from "./page.ts";
 import { COMPRESSION, PHOTOMETRIC } from "./tags.ts";
 
@@ -136,6 +137,8 @@ async function decompress(bytes: Uint8Array, compression: number, expected: numb
   let raw: Uint8Array;
   if (compression === COMPRESSION.none) {
     raw = bytes;
+  } else if (compression === COMPRESSION.lzw) {
+    raw = decodeLzw(bytes, expected);
   } else if (compression === COMPRESSION.deflate || compression === COMPRESSION.deflateOld) {
     try {
       // Into a buffer of the announced size: a tile that unpacks to more cannot grow without bound.
