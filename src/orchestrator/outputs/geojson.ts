@@ -7,39 +7,50 @@ export const GEOJSON_HEAD = `{"type":"FeatureCollection","features":[`;
 export const GEOJSON_TAIL = "\n]}\n";
 
 /**
- * One feature as QuPath 0.4 and later read it (its GsonTools: `objectType`, `classification` with an RGB triple,
+ * Features as QuPath 0.4 and later read them (its GsonTools: `objectType`, `classification` with an RGB triple,
  * `measurements`). Coordinates are level-0 pixels to 3 decimals: RFC 7946 in form, though not degrees.
  */
-export function geoJsonFeature(
-  object: MeasuredObject,
-  placement: Placement,
-  objectType: "detection" | "annotation",
-): string {
-  const { polygons, kind } = object;
-  const coordinates = polygons.map(
-    (rings) => `[${rings.map((ring) => ringText(ring, placement)).join(",")}]`,
-  );
-  const geometry =
-    polygons.length === 1
-      ? `{"type":"Polygon","coordinates":${coordinates[0]}}`
-      : `{"type":"MultiPolygon","coordinates":[${coordinates.join(",")}]}`;
-  return (
-    `{"type":"Feature","id":"${object.id}","geometry":${geometry},"properties":{"objectType":"${objectType}",` +
-    `"classification":{"name":${JSON.stringify(kind.name)},"color":[${kind.color.join(",")}]},` +
-    `"measurements":${measurementsText(object, placement)}}}`
-  );
-}
+export class GeoJsonFeatures {
+  readonly #placement: Placement;
+  readonly #objectType: "detection" | "annotation";
+  /** `[x,` and `y]` of each column and row once met: most of a file is these, and formatting them most of its time. */
+  readonly #columns: string[] = [];
+  readonly #rows: string[] = [];
 
-function ringText(ring: Ring, { origin, downsample }: Placement): string {
-  let text = "[";
-  for (let i = 0; i < ring.length; i += 2) {
-    text += `[${coordinate(origin.x + ring[i]! * downsample.x)},${coordinate(origin.y + ring[i + 1]! * downsample.y)}],`;
+  constructor(placement: Placement, objectType: "detection" | "annotation") {
+    this.#placement = placement;
+    this.#objectType = objectType;
   }
-  return `${text}[${coordinate(origin.x + ring[0]! * downsample.x)},${coordinate(origin.y + ring[1]! * downsample.y)}]]`;
-}
 
-function coordinate(value: number): number {
-  return Math.round(value * 1000) / 1000;
+  feature(object: MeasuredObject): string {
+    const { polygons, kind } = object;
+    const coordinates = polygons.map((rings) => `[${rings.map((ring) => this.#ring(ring)).join(",")}]`);
+    const geometry =
+      polygons.length === 1
+        ? `{"type":"Polygon","coordinates":${coordinates[0]}}`
+        : `{"type":"MultiPolygon","coordinates":[${coordinates.join(",")}]}`;
+    return (
+      `{"type":"Feature","id":"${object.id}","geometry":${geometry},` +
+      `"properties":{"objectType":"${this.#objectType}",` +
+      `"classification":{"name":${JSON.stringify(kind.name)},"color":[${kind.color.join(",")}]},` +
+      `"measurements":${measurementsText(object, this.#placement)}}}`
+    );
+  }
+
+  #ring(ring: Ring): string {
+    let text = "[";
+    for (let i = 0; i < ring.length; i += 2) text += `${this.#corner(ring[i]!, ring[i + 1]!)},`;
+    return `${text}${this.#corner(ring[0]!, ring[1]!)}]`;
+  }
+
+  #corner(column: number, row: number): string {
+    const { origin, downsample } = this.#placement;
+    const x = this.#columns[column] ?? `[${decimal(origin.x + column * downsample.x, 3)},`;
+    const y = this.#rows[row] ?? `${decimal(origin.y + row * downsample.y, 3)}]`;
+    this.#columns[column] = x;
+    this.#rows[row] = y;
+    return x + y;
+  }
 }
 
 function measurementsText({ measurements: m, runs }: MeasuredObject, placement: Placement): string {

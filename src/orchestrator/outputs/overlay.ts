@@ -52,17 +52,21 @@ export class Overlay {
   finish(): Raster<Uint8Array> {
     const { data, shape } = this.#picture;
     const channels = shape[2] ?? 1;
+    const second = channels < 3 ? 0 : 1;
     const gain = displayGain(data);
+    const shown = Uint8Array.from({ length: 256 }, (_, v) => Math.min(255, Math.round(v * gain)));
     const out = new Uint8Array(this.#width * this.#height * 3);
-    for (let p = 0; p < this.#width * this.#height; p++) {
+    for (let p = 0, q = 0; q < out.length; p++, q += 3) {
       const outline = this.#outline[p]!;
-      const opacity = outline >= 0 ? 1 : TINT * Math.min(1, this.#covered[p]!);
+      const covered = this.#covered[p]!;
+      const r = shown[data[p * channels]!]!;
+      const g = shown[data[p * channels + second]!]!;
+      const b = shown[data[p * channels + 2 * second]!]!;
+      const opacity = outline >= 0 ? 1 : TINT * Math.min(1, covered);
       const color = outline >= 0 ? outline : this.#tint[p]!;
-      for (let c = 0; c < 3; c++) {
-        const shown = Math.min(255, data[p * channels + (channels < 3 ? 0 : c)]! * gain);
-        const drawn = (color >> (16 - 8 * c)) & 255;
-        out[3 * p + c] = Math.round(shown + (drawn - shown) * opacity);
-      }
+      out[q] = r + ((color >> 16) - r) * opacity + 0.5;
+      out[q + 1] = g + (((color >> 8) & 255) - g) * opacity + 0.5;
+      out[q + 2] = b + ((color & 255) - b) * opacity + 0.5;
     }
     return { data: out, shape: [this.#height, this.#width, 3] };
   }

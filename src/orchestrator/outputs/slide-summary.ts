@@ -47,8 +47,10 @@ export class SlideCounter {
 
   /** Class indices of any samples; those never counted are background. */
   countPixels(data: Uint8Array): void {
-    const pixels = this.#pixels;
+    // Small integers first: counting in float64 takes twice as long.
+    const pixels = new Uint32Array(256);
     for (let i = 0; i < data.length; i++) pixels[data[i]!]!++;
+    for (let c = 0; c < 256; c++) this.#pixels[c]! += pixels[c]!;
   }
 
   countObject({ runs }: MeasuredObject): void {

@@ -15,7 +15,7 @@ import { tracePolygons } from "../../tiling/polygons.ts";
 import type { Raster } from "../../tiling/raster.ts";
 import { DensityGrid } from "./density.ts";
 import { drawDetail, type LabelRect } from "./detail.ts";
-import { GEOJSON_HEAD, GEOJSON_TAIL, geoJsonFeature } from "./geojson.ts";
+import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
 import { BandBuffer, type TileRow, tileRows } from "./label-bands.ts";
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
@@ -197,11 +197,12 @@ async function firstPass(
   geojson?.add(GEOJSON_HEAD);
   csv?.add(CSV_HEAD);
 
+  const json = new GeoJsonFeatures(placement, kinds.objectType);
   let features = 0;
   const tell = (runs: ObjectRuns) => {
     const object = describe(runs, kinds, placement, options.idSeed);
     const { centroid } = object.measurements;
-    geojson?.add(`${features++ > 0 ? "," : ""}\n${geoJsonFeature(object, placement, kinds.objectType)}`);
+    geojson?.add(`${features++ > 0 ? "," : ""}\n${json.feature(object)}`);
     csv?.add(objectRow(object, placement, source));
     overlay?.draw(runs, object.polygons, object.kind);
     counter.countObject(object);
