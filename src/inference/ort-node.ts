@@ -71,14 +71,16 @@ export class OrtNodeSegmenter implements Segmenter {
     const { input, output } = model.variant;
     const worker = new Worker(script, { workerData: { model: model.files[0]!.bytes, threads, input, output } });
     await new Promise<void>((resolve, reject) => {
-      worker.once("message", () => resolve());
-      worker.once("error", (cause) =>
+      const failed = (cause: unknown) =>
         reject(
           new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, { cause }),
-        ),
-      );
+        );
+      worker.once("error", failed);
+      worker.once("message", () => {
+        worker.off("error", failed);
+        resolve();
+      });
     });
-    worker.removeAllListeners();
     return new OrtNodeSegmenter(worker, model, threads);
   }
 
