@@ -42,7 +42,11 @@ export function explain(error: unknown): { message: string; exitCode: number } {
   if (error instanceof Error) {
     const { message } = error;
     if (error instanceof JobError) return { message, exitCode: EXIT.usage };
-    if (error instanceof ImageFormatError || error instanceof StorageError || error instanceof ObjectChangedError) {
+    if (
+      error instanceof ImageFormatError ||
+      error instanceof StorageError ||
+      error instanceof ObjectChangedError
+    ) {
       return { message, exitCode: EXIT.source };
     }
     if (error instanceof ModelPackageError || error instanceof InferenceError) {
@@ -54,7 +58,10 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     if (code && SYSTEM[code]) {
       return { message: path ? `${path}: ${SYSTEM[code]}` : SYSTEM[code], exitCode: EXIT.output };
     }
-    return { message: `unexpected: ${message} (run again with TILEWRIGHT_DEBUG=1 for the trace)`, exitCode: EXIT.unexpected };
+    return {
+      message: `unexpected: ${message} (run again with TILEWRIGHT_DEBUG=1 for the trace)`,
+      exitCode: EXIT.unexpected,
+    };
   }
   return { message: `unexpected: ${String(error)}`, exitCode: EXIT.unexpected };
 }

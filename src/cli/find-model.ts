@@ -30,7 +30,9 @@ function locate(nameOrDirectory: string): string {
   const directory = resolve(nameOrDirectory);
   if (existsSync(directory)) {
     if (!statSync(directory).isDirectory()) {
-      throw new ModelPackageError(`model ${nameOrDirectory} is a file: name the directory that holds model.json`);
+      throw new ModelPackageError(
+        `model ${nameOrDirectory} is a file: name the directory that holds model.json`,
+      );
     }
     return directory;
   }

@@ -1,13 +1,29 @@
 export type ProgressEvent =
   | { type: "stage"; stage: "opening" | "planning" | "segmenting" | "writing outputs" | "done" }
-  | { type: "plan"; windows: number; windowsToDo: number; level: number; mpp: number; tissueFraction?: number }
-  | { type: "progress"; windowsDone: number; windowsTotal: number; windowsPerSecond: number; secondsLeft: number }
+  | {
+      type: "plan";
+      windows: number;
+      windowsToDo: number;
+      level: number;
+      mpp: number;
+      tissueFraction?: number;
+    }
+  | {
+      type: "progress";
+      windowsDone: number;
+      windowsTotal: number;
+      windowsPerSecond: number;
+      secondsLeft: number;
+    }
   | { type: "warning"; message: string };
 
 export type ProgressListener = (event: ProgressEvent) => void;
 
 /** A bar on a terminal, one line every few seconds elsewhere; with `json` one event a line. All on stderr. */
-export function progressPrinter(json: boolean, stream: NodeJS.WriteStream = process.stderr): ProgressListener {
+export function progressPrinter(
+  json: boolean,
+  stream: NodeJS.WriteStream = process.stderr,
+): ProgressListener {
   if (json) return (event) => void stream.write(`${JSON.stringify(event)}\n`);
   const bar = stream.isTTY;
   const interval = bar ? 100 : 5000;
@@ -21,9 +37,12 @@ export function progressPrinter(json: boolean, stream: NodeJS.WriteStream = proc
     if (event.type === "warning") return line(`warning: ${event.message}`);
     if (event.type === "stage") return line(event.stage);
     if (event.type === "plan") {
-      const tissue = event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;
+      const tissue =
+        event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;
       const rest = event.windowsToDo === event.windows ? "" : `, ${event.windowsToDo} still to do`;
-      return line(`${event.windows} windows at level ${event.level} (${event.mpp.toPrecision(3)} µm)${tissue}${rest}`);
+      return line(
+        `${event.windows} windows at level ${event.level} (${event.mpp.toPrecision(3)} µm)${tissue}${rest}`,
+      );
     }
     const now = performance.now();
     const finished = event.windowsDone === event.windowsTotal;

@@ -1,4 +1,15 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { OutputError } from "./exit-codes.ts";
 
@@ -95,7 +106,9 @@ function lock(work: string): void {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       const pid = Number(readFileSync(file, "utf8"));
       if (pid > 0 && pid !== process.pid && isRunning(pid)) {
-        throw new OutputError(`process ${pid} is working in this directory: wait for it or choose another --out`);
+        throw new OutputError(
+          `process ${pid} is working in this directory: wait for it or choose another --out`,
+        );
       }
       rmSync(file, { force: true });
     }

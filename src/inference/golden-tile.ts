@@ -26,7 +26,8 @@ export async function checkGoldenTile(
   for (let i = 0; i < output.length; i++) {
     const difference = Math.abs(result.data[i]! - output[i]! / 255);
     // NaN compares false with everything: it must not pass as "not larger".
-    if (!(difference <= 1)) throw new InferenceError("the golden tile came back with values that are no probabilities");
+    if (!(difference <= 1))
+      throw new InferenceError("the golden tile came back with values that are no probabilities");
     if (difference > maxAbs) maxAbs = difference;
     sum += difference;
   }

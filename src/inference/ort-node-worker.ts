@@ -10,8 +10,11 @@ interface Start {
   threads: number;
   input: string;
   output: string;
+  /** Not 0 once the owner closes: runs still queued are dropped. */
+  closing: Int32Array;
 }
 
+/** `undefined` in place of a request ends the thread. */
 export interface RunRequest {
   id: number;
   data: Float32Array<ArrayBuffer>;
@@ -22,7 +25,7 @@ export type RunAnswer =
   | { id: number; data: Float32Array<ArrayBuffer>; shape: readonly number[]; milliseconds: number }
   | { id: number; error: string };
 
-const { model, threads, input, output } = workerData as Start;
+const { model, threads, input, output, closing } = workerData as Start;
 const port = parentPort!;
 
 const session = await ort.InferenceSession.create(model, {
@@ -32,11 +35,21 @@ const session = await ort.InferenceSession.create(model, {
   executionMode: "sequential",
 });
 if (!session.inputNames.includes(input) || !session.outputNames.includes(output)) {
-  throw new Error(`the graph has inputs ${session.inputNames} and outputs ${session.outputNames}, model.json says ${input} and ${output}`);
+  throw new Error(
+    `the graph has inputs ${session.inputNames} and outputs ${session.outputNames}, model.json says ${input} and ${output}`,
+  );
 }
 port.postMessage("ready");
 
-port.on("message", async ({ id, data, shape }: RunRequest) => {
+port.on("message", async (request: RunRequest | undefined) => {
+  if (request === undefined) {
+    // Ending the thread from outside while a run is under way would abort the whole process.
+    await session.release();
+    port.close();
+    return;
+  }
+  if (Atomics.load(closing, 0) !== 0) return;
+  const { id, data, shape } = request;
   try {
     const started = performance.now();
     const result = await session.run({ [input]: new ort.Tensor("float32", data, shape) }, [output]);

@@ -6,14 +6,17 @@ import { normaliseWindows } from "../tiling/normalise.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { InferenceError } from "./errors.ts";
 import type { RunAnswer, RunRequest } from "./ort-node-worker.ts";
-import type { SegmentOptions, Segmenter, SegmenterInfo } from "./segmenter.ts";
+import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 
 export interface OrtNodeOptions {
   /** Threads inside one run; default all the machine offers. */
   threads?: number;
 }
 
-type Settle = { resolve: (answer: Extract<RunAnswer, { data: unknown }>) => void; reject: (e: Error) => void };
+type Settle = {
+  resolve: (answer: Extract<RunAnswer, { data: unknown }>) => void;
+  reject: (e: Error) => void;
+};
 
 /** onnxruntime-node on the CPU, in a thread of its own. Runs queue up there, so that it never waits for us. */
 export class OrtNodeSegmenter implements Segmenter {
@@ -21,13 +24,15 @@ export class OrtNodeSegmenter implements Segmenter {
   /** Time inside `session.run` so far, for the run manifest and the bench. */
   runMilliseconds = 0;
   readonly #worker: Worker;
+  readonly #closing: Int32Array;
   readonly #model: ModelPackage;
   readonly #waiting = new Map<number, Settle>();
   #next = 0;
   #failure: Error | undefined;
 
-  private constructor(worker: Worker, model: ModelPackage, threads: number) {
+  private constructor(worker: Worker, closing: Int32Array, model: ModelPackage, threads: number) {
     this.#worker = worker;
+    this.#closing = closing;
     this.#model = model;
     const { manifest, variantName } = model;
     this.info = {
@@ -69,11 +74,16 @@ export class OrtNodeSegmenter implements Segmenter {
     const here = import.meta.url;
     const script = new URL(`./ort-node-worker.${here.slice(here.lastIndexOf(".") + 1)}`, here);
     const { input, output } = model.variant;
-    const worker = new Worker(script, { workerData: { model: model.files[0]!.bytes, threads, input, output } });
+    const closing = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(script, {
+      workerData: { closing, model: model.files[0]!.bytes, threads, input, output },
+    });
     await new Promise<void>((resolve, reject) => {
       const failed = (cause: unknown) =>
         reject(
-          new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, { cause }),
+          new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, {
+            cause,
+          }),
         );
       worker.once("error", failed);
       worker.once("message", () => {
@@ -81,7 +91,7 @@ export class OrtNodeSegmenter implements Segmenter {
         resolve();
       });
     });
-    return new OrtNodeSegmenter(worker, model, threads);
+    return new OrtNodeSegmenter(worker, closing, model, threads);
   }
 
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
@@ -91,7 +101,9 @@ export class OrtNodeSegmenter implements Segmenter {
     if (this.#failure) throw this.#failure;
     const spatial = batch.shape.slice(1, -1);
     if (spatial.join() !== manifest.window.size.join()) {
-      throw new InferenceError(`windows are ${spatial.join("×")}, the model takes ${manifest.window.size.join("×")}`);
+      throw new InferenceError(
+        `windows are ${spatial.join("×")}, the model takes ${manifest.window.size.join("×")}`,
+      );
     }
     const input = normaliseWindows(batch, manifest.input.channels, scaling);
     const answer = await this.#run(input, signal);
@@ -108,7 +120,10 @@ export class OrtNodeSegmenter implements Segmenter {
   }
 
   /** A run that has begun in the thread cannot be taken back: abort only stops the waiting. */
-  #run(input: Raster<Float32Array>, signal: AbortSignal | undefined): Promise<Extract<RunAnswer, { data: unknown }>> {
+  #run(
+    input: Raster<Float32Array>,
+    signal: AbortSignal | undefined,
+  ): Promise<Extract<RunAnswer, { data: unknown }>> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       const onAbort = () => {
@@ -116,18 +131,30 @@ export class OrtNodeSegmenter implements Segmenter {
         reject(signal!.reason);
       };
       signal?.addEventListener("abort", onAbort, { once: true });
-      const done = () => signal?.removeEventListener("abort", onAbort);
+      const settled = () => {
+        signal?.removeEventListener("abort", onAbort);
+      };
       this.#waiting.set(id, {
-        resolve: (answer) => (done(), resolve(answer)),
-        reject: (error) => (done(), reject(error)),
+        resolve(answer) {
+          settled();
+          resolve(answer);
+        },
+        reject(error) {
+          settled();
+          reject(error);
+        },
       });
       const data = input.data as Float32Array<ArrayBuffer>;
       this.#worker.postMessage({ id, data, shape: input.shape } satisfies RunRequest, [data.buffer]);
     });
   }
 
+  /** Waits for a run that is under way; those still queued are dropped. */
   async close(): Promise<void> {
-    this.#worker.removeAllListeners("exit");
-    await this.#worker.terminate();
+    if (this.#failure) return;
+    const exited = new Promise<void>((resolve) => this.#worker.once("exit", () => resolve()));
+    Atomics.store(this.#closing, 0, 1);
+    this.#worker.postMessage(undefined);
+    await exited;
   }
 }

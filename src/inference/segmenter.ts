@@ -1,5 +1,5 @@
-import type { Raster, SampleArray } from "../tiling/raster.ts";
 import type { Scaling } from "../tiling/normalise.ts";
+import type { Raster, SampleArray } from "../tiling/raster.ts";
 
 export interface SegmenterInfo {
   model: string;

@@ -17,7 +17,9 @@ export async function jobIdentity(
     source.spacing,
     model.hash,
     model.manifest.version,
-    Object.entries(settings).filter(([, v]) => v !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)),
+    Object.entries(settings)
+      .filter(([, v]) => v !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
     extra,
   ]);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(parts)));

@@ -63,7 +63,9 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
     wanted: (chunk) => !finished.has(chunk),
   });
   const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].filter((shard) =>
-    shard.windows.some((w) => chunksTouching(merger.chunks, windowRect(plan.grid, w)).some((c) => !finished.has(c))),
+    shard.windows.some((w) =>
+      chunksTouching(merger.chunks, windowRect(plan.grid, w)).some((c) => !finished.has(c)),
+    ),
   );
   const windowsTotal = shards.reduce((n, s) => n + s.windows.length, 0);
   const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
@@ -129,5 +131,12 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
     await Promise.allSettled(inFlight);
     throw error;
   }
-  return { merge: merger.finish(), seams, shards: shards.length, windows: windowsTotal, chunks, milliseconds };
+  return {
+    merge: merger.finish(),
+    seams,
+    shards: shards.length,
+    windows: windowsTotal,
+    chunks,
+    milliseconds,
+  };
 }

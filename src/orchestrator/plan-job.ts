@@ -1,8 +1,8 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
-import { product, type Raster, type Rect } from "../tiling/raster.ts";
 import type { ImportanceKind } from "../tiling/importance-map.ts";
 import type { Precision } from "../tiling/mask-record.ts";
+import { product, type Raster, type Rect } from "../tiling/raster.ts";
 import { keepWindows, maskFraction, type RegionMask, tissueMask } from "../tiling/tissue-mask.ts";
 import { planWindowGrid, type WindowGrid, windowCount } from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
@@ -69,7 +69,9 @@ export async function planJob(
   });
   const total = windowCount(grid);
   if (total > PLAN_WINDOW_LIMIT) {
-    throw new JobError(`the plan has ${total} windows, the limit is ${PLAN_WINDOW_LIMIT}: choose a coarser --level`);
+    throw new JobError(
+      `the plan has ${total} windows, the limit is ${PLAN_WINDOW_LIMIT}: choose a coarser --level`,
+    );
   }
   const thumbnail = await readThumbnail(source, region0, channels, signal);
   let kept = WindowSet.all(total);
@@ -113,7 +115,11 @@ export async function planJob(
     kept,
     modelWindow: manifest.window.size,
     importance:
-      importance === "constant" ? "constant" : grid.policy === "nnunet" ? "gaussian-nnunet" : "gaussian-monai",
+      importance === "constant"
+        ? "constant"
+        : grid.policy === "nnunet"
+          ? "gaussian-nnunet"
+          : "gaussian-monai",
     precision: settings.precision ?? "u8",
     channels,
     scaling,
@@ -138,7 +144,9 @@ function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number
   const modelUnit = MICROMETERS[spacing.unit];
   const modelMpp = [spacing.z ?? 1, spacing.y, spacing.x].slice(-mpp0.length).map((v) => v * modelUnit);
   if (asked !== undefined && !(asked >= 0 && asked < source.levels.length)) {
-    throw new JobError(`level ${asked} does not exist: the image has levels 0 to ${source.levels.length - 1}`);
+    throw new JobError(
+      `level ${asked} does not exist: the image has levels 0 to ${source.levels.length - 1}`,
+    );
   }
   const mppAt = (level: number) => mpp0.map((v, axis) => v * source.levels[level]!.downsample[axis]!);
   let level = asked ?? 0;
@@ -150,7 +158,9 @@ function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number
   const mpp = mppAt(level);
   const ratio = mpp.map((v, axis) => modelMpp[axis]! / v);
   const fits = ratio.every((r) => Math.abs(r - 1) <= spacingTolerance);
-  const window = manifest.window.size.map((w, axis) => (fits ? w : Math.max(1, Math.round(w * ratio[axis]!))));
+  const window = manifest.window.size.map((w, axis) =>
+    fits ? w : Math.max(1, Math.round(w * ratio[axis]!)),
+  );
   const long = Math.max(...window);
   if (long > 16384) {
     throw new JobError(
@@ -176,13 +186,17 @@ function placeRegion(source: ImageSource, level: number, roi: JobSettings["roi"]
   const [x, y, width, height] = roi;
   const size0 = `${shape0[1]}×${shape0[0]}`;
   if (!(width > 0 && height > 0) || ![x, y, width, height].every(Number.isInteger)) {
-    throw new JobError(`--roi ${roi.join(",")}: x,y,width,height must be whole numbers, width and height above 0`);
+    throw new JobError(
+      `--roi ${roi.join(",")}: x,y,width,height must be whole numbers, width and height above 0`,
+    );
   }
   if (x < 0 || y < 0 || x + width > shape0[1]! || y + height > shape0[0]!) {
     throw new JobError(`--roi ${roi.join(",")} reaches outside the image, which is ${size0} pixels`);
   }
   const origin = [y, x].map((o, axis) => Math.min(shape[axis]! - 1, Math.floor(o / downsample[axis]!)));
-  const end = [y + height, x + width].map((e, axis) => Math.min(shape[axis]!, Math.ceil(e / downsample[axis]!)));
+  const end = [y + height, x + width].map((e, axis) =>
+    Math.min(shape[axis]!, Math.ceil(e / downsample[axis]!)),
+  );
   const region = { origin, size: end.map((e, axis) => Math.max(1, e - origin[axis]!)) };
   const region0 = {
     origin: origin.map((o, axis) => Math.round(o * downsample[axis]!)),

@@ -1,9 +1,9 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { SegmenterInfo } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
-import { seamScore } from "../tiling/seam-score.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import type { SeamCounts } from "../tiling/seam-score.ts";
+import { seamScore } from "../tiling/seam-score.ts";
 import type { JobPlan } from "./plan-job.ts";
 import type { JobSettings } from "./settings.ts";
 

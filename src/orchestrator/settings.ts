@@ -1,5 +1,5 @@
-import type { WindowPolicy } from "../tiling/window-grid.ts";
 import type { Precision } from "../tiling/mask-record.ts";
+import type { WindowPolicy } from "../tiling/window-grid.ts";
 
 /** What a user may choose of a job. Everything here decides the result and is part of the job's identity. */
 export interface JobSettings {

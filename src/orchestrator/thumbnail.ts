@@ -26,7 +26,10 @@ export async function readThumbnail(
   const { downsample, shape } = source.levels[level]!;
   const origin = rect.origin.map((o, axis) => Math.min(shape[axis]! - 1, Math.floor(o / downsample[axis]!)));
   const end = rect.origin.map((o, axis) =>
-    Math.min(shape[axis]!, Math.max(origin[axis]! + 1, Math.round((o + rect.size[axis]!) / downsample[axis]!))),
+    Math.min(
+      shape[axis]!,
+      Math.max(origin[axis]! + 1, Math.round((o + rect.size[axis]!) / downsample[axis]!)),
+    ),
   );
   const [height, width] = end.map((e, axis) => e - origin[axis]!) as [number, number];
   const factor = Math.ceil(Math.max(height, width) / LARGEST);

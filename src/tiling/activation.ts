@@ -4,7 +4,12 @@ export type Activation = "softmax" | "sigmoid" | "none";
  * Raw scores to class probabilities, per window. `logits` is `[N, C, ...window]`; returns `[N, K, ...window]`.
  * softmax and none: K = C. sigmoid: K = C + 1, class 0 (background) is 1 − the largest of the others.
  */
-export function activate(logits: Float32Array, windows: number, size: number, activation: Activation): Float32Array {
+export function activate(
+  logits: Float32Array,
+  windows: number,
+  size: number,
+  activation: Activation,
+): Float32Array {
   const channels = logits.length / (windows * size);
   if (!Number.isInteger(channels)) {
     throw new RangeError(`${logits.length} scores do not divide into ${windows} windows of ${size} samples`);

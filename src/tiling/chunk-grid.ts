@@ -10,7 +10,11 @@ export interface ChunkGrid {
 }
 
 export function chunkGrid(shape: readonly number[], chunk: readonly number[]): ChunkGrid {
-  return { shape: [...shape], chunk: [...chunk], counts: shape.map((n, axis) => Math.ceil(n / chunk[axis]!)) };
+  return {
+    shape: [...shape],
+    chunk: [...chunk],
+    counts: shape.map((n, axis) => Math.ceil(n / chunk[axis]!)),
+  };
 }
 
 export function chunkCount(grid: ChunkGrid): number {

@@ -1,5 +1,5 @@
 import { cutIntoCells } from "./cell-grid.ts";
-import { chunksTouching, chunkGrid } from "./chunk-grid.ts";
+import { chunkGrid, chunksTouching } from "./chunk-grid.ts";
 import { product } from "./raster.ts";
 import type { WindowGrid } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";

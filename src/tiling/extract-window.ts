@@ -43,14 +43,28 @@ export function extractWindow(
   const channels = region.shape[axes]!;
   const out = allocate(dtypeOf(region.data), product(window.size) * channels);
   const maps = imageShape.map((n, axis) =>
-    axisMap(window.origin[axis]!, window.size[axis]!, n, regionRect.origin[axis]!, regionRect.size[axis]!, padding),
+    axisMap(
+      window.origin[axis]!,
+      window.size[axis]!,
+      n,
+      regionRect.origin[axis]!,
+      regionRect.size[axis]!,
+      padding,
+    ),
   );
   copyMapped(region.data, regionRect.size, maps, channels, out);
   return { data: out, shape: [...window.size, channels] };
 }
 
 /** For each window sample along an axis its index in the region, or -1 for constant padding. */
-function axisMap(start: number, size: number, n: number, regionStart: number, regionSize: number, padding: Padding) {
+function axisMap(
+  start: number,
+  size: number,
+  n: number,
+  regionStart: number,
+  regionSize: number,
+  padding: Padding,
+) {
   const map = new Int32Array(size);
   for (let i = 0; i < size; i++) {
     const at = start + i;
@@ -62,7 +76,9 @@ function axisMap(start: number, size: number, n: number, regionStart: number, re
     }
     const index = reflect(at, n) - regionStart;
     if (index < 0 || index >= regionSize) {
-      throw new RangeError(`the region holds ${regionSize} samples from ${regionStart}, the window needs ${at}`);
+      throw new RangeError(
+        `the region holds ${regionSize} samples from ${regionStart}, the window needs ${at}`,
+      );
     }
     map[i] = index;
   }

@@ -1,6 +1,13 @@
 import { intersect, relativeTo, rowOffsets } from "./box.ts";
 import { type CellGrid, cutIntoCells, type Interval } from "./cell-grid.ts";
-import { type ChunkGrid, chunkCount, chunkGrid, chunkIndex, chunkRect, chunksTouching } from "./chunk-grid.ts";
+import {
+  type ChunkGrid,
+  chunkCount,
+  chunkGrid,
+  chunkIndex,
+  chunkRect,
+  chunksTouching,
+} from "./chunk-grid.ts";
 import { decodeForMerging, type MaskRecord, PRECISION_UNIT, type Precision } from "./mask-record.ts";
 import { product, type Raster, type Rect } from "./raster.ts";
 import { type WindowGrid, windowPosition } from "./window-grid.ts";
@@ -77,7 +84,8 @@ export class Merger {
     if (importance.length !== this.#windowSize) {
       throw new RangeError(`importance map has ${importance.length} weights, the window ${this.#windowSize}`);
     }
-    if (classes < 1 || classes > 255) throw new RangeError(`${classes} classes: from 1 to 255 fit a label map`);
+    if (classes < 1 || classes > 255)
+      throw new RangeError(`${classes} classes: from 1 to 255 fit a label map`);
     for (const w of importance) if (!(w > 0)) throw new RangeError(`importance weight ${w}: must be above 0`);
     this.#cells = cutIntoCells(grid);
     this.chunks = chunkGrid(grid.shape, options.chunk);
@@ -126,13 +134,16 @@ export class Merger {
       const rows = rowOffsets(relativeTo(rect, origin), grid.window);
       if (expected === 1) {
         this.#added[cell] = 1;
-        done.push(...this.#emit(cell, rect, this.#single(values, rows, rect)));
+        done.push(...this.#emit(rect, this.#single(values, rows, rect)));
         continue;
       }
       const turn = this.#keptWindowsOf(this.#intervalsOf(cell)).indexOf(window);
       if (turn !== this.#added[cell]) {
         let waiting = this.#waiting.get(cell);
-        if (!waiting) this.#waiting.set(cell, (waiting = new Map()));
+        if (!waiting) {
+          waiting = new Map();
+          this.#waiting.set(cell, waiting);
+        }
         waiting.set(turn, copyRows(values, rows, rect.size.at(-1)!, classes, this.#windowSize));
         continue;
       }
@@ -141,7 +152,7 @@ export class Merger {
       if (this.#added[cell] === expected) {
         const sums = this.#sums.get(cell)!;
         this.#sums.delete(cell);
-        done.push(...this.#emit(cell, rect, this.#resolve(sums, product(rect.size))));
+        done.push(...this.#emit(rect, this.#resolve(sums, product(rect.size))));
       }
     }
     return done;
@@ -150,7 +161,9 @@ export class Merger {
   /** Proves that nothing is missing; call it after the last record. */
   finish(): MergeSummary {
     if (this.#openCells > 0) {
-      throw new Error(`merged ${this.#windows} windows, but ${this.#openCells} parts of the plan are still open`);
+      throw new Error(
+        `merged ${this.#windows} windows, but ${this.#openCells} parts of the plan are still open`,
+      );
     }
     let total = 0;
     for (let i = 0; i < this.#wanted.length; i++) {
@@ -195,8 +208,12 @@ export class Merger {
     const size = product(rect.size);
     const width = rect.size.at(-1)!;
     let sums = this.#sums.get(cell);
-    if (!sums) this.#sums.set(cell, (sums = new Float32Array((classes + 1) * size)));
-    else if (classes > 1) this.#compare(sums, size, values, valueRows, width, classStride);
+    if (!sums) {
+      sums = new Float32Array((classes + 1) * size);
+      this.#sums.set(cell, sums);
+    } else if (classes > 1) {
+      this.#compare(sums, size, values, valueRows, width, classStride);
+    }
     for (let row = 0; row < valueRows.length; row++) {
       const v = valueRows[row]!;
       const w = weightRows[row]!;
@@ -310,7 +327,7 @@ export class Merger {
   }
 
   /** Copies a finished cell into the wanted chunks it lies in; returns those it completed. */
-  #emit(cell: number, rect: Rect, values: Uint8Array | Float32Array): MergedChunk[] {
+  #emit(rect: Rect, values: Uint8Array | Float32Array): MergedChunk[] {
     const planes = this.#o.output === "probabilities" ? this.#o.classes : 1;
     const cellSize = product(rect.size);
     const done: MergedChunk[] = [];

@@ -9,15 +9,7 @@ export type SampleArray =
   | Float32Array
   | Float64Array;
 
-export type DType =
-  | "uint8"
-  | "uint16"
-  | "uint32"
-  | "int8"
-  | "int16"
-  | "int32"
-  | "float32"
-  | "float64";
+export type DType = "uint8" | "uint16" | "uint32" | "int8" | "int16" | "int32" | "float32" | "float64";
 
 /**
  * Samples with their shape. Images are `[...spatial, channels]` (channels last), spatial axes slow to fast;

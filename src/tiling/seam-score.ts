@@ -1,5 +1,5 @@
-import type { Raster, Rect } from "./raster.ts";
 import { cutIntoCells } from "./cell-grid.ts";
+import type { Raster, Rect } from "./raster.ts";
 import type { WindowGrid } from "./window-grid.ts";
 
 /** Neighbouring samples that were looked at, and how many pairs of them have different classes. */
@@ -27,7 +27,12 @@ export function windowBorders(grid: WindowGrid): Uint8Array[] {
  * Adds the neighbour pairs inside one chunk of a label map to `counts`. If tiling is invisible, classes change
  * across window borders exactly as often as anywhere else; a seam shows as more.
  */
-export function countSeams(labels: Raster<Uint8Array>, rect: Rect, borders: Uint8Array[], counts: SeamCounts): void {
+export function countSeams(
+  labels: Raster<Uint8Array>,
+  rect: Rect,
+  borders: Uint8Array[],
+  counts: SeamCounts,
+): void {
   const { data, shape } = labels;
   for (let axis = 0, outer = 1; axis < shape.length; axis++) {
     const n = shape[axis]!;

@@ -27,13 +27,16 @@ export interface WindowGrid {
 export function planWindowGrid(options: WindowGridOptions): WindowGrid {
   const { shape, window, overlapRatio = 0.25, policy = "monai" } = options;
   if (shape.length === 0 || shape.length !== window.length) {
-    throw new RangeError(`the region has ${shape.length} axes and the window ${window.length}: they must be equal`);
+    throw new RangeError(
+      `the region has ${shape.length} axes and the window ${window.length}: they must be equal`,
+    );
   }
   if (!(overlapRatio >= 0 && overlapRatio < 1)) {
     throw new RangeError(`the overlap ratio is ${overlapRatio}: it must be at least 0 and below 1`);
   }
   for (const n of [...shape, ...window]) {
-    if (!Number.isInteger(n) || n < 1) throw new RangeError(`${n} is no size: sizes are whole numbers from 1`);
+    if (!Number.isInteger(n) || n < 1)
+      throw new RangeError(`${n} is no size: sizes are whole numbers from 1`);
   }
   const starts = shape.map((n, axis) => axisStarts(n, window[axis]!, overlapRatio, policy));
   return { shape: [...shape], window: [...window], starts, policy, overlapRatio };
@@ -42,7 +45,9 @@ export function planWindowGrid(options: WindowGridOptions): WindowGrid {
 /** Starts along one axis of `n` samples. Both policies centre a window that is larger than the axis. */
 export function axisStarts(n: number, window: number, overlapRatio: number, policy: WindowPolicy): number[] {
   if (n < window) return [-Math.floor((window - n) / 2)];
-  return policy === "monai" ? monaiStarts(n, window, overlapRatio) : nnunetStarts(n, window, 1 - overlapRatio);
+  return policy === "monai"
+    ? monaiStarts(n, window, overlapRatio)
+    : nnunetStarts(n, window, 1 - overlapRatio);
 }
 
 /** MONAI `dense_patch_slices` with `_get_scan_interval` (monai/data/utils.py, monai/inferers/utils.py). */
@@ -92,7 +97,8 @@ export function windowPosition(grid: WindowGrid, index: number): number[] {
 /** Inverse of `windowPosition`. */
 export function windowIndex(grid: WindowGrid, position: readonly number[]): number {
   let index = 0;
-  for (let axis = 0; axis < position.length; axis++) index = index * grid.starts[axis]!.length + position[axis]!;
+  for (let axis = 0; axis < position.length; axis++)
+    index = index * grid.starts[axis]!.length + position[axis]!;
   return index;
 }
 

@@ -1,0 +1,26 @@
+import { segment } from "../src/cli/index.ts";
+
+/**
+ * One job in a process of its own, so that its peak memory is its own.
+ *   node bench/run-segment.ts <slide> <model> <out> <outputs> [mpp] [threads]
+ * prints {"windows", "seconds" per stage, "peakBytes"}
+ */
+const [source, model, out, outputs, mpp, threads] = process.argv.slice(2) as string[];
+const manifest = await segment({
+  source: source!,
+  model: model!,
+  out: out!,
+  outputs: outputs!.split(","),
+  mpp: mpp ? Number(mpp) : undefined,
+  concurrency: threads ? Number(threads) : undefined,
+  force: true,
+});
+console.log(
+  JSON.stringify({
+    windows: manifest.plan.windows,
+    seconds: manifest.seconds,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+    summary: manifest.summary,
+    seam: manifest.seam,
+  }),
+);

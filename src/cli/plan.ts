@@ -1,0 +1,64 @@
+import { checkGoldenTile } from "../inference/golden-tile.ts";
+import { OrtNodeSegmenter } from "../inference/ort-node.ts";
+import { estimateMemory, planJob } from "../orchestrator/plan-job.ts";
+import { planShards } from "../tiling/shards.ts";
+import { loadModel } from "./find-model.ts";
+import { duration } from "./progress.ts";
+import { jobSettings, openSource, readMask, type SegmentOptions } from "./segment.ts";
+
+const TIMED_RUNS = 4;
+
+/** Windows, tissue, memory and time of a job. The time comes from running the golden tile here and now. */
+export async function planCommand(options: SegmentOptions, json: boolean | undefined): Promise<void> {
+  const { signal } = options;
+  const model = await loadModel(options.model, { variant: options.variant, signal });
+  const { source, name, close } = await openSource(options.source, options.mpp, signal);
+  try {
+    const mask = options.mask ? await readMask(options.mask, signal) : undefined;
+    const plan = await planJob(source, model.manifest, jobSettings(options), { mask: mask?.raster, signal });
+    const segmenter = await OrtNodeSegmenter.create(model, { threads: options.concurrency });
+    await checkGoldenTile(segmenter, model, { signal });
+    const before = segmenter.runMilliseconds;
+    for (let i = 0; i < TIMED_RUNS; i++) await checkGoldenTile(segmenter, model, { signal });
+    const secondsPerWindow = (segmenter.runMilliseconds - before) / TIMED_RUNS / 1000;
+    await segmenter.close();
+    const report = {
+      source: name,
+      model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
+      level: plan.level,
+      mpp: plan.mpp.at(-1)!,
+      regionSize: plan.region.size,
+      window: plan.grid.window,
+      modelWindow: plan.modelWindow,
+      windows: plan.kept.size,
+      windowsInGrid: plan.kept.length,
+      shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
+      tissueFraction: plan.tissueFraction,
+      intensities: plan.scaling,
+      memoryBytes: estimateMemory(plan, model.manifest.classes.length),
+      secondsPerWindow,
+      seconds: secondsPerWindow * plan.kept.size,
+    };
+    if (json) return void process.stdout.write(`${JSON.stringify(report)}\n`);
+    const tissue =
+      plan.tissueFraction === undefined ? "no mask" : `tissue ${(plan.tissueFraction * 100).toFixed(0)} %`;
+    const resampled =
+      plan.grid.window.join() === plan.modelWindow.join()
+        ? ""
+        : `, resampled to ${plan.modelWindow.join("×")}`;
+    console.log(`${name}, ${report.model}`);
+    console.log(
+      `  level     ${plan.level}, ${report.mpp.toPrecision(4)} µm, ${plan.region.size.toReversed().join("×")} pixels`,
+    );
+    console.log(
+      `  windows   ${report.windows} of ${report.windowsInGrid} (${tissue}), ${plan.grid.window.join("×")} pixels${resampled}`,
+    );
+    console.log(`  shards    ${report.shards}`);
+    console.log(`  memory    about ${Math.round(report.memoryBytes / 1e6)} MB`);
+    console.log(
+      `  time      about ${duration(report.seconds)} (${(secondsPerWindow * 1000).toFixed(0)} ms a window on this machine)`,
+    );
+  } finally {
+    await close();
+  }
+}

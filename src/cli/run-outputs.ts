@@ -1,0 +1,90 @@
+import type { ImageSource } from "../image/image-source.ts";
+import { directoryTargets } from "../image/write/directory-targets.ts";
+import type { ZarrLabelStage } from "../image/write/label-stage.ts";
+import { OUTPUTS, type OutputName } from "../image/write/output-targets.ts";
+import type { ModelManifest } from "../model-package/manifest.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import type { ObjectsRule } from "../orchestrator/outputs/object-kinds.ts";
+import { type OutputsReport, writeOutputs } from "../orchestrator/outputs/write-outputs.ts";
+import type { JobPlan } from "../orchestrator/plan-job.ts";
+import { readPixels } from "../orchestrator/read-pixels.ts";
+import type { FsStore } from "../storage/fs-store.ts";
+import type { Raster } from "../tiling/raster.ts";
+
+export { OUTPUTS, type OutputName };
+
+export const DEFAULT_OUTPUTS: readonly OutputName[] = OUTPUTS.filter(
+  (name) => !name.startsWith("instances."),
+);
+
+/** Output names, checked, in the order of the list and once each. */
+export function parseOutputs(names: readonly string[]): OutputName[] {
+  for (const name of names) {
+    if (!OUTPUTS.includes(name as OutputName)) {
+      throw new JobError(`there is no output "${name}": choose of ${OUTPUTS.join(", ")}`);
+    }
+  }
+  return OUTPUTS.filter((name) => names.includes(name));
+}
+
+/** Writes the chosen outputs of a finished label map into the run's work directory. */
+export function writeRunOutputs(options: {
+  directory: string;
+  work: FsStore;
+  stage: ZarrLabelStage;
+  manifest: ModelManifest;
+  plan: JobPlan;
+  source: ImageSource;
+  sourceName: string;
+  job: string;
+  outputs: readonly OutputName[];
+  analysedPixels: number;
+  signal: AbortSignal | undefined;
+  onProgress?: (rowsDone: number, rowsTotal: number) => void;
+}): Promise<OutputsReport> {
+  const { directory, work, stage, manifest, plan, source, signal } = options;
+  return writeOutputs({
+    stage,
+    outputs: options.outputs,
+    targets: directoryTargets({ directory, store: work, stage }),
+    objects: objectsOnGrid(manifest, plan),
+    source: options.sourceName,
+    idSeed: options.job,
+    analysedPixels: options.analysedPixels,
+    thumbnail: plan.thumbnail,
+    readDetail: async ({ x, y, width, height }) => {
+      const origin = [plan.region.origin[0]! + y, plan.region.origin[1]! + x];
+      const pixels = await readPixels(
+        source,
+        plan.level,
+        { origin, size: [height, width] },
+        plan.channels,
+        signal,
+      );
+      return toBytes(pixels, plan.scaling);
+    },
+    signal,
+    onProgress: options.onProgress,
+  });
+}
+
+/** The package states sizes in model samples; where windows are resampled, a label sample is not one of those. */
+function objectsOnGrid({ objects }: ModelManifest, plan: JobPlan): ObjectsRule | undefined {
+  if (!objects) return undefined;
+  const scale = plan.grid.window.map((w, axis) => w / plan.modelWindow[axis]!);
+  const length = Math.sqrt(scale[0]! * scale[1]!);
+  return {
+    ...objects,
+    minArea: Math.max(1, Math.round(objects.minArea * scale[0]! * scale[1]!)),
+    maxGrow: objects.maxGrow && Math.max(1, Math.ceil(objects.maxGrow * length)),
+  };
+}
+
+/** Deep samples as the model sees them: from its low to its high intensity. */
+function toBytes(pixels: Raster, scaling: { low: number; high: number }): Raster<Uint8Array> {
+  if (pixels.data instanceof Uint8Array) return pixels as Raster<Uint8Array>;
+  const range = Math.max(scaling.high - scaling.low, 1e-6);
+  const data = new Uint8ClampedArray(pixels.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = ((pixels.data[i]! - scaling.low) / range) * 255;
+  return { data: new Uint8Array(data.buffer), shape: pixels.shape };
+}
