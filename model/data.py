@@ -25,6 +25,7 @@ UNKNOWN_MPP = 0.5
 LOW, HIGH = 1.0, 99.8
 SCALE, OFFSET = 2.0, -1.0          # the network is fed clip01(x) * SCALE + OFFSET
 BACKGROUND, INTERIOR, BOUNDARY = 0, 1, 2
+PLAIN = 0.35                       # share of crops whose colours are left alone
 RIM = 2                            # model samples of an instance's edge that count as boundary
 
 
@@ -108,10 +109,19 @@ def targets_from_instances(instances):
     return out
 
 
-class CropSampler:
-    """Endless random crops, balanced over kinds and fields. `batch(n)` -> pixels [n,3,S,S], classes [n,S,S]."""
+def between_instances(instances):
+    """[h, w] bool: samples whose neighbourhood of the rim's size holds two instances, on them or in the gap between. Few, and
+    all that parts touching nuclei (the weight map of Ronneberger et al. 2015, with one step instead of a gaussian)."""
+    size = 2 * RIM + 1
+    hi = ndimage.maximum_filter(instances, size, mode="nearest")
+    lo = ndimage.minimum_filter(np.where(instances == 0, np.iinfo(instances.dtype).max, instances), size, mode="nearest")
+    return (hi > 0) & (hi != lo)
 
-    KIND_SHARE = {"fluo": 0.60, "stained-purple": 0.23, "gray-bright": 0.09, "stained-greyish": 0.04, "stained-pink": 0.04}
+
+class CropSampler:
+    """Endless random crops, balanced over kinds and fields. `batch(n)` -> pixels [n,3,S,S], classes [n,S,S], between [n,S,S]."""
+
+    KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
 
     def __init__(self, samples, size=224, seed=0):
         self.size, self.rng = size, np.random.default_rng(seed)
@@ -135,7 +145,7 @@ class CropSampler:
 
     def batch(self, n):
         crops = [self.crop() for _ in range(n)]
-        return torch.stack([c[0] for c in crops]), torch.stack([c[1] for c in crops])
+        return tuple(torch.stack(part) for part in zip(*crops))
 
     def crop(self):
         rng, S = self.rng, self.size
@@ -155,7 +165,8 @@ class CropSampler:
         flip = -1 if rng.random() < 0.5 else 1
         x, labels = affine_crop(x, labels, cy, cx, scale, angle, flip, S)
         x = augment_colour(x, kind, rng)
-        return x * SCALE + OFFSET, torch.from_numpy(targets_from_instances(labels.numpy()).astype(np.int64))
+        labels = labels.numpy()
+        return x * SCALE + OFFSET, torch.from_numpy(targets_from_instances(labels).astype(np.int64)), torch.from_numpy(between_instances(labels))
 
 
 def affine_crop(x, labels, cy, cx, scale, angle, flip, S):
@@ -178,11 +189,15 @@ def affine_crop(x, labels, cy, cx, scale, angle, flip, S):
 def augment_colour(x, kind, rng):
     """x [3, S, S], normalised and not clipped -> the same in [0, 1].
 
-    The aim: dark-field grey, pseudo-coloured fluorescence, bright-field grey and stains as one continuum.
+    The aim: dark-field grey, pseudo-coloured fluorescence, bright-field grey and stains as one continuum. A share of PLAIN crops
+    stays as it is: where an outline was drawn depends on blur and contrast (some fields are outlined with their halo), and
+    changing both everywhere hides that.
     """
     def chance(p):
         return rng.random() < p
 
+    if chance(PLAIN):
+        return x.clamp(0, 1)
     if chance(0.5):                                        # the percentiles of another field of view
         x = (x - rng.uniform(-0.06, 0.06)) * math.exp(rng.uniform(-0.35, 0.35))
     x = x.clamp(0, 1)

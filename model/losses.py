@@ -5,14 +5,15 @@ import torch
 import torch.nn.functional as F
 
 
-def segmentation_loss(logits, classes, class_weights, ce_share=0.4):
-    """logits [N,K,H,W], classes [N,H,W] int64, class_weights [K] for the cross-entropy.
+def segmentation_loss(logits, classes, class_weights, sample_weights=None, ce_share=0.4):
+    """logits [N,K,H,W], classes [N,H,W] int64; the cross-entropy weighs by class_weights [K] times sample_weights [N,H,W].
 
     The Dice part averages every class but background, and "any foreground" (1 - p0), which is what the reported
     pixel Dice measures. Sums run over the whole batch, so a crop without nuclei costs its false positives and no more.
     """
     logits = logits.float()
-    ce = F.cross_entropy(logits, classes, class_weights)
+    weights = class_weights[classes] if sample_weights is None else class_weights[classes] * sample_weights
+    ce = (F.cross_entropy(logits, classes, reduction="none") * weights).sum() / weights.sum()
     p = logits.softmax(1)
     K = p.shape[1]
     terms = [soft_dice(p[:, k], classes == k) for k in range(1, K)]

@@ -61,6 +61,8 @@ if t["batch"] % world:
     sys.exit(f"batch {t['batch']} does not divide over {world} processes")
 if (out / "last.pt").exists() and not args.resume:
     sys.exit(f"{out}/last.pt exists. Add --resume to go on, or choose another --out; nothing is overwritten.")
+if rank == 0:
+    (out / "stop").unlink(missing_ok=True)                 # of the run before
 torch.set_num_threads(args.threads or max(1, (os.cpu_count() or 2) // world))
 torch.manual_seed(t["seed"])
 device = torch.device(args.device)
@@ -188,12 +190,12 @@ while True:
         rate *= max(0.01, 1 - (step - decay_from) / t["decay_steps"])
     for group in optimizer.param_groups:
         group["lr"] = rate
-    pixels, classes = sampler.batch(t["batch"] // world)
+    pixels, classes, between = sampler.batch(t["batch"] // world)
     if t["channels_last"]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     with autocast:
         logits = run(pixels.to(device))
-    loss = segmentation_loss(logits, classes.to(device), class_weights)
+    loss = segmentation_loss(logits, classes.to(device), class_weights, (1 + t["between_weight"] * between).to(device))
     value = loss.item()
     if not math.isfinite(value):
         sys.exit(f"step {step}: the loss is {value}. Nothing was saved since the last checkpoint; lower learning_rate, or set precision "

@@ -25,6 +25,13 @@ def test_targets_give_the_instances_back():
     assert f1_at(objects_from_classes(classes), truth) == 1
 
 
+def test_between_is_only_where_two_nuclei_meet():
+    truth = two_touching()
+    between = D.between_instances(truth)
+    assert between.any() and between[:, 50:].sum() == 0 and between[:, :28].sum() == 0
+    assert D.between_instances(np.where(truth == 1, 1, 0).astype(np.int32)).sum() == 0
+
+
 def test_a_thin_nucleus_keeps_an_interior():
     truth = np.zeros((20, 40), np.int32)
     truth[8:12, 5:35] = 1                                   # 4 wide: a rim of 2 would leave nothing
@@ -42,9 +49,9 @@ def sample(kind="fluo", seed=0):
 def test_crops_are_what_the_network_is_fed(kind):
     sampler = D.CropSampler([sample(kind, i) for i in range(3)], size=96, seed=1)
     for _ in range(8):
-        pixels, classes = sampler.batch(2)
+        pixels, classes, between = sampler.batch(2)
         assert pixels.shape == (2, 3, 96, 96) and pixels.dtype == torch.float32
-        assert classes.shape == (2, 96, 96) and classes.dtype == torch.int64
+        assert classes.shape == between.shape == (2, 96, 96) and classes.dtype == torch.int64
         assert pixels.min() >= D.OFFSET and pixels.max() <= D.SCALE + D.OFFSET and torch.isfinite(pixels).all()
 
 
