@@ -8,7 +8,7 @@ import { probeFirstTile, tiffLevel } from "./level.ts";
 import { outlinePage, readPage } from "./page.ts";
 import { checkSameSamples, reducedPages } from "./pyramid.ts";
 import { COMPRESSION } from "./tags.ts";
-import { readTileLayout } from "./tile-layout.ts";
+import { tileLayout } from "./tile-layout.ts";
 
 export function isAperio(description: string | undefined): boolean {
   return description?.startsWith("Aperio") ?? false;
@@ -46,7 +46,7 @@ export async function openAperio(
   const chosen = [base, ...reducedPages(base, rest)];
   const pages = await Promise.all(chosen.map((page) => readPage(file, page.directory, limits, signal)));
   checkSameSamples(source.key, pages);
-  const layouts = await Promise.all(pages.map((page) => readTileLayout(page, signal)));
+  const layouts = pages.map(tileLayout);
   await probeFirstTile(pages[0]!, layouts[0]!, signal);
 
   const pairs = parseAperioDescription(description);

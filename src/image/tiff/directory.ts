@@ -2,6 +2,7 @@ import { GeoTIFF, type ImageFileDirectory } from "geotiff";
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { ImageLimits } from "../limits.ts";
+import { TagArray } from "./tag-array.ts";
 
 /** Directories followed before the chain is taken for damaged: far above any scanner's page count. */
 const MAX_DIRECTORIES = 4096;
@@ -37,6 +38,21 @@ export class TiffDirectory {
     const value = await this.#value(tag, signal);
     if (value === undefined || typeof value === "string") return undefined;
     return typeof value === "number" ? [value] : (value as ArrayLike<number>);
+  }
+
+  /** A long array whose values are read as they are asked for. */
+  array(tag: number): TagArray | undefined {
+    if (!this.#ifd.hasTag(tag)) return undefined;
+    const deferred = this.#ifd.deferredArrays.get(tag);
+    if (deferred === undefined) {
+      const value = this.#ifd.actualizedFields.get(tag);
+      const values = typeof value === "number" ? [value] : (value as unknown as ArrayLike<number>);
+      return TagArray.of(values);
+    }
+    const { arrayOffset, fieldType, length } = deferred;
+    return new TagArray(length, (first, count, signal) =>
+      this.#file.readValues(arrayOffset + first * TYPE_BYTES[fieldType]!, fieldType, count, signal),
+    );
   }
 
   async text(tag: number, signal?: AbortSignal): Promise<string | undefined> {

@@ -8,7 +8,7 @@ import { outlinePage, readPage, type TiffPage } from "./page.ts";
 import { checkSameSamples, reducedPages } from "./pyramid.ts";
 import { resolutionSpacing } from "./resolution.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
-import { readTileLayout } from "./tile-layout.ts";
+import { tileLayout } from "./tile-layout.ts";
 
 /**
  * Any other TIFF: the first page is the image; its levels are the pages marked as reduced (libvips, GDAL's COG)
@@ -40,7 +40,7 @@ export async function openGenericTiff(
   const chosen = [base!, ...reducedPages(base!, [...reduced, ...subOutlines])];
   const pages = await Promise.all(chosen.map((page) => readPage(file, page.directory, limits, signal)));
   checkSameSamples(source.key, pages);
-  const layouts = await Promise.all(pages.map((page) => readTileLayout(page, signal)));
+  const layouts = pages.map(tileLayout);
   await probeFirstTile(pages[0]!, layouts[0]!, signal);
   const first = pages[0]!;
   return new TiledImage(

@@ -1,122 +1,157 @@
-import type { Raster, SampleArray } from "../../tiling/raster.ts";
-import { allocate } from "../../tiling/raster.ts";
+import { allocate, type Raster } from "../../tiling/raster.ts";
 import type { ByteRange } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { TileGrid } from "../tiled-image.ts";
-import { checkTileHead, type DecodeTables, decodeTile, interleave, toChannels } from "./decode-tile.ts";
+import {
+  checkTileHead,
+  type DecodeTables,
+  decodeTile,
+  interleave,
+  type TileExtent,
+  toChannels,
+} from "./decode-tile.ts";
 import { isImageCoded, type TiffPage } from "./page.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
-import { readTileLayout, type TileLayout } from "./tile-layout.ts";
+import { type TileAddress, type TileLayout, tileLayout } from "./tile-layout.ts";
 
 /** Enough for every marker before the scan, an embedded colour profile included. */
 const PROBE_BYTES = 64 * 1024;
 
+/** Tiles looked at for one that is there; a slide whose first rows are all bare glass is then not probed. */
+const PROBE_TILES = 1024;
+
+export interface LevelOptions {
+  /** Value of tiles the file leaves out: 0, or 255 where absent means unscanned glass. */
+  fill?: number;
+}
+
+/** A page with what its tiles need, read with the first of them. */
 interface LoadedPage {
   page: TiffPage;
   layout: TileLayout;
   tables: DecodeTables;
 }
 
-/** Value of tiles the file leaves out: 0, or 255 where absent means unscanned glass. */
-export interface LevelOptions {
-  fill?: number;
+/** What one page stores of a tile: one part, or one per plane; `undefined` where the file leaves it out. */
+interface StoredTile {
+  loaded: LoadedPage;
+  parts: (Uint8Array | undefined)[];
 }
 
 /**
  * A level whose channels lie in one page, or spread over pages of equal layout (OME-TIFF), or over z too.
  * @param pages `[z][c]` pages; one z for 2-D
- * @param axes "yx": positions are `[row, column]`; "zyx": `[z, row, column]`, one page set per z
+ * @param layout of the first page
+ * @param axes "yx": positions are `[row, column]`; "zyx": `[z, row, column]`, one set of pages per z
  */
 export function tiffLevel(
   pages: readonly (readonly TiffPage[])[],
   layout: TileLayout,
   axes: "yx" | "zyx",
-  options: LevelOptions = {},
+  { fill = 0 }: LevelOptions = {},
 ): TileGrid {
   const first = pages[0]![0]!;
-  const source = first.file.source;
-  const loaded = new Map<TiffPage, LoadedPage>();
-  const plane = [first.height, first.width];
-  const tile = [layout.tileHeight, layout.tileWidth];
+  const { source } = first.file;
+  const loadedPages = new Map<TiffPage, LoadedPage>();
+  const placeOf = (position: readonly number[]) => {
+    const [z, row, column] = position.length === 3 ? position : [0, ...position];
+    return { z: z!, row: row!, column: column! };
+  };
 
-  /** Offset tables are read with the first tile of a page: opening a slide does not pay for all levels. */
   async function load(page: TiffPage, signal?: AbortSignal): Promise<LoadedPage> {
-    const known = loaded.get(page);
+    const known = loadedPages.get(page);
     if (known) return known;
-    const own = page === first ? layout : await readTileLayout(page, signal);
+    const own = page === first ? layout : tileLayout(page);
     if (own.tileHeight !== layout.tileHeight || own.tileWidth !== layout.tileWidth) {
       throw new ImageFormatError(`${source.key}: its channels are cut into tiles of different sizes`);
     }
+    const { directory, photometric } = page;
     const tables = {
-      jpegTables: await page.directory.bytes(TAG.jpegTables, signal),
+      jpegTables: await directory.bytes(TAG.jpegTables, signal),
       colorMap:
-        page.photometric === PHOTOMETRIC.palette
-          ? await page.directory.numbers(TAG.colorMap, signal)
-          : undefined,
+        photometric === PHOTOMETRIC.palette ? await directory.numbers(TAG.colorMap, signal) : undefined,
     };
-    const entry = { page, layout: own, tables };
-    loaded.set(page, entry);
-    return entry;
+    const loaded = { page, layout: own, tables };
+    loadedPages.set(page, loaded);
+    return loaded;
   }
 
-  async function readTogether(positions: readonly (readonly number[])[], signal?: AbortSignal) {
-    const requests: { position: number; channelPage: number; plane: number; range: ByteRange | undefined }[] =
-      [];
-    const pageOf = new Map<string, LoadedPage>();
-    for (const [p, position] of positions.entries()) {
-      const [z, row, column] = position.length === 3 ? position : [0, ...position];
-      for (const [c, page] of pages[z!]!.entries()) {
-        const entry = await load(page, signal);
-        pageOf.set(`${p},${c}`, entry);
-        const planes = page.planar === 2 ? page.channels : 1;
-        for (let i = 0; i < planes; i++) {
-          requests.push({
-            position: p,
-            channelPage: c,
-            plane: i,
-            range: entry.layout.range(row!, column!, i),
+  /** The stored bytes of all tiles asked for, `[position][page]`, in as few requests as their places allow. */
+  async function readStored(
+    positions: readonly (readonly number[])[],
+    signal?: AbortSignal,
+  ): Promise<StoredTile[][]> {
+    const wanted = new Map<LoadedPage, { addresses: TileAddress[]; put: ((b: Uint8Array) => void)[] }>();
+    const tiles: StoredTile[][] = [];
+    for (const position of positions) {
+      const { z, row, column } = placeOf(position);
+      const perPage: StoredTile[] = [];
+      for (const page of pages[z]!) {
+        const loaded = await load(page, signal);
+        const list = wanted.get(loaded) ?? { addresses: [], put: [] };
+        wanted.set(loaded, list);
+        const parts = new Array<Uint8Array | undefined>(page.planar === 2 ? page.channels : 1).fill(
+          undefined,
+        );
+        for (let plane = 0; plane < parts.length; plane++) {
+          list.addresses.push({ row, column, plane });
+          list.put.push((bytes) => {
+            parts[plane] = bytes;
           });
         }
+        perPage.push({ loaded, parts });
+      }
+      tiles.push(perPage);
+    }
+    const ranges: ByteRange[] = [];
+    const put: ((bytes: Uint8Array) => void)[] = [];
+    for (const [loaded, list] of wanted) {
+      for (const [i, range] of (await loaded.layout.ranges(list.addresses, signal)).entries()) {
+        if (range === undefined) continue;
+        ranges.push(range);
+        put.push(list.put[i]!);
       }
     }
-    const present = requests.filter((r) => r.range !== undefined);
-    const bytes = await source.readRanges(
-      present.map((r) => r.range!),
-      signal,
-    );
-    const parts = new Map(present.map((r, i) => [`${r.position},${r.channelPage},${r.plane}`, bytes[i]!]));
-    return { pageOf, parts };
+    const bytes = await source.readRanges(ranges, signal);
+    bytes.forEach((part, i) => {
+      put[i]!(part);
+    });
+    return tiles;
   }
 
+  async function decodeStored({ loaded, parts }: StoredTile, extent: TileExtent): Promise<Raster> {
+    const { page, tables } = loaded;
+    const apart = page.planar === 2;
+    const decoded: Raster[] = [];
+    for (const part of parts) {
+      decoded.push(
+        part === undefined
+          ? emptyTile(page, extent, apart ? 1 : page.channels, fill)
+          : await decodeTile(part, page, extent, tables),
+      );
+    }
+    if (parts.length === 1 && parts[0] === undefined) return decoded[0]!;
+    return toChannels(interleave(decoded), page, tables);
+  }
+
+  const plane = [first.height, first.width];
+  const tile = [layout.tileHeight, layout.tileWidth];
   return {
     shape: axes === "zyx" ? [pages.length, ...plane] : plane,
     tileShape: axes === "zyx" ? [1, ...tile] : tile,
     readTiles(positions, signal) {
-      const together = readTogether(positions, signal);
+      const stored = readStored(positions, signal);
       return positions.map(async (position, p): Promise<Raster> => {
-        const { pageOf, parts } = await together;
-        const [z, row] = position.length === 3 ? position : [0, ...position];
-        const perPage: Raster[] = [];
-        for (const [c] of pages[z!]!.entries()) {
-          const { page, tables } = pageOf.get(`${p},${c}`)!;
-          const height = page.tiled
-            ? layout.tileHeight
-            : Math.min(layout.tileHeight, page.height - row! * layout.tileHeight);
-          const extent = { width: layout.tileWidth, height };
-          const planes = page.planar === 2 ? page.channels : 1;
-          const decoded: Raster[] = [];
-          for (let i = 0; i < planes; i++) {
-            const part = parts.get(`${p},${c},${i}`);
-            decoded.push(
-              part === undefined
-                ? emptyTile(page, extent, planes === 1 ? page.samplesPerPixel : 1, options.fill ?? 0)
-                : await inFile(source.key, () => decodeTile(part, page, extent, tables)),
-            );
-          }
-          perPage.push(page.planar === 2 ? interleave(decoded) : toChannels(decoded[0]!, page, tables));
-        }
-        const joined = perPage.length === 1 ? perPage[0]! : interleave(perPage);
-        return axes === "zyx" ? { data: joined.data, shape: [1, ...joined.shape] } : joined;
+        const perPage = (await stored)[p]!;
+        const rowsLeft = first.height - placeOf(position).row * layout.tileHeight;
+        const extent = {
+          width: layout.tileWidth,
+          height: first.tiled ? layout.tileHeight : Math.min(layout.tileHeight, rowsLeft),
+        };
+        const decoded: Raster[] = [];
+        for (const part of perPage) decoded.push(await named(source.key, () => decodeStored(part, extent)));
+        const { data, shape } = interleave(decoded);
+        return axes === "zyx" ? { data, shape: [1, ...shape] } : { data, shape };
       });
     },
   };
@@ -132,30 +167,27 @@ export async function probeFirstTile(
   signal?: AbortSignal,
 ): Promise<void> {
   if (!isImageCoded(page.compression)) return;
-  for (let row = 0; row < Math.min(layout.tilesDown, 64); row++) {
-    for (let column = 0; column < Math.min(layout.tilesAcross, 64); column++) {
-      const range = layout.range(row, column, 0);
-      if (range === undefined) continue;
-      const head = await page.file.source.read(range.offset, Math.min(range.length, PROBE_BYTES), signal);
-      await inFile(page.file.source.key, async () => checkTileHead(head, page.compression));
-      return;
-    }
-  }
+  const count = Math.min(layout.tilesDown * layout.tilesAcross, PROBE_TILES);
+  const tiles = Array.from({ length: count }, (_, i) => ({
+    row: Math.floor(i / layout.tilesAcross),
+    column: i % layout.tilesAcross,
+    plane: 0,
+  }));
+  const range = (await layout.ranges(tiles, signal)).find((r) => r !== undefined);
+  if (range === undefined) return;
+  const { source } = page.file;
+  const head = await source.read(range.offset, Math.min(range.length, PROBE_BYTES), signal);
+  await named(source.key, async () => checkTileHead(head, page.compression));
 }
 
-function emptyTile(
-  page: TiffPage,
-  { width, height }: { width: number; height: number },
-  samples: number,
-  fill: number,
-): Raster {
-  const data: SampleArray = allocate(page.dtype, width * height * samples);
+function emptyTile(page: TiffPage, { width, height }: TileExtent, channels: number, fill: number): Raster {
+  const data = allocate(page.dtype, width * height * channels);
   if (fill !== 0) data.fill(fill);
-  return { data, shape: [height, width, samples] };
+  return { data, shape: [height, width, channels] };
 }
 
 /** Puts the file's name before a decoder's complaint. */
-async function inFile<T>(key: string, decode: () => Promise<T>): Promise<T> {
+async function named<T>(key: string, decode: () => Promise<T>): Promise<T> {
   try {
     return await decode();
   } catch (cause) {

@@ -9,7 +9,7 @@ import { type OmeImage, parseOmeXml } from "./ome-xml.ts";
 import { outlinePage, readPage, type TiffPage } from "./page.ts";
 import { checkSameSamples, reducedPages } from "./pyramid.ts";
 import { TAG } from "./tags.ts";
-import { readTileLayout } from "./tile-layout.ts";
+import { tileLayout } from "./tile-layout.ts";
 
 /** Series that accompany the slide and are never the image meant. */
 const COMPANION = /\b(label|macro|thumbnail|overview)\b/i;
@@ -79,7 +79,7 @@ export async function openOmeTiff(
       channels: pages[0]!.reduce((sum, page) => sum + page.channels, 0),
     })),
   );
-  const layouts = await Promise.all(levels.map((pages) => readTileLayout(pages[0]![0]!, signal)));
+  const layouts = levels.map((pages) => tileLayout(pages[0]![0]!));
   await probeFirstTile(first, layouts[0]!, signal);
   const axes = image.sizeZ > 1 ? "zyx" : "yx";
   return new TiledImage(
