@@ -2,11 +2,13 @@
 
     python test/outputs/validate_outputs.py <run directory>
 
-Needs: pip install "zarr>=3" ome-zarr-models tifffile imagecodecs shapely; openslide-python and openslide-bin if at hand.
+Needs: pip install "zarr>=3" ome-zarr-models tifffile imagecodecs shapely
+More is checked with: pip install ngff-zarr jsonschema ome-types xmlschema openslide-python openslide-bin
 Exit status 1 and a sentence on the first complaint.
 """
 import json
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,35 @@ def check_pyramid(name, levels):
         assert np.array_equal(mode_of_blocks(upper, lower.shape), lower), f"{name}: level {lower.shape} is not the mode"
 
 
+def check_ngff_schema(path):
+    """The JSON schemas of the OME-Zarr 0.5 specification, strict ones too, as ngff-zarr carries them."""
+    try:
+        import jsonschema
+        from referencing import Registry
+        from referencing.jsonschema import DRAFT202012
+
+        folder = files("ngff_zarr") / "spec" / "0.5" / "schemas"
+    except ImportError:
+        return "no"
+    schemas = {f.name: json.loads(f.read_text()) for f in folder.iterdir() if f.name.endswith(".schema")}
+    registry = Registry().with_resources((s["$id"], DRAFT202012.create_resource(s)) for s in schemas.values() if "$id" in s)
+    attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+    for name in ("image", "label", "strict_image", "strict_label"):
+        validator = jsonschema.Draft202012Validator(schemas[f"{name}.schema"], registry=registry)
+        for error in validator.iter_errors(attributes):
+            raise AssertionError(f"{path.name} against {name}.schema: {error.message}")
+    return "strict"
+
+
+def check_ome_xsd(xml):
+    try:
+        from ome_types import validate_xml
+    except ImportError:
+        return "no"
+    validate_xml(xml)
+    return "valid"
+
+
 def check_zarr(path):
     group = zarr.open_group(path, mode="r")
     model = ImageLabel.from_zarr(group)
@@ -51,7 +82,8 @@ def check_zarr(path):
         assert np.allclose(corner, np.array(moves[0]) - np.array(scales[0]) / 2), f"{path.name}: level {level} is shifted"
     colors = model.ome_attributes.image_label.colors or []
     print(f"  {path.name}: OME-Zarr {model.ome_attributes.version}, {levels[0].dtype}, "
-          f"levels {[l.shape for l in levels]}, scale {scales[0]}, {len(colors)} colours")
+          f"levels {[l.shape for l in levels]}, scale {scales[0]}, {len(colors)} colours, "
+          f"JSON schema: {check_ngff_schema(path)}")
     return levels[0]
 
 
@@ -67,7 +99,7 @@ def check_tiff(path):
         assert pixels["Type"] == str(levels[0].dtype)
         print(f"  {path.name}: {'BigTIFF' if tiff.is_bigtiff else 'TIFF'}, {levels[0].dtype}, {page.compression.name}, "
               f"tiles {page.tile}, levels {[l.shape for l in levels]}, "
-              f"{pixels.get('PhysicalSizeX')} x {pixels.get('PhysicalSizeY')} µm")
+              f"{pixels.get('PhysicalSizeX')} x {pixels.get('PhysicalSizeY')} µm, XSD: {check_ome_xsd(tiff.ome_metadata)}")
     try:
         import openslide
     except ImportError:

@@ -22,8 +22,7 @@ export function micrometersPerSample(info: LabelMapInfo): [number, number] | und
 }
 
 /**
- * OME-XML (schema 2016-06) of a single-plane label map: pixel size and stage position in µm (the unit is OME's
- * default, so it is not spelt out), class names and colours and the placement in the source as map annotations.
+ * OME-XML (schema 2016-06) of a single-plane label map: pixel size (in µm, OME's default unit) and position in µm, class names and colours and the placement in the source as map annotations.
  */
 export function labelOmeXml(info: LabelMapInfo): string {
   const [height, width] = info.shape as [number, number];
@@ -34,7 +33,8 @@ export function labelOmeXml(info: LabelMapInfo): string {
   const plane =
     um === undefined
       ? ""
-      : `<Plane TheZ="0" TheT="0" TheC="0" PositionX="${position(1)}" PositionY="${position(0)}"/>`;
+      : `<Plane TheZ="0" TheT="0" TheC="0" PositionX="${position(1)}" PositionXUnit="&#181;m" ` +
+        `PositionY="${position(0)}" PositionYUnit="&#181;m"/>`;
   const annotations = [
     mapAnnotation(0, "tilewright/placement", [
       ["origin_y", String(origin[0])],

@@ -64,7 +64,8 @@ export function groupMetadata(info: LabelMapInfo): unknown {
 }
 
 function imageLabel(info: LabelMapInfo): unknown {
-  if (info.classes.length === 0) return {};
+  // Objects are too many to colour one by one; that background is transparent holds for any map.
+  if (info.classes.length === 0) return { colors: [{ "label-value": 0, rgba: [0, 0, 0, 0] }] };
   return {
     colors: info.classes.map((c, i) => ({ "label-value": i, rgba: [...rgb(c.color), i === 0 ? 0 : 255] })),
     properties: info.classes.map((c, i) => ({ "label-value": i, class: c.name })),
