@@ -1,13 +1,26 @@
-import type { Ring } from "./polygons.ts";
+import { type Polygon, type Ring, signedArea } from "./polygons.ts";
+
+/** Above this many corners the check for crossings, which is quadratic, would cost more than simplifying gains. */
+const MOST_CORNERS_CHECKED = 4000;
 
 /**
- * Drops corners that lie within `tolerance` samples of the outline without them (Douglas and Peucker 1973).
- * Keeps at least three corners. The result may touch its neighbours or, for ragged rings, itself: measurements are
- * always taken from the unsimplified outline.
+ * Drops corners that lie within `tolerance` samples of the outline without them (Douglas and Peucker 1973), of the
+ * exterior and of each hole; a hole that collapses keeps its outline. A polygon that would cross or touch itself stays
+ * as it was, so the answer is always valid. Neighbours that shared an edge may overlap by up to the tolerance:
+ * measurements are taken from unsimplified outlines.
  */
+export function simplifyPolygon(polygon: Polygon, tolerance: number): Polygon {
+  if (!(tolerance > 0)) return polygon;
+  const simple = polygon.map((ring) => simplifyRing(ring, tolerance)) as unknown as Polygon;
+  const corners = simple.reduce((n, ring) => n + ring.length / 2, 0);
+  if (corners > MOST_CORNERS_CHECKED || touchesItself(simple)) return polygon;
+  return simple;
+}
+
+/** Keeps at least three corners and the direction of the ring. */
 export function simplifyRing(ring: Ring, tolerance: number): Ring {
   const corners = ring.length / 2;
-  if (tolerance <= 0 || corners <= 3) return ring;
+  if (corners <= 4) return ring;
   const keep = new Uint8Array(corners + 1);
   // Two fixed ends, far apart: the first corner and the one furthest from it.
   let far = 0;
@@ -33,7 +46,8 @@ export function simplifyRing(ring: Ring, tolerance: number): Ring {
   }
   const out: number[] = [];
   for (let i = 0; i < corners; i++) if (keep[i] === 1) out.push(ring[2 * i]!, ring[2 * i + 1]!);
-  return out.length >= 6 ? Int32Array.from(out) : ring;
+  const simple = Int32Array.from(out);
+  return signedArea(simple) * signedArea(ring) > 0 ? simple : ring;
 }
 
 /** The corner strictly between `from` and `to` furthest from their chord, or -1 when all are within `tolerance`. */
@@ -57,4 +71,71 @@ function furthestFromChord(ring: Ring, from: number, to: number, tolerance: numb
     }
   }
   return at;
+}
+
+/**
+ * Whether two edges meet anywhere but in the corner they share, or a hole lies outside its exterior (which crossing
+ * nothing it can only do as a whole).
+ */
+function touchesItself(polygon: Polygon): boolean {
+  const edges: number[] = [];
+  const ringOf: number[] = [];
+  polygon.forEach((ring, r) => {
+    for (let i = 0; i < ring.length; i += 2) {
+      const j = (i + 2) % ring.length;
+      edges.push(ring[i]!, ring[i + 1]!, ring[j]!, ring[j + 1]!);
+      ringOf.push(r);
+    }
+  });
+  const count = ringOf.length;
+  for (let a = 0; a < count; a++) {
+    for (let b = a + 1; b < count; b++) {
+      const [ax, ay, bx, by] = [edges[4 * a]!, edges[4 * a + 1]!, edges[4 * a + 2]!, edges[4 * a + 3]!];
+      const [cx, cy, dx, dy] = [edges[4 * b]!, edges[4 * b + 1]!, edges[4 * b + 2]!, edges[4 * b + 3]!];
+      const sharesEnd = ringOf[a] === ringOf[b] && ((bx === cx && by === cy) || (ax === dx && ay === dy));
+      if (!sharesEnd) {
+        if (edgesMeet(ax, ay, bx, by, cx, cy, dx, dy)) return true;
+        continue;
+      }
+      // Neighbours in a ring may only share that corner: not fold back onto each other.
+      const cross = (bx - ax) * (dy - cy) - (by - ay) * (dx - cx);
+      const dot = (bx - ax) * (dx - cx) + (by - ay) * (dy - cy);
+      if (cross === 0 && dot < 0) return true;
+    }
+  }
+  const [exterior, ...holes] = polygon;
+  return holes.some((hole) => !contains(exterior, hole[0]!, hole[1]!));
+}
+
+function side(ax: number, ay: number, bx: number, by: number, px: number, py: number): number {
+  return Math.sign((bx - ax) * (py - ay) - (by - ay) * (px - ax));
+}
+
+function edgesMeet(
+  ax: number,
+  ay: number,
+  bx: number,
+  by: number,
+  cx: number,
+  cy: number,
+  dx: number,
+  dy: number,
+): boolean {
+  if (Math.max(ax, bx) < Math.min(cx, dx) || Math.max(cx, dx) < Math.min(ax, bx)) return false;
+  if (Math.max(ay, by) < Math.min(cy, dy) || Math.max(cy, dy) < Math.min(ay, by)) return false;
+  return (
+    side(ax, ay, bx, by, cx, cy) * side(ax, ay, bx, by, dx, dy) <= 0 &&
+    side(cx, cy, dx, dy, ax, ay) * side(cx, cy, dx, dy, bx, by) <= 0
+  );
+}
+
+/** Even-odd rule; for points on no edge. */
+function contains(ring: Ring, x: number, y: number): boolean {
+  let inside = false;
+  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
+    const yi = ring[i + 1]!;
+    const yj = ring[j + 1]!;
+    if (yi > y !== yj > y && x < ((ring[j]! - ring[i]!) * (y - yi)) / (yj - yi) + ring[i]!) inside = !inside;
+  }
+  return inside;
 }

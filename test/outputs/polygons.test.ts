@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { measureObject, perimeterOf } from "../../src/tiling/objects.ts";
 import { type Polygon, signedArea, tracePolygons } from "../../src/tiling/polygons.ts";
-import { simplifyRing } from "../../src/tiling/polygons-simplify.ts";
+import { simplifyPolygon, simplifyRing } from "../../src/tiling/polygons-simplify.ts";
 
 /** Runs of the set pixels of rows drawn with `#`. */
 function runsOf(rows: readonly string[]): Int32Array {
@@ -91,9 +91,85 @@ describe("polygons", () => {
     const simple = simplifyRing(ring, 1);
     expect(simple.length).toBeLessThan(ring.length / 4);
     expect(simple.length).toBeGreaterThanOrEqual(6);
-    expect(simplifyRing(ring, 0)).toBe(ring);
+    expect(simplifyPolygon([ring], 0)[0]).toBe(ring);
   });
 });
+
+describe("simplified polygons", () => {
+  it("keep direction, stay within the tolerance, and cover almost the same", () => {
+    fc.assert(
+      fc.property(drawings, fc.constantFrom(0.5, 0.8, 1, 1.5), (rows, tolerance) => {
+        for (const polygon of tracePolygons(runsOf(rows))) {
+          const simple = simplifyPolygon(polygon, tolerance);
+          expect(simple.length).toBe(polygon.length);
+          simple.forEach((ring, r) => {
+            const original = polygon[r]!;
+            expect(Math.sign(signedArea(ring))).toBe(Math.sign(signedArea(original)));
+            for (let i = 0; i < original.length; i += 2) {
+              expect(distanceTo(ring, original[i]!, original[i + 1]!)).toBeLessThanOrEqual(tolerance + 1e-9);
+            }
+          });
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("stay as they are where they would cross themselves", () => {
+    let kept = 0;
+    fc.assert(
+      fc.property(drawings, (rows) => {
+        for (const polygon of tracePolygons(runsOf(rows))) {
+          const rings = polygon.map((ring) => simplifyRing(ring, 2));
+          const simple = simplifyPolygon(polygon, 2);
+          if (crossings(rings) > 0) {
+            expect(simple).toBe(polygon);
+            kept++;
+          }
+          expect(crossings(simple)).toBe(0);
+        }
+      }),
+      { numRuns: 300, seed: 7 },
+    );
+    expect(kept).toBeGreaterThan(0);
+  });
+});
+
+/** Pairs of edges that cross in the middle of both. */
+function crossings(rings: readonly ArrayLike<number>[]): number {
+  const edges = rings.flatMap((ring) =>
+    Array.from({ length: ring.length / 2 }, (_, i) => {
+      const j = (2 * i + 2) % ring.length;
+      return {
+        x: ring[2 * i]!,
+        y: ring[2 * i + 1]!,
+        dx: ring[j]! - ring[2 * i]!,
+        dy: ring[j + 1]! - ring[2 * i + 1]!,
+      };
+    }),
+  );
+  let count = 0;
+  for (const [i, a] of edges.entries()) {
+    for (const b of edges.slice(i + 1)) {
+      const cross = a.dx * b.dy - a.dy * b.dx;
+      const s = ((b.x - a.x) * b.dy - (b.y - a.y) * b.dx) / cross;
+      const t = ((b.x - a.x) * a.dy - (b.y - a.y) * a.dx) / cross;
+      if (cross !== 0 && s > 0 && s < 1 && t > 0 && t < 1) count++;
+    }
+  }
+  return count;
+}
+
+function distanceTo(ring: ArrayLike<number>, x: number, y: number): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
+    const [dx, dy] = [ring[i]! - ring[j]!, ring[i + 1]! - ring[j + 1]!];
+    const along = ((x - ring[j]!) * dx + (y - ring[j + 1]!) * dy) / (dx * dx + dy * dy);
+    const t = Math.min(1, Math.max(0, along));
+    best = Math.min(best, Math.hypot(x - ring[j]! - t * dx, y - ring[j + 1]! - t * dy));
+  }
+  return best;
+}
 
 function disc(radius: number): Int32Array {
   const rows: string[] = [];

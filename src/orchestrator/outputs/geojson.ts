@@ -1,4 +1,5 @@
-import type { Ring } from "../../tiling/polygons.ts";
+import type { Polygon, Ring } from "../../tiling/polygons.ts";
+import { simplifyPolygon } from "../../tiling/polygons-simplify.ts";
 import type { MeasuredObject } from "./measured-object.ts";
 import { decimal } from "./numbers.ts";
 import type { Placement } from "./placement.ts";
@@ -13,17 +14,22 @@ export const GEOJSON_TAIL = "\n]}\n";
 export class GeoJsonFeatures {
   readonly #placement: Placement;
   readonly #objectType: "detection" | "annotation";
+  readonly #tolerance: number;
   /** `[x,` and `y]` of each column and row once met: most of a file is these, and formatting them most of its time. */
   readonly #columns: string[] = [];
   readonly #rows: string[] = [];
 
-  constructor(placement: Placement, objectType: "detection" | "annotation") {
+  constructor(placement: Placement, objectType: "detection" | "annotation", simplifyTolerance: number) {
     this.#placement = placement;
     this.#objectType = objectType;
+    this.#tolerance = simplifyTolerance;
   }
 
   feature(object: MeasuredObject): string {
-    const { polygons, kind } = object;
+    const { kind } = object;
+    // Parts that meet in a corner could overlap once simplified: such objects stay exact.
+    const [first, ...others] = object.polygons as [Polygon, ...Polygon[]];
+    const polygons = others.length > 0 ? object.polygons : [simplifyPolygon(first, this.#tolerance)];
     const coordinates = polygons.map((rings) => `[${rings.map((ring) => this.#ring(ring)).join(",")}]`);
     const geometry =
       polygons.length === 1

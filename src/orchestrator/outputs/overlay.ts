@@ -4,7 +4,7 @@ import type { Raster } from "../../tiling/raster.ts";
 import type { ObjectKind } from "./object-kinds.ts";
 
 /** Below this many picture pixels an outline is a blot: the object is tinted instead. */
-const SMALLEST_OUTLINE = 8;
+const SMALLEST_OUTLINE = 6;
 const TINT = 0.65;
 /** A fluorescence picture is mostly dark: it is brightened until this quantile of its pixels is white. */
 const WHITE_QUANTILE = 0.997;

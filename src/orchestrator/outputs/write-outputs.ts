@@ -45,6 +45,8 @@ export interface WriteOutputsOptions {
   thumbnail?: Raster<Uint8Array>;
   /** Source pixels of a rect of the label map, at its resolution, for `overlay-detail.png`. */
   readDetail?: (rect: LabelRect) => Promise<Raster<Uint8Array>>;
+  /** Lets outlines in `objects.geojson` stray by this many label samples, for smaller files. Default 0: exact. */
+  simplifyTolerance?: number;
   signal?: AbortSignal;
   /** Rows of the label map that were gone through, of those to go through. */
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
@@ -160,7 +162,12 @@ class PyramidWriter {
   }
 
   #write(level: number, index: readonly number[], tile: LabelTile): void {
-    for (const sink of this.#sinks) this.#writes.push(sink.writeTile(level, index, tile));
+    for (const sink of this.#sinks) {
+      const write = sink.writeTile(level, index, tile);
+      // `settle` meets the failure, unless something else fails before: then nobody asks any more.
+      write.catch(() => undefined);
+      this.#writes.push(write);
+    }
   }
 }
 
@@ -197,7 +204,7 @@ async function firstPass(
   geojson?.add(GEOJSON_HEAD);
   csv?.add(CSV_HEAD);
 
-  const json = new GeoJsonFeatures(placement, kinds.objectType);
+  const json = new GeoJsonFeatures(placement, kinds.objectType, options.simplifyTolerance ?? 0);
   let features = 0;
   const tell = (runs: ObjectRuns) => {
     const object = describe(runs, kinds, placement, options.idSeed);
