@@ -94,6 +94,24 @@ describe("lossless files read exactly", () => {
   });
 });
 
+describe("OME-Zarr as zarr-python writes it", () => {
+  test.each([
+    ["v2-blosc-fortran.ome.zarr", "OME-Zarr 0.4", [32, 32]],
+    ["v2-gzip-dots.ome.zarr", "OME-Zarr 0.4", [32, 32]],
+    ["v3-zstd.ome.zarr", "OME-Zarr 0.5", [32, 32]],
+    ["v3-sharded.ome.zarr", "OME-Zarr 0.5", [16, 16]],
+  ])("%s", async (name, format, chunk) => {
+    const image = await open(name);
+    expect([image.format, image.axes, image.levels[0]!.chunk]).toEqual([format, "yx", chunk]);
+    expect(image.spacing).toEqual({ values: [0.5, 0.25], unit: "micrometer" });
+    expect(image.channels).toEqual([
+      { name: "DAPI", color: "#0000ff" },
+      { name: "CD8", color: "#00ff00" },
+    ]);
+    expect((await whole(image)).data).toEqual(pattern("uint16", [53, 71, 2]).data);
+  });
+});
+
 describe("JPEG within 2 grey levels of libjpeg-turbo", () => {
   test.each([
     ["aperio-jpeg.svs", "shared tables, RGB by the tags"],

@@ -14,6 +14,9 @@ import { tileLayout } from "./tile-layout.ts";
 /** Series that accompany the slide and are never the image meant. */
 const COMPANION = /\b(label|macro|thumbnail|overview)\b/i;
 
+/** Far above any stack; a damaged count ends here and not in a loop. */
+const MAX_PLANES = 100_000;
+
 export function isOmeXml(description: string | undefined): boolean {
   return (
     description !== undefined &&
@@ -37,7 +40,10 @@ export async function openOmeTiff(
   const refuse = (reason: string) => new ImageFormatError(`${source.key}: ${reason}`);
   const images = parseOmeXml(xml);
   const image = images?.find(({ name }) => !COMPANION.test(name)) ?? images?.[0];
-  if (image === undefined) throw refuse("its OME-XML is damaged; export it anew");
+  const planes = image ? image.sizeZ * image.sizeC * image.sizeT : 0;
+  if (image === undefined || !(Number.isInteger(planes) && planes >= 1 && planes <= MAX_PLANES)) {
+    throw refuse("its OME-XML is damaged or describes no image; export it anew");
+  }
   if (image.sizeT > 1) {
     throw refuse(`it is a series of ${image.sizeT} times, and one image is wanted; export one time point`);
   }
