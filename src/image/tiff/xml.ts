@@ -5,10 +5,13 @@ export interface XmlElement {
   children: XmlElement[];
 }
 
-/** Comments, processing instructions, CDATA and doctype; then tags with their attributes. */
-const TOKEN =
-  /<!--[\s\S]*?-->|<\?[\s\S]*?\?>|<!\[CDATA\[[\s\S]*?\]\]>|<![^>]*>|<(\/?)([^\s/>]+)((?:\s+[^\s=/>]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(\/?)>/g;
-const ATTRIBUTE = /([^\s=/>]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g;
+/** What begins with the first and is skipped up to the second. */
+const SKIPPED: readonly [string, string][] = [
+  ["<!--", "-->"],
+  ["<![CDATA[", "]]>"],
+  ["<?", "?>"],
+  ["<!", ">"],
+];
 
 const ENTITIES: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 
@@ -20,31 +23,81 @@ const ENTITIES: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"'
 export function parseXml(text: string): XmlElement | undefined {
   const root: XmlElement = { name: "", attributes: {}, children: [] };
   const open: XmlElement[] = [root];
-  for (const match of text.matchAll(TOKEN)) {
-    const [, closing, name, attributes, empty] = match;
-    if (name === undefined) continue;
-    const local = name.slice(name.indexOf(":") + 1);
-    if (closing) {
-      if (open.length < 2 || open.pop()!.name !== local) return undefined;
+  // A scan by hand and not by regular expression: it takes linear time on damaged input too.
+  for (let at = text.indexOf("<"); at >= 0; at = text.indexOf("<", at)) {
+    const skipped = SKIPPED.find(([begin]) => text.startsWith(begin, at));
+    if (skipped) {
+      const end = text.indexOf(skipped[1], at + skipped[0].length);
+      if (end < 0) return undefined;
+      at = end + skipped[1].length;
       continue;
     }
-    const element: XmlElement = { name: local, attributes: parseAttributes(attributes ?? ""), children: [] };
+    const end = tagEnd(text, at + 1);
+    if (end < 0) return undefined;
+    const closing = text[at + 1] === "/";
+    const empty = text[end - 1] === "/";
+    const body = text.slice(at + (closing ? 2 : 1), empty ? end - 1 : end);
+    at = end + 1;
+    const name = localName(/^[^\s]*/.exec(body)![0]);
+    if (closing) {
+      if (open.length < 2 || open.pop()!.name !== name) return undefined;
+      continue;
+    }
+    const attributes = parseAttributes(body);
+    if (name === "" || attributes === undefined) return undefined;
+    const element: XmlElement = { name, attributes, children: [] };
     open.at(-1)!.children.push(element);
     if (!empty) open.push(element);
   }
   return open.length === 1 ? root.children[0] : undefined;
 }
 
+/** Where the tag's ">" is, quoted ones passed over; -1 when it never ends. */
+function tagEnd(text: string, from: number): number {
+  let quote = "";
+  for (let i = from; i < text.length; i++) {
+    const c = text[i]!;
+    if (quote !== "") {
+      if (c === quote) quote = "";
+    } else if (c === '"' || c === "'") {
+      quote = c;
+    } else if (c === ">") {
+      return i;
+    }
+  }
+  return -1;
+}
+
+function localName(name: string): string {
+  return name.slice(name.indexOf(":") + 1);
+}
+
 export function childrenNamed(element: XmlElement | undefined, name: string): XmlElement[] {
   return element?.children.filter((child) => child.name === name) ?? [];
 }
 
-function parseAttributes(text: string): Record<string, string> {
+/** The attributes behind a tag's name; undefined when one has no quoted value. */
+function parseAttributes(body: string): Record<string, string> | undefined {
   const attributes: Record<string, string> = {};
-  for (const [, name, double, single] of text.matchAll(ATTRIBUTE)) {
-    attributes[name!.slice(name!.indexOf(":") + 1)] = decodeEntities(double ?? single ?? "");
+  let at = body.search(/\s|$/);
+  for (;;) {
+    while (isSpace(body[at])) at++;
+    if (at >= body.length) return attributes;
+    const equals = body.indexOf("=", at);
+    if (equals < 0) return undefined;
+    const name = body.slice(at, equals).trimEnd();
+    at = equals + 1;
+    while (isSpace(body[at])) at++;
+    const quote = body[at];
+    const end = quote === '"' || quote === "'" ? body.indexOf(quote, at + 1) : -1;
+    if (end < 0) return undefined;
+    attributes[localName(name)] = decodeEntities(body.slice(at + 1, end));
+    at = end + 1;
   }
-  return attributes;
+}
+
+function isSpace(c: string | undefined): boolean {
+  return c === " " || c === "\n" || c === "\t" || c === "\r";
 }
 
 function decodeEntities(text: string): string {

@@ -1,0 +1,90 @@
+import { describe, expect, test } from "vitest";
+import { parseOmeXml } from "../../src/image/tiff/ome-xml.ts";
+import { parseXml } from "../../src/image/tiff/xml.ts";
+
+describe("parseXml", () => {
+  test("elements, attributes, entities; prefixes and everything else left off", () => {
+    const root = parseXml(
+      `<?xml version="1.0"?><!-- a <b> --><ome:OME xmlns:ome="x" a='1 "2"'>text &amp; <B n="&#181;m &lt;&#x3b1;&unknown;"/><![CDATA[<C>]]></ome:OME>`,
+    );
+    expect(root).toEqual({
+      name: "OME",
+      attributes: { ome: "x", a: '1 "2"' },
+      children: [{ name: "B", attributes: { n: "µm <α&unknown;" }, children: [] }],
+    });
+  });
+
+  test.each(["", "text", "<a><b></a>", "<a>", "</a>"])("%s is not well-formed", (text) => {
+    expect(parseXml(text)).toBeUndefined();
+  });
+
+  test("a long damaged document does not take long", () => {
+    const start = performance.now();
+    parseXml(`<a ${'b="c" '.repeat(20_000)}`);
+    parseXml("<".repeat(50_000));
+    parseXml(`<a b=${" ".repeat(50_000)}`);
+    expect(performance.now() - start).toBeLessThan(2000);
+  });
+});
+
+const image = (pixels: string, inside = "", around = "") =>
+  parseOmeXml(
+    `<OME>${around}<Image Name="scan">${inside}<Pixels SizeX="4" SizeY="3" ${pixels}</Pixels></Image></OME>`,
+  )![0]!;
+
+describe("parseOmeXml", () => {
+  test("planes without TiffData lie in the order of the dimensions", () => {
+    const xyczt = image('SizeC="2" SizeZ="3" SizeT="1" DimensionOrder="XYCZT">');
+    expect([xyczt.pageOf(0, 0), xyczt.pageOf(1, 0), xyczt.pageOf(0, 1), xyczt.pageOf(1, 2)]).toEqual([
+      0, 1, 2, 5,
+    ]);
+    const xyzct = image('SizeC="2" SizeZ="3" SizeT="1" DimensionOrder="XYZCT">');
+    expect([xyzct.pageOf(0, 0), xyzct.pageOf(1, 0), xyzct.pageOf(0, 1), xyzct.pageOf(1, 2)]).toEqual([
+      0, 3, 1, 5,
+    ]);
+  });
+
+  test("TiffData says where planes lie; an element with an IFD and no count is one plane", () => {
+    const found = image(
+      'SizeC="2" SizeZ="1" SizeT="1" DimensionOrder="XYCZT"><TiffData FirstC="0" IFD="7"/><TiffData FirstC="1" IFD="5"/>',
+    );
+    expect([found.pageOf(0, 0), found.pageOf(1, 0)]).toEqual([7, 5]);
+  });
+
+  test("planes in other files are told", () => {
+    const found = image(
+      'SizeC="2" SizeZ="1" SizeT="1"><TiffData FirstC="0" IFD="0"><UUID FileName="a.tif">u</UUID></TiffData><TiffData FirstC="1" IFD="0"><UUID FileName="b.tif">v</UUID></TiffData>',
+    );
+    expect(found.otherFiles).toEqual(["b.tif"]);
+    expect(found.pageOf(1, 0)).toBeUndefined();
+  });
+
+  test.each([
+    ['PhysicalSizeX="0.5" PhysicalSizeY="0.25"', [0.25, 0.5]],
+    ['PhysicalSizeX="500" PhysicalSizeXUnit="nm" PhysicalSizeY="0.001" PhysicalSizeYUnit="mm"', [1, 0.5]],
+    ['PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeXUnit="pixel" PhysicalSizeYUnit="pixel"', undefined],
+    ['PhysicalSizeX="0" PhysicalSizeY="1"', undefined],
+    ['PhysicalSizeX="0.5"', undefined],
+  ])("spacing of %s", (attributes, values) => {
+    expect(image(`${attributes}>`).spacing?.values).toEqual(values);
+  });
+
+  test("an RGB channel counts for its samples, and colours are signed RGBA", () => {
+    const rgb = image('SizeC="3"><Channel SamplesPerPixel="3"/>');
+    expect(rgb.channelSamples).toEqual([3]);
+    const coloured = image(
+      'SizeC="2"><Channel Name="A" Color="-16776961"/><Channel Fluor="Cy3" Color="65535"/>',
+    );
+    expect(coloured.channels).toEqual([
+      { name: "A", color: "#ff0000" },
+      { name: "Cy3", color: "#0000ff" },
+    ]);
+  });
+
+  test("the objective is the one the image names", () => {
+    const instrument =
+      '<Instrument><Objective ID="O:1" NominalMagnification="20"/><Objective ID="O:2" NominalMagnification="40"/></Instrument>';
+    expect(image(">", '<ObjectiveSettings ID="O:2"/>', instrument).objectivePower).toBe(40);
+    expect(image(">", "", instrument).objectivePower).toBeUndefined();
+  });
+});
