@@ -1,4 +1,5 @@
-import { ImageFormatError } from "../image/errors.ts";
+import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
+import { StageMismatchError } from "../image/write/label-stage.ts";
 import { InferenceError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
@@ -44,6 +45,7 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     if (error instanceof JobError) return { message, exitCode: EXIT.usage };
     if (
       error instanceof ImageFormatError ||
+      error instanceof ImageNotFoundError ||
       error instanceof StorageError ||
       error instanceof ObjectChangedError
     ) {
@@ -52,7 +54,8 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     if (error instanceof ModelPackageError || error instanceof InferenceError) {
       return { message, exitCode: EXIT.model };
     }
-    if (error instanceof OutputError) return { message, exitCode: EXIT.output };
+    if (error instanceof OutputError || error instanceof StageMismatchError)
+      return { message, exitCode: EXIT.output };
     if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };
     const { code, path } = error as NodeJS.ErrnoException;
     if (code && SYSTEM[code]) {

@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -11,6 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { TEMPORARY_PREFIX } from "../storage/fs-store.ts";
 import { OutputError } from "./exit-codes.ts";
 
 const WORK = ".tilewright";
@@ -58,6 +60,7 @@ export class RunDirectory {
             `${path} holds unfinished work of another source, model or settings: repeat the command that began it, or use --force to start over`,
           );
         }
+        sweep(work);
         resuming = true;
       } else if (!options.force) {
         unlock(work);
@@ -111,6 +114,15 @@ function lock(work: string): void {
         );
       }
       rmSync(file, { force: true });
+    }
+  }
+}
+
+/** What a killed process was just writing would otherwise be published with the rest. */
+function sweep(work: string): void {
+  for (const entry of readdirSync(work, { recursive: true, withFileTypes: true })) {
+    if (entry.name.startsWith(TEMPORARY_PREFIX) || entry.name.endsWith(".partial")) {
+      rmSync(join(entry.parentPath, entry.name), { force: true });
     }
   }
 }

@@ -224,7 +224,10 @@ export async function openSource(
   mpp: number | undefined,
   signal?: AbortSignal,
 ): Promise<OpenedSource> {
-  const located = await locate(uri);
+  const located = await locate(uri).catch((cause) => {
+    // What was typed is no address: a fault of the command, not of a file.
+    throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
+  });
   try {
     const source = await openImage(located.store, located.key, { mpp, signal });
     return {

@@ -41,15 +41,20 @@ if (!session.inputNames.includes(input) || !session.outputNames.includes(output)
 }
 port.postMessage("ready");
 
-port.on("message", async (request: RunRequest | undefined) => {
-  if (request === undefined) {
-    // Ending the thread from outside while a run is under way would abort the whole process.
-    await session.release();
-    port.close();
-    return;
-  }
+/** Requests are done one after another, so that each one's time is its own. */
+let last: Promise<void> = Promise.resolve();
+port.on("message", (request: RunRequest | undefined) => {
+  last = last.then(() => (request === undefined ? end() : run(request)));
+});
+
+/** Ending the thread from outside while a run is under way would abort the whole process. */
+async function end(): Promise<void> {
+  await session.release();
+  port.close();
+}
+
+async function run({ id, data, shape }: RunRequest): Promise<void> {
   if (Atomics.load(closing, 0) !== 0) return;
-  const { id, data, shape } = request;
   try {
     const started = performance.now();
     const result = await session.run({ [input]: new ort.Tensor("float32", data, shape) }, [output]);
@@ -64,4 +69,4 @@ port.on("message", async (request: RunRequest | undefined) => {
   } catch (error) {
     port.postMessage({ id, error: (error as Error).message } satisfies RunAnswer);
   }
-});
+}

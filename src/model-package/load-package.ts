@@ -50,19 +50,25 @@ export async function loadPackage(
     files.push({ path: file.path, bytes });
   }
   const spec = variant.golden ?? manifest.golden;
-  if (!spec) throw new ModelPackageError(`model ${name} has no golden tile: a backend could not be proven with it`);
+  if (!spec)
+    throw new ModelPackageError(`model ${name} has no golden tile: a backend could not be proven with it`);
   const input = await readFile(store, prefix + spec.input.path, name, elements(spec.input.shape), signal);
   const output = await readFile(store, prefix + spec.output.path, name, elements(spec.output.shape), signal);
   const { size } = manifest.window;
   const expectedInput = [1, ...size, manifest.input.channels];
   const expectedOutput = [1, manifest.classes.length, ...size];
-  if (spec.input.shape.join() !== expectedInput.join() || spec.output.shape.join() !== expectedOutput.join()) {
+  if (
+    spec.input.shape.join() !== expectedInput.join() ||
+    spec.output.shape.join() !== expectedOutput.join()
+  ) {
     throw new ModelPackageError(
       `model ${name}: the golden tile is ${spec.input.shape} → ${spec.output.shape}, the window asks for ${expectedInput} → ${expectedOutput}`,
     );
   }
   if (input.length !== elements(spec.input.shape) || output.length !== elements(spec.output.shape)) {
-    throw new ModelPackageError(`model ${name}: the golden tile's files do not have the size of their shapes`);
+    throw new ModelPackageError(
+      `model ${name}: the golden tile's files do not have the size of their shapes`,
+    );
   }
   const hash = await sha256(new TextEncoder().encode(variant.files.map((f) => f.sha256).join()));
   return { manifest, variantName, variant, files, golden: { spec, input, output }, hash };
@@ -75,8 +81,10 @@ async function readManifest(
   signal: AbortSignal | undefined,
 ): Promise<ModelManifest> {
   const info = await store.head(`${prefix}model.json`, { signal });
-  if (!info) throw new ModelPackageError(`no model.json in ${name}: name a bundled model or a package directory`);
-  if (info.byteLength > MANIFEST_BYTE_LIMIT) throw new ModelPackageError(`model ${name}: model.json is over 1 MiB`);
+  if (!info)
+    throw new ModelPackageError(`no model.json in ${name}: name a bundled model or a package directory`);
+  if (info.byteLength > MANIFEST_BYTE_LIMIT)
+    throw new ModelPackageError(`model ${name}: model.json is over 1 MiB`);
   const object = await store.get(`${prefix}model.json`, { signal });
   let json: unknown;
   try {

@@ -2,7 +2,9 @@ import { z } from "zod";
 
 const file = z.object({
   /** Relative to the package, inside it. */
-  path: z.string().regex(/^(?!.*(^|\/)\.\.?(\/|$))[\w][\w./-]*$/, "must be a plain relative path inside the package"),
+  path: z
+    .string()
+    .regex(/^(?!.*(^|\/)\.\.?(\/|$))[\w][\w./-]*$/, "must be a plain relative path inside the package"),
 });
 
 const goldenArray = file.extend({
@@ -41,7 +43,9 @@ export const manifestSchema = z.object({
   version: z.string(),
   license: z.string(),
   description: z.string().optional(),
-  trainingData: z.array(z.object({ name: z.string(), license: z.string(), url: z.string().optional() })).default([]),
+  trainingData: z
+    .array(z.object({ name: z.string(), license: z.string(), url: z.string().optional() }))
+    .default([]),
   /** Class index = position; 0 is background. */
   classes: z
     .array(z.object({ name: z.string(), color: z.string().regex(/^#[0-9a-fA-F]{6}$/) }))

@@ -7,7 +7,7 @@ import { chunkRect, chunksTouching } from "../tiling/chunk-grid.ts";
 import { importanceMap } from "../tiling/importance-map.ts";
 import { type MergedChunk, Merger, type MergeSummary } from "../tiling/merger.ts";
 import type { Raster } from "../tiling/raster.ts";
-import { countSeams, noSeams, type SeamCounts, windowBorders } from "../tiling/seam-score.ts";
+import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
 import { planShards, type Shard } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
 import { type Batch, readShard, segmentBatch } from "./map-shards.ts";
@@ -69,7 +69,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
   );
   const windowsTotal = shards.reduce((n, s) => n + s.windows.length, 0);
   const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
-  const borders = windowBorders(plan.grid);
+  const lines = seamLines(plan.grid);
   const seams = noSeams();
   const milliseconds = { read: 0, merge: 0, write: 0 };
   let windowsDone = 0;
@@ -90,7 +90,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
 
   const finishChunk = async (chunk: MergedChunk) => {
     const raster = chunk.raster as Raster<Uint8Array>;
-    countSeams(raster, chunkRect(merger.chunks, chunk.index), borders, seams);
+    countSeams(raster, chunkRect(merger.chunks, chunk.index), lines, seams);
     await writeChunk({ index: chunk.index, raster });
     chunks++;
   };

@@ -12,7 +12,7 @@ import type {
 } from "./object-store.ts";
 
 /** Files being written carry this prefix until they are whole; `list` never shows them. */
-const TEMPORARY_PREFIX = ".tilewright-writing-";
+export const TEMPORARY_PREFIX = ".tilewright-writing-";
 
 const MAX_OPEN_FILES = 16;
 

@@ -58,39 +58,42 @@ describe("against the field", () => {
     }
   });
 
-  it.each(["merge-2d", "merge-2d-constant", "merge-2d-small", "merge-3d"])("%s: merged values are MONAI's", (name) => {
-    for (const c of golden(name).cases) {
-      const grid = planWindowGrid({ shape: c.size, window: c.roi, overlapRatio: c.overlapRatio });
-      const kind = c.importance === "constant" ? "constant" : "gaussian-monai";
-      const merger = new Merger({
-        grid,
-        kept: WindowSet.all(windowCount(grid)),
-        importance: importanceMap(kind, c.roi),
-        classes: c.classes,
-        precision: "f32",
-        chunk: c.size,
-        output: "probabilities",
-      });
-      const image = { data: floats(c.image), shape: [...c.size, 1] };
-      const whole = { origin: c.size.map(() => 0), size: c.size };
-      const gain = floats(c.gain);
-      const offset = floats(c.offset);
-      const n = product(c.roi);
-      let merged: ArrayLike<number> | undefined;
-      for (let w = 0; w < windowCount(grid); w++) {
-        const pixels = extractWindow(image, whole, windowRect(grid, w), c.size, "constant").data;
-        const data = new Float32Array(c.classes * n);
-        for (let k = 0; k < c.classes; k++) {
-          for (let i = 0; i < n; i++) {
-            data[k * n + i] = Math.fround(pixels[i]! * gain[k * n + i]!) + offset[k]!;
+  it.each(["merge-2d", "merge-2d-constant", "merge-2d-small", "merge-3d"])(
+    "%s: merged values are MONAI's",
+    (name) => {
+      for (const c of golden(name).cases) {
+        const grid = planWindowGrid({ shape: c.size, window: c.roi, overlapRatio: c.overlapRatio });
+        const kind = c.importance === "constant" ? "constant" : "gaussian-monai";
+        const merger = new Merger({
+          grid,
+          kept: WindowSet.all(windowCount(grid)),
+          importance: importanceMap(kind, c.roi),
+          classes: c.classes,
+          precision: "f32",
+          chunk: c.size,
+          output: "probabilities",
+        });
+        const image = { data: floats(c.image), shape: [...c.size, 1] };
+        const whole = { origin: c.size.map(() => 0), size: c.size };
+        const gain = floats(c.gain);
+        const offset = floats(c.offset);
+        const n = product(c.roi);
+        let merged: ArrayLike<number> | undefined;
+        for (let w = 0; w < windowCount(grid); w++) {
+          const pixels = extractWindow(image, whole, windowRect(grid, w), c.size, "constant").data;
+          const data = new Float32Array(c.classes * n);
+          for (let k = 0; k < c.classes; k++) {
+            for (let i = 0; i < n; i++) {
+              data[k * n + i] = Math.fround(pixels[i]! * gain[k * n + i]!) + offset[k]!;
+            }
           }
+          for (const chunk of merger.add({ window: w, precision: "f32", data })) merged = chunk.raster.data;
         }
-        for (const chunk of merger.add({ window: w, precision: "f32", data })) merged = chunk.raster.data;
+        merger.finish();
+        expect(relativeRms(merged!, floats(c.expected))).toBeLessThan(1e-6);
       }
-      merger.finish();
-      expect(relativeRms(merged!, floats(c.expected))).toBeLessThan(1e-6);
-    }
-  });
+    },
+  );
 
   it("percentiles are numpy's", () => {
     for (const c of golden("percentiles").cases) {

@@ -77,9 +77,15 @@ function assemble(shape: readonly number[], chunk: readonly number[], chunks: Me
   return out;
 }
 
-const axisArb = fc.record({ n: fc.integer({ min: 1, max: 40 }), w: fc.integer({ min: 1, max: 16 }), c: fc.integer({ min: 1, max: 17 }) });
+const axisArb = fc.record({
+  n: fc.integer({ min: 1, max: 40 }),
+  w: fc.integer({ min: 1, max: 16 }),
+  c: fc.integer({ min: 1, max: 17 }),
+});
 const caseArb = fc.record({
-  axes: fc.array(axisArb, { minLength: 2, maxLength: 3 }).filter((a) => a.reduce((p, x) => p * x.n, 1) < 6000),
+  axes: fc
+    .array(axisArb, { minLength: 2, maxLength: 3 })
+    .filter((a) => a.reduce((p, x) => p * x.n, 1) < 6000),
   overlapRatio: fc.constantFrom(0, 0.25, 0.5, 0.6),
   policy: fc.constantFrom("monai" as const, "nnunet" as const),
   kind: fc.constantFrom("constant" as const, "gaussian-monai" as const, "gaussian-nnunet" as const),

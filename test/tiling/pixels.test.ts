@@ -60,19 +60,41 @@ describe("window extraction", () => {
     const full = image(2, 2, 1);
     const whole = { origin: [0, 0], size: [2, 2] };
     const out = extractWindow(full, whole, { origin: [-1, -1], size: [4, 4] }, [2, 2], "constant");
-    expect([...out.data]).toEqual([0, 0, 0, 0, 0, full.data[0], full.data[1], 0, 0, full.data[2], full.data[3], 0, 0, 0, 0, 0]);
+    expect([...out.data]).toEqual([
+      0,
+      0,
+      0,
+      0,
+      0,
+      full.data[0],
+      full.data[1],
+      0,
+      0,
+      full.data[2],
+      full.data[3],
+      0,
+      0,
+      0,
+      0,
+      0,
+    ]);
   });
 });
 
 describe("resampling", () => {
   it("keeps a constant constant, the mean near, and returns the same raster for the same size", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 255 }), (a, b, v) => {
-        const flat = { data: new Uint8Array(a * a * 3).fill(v), shape: [a, a, 3] };
-        const out = resample(flat, [b, b], 0);
-        expect(out.shape).toEqual([b, b, 3]);
-        expect(out.data.every((x) => x === v)).toBe(true);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 0, max: 255 }),
+        (a, b, v) => {
+          const flat = { data: new Uint8Array(a * a * 3).fill(v), shape: [a, a, 3] };
+          const out = resample(flat, [b, b], 0);
+          expect(out.shape).toEqual([b, b, 3]);
+          expect(out.data.every((x) => x === v)).toBe(true);
+        },
+      ),
     );
     const raster = { data: Float32Array.of(1, 2, 3, 4), shape: [1, 2, 2] };
     expect(resample(raster, [2, 2], 1)).toBe(raster);
@@ -100,9 +122,18 @@ describe("normalisation", () => {
     const out = normaliseWindows(pixels, 3, { low: 50, high: 150, clip: [0, 1], scale: 2, offset: -1 });
     expect(out.shape).toEqual([1, 3, 1, 2]);
     expect([...out.data]).toEqual([-1, -1, 0, 1, 1, 1]);
-    const wide = normaliseWindows({ data: Uint16Array.from(pixels.data), shape: pixels.shape }, 3, { low: 50, high: 150, clip: [0, 1], scale: 2, offset: -1 });
+    const wide = normaliseWindows({ data: Uint16Array.from(pixels.data), shape: pixels.shape }, 3, {
+      low: 50,
+      high: 150,
+      clip: [0, 1],
+      scale: 2,
+      offset: -1,
+    });
     expect(wide.data).toEqual(out.data);
-    const grey = normaliseWindows({ data: Uint8Array.of(50, 150), shape: [1, 1, 2, 1] }, 3, { low: 50, high: 150 });
+    const grey = normaliseWindows({ data: Uint8Array.of(50, 150), shape: [1, 1, 2, 1] }, 3, {
+      low: 50,
+      high: 150,
+    });
     expect([...grey.data]).toEqual([0, 1, 0, 1, 0, 1]);
     expect(() => normaliseWindows(pixels, 4, { low: 0, high: 1 })).toThrow("3 channels, the model takes 4");
   });
@@ -124,7 +155,9 @@ describe("half precision", () => {
   });
 
   it("rounds to the nearest, ties to even, as DataView does where it can", () => {
-    const view = new DataView(new ArrayBuffer(2)) as DataView & { setFloat16?: (o: number, v: number) => void };
+    const view = new DataView(new ArrayBuffer(2)) as DataView & {
+      setFloat16?: (o: number, v: number) => void;
+    };
     if (!view.setFloat16) return;
     fc.assert(
       fc.property(fc.float({ noNaN: true }), (v) => {
@@ -143,7 +176,11 @@ describe("tissue mask", () => {
       for (let x = 0; x < 100; x++) {
         const inside = x >= 30 && x < 50 && y >= 40 && y < 80;
         const noise = ((x * 31 + y * 17) % 5) - 2;
-        data.fill(Math.min(255, Math.max(0, (inside ? tissue : background) + noise)), (y * 100 + x) * 3, (y * 100 + x) * 3 + 3);
+        data.fill(
+          Math.min(255, Math.max(0, (inside ? tissue : background) + noise)),
+          (y * 100 + x) * 3,
+          (y * 100 + x) * 3 + 3,
+        );
       }
     }
     return { data, shape: [100, 100, 3] };

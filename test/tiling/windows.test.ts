@@ -75,7 +75,11 @@ describe("importance maps", () => {
   ])("MONAI's gaussian at %d²: centre and sum", (n, centre, sum) => {
     const map = importanceMap("gaussian-monai", [n, n]);
     if (centre) close(map[(n / 2) * n + n / 2]!, centre, 1e-6);
-    close(map.reduce((s, w) => s + w, 0), sum, 1e-6);
+    close(
+      map.reduce((s, w) => s + w, 0),
+      sum,
+      1e-6,
+    );
     expect(Math.min(...map.subarray(0, 100))).toBeCloseTo(1e-3, 9);
   });
 
@@ -89,7 +93,11 @@ describe("importance maps", () => {
 
   it("are above 0 everywhere, so that a covered sample always has a weight", () => {
     for (const kind of ["constant", "gaussian-monai", "gaussian-nnunet"] as const) {
-      for (const window of [[1, 1], [5, 3], [9, 4, 7]]) {
+      for (const window of [
+        [1, 1],
+        [5, 3],
+        [9, 4, 7],
+      ]) {
         for (const w of importanceMap(kind, window)) expect(w).toBeGreaterThan(0);
       }
     }
@@ -115,7 +123,9 @@ describe("shards", () => {
               const { origin, size } = windowRect(grid, w);
               origin.forEach((o, axis) => {
                 expect(o).toBeGreaterThanOrEqual(shard.rect.origin[axis]!);
-                expect(o + size[axis]!).toBeLessThanOrEqual(shard.rect.origin[axis]! + shard.rect.size[axis]!);
+                expect(o + size[axis]!).toBeLessThanOrEqual(
+                  shard.rect.origin[axis]! + shard.rect.size[axis]!,
+                );
               });
             }
             seen.push(...shard.windows);

@@ -41,7 +41,7 @@ export class Overlay {
 
   /** Runs and rings in label samples of the field. */
   draw(object: ObjectRuns, polygons: readonly Polygon[], { color }: ObjectKind): void {
-    const packed = (color[0] << 16) | (color[1] << 8) | color[2];
+    const packed = vivid(color);
     const sizeX = Math.sqrt(object.area) * this.#scaleX;
     const sizeY = Math.sqrt(object.area) * this.#scaleY;
     if (Math.min(sizeX, sizeY) < SMALLEST_OUTLINE) this.#cover(object.runs, packed);
@@ -105,6 +105,13 @@ export class Overlay {
   #row(y: number): number {
     return Math.min(this.#height - 1, Math.floor(y * this.#scaleY));
   }
+}
+
+/** The colour at full brightness, packed: a line one pixel wide in a muted colour is lost on stained tissue. */
+function vivid(color: readonly [number, number, number]): number {
+  const gain = 255 / Math.max(1, ...color);
+  const [r, g, b] = color.map((c) => Math.round(c * gain)) as [number, number, number];
+  return (r << 16) | (g << 8) | b;
 }
 
 function displayGain(data: Uint8Array): number {

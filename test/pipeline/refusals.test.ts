@@ -1,0 +1,181 @@
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { encode } from "fast-png";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writeMadeSlide } from "../made/slide.ts";
+
+const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+let directory: string;
+let slide: string;
+let model: string;
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-refusals-"));
+  slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 200, height: 150 }).path;
+  model = writePointwisePackage(join(directory, "pointwise"));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function tilewright(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+    encoding: "utf8",
+    timeout: 60_000,
+  });
+  return { status, stdout, stderr };
+}
+
+let runs = 0;
+function refused(args: string[], exitCode: number, message: RegExp) {
+  const out = join(directory, `out-${runs++}`);
+  const { status, stderr } = tilewright("segment", ...args, "--out", out);
+  const sentences = stderr.split("\n").filter((line) => line.startsWith("tilewright: "));
+  expect(sentences, stderr).toHaveLength(1);
+  expect(sentences[0]).toMatch(message);
+  expect(status, stderr).toBe(exitCode);
+  // Nothing under a final name.
+  if (existsSync(out)) expect(readdirSync(out).filter((n) => n !== ".tilewright")).toEqual([]);
+}
+
+describe("the command line refuses, in one sentence, with its exit code", () => {
+  it("an image without a pixel size, naming the flag", () => {
+    const png = join(directory, "plain.png");
+    writeFileSync(png, encode({ width: 100, height: 100, data: new Uint8Array(100 * 100 * 3), channels: 3 }));
+    refused([png, "--model", model], 2, /does not state its pixel size: give it with --mpp/);
+  });
+
+  it("a region outside the image, a level that is not there, a channel that is not there", () => {
+    refused(
+      [slide, "--model", model, "--roi", "150,0,100,100"],
+      2,
+      /reaches outside the image, which is 200×150/,
+    );
+    refused(
+      [slide, "--model", model, "--level", "7"],
+      2,
+      /level 7 does not exist: the image has levels 0 to 1/,
+    );
+    refused([slide, "--model", model, "--channels", "0,1,5"], 2, /channel 5 does not exist/);
+    refused(
+      [slide, "--model", model, "--outputs", "labels.png"],
+      2,
+      /no output "labels.png": choose of labels.ome.zarr/,
+    );
+  });
+
+  it("a missing source, a directory, an empty file, text named .svs", () => {
+    refused([join(directory, "absent.svs"), "--model", model], 3, /absent\.svs/);
+    const empty = join(directory, "empty.svs");
+    writeFileSync(empty, "");
+    refused([empty, "--model", model], 3, /empty/);
+    const text = join(directory, "text.svs");
+    writeFileSync(text, "not an image at all, only some words".repeat(20));
+    refused([text, "--model", model], 3, /text\.svs|not/);
+    mkdirSync(join(directory, "folder"));
+    refused([join(directory, "folder"), "--model", model], 3, /folder|directory/);
+  });
+
+  it("a host that cannot be reached", () => {
+    refused(["http://127.0.0.1:9/slide.svs", "--model", model], 3, /127\.0\.0\.1/);
+  });
+
+  it("a model that is missing, damaged, or computes something else", () => {
+    refused([slide, "--model", "no-such-model"], 4, /there is no model no-such-model: bundled are/);
+    const damaged = writePointwisePackage(join(directory, "damaged"));
+    const onnx = readFileSync(join(damaged, "pointwise.onnx"));
+    onnx[100]! ^= 1;
+    writeFileSync(join(damaged, "pointwise.onnx"), onnx);
+    refused([slide, "--model", damaged], 4, /hash of pointwise\.onnx is not the one/);
+    const wrong = writePointwisePackage(join(directory, "wrong"));
+    writeFileSync(join(wrong, "golden", "output.bin"), new Uint8Array(64 * 64 * 3).fill(128));
+    refused([slide, "--model", wrong], 4, /computes model pointwise wrongly: golden tile off by/);
+    const odd = writePointwisePackage(join(directory, "odd"), { manifest: { classes: "none" } });
+    refused([slide, "--model", odd], 4, /model\.json is not valid/);
+    const escaping = writePointwisePackage(join(directory, "escaping"));
+    const text = readFileSync(join(escaping, "model.json"), "utf8").replace(
+      "pointwise.onnx",
+      "../pointwise/pointwise.onnx",
+    );
+    writeFileSync(join(escaping, "model.json"), text);
+    refused([slide, "--model", escaping], 4, /plain relative path/);
+  });
+
+  it("an output place that is a file, or cannot be written", () => {
+    const file = join(directory, "a-file");
+    writeFileSync(file, "x");
+    const { status, stderr } = tilewright("segment", slide, "--model", model, "--out", file);
+    expect(stderr).toMatch(/a-file is a file: --out must name a directory/);
+    expect(status).toBe(5);
+    const below = tilewright("segment", slide, "--model", model, "--out", join(file, "deeper"));
+    expect(below.stderr).toMatch(/a part of the path is a file/);
+    expect(below.status).toBe(5);
+  });
+
+  it("flags that are no numbers", () => {
+    for (const [flag, value] of [
+      ["--mpp", "-1"],
+      ["--overlap", "1"],
+      ["--roi", "1,2,3"],
+      ["--level", "x"],
+      ["--precision", "u4"],
+    ]) {
+      const { status, stderr } = tilewright(
+        "segment",
+        slide,
+        "--out",
+        join(directory, "never"),
+        flag!,
+        value!,
+      );
+      expect(stderr).toContain(flag);
+      expect(status).toBe(2);
+    }
+    expect(existsSync(join(directory, "never"))).toBe(false);
+  });
+});
+
+describe("the command line answers", () => {
+  it("segment --json: events on stderr, the manifest on stdout", () => {
+    const out = join(directory, "json");
+    const { status, stdout, stderr } = tilewright(
+      "segment",
+      slide,
+      "--model",
+      model,
+      "--out",
+      out,
+      "--json",
+      "--no-tissue-mask",
+    );
+    expect(status).toBe(0);
+    const events = stderr
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(events.at(-1)).toEqual({ type: "stage", stage: "done" });
+    expect(JSON.parse(stdout)).toEqual(JSON.parse(readFileSync(join(out, "run.json"), "utf8")));
+  });
+
+  it("inspect, plan and model verify", () => {
+    const inspected = JSON.parse(tilewright("inspect", slide, "--json").stdout);
+    expect(inspected.levels).toHaveLength(2);
+    expect(inspected.mpp[0]).toBeCloseTo(0.5, 3);
+    const planned = JSON.parse(tilewright("plan", slide, "--model", model, "--json").stdout);
+    expect(planned.windows).toBe(planned.windowsInGrid);
+    expect(planned.seconds).toBeGreaterThan(0);
+    expect(tilewright("plan", slide, "--model", model).stdout).toContain("windows");
+    const verified = tilewright("model", "verify", model);
+    expect(verified.stdout).toContain("pointwise 1.0.0 fp32: hashes right");
+    expect(verified.status).toBe(0);
+  });
+});
