@@ -149,6 +149,12 @@ describe("activation", () => {
   });
 });
 
+describe("a model that overflows", () => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])("is refused: %d", (bad) => {
+    expect(() => activate(Float32Array.of(0, bad, 0, 0), 1, 2, "softmax")).toThrow("not a number");
+  });
+});
+
 describe("half precision", () => {
   it("round-trips every half", () => {
     for (let bits = 0; bits < 0x7c00; bits++) expect(toFloat16Bits(fromFloat16Bits(bits))).toBe(bits);
