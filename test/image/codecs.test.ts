@@ -1,0 +1,47 @@
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { expect, test, vi } from "vitest";
+
+const require = createRequire(import.meta.url);
+const fixture = async (name: string) => readFile(new URL(`fixtures/${name}`, import.meta.url));
+
+const WASM = {
+  jpeg: "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm",
+  jpeg2000: "@cornerstonejs/codec-openjpeg/decodewasm",
+} as const;
+
+test("decoders run from compiled modules handed in, as Workers need it", async () => {
+  vi.resetModules();
+  const codecs = await import("../../src/image/codecs.ts");
+  const asked: string[] = [];
+  codecs.useCodecModules(async (codec) => {
+    asked.push(codec);
+    return WebAssembly.compile(await readFile(require.resolve(WASM[codec])));
+  });
+  await codecs.loadCodecs();
+  expect(asked.sort()).toEqual(["jpeg", "jpeg2000"]);
+  expect(await codecs.decodeJpeg(await fixture("photo.jpg"))).toMatchObject({
+    width: 50,
+    height: 40,
+    components: 3,
+  });
+  expect(asked).toHaveLength(2);
+});
+
+test("a tile that cannot be decoded is an error, and the tile after it is whole", async () => {
+  const { decodeJpeg, decodeJpeg2000 } = await import("../../src/image/codecs.ts");
+  const jpeg = await fixture("photo.jpg");
+  const expected = await decodeJpeg(jpeg);
+  await expect(decodeJpeg(jpeg.subarray(0, 600))).rejects.toThrow("a JPEG tile is damaged or cut short");
+  await expect(decodeJpeg(new Uint8Array(0))).rejects.toThrow("a JPEG tile is damaged");
+  expect((await decodeJpeg(jpeg)).data).toEqual(expected.data);
+
+  const svs = await fixture("aperio-j2k-422.svs");
+  const j2k = svs.subarray(8);
+  const whole = await decodeJpeg2000(j2k);
+  await expect(decodeJpeg2000(j2k.subarray(0, 300))).rejects.toThrow(
+    "a JPEG 2000 tile is damaged or cut short (",
+  );
+  await expect(decodeJpeg2000(Uint8Array.of(1, 2, 3))).rejects.toThrow("a JPEG 2000 tile is damaged");
+  expect((await decodeJpeg2000(j2k)).data).toEqual(whole.data);
+});
