@@ -29,7 +29,6 @@ export class OutputError extends Error {
 
 const SYSTEM: Record<string, string> = {
   ENOSPC: "the disk is full: free some space and continue with --resume",
-  EDQUOT: "the disk quota is used up: free some space and continue with --resume",
   EACCES: "no permission",
   EPERM: "no permission",
   EROFS: "the file system is read-only",
@@ -42,6 +41,8 @@ const SYSTEM: Record<string, string> = {
 export function explain(error: unknown): { message: string; exitCode: number } {
   if (error instanceof Error) {
     const { message } = error;
+    const full = causes(error).some((e) => ["ENOSPC", "EDQUOT"].includes((e as NodeJS.ErrnoException).code!));
+    if (full) return { message: SYSTEM.ENOSPC!, exitCode: EXIT.output };
     if (error instanceof JobError) return { message, exitCode: EXIT.usage };
     if (
       error instanceof ImageFormatError ||
@@ -67,4 +68,8 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     };
   }
   return { message: `unexpected: ${String(error)}`, exitCode: EXIT.unexpected };
+}
+
+function causes(error: Error): Error[] {
+  return error.cause instanceof Error ? [error, ...causes(error.cause)] : [error];
 }

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -65,6 +65,25 @@ describe("a run that is killed", () => {
     expect(stderr).toContain("continue later with --resume");
     expect((await start(out, "--resume").ended).code).toBe(0);
     expect(treeHashes(out)).toEqual(treeHashes(join(directory, "whole")));
+  });
+
+  it("by a full disk says so, ends with 5, and continues where there is room again", async (context) => {
+    const disk = join(directory, "disk");
+    mkdirSync(disk);
+    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=96k", "tmpfs", disk]);
+    if (mounted.status !== 0) return context.skip("a small file system cannot be mounted here");
+    try {
+      const out = join(disk, "out");
+      const { code, stderr } = await start(out).ended;
+      expect(stderr).toContain("tilewright: the disk is full: free some space and continue with --resume");
+      expect(code).toBe(5);
+      expect(readdirSync(out)).toEqual([".tilewright"]);
+      spawnSync("mount", ["-o", "remount,size=8m", disk]);
+      expect((await start(out, "--resume").ended).code).toBe(0);
+      expect(treeHashes(out)).toEqual(treeHashes(join(directory, "whole")));
+    } finally {
+      spawnSync("umount", [disk]);
+    }
   });
 
   it("leaves its directory to one process at a time", async () => {
