@@ -40,6 +40,7 @@ export interface ImageSource {
   /** The part of level 0 that was scanned, when the file tells. */
   readonly bounds: Rect | undefined;
   readonly etag: string;
+  /** Stored bytes; 0 where nobody counts them (OME-Zarr, a directory of chunks). */
   readonly byteLength: number;
   /** Bytes read from storage so far. */
   readonly bytesRead: number;

@@ -30,8 +30,8 @@ export interface ImageDescription {
   byteLength: number;
 }
 
-/** Tiles asked for at once: bounds what is held besides the region, and is plenty to hide latency. */
-const TILES_IN_FLIGHT = 64;
+/** Tiles asked for at once, at most, and no more than fit the cache: what is held besides the region is bounded. */
+const MAX_TILES_IN_FLIGHT = 64;
 
 /** Rows of the tallest region that is read again and again side by side. */
 const BAND_ROWS = 1024;
@@ -109,22 +109,25 @@ export class TiledImage implements ImageSource {
     const region: Raster = { data: allocate(this.dtype, samples), shape: [...rect.size, channels] };
     if (samples === 0) return region;
 
+    const tileBytes = product(grid.tileShape) * channels * bytesPerSample(this.dtype);
+    const together = Math.max(
+      1,
+      Math.min(MAX_TILES_IN_FLIGHT, Math.floor(this.#limits.cacheBytes / tileBytes)),
+    );
     const positions = tilesOf(rect, grid.tileShape);
-    for (let from = 0; from < positions.length; from += TILES_IN_FLIGHT) {
-      const batch = positions.slice(from, from + TILES_IN_FLIGHT);
-      const place = (tile: Raster, i: number) => {
-        const origin = batch[i]!.map((p, axis) => p * grid.tileShape[axis]!);
-        copyOverlap(tile, origin, region, rect, channels);
-      };
+    for (let from = 0; from < positions.length; from += together) {
+      const batch = positions.slice(from, from + together);
       await Promise.all(
-        this.#tiles(level, grid, batch, signal).map(async (tile, i) => {
-          try {
-            place(tile instanceof Promise ? await tile : tile, i);
-          } catch (error) {
-            // The tile was shared with a caller who gave up; this one did not.
-            if (signal?.aborted || (error as Error)?.name !== "AbortError") throw error;
-            place(await grid.readTiles([batch[i]!], signal)[0]!, i);
-          }
+        this.#tiles(level, grid, batch, signal).map(async ({ tile, borrowed }, i) => {
+          const position = batch[i]!;
+          const decoded = await this.#settle(
+            tile,
+            () => grid.readTiles([position], signal)[0]!,
+            borrowed,
+            signal,
+          );
+          const origin = position.map((p, axis) => p * grid.tileShape[axis]!);
+          copyOverlap(decoded, origin, region, rect, channels);
         }),
       );
       signal?.throwIfAborted();
@@ -136,18 +139,39 @@ export class TiledImage implements ImageSource {
     this.#cache.clear();
   }
 
+  /** The tiles at these positions, from the cache or started now; `borrowed` ones another caller has started. */
   #tiles(
     level: number,
     grid: TileGrid,
     positions: readonly (readonly number[])[],
     signal?: AbortSignal,
-  ): (Raster | Promise<Raster>)[] {
+  ): { tile: Raster | Promise<Raster>; borrowed: boolean }[] {
     const ids = positions.map((position) => level * LEVEL_STRIDE + linearIndex(position, grid));
     const known = ids.map((id) => this.#cache.get(id));
     const missing = positions.filter((_, i) => known[i] === undefined);
     const started = missing.length > 0 ? grid.readTiles(missing, signal) : [];
     let next = 0;
-    return known.map((tile, i) => tile ?? this.#cache.add(ids[i]!, started[next++]!));
+    return known.map((tile, i) =>
+      tile === undefined
+        ? { tile: this.#cache.add(ids[i]!, started[next++]!), borrowed: false }
+        : { tile, borrowed: tile instanceof Promise },
+    );
+  }
+
+  /** A borrowed tile may fail because the other caller gave up: then it is read again for this one. */
+  async #settle(
+    tile: Raster | Promise<Raster>,
+    again: () => Promise<Raster>,
+    borrowed: boolean,
+    signal?: AbortSignal,
+  ): Promise<Raster> {
+    if (!borrowed) return tile;
+    try {
+      return await tile;
+    } catch {
+      signal?.throwIfAborted();
+      return again();
+    }
   }
 }
 

@@ -161,6 +161,25 @@ describe("reading", () => {
     expect((await source.readRegion(0, rect)).data.length).toBe(4096);
   });
 
+  test("a read does not fail because another, sharing its tiles, was given up", async () => {
+    const image = pattern("uint8", [64, 64, 1]);
+    const store = new MemoryStore({ "made.tif": makeTiff([{ image, tile: [16, 16] }]) });
+    const source = await openImage(store, "made.tif");
+    const getRange = store.getRange.bind(store);
+    store.getRange = async (key, offset, length, options) => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      options?.signal?.throwIfAborted();
+      return getRange(key, offset, length, options);
+    };
+    const controller = new AbortController();
+    const rect = { origin: [0, 0], size: [64, 64] };
+    const first = source.readRegion(0, rect, { signal: controller.signal });
+    const second = source.readRegion(0, rect);
+    controller.abort(new Error("given up"));
+    await expect(first).rejects.toThrow("given up");
+    expect((await second).data).toEqual(image.data);
+  });
+
   test("an object replaced under the reader is an error, never a mix", async () => {
     const make = (channels: number) =>
       makeTiff([{ image: pattern("uint8", [512, 512, channels]), tile: [64, 64] }]);
