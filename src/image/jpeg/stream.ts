@@ -126,47 +126,38 @@ export function mcuSize(header: JpegHeader): [number, number] {
 export type JpegColor = "rgb" | "ycbcr";
 
 /**
- * A tile of a TIFF made into a stream that any decoder reads: the shared tables put in, and the colour that the
- * TIFF tags state written as an Adobe marker, where the stream itself is silent. The decoder would else guess
- * from the component ids (libjpeg takes ids 0, 1, 2 for YCbCr; Aperio means RGB by them).
+ * A stream that any decoder reads rightly: the shared tables of a TIFF put in, the colour that its tags state
+ * written as an Adobe marker, and the end marker added when it is missing (libjpeg takes that for damage).
  *
- * A JFIF marker is a statement too: JFIF knows only YCbCr, so it wins over the tags. Bio-Formats writes such
- * tiles under "RGB".
+ * Without the marker the decoder would guess from the component ids: libjpeg takes ids 0, 1, 2 for YCbCr, and
+ * Aperio means RGB by them. A JFIF marker wins over the tags, for JFIF knows only YCbCr: Bio-Formats writes such
+ * tiles under "RGB". So do libtiff and tifffile.
+ * @param color undefined leaves it to the stream
  */
-export function completeJpegTile(
-  tile: Uint8Array,
-  tables: Uint8Array | undefined,
-  color: JpegColor,
-): Uint8Array {
-  const header = parseJpegHeader(tile);
-  const silent = header.components.length === 3 && !header.jfif && header.adobeTransform === undefined;
-  return spliceJpeg(tile, {
-    insert: [silent ? adobeMarker(color) : EMPTY, tables ? tableSegments(tables) : EMPTY],
-  });
+export function completeJpeg(stream: Uint8Array, tables?: Uint8Array, color?: JpegColor): Uint8Array {
+  const header = parseJpegHeader(stream);
+  const transform = color === "rgb" ? 0 : 1;
+  const stated = color === undefined || header.jfif || header.adobeTransform === transform;
+  const marker = stated || header.components.length !== 3 ? EMPTY : adobeMarker(transform);
+  const shared = tables ? tableSegments(tables) : EMPTY;
+  const ending = stream.at(-2) === 0xff && stream.at(-1) === EOI ? EMPTY : Uint8Array.of(0xff, EOI);
+  if (marker.length + shared.length + ending.length === 0) return stream;
+  return concatenate([
+    stream.subarray(0, 2),
+    shared,
+    stream.subarray(2, header.frameOffset),
+    // Behind any Adobe marker the stream has: the last one counts.
+    marker,
+    stream.subarray(header.frameOffset),
+    ending,
+  ]);
 }
 
 const EMPTY = new Uint8Array(0);
 
-function adobeMarker(color: JpegColor): Uint8Array {
+function adobeMarker(transform: 0 | 1): Uint8Array {
   // "Adobe", version 100, flags 0, 0, transform
-  return Uint8Array.of(
-    0xff,
-    APP14,
-    0,
-    14,
-    0x41,
-    0x64,
-    0x6f,
-    0x62,
-    0x65,
-    0,
-    100,
-    0,
-    0,
-    0,
-    0,
-    color === "rgb" ? 0 : 1,
-  );
+  return Uint8Array.of(0xff, APP14, 0, 14, 0x41, 0x64, 0x6f, 0x62, 0x65, 0, 100, 0, 0, 0, 0, transform);
 }
 
 /** A tables-only stream without its begin and end markers. */
@@ -176,19 +167,12 @@ function tableSegments(tables: Uint8Array): Uint8Array {
   return tables.subarray(from, tables.length - (ends ? 2 : 0));
 }
 
-/** `SOI + insert + rest of the stream`, with an end marker when it is missing: libjpeg takes that for damage. */
-function spliceJpeg(stream: Uint8Array, { insert }: { insert: readonly Uint8Array[] }): Uint8Array {
-  const inserted = insert.reduce((sum, part) => sum + part.length, 0);
-  const complete = stream.at(-2) === 0xff && stream.at(-1) === EOI;
-  if (inserted === 0 && complete) return stream;
-  const out = new Uint8Array(stream.length + inserted + (complete ? 0 : 2));
-  out.set(stream.subarray(0, 2));
-  let at = 2;
-  for (const part of insert) {
+function concatenate(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
     out.set(part, at);
     at += part.length;
   }
-  out.set(stream.subarray(2), at);
-  if (!complete) out.set([0xff, EOI], out.length - 2);
   return out;
 }

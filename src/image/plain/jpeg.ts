@@ -2,7 +2,7 @@ import type { ByteSource } from "../byte-source.ts";
 import { decodeJpeg } from "../codecs.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { Spacing } from "../image-source.ts";
-import { completeJpegTile, type JpegHeader, parseJpegHeader } from "../jpeg/stream.ts";
+import { completeJpeg, type JpegHeader, parseJpegHeader } from "../jpeg/stream.ts";
 import type { ImageLimits } from "../limits.ts";
 import { plausibleSpacing } from "../spacing.ts";
 import type { TiledImage } from "../tiled-image.ts";
@@ -45,9 +45,7 @@ export async function openJpeg(
       spacing: densitySpacing(header),
     },
     async (bytes) => {
-      const { data, width, height, components } = await decodeJpeg(
-        completeJpegTile(bytes, undefined, "ycbcr"),
-      );
+      const { data, width, height, components } = await decodeJpeg(completeJpeg(bytes));
       return { data, shape: [height, width, components] };
     },
     limits,

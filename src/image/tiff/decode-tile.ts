@@ -3,7 +3,7 @@ import { getDecoder } from "geotiff";
 import { allocate, bytesPerSample, type Raster, type SampleArray } from "../../tiling/raster.ts";
 import { type DecodedImage, decodeJpeg, decodeJpeg2000 } from "../codecs.ts";
 import { ImageFormatError } from "../errors.ts";
-import { completeJpegTile, parseJpegHeader } from "../jpeg/stream.ts";
+import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
 import { decodeLzw } from "./lzw.ts";
 import type { TiffPage } from "./page.ts";
 import { COMPRESSION, PHOTOMETRIC } from "./tags.ts";
@@ -35,7 +35,7 @@ export async function decodeTile(
   switch (page.compression) {
     case COMPRESSION.jpeg: {
       const color = page.photometric === PHOTOMETRIC.ycbcr ? "ycbcr" : "rgb";
-      const stream = completeJpegTile(bytes, tables.jpegTables, color);
+      const stream = completeJpeg(bytes, tables.jpegTables, color);
       const { width, height } = parseJpegHeader(stream);
       checkSize(width, height, extent, page);
       return codedTile(await decodeJpeg(stream), samples);

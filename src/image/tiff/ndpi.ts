@@ -9,7 +9,7 @@ import {
   stackIntervals,
   tileIntervals,
 } from "../jpeg/restart-grid.ts";
-import { completeJpegTile, type JpegHeader, parseJpegHeader } from "../jpeg/stream.ts";
+import { completeJpeg, type JpegHeader, parseJpegHeader } from "../jpeg/stream.ts";
 import { type ImageLimits, MAX_SIDE } from "../limits.ts";
 import { TiledImage, type TileGrid } from "../tiled-image.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
@@ -183,7 +183,7 @@ function restartLevel(
       const together = readTogether(positions, signal);
       return positions.map(async (_, i) => {
         const stacked = stackIntervals(head, header, grid, (await together)[i]!);
-        return decode(source.key, completeJpegTile(stacked, undefined, page.color));
+        return decode(source.key, completeJpeg(stacked, undefined, page.color));
       });
     },
   };
@@ -209,7 +209,7 @@ function wholeStripLevel(file: TiffFile, page: NdpiPage, limits: ImageLimits): T
             `${source.key} is damaged: a level of ${page.width} × ${page.height} pixels holds ${width} × ${height}`,
           );
         }
-        return decode(source.key, completeJpegTile(bytes!, undefined, page.color));
+        return decode(source.key, completeJpeg(bytes!, undefined, page.color));
       });
     },
   };
