@@ -5,7 +5,10 @@ export interface ObjectRuns {
   /** 1, 2, 3… in the order in which objects end: by the last row of their interior, then from left to right. */
   number: number;
   kind: number;
-  /** `[n, 3]`: row, first column, column after the last; in raster order, runs of a row not touching. */
+  /**
+   * `[n, 3]`: row, first column, column after the last; in raster order, runs of a row not touching.
+   * The memory is used again for the next object: copy what is to be kept.
+   */
   runs: Int32Array;
   /** Pixels, grown ones included. */
   area: number;
@@ -53,6 +56,7 @@ export class ObjectCollector implements ComponentSink {
   #objects = 0;
   #numberOfSerial: Uint32Array | undefined;
   #counts = new Int32Array(256);
+  #filled = new Int32Array(256);
   #gathered = new Int32Array(768);
 
   constructor(options: {
@@ -214,7 +218,10 @@ export class ObjectCollector implements ComponentSink {
       n++;
     }
     const rows = maxY - minY + 1;
-    if (this.#counts.length <= rows) this.#counts = new Int32Array(2 * rows);
+    if (this.#counts.length <= rows) {
+      this.#counts = new Int32Array(2 * rows);
+      this.#filled = new Int32Array(2 * rows);
+    }
     if (this.#gathered.length < 3 * n) this.#gathered = new Int32Array(6 * n);
     const counts = this.#counts.fill(0, 0, rows + 1);
     const out = this.#gathered;
@@ -223,7 +230,7 @@ export class ObjectCollector implements ComponentSink {
     }
     for (let row = 0; row < rows; row++) counts[row + 1]! += counts[row]!;
     // Counting sort by row, keeping each row sorted by insertion: a row has few runs.
-    const filled = new Int32Array(rows);
+    const filled = this.#filled.fill(0, 0, rows);
     for (let run = this.#headRun[root]!; run !== NONE; ) {
       const row = this.#runY[run]! - minY;
       const x0 = this.#runX0[run]!;
@@ -255,7 +262,7 @@ export class ObjectCollector implements ComponentSink {
         }
       }
     }
-    return out.slice(0, 3 * merged);
+    return out.subarray(0, 3 * merged);
   }
 
   #keepNumber(serial: number, number: number): void {

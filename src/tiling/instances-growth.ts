@@ -41,6 +41,7 @@ export class GrowthWindow {
   #boundaryRuns = 0;
   #assigned: Int32Array = new Int32Array(1024);
 
+  #labels = new Int32Array(1024);
   readonly #waiting: WaitingRow[] = [];
   #row: WaitingRow = { interior: [], boundary: [] };
 
@@ -131,12 +132,12 @@ export class GrowthWindow {
       }
     }
     const sides = [-stride, -1, 1, stride];
-    let labels = new Int32Array(count);
     let from = 0;
     for (let step = 1; ; step++) {
       // Labels are decided before any is written: only pixels of earlier steps are followed.
       const assigned = this.#assigned;
-      if (labels.length < count - from) labels = new Int32Array(2 * (count - from));
+      if (this.#labels.length < count - from) this.#labels = new Int32Array(2 * (count - from));
+      const labels = this.#labels;
       for (let i = from; i < count; i++) {
         const p = assigned[i]!;
         let label = plane[p - stride]!;

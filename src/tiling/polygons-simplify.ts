@@ -46,8 +46,7 @@ export function simplifyRing(ring: Ring, tolerance: number): Ring {
   }
   const out: number[] = [];
   for (let i = 0; i < corners; i++) if (keep[i] === 1) out.push(ring[2 * i]!, ring[2 * i + 1]!);
-  const simple = Int32Array.from(out);
-  return signedArea(simple) * signedArea(ring) > 0 ? simple : ring;
+  return signedArea(out) * signedArea(ring) > 0 ? out : ring;
 }
 
 /** The corner strictly between `from` and `to` furthest from their chord, or -1 when all are within `tolerance`. */

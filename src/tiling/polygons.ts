@@ -1,5 +1,5 @@
 /** `x, y` of each corner, flat; the last corner joins the first. Collinear corners do not occur. */
-export type Ring = Int32Array;
+export type Ring = readonly number[];
 
 /** An exterior ring and the holes in it. */
 export type Polygon = readonly [exterior: Ring, ...holes: Ring[]];
@@ -20,11 +20,10 @@ export function tracePolygons(runs: Int32Array): Polygon[] {
   const count = runs.length / 3;
   if (count === 1) return [[rectangle(runs)]];
   const links = linkEdges(runs);
-  const { next, part } = links;
+  const { next, part, visited } = links;
   const exteriors: (Ring | undefined)[] = [];
   const holes: Ring[][] = [];
   for (let p = 0; p < links.parts; p++) holes.push([]);
-  const visited = new Uint8Array(2 * count);
   const corners: number[] = [];
   for (let e = 0; e < 2 * count; e++) {
     if (visited[e] === 1) continue;
@@ -39,7 +38,7 @@ export function tracePolygons(runs: Int32Array): Polygon[] {
       if (x !== toX) corners.push(x, y, toX, y);
     }
     const own = part[e >> 1]!;
-    for (const ring of links.pinched ? splitAtRepeats(corners) : [Int32Array.from(corners)]) {
+    for (const ring of links.pinched ? splitAtRepeats(corners) : [corners.slice()]) {
       if (signedArea(ring) > 0) exteriors[own] = ring;
       else holes[own]!.push(ring);
     }
@@ -64,7 +63,7 @@ export function signedArea(ring: ArrayLike<number>): number {
 
 function rectangle(runs: Int32Array): Ring {
   const [y, x0, x1] = runs as unknown as [number, number, number];
-  return Int32Array.of(x0, y, x1, y, x1, y + 1, x0, y + 1);
+  return [x0, y, x1, y, x1, y + 1, x0, y + 1];
 }
 
 /** Edge `2i` is the left side of run `i` (upwards), `2i + 1` its right side (downwards). */
@@ -77,20 +76,43 @@ interface Links {
   next: Int32Array;
   /** 4-connected part of each run, numbered in raster order. */
   part: Int32Array;
+  /** All zero at first; per vertical edge. */
+  visited: Uint8Array;
   parts: number;
   /** Whether two pixels touch at a corner only. */
   pinched: boolean;
 }
 
+/**
+ * Work space of `tracePolygons`, used again by each call: a typed array of its own for each of a million objects
+ * costs more than tracing them.
+ */
+let scratch = {
+  next: new Int32Array(512),
+  part: new Int32Array(256),
+  visited: new Uint8Array(512),
+  parent: new Int32Array(256),
+};
+
+function scratchFor(count: number): typeof scratch {
+  if (scratch.part.length < count) {
+    const size = 2 * count;
+    scratch = {
+      next: new Int32Array(2 * size),
+      part: new Int32Array(size),
+      visited: new Uint8Array(2 * size),
+      parent: new Int32Array(size),
+    };
+  }
+  scratch.visited.fill(0, 0, 2 * count);
+  for (let i = 0; i < count; i++) scratch.parent[i] = i;
+  return scratch;
+}
+
 function linkEdges(runs: Int32Array): Links {
   const count = runs.length / 3;
-  const links: Links = {
-    next: new Int32Array(2 * count),
-    part: new Int32Array(count),
-    parts: 0,
-    pinched: false,
-  };
-  const parent = Int32Array.from({ length: count }, (_, i) => i);
+  const { next, part, visited, parent } = scratchFor(count);
+  const links: Links = { next, part, visited, parts: 0, pinched: false };
   let above = 0;
   let row = 0;
   while (row < count) {
@@ -215,13 +237,13 @@ function splitAtRepeats(corners: readonly number[]): Ring[] {
     const key = y * 2 ** 26 + x;
     const place = placeOf.get(key);
     if (place !== undefined) {
-      rings.push(Int32Array.from(stack.slice(place)));
+      rings.push(stack.slice(place));
       for (let k = place; k < stack.length; k += 2) placeOf.delete(stack[k + 1]! * 2 ** 26 + stack[k]!);
       stack.length = place;
     }
     placeOf.set(key, stack.length);
     stack.push(x, y);
   }
-  rings.push(Int32Array.from(stack));
+  rings.push(stack);
   return rings;
 }

@@ -55,7 +55,7 @@ function collect(
   const collector = new ObjectCollector({
     rule,
     keepNumbers: true,
-    onObject: (o) => objects.push(o),
+    onObject: (o) => objects.push({ ...o, runs: o.runs.slice() }),
   });
   scan({ data, width, height }, rule, bands, collector);
   return { objects, numbers: collector.numbers };
@@ -193,7 +193,10 @@ describe("instances", () => {
   it("uses only occupied columns", () => {
     const data = new Uint8Array(20).fill(1);
     const objects: ObjectRuns[] = [];
-    const sink = new ObjectCollector({ rule: regionRule(2), onObject: (o) => objects.push(o) });
+    const sink = new ObjectCollector({
+      rule: regionRule(2),
+      onObject: (o) => objects.push({ ...o, runs: o.runs.slice() }),
+    });
     const scanner = new InstanceScanner(10, regionRule(2), sink);
     scanner.push({
       data,

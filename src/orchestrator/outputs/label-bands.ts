@@ -7,7 +7,10 @@ export interface TileRow {
   tiles: readonly (LabelTile | undefined)[];
 }
 
-/** Reads the rows of chunks from top to bottom, one ahead of the one in use. */
+/** A row of chunks is read ahead only up to this size: on the widest slides memory matters more than latency. */
+const READ_AHEAD_BYTES = 8 << 20;
+
+/** Reads the rows of chunks from top to bottom. */
 export async function* tileRows(stage: LabelStage, signal?: AbortSignal): AsyncGenerator<TileRow> {
   const { shape, chunk } = stage.info;
   const rows = Math.ceil(shape[0]! / chunk[0]!);
@@ -16,10 +19,11 @@ export async function* tileRows(stage: LabelStage, signal?: AbortSignal): AsyncG
     row,
     tiles: await Promise.all(Array.from({ length: columns }, (_, c) => stage.readTile([row, c], { signal }))),
   });
-  let next = read(0);
+  const ahead = columns * chunk[0]! * chunk[1]! <= READ_AHEAD_BYTES;
+  let next: Promise<TileRow> | undefined;
   for (let row = 0; row < rows; row++) {
-    const present = await next;
-    if (row + 1 < rows) {
+    const present = await (next ?? read(row));
+    if (ahead && row + 1 < rows) {
       next = read(row + 1);
       // Met when it is awaited, or never when something else fails first.
       next.catch(() => undefined);
@@ -29,21 +33,24 @@ export async function* tileRows(stage: LabelStage, signal?: AbortSignal): AsyncG
   }
 }
 
-/** Lays the tiles of a row side by side. The buffer is used again for the next row. */
+/** Rows laid side by side at a time: few enough to stay in cache and to weigh nothing on the widest slide. */
+const BAND_ROWS = 64;
+
+/** Lays the tiles of a row side by side, some rows at a time. The buffer is used again for the next band. */
 export class BandBuffer {
   readonly #info: LabelMapInfo;
   readonly #data: Uint8Array;
 
   constructor(info: LabelMapInfo) {
     this.#info = info;
-    this.#data = new Uint8Array(info.chunk[0]! * info.shape[1]!);
+    this.#data = new Uint8Array(BAND_ROWS * info.shape[1]!);
   }
 
   /** Only occupied columns are written and may be read. */
-  fill({ row, tiles }: TileRow): ClassRows {
+  *bands({ row, tiles }: TileRow): Generator<ClassRows> {
     const [tileHeight, tileWidth] = this.#info.chunk as [number, number];
     const [mapHeight, width] = this.#info.shape as [number, number];
-    const height = Math.min(tileHeight, mapHeight - row * tileHeight);
+    const rows = Math.min(tileHeight, mapHeight - row * tileHeight);
     const occupied: [number, number][] = [];
     tiles.forEach((tile, column) => {
       if (tile === undefined) return;
@@ -52,11 +59,19 @@ export class BandBuffer {
       const last = occupied.at(-1);
       if (last?.[1] === x0) last[1] = x1;
       else occupied.push([x0, x1]);
-      for (let y = 0; y < height; y++) {
-        const at = y * tileWidth;
-        this.#data.set(tile.data.subarray(at, at + x1 - x0), y * width + x0);
-      }
     });
-    return { data: this.#data, height, occupied };
+    for (let from = 0; from < rows; from += BAND_ROWS) {
+      const height = Math.min(BAND_ROWS, rows - from);
+      tiles.forEach((tile, column) => {
+        if (tile === undefined) return;
+        const x0 = column * tileWidth;
+        const length = Math.min(width - x0, tileWidth);
+        for (let y = 0; y < height; y++) {
+          const at = (from + y) * tileWidth;
+          this.#data.set(tile.data.subarray(at, at + length), y * width + x0);
+        }
+      });
+      yield { data: this.#data, height, occupied };
+    }
   }
 }

@@ -18,11 +18,13 @@ export class Overlay {
   /** Picture pixels per label sample. */
   readonly #scaleX: number;
   readonly #scaleY: number;
-  /** Share of each picture pixel that tinted objects cover, and the colour of the last of them. */
+  /** Share of each picture pixel that tinted objects cover, and the colour of the last of them, in `#palette`. */
   readonly #covered: Float32Array;
-  readonly #tint: Int32Array;
-  /** Colour of the outline through each pixel, or -1. */
-  readonly #outline: Int32Array;
+  readonly #tint: Uint8Array;
+  /** Colour of the outline through each pixel, in `#palette`; 0 for none. */
+  readonly #outline: Uint8Array;
+  /** Packed colours, first met first; 0 is none. A model has at most 255 classes. */
+  readonly #palette: number[] = [0];
 
   /**
    * `picture`: `[height, width, channels]` uint8; one or two channels are shown grey, of more the first three.
@@ -35,17 +37,17 @@ export class Overlay {
     this.#scaleY = this.#height / field.height;
     const pixels = this.#width * this.#height;
     this.#covered = new Float32Array(pixels);
-    this.#tint = new Int32Array(pixels);
-    this.#outline = new Int32Array(pixels).fill(-1);
+    this.#tint = new Uint8Array(pixels);
+    this.#outline = new Uint8Array(pixels);
   }
 
   /** Runs and rings in label samples of the field. */
   draw(object: ObjectRuns, polygons: readonly Polygon[], { color }: ObjectKind): void {
-    const packed = vivid(color);
+    const index = this.#colorIndex(vivid(color));
     const sizeX = Math.sqrt(object.area) * this.#scaleX;
     const sizeY = Math.sqrt(object.area) * this.#scaleY;
-    if (Math.min(sizeX, sizeY) < SMALLEST_OUTLINE) this.#cover(object.runs, packed);
-    else for (const ring of polygons.flat()) this.#trace(ring, packed);
+    if (Math.min(sizeX, sizeY) < SMALLEST_OUTLINE) this.#cover(object.runs, index);
+    else for (const ring of polygons.flat()) this.#trace(ring, index);
   }
 
   /** The RGB picture `[height, width, 3]`. */
@@ -55,6 +57,7 @@ export class Overlay {
     const second = channels < 3 ? 0 : 1;
     const gain = displayGain(data);
     const shown = Uint8Array.from({ length: 256 }, (_, v) => Math.min(255, Math.round(v * gain)));
+    const palette = this.#palette;
     const out = new Uint8Array(this.#width * this.#height * 3);
     for (let p = 0, q = 0; q < out.length; p++, q += 3) {
       const outline = this.#outline[p]!;
@@ -62,13 +65,18 @@ export class Overlay {
       const r = shown[data[p * channels]!]!;
       const g = shown[data[p * channels + second]!]!;
       const b = shown[data[p * channels + 2 * second]!]!;
-      const opacity = outline >= 0 ? 1 : TINT * Math.min(1, covered);
-      const color = outline >= 0 ? outline : this.#tint[p]!;
+      const opacity = outline > 0 ? 1 : TINT * Math.min(1, covered);
+      const color = palette[outline > 0 ? outline : this.#tint[p]!]!;
       out[q] = r + ((color >> 16) - r) * opacity + 0.5;
       out[q + 1] = g + (((color >> 8) & 255) - g) * opacity + 0.5;
       out[q + 2] = b + ((color & 255) - b) * opacity + 0.5;
     }
     return { data: out, shape: [this.#height, this.#width, 3] };
+  }
+
+  #colorIndex(color: number): number {
+    const index = this.#palette.indexOf(color, 1);
+    return index > 0 ? index : this.#palette.push(color) - 1;
   }
 
   #cover(runs: Int32Array, color: number): void {

@@ -1,11 +1,15 @@
 import type { WrittenOutput } from "../../image/label-sink.ts";
 import type { ByteSink } from "../../image/write/byte-sink.ts";
 
+/** Characters that wait at most for long. */
+const FULL = 1 << 20;
+
 /** Text that grows as objects go by: gathered, then encoded and appended at `flush`. */
 export class TextOutput {
   readonly #sink: ByteSink;
   readonly #encoder = new TextEncoder();
   #parts: string[] = [];
+  #length = 0;
 
   constructor(sink: ByteSink) {
     this.#sink = sink;
@@ -13,11 +17,18 @@ export class TextOutput {
 
   add(text: string): void {
     this.#parts.push(text);
+    this.#length += text.length;
+  }
+
+  /** Whether it is worth a `flush`. */
+  get isFull(): boolean {
+    return this.#length >= FULL;
   }
 
   async flush(): Promise<void> {
     const parts = this.#parts;
     this.#parts = [];
+    this.#length = 0;
     // A few thousand objects at a time, so that no single string grows with the slide.
     for (let i = 0; i < parts.length; i += 2048) {
       await this.#sink.append(this.#encoder.encode(parts.slice(i, i + 2048).join("")));

@@ -67,7 +67,8 @@ interface Sink {
 /**
  * From a finished label map to every chosen output: one pass over its rows for label pyramids, objects, tables and
  * overlay, a second one when object maps are asked for. Memory is two rows of chunks and the objects still open.
- * Outputs get their final names at the very end, or never: on any failure all are removed.
+ * Outputs get their final names at the very end, when all that can be written has been: on a failure before, all are
+ * removed.
  */
 export async function writeOutputs(options: WriteOutputsOptions): Promise<OutputsReport> {
   const { stage, outputs, targets, signal } = options;
@@ -224,14 +225,20 @@ async function firstPass(
   for await (const row of tileRows(stage, signal)) {
     pyramid.addRow(row);
     for (const tile of row.tiles) if (tile !== undefined) counter.countPixels(tile.data as Uint8Array);
-    scanner.push(band.fill(row));
-    await Promise.all([pyramid.settle(), geojson?.flush(), csv?.flush()]);
+    await pyramid.settle();
+    for (const rows of band.bands(row)) {
+      scanner.push(rows);
+      if (geojson?.isFull) await geojson.flush();
+      if (csv?.isFull) await csv.flush();
+    }
     options.onProgress?.(Math.min(height, (row.row + 1) * info.chunk[0]!), total);
   }
   scanner.finish();
   const summary = counter.summary(options.analysedPixels);
   geojson?.add(GEOJSON_TAIL);
   csv?.add(slideRows(summary, source));
+  // Now, and not when files get their names: a full disk must be met before the first of them has one.
+  await Promise.all([geojson?.flush(), csv?.flush()]);
   return {
     summary,
     numbers: keepNumbers ? collector.numbers : new Uint32Array(),
@@ -298,7 +305,7 @@ async function secondPass(
     }
   };
   for await (const row of tileRows(stage, signal)) {
-    scanner.push(band.fill(row));
+    for (const rows of band.bands(row)) scanner.push(rows);
     await takeRows();
   }
   scanner.finish();
