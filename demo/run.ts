@@ -31,9 +31,8 @@ const manifest = await segment({
   force: true,
   onProgress: progressPrinter(false),
 });
-const { objects } = manifest.summary as { objects: number };
 console.log(
-  `found ${objects} nuclei in ${manifest.seconds.total!.toFixed(1)} s (${manifest.plan.windows} windows)\n`,
+  `found ${manifest.summary!.objects[0]!.count} nuclei in ${manifest.seconds.total!.toFixed(1)} s (${manifest.plan.windows} windows)\n`,
 );
 for (const { name } of manifest.outputs) console.log(join(out, name));
 console.log(join(out, "run.json"));

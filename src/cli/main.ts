@@ -71,6 +71,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
     for (const { name, byteLength } of manifest.outputs)
       console.log(`${flags.out}/${name}  ${bytes(byteLength)}`);
     console.log(`${flags.out}/run.json`);
+    for (const { name, count } of manifest.summary?.objects ?? []) console.log(`${count} × ${name}`);
     console.log(`${manifest.plan.windows} windows in ${duration(manifest.seconds.total!)}`);
   });
 

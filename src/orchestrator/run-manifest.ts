@@ -4,6 +4,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import type { SeamCounts } from "../tiling/seam-score.ts";
 import { seamScore } from "../tiling/seam-score.ts";
+import type { SlideSummary } from "./outputs/slide-summary.ts";
 import type { JobPlan } from "./plan-job.ts";
 import type { JobSettings } from "./settings.ts";
 
@@ -58,7 +59,8 @@ export interface RunManifest {
   bytesWritten: number;
   seconds: Record<string, number>;
   outputs: readonly { name: string; byteLength: number; sha256: string }[];
-  summary: unknown;
+  /** Of 2-D images. */
+  summary: SlideSummary | undefined;
   /** Of this machine's time only; cloud backends add theirs. */
   estimatedCost: { currency: "USD"; amount: number; basis: string };
 }
