@@ -13,8 +13,11 @@ import type { JobSettings } from "./settings.ts";
 import { readThumbnail } from "./thumbnail.ts";
 
 const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
-/** Windows per axis of a shard: a shard's region stays a few megabytes, its margin read twice small. */
-const SHARD_BLOCK = 4;
+/**
+ * Windows of a shard along the last two axes. Flat, because what the merger holds grows with the rows of windows that
+ * are under way at once; the margin read twice is then no larger than for a square.
+ */
+const SHARD_BLOCK = [2, 8];
 const CHUNK = 512;
 const PLAN_WINDOW_LIMIT = 50_000_000;
 
@@ -123,7 +126,7 @@ export async function planJob(
     precision: settings.precision ?? "u8",
     channels,
     scaling,
-    shardBlock: region.size.map(() => SHARD_BLOCK),
+    shardBlock: [...region.size.slice(2).map(() => 1), ...SHARD_BLOCK],
     chunk: region.size.map(() => CHUNK),
     tissueFraction,
     thumbnail,
@@ -213,7 +216,7 @@ export function estimateMemory(plan: JobPlan, classes: number): number {
   const [, ...across] = plan.region.size;
   const width = product(across);
   const overlap = Math.ceil(plan.grid.window[0]! * plan.grid.overlapRatio);
-  const strips = overlap * width * (classes + 1) * 4;
+  const strips = overlap * width * classes * { u8: 1, f16: 4, f32: 4 }[plan.precision];
   const chunks = width * plan.chunk[0]! * 2;
   const records = product(plan.modelWindow) * classes * 4 * 16 * 3;
   return strips + chunks + records + (300 << 20);

@@ -51,22 +51,25 @@ interface OpenChunk {
   remaining: number;
 }
 
+/** The part of a record that lies in one cell, `[K, ...cell]`, at its record's precision. */
+type Part = Uint8Array | Float32Array;
+
 /**
  * Merges mask records into chunks: weighted sum over the windows of a sample in raster order of the windows,
- * divided by the weight sum, then argmax. Records may arrive in any order and give the same bytes: within each
- * cell (see cell-grid.ts) a record that comes early waits for its turn. What is held is the overlap strips
- * between finished and missing windows, and the chunks they lie in: the frontier, not the image.
+ * divided by the weight sum, then argmax. A cell (see cell-grid.ts) keeps its part of each record until its last
+ * window is in and is summed then, so records may arrive in any order and give the same bytes. What is held is the
+ * overlap strips between finished and missing windows, a byte a class and window at precision u8, and the chunks
+ * they lie in: the frontier, not the image.
  */
 export class Merger {
   readonly chunks: ChunkGrid;
   readonly #o: Required<Omit<MergerOptions, "wanted">>;
   readonly #cells: CellGrid;
   readonly #cellCounts: readonly number[];
-  /** Windows that cover a cell, and those added so far; 0 expected: never touched. */
-  readonly #expected: Uint16Array;
-  readonly #added: Uint16Array;
-  readonly #sums = new Map<number, Float32Array>();
-  readonly #waiting = new Map<number, Map<number, Uint8Array | Float32Array>>();
+  /** Kept windows that cover a cell and are still missing; 0 from the start: never touched. */
+  readonly #missing: Uint16Array;
+  /** By cell: the parts that are in, by the raster order of their windows. */
+  readonly #parts = new Map<number, (Part | undefined)[]>();
   readonly #open = new Map<number, OpenChunk>();
   readonly #seen: Uint8Array;
   readonly #wanted: Uint8Array;
@@ -93,13 +96,12 @@ export class Merger {
     for (let i = 0; i < this.#wanted.length; i++) this.#wanted[i] = wanted && !wanted(i) ? 0 : 1;
     this.#cellCounts = this.#cells.intervals.map((list) => list.length);
     const cells = product(this.#cellCounts);
-    this.#expected = new Uint16Array(cells);
-    this.#added = new Uint16Array(cells);
+    this.#missing = new Uint16Array(cells);
     for (let cell = 0; cell < cells; cell++) {
       const intervals = this.#intervalsOf(cell);
       const touchesWanted = chunksTouching(this.chunks, cellRect(intervals)).some((c) => this.#wanted[c]);
-      if (touchesWanted) this.#expected[cell] = this.#keptWindowsOf(intervals).length;
-      if (this.#expected[cell]) this.#openCells++;
+      if (touchesWanted) this.#missing[cell] = this.#keptWindowsOf(intervals).length;
+      if (this.#missing[cell]) this.#openCells++;
     }
     this.#seen = new Uint8Array(kept.bits.length);
   }
@@ -128,32 +130,21 @@ export class Merger {
     const origin = position.map((p, axis) => grid.starts[axis]![p]!);
     const done: MergedChunk[] = [];
     for (const cell of this.#cellsOf(position)) {
-      const expected = this.#expected[cell]!;
-      if (expected === 0) continue;
-      const rect = cellRect(this.#intervalsOf(cell));
+      if (this.#missing[cell] === 0) continue;
+      const intervals = this.#intervalsOf(cell);
+      const rect = cellRect(intervals);
       const rows = rowOffsets(relativeTo(rect, origin), grid.window);
-      if (expected === 1) {
-        this.#added[cell] = 1;
-        done.push(...this.#emit(rect, this.#single(values, rows, rect)));
-        continue;
+      const windows = this.#keptWindowsOf(intervals);
+      let parts = this.#parts.get(cell);
+      if (!parts) {
+        parts = new Array(windows.length);
+        this.#parts.set(cell, parts);
       }
-      const turn = this.#keptWindowsOf(this.#intervalsOf(cell)).indexOf(window);
-      if (turn !== this.#added[cell]) {
-        let waiting = this.#waiting.get(cell);
-        if (!waiting) {
-          waiting = new Map();
-          this.#waiting.set(cell, waiting);
-        }
-        waiting.set(turn, copyRows(values, rows, rect.size.at(-1)!, classes, this.#windowSize));
-        continue;
-      }
-      this.#accumulate(cell, rect, values, rows, rows, this.#windowSize);
-      this.#drain(cell, rect);
-      if (this.#added[cell] === expected) {
-        const sums = this.#sums.get(cell)!;
-        this.#sums.delete(cell);
-        done.push(...this.#emit(rect, this.#resolve(sums, product(rect.size))));
-      }
+      parts[windows.indexOf(window)] = copyRows(values, rows, rect.size.at(-1)!, classes, this.#windowSize);
+      this.#missing[cell]!--;
+      if (this.#missing[cell]! > 0) continue;
+      this.#parts.delete(cell);
+      done.push(...this.#emit(rect, this.#blend(rect, windows, parts as Part[])));
     }
     return done;
   }
@@ -178,152 +169,60 @@ export class Merger {
     };
   }
 
-  /** Adds what came early and whose turn it is now. */
-  #drain(cell: number, rect: Rect): void {
-    const waiting = this.#waiting.get(cell);
-    if (!waiting) return;
-    for (let values = waiting.get(this.#added[cell]!); values; values = waiting.get(this.#added[cell]!)) {
-      const turn = this.#added[cell]!;
-      const { grid } = this.#o;
-      const window = this.#keptWindowsOf(this.#intervalsOf(cell))[turn]!;
-      const origin = windowPosition(grid, window).map((p, axis) => grid.starts[axis]![p]!);
-      const inWindow = rowOffsets(relativeTo(rect, origin), grid.window);
-      const inCopy = rowOffsets({ origin: rect.size.map(() => 0), size: rect.size }, rect.size);
-      this.#accumulate(cell, rect, values, inCopy, inWindow, product(rect.size));
-      waiting.delete(turn);
-    }
-    if (waiting.size === 0) this.#waiting.delete(cell);
-  }
-
-  /** Sums are `[K + 1, ...cell]`: the classes, then the weights. */
-  #accumulate(
-    cell: number,
-    rect: Rect,
-    values: Uint8Array | Float32Array,
-    valueRows: Int32Array,
-    weightRows: Int32Array,
-    classStride: number,
-  ): void {
-    const { classes, importance } = this.#o;
+  /** Weighted sum over the windows of a cell in raster order, and what follows from it. */
+  #blend(rect: Rect, windows: readonly number[], parts: readonly Part[]): Uint8Array | Float32Array {
+    const { grid, classes, importance, output } = this.#o;
     const size = product(rect.size);
     const width = rect.size.at(-1)!;
-    let sums = this.#sums.get(cell);
-    if (!sums) {
-      sums = new Float32Array((classes + 1) * size);
-      this.#sums.set(cell, sums);
-    } else if (classes > 1) {
-      this.#compare(sums, size, values, valueRows, width, classStride);
-    }
-    for (let row = 0; row < valueRows.length; row++) {
-      const v = valueRows[row]!;
-      const w = weightRows[row]!;
-      const s = row * width;
-      for (let k = 0; k < classes; k++) {
-        const vk = v + k * classStride;
-        const sk = s + k * size;
-        for (let x = 0; x < width; x++) sums[sk + x]! += importance[w + x]! * values[vk + x]!;
+    if (windows.length === 1 && output === "labels") return argmax(parts[0]!, size, classes);
+    const sums = new Float32Array(classes * size);
+    const weights = new Float32Array(size);
+    windows.forEach((window, turn) => {
+      const part = parts[turn]!;
+      if (turn > 0) this.#compare(sums, part, size);
+      const origin = windowPosition(grid, window).map((p, axis) => grid.starts[axis]![p]!);
+      const rows = rowOffsets(relativeTo(rect, origin), grid.window);
+      for (let row = 0; row < rows.length; row++) {
+        const w = rows[row]!;
+        const at = row * width;
+        for (let k = 0; k < classes; k++) {
+          const plane = k * size + at;
+          for (let x = 0; x < width; x++) sums[plane + x]! += importance[w + x]! * part[plane + x]!;
+        }
+        for (let x = 0; x < width; x++) weights[at + x]! += importance[w + x]!;
       }
-      const sw = s + classes * size;
-      for (let x = 0; x < width; x++) sums[sw + x]! += importance[w + x]!;
+    });
+    if (output === "labels") return argmax(sums, size, classes);
+    const unit = PRECISION_UNIT[this.#o.precision];
+    for (let k = 0; k < classes; k++) {
+      for (let i = 0; i < size; i++) sums[k * size + i] = sums[k * size + i]! / weights[i]! / unit;
     }
-    this.#added[cell]!++;
+    return sums;
   }
 
   /** Counts where a window names another class than the windows before it: the seam a blend has to hide. */
-  #compare(
-    sums: Float32Array,
-    size: number,
-    values: Uint8Array | Float32Array,
-    rows: Int32Array,
-    width: number,
-    classStride: number,
-  ): void {
+  #compare(sums: Float32Array, part: Part, size: number): void {
     const { classes } = this.#o;
     let disagreed = 0;
-    for (let row = 0; row < rows.length; row++) {
-      for (let x = 0; x < width; x++) {
-        const s = row * width + x;
-        const v = rows[row]! + x;
-        let bestSum = sums[s]!;
-        let bestValue = values[v]!;
-        let a = 0;
-        let b = 0;
-        for (let k = 1; k < classes; k++) {
-          const sum = sums[s + k * size]!;
-          const value = values[v + k * classStride]!;
-          if (sum > bestSum) {
-            bestSum = sum;
-            a = k;
-          }
-          if (value > bestValue) {
-            bestValue = value;
-            b = k;
-          }
+    for (let i = 0; i < size; i++) {
+      let bestSum = sums[i]!;
+      let bestValue = part[i]!;
+      let a = 0;
+      let b = 0;
+      for (let k = 1, at = i + size; k < classes; k++, at += size) {
+        if (sums[at]! > bestSum) {
+          bestSum = sums[at]!;
+          a = k;
         }
-        if (a !== b) disagreed++;
+        if (part[at]! > bestValue) {
+          bestValue = part[at]!;
+          b = k;
+        }
       }
+      if (a !== b) disagreed++;
     }
     this.#compared += size;
     this.#disagreed += disagreed;
-  }
-
-  /** The result of a cell that one window covers: its own values. */
-  #single(values: Uint8Array | Float32Array, rows: Int32Array, rect: Rect): Uint8Array | Float32Array {
-    const { classes, output, precision } = this.#o;
-    const width = rect.size.at(-1)!;
-    const size = product(rect.size);
-    const stride = this.#windowSize;
-    if (output === "probabilities") {
-      const out = Float32Array.from(copyRows(values, rows, width, classes, stride));
-      const unit = PRECISION_UNIT[precision];
-      if (unit !== 1) for (let i = 0; i < out.length; i++) out[i]! /= unit;
-      return out;
-    }
-    const labels = new Uint8Array(size);
-    for (let row = 0; row < rows.length; row++) {
-      const v = rows[row]!;
-      const l = row * width;
-      for (let x = 0; x < width; x++) {
-        let best = values[v + x]!;
-        let label = 0;
-        for (let k = 1; k < classes; k++) {
-          const value = values[v + x + k * stride]!;
-          if (value > best) {
-            best = value;
-            label = k;
-          }
-        }
-        labels[l + x] = label;
-      }
-    }
-    return labels;
-  }
-
-  #resolve(sums: Float32Array, size: number): Uint8Array | Float32Array {
-    const { classes, output, precision } = this.#o;
-    if (output === "probabilities") {
-      const unit = PRECISION_UNIT[precision];
-      const out = new Float32Array(classes * size);
-      const w = classes * size;
-      for (let k = 0; k < classes; k++) {
-        for (let i = 0; i < size; i++) out[k * size + i] = sums[k * size + i]! / sums[w + i]! / unit;
-      }
-      return out;
-    }
-    const labels = new Uint8Array(size);
-    for (let i = 0; i < size; i++) {
-      let best = sums[i]!;
-      let label = 0;
-      for (let k = 1; k < classes; k++) {
-        const sum = sums[i + k * size]!;
-        if (sum > best) {
-          best = sum;
-          label = k;
-        }
-      }
-      labels[i] = label;
-    }
-    return labels;
   }
 
   /** Copies a finished cell into the wanted chunks it lies in; returns those it completed. */
@@ -363,8 +262,9 @@ export class Merger {
     const size = product(rect.size);
     let remaining = 0;
     for (const cell of this.#cellsTouching(rect)) {
-      if (this.#expected[cell] === 0) continue;
-      remaining += product(intersect(cellRect(this.#intervalsOf(cell)), rect)!.size);
+      const intervals = this.#intervalsOf(cell);
+      if (this.#keptWindowsOf(intervals).length === 0) continue;
+      remaining += product(intersect(cellRect(intervals), rect)!.size);
     }
     const data = this.#o.output === "probabilities" ? new Float32Array(planes * size) : new Uint8Array(size);
     const chunk = { data, rect, remaining };
@@ -429,14 +329,25 @@ function cellRect(intervals: readonly Interval[]): Rect {
   return { origin: intervals.map((i) => i.start), size: intervals.map((i) => i.end - i.start) };
 }
 
+/** Class of the largest of `[K, size]` values; the first of equal ones. */
+function argmax(values: Part, size: number, classes: number): Uint8Array {
+  const labels = new Uint8Array(size);
+  for (let i = 0; i < size; i++) {
+    let best = values[i]!;
+    let label = 0;
+    for (let k = 1, at = i + size; k < classes; k++, at += size) {
+      if (values[at]! > best) {
+        best = values[at]!;
+        label = k;
+      }
+    }
+    labels[i] = label;
+  }
+  return labels;
+}
+
 /** The rows of a box out of each class plane of a record, packed as `[K, ...box]`. */
-function copyRows(
-  values: Uint8Array | Float32Array,
-  rows: Int32Array,
-  width: number,
-  classes: number,
-  classStride: number,
-): Uint8Array | Float32Array {
+function copyRows(values: Part, rows: Int32Array, width: number, classes: number, classStride: number): Part {
   const length = classes * rows.length * width;
   const out = values instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length);
   for (let k = 0, at = 0; k < classes; k++) {
