@@ -46,8 +46,10 @@ export class ObjectCollector implements ComponentSink {
   #freeRun = NONE;
 
   /** Slots told in the row above and in the present row. */
-  #activeAbove: number[] = [];
-  #active: number[] = [];
+  #activeAbove = new Int32Array(256);
+  #activeAboveCount = 0;
+  #active = new Int32Array(256);
+  #activeCount = 0;
   /** Roots whose interior has ended, by last row. */
   #ended: number[] = [];
   #endedHead = 0;
@@ -120,7 +122,8 @@ export class ObjectCollector implements ComponentSink {
     const root = this.#find(id);
     this.#lastRow[root] = y;
     this.#interiorArea[root]! += x1 - x0;
-    this.#active.push(root);
+    if (this.#activeCount === this.#active.length) this.#active = doubled(this.#active);
+    this.#active[this.#activeCount++] = root;
     this.#addRun(root, y, x0, x1);
   }
 
@@ -133,8 +136,8 @@ export class ObjectCollector implements ComponentSink {
   }
 
   interiorRowDone(y: number): void {
-    for (const slot of this.#activeAbove) {
-      const root = this.#find(slot);
+    for (let i = 0; i < this.#activeAboveCount; i++) {
+      const root = this.#find(this.#activeAbove[i]!);
       const lastRow = this.#lastRow[root]!;
       if (lastRow >= y || lastRow < 0) continue;
       this.#ended.push(root);
@@ -142,9 +145,10 @@ export class ObjectCollector implements ComponentSink {
       this.#lastRow[root] = -2 - lastRow;
     }
     const above = this.#activeAbove;
-    above.length = 0;
     this.#activeAbove = this.#active;
+    this.#activeAboveCount = this.#activeCount;
     this.#active = above;
+    this.#activeCount = 0;
   }
 
   rowsDone(yEnd: number): void {

@@ -6,12 +6,23 @@ const BAND_ROWS = 64;
 const UNREACHED = -1;
 const QUEUED = -2;
 
-/** The runs of one row, before it is painted. */
-interface WaitingRow {
+/** Integers one after the other; emptied and filled again, so that rows leave no garbage behind. */
+class IntegerList {
+  values = new Int32Array(64);
+  length = 0;
+
+  push(value: number): void {
+    if (this.length === this.values.length) this.values = doubled(this.values);
+    this.values[this.length++] = value;
+  }
+}
+
+/** The runs of one row. */
+interface RowRuns {
   /** `x0, x1, id` flat. */
-  interior: number[];
+  interior: IntegerList;
   /** `x0, x1` flat. */
-  boundary: number[];
+  boundary: IntegerList;
 }
 
 /**
@@ -31,9 +42,9 @@ export class GrowthWindow {
   readonly #height: number;
   /** `[height + 2, stride]` with guard rows: 0 nothing, id + 1 of a run, or `UNREACHED`. */
   readonly #plane: Int32Array;
-  /** Boundary runs of each row of the window, `x0, x1` flat. */
-  readonly #runs: number[][];
-  readonly #dirty: Uint8Array;
+  /** The runs of each filled row of the window. */
+  readonly #runs: (RowRuns | undefined)[];
+  readonly #spare: RowRuns[] = [];
   /** Rows of the window that are filled; the first `maxGrow` are those above the band. */
   #filled: number;
   /** Image row of the first row of the band. */
@@ -42,8 +53,8 @@ export class GrowthWindow {
   #assigned: Int32Array = new Int32Array(1024);
 
   #labels = new Int32Array(1024);
-  readonly #waiting: WaitingRow[] = [];
-  #row: WaitingRow = { interior: [], boundary: [] };
+  readonly #waiting: RowRuns[] = [];
+  #row: RowRuns = { interior: new IntegerList(), boundary: new IntegerList() };
 
   constructor(
     width: number,
@@ -57,22 +68,28 @@ export class GrowthWindow {
     this.#stride = width + 2;
     this.#height = BAND_ROWS + 2 * maxGrow;
     this.#plane = new Int32Array((this.#height + 2) * this.#stride);
-    this.#runs = Array.from({ length: this.#height }, () => []);
-    this.#dirty = new Uint8Array(this.#height);
+    this.#runs = new Array<RowRuns | undefined>(this.#height).fill(undefined);
     this.#filled = maxGrow;
   }
 
   interior(x0: number, x1: number, id: number): void {
-    this.#row.interior.push(x0, x1, id);
+    const { interior } = this.#row;
+    interior.push(x0);
+    interior.push(x1);
+    interior.push(id);
   }
 
   boundary(x0: number, x1: number): void {
-    this.#row.boundary.push(x0, x1);
+    const { boundary } = this.#row;
+    boundary.push(x0);
+    boundary.push(x1);
   }
 
   endRow(): void {
     this.#waiting.push(this.#row);
-    this.#row = { interior: [], boundary: [] };
+    this.#row = this.#spare.pop() ?? { interior: new IntegerList(), boundary: new IntegerList() };
+    this.#row.interior.length = 0;
+    this.#row.boundary.length = 0;
     if (this.#waiting.length > this.#wait) this.#paint(this.#waiting.shift()!);
   }
 
@@ -82,20 +99,21 @@ export class GrowthWindow {
     this.#growBand(this.#filled);
   }
 
-  #paint({ interior, boundary }: WaitingRow): void {
+  #paint(runs: RowRuns): void {
     const row = this.#filled;
     const at = (row + 1) * this.#stride + 1;
     const plane = this.#plane;
-    for (let r = 0; r < interior.length; r += 3) {
+    const interior = runs.interior.values;
+    const boundary = runs.boundary.values;
+    for (let r = 0; r < runs.interior.length; r += 3) {
       const id = interior[r + 2]!;
       if (this.#sink.keeps(id)) plane.fill(id + 1, at + interior[r]!, at + interior[r + 1]!);
     }
-    for (let r = 0; r < boundary.length; r += 2) {
+    for (let r = 0; r < runs.boundary.length; r += 2) {
       plane.fill(UNREACHED, at + boundary[r]!, at + boundary[r + 1]!);
     }
-    this.#runs[row] = boundary;
-    this.#boundaryRuns += boundary.length / 2;
-    if (interior.length > 0 || boundary.length > 0) this.#dirty[row] = 1;
+    this.#runs[row] = runs;
+    this.#boundaryRuns += runs.boundary.length / 2;
     if (++this.#filled < this.#height) return;
     this.#growBand(this.#maxGrow + BAND_ROWS);
     this.#shift();
@@ -119,11 +137,12 @@ export class GrowthWindow {
     const stride = this.#stride;
     let count = 0;
     for (let row = 0; row < this.#filled; row++) {
-      const runs = this.#runs[row]!;
+      const boundary = this.#runs[row]?.boundary;
+      if (boundary === undefined) continue;
       const at = (row + 1) * stride + 1;
-      for (let r = 0; r < runs.length; r += 2) {
-        const last = at + runs[r + 1]!;
-        for (let p = at + runs[r]!; p < last; p++) {
+      for (let r = 0; r < boundary.length; r += 2) {
+        const last = at + boundary.values[r + 1]!;
+        for (let p = at + boundary.values[r]!; p < last; p++) {
           if (plane[p - stride]! > 0 || plane[p - 1]! > 0 || plane[p + 1]! > 0 || plane[p + stride]! > 0) {
             if (count === this.#assigned.length) this.#assigned = doubled(this.#assigned);
             this.#assigned[count++] = p;
@@ -165,12 +184,13 @@ export class GrowthWindow {
 
   #tell(row: number): void {
     const plane = this.#plane;
-    const runs = this.#runs[row]!;
+    const boundary = this.#runs[row]?.boundary;
+    if (boundary === undefined) return;
     const at = (row + 1) * this.#stride + 1;
     const y = this.#y + row - this.#maxGrow;
-    for (let r = 0; r < runs.length; r += 2) {
-      const x1 = runs[r + 1]!;
-      for (let x = runs[r]!; x < x1; ) {
+    for (let r = 0; r < boundary.length; r += 2) {
+      const x1 = boundary.values[r + 1]!;
+      for (let x = boundary.values[r]!; x < x1; ) {
         const label = plane[at + x]!;
         const x0 = x++;
         while (x < x1 && plane[at + x] === label) x++;
@@ -184,20 +204,25 @@ export class GrowthWindow {
     const stride = this.#stride;
     const keep = 2 * this.#maxGrow;
     for (let row = 0; row < this.#height; row++) {
-      const source = row + BAND_ROWS;
-      const kept = row < keep && this.#dirty[source] === 1;
       const at = (row + 1) * stride;
-      if (kept) this.#plane.copyWithin(at, (source + 1) * stride, (source + 2) * stride);
-      else if (this.#dirty[row] === 1) this.#plane.fill(0, at, at + stride);
-      this.#dirty[row] = kept ? 1 : 0;
-      this.#boundaryRuns -= this.#runs[row]!.length / 2;
-      if (row < keep) {
-        this.#runs[row] = this.#runs[source]!;
-        this.#runs[source] = [];
-      } else this.#runs[row] = [];
+      const old = this.#runs[row];
+      const source = row + BAND_ROWS;
+      const moved = row < keep ? this.#runs[source] : undefined;
+      if (moved !== undefined && !isEmpty(moved)) {
+        this.#plane.copyWithin(at, (source + 1) * stride, (source + 2) * stride);
+      } else if (old !== undefined && !isEmpty(old)) this.#plane.fill(0, at, at + stride);
+      if (old !== undefined && row < BAND_ROWS) {
+        this.#boundaryRuns -= old.boundary.length / 2;
+        this.#spare.push(old);
+      }
+      this.#runs[row] = moved;
     }
     this.#filled = keep;
   }
+}
+
+function isEmpty({ interior, boundary }: RowRuns): boolean {
+  return interior.length === 0 && boundary.length === 0;
 }
 
 function doubled(list: Int32Array): Int32Array<ArrayBuffer> {

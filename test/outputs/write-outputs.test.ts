@@ -255,6 +255,21 @@ describe("outputs of a label map", async () => {
     expect((await run(again)).outputs).toEqual(report.outputs);
   });
 
+  it("objects do not depend on chunks: other chunk sizes give the same bytes", async () => {
+    for (const chunk of [64, 256, 1024]) {
+      const other = freshDirectory();
+      await run(other, {
+        info: { ...INFO, chunk: [chunk, chunk] },
+        outputs: ["objects.geojson", "measurements.csv", "overlay.png"],
+      });
+      for (const name of ["objects.geojson", "measurements.csv", "overlay.png"]) {
+        expect(digest(readFileSync(join(other, name)))).toBe(
+          report.outputs.find((o) => o.name === name)!.sha256,
+        );
+      }
+    }
+  });
+
   it("open in Python: zarr, ome-zarr, tifffile and shapely have no complaint", ({ skip }) => {
     const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
     const script = join(import.meta.dirname, "validate_outputs.py");
