@@ -90,7 +90,7 @@ function levelTranslation(info: LabelMapInfo, level: PyramidLevel): number[] {
 }
 
 /** `#rrggbb` as three numbers. */
-export function rgb(color: string): [number, number, number] {
+function rgb(color: string): [number, number, number] {
   if (!/^#[0-9a-f]{6}$/i.test(color))
     throw new RangeError(`a colour must be #rrggbb, not ${JSON.stringify(color)}`);
   const value = Number.parseInt(color.slice(1), 16);
