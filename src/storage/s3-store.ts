@@ -30,7 +30,11 @@ export interface S3StoreOptions {
   client?: S3Client;
 }
 
-/** A bucket of any S3 server. Credentials, endpoint and region come from the options, else from AWS_*. */
+/**
+ * A bucket of any S3 server. Credentials, endpoint and region come from the options, else from AWS_*.
+ * On servers without conditional writes (Swift) a `put` with `ifNoneMatch` looks first and then writes: what was there
+ * is never written over, but of several writers at the same moment more than one may be told `true`.
+ */
 export class S3Store implements ObjectStore {
   readonly #client: S3Client;
   readonly #bucket: string;
@@ -106,12 +110,8 @@ export class S3Store implements ObjectStore {
       if ((await write("*")) === undefined) throw this.#noBucket();
       return true;
     } catch (error) {
-      const status = statusOf(error) ?? statusOf((error as Error).cause);
-      // 409: someone else is writing the same key this moment.
-      if (error instanceof ObjectChangedError || status === 409) return false;
-      if (status !== 501) throw error;
-      // Servers without conditional writes (Swift): look, then write. Two writers at once may both write; keys
-      // written this way hold the same bytes whoever writes them.
+      if (error instanceof ObjectChangedError) return false;
+      if (statusOf((error as Error).cause) !== 501) throw error;
       if ((await this.head(key, options)) !== undefined) return false;
       if ((await write(undefined)) === undefined) throw this.#noBucket();
       return true;
@@ -168,9 +168,11 @@ export class S3Store implements ObjectStore {
   #failure(key: string, cause: unknown, status: number | undefined): StorageError {
     const { name, message } = cause as Error;
     const where = `s3://${this.#bucket}/${this.#prefix}${key}`;
+    // An answer to HEAD has no body: the SDK then knows the status alone and says "Unknown".
+    const known = name !== "Unknown";
     if (name === "CredentialsProviderError" || status === 401 || status === 403) {
       return new StorageError(
-        `access to ${where} is denied (${name}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy`,
+        `access to ${where} is denied (${known ? name : status}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy`,
         { retryable: false, cause },
       );
     }
@@ -181,8 +183,12 @@ export class S3Store implements ObjectStore {
         { retryable: true, cause },
       );
     }
-    return new StorageError(`the S3 server answers ${status} for ${where} (${name}: ${message})`, {
-      retryable: status >= 500 || status === 429,
+    const detail = known ? ` (${name}: ${message})` : "";
+    // 409: a write or delete of the same key was under way; which of them won is not known yet.
+    const retryable = (status >= 500 && status !== 501) || status === 429 || status === 409;
+    const advice = retryable ? "try again later" : "check the bucket's name and AWS_REGION";
+    return new StorageError(`the S3 server answers ${status} for ${where}${detail}; ${advice}`, {
+      retryable,
       cause,
     });
   }
