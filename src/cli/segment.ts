@@ -80,6 +80,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
   const { source } = opened;
   let segmenter: OrtNodeSegmenter | undefined;
   let directory: RunDirectory | undefined;
+  let work: FsStore | undefined;
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
@@ -90,7 +91,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
     const job = await jobIdentity(source, model, settings, { mask: mask?.etag, outputs });
     directory = RunDirectory.open(options.out, job, options);
-    const work = new FsStore(directory.work);
+    work = new FsStore(directory.work);
     const totals = readTotals(directory);
     totals.attempts++;
     mark("plan", planning);
@@ -207,6 +208,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     onProgress({ type: "stage", stage: "done" });
     return manifest;
   } finally {
+    await work?.close();
     directory?.release();
     await segmenter?.close();
     await opened.close();

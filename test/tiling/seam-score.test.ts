@@ -35,7 +35,10 @@ describe("seam score", () => {
     const data = mottled();
     const { starts } = grid;
     const [y0, x0] = [starts[0]![1]!, starts[1]![2]!];
-    for (let y = y0; y < y0 + 96; y++) for (let x = x0; x < x0 + 96; x++) data[y * WIDTH + x] ^= 1;
+    for (let y = y0; y < y0 + 96; y++)
+      for (let x = x0; x < x0 + 96; x++) {
+        data[y * WIDTH + x] = data[y * WIDTH + x]! ^ 1;
+      }
     expect(score(data)).toBeGreaterThan(1.1);
   });
 
