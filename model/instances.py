@@ -6,6 +6,7 @@ from scipy import ndimage
 
 CONNECTIVITY = 4
 MIN_AREA = 20          # interior samples at the model's spacing
+MAX_GROW = 8           # rounds of growth: a streamed label map sees no further than this past a band of rows
 
 
 def objects_from_classes(classes, min_area=MIN_AREA):
@@ -22,13 +23,14 @@ def objects_from_classes(classes, min_area=MIN_AREA):
 
 def grow(labels, into):
     """Rounds. In each, a free sample of `into` takes the label that its first labelled neighbour had before the round,
-    in the order up, left, right, down. Until nothing changes. Numbering never decides, so tiles and whole agree."""
+    in the order up, left, right, down. At most MAX_GROW rounds. Numbering never decides, so tiles and whole agree."""
     labels = np.pad(labels, 1)
     into = np.pad(into, 1)
-    while True:
+    for _ in range(MAX_GROW):
         up, left, right, down = (np.roll(labels, s, a) for s, a in ((1, 0), (1, 1), (-1, 1), (-1, 0)))
         taken = np.where(up > 0, up, np.where(left > 0, left, np.where(right > 0, right, down)))
         new = into & (labels == 0) & (taken > 0)
         if not new.any():
-            return labels[1:-1, 1:-1]
+            break
         labels[new] = taken[new]
+    return labels[1:-1, 1:-1]

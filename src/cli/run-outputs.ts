@@ -68,6 +68,9 @@ export function writeRunOutputs(options: {
   });
 }
 
+/** Model samples that an interior may grow into its boundary, where the package does not say. */
+const DEFAULT_GROWTH = 8;
+
 /** The package states sizes in model samples; where windows are resampled, a label sample is not one of those. */
 function objectsOnGrid({ objects }: ModelManifest, plan: JobPlan): ObjectsRule | undefined {
   if (!objects) return undefined;
@@ -76,7 +79,7 @@ function objectsOnGrid({ objects }: ModelManifest, plan: JobPlan): ObjectsRule |
   return {
     ...objects,
     minArea: Math.max(1, Math.round(objects.minArea * scale[0]! * scale[1]!)),
-    maxGrow: objects.maxGrow && Math.max(1, Math.ceil(objects.maxGrow * length)),
+    maxGrow: Math.max(1, Math.ceil((objects.maxGrow ?? DEFAULT_GROWTH) * length)),
   };
 }
 

@@ -30,7 +30,7 @@ export function directoryTargets(options: {
     async picture(name, picture) {
       const sink = await openFileSink(join(directory, name));
       try {
-        await sink.append(await encodePng(picture));
+        await sink.append(encodePng(picture));
         return await sink.finish();
       } catch (error) {
         await sink.abort();
