@@ -25,7 +25,6 @@ UNKNOWN_MPP = 0.5
 LOW, HIGH = 1.0, 99.8
 SCALE, OFFSET = 2.0, -1.0          # the network is fed clip01(x) * SCALE + OFFSET
 BACKGROUND, INTERIOR, BOUNDARY = 0, 1, 2
-PLAIN = 0.35                       # share of crops whose colours are left alone
 RIM = 2                            # model samples of an instance's edge that count as boundary
 
 
@@ -123,16 +122,16 @@ class CropSampler:
 
     KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
 
-    def __init__(self, samples, size=224, seed=0):
-        self.size, self.rng = size, np.random.default_rng(seed)
+    def __init__(self, samples, size=224, seed=0, plain=0.0):
+        self.size, self.rng, self.plain = size, np.random.default_rng(seed), plain
         self.samples, weights = [], []
         groups = {}
         for s in samples:
             groups[s.group] = groups.get(s.group, 0) + 1
         kinds = {}
         for s in samples:
-            # crops of one field are near copies: a field counts by the root of its crops
-            weight = groups[s.group] ** -0.5
+            # crops of one field are near copies, so a field of many counts less than their number
+            weight = groups[s.group] ** -0.25
             kinds[s.kind] = kinds.get(s.kind, 0) + weight
             x = to_model_spacing(normalise(s.pixels, *percentile_range(s.pixels)), s.mpp)
             labels = labels_to_size(s.instances, x.shape[1], x.shape[2])
@@ -164,7 +163,7 @@ class CropSampler:
         angle = rng.integers(4) * math.pi / 2 + (rng.uniform(-0.35, 0.35) if rng.random() < 0.4 else 0)
         flip = -1 if rng.random() < 0.5 else 1
         x, labels = affine_crop(x, labels, cy, cx, scale, angle, flip, S)
-        x = augment_colour(x, kind, rng)
+        x = augment_colour(x, kind, rng) if rng.random() >= self.plain else x.clamp(0, 1)
         labels = labels.numpy()
         return x * SCALE + OFFSET, torch.from_numpy(targets_from_instances(labels).astype(np.int64)), torch.from_numpy(between_instances(labels))
 
@@ -189,15 +188,13 @@ def affine_crop(x, labels, cy, cx, scale, angle, flip, S):
 def augment_colour(x, kind, rng):
     """x [3, S, S], normalised and not clipped -> the same in [0, 1].
 
-    The aim: dark-field grey, pseudo-coloured fluorescence, bright-field grey and stains as one continuum. A share of PLAIN crops
-    stays as it is: where an outline was drawn depends on blur and contrast (some fields are outlined with their halo), and
-    changing both everywhere hides that.
+    The aim: dark-field grey, pseudo-coloured fluorescence, bright-field grey and stains as one continuum. A share of the crops
+    (`plain`) never comes here: where an outline was drawn depends on blur and contrast (some fields are outlined with their halo),
+    and changing both everywhere hides that.
     """
     def chance(p):
         return rng.random() < p
 
-    if chance(PLAIN):
-        return x.clamp(0, 1)
     if chance(0.5):                                        # the percentiles of another field of view
         x = (x - rng.uniform(-0.06, 0.06)) * math.exp(rng.uniform(-0.35, 0.35))
     x = x.clamp(0, 1)

@@ -44,7 +44,7 @@ def count_macs(model):
 
     def conv(m, inputs, output):
         nonlocal total
-        total += output.numel() * m.in_channels * m.kernel_size[0] * m.kernel_size[1]
+        total += output.numel() * m.in_channels // m.groups * m.kernel_size[0] * m.kernel_size[1]
 
     def attention(m, inputs, output):
         nonlocal total

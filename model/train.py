@@ -44,6 +44,7 @@ parser.add_argument("--resume", action="store_true", help="go on from OUT/last.p
 parser.add_argument("--from-checkpoint", help="start from this file's weights (and optimizer, if it holds one)")
 parser.add_argument("--steps", type=int, default=10 ** 9, help="stop at this step")
 parser.add_argument("--decay-at", type=float, help="start the decay after this many minutes of this process")
+parser.add_argument("--decay-steps", type=int, help="length of the decay, instead of the config's")
 parser.add_argument("--threads", type=int, help="per process; default: the cores, shared out")
 parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 args = parser.parse_args()
@@ -55,6 +56,7 @@ if world > 1:
 with open(args.config, "rb") as f:
     config = tomllib.load(f)
 t = config["train"]
+t["decay_steps"] = args.decay_steps or t["decay_steps"]
 out = Path(args.out)
 out.mkdir(parents=True, exist_ok=True)
 if t["batch"] % world:
@@ -157,7 +159,7 @@ say(f"{model.parameter_count():,} parameters, {len(sampler.samples)} train image
 while True:
     now = time.time()
     minutes = minutes_before + (now - started) / 60
-    ask_decay = decay_from is None and bool((out / "decay").exists() or (args.decay_at and now - started > args.decay_at * 60))
+    ask_decay = decay_from is None and bool((out / "decay").exists() or (args.decay_at is not None and now - started > args.decay_at * 60))
     ask_stop, validate = (out / "stop").exists(), now - last_validation > t["validate_minutes"] * 60
     if world > 1:                                          # the first process decides for all
         asks = torch.tensor([ask_decay, ask_stop, validate], dtype=torch.int32, device=device)
@@ -190,6 +192,7 @@ while True:
         rate *= max(0.01, 1 - (step - decay_from) / t["decay_steps"])
     for group in optimizer.param_groups:
         group["lr"] = rate
+    sampler.plain = t["plain_share"] if decay_from is None else t["decay_plain_share"]
     pixels, classes, between = sampler.batch(t["batch"] // world)
     if t["channels_last"]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)

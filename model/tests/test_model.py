@@ -11,7 +11,7 @@ def test_parameter_counts_of_the_paper():
     assert SwinUnet(SwinUnetConfig(width=48)).parameter_count() == 6_826_164           # 6.83 M
 
 
-@pytest.mark.parametrize("config", [TINY, TINY | dict(stem="conv"), TINY | dict(stem="conv", detail=8, head_width=8), TINY | dict(skips=0),
+@pytest.mark.parametrize("config", [TINY, TINY | dict(stem="conv"), TINY | dict(stem="conv", detail=8, detail_layers=2, head_width=8, position_kernel=3), TINY | dict(skips=0),
                                     TINY | dict(skips=1, classes=5, in_channels=1), TINY | dict(depths=(1, 1, 1, 1), drop_path=0.5)])
 def test_one_logit_per_class_and_pixel_and_every_parameter_learns(config):
     torch.manual_seed(0)
