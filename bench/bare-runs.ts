@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
-import { openSource } from "../src/cli/segment.ts";
+import { openSource } from "../src/cli/open-source.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
 import { manifestSchema } from "../src/model-package/manifest.ts";
 import { readShard } from "../src/orchestrator/map-shards.ts";
 import { planJob } from "../src/orchestrator/plan-job.ts";
+import { checkSettings } from "../src/orchestrator/settings.ts";
 import { normaliseWindows } from "../src/tiling/normalise.ts";
 import { planShards } from "../src/tiling/shards.ts";
 
@@ -19,7 +20,7 @@ const manifest = manifestSchema.parse(
 );
 const variant = manifest.variants[manifest.defaultVariant]!;
 const { source, close } = await openSource(slide!, mpp ? Number(mpp) : undefined);
-const plan = await planJob(source, manifest, {});
+const plan = await planJob(source, manifest, checkSettings({}));
 const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
 const inputs = [];
 for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {

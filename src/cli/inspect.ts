@@ -1,5 +1,5 @@
 import { describeImage } from "../image/describe.ts";
-import { openSource } from "./segment.ts";
+import { openSource } from "./open-source.ts";
 
 /** Prints what an image holds. */
 export async function inspectCommand(

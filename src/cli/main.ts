@@ -15,7 +15,10 @@ process.once("SIGINT", () => {
   process.once("SIGINT", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by the user", "AbortError"));
 });
-process.once("SIGTERM", () => controller.abort(new DOMException("stopped by a signal", "AbortError")));
+process.once("SIGTERM", () => {
+  process.once("SIGTERM", () => process.exit(EXIT.interrupted));
+  controller.abort(new DOMException("stopped by a signal", "AbortError"));
+});
 
 const program = new Command("tilewright")
   .description("Segment whole-slide images and volumes with overlapping windows.")

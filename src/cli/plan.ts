@@ -1,10 +1,12 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
 import { estimateMemory, planJob } from "../orchestrator/plan-job.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
+import { openSource, readMask } from "./open-source.ts";
 import { duration } from "./progress.ts";
-import { jobSettings, openSource, readMask, type SegmentOptions } from "./segment.ts";
+import { type SegmentOptions, settingsOf } from "./segment.ts";
 
 const TIMED_RUNS = 4;
 
@@ -15,13 +17,8 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   const { source, name, close } = await openSource(options.source, options.mpp, signal);
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
-    const plan = await planJob(source, model.manifest, jobSettings(options), { mask: mask?.raster, signal });
-    const segmenter = await OrtNodeSegmenter.create(model, { threads: options.concurrency });
-    await checkGoldenTile(segmenter, model, { signal });
-    const before = segmenter.runMilliseconds;
-    for (let i = 0; i < TIMED_RUNS; i++) await checkGoldenTile(segmenter, model, { signal });
-    const secondsPerWindow = (segmenter.runMilliseconds - before) / TIMED_RUNS / 1000;
-    await segmenter.close();
+    const plan = await planJob(source, model.manifest, settingsOf(options), { mask: mask?.raster, signal });
+    const secondsPerWindow = await timeWindow(model, options.concurrency, signal);
     const report = {
       source: name,
       model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
@@ -60,5 +57,22 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     );
   } finally {
     await close();
+  }
+}
+
+/** Seconds of one window in a batch of one: the golden tile, after it has proven the runtime. */
+async function timeWindow(
+  model: ModelPackage,
+  threads: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const segmenter = await OrtNodeSegmenter.create(model, { threads });
+  try {
+    await checkGoldenTile(segmenter, model, { signal });
+    const before = segmenter.runMilliseconds;
+    for (let i = 0; i < TIMED_RUNS; i++) await checkGoldenTile(segmenter, model, { signal });
+    return (segmenter.runMilliseconds - before) / TIMED_RUNS / 1000;
+  } finally {
+    await segmenter.close();
   }
 }

@@ -14,8 +14,7 @@ export type ProgressEvent =
       windowsTotal: number;
       windowsPerSecond: number;
       secondsLeft: number;
-    }
-  | { type: "warning"; message: string };
+    };
 
 export type ProgressListener = (event: ProgressEvent) => void;
 
@@ -34,7 +33,6 @@ export function progressPrinter(
     open = false;
   };
   return (event) => {
-    if (event.type === "warning") return line(`warning: ${event.message}`);
     if (event.type === "stage") return line(event.stage);
     if (event.type === "plan") {
       const tissue =

@@ -1,31 +1,45 @@
+import { randomUUID } from "node:crypto";
 import {
-  closeSync,
+  accessSync,
+  constants,
   existsSync,
+  linkSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
-  writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { OUTPUTS } from "../image/write/output-targets.ts";
 import { TEMPORARY_PREFIX } from "../storage/fs-store.ts";
 import { OutputError } from "./exit-codes.ts";
 
 const WORK = ".tilewright";
 const FINISHED = "run.json";
+/** Inside the work directory: the job it belongs to, who works in it, and a publishing that has begun. */
+const JOB = "job";
+const LOCK = "lock";
+const PUBLISHING = "publishing.json";
+
+export interface OpenFlags {
+  resume?: boolean;
+  force?: boolean;
+}
 
 /**
  * The output directory of a run. Work lies in a hidden directory until the run is complete; finished outputs get
- * their names by renaming, `run.json` last: its presence is what makes a run finished.
+ * their names by renaming, `run.json` last: its presence is what makes a run finished. A publishing that was cut
+ * short is completed by whoever opens the directory next.
  */
 export class RunDirectory {
   readonly path: string;
   readonly work: string;
-  /** The job whose unfinished work is in the directory. */
+  /** Work of the same job is there and is continued. */
   readonly resuming: boolean;
 
   private constructor(path: string, resuming: boolean) {
@@ -34,87 +48,160 @@ export class RunDirectory {
     this.resuming = resuming;
   }
 
-  /** The manifest of a finished run in the directory, or undefined. */
-  static finishedRun(path: string): string | undefined {
-    const file = join(path, FINISHED);
-    return existsSync(file) ? readFileSync(file, "utf8") : undefined;
-  }
-
-  static open(path: string, job: string, options: { resume?: boolean; force?: boolean }): RunDirectory {
+  /** What can be refused before anything is read: a place that cannot be written or that holds another run. */
+  static check(path: string, { resume, force }: OpenFlags): void {
     if (existsSync(path) && !statSync(path).isDirectory()) {
       throw new OutputError(`${path} is a file: --out must name a directory`);
     }
-    if (existsSync(join(path, FINISHED)) && !options.force) {
+    let existing = resolve(path);
+    while (!existsSync(existing)) existing = dirname(existing);
+    if (!statSync(existing).isDirectory()) {
+      throw new OutputError(`${path}: a part of the path is a file, not a directory`);
+    }
+    try {
+      accessSync(existing, constants.W_OK);
+    } catch {
+      throw new OutputError(`${existing} cannot be written: choose another --out`);
+    }
+    refuseIfHeld(join(path, WORK));
+    if (resume || force) return;
+    if (existsSync(join(path, FINISHED))) {
       throw new OutputError(`${path} holds a finished run: choose another --out, or --force to replace it`);
     }
+    if (existsSync(join(path, WORK, JOB))) {
+      throw new OutputError(`${path} holds an unfinished run: --resume continues it, --force starts over`);
+    }
+  }
+
+  /**
+   * Opens the directory for a job. A string instead: the manifest of that very job, which is finished already and
+   * was asked to be resumed.
+   */
+  static open(path: string, job: string, { resume, force }: OpenFlags): RunDirectory | string {
     const work = join(path, WORK);
-    const jobFile = join(work, "job");
-    if (existsSync(work)) lock(work);
-    let resuming = false;
-    if (existsSync(jobFile)) {
-      const there = readFileSync(jobFile, "utf8");
-      if (options.resume) {
-        if (there !== job) {
-          unlock(work);
-          throw new OutputError(
-            `${path} holds unfinished work of another source, model or settings: repeat the command that began it, or use --force to start over`,
-          );
-        }
+    mkdirSync(work, { recursive: true });
+    lock(work);
+    try {
+      completePublishing(path);
+      const begun = read(join(work, JOB));
+      if (begun === job && resume) {
         sweep(work);
-        resuming = true;
-      } else if (!options.force) {
-        unlock(work);
-        throw new OutputError(`${path} holds an unfinished run: --resume continues it, --force starts over`);
+        return new RunDirectory(path, true);
       }
+      if (begun !== undefined && !force) {
+        throw new OutputError(
+          `${path} holds unfinished work of another source, model or settings: repeat the command that began it, or use --force to start over`,
+        );
+      }
+      const finished = read(join(path, FINISHED));
+      if (finished !== undefined && resume && (JSON.parse(finished) as { job?: string }).job === job) {
+        leave(work);
+        return finished;
+      }
+      if (finished !== undefined && !force) {
+        throw new OutputError(
+          `${path} holds a finished run of another source, model or settings: choose another --out, or --force to replace it`,
+        );
+      }
+    } catch (error) {
+      leave(work);
+      throw error;
     }
-    if (!resuming) {
-      rmSync(work, { recursive: true, force: true });
-      mkdirSync(work, { recursive: true });
-      lock(work);
-      writeFileSync(jobFile, job);
+    for (const name of readdirSync(work)) {
+      if (name !== LOCK) rmSync(join(work, name), { recursive: true, force: true });
     }
-    return new RunDirectory(path, resuming);
+    writeFileSync(join(work, JOB), job);
+    return new RunDirectory(path, false);
   }
 
-  /** Gives finished outputs their final names, the manifest last. */
+  /** Gives finished outputs their final names, the manifest last; those of an earlier run go. */
   publish(names: readonly string[], manifest: string): void {
-    rmSync(join(this.path, FINISHED), { force: true });
-    for (const name of names) {
-      const to = join(this.path, name);
-      rmSync(to, { recursive: true, force: true });
-      renameSync(join(this.work, name), to);
-    }
-    const temporary = join(this.work, FINISHED);
-    writeFileSync(temporary, manifest);
-    renameSync(temporary, join(this.path, FINISHED));
-    rmSync(this.work, { recursive: true, force: true });
+    const temporary = join(this.work, `${PUBLISHING}.partial`);
+    writeFileSync(temporary, JSON.stringify({ names, manifest }), { flush: true });
+    renameSync(temporary, join(this.work, PUBLISHING));
+    completePublishing(this.path);
   }
 
-  /** Leaves the work for a later `--resume`. */
+  /** Leaves the work, if there is some, for a later `--resume`. */
   release(): void {
-    unlock(this.work);
+    leave(this.work);
   }
 }
 
-/** One process at a time: two would write over each other's work. A lock of a dead process is taken over. */
+/** Every step can be repeated, so a crash between any two of them loses nothing. */
+function completePublishing(path: string): void {
+  const work = join(path, WORK);
+  const begun = read(join(work, PUBLISHING));
+  if (begun === undefined) return;
+  const { names, manifest } = JSON.parse(begun) as { names: string[]; manifest: string };
+  rmSync(join(path, FINISHED), { force: true });
+  for (const name of OUTPUTS) {
+    if (!names.includes(name)) rmSync(join(path, name), { recursive: true, force: true });
+  }
+  for (const name of names) {
+    if (!existsSync(join(work, name))) continue;
+    rmSync(join(path, name), { recursive: true, force: true });
+    renameSync(join(work, name), join(path, name));
+  }
+  const temporary = join(work, FINISHED);
+  writeFileSync(temporary, manifest, { flush: true });
+  renameSync(temporary, join(path, FINISHED));
+  for (const name of readdirSync(work)) {
+    if (name !== LOCK) rmSync(join(work, name), { recursive: true, force: true });
+  }
+}
+
+function read(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+}
+
+const held = new Set<string>();
+
+/** One run at a time: two would write over each other's work. The lock of a dead process counts for nothing. */
+function refuseIfHeld(work: string): void {
+  const file = join(work, LOCK);
+  const owner = JSON.parse(read(file) ?? "{}") as { pid?: number; host?: string };
+  const elsewhere = owner.host !== undefined && owner.host !== hostname();
+  const here =
+    owner.pid === process.pid ? held.has(resolve(work)) : owner.pid !== undefined && isRunning(owner.pid);
+  if (!elsewhere && !here) return;
+  throw new OutputError(
+    elsewhere
+      ? `process ${owner.pid} on ${owner.host} is working in this directory: wait for it or choose another --out; if it is gone, remove ${file}`
+      : `process ${owner.pid} is working in this directory: wait for it or choose another --out`,
+  );
+}
+
 function lock(work: string): void {
-  const file = join(work, "lock");
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      const fd = openSync(file, "wx");
-      writeSync(fd, String(process.pid));
-      closeSync(fd);
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const pid = Number(readFileSync(file, "utf8"));
-      if (pid > 0 && pid !== process.pid && isRunning(pid)) {
-        throw new OutputError(
-          `process ${pid} is working in this directory: wait for it or choose another --out`,
-        );
+  const file = join(work, LOCK);
+  // Written first and linked after, so that nobody reads a lock without its owner.
+  const own = join(work, `${LOCK}-${randomUUID()}`);
+  writeFileSync(own, JSON.stringify({ pid: process.pid, host: hostname() }));
+  try {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      refuseIfHeld(work);
+      try {
+        linkSync(own, file);
+        held.add(resolve(work));
+        return;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+        refuseIfHeld(work);
+        rmSync(file, { force: true });
       }
-      rmSync(file, { force: true });
     }
+    throw new OutputError(`${file} cannot be taken: another run is starting in the same directory`);
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** Gives the lock back, and the directory itself when there is nothing in it. */
+function leave(work: string): void {
+  if (!held.delete(resolve(work))) return;
+  rmSync(join(work, LOCK), { force: true });
+  for (const directory of [work, dirname(work)]) {
+    if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory);
   }
 }
 
@@ -125,10 +212,6 @@ function sweep(work: string): void {
       rmSync(join(entry.parentPath, entry.name), { force: true });
     }
   }
-}
-
-function unlock(work: string): void {
-  rmSync(join(work, "lock"), { force: true });
 }
 
 function isRunning(pid: number): boolean {

@@ -8,7 +8,7 @@ import type { ObjectsRule } from "../orchestrator/outputs/object-kinds.ts";
 import { type OutputsReport, writeOutputs } from "../orchestrator/outputs/write-outputs.ts";
 import type { JobPlan } from "../orchestrator/plan-job.ts";
 import { readPixels } from "../orchestrator/read-pixels.ts";
-import type { FsStore } from "../storage/fs-store.ts";
+import type { ObjectStore } from "../storage/object-store.ts";
 import type { Raster } from "../tiling/raster.ts";
 
 export { OUTPUTS, type OutputName };
@@ -19,6 +19,7 @@ export const DEFAULT_OUTPUTS: readonly OutputName[] = OUTPUTS.filter(
 
 /** Output names, checked, in the order of the list and once each. */
 export function parseOutputs(names: readonly string[]): OutputName[] {
+  if (names.length === 0) throw new JobError(`no output is asked for: choose of ${OUTPUTS.join(", ")}`);
   for (const name of names) {
     if (!OUTPUTS.includes(name as OutputName)) {
       throw new JobError(`there is no output "${name}": choose of ${OUTPUTS.join(", ")}`);
@@ -30,7 +31,7 @@ export function parseOutputs(names: readonly string[]): OutputName[] {
 /** Writes the chosen outputs of a finished label map into the run's work directory. */
 export function writeRunOutputs(options: {
   directory: string;
-  work: FsStore;
+  work: ObjectStore;
   stage: ZarrLabelStage;
   manifest: ModelManifest;
   plan: JobPlan;

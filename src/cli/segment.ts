@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import type { ImageSource } from "../image/image-source.ts";
 import type { LabelMapInfo } from "../image/label-sink.ts";
-import { openImage } from "../image/open-image.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
 import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
-import { mapAndMerge } from "../orchestrator/map-and-merge.ts";
+import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import {
   type AttemptTotals,
@@ -19,19 +19,17 @@ import {
   describeSource,
   type RunManifest,
 } from "../orchestrator/run-manifest.ts";
-import type { JobSettings } from "../orchestrator/settings.ts";
-import { FsStore } from "../storage/fs-store.ts";
-import { locate } from "../storage/locate.ts";
+import { checkSettings, type JobSettings } from "../orchestrator/settings.ts";
 import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../tiling/coverage.ts";
-import type { Raster } from "../tiling/raster.ts";
-import { noSeams } from "../tiling/seam-score.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
+import { openSource, readMask } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { DEFAULT_OUTPUTS, parseOutputs, writeRunOutputs } from "./run-outputs.ts";
 import { version } from "./version.ts";
+import { WorkStore } from "./work-store.ts";
 
 export interface SegmentOptions extends JobSettings {
   /** Path, `file://`, `http(s)://` or `s3://bucket/key`. */
@@ -59,6 +57,12 @@ export interface SegmentOptions extends JobSettings {
 const BATCH_SIZE = 4;
 const USD_PER_CORE_HOUR = 0.04;
 
+const machineOptions = z.object({
+  mpp: z.number().positive().optional(),
+  concurrency: z.int().min(1).max(1024).optional(),
+  batchSize: z.int().min(1).max(1024).default(BATCH_SIZE),
+});
+
 /** Segments one image on this machine. Resolves with the run manifest when everything is under its final name. */
 export async function segment(options: SegmentOptions): Promise<RunManifest> {
   const { signal, onProgress = () => {} } = options;
@@ -68,36 +72,50 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
   const mark = (stage: string, since: number) => {
     seconds[stage] = (performance.now() - since) / 1000;
   };
-  const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
-  if (options.resume) {
-    const finished = RunDirectory.finishedRun(options.out);
-    if (finished) return JSON.parse(finished) as RunManifest;
+  const settings = settingsOf(options);
+  const machine = machineOptions.safeParse(options);
+  if (!machine.success) {
+    const { path, message } = machine.error.issues[0]!;
+    throw new JobError(`option ${path.join(".")}: ${message}`);
   }
+  const { mpp, concurrency, batchSize } = machine.data;
+  const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
+  RunDirectory.check(options.out, options);
 
   onProgress({ type: "stage", stage: "opening" });
   const model = await loadModel(options.model, { variant: options.variant, signal });
-  const opened = await openSource(options.source, options.mpp, signal);
+  const opened = await openSource(options.source, mpp, signal);
   const { source } = opened;
   let segmenter: OrtNodeSegmenter | undefined;
   let directory: RunDirectory | undefined;
-  let work: FsStore | undefined;
+  let work: WorkStore | undefined;
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
 
     const planning = performance.now();
     onProgress({ type: "stage", stage: "planning" });
-    const settings = jobSettings(options);
-    const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
-    const job = await jobIdentity(source, model, settings, { mask: mask?.etag, outputs });
-    directory = RunDirectory.open(options.out, job, options);
-    work = new FsStore(directory.work);
+    const job = await jobIdentity(source, model, settings, {
+      tilewright: version(),
+      mask: mask?.etag,
+      outputs,
+      batchSize,
+    });
+    const place = RunDirectory.open(options.out, job, options);
+    if (typeof place === "string") return JSON.parse(place) as RunManifest;
+    directory = place;
+    work = new WorkStore(directory.work);
+    const plan = await planJob(source, model.manifest, settings, {
+      mask: mask?.raster,
+      thumbnail: outputs.includes("overlay.png"),
+      signal,
+    });
     const totals = readTotals(directory);
     totals.attempts++;
     mark("plan", planning);
 
     const loading = performance.now();
-    segmenter = await OrtNodeSegmenter.create(model, { threads: options.concurrency });
+    segmenter = await OrtNodeSegmenter.create(model, { threads: concurrency });
     await checkGoldenTile(segmenter, model, { signal });
     const modelRunsBefore = segmenter.runMilliseconds;
     mark("loadModel", loading);
@@ -112,40 +130,22 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
 
     const segmenting = performance.now();
     onProgress({ type: "stage", stage: "segmenting" });
-    let announced = false;
-    let last = { windowsDone: 0, windowsTotal: 0 };
+    const windowsBefore = totals.map.windows;
     try {
-      const summary = await mapAndMerge({
+      await mapAndMerge({
         source,
         model,
         plan,
         segmenter,
         finished,
         writeChunk: (chunk) => stage.writeChunk(chunk, { signal }),
-        batchSize: options.batchSize ?? BATCH_SIZE,
+        batchSize,
         signal,
         now: () => performance.now(),
-        onProgress: (progress) => {
-          last = progress;
-          if (!announced) {
-            announced = true;
-            onProgress({
-              type: "plan",
-              windows: plan.kept.size,
-              windowsToDo: progress.windowsTotal,
-              level: plan.level,
-              mpp: plan.mpp.at(-1)!,
-              tissueFraction: plan.tissueFraction,
-            });
-          }
-          const windowsPerSecond = (progress.windowsDone / (performance.now() - segmenting)) * 1000;
-          const secondsLeft = (progress.windowsTotal - progress.windowsDone) / windowsPerSecond;
-          onProgress({ type: "progress", ...progress, windowsPerSecond, secondsLeft });
-        },
+        statistics: totals.map,
+        onProgress: tellWindows(plan, segmenting, onProgress),
       });
-      addTotals(totals, summary);
     } finally {
-      totals.windowsSegmented += last.windowsDone;
       totals.bytesRead += source.bytesRead;
       await writeTotals(work, totals);
     }
@@ -186,13 +186,17 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       model: describeModel(model),
       settings,
       plan: describePlan(plan, shards),
-      coverage: { complete: true, coveredSamples: coverage.covered, outsideMaskSamples: coverage.uncovered },
-      seam: describeSeam(totals),
-      backends: [{ ...segmenter.info, windows: totals.windowsSegmented }],
+      coverage: {
+        complete: true,
+        coveredSamples: coverage.covered,
+        outsideMaskSamples: coverage.uncovered,
+      },
+      seam: describeSeam(totals.map),
+      backends: [{ ...segmenter.info, windows: totals.map.windows - windowsBefore }],
       attempts: totals.attempts,
       bytesRead: totals.bytesRead,
       bytesWritten: written.outputs.reduce((n, o) => n + o.byteLength, 0),
-      seconds: { ...seconds, ...scaled(totals.milliseconds) },
+      seconds: { ...seconds, ...inSeconds(totals.map.milliseconds) },
       outputs: written.outputs,
       summary: written.summary,
       estimatedCost: {
@@ -208,75 +212,38 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     onProgress({ type: "stage", stage: "done" });
     return manifest;
   } finally {
+    await segmenter?.close();
     await work?.close();
     directory?.release();
-    await segmenter?.close();
     await opened.close();
   }
 }
 
-export interface OpenedSource {
-  source: ImageSource;
-  name: string;
-  close(): Promise<void>;
-}
-
-export async function openSource(
-  uri: string,
-  mpp: number | undefined,
-  signal?: AbortSignal,
-): Promise<OpenedSource> {
-  const located = await locate(uri).catch((cause) => {
-    // What was typed is no address: a fault of the command, not of a file.
-    throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
-  });
-  try {
-    const source = await openImage(located.store, located.key, { mpp, signal });
-    return {
-      source,
-      name: located.name,
-      close: async () => {
-        await source.close();
-        await located.close();
-      },
-    };
-  } catch (error) {
-    await located.close();
-    throw error;
-  }
-}
-
-const MASK_SAMPLES = 64 << 20;
-
-/** A mask of any resolution as 0 and 1; its coarsest level will do, windows are far larger than its pixels. */
-export async function readMask(
-  uri: string,
-  signal: AbortSignal | undefined,
-): Promise<{ raster: Raster<Uint8Array>; etag: string }> {
-  const { source, close } = await openSource(uri, 1, signal);
-  try {
-    const level = source.levels.findIndex((l) => l.shape.reduce((p, n) => p * n, 1) <= MASK_SAMPLES);
-    if (level < 0 || source.axes !== "yx") {
-      throw new JobError(
-        `the mask ${uri} is too large: save it with at most ${MASK_SAMPLES >> 20} megapixels`,
-      );
-    }
-    const size = source.levels[level]!.shape;
-    const { data } = await source.readRegion(level, { origin: [0, 0], size }, { signal });
-    const channels = source.channels.length;
-    const set = new Uint8Array(data.length / channels);
-    for (let i = 0; i < set.length; i++) {
-      for (let c = 0; c < channels; c++) if (data[i * channels + c]! > 0) set[i] = 1;
-    }
-    return { raster: { data: set, shape: size }, etag: source.etag };
-  } finally {
-    await close();
-  }
-}
-
-export function jobSettings(options: SegmentOptions): JobSettings {
+/** The settings among the options, checked. */
+export function settingsOf(options: JobSettings) {
   const { level, roi, overlapRatio, policy, importance, precision, tissueMask, channels } = options;
-  return { level, roi, overlapRatio, policy, importance, precision, tissueMask, channels };
+  return checkSettings({ level, roi, overlapRatio, policy, importance, precision, tissueMask, channels });
+}
+
+/** Progress of the map as events: the plan once, then rate and time left. */
+function tellWindows(plan: JobPlan, since: number, tell: ProgressListener): (progress: MapProgress) => void {
+  let announced = false;
+  return ({ windowsDone, windowsTotal }) => {
+    if (!announced) {
+      announced = true;
+      tell({
+        type: "plan",
+        windows: plan.kept.size,
+        windowsToDo: windowsTotal,
+        level: plan.level,
+        mpp: plan.mpp.at(-1)!,
+        tissueFraction: plan.tissueFraction,
+      });
+    }
+    const windowsPerSecond = (windowsDone / (performance.now() - since)) * 1000;
+    const secondsLeft = (windowsTotal - windowsDone) / windowsPerSecond;
+    tell({ type: "progress", windowsDone, windowsTotal, windowsPerSecond, secondsLeft });
+  };
 }
 
 function labelMapInfo(source: ImageSource, model: ModelPackage, plan: JobPlan): LabelMapInfo {
@@ -301,33 +268,14 @@ function readTotals(directory: RunDirectory): AttemptTotals {
   } catch {
     // The attempt before was killed before it could write: its share of the statistics is lost, its chunks are not.
   }
-  return {
-    attempts: 0,
-    windowsSegmented: 0,
-    bytesRead: 0,
-    seams: noSeams(),
-    compared: 0,
-    disagreed: 0,
-    milliseconds: {},
-  };
+  return { attempts: 0, bytesRead: 0, map: noStatistics() };
 }
 
 /** A full disk must not hide the error that brought us here: statistics may be lost, work may not. */
-async function writeTotals(work: FsStore, totals: AttemptTotals): Promise<void> {
+async function writeTotals(work: WorkStore, totals: AttemptTotals): Promise<void> {
   await work.put(TOTALS, new TextEncoder().encode(JSON.stringify(totals))).catch(() => {});
 }
 
-function addTotals(totals: AttemptTotals, summary: Awaited<ReturnType<typeof mapAndMerge>>): void {
-  for (const key of Object.keys(totals.seams) as (keyof AttemptTotals["seams"])[]) {
-    totals.seams[key] += summary.seams[key];
-  }
-  totals.compared += summary.merge.compared;
-  totals.disagreed += summary.merge.disagreed;
-  for (const [stage, ms] of Object.entries(summary.milliseconds)) {
-    totals.milliseconds[stage] = (totals.milliseconds[stage] ?? 0) + ms;
-  }
-}
-
-function scaled(milliseconds: Record<string, number>): Record<string, number> {
+function inSeconds(milliseconds: Record<string, number>): Record<string, number> {
   return Object.fromEntries(Object.entries(milliseconds).map(([stage, ms]) => [stage, ms / 1000]));
 }

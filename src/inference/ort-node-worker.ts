@@ -39,7 +39,7 @@ if (!session.inputNames.includes(input) || !session.outputNames.includes(output)
     `the graph has inputs ${session.inputNames} and outputs ${session.outputNames}, model.json says ${input} and ${output}`,
   );
 }
-port.postMessage("ready");
+port.postMessage(ort.env.versions.node);
 
 /** Requests are done one after another, so that each one's time is its own. */
 let last: Promise<void> = Promise.resolve();

@@ -30,7 +30,13 @@ export class OrtNodeSegmenter implements Segmenter {
   #next = 0;
   #failure: Error | undefined;
 
-  private constructor(worker: Worker, closing: Int32Array, model: ModelPackage, threads: number) {
+  private constructor(
+    worker: Worker,
+    closing: Int32Array,
+    model: ModelPackage,
+    version: string,
+    threads: number,
+  ) {
     this.#worker = worker;
     this.#closing = closing;
     this.#model = model;
@@ -38,7 +44,7 @@ export class OrtNodeSegmenter implements Segmenter {
     this.info = {
       model: manifest.name,
       variant: variantName,
-      runtime: "onnxruntime-node cpu",
+      runtime: `onnxruntime-node ${version} cpu`,
       threads,
       classes: manifest.classes.length,
       window: manifest.window.size,
@@ -78,7 +84,7 @@ export class OrtNodeSegmenter implements Segmenter {
     const worker = new Worker(script, {
       workerData: { closing, model: model.files[0]!.bytes, threads, input, output },
     });
-    await new Promise<void>((resolve, reject) => {
+    const version = await new Promise<string>((resolve, reject) => {
       const failed = (cause: unknown) =>
         reject(
           new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, {
@@ -86,12 +92,12 @@ export class OrtNodeSegmenter implements Segmenter {
           }),
         );
       worker.once("error", failed);
-      worker.once("message", () => {
+      worker.once("message", (ready: string) => {
         worker.off("error", failed);
-        resolve();
+        resolve(ready);
       });
     });
-    return new OrtNodeSegmenter(worker, closing, model, threads);
+    return new OrtNodeSegmenter(worker, closing, model, version, threads);
   }
 
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
@@ -109,7 +115,7 @@ export class OrtNodeSegmenter implements Segmenter {
     const answer = await this.#run(input, signal);
     const windows = batch.shape[0]!;
     const size = product(spatial);
-    const probabilities = activate(answer.data, windows, size, manifest.output.activation);
+    const probabilities = this.#activate(answer.data, windows, size);
     const classes = manifest.classes.length;
     if (probabilities.length !== windows * classes * size) {
       throw new InferenceError(
@@ -117,6 +123,14 @@ export class OrtNodeSegmenter implements Segmenter {
       );
     }
     return { data: probabilities, shape: [windows, classes, ...spatial] };
+  }
+
+  #activate(scores: Float32Array, windows: number, size: number): Float32Array {
+    try {
+      return activate(scores, windows, size, this.#model.manifest.output.activation);
+    } catch (cause) {
+      throw cause instanceof RangeError ? new InferenceError(cause.message, { cause }) : cause;
+    }
   }
 
   /** A run that has begun in the thread cannot be taken back: abort only stops the waiting. */

@@ -5,6 +5,7 @@ import type { Rect, SampleArray } from "../tiling/raster.ts";
 import { product } from "../tiling/raster.ts";
 import { type WindowGrid, windowRect } from "../tiling/window-grid.ts";
 import type { WindowSet } from "../tiling/window-set.ts";
+import { JobError } from "./errors.ts";
 import { readPixels } from "./read-pixels.ts";
 
 /** Up to this many samples the percentiles are exact; beyond, they come from a spread of native tiles. */
@@ -40,10 +41,10 @@ function* sampleRects(
   grid: WindowGrid,
   kept: WindowSet,
 ): Generator<Rect> {
-  if (product(region.size) <= EXACT_SAMPLES || kept.size === 0) {
+  if (product(region.size) <= EXACT_SAMPLES) {
     // In strips, so that nothing holds the region at once.
     const rows = Math.max(1, Math.floor((1 << 20) / product(region.size.slice(1))));
-    const length = kept.size === 0 ? Math.min(rows, region.size[0]!) : region.size[0]!;
+    const length = region.size[0]!;
     for (let y = 0; y < length; y += rows) {
       const size = [Math.min(rows, length - y), ...region.size.slice(1)];
       yield { origin: [region.origin[0]! + y, ...region.origin.slice(1)], size };
@@ -78,7 +79,7 @@ function sampleCollector(dtype: string): { add(data: SampleArray): void; percent
   const parts: SampleArray[] = [];
   let sorted: Float64Array | undefined;
   return {
-    add: (data) => void parts.push(data),
+    add: (data) => void parts.push(data.filter(Number.isFinite)),
     percentile(q) {
       if (!sorted) {
         sorted = new Float64Array(parts.reduce((n, p) => n + p.length, 0));
@@ -89,6 +90,8 @@ function sampleCollector(dtype: string): { add(data: SampleArray): void; percent
         }
         sorted.sort();
       }
+      if (sorted.length === 0)
+        throw new JobError("the image holds no finite sample: there is nothing to segment");
       const rank = (q / 100) * (sorted.length - 1);
       const below = sorted[Math.floor(rank)]!;
       return below + (sorted[Math.ceil(rank)]! - below) * (rank - Math.floor(rank));

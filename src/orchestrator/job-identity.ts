@@ -1,6 +1,6 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
-import type { JobSettings } from "./settings.ts";
+import type { FullJobSettings } from "./settings.ts";
 
 /**
  * The same source, model and settings give the same id: it names a job's work, so that a resume can tell its own
@@ -9,7 +9,7 @@ import type { JobSettings } from "./settings.ts";
 export async function jobIdentity(
   source: ImageSource,
   model: ModelPackage,
-  settings: JobSettings,
+  settings: FullJobSettings,
   extra: Record<string, unknown> = {},
 ): Promise<string> {
   const parts = JSON.stringify([

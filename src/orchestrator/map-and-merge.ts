@@ -5,7 +5,7 @@ import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkRect, chunksTouching } from "../tiling/chunk-grid.ts";
 import { importanceMap } from "../tiling/importance-map.ts";
-import { type MergedChunk, Merger, type MergeSummary } from "../tiling/merger.ts";
+import { type MergedChunk, Merger } from "../tiling/merger.ts";
 import type { Raster } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
 import { planShards, type Shard } from "../tiling/shards.ts";
@@ -34,24 +34,37 @@ export interface MapOptions {
   onProgress?: (progress: MapProgress) => void;
   /** Clock in milliseconds. */
   now: () => number;
+  /** Added to as the job goes on, so that an interrupted attempt leaves its share too. */
+  statistics: MapStatistics;
 }
 
-export interface MapSummary {
-  merge: MergeSummary;
-  seams: SeamCounts;
-  shards: number;
+export interface MapStatistics {
   windows: number;
-  chunks: number;
-  /** Milliseconds this thread spent in each stage; inference runs beside them. */
+  seams: SeamCounts;
+  /** Samples in overlaps at which two windows were compared, and how often their classes differed. */
+  compared: number;
+  disagreed: number;
+  /** Waits for reading and writing and the time of merging; inference runs beside them. */
   milliseconds: { read: number; merge: number; write: number };
+}
+
+export function noStatistics(): MapStatistics {
+  return {
+    windows: 0,
+    seams: noSeams(),
+    compared: 0,
+    disagreed: 0,
+    milliseconds: { read: 0, merge: 0, write: 0 },
+  };
 }
 
 /**
  * Segments the windows that unfinished chunks need and merges them to chunks. Reading, merging and writing run
  * while the backend computes; memory is the frontier of the merger and two batches.
  */
-export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
-  const { source, model, plan, segmenter, finished, writeChunk, batchSize, now } = options;
+export async function mapAndMerge(options: MapOptions): Promise<void> {
+  const { source, model, plan, segmenter, finished, writeChunk, batchSize, now, statistics } = options;
+  const { seams, milliseconds } = statistics;
   const { manifest } = model;
   const merger = new Merger({
     grid: plan.grid,
@@ -70,10 +83,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
   const windowsTotal = shards.reduce((n, s) => n + s.windows.length, 0);
   const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
   const lines = seamLines(plan.grid);
-  const seams = noSeams();
-  const milliseconds = { read: 0, merge: 0, write: 0 };
   let windowsDone = 0;
-  let chunks = 0;
 
   // One failure stops everything else that is under way.
   const failed = new AbortController();
@@ -92,7 +102,6 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
     const raster = chunk.raster as Raster<Uint8Array>;
     countSeams(raster, chunkRect(merger.chunks, chunk.index), lines, seams);
     await writeChunk({ index: chunk.index, raster });
-    chunks++;
   };
 
   const run = async (batch: Batch) => {
@@ -101,6 +110,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
     const done = records.flatMap((record) => merger.add(record));
     milliseconds.merge += now() - started;
     windowsDone += batch.windows.length;
+    statistics.windows += batch.windows.length;
     options.onProgress?.({ windowsDone, windowsTotal });
     if (done.length > 0) await timed("write", async () => void (await Promise.all(done.map(finishChunk))));
   };
@@ -130,13 +140,9 @@ export async function mapAndMerge(options: MapOptions): Promise<MapSummary> {
     failed.abort(error);
     await Promise.allSettled(inFlight);
     throw error;
+  } finally {
+    statistics.compared += merger.comparison.compared;
+    statistics.disagreed += merger.comparison.disagreed;
   }
-  return {
-    merge: merger.finish(),
-    seams,
-    shards: shards.length,
-    windows: windowsTotal,
-    chunks,
-    milliseconds,
-  };
+  merger.finish();
 }

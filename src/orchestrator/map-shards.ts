@@ -56,11 +56,12 @@ export async function segmentBatch(
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
   const probabilities = await segmenter.segment(batch.pixels, { scaling, signal });
-  const onGrid = resample(probabilities, plan.grid.window, 2) as Raster<Float32Array>;
-  const length = onGrid.data.length / batch.windows.length;
-  return batch.windows.map((window, n) => ({
-    window,
-    precision: plan.precision,
-    data: encodeProbabilities(onGrid.data, plan.precision, n * length, length),
-  }));
+  const [, ...shape] = probabilities.shape;
+  const length = product(shape);
+  // One window at a time: on the grid it may be far larger than in the model.
+  return batch.windows.map((window, n) => {
+    const data = probabilities.data.subarray(n * length, (n + 1) * length);
+    const onGrid = resample({ data, shape }, plan.grid.window, 1) as Raster<Float32Array>;
+    return { window, precision: plan.precision, data: encodeProbabilities(onGrid.data, plan.precision) };
+  });
 }

@@ -1,5 +1,6 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
+import { cutIntoCells } from "../tiling/cell-grid.ts";
 import type { ImportanceKind } from "../tiling/importance-map.ts";
 import type { Precision } from "../tiling/mask-record.ts";
 import { product, type Raster, type Rect } from "../tiling/raster.ts";
@@ -9,7 +10,7 @@ import { WindowSet } from "../tiling/window-set.ts";
 import { JobError } from "./errors.ts";
 import { measurePercentiles } from "./intensities.ts";
 import { chooseChannels } from "./read-pixels.ts";
-import type { JobSettings } from "./settings.ts";
+import type { FullJobSettings, JobSettings } from "./settings.ts";
 import { readThumbnail } from "./thumbnail.ts";
 
 const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
@@ -20,6 +21,12 @@ const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
 const SHARD_BLOCK = [2, 8];
 const CHUNK = 512;
 const PLAN_WINDOW_LIMIT = 50_000_000;
+/** Cells times the windows over them: what planning and merging go through; this many take about 20 s. */
+const OVERLAP_LIMIT = 200_000_000;
+/** Samples along a side of a window on the level; beyond, a shard's region is too large to hold. */
+const WINDOW_LIMIT = 4096;
+/** Relative difference in aspect ratio up to which a mask is taken to show the whole slide. */
+const MASK_ASPECT_TOLERANCE = 0.02;
 
 /** Everything that decides the result, as plain data: a function of image, model and settings only. */
 export interface JobPlan {
@@ -45,16 +52,18 @@ export interface JobPlan {
   chunk: readonly number[];
   /** Share of the thumbnail taken for tissue; undefined when no mask was asked for. */
   tissueFraction: number | undefined;
-  thumbnail: Raster<Uint8Array>;
+  /** Of the region, where it was needed or asked for. */
+  thumbnail: Raster<Uint8Array> | undefined;
 }
 
 export async function planJob(
   source: ImageSource,
   manifest: ModelManifest,
-  settings: JobSettings,
-  options: { mask?: Raster<Uint8Array>; signal?: AbortSignal } = {},
+  settings: FullJobSettings,
+  options: { mask?: Raster<Uint8Array>; thumbnail?: boolean; signal?: AbortSignal } = {},
 ): Promise<JobPlan> {
-  const { signal } = options;
+  const { signal, mask } = options;
+  if (source.axes !== "yx") throw new JobError("the image is a volume: volumes cannot be segmented yet");
   if (source.axes !== manifest.input.axes) {
     throw new JobError(
       `the image has axes ${source.axes}, model ${manifest.name} takes ${manifest.input.axes}: choose another model`,
@@ -76,18 +85,22 @@ export async function planJob(
       `the plan has ${total} windows, the limit is ${PLAN_WINDOW_LIMIT}: choose a coarser --level`,
     );
   }
-  const thumbnail = await readThumbnail(source, region0, channels, signal);
+  checkOverlap(grid);
+  const findTissue = settings.tissueMask && !mask;
+  const thumbnail =
+    findTissue || options.thumbnail ? await readThumbnail(source, region0, channels, signal) : undefined;
   let kept = WindowSet.all(total);
   let tissueFraction: number | undefined;
-  if (options.mask || settings.tissueMask !== false) {
-    const mask: RegionMask = options.mask
-      ? { raster: options.mask, rect: { origin: levelShape.map(() => 0), size: levelShape } }
-      : { raster: tissueMask(thumbnail), rect: region };
-    tissueFraction = maskFraction(mask.raster);
-    kept = keepWindows(grid, region.origin, mask);
+  if (mask || findTissue) {
+    if (mask) checkMask(mask, levelShape);
+    const regionMask: RegionMask = mask
+      ? { raster: mask, rect: { origin: levelShape.map(() => 0), size: levelShape } }
+      : { raster: tissueMask(thumbnail!), rect: region };
+    tissueFraction = maskFraction(regionMask, region);
+    kept = keepWindows(grid, region.origin, regionMask);
     if (kept.size === 0) {
       throw new JobError(
-        options.mask
+        mask
           ? "the mask leaves no window in the region: check that it shows the same slide"
           : "no tissue was found in the region: use --no-tissue-mask or --mask <file>",
       );
@@ -123,7 +136,7 @@ export async function planJob(
         : grid.policy === "nnunet"
           ? "gaussian-nnunet"
           : "gaussian-monai",
-    precision: settings.precision ?? "u8",
+    precision: settings.precision,
     channels,
     scaling,
     shardBlock: [...region.size.slice(2).map(() => 1), ...SHARD_BLOCK],
@@ -165,7 +178,7 @@ function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number
     fits ? w : Math.max(1, Math.round(w * ratio[axis]!)),
   );
   const long = Math.max(...window);
-  if (long > 16384) {
+  if (long > WINDOW_LIMIT) {
     throw new JobError(
       `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${long} pixels: check --mpp`,
     );
@@ -176,6 +189,34 @@ function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number
     );
   }
   return { level, mpp, window };
+}
+
+function checkOverlap(grid: WindowGrid): void {
+  let pairs = 1;
+  let deepest = 1;
+  for (const intervals of cutIntoCells(grid).intervals) {
+    const depths = intervals.map(({ first, last }) => last - first + 1);
+    pairs *= depths.reduce((sum, d) => sum + d, 0);
+    deepest *= Math.max(...depths);
+  }
+  if (pairs > OVERLAP_LIMIT || deepest > 65535) {
+    throw new JobError(
+      `an overlap of ${grid.overlapRatio} puts up to ${deepest} windows over each pixel, too many for this image: choose a smaller --overlap`,
+    );
+  }
+}
+
+/** A mask of a part of the slide, or one with x and y swapped, would be stretched over it without a word. */
+function checkMask(mask: Raster<Uint8Array>, levelShape: readonly number[]): void {
+  const [height, width] = mask.shape as [number, number];
+  const stretch = (width / height) * (levelShape[0]! / levelShape[1]!);
+  // A small mask cannot meet the ratio better than its own pixels allow.
+  const tolerance = MASK_ASPECT_TOLERANCE + 1 / Math.min(width, height);
+  if (Math.abs(Math.log(stretch)) > tolerance) {
+    throw new JobError(
+      `the mask is ${width}×${height}, which is not the shape of the slide (${levelShape[1]}×${levelShape[0]} at this level): it must span the whole slide`,
+    );
+  }
 }
 
 function placeRegion(source: ImageSource, level: number, roi: JobSettings["roi"]) {
@@ -218,6 +259,6 @@ export function estimateMemory(plan: JobPlan, classes: number): number {
   const overlap = Math.ceil(plan.grid.window[0]! * plan.grid.overlapRatio);
   const strips = overlap * width * classes * { u8: 1, f16: 4, f32: 4 }[plan.precision];
   const chunks = width * plan.chunk[0]! * 2;
-  const records = product(plan.modelWindow) * classes * 4 * 16 * 3;
-  return strips + chunks + records + (300 << 20);
+  const batches = (product(plan.modelWindow) * 4 + product(plan.grid.window)) * classes * 4 * 3;
+  return strips + chunks + batches + (300 << 20);
 }

@@ -2,21 +2,17 @@ import type { ImageSource } from "../image/image-source.ts";
 import type { SegmenterInfo } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
-import type { SeamCounts } from "../tiling/seam-score.ts";
 import { seamScore } from "../tiling/seam-score.ts";
+import type { MapStatistics } from "./map-and-merge.ts";
 import type { SlideSummary } from "./outputs/slide-summary.ts";
 import type { JobPlan } from "./plan-job.ts";
-import type { JobSettings } from "./settings.ts";
+import type { FullJobSettings } from "./settings.ts";
 
 /** What adds up over the attempts of a job, kept beside its work. */
 export interface AttemptTotals {
   attempts: number;
-  windowsSegmented: number;
   bytesRead: number;
-  seams: SeamCounts;
-  compared: number;
-  disagreed: number;
-  milliseconds: Record<string, number>;
+  map: MapStatistics;
 }
 
 /** `run.json`: what a run proves about itself. Described in docs/format.md. */
@@ -35,7 +31,7 @@ export interface RunManifest {
     mpp: readonly number[];
   };
   model: { name: string; version: string; variant: string; hash: string; license: string };
-  settings: JobSettings;
+  settings: FullJobSettings;
   plan: {
     level: number;
     levelMpp: readonly number[];
@@ -98,9 +94,6 @@ export function describeModel(model: ModelPackage): RunManifest["model"] {
   return { name, version, variant: model.variantName, hash: model.hash, license };
 }
 
-export function describeSeam(totals: AttemptTotals): RunManifest["seam"] {
-  return {
-    score: seamScore(totals.seams),
-    disagreement: totals.compared === 0 ? undefined : totals.disagreed / totals.compared,
-  };
+export function describeSeam({ seams, compared, disagreed }: MapStatistics): RunManifest["seam"] {
+  return { score: seamScore(seams), disagreement: compared === 0 ? undefined : disagreed / compared };
 }

@@ -1,18 +1,32 @@
-import type { Precision } from "../tiling/mask-record.ts";
-import type { WindowPolicy } from "../tiling/window-grid.ts";
+import { z } from "zod";
+import { JobError } from "./errors.ts";
 
-/** What a user may choose of a job. Everything here decides the result and is part of the job's identity. */
-export interface JobSettings {
+const wholes = z.int().nonnegative();
+
+const schema = z.object({
   /** Level to segment; default the coarsest that is not coarser than the model's spacing. */
-  level?: number;
+  level: wholes.optional(),
   /** x, y, width, height in level-0 samples. */
-  roi?: readonly [number, number, number, number];
-  overlapRatio?: number;
-  policy?: WindowPolicy;
-  importance?: "gaussian" | "constant";
-  precision?: Precision;
-  /** Default true: windows without tissue are left out. */
-  tissueMask?: boolean;
+  roi: z.tuple([wholes, wholes, z.int().positive(), z.int().positive()]).readonly().optional(),
+  overlapRatio: z.number().min(0).lt(1).optional(),
+  policy: z.enum(["monai", "nnunet"]).optional(),
+  importance: z.enum(["gaussian", "constant"]).optional(),
+  precision: z.enum(["u8", "f16", "f32"]).default("u8"),
+  /** Windows without tissue are left out. */
+  tissueMask: z.boolean().default(true),
   /** Channels of the source that feed the model, in its order. */
-  channels?: readonly number[];
+  channels: z.array(wholes).min(1).readonly().optional(),
+});
+
+/** What a user may choose of a job; what is left out is the package's or the default. */
+export type JobSettings = z.input<typeof schema>;
+/** Checked and with the defaults filled in: part of the job's identity. */
+export type FullJobSettings = z.output<typeof schema>;
+
+/** Throws a JobError that names the setting. */
+export function checkSettings(settings: JobSettings): FullJobSettings {
+  const parsed = schema.safeParse(settings);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  throw new JobError(`setting ${path.join(".")}: ${message}`);
 }

@@ -1,5 +1,5 @@
 import type { ImageSource } from "../image/image-source.ts";
-import { product, type Raster, type Rect } from "../tiling/raster.ts";
+import type { Raster, Rect } from "../tiling/raster.ts";
 import { readPixels } from "./read-pixels.ts";
 
 /** A thumbnail is read from the coarsest level that still has this many samples along its long side. */
@@ -10,7 +10,7 @@ const BLOCK = [1024, 4096] as const;
 
 /**
  * A small picture `[h, w, C]` (uint8, at most 2048 samples long) of a level-0 rect, each pixel the mean of the
- * samples it stands for. Deeper samples are scaled so that the brightest pixel is 255. 2-D.
+ * samples it stands for. Deeper samples are brought to bytes. 2-D.
  */
 export async function readThumbnail(
   source: ImageSource,
@@ -48,19 +48,28 @@ export async function readThumbnail(
         for (let u = 0; u < size[1]; u++) {
           const to = row + Math.floor((x + u) / factor);
           counts[to]!++;
-          for (let c = 0; c < count; c++) sums[to * count + c]! += data[at++]!;
+          for (let c = 0; c < count; c++) {
+            const sample = data[at++]!;
+            if (Number.isFinite(sample)) sums[to * count + c]! += sample;
+          }
         }
       }
     }
   }
   const means = new Float64Array(sums.length);
-  let brightest = 0;
-  for (let i = 0; i < means.length; i++) {
-    means[i] = sums[i]! / counts[Math.floor(i / count)]!;
-    if (means[i]! > brightest) brightest = means[i]!;
-  }
-  const scale = source.dtype === "uint8" || brightest === 0 ? 1 : 255 / brightest;
-  const out = new Uint8Array(product([outHeight, outWidth, count]));
-  for (let i = 0; i < out.length; i++) out[i] = Math.min(255, Math.round(means[i]! * scale));
-  return { data: out, shape: [outHeight, outWidth, count] };
+  for (let i = 0; i < means.length; i++) means[i] = sums[i]! / (counts[Math.floor(i / count)] || 1);
+  return { data: toBytes(means, source.dtype === "uint8"), shape: [outHeight, outWidth, count] };
+}
+
+/**
+ * Deep samples from their lowest to their 99th percentile: scaled to the brightest, one speck of debris would leave
+ * everything else as dark as the background.
+ */
+function toBytes(means: Float64Array, isBytes: boolean): Uint8Array {
+  const sorted = isBytes ? undefined : means.slice().sort();
+  const low = sorted ? sorted[0]! : 0;
+  const high = sorted ? sorted[Math.floor(0.99 * (sorted.length - 1))]! : 255;
+  const out = new Uint8ClampedArray(means.length);
+  for (let i = 0; i < out.length; i++) out[i] = ((means[i]! - low) / (high - low || 1)) * 255;
+  return new Uint8Array(out.buffer);
 }

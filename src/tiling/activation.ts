@@ -3,6 +3,8 @@ export type Activation = "softmax" | "sigmoid" | "none";
 /**
  * Raw scores to class probabilities, per window. `logits` is `[N, C, ...window]`; returns `[N, K, ...window]`.
  * softmax and none: K = C. sigmoid: K = C + 1, class 0 (background) is 1 − the largest of the others.
+ * Throws a RangeError on what is no number, or with `none` no probability: a network that overflowed must not
+ * become a quiet hole in the label map.
  */
 export function activate(
   logits: Float32Array,
@@ -14,7 +16,14 @@ export function activate(
   if (!Number.isInteger(channels)) {
     throw new RangeError(`${logits.length} scores do not divide into ${windows} windows of ${size} samples`);
   }
-  if (activation === "none") return logits;
+  if (activation === "none") {
+    for (let i = 0; i < logits.length; i++) {
+      if (!(Math.abs(logits[i]! - 0.5) <= 0.501)) {
+        throw new RangeError(`the model returned ${logits[i]} where a probability was expected`);
+      }
+    }
+    return logits;
+  }
   if (activation === "softmax") return softmax(logits, windows, size, channels);
   const classes = channels + 1;
   const out = new Float32Array(windows * classes * size);
@@ -23,6 +32,7 @@ export function activate(
       let largest = 0;
       for (let c = 0; c < channels; c++) {
         const p = 1 / (1 + Math.exp(-logits[(n * channels + c) * size + i]!));
+        if (Number.isNaN(p)) throw new RangeError("the model returned a score that is not a number");
         if (p > largest) largest = p;
         out[(n * classes + c + 1) * size + i] = p;
       }
@@ -49,7 +59,6 @@ function softmax(logits: Float32Array, windows: number, size: number, classes: n
         out[i + k * size] = e;
         sum += e;
       }
-      // A network that overflowed must not become a quiet hole in the label map.
       if (!(sum > 0)) throw new RangeError("the model returned a score that is not a number");
       const scale = 1 / sum;
       for (let k = 0; k < classes; k++) out[i + k * size]! *= scale;

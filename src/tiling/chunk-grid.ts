@@ -31,12 +31,6 @@ export function chunkIndex(grid: ChunkGrid, number: number): number[] {
   return index;
 }
 
-export function chunkNumber(grid: ChunkGrid, index: readonly number[]): number {
-  let number = 0;
-  for (let axis = 0; axis < index.length; axis++) number = number * grid.counts[axis]! + index[axis]!;
-  return number;
-}
-
 /** The samples of a chunk, cut at the border of the array. */
 export function chunkRect(grid: ChunkGrid, index: readonly number[]): Rect {
   const origin = index.map((i, axis) => i * grid.chunk[axis]!);

@@ -14,21 +14,17 @@ export interface MaskRecord {
 /** What a stored value of 1.0 is, so that sums can be brought back to probabilities. */
 export const PRECISION_UNIT: Record<Precision, number> = { u8: 255, f16: 1, f32: 1 };
 
-/** Takes `probabilities[offset, offset + length)` to the wire precision. */
-export function encodeProbabilities(
-  probabilities: Float32Array,
-  precision: Precision,
-  offset = 0,
-  length = probabilities.length - offset,
-): MaskRecord["data"] {
-  if (precision === "f32") return probabilities.slice(offset, offset + length);
+/** Takes probabilities to the wire precision; always a copy. */
+export function encodeProbabilities(probabilities: Float32Array, precision: Precision): MaskRecord["data"] {
+  const { length } = probabilities;
+  if (precision === "f32") return probabilities.slice();
   if (precision === "f16") {
     const bits = new Uint16Array(length);
-    for (let i = 0; i < length; i++) bits[i] = toFloat16Bits(probabilities[offset + i]!);
+    for (let i = 0; i < length; i++) bits[i] = toFloat16Bits(probabilities[i]!);
     return bits;
   }
   const bytes = new Uint8Array(length);
-  for (let i = 0; i < length; i++) bytes[i] = probabilities[offset + i]! * 255 + 0.5;
+  for (let i = 0; i < length; i++) bytes[i] = probabilities[i]! * 255 + 0.5;
   return bytes;
 }
 

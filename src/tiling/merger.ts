@@ -40,9 +40,6 @@ export interface MergeSummary {
   covered: number;
   /** Samples that no kept window covers (outside the tissue mask): background. */
   uncovered: number;
-  /** Samples in overlaps at which two windows were compared, and how often their classes differed. */
-  compared: number;
-  disagreed: number;
 }
 
 interface OpenChunk {
@@ -149,6 +146,11 @@ export class Merger {
     return done;
   }
 
+  /** Samples in overlaps at which two windows were compared so far, and how often their classes differed. */
+  get comparison(): { compared: number; disagreed: number } {
+    return { compared: this.#compared, disagreed: this.#disagreed };
+  }
+
   /** Proves that nothing is missing; call it after the last record. */
   finish(): MergeSummary {
     if (this.#openCells > 0) {
@@ -164,8 +166,6 @@ export class Merger {
       windows: this.#windows,
       covered: this.#covered,
       uncovered: total - this.#covered,
-      compared: this.#compared,
-      disagreed: this.#disagreed,
     };
   }
 

@@ -74,7 +74,8 @@ function scaler({ low, high, clip, scale = 1, offset = 0 }: Scaling): (v: number
   const range = Math.max(high - low, 1e-6);
   const least = clip?.[0] ?? Number.NEGATIVE_INFINITY;
   const most = clip?.[1] ?? Number.POSITIVE_INFINITY;
-  return (v) => Math.min(most, Math.max(least, (v - low) / range)) * scale + offset;
+  // Samples that are no number (no data, in float images) count as the lowest.
+  return (v) => Math.min(most, Math.max(least, Number.isNaN(v) ? 0 : (v - low) / range)) * scale + offset;
 }
 
 function lookup(scaling: Scaling): Float32Array {

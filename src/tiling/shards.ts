@@ -1,5 +1,5 @@
 import type { Rect } from "./raster.ts";
-import { type WindowGrid, windowIndex, windowPosition, windowRect } from "./window-grid.ts";
+import { type WindowGrid, windowIndex, windowRect } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
 
 /** A block of neighbouring windows: the unit of dispatch, retry and resume. */
@@ -46,15 +46,4 @@ function boundingRect(grid: WindowGrid, windows: readonly number[]): Rect {
     }
   }
   return { origin: low, size: high.map((h, axis) => h - low[axis]!) };
-}
-
-/** Number of the block that window `index` belongs to. */
-export function shardOf(grid: WindowGrid, index: number, block: readonly number[]): number {
-  const position = windowPosition(grid, index);
-  let id = 0;
-  for (let axis = 0; axis < position.length; axis++) {
-    const count = Math.ceil(grid.starts[axis]!.length / block[axis]!);
-    id = id * count + Math.floor(position[axis]! / block[axis]!);
-  }
-  return id;
 }

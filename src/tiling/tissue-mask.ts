@@ -131,9 +131,19 @@ export function keepWindows(grid: WindowGrid, origin: readonly number[], mask: R
   return kept;
 }
 
-/** Share of set samples. */
-export function maskFraction(mask: Raster<Uint8Array>): number {
-  let n = 0;
-  for (const v of mask.data) if (v) n++;
-  return n / mask.data.length;
+/** Share of set samples in the part of the mask that shows `region`. */
+export function maskFraction(mask: RegionMask, region: Rect): number {
+  const [height, width] = mask.raster.shape as [number, number];
+  const [from, to] = [0, 1].map((end) =>
+    [height, width].map((n, axis) => {
+      const at = region.origin[axis]! + end * region.size[axis]! - mask.rect.origin[axis]!;
+      const sample = (at / mask.rect.size[axis]!) * n;
+      return end === 0 ? Math.min(n - 1, Math.floor(sample)) : Math.min(n, Math.ceil(sample));
+    }),
+  ) as [[number, number], [number, number]];
+  let set = 0;
+  for (let y = from[0]; y < to[0]; y++) {
+    for (let x = from[1]; x < to[1]; x++) if (mask.raster.data[y * width + x]) set++;
+  }
+  return set / ((to[0] - from[0]) * (to[1] - from[1]));
 }

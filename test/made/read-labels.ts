@@ -1,4 +1,4 @@
-import { openSource } from "../../src/cli/segment.ts";
+import { openSource } from "../../src/cli/open-source.ts";
 
 /** Level 0 of a label TIFF, through our own reader. */
 export async function readLabels(

@@ -1,9 +1,22 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadModel } from "../../src/cli/find-model.ts";
 import { type SegmentOptions, segment } from "../../src/cli/index.ts";
+import type { ImageSource } from "../../src/image/image-source.ts";
+import { planJob } from "../../src/orchestrator/plan-job.ts";
+import { checkSettings } from "../../src/orchestrator/settings.ts";
 import { pointwiseLabel, writePointwisePackage } from "../made/pointwise-package.ts";
 import { readLabels } from "../made/read-labels.ts";
 import { type MadeSlide, writeMadeSlide } from "../made/slide.ts";
@@ -169,11 +182,143 @@ describe("segment", () => {
     }
   });
 
-  it("never overwrites a finished run unless forced; resuming a finished one returns it", async () => {
+  it("never overwrites a finished run unless forced; resuming the same job returns it", async () => {
     const { out, manifest } = await run();
     await expect(run({ out })).rejects.toThrow("holds a finished run");
     expect((await run({ out, resume: true })).manifest).toEqual(manifest);
+    await expect(run({ out, resume: true, overlapRatio: 0.5 })).rejects.toThrow(
+      "holds a finished run of another source, model or settings",
+    );
     const forced = await run({ out, force: true, outputs: ["labels.ome.tiff"] });
     expect(forced.manifest.finishedAt).not.toBe(manifest.finishedAt);
+    // What the first run wrote belongs to another job and must not stay beside the new manifest.
+    expect(readdirSync(out).sort()).toEqual(["labels.ome.tiff", "run.json"]);
+  });
+
+  it("keeps the old result while a forced run is unfinished, and resumes the new one", async () => {
+    const { out, manifest } = await run();
+    const before = treeHashes(out);
+    const controller = new AbortController();
+    const onProgress: SegmentOptions["onProgress"] = (e) => {
+      if (e.type === "progress" && e.windowsDone > 40)
+        controller.abort(new DOMException("stop", "AbortError"));
+    };
+    const next = { out, overlapRatio: 0.5 };
+    await expect(run({ ...next, force: true, signal: controller.signal, onProgress })).rejects.toThrow(
+      "stop",
+    );
+    const { ".tilewright/job": _, ...visible } = treeHashes(out);
+    for (const [name, hash] of Object.entries(before)) expect(visible[name]).toBe(hash);
+    const resumed = await run({ ...next, resume: true });
+    expect(resumed.manifest.job).not.toBe(manifest.job);
+    expect(resumed.manifest.attempts).toBe(2);
+    expect(treeHashes(out)).toEqual(treeHashes((await run({ overlapRatio: 0.5 })).out));
+  });
+
+  it("completes a publishing that was cut short", async () => {
+    const { out, manifest } = await run();
+    const whole = treeHashes(out);
+    // As a crash between two renames leaves it: one output still in the work directory, no manifest.
+    const work = join(out, ".tilewright");
+    mkdirSync(work);
+    renameSync(join(out, "labels.ome.tiff"), join(work, "labels.ome.tiff"));
+    writeFileSync(join(work, "job"), manifest.job);
+    const names = manifest.outputs.map((o) => o.name);
+    writeFileSync(
+      join(work, "publishing.json"),
+      JSON.stringify({ names, manifest: readFileSync(join(out, "run.json"), "utf8") }),
+    );
+    rmSync(join(out, "run.json"));
+    expect((await run({ out, resume: true })).manifest).toEqual(manifest);
+    expect(treeHashes(out)).toEqual(whole);
+    expect(existsSync(work)).toBe(false);
+  });
+
+  it("gives a directory to one run at a time, in one process too", async () => {
+    const out = join(directory, "shared");
+    const [first, second] = await Promise.allSettled([run({ out }), run({ out })]);
+    expect([first.status, second.status].sort()).toEqual(["fulfilled", "rejected"]);
+    const rejected = [first, second].find((r) => r.status === "rejected") as PromiseRejectedResult;
+    expect(String(rejected.reason)).toMatch(/is working in this directory/);
+  });
+
+  it("checks options that TypeScript cannot", async () => {
+    await expect(run({ batchSize: 0 })).rejects.toThrow("option batchSize");
+    await expect(run({ level: 0.5 })).rejects.toThrow("setting level");
+    await expect(run({ channels: [-1] })).rejects.toThrow("setting channels");
+    await expect(run({ overlapRatio: 1 })).rejects.toThrow("setting overlapRatio");
+    await expect(run({ outputs: [] })).rejects.toThrow("no output is asked for");
+    await expect(run({ overlapRatio: 0.99 })).rejects.toThrow("choose a smaller --overlap");
+  });
+
+  it("refuses a mask that does not have the shape of the slide", async () => {
+    const mask = join(directory, "turned.png");
+    writeFileSync(mask, encode({ width: 50, height: 70, data: new Uint8Array(3500).fill(1), channels: 1 }));
+    await expect(run({ mask })).rejects.toThrow("which is not the shape of the slide");
+  });
+});
+
+describe("images that are not bytes", () => {
+  /** A source in memory: 800² samples of any type, dim squares on a dark ground. */
+  function deep(
+    data: Uint16Array | Int16Array | Float32Array,
+    dtype: "uint16" | "int16" | "float32",
+  ): ImageSource {
+    const side = 800;
+    return {
+      format: "made",
+      axes: "yx",
+      dtype,
+      levels: [{ shape: [side, side], downsample: [1, 1], chunk: [256, 256] }],
+      channels: [{}],
+      spacing: { values: [0.5, 0.5], unit: "micrometer" },
+      objectivePower: undefined,
+      bounds: undefined,
+      etag: "made",
+      byteLength: data.byteLength,
+      bytesRead: 0,
+      async readRegion(_, { origin, size }) {
+        const out = data.slice(0, size[0]! * size[1]!);
+        for (let y = 0; y < size[0]!; y++) {
+          const from = (origin[0]! + y) * side + origin[1]!;
+          out.set(data.subarray(from, from + size[1]!), y * size[1]!);
+        }
+        return { data: out, shape: [...size, 1] };
+      },
+      close: async () => {},
+    };
+  }
+  const squares = (dark: number, bright: number) => (i: number) =>
+    Math.floor((i % 800) / 80) % 3 === 0 && Math.floor(i / 64000) % 3 === 0 ? bright : dark;
+
+  it("a speck far brighter than the tissue does not hide the tissue", async () => {
+    const data = Uint16Array.from({ length: 640_000 }, (_, i) => squares(100, 600)(i));
+    for (let y = 400; y < 420; y++) data.fill(60_000, y * 800 + 500, y * 800 + 520);
+    const { manifest } = await loadModel(model);
+    const plan = await planJob(deep(data, "uint16"), manifest, checkSettings({}));
+    expect(plan.tissueFraction).toBeGreaterThan(0.12);
+    expect(plan.tissueFraction).toBeLessThan(0.4);
+  });
+
+  it("negative samples are dark, and samples that are no number are left out", async () => {
+    const signed = Int16Array.from({ length: 640_000 }, (_, i) => squares(-1, 300)(i));
+    const { manifest } = await loadModel(model);
+    const plan = await planJob(deep(signed, "int16"), manifest, checkSettings({}));
+    expect(plan.thumbnail!.data[400 * 800 + 90]).toBe(0);
+    const floats = Float32Array.from({ length: 640_000 }, (_, i) =>
+      i % 50 === 0 ? Number.NaN : squares(1, 3)(i),
+    );
+    const percentile = {
+      kind: "percentile" as const,
+      low: 1,
+      high: 99.8,
+      scope: "image" as const,
+      joint: true as const,
+    };
+    const byPercentile = { ...manifest, input: { ...manifest.input, normalization: percentile } };
+    expect((await planJob(deep(floats, "float32"), byPercentile, checkSettings({}))).scaling).toEqual({
+      low: 1,
+      high: 3,
+    });
   });
 });

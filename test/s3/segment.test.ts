@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type SegmentOptions, segment } from "../../src/cli/index.ts";
-import { openSource } from "../../src/cli/segment.ts";
+import { openSource } from "../../src/cli/open-source.ts";
 import { describeImage } from "../../src/image/describe.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";

@@ -120,7 +120,6 @@ describe("merger", () => {
         );
         expect(summary.uncovered).toBe(0);
         expect(summary.covered).toBe(product(grid.shape));
-        expect(summary.disagreed).toBe(0);
         const out = assemble(grid.shape, chunk, chunks, 2);
         const n = product(grid.shape);
         for (let i = 0; i < out.length; i++) {

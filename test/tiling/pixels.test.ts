@@ -155,6 +155,19 @@ describe("a model that overflows", () => {
   });
 });
 
+describe("a model without a final activation", () => {
+  it("must return probabilities", () => {
+    expect(activate(Float32Array.of(0, 1, 1, 0), 1, 2, "none")).toHaveLength(4);
+    expect(() => activate(Float32Array.of(0, 1.2, 1, 0), 1, 2, "none")).toThrow(
+      "where a probability was expected",
+    );
+    expect(() => activate(Float32Array.of(0, Number.NaN), 1, 2, "none")).toThrow(
+      "where a probability was expected",
+    );
+    expect(() => activate(Float32Array.of(0, Number.NaN), 1, 2, "sigmoid")).toThrow("not a number");
+  });
+});
+
 describe("half precision", () => {
   it("round-trips every half", () => {
     for (let bits = 0; bits < 0x7c00; bits++) expect(toFloat16Bits(fromFloat16Bits(bits))).toBe(bits);

@@ -49,7 +49,7 @@ export async function openPng(
       // Filter bytes and Adam7 passes add less than this.
       const rowBytes = Math.ceil((width * samples * depth) / 8) + 8;
       checkInflatedSize(bytes, rowBytes * height * 2 + 65536);
-      return toRaster(decode(bytes), channels);
+      return toRaster(decode(pixelChunks(bytes)), channels);
     },
     limits,
   );
@@ -69,6 +69,27 @@ function physicalSpacing(head: Uint8Array): Spacing | undefined {
     at += 12 + length;
   }
   return undefined;
+}
+
+const PIXEL_CHUNKS = new Set(["IHDR", "PLTE", "tRNS", "IDAT", "IEND"]);
+
+/** The file without what does not make pixels: compressed profiles and texts may unpack to any size. */
+function pixelChunks(bytes: Uint8Array): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const kept = [bytes.subarray(0, 8)];
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const end = at + 12 + view.getUint32(at);
+    if (PIXEL_CHUNKS.has(String.fromCharCode(...bytes.subarray(at + 4, at + 8))))
+      kept.push(bytes.subarray(at, end));
+    at = end;
+  }
+  const out = new Uint8Array(kept.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of kept) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
 }
 
 /** Unpacks the image data into nothing, so that a small file cannot unpack to more than its header states. */
