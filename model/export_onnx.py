@@ -60,6 +60,15 @@ def count_macs(model):
     return total
 
 
+def offset_logits(model, offsets):
+    """Add a constant per class to the logits, inside the classifier. It trades one class's errors for another's; choose it on val."""
+    old = model.head.classify
+    model.head.classify = torch.nn.Linear(old.in_features, old.out_features)
+    with torch.no_grad():
+        model.head.classify.weight.copy_(old.weight)
+        model.head.classify.bias.copy_(torch.tensor(offsets, dtype=torch.float32))
+
+
 def export(model, path, bands):
     S = model.cfg.image_size
     model.bands = bands
@@ -146,9 +155,12 @@ if __name__ == "__main__":
     parser.add_argument("checkpoint")
     parser.add_argument("--out", required=True)
     parser.add_argument("--bands", type=int, default=14)
+    parser.add_argument("--offsets", type=float, nargs="+", help="added to the logits, one per class")
     args = parser.parse_args()
     torch.set_num_threads(2)
     model, saved = load_checkpoint(args.checkpoint)
+    if args.offsets:
+        offset_logits(model, args.offsets)
     worst = export(model, args.out, args.bands)
     print(f"{args.out}: {Path(args.out).stat().st_size:,} bytes, {model.parameter_count():,} parameters, {count_macs(model):,} MACs, "
           f"step {saved['step']}, torch and ONNX differ by at most {worst:.1e}")

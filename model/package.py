@@ -20,7 +20,7 @@ import torch
 
 import data as D
 from evaluate import evaluate, open_session
-from export_onnx import count_macs, export, load_checkpoint
+from export_onnx import count_macs, export, load_checkpoint, offset_logits
 from instances import CONNECTIVITY, MIN_AREA
 from quantize import quantize
 from sliding import softmax
@@ -85,6 +85,7 @@ if __name__ == "__main__":
     parser.add_argument("checkpoint")
     parser.add_argument("--out", required=True)
     parser.add_argument("--bands", type=int, default=14)
+    parser.add_argument("--offsets", type=float, nargs="+", help="added to the logits, one per class; chosen on val")
     parser.add_argument("--data", default=os.environ.get("TILEWRIGHT_NUCLEI_DATA"))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--limit", type=int, help="score only the first N pictures (for a package in a hurry)")
@@ -93,6 +94,8 @@ if __name__ == "__main__":
 
     out, work = Path(args.out), Path(args.checkpoint).parent
     model, saved = load_checkpoint(args.checkpoint)
+    if args.offsets:
+        offset_logits(model, args.offsets)
     S = model.cfg.image_size
     fp32, int4 = work / "nuclei-fp32.onnx", work / "nuclei-int4.onnx"
     worst = export(model, fp32, args.bands)
