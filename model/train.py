@@ -97,7 +97,8 @@ if resume_file:
     saved = torch.load(resume_file, map_location=device, weights_only=True)
     if saved["config"]["model"] != config["model"]:
         sys.exit(f"{resume_file} was trained with another [model] section: {saved['config']['model']}, the config asks for {config['model']}.")
-    saved["model"] = {k: v.float() for k, v in saved["model"].items()}
+    # a compact checkpoint may hold the averaged weights only
+    saved["model"] = {k: v.float() for k, v in saved.get("model", saved["ema"]).items()}
     check_state(model, saved["model"])
     model.load_state_dict(saved["model"])
     ema = {k: v.float() for k, v in saved["ema"].items()}
