@@ -5,6 +5,7 @@
 Prints one JSON line: seconds in total and inside the model, windows, peak memory. Needs monai, torch, tifffile,
 imagecodecs, onnxruntime. The slide is decoded whole, as MONAI's own whole-slide readers hand it over.
 """
+import io
 import json
 import os
 import resource
@@ -49,7 +50,7 @@ x = torch.from_numpy(x * n.get("scale", 1) + n.get("offset", 0)).permute(2, 0, 1
 inferer = SlidingWindowInferer(size, sw_batch_size=4, overlap=manifest["window"]["overlapRatio"], mode="gaussian")
 with torch.inference_mode():
     labels = inferer(x, predict)[0].argmax(0).to(torch.uint8).numpy()
-tifffile.imwrite(os.devnull, labels, compression="zlib")
+tifffile.imwrite(io.BytesIO(), labels, compression="zlib")
 total = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"total": total, "model": in_model, "windows": windows, "peakBytes": peak}))
