@@ -18,7 +18,8 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     const plan = await planJob(source, model.manifest, settingsOf(options), { mask: mask?.raster, signal });
-    const secondsPerWindow = await timeWindow(model, options.concurrency, signal);
+    const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
+    const secondsPerWindow = seconds / threads;
     const report = {
       source: name,
       model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
@@ -60,18 +61,19 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   }
 }
 
-/** Seconds of one window in a batch of one: the golden tile, after it has proven the runtime. */
+/** Seconds of one window on one thread: the golden tile, after it has proven the runtime. */
 async function timeWindow(
   model: ModelPackage,
   threads: number | undefined,
   signal: AbortSignal | undefined,
-): Promise<number> {
+): Promise<{ seconds: number; threads: number }> {
   const segmenter = await OrtNodeSegmenter.create(model, { threads });
   try {
     await checkGoldenTile(segmenter, model, { signal });
     const before = segmenter.runMilliseconds;
     for (let i = 0; i < TIMED_RUNS; i++) await checkGoldenTile(segmenter, model, { signal });
-    return (segmenter.runMilliseconds - before) / TIMED_RUNS / 1000;
+    const seconds = (segmenter.runMilliseconds - before) / TIMED_RUNS / 1000;
+    return { seconds, threads: segmenter.info.threads };
   } finally {
     await segmenter.close();
   }

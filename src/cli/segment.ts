@@ -54,7 +54,8 @@ export interface SegmentOptions extends JobSettings {
   onProgress?: ProgressListener;
 }
 
-const BATCH_SIZE = 4;
+/** Threads compute other batches at the same time, so larger ones would only take memory. */
+const BATCH_SIZE = 1;
 const USD_PER_CORE_HOUR = 0.04;
 
 const machineOptions = z.object({

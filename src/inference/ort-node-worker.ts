@@ -7,7 +7,6 @@ import * as ort from "onnxruntime-node";
  */
 interface Start {
   model: Uint8Array;
-  threads: number;
   input: string;
   output: string;
   /** Not 0 once the owner closes: runs still queued are dropped. */
@@ -25,12 +24,12 @@ export type RunAnswer =
   | { id: number; data: Float32Array<ArrayBuffer>; shape: readonly number[]; milliseconds: number }
   | { id: number; error: string };
 
-const { model, threads, input, output, closing } = workerData as Start;
+const { model, input, output, closing } = workerData as Start;
 const port = parentPort!;
 
 const session = await ort.InferenceSession.create(model, {
   executionProviders: ["cpu"],
-  intraOpNumThreads: threads,
+  intraOpNumThreads: 1,
   interOpNumThreads: 1,
   executionMode: "sequential",
 });

@@ -13,8 +13,8 @@ import { windowRect } from "../tiling/window-grid.ts";
 import { type Batch, readShard, segmentBatch } from "./map-shards.ts";
 import type { JobPlan } from "./plan-job.ts";
 
-/** Batches under way: one computes, one is ready for when it is done, one is being merged. */
-const IN_FLIGHT = 3;
+/** Batches under way beside those that compute: one is ready for when they are done, one is being merged. */
+const AHEAD = 2;
 
 export interface MapProgress {
   windowsDone: number;
@@ -126,7 +126,7 @@ export async function mapAndMerge(options: MapOptions): Promise<void> {
       // Its failure is met at the top of the loop, or never when something else fails first.
       next?.catch(() => {});
       for (const batch of batches) {
-        while (inFlight.size >= IN_FLIGHT) await Promise.race(inFlight);
+        while (inFlight.size >= segmenter.info.threads + AHEAD) await Promise.race(inFlight);
         signal.throwIfAborted();
         const task: Promise<void> = run(batch)
           .catch((error) => failed.abort(error))
