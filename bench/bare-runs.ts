@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
+import { loadModel } from "../src/cli/find-model.ts";
 import { openSource } from "../src/cli/open-source.ts";
+import { InferenceThread } from "../src/inference/inference-thread.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
 import { manifestSchema } from "../src/model-package/manifest.ts";
 import { readShard } from "../src/orchestrator/map-shards.ts";
@@ -11,8 +13,8 @@ import { normaliseWindows } from "../src/tiling/normalise.ts";
 import { planShards } from "../src/tiling/shards.ts";
 
 /**
- * The floor: nothing but `session.run` over the windows of a job, inputs made beforehand, same batches, same threads.
- *   node bench/bare-runs.ts <slide> <package> <threads> [mpp]    prints {"windows", "seconds"}
+ * The floor: nothing but `session.run` over the windows of a job, inputs made beforehand, in two arrangements.
+ *   node bench/bare-runs.ts <slide> <package> <threads> [mpp]    prints {"windows", "oneSession", "sessionPerThread"}
  */
 const [slide, packageDirectory, threads, mpp] = process.argv.slice(2);
 const manifest = manifestSchema.parse(
@@ -20,7 +22,7 @@ const manifest = manifestSchema.parse(
 );
 const variant = manifest.variants[manifest.defaultVariant]!;
 const { source, close } = await openSource(slide!, mpp ? Number(mpp) : undefined);
-const plan = await planJob(source, manifest, checkSettings({}));
+const plan = await planJob(source, manifest, checkSettings({ tissueMask: false }));
 const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
 const inputs = [];
 for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {
@@ -29,16 +31,43 @@ for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {
   }
 }
 await close();
+// One session with all threads inside its runs, batches of 4: what a script would do.
 const session = await ort.InferenceSession.create(join(packageDirectory!, variant.files[0]!.path), {
   executionProviders: ["cpu"],
   intraOpNumThreads: Number(threads),
   interOpNumThreads: 1,
   executionMode: "sequential",
 });
-const tensors = inputs.map(({ data, shape }) => new ort.Tensor("float32", data, shape));
-// One run first: the session allocates its arena then.
-(await session.run({ [variant.input]: tensors[0]! }))[variant.output]!.dispose();
-const started = performance.now();
-for (const tensor of tensors) (await session.run({ [variant.input]: tensor }))[variant.output]!.dispose();
-const seconds = (performance.now() - started) / 1000;
-console.log(JSON.stringify({ windows: plan.kept.size, seconds }));
+const [first] = inputs[0]!.shape;
+const warmUp = new ort.Tensor("float32", inputs[0]!.data.slice(), [first!, ...inputs[0]!.shape.slice(1)]);
+(await session.run({ [variant.input]: warmUp }))[variant.output]!.dispose();
+let started = performance.now();
+for (const { data, shape } of inputs) {
+  const result = await session.run({ [variant.input]: new ort.Tensor("float32", data, shape) });
+  result[variant.output]!.dispose();
+}
+const oneSession = (performance.now() - started) / 1000;
+await session.release();
+
+// A session of one thread per core, one window at a time: the fastest bare runs we know of.
+const model = await loadModel(packageDirectory!);
+const pool = await Promise.all(Array.from({ length: Number(threads) }, () => InferenceThread.start(model)));
+const singles = inputs.flatMap(({ data, shape }) => {
+  const size = data.length / shape[0]!;
+  return Array.from({ length: shape[0]! }, (_, n) => ({
+    data: data.slice(n * size, (n + 1) * size),
+    shape: [1, ...shape.slice(1)],
+  }));
+});
+await Promise.all(
+  pool.map((t) => t.run({ data: singles[0]!.data.slice(), shape: singles[0]!.shape }, undefined)),
+);
+started = performance.now();
+await Promise.all(
+  pool.map(async (thread, t) => {
+    for (let i = t; i < singles.length; i += pool.length) await thread.run(singles[i]!, undefined);
+  }),
+);
+const sessionPerThread = (performance.now() - started) / 1000;
+await Promise.all(pool.map((thread) => thread.close()));
+console.log(JSON.stringify({ windows: plan.kept.size, oneSession, sessionPerThread }));

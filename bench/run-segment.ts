@@ -13,6 +13,8 @@ const manifest = await segment({
   outputs: outputs!.split(","),
   mpp: mpp ? Number(mpp) : undefined,
   concurrency: threads ? Number(threads) : undefined,
+  // Every window, as the peers do.
+  tissueMask: false,
   force: true,
 });
 console.log(
