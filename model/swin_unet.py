@@ -89,15 +89,19 @@ def relative_index(M):
     return dy * (2 * M - 1) + dx
 
 
-def shift_mask(side, M, shift):
-    """-100 where a rolled window mixes tokens that were not neighbours before the roll: (nW, T, T)."""
+def shift_regions(side, M, shift):
+    """The region of the map, 0 to 8, that each token of a rolled window came from: (nW, T)."""
     region = torch.zeros(1, side, side, 1)
     cuts = (slice(0, -M), slice(-M, -shift), slice(-shift, None))
     for i, ys in enumerate(cuts):
         for j, xs in enumerate(cuts):
             region[:, ys, xs] = i * 3 + j
-    region = windows_from_map(region, M, side, 1).squeeze(-1)    # (nW, T)
-    different = region[:, None, :] != region[:, :, None]         # (nW, T, T)
+    return windows_from_map(region, M, side, 1).squeeze(-1)
+
+
+def shift_mask(region):
+    """-100 where a rolled window mixes tokens that were not neighbours before the roll: (nW, T) -> (nW, T, T)."""
+    different = region[:, None, :] != region[:, :, None]
     return different.float() * -100.0
 
 
@@ -139,8 +143,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(C)
         self.fc1 = nn.Linear(C, cfg.mlp_ratio * C)
         self.fc2 = nn.Linear(cfg.mlp_ratio * C, C)
-        mask = shift_mask(side, self.M, self.shift) if self.shift else None
-        self.register_buffer("mask", mask, persistent=False)
+        region = shift_regions(side, self.M, self.shift) if self.shift else None
+        self.register_buffer("region", region, persistent=False)
+        self.register_buffer("mask", shift_mask(region) if self.shift else None, persistent=False)
 
     def keep(self, y):
         # stochastic depth (Huang et al. 2016), one draw per sample, rescaled so the mean stays
@@ -156,7 +161,9 @@ class Block(nn.Module):
         y = self.norm1(x)                                          # (N, h, w, C)
         if self.shift:
             y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-        y = self.attn(windows_from_map(y, self.M, self.side, self.C), self.mask)    # (N*nW, T, C)
+        # a traced graph keeps the regions, T times smaller, and the runtime makes the mask once, when it loads
+        mask = shift_mask(self.region) if self.shift and torch.jit.is_tracing() else self.mask
+        y = self.attn(windows_from_map(y, self.M, self.side, self.C), mask)    # (N*nW, T, C)
         y = map_from_windows(y, self.M, self.side, self.C)         # (N, h, w, C)
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), (1, 2))

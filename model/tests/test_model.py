@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from swin_unet import SwinUnet, SwinUnetConfig, load_weights, map_from_windows, relative_index, shift_mask, windows_from_map
+from swin_unet import SwinUnet, SwinUnetConfig, load_weights, map_from_windows, relative_index, shift_mask, shift_regions, windows_from_map
 
 TINY = dict(width=24, heads=(1, 2, 4, 8), drop_path=0.0)
 
@@ -59,7 +59,7 @@ def test_relative_index_depends_on_the_offset_only():
 
 
 def test_shift_mask_parts_only_what_the_roll_joined():
-    mask = shift_mask(14, 7, 3)
+    mask = shift_mask(shift_regions(14, 7, 3))
     assert mask.shape == (4, 49, 49)
     assert mask[0].abs().max() == 0                        # the first window never wraps
     assert (mask[3] == -100).any() and (mask == mask.transpose(1, 2)).all()
