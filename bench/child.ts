@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 /** Runs a command and parses the last line it prints as JSON. */
 // biome-ignore lint/suspicious/noExplicitAny: each caller knows what its child prints
@@ -15,6 +17,19 @@ export function runJson(command: string, args: readonly string[]): Promise<any> 
       resolve(JSON.parse(out.trim().split("\n").at(-1)!));
     });
   });
+}
+
+/** Runs the command line as its first line says, Node's flags included. */
+export async function tilewright(...args: string[]): Promise<void> {
+  const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
+  const flags = /^#!.* node (.*)$/m.exec(readFileSync(main, "utf8"))![1]!.split(" ");
+  const child = spawn(process.execPath, [...flags, main, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  let told = "";
+  child.stderr.on("data", (bytes) => {
+    told += bytes;
+  });
+  const code = await new Promise((resolve, reject) => child.on("error", reject).on("close", resolve));
+  if (code !== 0) throw new Error(`tilewright ${args.join(" ")} ended with ${code}: ${told}`);
 }
 
 export function node(script: string, ...args: string[]) {

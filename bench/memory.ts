@@ -1,11 +1,12 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { paintNuclei } from "../demo/paint-nuclei.ts";
 import { writeTiledTiff } from "../demo/tiled-tiff.ts";
+import type { RunManifest } from "../src/orchestrator/run-manifest.ts";
 import { writePointwisePackage } from "../test/made/pointwise-package.ts";
-import { node } from "./child.ts";
+import { tilewright } from "./child.ts";
 
 /**
  * Peak memory against the size of the image: pyramids of repeated tiles, a pointwise network, every output.
@@ -35,10 +36,15 @@ try {
       tile: (_, column, row) => (column % 2 === 0 && row % 2 === 0 ? full : empty),
     });
     const outputs = "labels.ome.zarr,labels.ome.tiff,objects.geojson,measurements.csv,overlay.png";
-    const run = await node("./run-segment.ts", slide, model, join(directory, "out"), outputs);
-    peaks.push(run.peakBytes);
+    const out = join(directory, "out");
+    const how = ["--no-tissue-mask", "--force"];
+    await tilewright("segment", slide, "--model", model, "--out", out, "--outputs", outputs, ...how);
+    const { plan, seconds, peakMemoryBytes }: RunManifest = JSON.parse(
+      readFileSync(join(out, "run.json"), "utf8"),
+    );
+    peaks.push(peakMemoryBytes!);
     console.log(
-      `${size.padEnd(12)} ${String(run.windows).padStart(6)} windows  peak ${(run.peakBytes / 1e6).toFixed(0)} MB  ${run.seconds.total.toFixed(0)} s  ${JSON.stringify(run.seconds)}`,
+      `${size.padEnd(12)} ${String(plan.windows).padStart(6)} windows  peak ${(peakMemoryBytes! / 1e6).toFixed(0)} MB  ${seconds.total!.toFixed(0)} s  ${JSON.stringify(seconds)}`,
     );
   }
   if (peaks.length > 1)

@@ -152,6 +152,8 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     }
     mark("segment", segmenting);
     seconds.model = (segmenter.runMilliseconds - modelRunsBefore) / 1000;
+    // Now and not at the end: the sessions' memory is free for the outputs.
+    await segmenter.close();
 
     for (const chunk of coverage.chunks) {
       if (!stage.has(chunkIndex(chunks, chunk))) {
@@ -198,6 +200,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       bytesRead: totals.bytesRead,
       bytesWritten: written.outputs.reduce((n, o) => n + o.byteLength, 0),
       seconds: { ...seconds, ...inSeconds(totals.map.milliseconds) },
+      peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
       outputs: written.outputs,
       summary: written.summary,
       estimatedCost: {

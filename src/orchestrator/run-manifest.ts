@@ -54,6 +54,8 @@ export interface RunManifest {
   bytesRead: number;
   bytesWritten: number;
   seconds: Record<string, number>;
+  /** Largest resident size of the process so far, where the run was one process. */
+  peakMemoryBytes?: number;
   outputs: readonly { name: string; byteLength: number; sha256: string }[];
   /** Of 2-D images. */
   summary: SlideSummary | undefined;

@@ -229,6 +229,16 @@ describe("what a header claims is checked before anything of that size is alloca
     await expectRefusal(readAll(bytes), /unpacks to more than its header states/);
   });
 
+  test("a PNG's colour profile, which may unpack to any size, is not unpacked", async () => {
+    const png = await fixture("rgb.png");
+    const profile = text("icc\0\0not zlib at all");
+    const chunk = new Uint8Array(12 + profile.length);
+    new DataView(chunk.buffer).setUint32(0, profile.length);
+    chunk.set(text("iCCP"), 4);
+    chunk.set(profile, 8);
+    await readAll(Uint8Array.from([...png.subarray(0, 33), ...chunk, ...png.subarray(33)]));
+  });
+
   test("a region over the limit says so", async () => {
     const source = await open(makeTiff([{ image }]), "slide.tif", { regionBytes: 100 });
     await expect(source.readRegion(0, { origin: [0, 0], size: [32, 32] })).rejects.toThrow(
