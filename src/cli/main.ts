@@ -6,7 +6,7 @@ import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
 import { DEFAULT_OUTPUTS, OUTPUTS } from "./run-outputs.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
-import { verifyModel } from "./verify-model.ts";
+import { RUNTIMES, verifyModel } from "./verify-model.ts";
 import { version } from "./version.ts";
 
 const controller = new AbortController();
@@ -100,8 +100,9 @@ withPlanOptions(
 const model = program.command("model").description("model packages");
 model
   .command("verify <dir>")
-  .description("check hashes and run the golden tile")
+  .description("check hashes and run the golden tile, natively and in WebAssembly")
   .option("--variant <name>", "only this variant; default all")
+  .addOption(new Option("--runtime <name>", "only this runtime; default all").choices(Object.keys(RUNTIMES)))
   .option("--json", "as JSON")
   .action((name: string, flags) => verifyModel(name, { ...flags, signal: controller.signal }));
 

@@ -1,29 +1,50 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
+import { OrtWebSegmenter } from "../inference/ort-web.ts";
+import type { Segmenter } from "../inference/segmenter.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
 import { loadModel } from "./find-model.ts";
 
-/** Hashes and golden tile of each variant; throws at the first that fails. */
-export async function verifyModel(
-  name: string,
-  options: { variant?: string; json?: boolean; signal?: AbortSignal },
-): Promise<void> {
-  const { manifest } = await loadModel(name, { variant: options.variant, signal: options.signal });
+/** What a package has to run on: the machine's own runtime, and WebAssembly as on edge functions. */
+export const RUNTIMES = {
+  cpu: (model) => OrtNodeSegmenter.create(model, { threads: 1 }),
+  wasm: (model) => OrtWebSegmenter.create(model),
+} satisfies Record<string, (model: ModelPackage) => Promise<Segmenter>>;
+
+export type RuntimeName = keyof typeof RUNTIMES;
+
+export interface VerifyOptions {
+  /** One variant; default all. */
+  variant?: string;
+  /** One runtime; default all. */
+  runtime?: RuntimeName;
+  json?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Hashes and golden tile of each variant on each runtime; throws at the first that fails. */
+export async function verifyModel(name: string, options: VerifyOptions): Promise<void> {
+  const { signal } = options;
+  const { manifest } = await loadModel(name, { variant: options.variant, signal });
   const variants = options.variant ? [options.variant] : Object.keys(manifest.variants);
+  const runtimes = options.runtime ? [options.runtime] : (Object.keys(RUNTIMES) as RuntimeName[]);
   const results = [];
   for (const variant of variants) {
-    const model = await loadModel(name, { variant, signal: options.signal });
-    const segmenter = await OrtNodeSegmenter.create(model);
-    try {
-      const golden = await checkGoldenTile(segmenter, model, { signal: options.signal });
-      results.push({
-        model: manifest.name,
-        version: manifest.version,
-        variant,
-        runtime: segmenter.info.runtime,
-        ...golden,
-      });
-    } finally {
-      await segmenter.close();
+    const model = await loadModel(name, { variant, signal });
+    for (const runtime of runtimes) {
+      const segmenter = await RUNTIMES[runtime](model);
+      try {
+        const golden = await checkGoldenTile(segmenter, model, { signal });
+        results.push({
+          model: manifest.name,
+          version: manifest.version,
+          variant,
+          runtime: segmenter.info.runtime,
+          ...golden,
+        });
+      } finally {
+        await segmenter.close();
+      }
     }
   }
   if (options.json) return void process.stdout.write(`${JSON.stringify(results)}\n`);

@@ -1,10 +1,9 @@
 import { availableParallelism } from "node:os";
 import type { ModelPackage } from "../model-package/load-package.ts";
-import { activate } from "../tiling/activation.ts";
-import { normaliseWindows } from "../tiling/normalise.ts";
-import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
+import type { Raster, SampleArray } from "../tiling/raster.ts";
 import { InferenceError } from "./errors.ts";
 import { InferenceThread } from "./inference-thread.ts";
+import { segmentWindows } from "./segment-windows.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 
 export interface OrtNodeOptions {
@@ -58,40 +57,15 @@ export class OrtNodeSegmenter implements Segmenter {
   }
 
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
-    const { manifest } = this.#model;
-    const { signal, scaling } = options;
-    signal?.throwIfAborted();
-    const spatial = batch.shape.slice(1, -1);
-    if (spatial.join() !== manifest.window.size.join()) {
-      throw new InferenceError(
-        `windows are ${spatial.join("×")}, the model takes ${manifest.window.size.join("×")}`,
-      );
-    }
-    const input = normaliseWindows(batch, manifest.input.channels, scaling);
-    const thread = this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
-    const answer = await thread.run(input, signal);
-    this.runMilliseconds += answer.milliseconds;
-    const windows = batch.shape[0]!;
-    const size = product(spatial);
-    const probabilities = this.#activate(answer.data, windows, size);
-    const classes = manifest.classes.length;
-    if (probabilities.length !== windows * classes * size) {
-      throw new InferenceError(
-        `the model returned ${answer.shape.join("×")}, expected ${classes} classes for ${windows} windows of ${spatial.join("×")}`,
-      );
-    }
-    return { data: probabilities, shape: [windows, classes, ...spatial] };
+    return segmentWindows(this.#model, batch, options, async (input) => {
+      const thread = this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
+      const answer = await thread.run(input, options.signal);
+      this.runMilliseconds += answer.milliseconds;
+      return answer;
+    });
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.close()));
-  }
-
-  #activate(scores: Float32Array, windows: number, size: number): Float32Array {
-    try {
-      return activate(scores, windows, size, this.#model.manifest.output.activation);
-    } catch (cause) {
-      throw cause instanceof RangeError ? new InferenceError(cause.message, { cause }) : cause;
-    }
   }
 }

@@ -28,6 +28,8 @@ const variant = z.object({
   /** Names of the graph's input `[N, C, ...window]` and output `[N, K, ...window]`. */
   input: z.string(),
   output: z.string(),
+  /** Windows the graph takes at a time; default any number. */
+  windowsPerRun: z.int().positive().optional(),
   parameters: z.number().optional(),
   macs: z.number().optional(),
   bits: z.number().optional(),
@@ -54,6 +56,8 @@ export const manifestSchema = z.object({
   input: z.object({
     axes: z.enum(["yx", "zyx"]),
     channels: z.int().positive(),
+    /** A 2-D network over a volume: its channels are the slice and `context` neighbours before and after along `axis`. */
+    slices: z.object({ axis: z.enum(["z", "y", "x"]), context: z.int().nonnegative() }).optional(),
     dtype: z.literal("float32"),
     /** Sample distance the network was trained at. */
     spacing: z.object({

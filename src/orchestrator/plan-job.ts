@@ -69,6 +69,9 @@ export async function planJob(
       `the image has axes ${source.axes}, model ${manifest.name} takes ${manifest.input.axes}: choose another model`,
     );
   }
+  if (manifest.input.slices) {
+    throw new JobError(`model ${manifest.name} takes slices of a volume, the image is one plane`);
+  }
   const { level, mpp, window } = chooseLevel(source, manifest, settings.level);
   const levelShape = source.levels[level]!.shape;
   const { region, region0 } = placeRegion(source, level, settings.roi);

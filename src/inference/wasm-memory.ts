@@ -1,0 +1,33 @@
+const PAGE = 65536;
+
+export interface WasmHeap {
+  /** Size of the largest heap made since the cap was set, in bytes; it never shrinks. */
+  readonly byteLength: number;
+}
+
+/**
+ * Every WebAssembly heap made from now on stops growing at `maxBytes`: a model that needs more fails with an error
+ * instead of taking its host down. Nothing else binds: onnxruntime-web asks for 4 GB of address space, and the
+ * runtime's own page flag is ignored. Call it before the first session.
+ */
+export function capWasmMemory(maxBytes: number): WasmHeap {
+  const Memory = WebAssembly.Memory;
+  const pages = Math.floor(maxBytes / PAGE);
+  const made: WebAssembly.Memory[] = [];
+  class CappedMemory extends Memory {
+    constructor(descriptor: WebAssembly.MemoryDescriptor) {
+      super({
+        ...descriptor,
+        initial: Math.min(descriptor.initial, pages),
+        maximum: Math.min(descriptor.maximum ?? pages, pages),
+      });
+      made.push(this);
+    }
+  }
+  WebAssembly.Memory = CappedMemory as typeof WebAssembly.Memory;
+  return {
+    get byteLength() {
+      return made.reduce((most, memory) => Math.max(most, memory.buffer.byteLength), 0);
+    },
+  };
+}
