@@ -1,104 +1,104 @@
-"""Scores of ONNX files on a split, over whole pictures with sliding windows.
+"""Scores of ONNX files on a split, over whole pictures or volumes with sliding windows.
 
     python model/evaluate.py models/nuclei [--fp32 runs/nuclei/nuclei-fp32.onnx] [--split val] [--json scores.json]
-    python model/evaluate.py some.onnx other.onnx
+    python model/evaluate.py some.onnx other.onnx --task hippocampus
 
-Pixel scores: foreground (interior or boundary) against any nucleus, at the picture's own resolution, mean over pictures.
-Objects: README.md, "What an object is"; compared at the picture's own resolution. Empty-class rules: metrics.py.
+A package names its task; bare ONNX files are taken for nuclei unless --task says otherwise. What is compared, at the picture's or the
+volume's own resolution: the task's `predict` and `score`. Empty-class rules: metrics.py.
 """
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import torch
-import torch.nn.functional as F
 
-import data as D
-from instances import objects_from_classes
-from metrics import aji, dice, f1_at, hd95, iou
-from sliding import probabilities
-
-NAMES = ("dice", "iou", "aji", "f1At50", "hd95")
+import tasks
 
 
 def open_session(path, threads=0):
+    """-> run: float32 [N, C, S, S] to logits [N, K, S, S]."""
+    return runner(start(path, threads))
+
+
+def start(path, threads):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(["logits"], {"pixels": np.ascontiguousarray(x, np.float32)})[0]
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def predict(run, sample, overlap=0.25):
-    """-> classes at the picture's resolution, objects at the picture's resolution."""
-    lo, hi = D.percentile_range(sample.pixels)
-    x = D.normalise(D.to_model_spacing(sample.pixels.astype(np.float32), sample.mpp).numpy(), lo, hi).clip(0, 1) * D.SCALE + D.OFFSET
-    p = probabilities(run, x, overlap=overlap)
-    objects = objects_from_classes(p.argmax(0).astype(np.uint8))
-    H, W = sample.instances.shape
-    native = F.interpolate(torch.from_numpy(p)[None], (H, W), mode="bilinear", antialias=True)[0]
-    return native.argmax(0).numpy().astype(np.uint8), D.labels_to_size(objects, H, W)
+def runner(session):
+    def run(x):
+        return session.run(["logits"], {"pixels": np.ascontiguousarray(x, np.float32)})[0]
+
+    if session.get_inputs()[0].shape[0] == 1:              # a graph of one window at a time (quantize.py, "edge")
+        return lambda x: np.concatenate([run(window[None]) for window in x])
+    return run
 
 
-def score(sample, classes, objects):
-    truth = sample.instances
-    return {"id": sample.id, "kind": sample.kind, "dice": dice(classes > 0, truth > 0), "iou": iou(classes > 0, truth > 0),
-            "aji": aji(objects, truth), "f1At50": f1_at(objects, truth), "hd95": hd95(classes > 0, truth > 0, (sample.mpp, sample.mpp))}
+def evaluate_file(task, path, samples, threads=0, progress=None):
+    """Scores of one ONNX file; its input says how large its windows are."""
+    session, began = start(path, threads), time.time()
+    _, channels, _, side = session.get_inputs()[0].shape
+    if channels != task.IN_CHANNELS:
+        raise ValueError(f"{path} takes {channels} channels, {task.NAME} has {task.IN_CHANNELS}")
+    scores = task.evaluate(runner(session), samples, progress, window=side)
+    return {"file": Path(path).name, "task": task.NAME, "seconds": round(time.time() - began, 1), **scores}
 
 
-def summarise(rows):
-    out = {"images": len(rows)}
-    for name in NAMES:
-        values = np.array([r[name] for r in rows], float)
-        finite = values[np.isfinite(values)]
-        out[name] = round(float(finite.mean()), 4) if len(finite) else None
-        if np.isinf(values).any():
-            out[name + "Infinite"] = int(np.isinf(values).sum())
-    return out
+def print_table(task, title, result):
+    print(f"\n{title}")
+    print(f"{'':18}{'images':>7}" + "".join(f"{heading:>9}" for heading in task.SCORES.values()))
+    for name, s in [("all", result), *result[task.PARTS].items()]:
+        print(f"{name:18}{s['images']:7}" + "".join(f"{s[k]:9.4f}" if s[k] is not None else f"{'-':>9}" for k in task.SCORES)
+              + (f"  (+{s['hd95Infinite']} where one side is empty)" if "hd95Infinite" in s else ""))
 
 
-def evaluate(path, samples, threads=0, progress=None):
-    run, rows, began = open_session(path, threads), [], time.time()
-    for s in samples:
-        rows.append(score(s, *predict(run, s)))
-        if progress:
-            progress(rows)
-    kinds = {k: summarise([r for r in rows if r["kind"] == k]) for k in sorted({r["kind"] for r in rows})}
-    return {"file": Path(path).name, **summarise(rows), "seconds": round(time.time() - began, 1), "kinds": kinds, "perImage": rows}
+def package_files(folder):
+    """-> the task a package names, and its variants' ONNX files."""
+    manifest = json.loads((folder / "model.json").read_text())
+    return manifest["name"], [folder / v["files"][0]["path"] for v in manifest["variants"].values()]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="+", help="ONNX files or package directories")
+    parser.add_argument("--task", help=f"one of {', '.join(tasks.NAMES)}; default: what the packages are named, or nuclei")
     parser.add_argument("--fp32", help="a float32 ONNX file to score beside the package's own variants")
     parser.add_argument("--split", default="val")
-    parser.add_argument("--data", default=os.environ.get("TILEWRIGHT_NUCLEI_DATA"))
+    parser.add_argument("--data", help="the data set's folder")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--limit", type=int, help="only the first N pictures")
     parser.add_argument("--json", help="write everything, per picture, here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads or os.cpu_count())
-    files = [args.fp32] if args.fp32 else []
+    files, names = [args.fp32] if args.fp32 else [], set()
     for m in map(Path, args.models):
+        if not m.exists():
+            sys.exit(f"There is no {m}.")
         if m.is_dir():
-            variants = json.loads((m / "model.json").read_text())["variants"]
-            files += [m / v["files"][0]["path"] for v in variants.values()]
+            name, variants = package_files(m)
+            names.add(name)
+            files += variants
         else:
             files.append(m)
-    samples = D.load_split(args.split, args.data, args.limit)
+    if len(names) > 1 and not args.task:
+        sys.exit(f"The packages are of different tasks ({', '.join(sorted(names))}); score them one at a time.")
+    try:
+        task = tasks.load(args.task or (names.pop() if names else "nuclei"))
+        samples = task.load_split(args.split, args.data, args.limit)
+    except (ValueError, OSError) as e:
+        sys.exit(str(e))
     results = []
     for f in files:
-        r = evaluate(f, samples, args.threads)
+        r = evaluate_file(task, f, samples, args.threads)
         results.append(r)
-        print(f"\n{f}  ({args.split}, {r['seconds']} s)")
-        print(f"{'':18}{'images':>7}{'Dice':>9}{'IoU':>9}{'AJI':>9}{'F1@0.5':>9}{'HD95 µm':>9}")
-        for name, s in [("all", r), *r["kinds"].items()]:
-            print(f"{name:18}{s['images']:7}" + "".join(f"{s[k]:9.4f}" if s[k] is not None else f"{'-':>9}" for k in NAMES)
-                  + (f"  (+{s['hd95Infinite']} without any prediction)" if "hd95Infinite" in s else ""))
+        print_table(task, f"{f}  ({args.split}, {r['seconds']} s)", r)
     if args.json:
         Path(args.json).write_text(json.dumps({"split": args.split, "results": results}, indent=1))

