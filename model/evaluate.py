@@ -37,7 +37,7 @@ def runner(session):
     def run(x):
         return session.run(["logits"], {"pixels": np.ascontiguousarray(x, np.float32)})[0]
 
-    if session.get_inputs()[0].shape[0] == 1:              # a graph of one window at a time (quantize.py, "edge")
+    if session.get_modelmeta().custom_metadata_map.get("windowsPerRun") == "1":        # quantize.py, "edge"
         return lambda x: np.concatenate([run(window[None]) for window in x])
     return run
 

@@ -1,16 +1,17 @@
-"""Write a model package: model.json, the int4 ONNX file, the golden tile.
+"""Write a model package: model.json, the ONNX files of its variants, their golden tiles.
 
-    python model/package.py runs/nuclei/best.pt --out models/nuclei
-    python model/package.py runs/hippocampus/best.pt --task hippocampus --out models/hippocampus
+    python model/package.py runs/nuclei-int4/best.pt --parent model/checkpoints/nuclei-c48.pt --out models/nuclei
+    python model/package.py runs/nuclei/best.pt --out models/nuclei            # not trained in 4 bits: rounded, no edge variant
 
-Exports, quantises, scores int4 and float32 on val (skip with --no-score), measures memory, writes. The float32 ONNX file stays
-beside the checkpoint. The new package replaces the old one only when everything succeeded.
+Exports, packs, scores every variant and the parent (the uncompressed network) on val (skip with --no-score), measures memory, writes. The
+float32 ONNX files stay beside the checkpoint. The new package replaces the old one only when everything succeeded.
 """
 from __future__ import annotations
 
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,10 @@ import numpy as np
 import tasks
 from evaluate import evaluate_file, open_session
 from export_onnx import count_macs, export, load_checkpoint, offset_logits
-from quantize import quantize
+from quantize import quantize, read_scales
 from sliding import softmax
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 MOST_BANDS = 14
 # Probability units. On the nuclei golden tile, against the stored bytes, whose own rounding is 0.0020 at most and 0.0011 on average:
 #   right  unoptimised graph 0.0020, 0.0011; scales and norms in float16 0.0035, 0.0011; int8 activations in every 4-bit
@@ -78,12 +79,14 @@ def score_files(task, files, data, threads, limit):
     return scores
 
 
-def describe_variant(task, model, path):
-    return {
+def describe_variant(task, model, path, parent, form):
+    variant = {
         "files": [{"path": path.name, "byteLength": path.stat().st_size, "sha256": sha256(path)}],
-        "input": "pixels", "output": "logits", "parameters": model.parameter_count(), "macs": count_macs(model), "bits": 4, "sparsity": 0,
+        "input": "pixels", "output": "logits", "parameters": model.parameter_count(), "macs": count_macs(model), "bits": 4,
+        "sparsity": round(1 - model.parameter_count() / parent.parameter_count(), 4) if parent else 0,
         "memoryBytes": peak_memory(path, task.IN_CHANNELS, model.cfg.image_size),
     }
+    return variant | ({"windowsPerRun": 1} if form == "edge" else {})
 
 
 def build_manifest(task, model, step, variants, golden):
@@ -100,19 +103,23 @@ def build_manifest(task, model, step, variants, golden):
     return manifest | {"defaultVariant": "int4", "variants": variants, "golden": golden}
 
 
-def write_package(out, task, manifest, onnx_files, pixels, output):
+def write_package(out, task, manifest, files):
+    """`files`: name -> bytes. What an older package had and this one has not goes."""
     (out / "golden").mkdir(parents=True, exist_ok=True)
-    for path in onnx_files:
-        (out / path.name).write_bytes(path.read_bytes())
-    (out / manifest["golden"]["input"]["path"]).write_bytes(pixels.tobytes())
-    (out / manifest["golden"]["output"]["path"]).write_bytes(output.tobytes())
+    for name, content in files.items():
+        (out / (name + ".part")).write_bytes(content)
+        os.replace(out / (name + ".part"), out / name)
     (out / "LICENSE").write_text(task.LICENSE)
     (out / "model.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    for old in out.rglob("*.*"):
+        if str(old.relative_to(out)) not in {*files, "LICENSE", "model.json"}:
+            old.unlink()
 
 
-if __name__ == "__main__":
+def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
+    parser.add_argument("--parent", help="checkpoint of the uncompressed network, to be scored beside it")
     parser.add_argument("--task", help="default: what the checkpoint was trained for, which it must be")
     parser.add_argument("--out", required=True)
     parser.add_argument("--bands", type=int, help=f"default: the most up to {MOST_BANDS} that divide the token rows")
@@ -129,27 +136,49 @@ if __name__ == "__main__":
     if args.task and args.task != name:
         sys.exit(f"{args.checkpoint} was trained for {name}, not for {args.task}.")
     task = tasks.load(name)
+    bands = args.bands or most_bands(model.cfg.image_size)
+    to_score, parent = {}, None
+    if args.parent:
+        parent, _ = load_checkpoint(args.parent)
+        to_score["fp32"] = work / f"{name}-parent.onnx"
+        export(parent, to_score["fp32"], bands)
+        print(f"fp32 file {to_score['fp32'].stat().st_size:,} bytes, {parent.parameter_count():,} parameters", flush=True)
     if args.offsets:
         offset_logits(model, args.offsets)
-    fp32, int4 = work / f"{name}-fp32.onnx", work / f"{name}-int4.onnx"
-    worst = export(model, fp32, args.bands or most_bands(model.cfg.image_size))
-    packed = quantize(fp32, int4)
-    print(f"step {saved['step']}: torch and ONNX differ by {worst:.1e}; {packed} linears packed, "
-          f"int4 file {int4.stat().st_size:,} bytes", flush=True)
+    plain = work / f"{name}-fp32.onnx"
+    worst = export(model, plain, bands)
+    print(f"step {saved['step']}: {model.parameter_count():,} parameters, torch and ONNX differ by {worst:.1e}", flush=True)
+    scales = read_scales(args.checkpoint)
+    forms = {"int4": "nbits", "int4-edge": "edge"} if scales else {"int4": "nbits"}
+    paths = {variant: work / f"{name}-{variant}.onnx" for variant in forms}
+    for variant, form in forms.items():
+        packed = quantize(plain, paths[variant], form, scales)
+        print(f"{variant}: {packed} linears packed, {paths[variant].stat().st_size:,} bytes", flush=True)
 
-    variant = describe_variant(task, model, int4)
+    variants = {v: describe_variant(task, model, paths[v], parent, form) for v, form in forms.items()}
     if not args.no_score:
-        scores = score_files(task, {"fp32": fp32, "int4": int4}, args.data, args.threads, args.limit)
+        scores = score_files(task, to_score | paths, args.data, args.threads, args.limit)
         (work / "scores.json").write_text(json.dumps(scores, indent=1))
         if not args.limit:
-            variant["accuracy"] = accuracy(task, scores["int4"])
+            for v in variants:
+                variants[v]["accuracy"] = accuracy(task, scores[v])
+                if "fp32" in scores:
+                    variants[v]["accuracy"]["diceOfFp32"] = scores["fp32"]["dice"]
 
     pixels = task.golden_input(model.cfg.image_size)
     low, high = task.percentile_range(pixels)
-    output = golden_output(task, open_session(int4), pixels, low, high)
-    golden = {"input": {"path": "golden/input.u8.bin", "shape": list(pixels.shape), "dtype": "uint8", "low": low, "high": high},
-              "output": {"path": "golden/output-int4.u8.bin", "shape": list(output.shape), "dtype": "uint8"}, "tolerance": TOLERANCE}
-    write_package(out, task, build_manifest(task, model, saved["step"], {"int4": variant}, golden), [int4], pixels, output)
-    total = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
-    counts = np.bincount(output.argmax(1).ravel(), minlength=len(task.CLASSES))
-    print(f"{out}: {total:,} bytes; golden tile holds classes {counts.tolist()}")
+    files = {"golden/input.u8.bin": pixels.tobytes()}
+    for v, path in paths.items():
+        output = golden_output(task, open_session(path), pixels, low, high)
+        files |= {path.name: path.read_bytes(), f"golden/output-{v}.u8.bin": output.tobytes()}
+        variants[v]["golden"] = {
+            "input": {"path": "golden/input.u8.bin", "shape": list(pixels.shape), "dtype": "uint8", "low": low, "high": high},
+            "output": {"path": f"golden/output-{v}.u8.bin", "shape": list(output.shape), "dtype": "uint8"}, "tolerance": TOLERANCE}
+        counts = np.bincount(output.argmax(1).ravel(), minlength=len(task.CLASSES))
+        print(f"{v}: golden tile holds classes {counts.tolist()}")
+    write_package(out, task, build_manifest(task, model, saved["step"], variants, variants["int4"]["golden"]), files)
+    print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

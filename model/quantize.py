@@ -171,6 +171,7 @@ def quantize(source, target, form="nbits", scales=None):
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     if form == "edge":
         opsets[""].version = max(opsets[""].version, 21)                            # int4 tensors
+        helper.set_model_props(model, {"windowsPerRun": "1"})
     model.ir_version = max(model.ir_version, 10)
     if not linears:
         raise SystemExit(f"{source} has no linear to pack.")

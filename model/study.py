@@ -1,0 +1,308 @@
+"""Every row of configs/study.toml, measured; resumable row by row.
+
+    python model/study.py model/configs/study.toml --out runs/study --budget cpu --jobs 2
+    python model/study.py model/configs/study.toml --out runs/study --only qat-row,structured-int4     # some rows
+    python model/study.py model/configs/study.toml --out runs/study --report                           # only write the report again
+
+A row is a process of its own on one thread and leaves OUT/rows/NAME-SEED.json when it is done; a row whose settings have not changed
+since is not run again. The report is written after every row: model/study.json and model/STUDY.md.
+"""
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import baselines
+import study_report
+import tasks
+from compress import (bake, compress, importance, masks, packed_size, set_sparsity, shrink, stepwise, targets)
+from export_onnx import load_checkpoint
+from losses import segmentation_loss
+from swin_unet import SwinUnet, SwinUnetConfig, load_weights
+
+HERE = Path(__file__).parent
+PRUNE_ROUNDS = 4
+
+
+# ---- training
+
+class Recipe:
+    """One recipe for every network: AdamW, warm-up, constant, linear decay, averaged weights."""
+
+    def __init__(self, study, budget, task, seed):
+        self.r, self.b, self.task, self.seed = study["recipe"], budget, task, seed
+        self.class_weights = torch.tensor(self.r["class_weights"])
+        self.autocast = torch.autocast("cpu", torch.bfloat16)
+        self.sampler = task.Sampler(task.load_split("train"), task.WINDOW, seed=seed, plain=self.r["plain_share"])
+
+    def loss(self, logits, classes, weights):
+        return segmentation_loss(logits, classes, self.class_weights, weights)
+
+    def train(self, model, steps, rate, before_step=None, teacher=None):
+        """-> the model with its averaged weights. before_step(step) may change masks."""
+        model.train()
+        learned = [p for p in model.parameters() if p.requires_grad]
+        scales = {id(p) for n, p in model.named_parameters() if n.endswith((".scale", ".pair"))}
+        heavy = [p for p in learned if p.ndim > 1 and id(p) not in scales]
+        light = [p for p in learned if p.ndim <= 1 or id(p) in scales]
+        optimizer = torch.optim.AdamW([{"params": heavy, "weight_decay": self.r["weight_decay"]}, {"params": light, "weight_decay": 0.0}],
+                                      lr=rate, betas=tuple(self.r["betas"]), fused=True)
+        averages = [p.detach().clone() for p in learned]
+        warmup, decay = min(self.r["warmup_steps"], steps // 5), self.r["decay_share"] * steps
+        for step in range(steps):
+            if before_step:
+                before_step(step)
+            now = rate * min(1, (step + 1) / warmup) * min(1, max(0.01, (steps - step) / decay))
+            for group in optimizer.param_groups:
+                group["lr"] = now
+            pixels, classes, weights = self.sampler.batch(self.b["batch"])
+            with self.autocast:
+                logits = model(pixels)
+            loss = self.loss(logits, classes, weights)
+            if teacher is not None:
+                with torch.inference_mode(), self.autocast:
+                    said = teacher(pixels).float().softmax(1)
+                far = F.kl_div(logits.float().log_softmax(1), said.clone(), reduction="none").sum(1)
+                loss = 0.5 * loss + 0.5 * (far * weights).sum() / weights.sum()
+            if not math.isfinite(loss.item()):
+                sys.exit(f"step {step}: the loss is {loss.item()}; the row is not counted.")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learned, self.r["clip"])
+            optimizer.step()
+            beta = min(self.r["ema"], (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, learned, 1 - beta)
+        with torch.no_grad():
+            for p, average in zip(learned, averages):
+                p.copy_(average)
+        return model.eval()
+
+
+# ---- rows
+
+def architecture(row, budget, task):
+    torch.manual_seed(0)
+    if "baseline" in row:
+        return baselines.build(row["baseline"], task.IN_CHANNELS, len(task.CLASSES), task.WINDOW)
+    return SwinUnet(SwinUnetConfig(image_size=task.WINDOW, in_channels=task.IN_CHANNELS, classes=len(task.CLASSES), width=budget["width"],
+                                   heads=budget["heads"], attention_window=task.WINDOW // 32, drop_path=0.0, **row["model"]))
+
+
+def run_steps(model, steps, recipe, budget):
+    """Do a compression row's steps. -> the model with plain weights, name -> Packed."""
+    teacher, packed, pending = copy.deepcopy(model).eval(), {}, None
+    for step in steps:
+        if step == "train" or (isinstance(step, dict) and "train" in step):
+            rate = budget["learning_rate"] * recipe.r["recover_rate"]
+            model = recipe.train(model, budget["recover_steps"], rate, pending, teacher if step != "train" else None)
+            pending = None
+            packed = bake(model)
+        elif "mask" in step:
+            compress(model, "mask")
+            blind, share = step.get("class_blind", True), step["mask"]
+            if step.get("at_once"):
+                set_sparsity(model, share, blind)
+                packed = bake(model)
+            else:
+                levels = [share * (i + 1) / PRUNE_ROUNDS for i in range(PRUNE_ROUNDS)]
+                every = max(1, budget["recover_steps"] // (2 * PRUNE_ROUNDS))       # the second half retrains at the final level
+
+                def pending(now, model=model, levels=levels, every=every, blind=blind):
+                    if now % every == 0 and now // every < PRUNE_ROUNDS:
+                        set_sparsity(model, stepwise(now, levels, every), blind)
+        elif "shrink" in step:
+            if step.get("by") == "magnitude":
+                scores = importance(model)
+            else:
+                batches = [(p, truth) for p, *truth in (recipe.sampler.batch(budget["batch"]) for _ in range(16))]
+                scores = importance(model, batches, lambda logits, truth: recipe.loss(logits, *truth))
+            model, packed = shrink(model, step["shrink"], step["heads"], scores), {}
+        else:
+            # after pruning the mask is baked, and its zeros stay zeros
+            packed = compress(model, **step)
+    return model.eval(), packed
+
+
+def measure(model, packed, task, samples, parent_bytes=None):
+    began = time.time()
+
+    def run(x):
+        with torch.inference_mode():
+            return model(torch.from_numpy(np.ascontiguousarray(x, np.float32))).numpy()
+    scores = task.evaluate(run, samples, window=task.WINDOW)
+    size = packed_size(model, packed, np.float16 if packed else np.float32)
+    weights = [m.weight for _, m in targets(model)] if isinstance(model, SwinUnet) else []
+    total = sum(w.numel() for w in weights)
+    out = {k: scores[k] for k in task.SCORES if k in scores}
+    # a part that was never found has no distance: how often is told beside the mean of the others
+    out |= {k: v for k, v in scores.items() if k.endswith("Infinite")}
+    out |= {"parameters": sum(p.numel() for p in model.parameters()),
+            "macs": baselines.count_macs(model, (1, task.IN_CHANNELS, task.WINDOW, task.WINDOW)), "bytes": size["raw_bytes"],
+            "compressedBytes": size["compressed_bytes"], "bitsPerWeight": size["bits_per_weight"],
+            "sparsity": float(sum((w == 0).sum() for w in weights) / total) if total else 0.0, "evaluateSeconds": time.time() - began}
+    if parent_bytes:
+        out["ratio"] = parent_bytes / size["raw_bytes"]
+    return out
+
+
+def run_row(study, kind, row, seed, budget, out):
+    began = time.time()
+    torch.set_num_threads(1)
+    if kind == "shipped":
+        model, saved = load_checkpoint(row["checkpoint"])
+        task = tasks.load(tasks.name_of(saved["config"]))
+        parent = packed_size(model, {}, np.float32)["raw_bytes"]
+        model, packed = run_steps(model, row["steps"], None, budget)
+        result = measure(model, packed, task, task.load_split("val"), parent)
+    else:
+        task = tasks.load(study["task"])
+        torch.manual_seed(seed)
+        recipe = Recipe(study, budget, task, seed)
+        if kind == "architecture":
+            torch.manual_seed(seed)
+            model = recipe.train(architecture(row, budget, task), budget["steps"], budget["learning_rate"])
+            if row["name"] == study["base"]:
+                torch.save({"model": {**row["model"]}, "state": model.state_dict()}, out / f"base-{seed}.pt")
+            result = measure(model, {}, task, task.load_split("val"))
+        else:
+            base = next(a for a in study["architecture"] if a["name"] == study["base"])
+            saved = torch.load(out / f"base-{seed}.pt", weights_only=True)
+            model = architecture(base, budget, task)
+            model.load_state_dict(saved["state"])
+            parent = packed_size(model, {}, np.float32)["raw_bytes"]
+            model, packed = run_steps(model, row["steps"], recipe, budget)
+            result = measure(model, packed, task, task.load_split("val"), parent)
+    result |= {"seconds": time.time() - began, "threads": 1}
+    return result
+
+
+# ---- many rows
+
+def fingerprint(study, kind, row, budget):
+    """What a row's figures depend on; the label is not part of it."""
+    about = {k: v for k, v in row.items() if k not in ("label", "spread")}
+    if kind == "compression":
+        about["base"] = next(a["model"] for a in study["architecture"] if a["name"] == study["base"])
+    if kind == "shipped":
+        about["checkpoint"] = hashlib.sha256(Path(row["checkpoint"]).read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    budget = {k: v for k, v in budget.items() if k not in ("seeds", "more_seeds")}
+    return hashlib.sha256(json.dumps([about, budget, study["recipe"], study["task"]], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def plan(study, budget, shipped):
+    """(kind, row, seed) in running order: the base first, since others start from it; first seeds before further ones."""
+    architectures = sorted(study["architecture"], key=lambda a: a["name"] != study["base"])
+    todo = [("architecture", a, s) for s in budget["seeds"] for a in architectures]
+    todo += [("compression", c, s) for s in budget["seeds"] for c in study["compression"]]
+    for path in shipped:
+        name = Path(path).stem
+        todo += [("shipped", {**row, "name": f"{name}--{row['name']}", "checkpoint": str(path)}, 0) for row in study["shipped"]]
+    for s in budget["more_seeds"]:
+        todo += [("architecture", a, s) for a in architectures if a.get("spread")]
+        todo += [("compression", c, s) for c in study["compression"] if c.get("spread")]
+    return todo
+
+
+def collect(study, budget, shipped, out):
+    rows = []
+    for kind, row, seed in plan(study, budget, shipped):
+        file = out / "rows" / f"{kind}-{row['name']}-{seed}.json"
+        if file.exists():
+            done = json.loads(file.read_text())
+            if done["fingerprint"] == fingerprint(study, kind, row, budget):
+                rows.append({**done, "label": row["label"]})
+    return rows
+
+
+def report(study, args, budget, out):
+    content = {"task": study["task"], "budget": {"name": args.budget, **budget}, "recipe": study["recipe"], "torch": torch.__version__,
+               "rows": collect(study, budget, args.shipped, out)}
+    for name, text in (("study.json", json.dumps(content, indent=1) + "\n"), ("STUDY.md", study_report.render(content))):
+        part = Path(args.report_to) / (name + ".part")
+        part.write_text(text)
+        os.replace(part, Path(args.report_to) / name)
+    return content
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config")
+    parser.add_argument("--out", required=True, help="rows and base weights are kept here")
+    parser.add_argument("--budget", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", help="names of rows, separated by commas")
+    parser.add_argument("--shipped", nargs="*", default=[str(p) for p in sorted((HERE / "checkpoints").glob("*.pt"))])
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--report-to", default=str(HERE))
+    parser.add_argument("--row", nargs=3, metavar=("KIND", "NAME", "SEED"), help="run this one here and now (what the others are run with)")
+    args = parser.parse_args()
+    study = tomllib.loads(Path(args.config).read_text())
+    if args.budget not in study["budget"]:
+        sys.exit(f'{args.config} has no budget "{args.budget}"; it has {", ".join(study["budget"])}')
+    budget, out = study["budget"][args.budget], Path(args.out)
+    (out / "rows").mkdir(parents=True, exist_ok=True)
+    todo = plan(study, budget, args.shipped)
+
+    if args.row:
+        kind, name, seed = args.row
+        row = next(r for k, r, s in todo if k == kind and r["name"] == name)
+        result = run_row(study, kind, row, int(seed), budget, out)
+        file = out / "rows" / f"{kind}-{name}-{seed}.json"
+        file.with_suffix(".part").write_text(json.dumps({"kind": kind, "name": name, "seed": int(seed), **result,
+                                                         "fingerprint": fingerprint(study, kind, row, budget)}))
+        os.replace(file.with_suffix(".part"), file)
+        return
+    if not args.report:
+        have = {(r["kind"], r["name"], r["seed"]) for r in collect(study, budget, args.shipped, out)}
+        only = args.only and set(args.only.split(","))
+        waiting = [(k, r["name"], s) for k, r, s in todo if (k, r["name"], s) not in have and (not only or r["name"] in only)]
+        print(f"{len(have)} rows are there, {len(waiting)} to run", flush=True)
+        running, failed = {}, []
+        while waiting or running:
+            ready = [w for w in waiting if w[0] != "compression" or ((out / f"base-{w[2]}.pt").exists()
+                                                                      and ("architecture", study["base"], w[2]) not in running.values())]
+            if ready and len(running) < args.jobs:
+                kind, name, seed = ready[0]
+                waiting.remove(ready[0])
+                command = [sys.executable, __file__, args.config, "--out", args.out, "--budget", args.budget, "--row", kind, name, str(seed),
+                           "--shipped", *args.shipped]
+                log = open(out / "rows" / f"{kind}-{name}-{seed}.log", "w")
+                process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                running[process] = ready[0]
+                continue
+            if not running:
+                sys.exit(f"{len(waiting)} rows need the base row \"{study['base']}\", which has not run.")
+            time.sleep(1)
+            for process in [p for p in running if p.poll() is not None]:
+                kind, name, seed = running.pop(process)
+                if process.returncode:
+                    failed.append(name)
+                    print(f"{kind} {name} seed {seed} failed; see {out}/rows/{kind}-{name}-{seed}.log", flush=True)
+                else:
+                    got = json.loads((out / "rows" / f"{kind}-{name}-{seed}.json").read_text())
+                    print(f"{kind} {name} seed {seed}: dice {got['dice']:.4f}, {got['bytes']:,} bytes, {got['seconds']:.0f} s", flush=True)
+                    report(study, args, budget, out)
+        if failed:
+            report(study, args, budget, out)
+            sys.exit(f"{len(failed)} rows failed: {', '.join(failed)}")
+    content = report(study, args, budget, out)
+    print(f"{len(content['rows'])} rows in {args.report_to}/STUDY.md")
+
+
+if __name__ == "__main__":
+    main()

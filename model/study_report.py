@@ -1,0 +1,173 @@
+"""STUDY.md from study.json: the tables, and for each claim what was seen. Words follow from numbers by the rules written here."""
+from __future__ import annotations
+
+import statistics
+
+HEADINGS = {"dice": "Dice", "iou": "IoU", "aji": "AJI", "f1At50": "F1@0.5", "hd95": "HD95"}
+
+
+def render(content):
+    budget, rows = content["budget"], content["rows"]
+    of = lambda kind: [r for r in rows if r["kind"] == kind]
+    parts = [intro(content)]
+    if of("architecture"):
+        parts += ["## Architectures", architecture_table(of("architecture"))]
+    if of("compression"):
+        parts += ["## Compression", compression_note(budget), compression_table(of("architecture"), of("compression"))]
+    if of("shipped"):
+        parts += ["## Shipped networks, rounded without training", shipped_tables(of("shipped"))]
+    parts += ["## Five claims", claims(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def intro(content):
+    b = content["budget"]
+    seeds = [*b["seeds"], *b.get("more_seeds", [])]
+    reduced = ("This is the reduced budget of a machine without a GPU: it compares how far networks of this size get in few steps. What a long "
+               "training would show may differ, and differences smaller than the spread over seeds say nothing.\n\n") if b["name"] == "cpu" else ""
+    return f"""# Study
+
+Written by `python model/study.py model/configs/study.toml --out runs/study --budget {b['name']} --jobs 2`; run it again and it goes on where it
+stopped. Every figure below is in `study.json`.
+
+Task: {content['task']}, trained on its train split, scored on its val split, whole volumes at their own resolution. Budget "{b['name']}":
+width {b['width']}, {b['steps']:,} steps of {b['batch']} crops from scratch, {b['recover_steps']:,} more where a compressed network is trained on; learning rate
+{b['learning_rate']:g}; seeds {', '.join(map(str, b['seeds']))}{', and ' + ', '.join(map(str, b['more_seeds'])) + ' where a ± stands' if b.get('more_seeds') else ''}. Every row runs on one thread. torch {content['torch']}.
+
+{reduced}Dice, IoU and HD95 (mm) are means over volumes of both structures. ± is the standard deviation over {len(seeds)} seeds. Bytes are really written:
+codes in as few bits as they need, scales and everything else in float16, bitmaps for zeros; fp32 rows in float32; "zlib" is the same after
+zlib at level 9. Ratio is to the fp32 network the row started from.""".strip()
+
+
+def table(headings, lines):
+    return "\n".join(["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings), *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def grouped(rows):
+    """Rows of several seeds as one: means, and the spread of the Dice."""
+    names = {}
+    for r in rows:
+        names.setdefault(r["name"], []).append(r)
+    out = []
+    for name, same in names.items():
+        first = dict(same[0])
+        for key in HEADINGS:
+            values = [r[key] for r in same if r.get(key) is not None]
+            first[key] = statistics.mean(values) if values else None
+        first["spread"] = statistics.stdev([r["dice"] for r in same]) if len(same) > 1 else None
+        first["seedDice"] = {r["seed"]: r["dice"] for r in same}
+        out.append(first)
+    return out
+
+
+def cells(r, keys):
+    found = []
+    for key in keys:
+        value = r.get(key)
+        if value is None:
+            found.append("–")
+        elif key == "dice":
+            found.append(f"{value:.4f}" + (f" ± {r['spread']:.4f}" if r.get("spread") is not None else ""))
+        else:
+            lost = r.get(f"{key}Infinite")
+            found.append((f"{value:.2f}" if key == "hd95" else f"{value:.4f}") + (f" ({lost} empty)" if lost else ""))
+    return found
+
+
+def size(n):
+    return f"{n / 1e6:.2f} MB" if n >= 1e6 else f"{n / 1e3:.0f} kB"
+
+
+def architecture_table(rows):
+    rows = sorted(grouped(rows), key=lambda r: -r["dice"])
+    return table(["network", "Dice", "IoU", "HD95", "parameters", "MMACs", "fp32", "minutes"],
+                 [[r["label"], *cells(r, ("dice", "iou", "hd95")), f"{r['parameters'] / 1e6:.2f} M", f"{r['macs'] / 1e6:.0f}", size(r["bytes"]),
+                   f"{r['seconds'] / 60:.1f}"] for r in rows])
+
+
+def compression_note(budget):
+    return (f"All rows start from the same weights as the first. Rows with training got {budget['recover_steps']:,} more steps, which alone are worth what the row "
+            "“fp32, trained on” shows: compare them with that one, and the rows without training with the first.")
+
+
+def compression_table(architectures, rows):
+    base = next((r for r in grouped(architectures) if r["name"] == "ours"), None)
+    lines = []
+    if base:
+        lines.append(["**fp32**", *cells(base, ("dice", "iou", "hd95")), "32", "0", size(base["bytes"]), size(base["compressedBytes"]), "1.0"])
+    for r in grouped(rows):
+        lines.append([r["label"], *cells(r, ("dice", "iou", "hd95")), f"{r['bitsPerWeight']:.2f}", f"{100 * r['sparsity']:.0f} %", size(r["bytes"]),
+                      size(r["compressedBytes"]), f"{r['ratio']:.1f}"])
+    return table(["compression", "Dice", "IoU", "HD95", "bits a weight", "zeros", "bytes", "zlib", "ratio"], lines)
+
+
+def shipped_tables(rows):
+    parts = []
+    for prefix in sorted({r["name"].split("--")[0] for r in rows}):
+        mine = [r for r in rows if r["name"].startswith(f"{prefix}--")]
+        keys = [k for k in HEADINGS if any(r.get(k) is not None for r in mine)]
+        parts.append(f"### {prefix}\n\n" + table(["compression", *(HEADINGS[k] for k in keys), "bits a weight", "bytes", "zlib", "ratio"], [
+            [r["label"], *cells(r, keys), f"{r['bitsPerWeight']:.2f}", size(r["bytes"]), size(r["compressedBytes"]), f"{r['ratio']:.1f}"] for r in mine]))
+    return "\n\n".join(parts)
+
+
+def claims(rows):
+    arch = {r["name"]: r for r in grouped([r for r in rows if r["kind"] == "architecture"])}
+    comp = {r["name"]: r for r in grouped([r for r in rows if r["kind"] == "compression"])}
+    return "\n".join(f"{i}. **{title}** {verdict}" for i, (title, verdict) in enumerate((
+        ("4 bits keep the quality at more than a fifth of the size.", four_bits(arch, comp)),
+        ("Pruning alone is weaker.", pruning(comp)),
+        ("1 bit everywhere collapses.", one_bit(comp, ("one-bit-fixed", "one-bit-flexible", "one-bit-kmeans", "one-bit-better"), "everywhere")),
+        ("1 bit in attention alone holds.",
+         one_bit(comp, ("attention-fixed", "attention-flexible", "attention-kmeans", "attention-better"), "attention")),
+        ("Patch expanding beats bilinear and transposed up-sampling.", upsampling(arch))), 1))
+
+
+def four_bits(arch, comp):
+    if not {"qat-row", "fp32-more", "rtn-32"} <= set(comp) or "ours" not in arch:
+        return "Not measured yet."
+    q, ref, plain, base = comp["qat-row"], comp["fp32-more"], comp["rtn-32"], arch["ours"]
+    kept, kept_plain = q["dice"] / ref["dice"], plain["dice"] / base["dice"]
+    word = "Confirmed" if kept >= 0.98 and q["ratio"] > 5 else "Refuted"
+    return (f"{word}: fine-tuned with a scale per row, Dice is {100 * kept:.1f} % of fp32's at {q['ratio']:.1f} times less; rounded in blocks of 32 without any "
+            f"training, {100 * kept_plain:.1f} % at {plain['ratio']:.1f}.")
+
+
+def pruning(comp):
+    names = [n for n in ("prune-50-blind", "prune-50-uniform", "prune-80-blind") if n in comp]
+    if not names or not {"fp32-more", "qat-row"} <= set(comp):
+        return "Not measured yet."
+    ref, q = comp["fp32-more"], comp["qat-row"]
+    said = "; ".join(f"{comp[n]['label']}: {100 * comp[n]['dice'] / ref['dice']:.1f} % of fp32's Dice at {comp[n]['ratio']:.1f} times less" for n in names)
+    best = max((comp[n] for n in names), key=lambda r: r["ratio"])
+    word = "Confirmed" if all(comp[n]["ratio"] < q["ratio"] for n in names) else "Confirmed" if best["dice"] < q["dice"] else "Refuted"
+    return f"{word}: {said}. 4 bits give {100 * q['dice'] / ref['dice']:.1f} % at {q['ratio']:.1f}."
+
+
+def one_bit(comp, names, where):
+    names = [n for n in names if n in comp]
+    if not names or "fp32-more" not in comp:
+        return "Not measured yet."
+    ref = comp["fp32-more"]
+    share = {n: comp[n]["dice"] / ref["dice"] for n in names}
+    said = "; ".join(f"{comp[n]['label'].split(', ', 1)[1]} {100 * share[n]:.1f} %" for n in names)
+    plain = [share[n] for n in names if not n.endswith("better")]
+    if where == "everywhere":
+        word = "Confirmed" if max(plain) < 0.6 else "Refuted" if min(plain) > 0.9 else "In part"
+    else:
+        word = "Confirmed" if min(plain) >= 0.85 else "Refuted" if max(plain) < 0.85 else "In part"
+    return f"{word}, by the rules of the paper it comes from: {said} of fp32's Dice."
+
+
+def upsampling(arch):
+    names = [n for n in ("expand", "bilinear", "transposed", "overlapped") if n in arch]
+    if len(names) < 3 or "expand" not in names:
+        return "Not measured yet."
+    ours, others = arch["expand"], [arch[n] for n in names if n != "expand"]
+    noise = max((arch[n]["spread"] or 0 for n in names), default=0)
+    said = ", ".join(f"{n} {arch[n]['dice']:.4f}" + (f" ± {arch[n]['spread']:.4f}" if arch[n]["spread"] else "") for n in names)
+    gap = ours["dice"] - max(r["dice"] for r in others)
+    word = "Confirmed" if gap > noise else "Refuted" if gap < -noise else "Not decided"
+    tail = "" if word == "Confirmed" else " The differences are within the spread over seeds." if word == "Not decided" else " Another is better."
+    return (f"{word}: {said}.{tail} A transposed convolution whose kernel is its stride is the same function as patch expanding (a test says so); only its random "
+            "start differs.")
