@@ -112,7 +112,9 @@ def prune(model, share):
 
 def finished(model):
     """The averaged weights as plain float32 on their grid, and the scales they lie on."""
-    plain = copy.deepcopy(model)
+    plain = SwinUnet(model.cfg)                            # not a deep copy: it would share the class that `bake` takes apart
+    if quantised:
+        compress(plain, "fake_quant", bits=args.bits, scale="learned")
     plain.load_state_dict(ema)
     packed = bake(plain)
     return plain, {name.removesuffix(".weight"): torch.from_numpy(p.arrays["scale"][:, 0].copy()) for name, p in packed.items()}

@@ -61,7 +61,7 @@ class Recipe:
         optimizer = torch.optim.AdamW([{"params": heavy, "weight_decay": self.r["weight_decay"]}, {"params": light, "weight_decay": 0.0}],
                                       lr=rate, betas=tuple(self.r["betas"]), fused=True)
         averages = [p.detach().clone() for p in learned]
-        warmup, decay = min(self.r["warmup_steps"], steps // 5), self.r["decay_share"] * steps
+        warmup, decay = max(1, min(self.r["warmup_steps"], steps // 5)), self.r["decay_share"] * steps
         for step in range(steps):
             if before_step:
                 before_step(step)
