@@ -1,6 +1,7 @@
 """Networks to compare with, near the 6.8 M parameters of the width-48 Swin-Unet: pixels [N, in, S, S] -> logits [N, classes, S, S].
 
     build("unet", 3, 3, 224)
+    build("unet", 3, 3, 224, scale=0.5)        # half the channels everywhere, as a Swin-Unet of width 24 has them
 
 "unet"       MONAI's BasicUNet (Ronneberger et al., arXiv 1505.04597; Falk et al. 2019), four halvings, 30 to 480 channels
 "attention"  MONAI's AttentionUnet (Oktay et al., arXiv 1804.03999), likewise
@@ -48,16 +49,19 @@ class TransUNet(nn.Module):
         return self.classify(x)
 
 
-def build(name, in_channels, classes, image_size):
+def build(name, in_channels, classes, image_size, scale=1.0):
     if image_size % 16:
         raise ValueError(f"image_size {image_size} is not a multiple of 16, which four halvings need")
+
+    def scaled(*widths):
+        return tuple(round(w * scale) for w in widths)
     if name == "unet":
-        return BasicUNet(2, in_channels, classes, (30, 60, 120, 240, 480, 30))
+        return BasicUNet(2, in_channels, classes, scaled(30, 60, 120, 240, 480, 30))
     if name == "attention":
-        widths = (30, 60, 120, 240, 480)
+        widths = scaled(30, 60, 120, 240, 480)
         return AttentionUnet(2, in_channels, classes, widths, (2,) * (len(widths) - 1))
     if name == "transunet":
-        return TransUNet(in_channels, classes, image_size)
+        return TransUNet(in_channels, classes, image_size, scaled(32, 48, 96, 192, 256))
     raise ValueError(f'baseline is "{name}"; expected one of {NAMES}')
 
 

@@ -4,13 +4,14 @@
     python model/study.py model/configs/study.toml --out runs/study --only qat-row,structured-int4     # some rows
     python model/study.py model/configs/study.toml --out runs/study --report                           # only write the report again
 
-A row is a process of its own on one thread and leaves OUT/rows/NAME-SEED.json when it is done; a row whose settings have not changed
-since is not run again. The report is written after every row: model/study.json and model/STUDY.md.
+Workers of one thread each take rows in order and leave OUT/rows/KIND-NAME-SEED.json for every row that is done; a row whose settings
+have not changed since is not run again. The report is written as rows come in: model/study.json and model/STUDY.md.
 """
 from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import hashlib
 import json
 import math
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,17 @@ HERE = Path(__file__).parent
 PRUNE_ROUNDS = 4
 
 
+# Read once per worker.
+@functools.cache
+def train_crops(task):
+    return task.Sampler(task.load_split("train"), task.WINDOW)
+
+
+@functools.cache
+def val_samples(task):
+    return task.load_split("val")
+
+
 # ---- training
 
 class Recipe:
@@ -46,7 +59,8 @@ class Recipe:
         self.r, self.b, self.task, self.seed = study["recipe"], budget, task, seed
         self.class_weights = torch.tensor(self.r["class_weights"])
         self.autocast = torch.autocast("cpu", torch.bfloat16)
-        self.sampler = task.Sampler(task.load_split("train"), task.WINDOW, seed=seed, plain=self.r["plain_share"])
+        self.sampler = copy.copy(train_crops(task))
+        self.sampler.rng, self.sampler.plain = np.random.default_rng(seed), self.r["plain_share"]
 
     def loss(self, logits, classes, weights):
         return segmentation_loss(logits, classes, self.class_weights, weights)
@@ -97,7 +111,7 @@ class Recipe:
 def architecture(row, budget, task):
     torch.manual_seed(0)
     if "baseline" in row:
-        return baselines.build(row["baseline"], task.IN_CHANNELS, len(task.CLASSES), task.WINDOW)
+        return baselines.build(row["baseline"], task.IN_CHANNELS, len(task.CLASSES), task.WINDOW, budget["width"] / 48)
     return SwinUnet(SwinUnetConfig(image_size=task.WINDOW, in_channels=task.IN_CHANNELS, classes=len(task.CLASSES), width=budget["width"],
                                    heads=budget["heads"], attention_window=task.WINDOW // 32, drop_path=0.0, **row["model"]))
 
@@ -167,7 +181,7 @@ def run_row(study, kind, row, seed, budget, out):
         task = tasks.load(tasks.name_of(saved["config"]))
         parent = packed_size(model, {}, np.float32)["raw_bytes"]
         model, packed = run_steps(model, row["steps"], None, budget)
-        result = measure(model, packed, task, task.load_split("val"), parent)
+        result = measure(model, packed, task, val_samples(task), parent)
     else:
         task = tasks.load(study["task"])
         torch.manual_seed(seed)
@@ -177,7 +191,7 @@ def run_row(study, kind, row, seed, budget, out):
             model = recipe.train(architecture(row, budget, task), budget["steps"], budget["learning_rate"])
             if row["name"] == study["base"]:
                 torch.save({"model": {**row["model"]}, "state": model.state_dict()}, out / f"base-{seed}.pt")
-            result = measure(model, {}, task, task.load_split("val"))
+            result = measure(model, {}, task, val_samples(task))
         else:
             base = next(a for a in study["architecture"] if a["name"] == study["base"])
             saved = torch.load(out / f"base-{seed}.pt", weights_only=True)
@@ -185,7 +199,7 @@ def run_row(study, kind, row, seed, budget, out):
             model.load_state_dict(saved["state"])
             parent = packed_size(model, {}, np.float32)["raw_bytes"]
             model, packed = run_steps(model, row["steps"], recipe, budget)
-            result = measure(model, packed, task, task.load_split("val"), parent)
+            result = measure(model, packed, task, val_samples(task), parent)
     result |= {"seconds": time.time() - began, "threads": 1}
     return result
 
@@ -239,6 +253,43 @@ def report(study, args, budget, out):
     return content
 
 
+def missing(study, args, budget, out):
+    """(kind, row, seed) still to run, in order."""
+    have = {(r["kind"], r["name"], r["seed"]) for r in collect(study, budget, args.shipped, out)}
+    only = args.only and set(args.only.split(","))
+    return [(k, r, s) for k, r, s in plan(study, budget, args.shipped) if (k, r["name"], s) not in have and (not only or r["name"] in only)]
+
+
+def work(study, args, budget, out):
+    """Take rows until none is left. A claim is a file that only one worker can make."""
+    while True:
+        waiting = missing(study, args, budget, out)
+        bases = {s for k, r, s in waiting if k == "architecture" and r["name"] == study["base"]}
+        ready = [(k, r, s) for k, r, s in waiting if k != "compression" or s not in bases]
+        for kind, row, seed in ready:
+            stem = out / "rows" / f"{kind}-{row['name']}-{seed}"
+            try:
+                Path(f"{stem}.claim").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            try:
+                result = run_row(study, kind, row, seed, budget, out)
+            except (Exception, SystemExit) as error:           # a row that cannot run stops no other; its claim stays
+                Path(f"{stem}.failed").write_text(f"{error}\n\n{traceback.format_exc()}")
+                break
+            Path(f"{stem}.part").write_text(json.dumps({"kind": kind, "name": row["name"], "seed": seed, **result,
+                                                        "fingerprint": fingerprint(study, kind, row, budget)}))
+            os.replace(f"{stem}.part", f"{stem}.json")
+            Path(f"{stem}.claim").unlink()
+            break
+        else:
+            claimed = [k for k, r, s in waiting if (out / "rows" / f"{k}-{r['name']}-{s}.claim").exists()
+                       and not (out / "rows" / f"{k}-{r['name']}-{s}.failed").exists()]
+            if len(ready) == len(waiting) or not claimed:
+                return                                       # nothing left, or what is left waits for a base that failed
+            time.sleep(2)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("config")
@@ -247,59 +298,41 @@ def main():
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", help="names of rows, separated by commas")
     parser.add_argument("--shipped", nargs="*", default=[str(p) for p in sorted((HERE / "checkpoints").glob("*.pt"))])
-    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--report", action="store_true", help="write the report again and run nothing")
     parser.add_argument("--report-to", default=str(HERE))
-    parser.add_argument("--row", nargs=3, metavar=("KIND", "NAME", "SEED"), help="run this one here and now (what the others are run with)")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     study = tomllib.loads(Path(args.config).read_text())
     if args.budget not in study["budget"]:
         sys.exit(f'{args.config} has no budget "{args.budget}"; it has {", ".join(study["budget"])}')
     budget, out = study["budget"][args.budget], Path(args.out)
     (out / "rows").mkdir(parents=True, exist_ok=True)
-    todo = plan(study, budget, args.shipped)
-
-    if args.row:
-        kind, name, seed = args.row
-        row = next(r for k, r, s in todo if k == kind and r["name"] == name)
-        result = run_row(study, kind, row, int(seed), budget, out)
-        file = out / "rows" / f"{kind}-{name}-{seed}.json"
-        file.with_suffix(".part").write_text(json.dumps({"kind": kind, "name": name, "seed": int(seed), **result,
-                                                         "fingerprint": fingerprint(study, kind, row, budget)}))
-        os.replace(file.with_suffix(".part"), file)
+    if args.worker:
+        work(study, args, budget, out)
         return
     if not args.report:
-        have = {(r["kind"], r["name"], r["seed"]) for r in collect(study, budget, args.shipped, out)}
-        only = args.only and set(args.only.split(","))
-        waiting = [(k, r["name"], s) for k, r, s in todo if (k, r["name"], s) not in have and (not only or r["name"] in only)]
-        print(f"{len(have)} rows are there, {len(waiting)} to run", flush=True)
-        running, failed = {}, []
-        while waiting or running:
-            ready = [w for w in waiting if w[0] != "compression" or ((out / f"base-{w[2]}.pt").exists()
-                                                                      and ("architecture", study["base"], w[2]) not in running.values())]
-            if ready and len(running) < args.jobs:
-                kind, name, seed = ready[0]
-                waiting.remove(ready[0])
-                command = [sys.executable, __file__, args.config, "--out", args.out, "--budget", args.budget, "--row", kind, name, str(seed),
-                           "--shipped", *args.shipped]
-                log = open(out / "rows" / f"{kind}-{name}-{seed}.log", "w")
-                process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-                running[process] = ready[0]
-                continue
+        for left in (*(out / "rows").glob("*.claim"), *(out / "rows").glob("*.failed")):      # of workers that were stopped
+            left.unlink()
+        waiting = missing(study, args, budget, out)
+        print(f"{len(collect(study, budget, args.shipped, out))} rows are there, {len(waiting)} to run", flush=True)
+        workers = [subprocess.Popen([sys.executable, __file__, *sys.argv[1:], "--worker"], env={**os.environ, "OMP_NUM_THREADS": "1"})
+                   for _ in range(min(args.jobs, len(waiting)))]
+        told = set()
+        while True:
+            running = any(w.poll() is None for w in workers)
+            for r in report(study, args, budget, out)["rows"]:
+                key = (r["kind"], r["name"], r["seed"])
+                if key not in told and any((k, w["name"], s) == key for k, w, s in waiting):
+                    told.add(key)
+                    print(f"{r['kind']} {r['name']} seed {r['seed']}: dice {r['dice']:.4f}, {r['bytes']:,} bytes, {r['seconds']:.0f} s", flush=True)
             if not running:
-                sys.exit(f"{len(waiting)} rows need the base row \"{study['base']}\", which has not run.")
-            time.sleep(1)
-            for process in [p for p in running if p.poll() is not None]:
-                kind, name, seed = running.pop(process)
-                if process.returncode:
-                    failed.append(name)
-                    print(f"{kind} {name} seed {seed} failed; see {out}/rows/{kind}-{name}-{seed}.log", flush=True)
-                else:
-                    got = json.loads((out / "rows" / f"{kind}-{name}-{seed}.json").read_text())
-                    print(f"{kind} {name} seed {seed}: dice {got['dice']:.4f}, {got['bytes']:,} bytes, {got['seconds']:.0f} s", flush=True)
-                    report(study, args, budget, out)
-        if failed:
-            report(study, args, budget, out)
-            sys.exit(f"{len(failed)} rows failed: {', '.join(failed)}")
+                break
+            time.sleep(3)
+        left = missing(study, args, budget, out)
+        if left:
+            for file in (out / "rows").glob("*.failed"):
+                print(f"{file.stem}: {file.read_text().splitlines()[0]}", flush=True)
+            sys.exit(f"{len(left)} rows did not run: {', '.join(r['name'] for _, r, _ in left)}")
     content = report(study, args, budget, out)
     print(f"{len(content['rows'])} rows in {args.report_to}/STUDY.md")
 
