@@ -54,6 +54,15 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     refused([png, "--model", model], 2, /does not state its pixel size: give it with --mpp/);
   });
 
+  it("a model of slices on an image that is one plane", () => {
+    const slices = writePointwisePackage(join(directory, "slices"));
+    const file = join(slices, "model.json");
+    const manifest = JSON.parse(readFileSync(file, "utf8"));
+    manifest.input.slices = { axis: "z", context: 1 };
+    writeFileSync(file, JSON.stringify(manifest));
+    refused([slide, "--model", slices], 2, /model pointwise takes slices of a volume, the image is one plane/);
+  });
+
   it("a region outside the image, a level that is not there, a channel that is not there", () => {
     refused(
       [slide, "--model", model, "--roi", "150,0,100,100"],
