@@ -60,7 +60,11 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     const manifest = JSON.parse(readFileSync(file, "utf8"));
     manifest.input.slices = { axis: "z", context: 1 };
     writeFileSync(file, JSON.stringify(manifest));
-    refused([slide, "--model", slices], 2, /model pointwise takes slices of a volume, the image is one plane/);
+    refused(
+      [slide, "--model", slices],
+      2,
+      /model pointwise takes slices of a volume, the image is one plane/,
+    );
   });
 
   it("a region outside the image, a level that is not there, a channel that is not there", () => {
