@@ -48,8 +48,8 @@ def count_macs(model):
 
     def attention(m, inputs, output):
         nonlocal total
-        B, T, C = inputs[0].shape
-        total += 2 * B * T * T * C
+        B, T, _ = inputs[0].shape
+        total += 2 * B * T * T * m.inner
 
     hooks = [m.register_forward_hook({torch.nn.Linear: linear, torch.nn.Conv2d: conv, WindowAttention: attention}[type(m)])
              for m in model.modules() if type(m) in (torch.nn.Linear, torch.nn.Conv2d, WindowAttention)]
