@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
 const ROOT = new URL("..", import.meta.url).pathname;
@@ -14,13 +14,18 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
     );
   });
 
-  it("runs the bundled model from the build", () => {
-    const out = execFileSync(process.execPath, ["dist/cli/main.js", "model", "verify", "nuclei"], {
-      cwd: ROOT,
-      encoding: "utf8",
-    });
-    expect(out).toMatch(/nuclei .* int4: hashes right/);
-  });
+  it.each(readdirSync(new URL("models", `file://${ROOT}`)))(
+    "runs every variant of the bundled %s on both runtimes",
+    (name) => {
+      const out = execFileSync(process.execPath, ["dist/cli/main.js", "model", "verify", name, "--json"], {
+        cwd: ROOT,
+        encoding: "utf8",
+      });
+      const results: { variant: string; runtime: string }[] = JSON.parse(out);
+      const found = results.map((r) => `${r.variant} ${r.runtime.split(" ").at(-1)}`);
+      expect(found).toEqual(["int4 cpu", "int4 wasm", "int4-edge cpu", "int4-edge wasm"]);
+    },
+  );
 
   it("packs models and build, no tests and no sources", () => {
     const [{ files }] = JSON.parse(
