@@ -52,6 +52,9 @@ const authorized = (headers: Record<string, string> = {}) => ({
   ...headers,
 });
 
+/** A refusal that comes before the body was read closes the connection: it must not be kept for the next request. */
+const ONCE = { Connection: "close" };
+
 function post(
   url: URL,
   body: Uint8Array<ArrayBuffer>,
@@ -59,7 +62,7 @@ function post(
 ): Promise<Response> {
   return fetch(new URL("/v1/segment", url), {
     method: "POST",
-    headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...headers }),
+    headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...ONCE, ...headers }),
     body,
   });
 }
@@ -292,7 +295,7 @@ describe("what is not as it should be", () => {
     expect(await problem(wrongType)).toMatchObject({ status: 415, code: "wrong_type" });
     const unstated = await fetch(new URL("/v1/segment", url), {
       method: "POST",
-      headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE }),
+      headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...ONCE }),
       body: new Blob([encodeWindowBatch(good)]).stream(),
       duplex: "half",
     } as RequestInit);
@@ -320,7 +323,7 @@ describe("what is not as it should be", () => {
     for (const path of ["/v1/info", "/v1/segment", "/v1/nothing"]) {
       const response = await fetch(new URL(path, url), {
         method: "POST",
-        headers: headers as never,
+        headers: { ...headers, ...ONCE } as never,
         body: "x",
       });
       expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");

@@ -6,7 +6,7 @@ import { describeRuntime, type Info } from "./info.ts";
 import { Leases } from "./leases.ts";
 import type { ModelHost } from "./model-host.ts";
 import { Problem, type ProblemBody, problemOf } from "./problem.ts";
-import { readBody } from "./read-body.ts";
+import { discardBody, readBody } from "./read-body.ts";
 import { checkBatch, segmentBatch } from "./segment-batch.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
 
@@ -46,6 +46,7 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
     const settings = settingsOf(c.env);
     const leave = places.take(Date.now());
     if (!leave) {
+      await discardBody(c.req.raw, settings.maxBodyBytes);
       throw new Problem(503, "busy", "this isolate is at work; try again soon", { "Retry-After": "1" });
     }
     try {

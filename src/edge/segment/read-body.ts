@@ -19,3 +19,12 @@ export async function readBody(request: Request, contentType: string, maxBytes: 
   }
   return bytes;
 }
+
+/**
+ * Reads a body of allowed length without keeping it: an answer given before its end closes the connection, which is
+ * right for a caller that is refused and wrong for one that is told to come again at once.
+ */
+export async function discardBody(request: Request, maxBytes: number): Promise<void> {
+  if (Number(request.headers.get("Content-Length") ?? Number.POSITIVE_INFINITY) > maxBytes) return;
+  await request.body?.pipeTo(new WritableStream());
+}
