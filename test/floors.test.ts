@@ -13,6 +13,7 @@ const FLOOR: Record<string, number> = {
   inference: 1,
   orchestrator: 2,
   cli: 3,
+  edge: 3,
 };
 
 /** Ports, schemas and errors of floor 1: all that the orchestrator may see of it. */
@@ -60,6 +61,8 @@ describe("floors", () => {
       if (other === folder) continue;
       expect(FLOOR[other], `${name} lies on no floor`).toBeDefined();
       expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThanOrEqual(FLOOR[folder]!);
+      // The commands and the Workers are two programs: what both need lies below them.
+      if (FLOOR[folder] === 3) expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThan(3);
     }
   });
 
@@ -75,6 +78,31 @@ describe("floors", () => {
       }
     },
   );
+
+  it.each(all.filter((f) => f.folder !== "edge"))(
+    "$name needs nothing that only Workers have",
+    ({ imports }) => {
+      for (const target of imports) expect(target).not.toMatch(/^cloudflare:|^hono\b/);
+    },
+  );
+
+  it("what the Workers reach runs without Node", () => {
+    const byName = new Map(all.map((f) => [f.name, f]));
+    const reached = new Set<string>();
+    const visit = (name: string, from: string) => {
+      if (reached.has(name)) return;
+      reached.add(name);
+      const file = byName.get(name);
+      expect(file, `${from} imports ${name}`).toBeDefined();
+      for (const target of file!.imports) {
+        expect(target, `${name}, reached from src/edge`).not.toMatch(/^node:|^onnxruntime-node/);
+        if (target.startsWith(".")) visit(relative(ROOT, resolve(dirname(file!.path), target)), name);
+      }
+    };
+    for (const f of all.filter((x) => x.folder === "edge")) visit(f.name, "src/edge");
+    // Proof that the walk leaves the folder.
+    expect(reached).toContain("inference/ort-web.ts");
+  });
 
   it("tiling is pure: nothing but itself", () => {
     for (const f of all.filter((x) => x.folder === "tiling")) {

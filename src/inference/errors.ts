@@ -2,3 +2,23 @@
 export class InferenceError extends Error {
   override readonly name = "InferenceError";
 }
+
+/** A service that segments could not be reached, refused, or answered with something else than was asked for. */
+export class EdgeError extends Error {
+  override readonly name = "EdgeError";
+  /** HTTP status, where there was an answer. */
+  readonly status: number | undefined;
+  /** The service's own word for what went wrong; "unreachable" and "bad_answer" are ours. */
+  readonly code: string;
+  /** Whether the same request may succeed later, or at another place. */
+  readonly retryable: boolean;
+  constructor(
+    message: string,
+    options: { code: string; retryable: boolean; status?: number; cause?: unknown },
+  ) {
+    super(message, { cause: options.cause });
+    this.status = options.status;
+    this.code = options.code;
+    this.retryable = options.retryable;
+  }
+}

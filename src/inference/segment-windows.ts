@@ -8,12 +8,15 @@ import type { SegmentOptions } from "./segmenter.ts";
 /** Runs the network: `[N, C, ...window]` → scores `[N, K, ...window]`. The input may be taken over. */
 export type RunModel = (input: Raster<Float32Array>) => Promise<Raster<Float32Array>>;
 
+/** What has to be known of a package to run its graph. */
+export type GraphOf = Pick<ModelPackage, "manifest" | "variant">;
+
 /**
  * Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`, by way of a runtime's `run`: what every runtime
  * has to do around the network. A graph that takes fewer windows at a time is run as often as it needs.
  */
 export async function segmentWindows(
-  model: ModelPackage,
+  model: GraphOf,
   batch: Raster<SampleArray>,
   { scaling, signal }: SegmentOptions,
   run: RunModel,

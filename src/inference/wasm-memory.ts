@@ -3,6 +3,8 @@ const PAGE = 65536;
 export interface WasmHeap {
   /** Size of the largest heap made since the cap was set, in bytes; it never shrinks. */
   readonly byteLength: number;
+  /** The cap. */
+  readonly maxBytes: number;
 }
 
 /**
@@ -26,6 +28,7 @@ export function capWasmMemory(maxBytes: number): WasmHeap {
   }
   WebAssembly.Memory = CappedMemory as typeof WebAssembly.Memory;
   return {
+    maxBytes,
     get byteLength() {
       return made.reduce((most, memory) => Math.max(most, memory.buffer.byteLength), 0);
     },

@@ -36,3 +36,12 @@ export function decodeForMerging(record: MaskRecord): Uint8Array | Float32Array 
   for (let i = 0; i < bits.length; i++) values[i] = fromFloat16Bits(bits[i]!);
   return values;
 }
+
+/** Brings stored values back to probabilities; f32 is not copied. */
+export function decodeProbabilities({ precision, data }: Omit<MaskRecord, "window">): Float32Array {
+  if (precision === "f32") return data as Float32Array;
+  const values = new Float32Array(data.length);
+  if (precision === "f16") for (let i = 0; i < data.length; i++) values[i] = fromFloat16Bits(data[i]!);
+  else for (let i = 0; i < data.length; i++) values[i] = data[i]! / 255;
+  return values;
+}

@@ -1,0 +1,56 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
+import { Problem } from "./problem.ts";
+
+const MIB = 2 ** 20;
+
+/** The Worker's bindings as the platform gives them: set by hand in a configuration, so nothing is sure. */
+export interface Bindings {
+  MODELS?: R2Bucket;
+  MODEL?: string;
+  VARIANT?: string;
+  HEAP_CAP_MIB?: string;
+  MAX_WINDOWS?: string;
+  MAX_BODY_MIB?: string;
+  TOKEN?: string;
+}
+
+/** The bindings, checked. */
+export interface Settings {
+  bucket: R2Bucket;
+  /** Name of the package, which is its folder in the bucket. */
+  model: string;
+  /** Default: the package's own. */
+  variant: string | undefined;
+  heapCapBytes: number;
+  /** Windows in one request. */
+  maxWindows: number;
+  maxBodyBytes: number;
+}
+
+/** @throws {Problem} 503 with the name of the binding that is missing or wrong */
+export function settingsOf(env: Bindings): Settings {
+  if (typeof env.MODELS?.get !== "function") throw wrong("MODELS", "an R2 bucket");
+  if (!env.MODEL || !/^[\w][\w.-]*$/.test(env.MODEL)) throw wrong("MODEL", "the name of a model package");
+  return {
+    bucket: env.MODELS,
+    model: env.MODEL,
+    variant: env.VARIANT || undefined,
+    // Below 16 MiB the runtime does not start; 128 MiB is what an isolate has for everything.
+    heapCapBytes: number("HEAP_CAP_MIB", env.HEAP_CAP_MIB, 64, 16, 128) * MIB,
+    maxWindows: number("MAX_WINDOWS", env.MAX_WINDOWS, 16, 1, 256),
+    maxBodyBytes: number("MAX_BODY_MIB", env.MAX_BODY_MIB, 8, 1, 32) * MIB,
+  };
+}
+
+function number(name: string, value: string | undefined, fallback: number, least: number, most: number) {
+  if (value === undefined || value === "") return fallback;
+  const parsed = Number(value);
+  if (!Number.isInteger(parsed) || parsed < least || parsed > most) {
+    throw wrong(name, `a whole number from ${least} to ${most}`);
+  }
+  return parsed;
+}
+
+function wrong(name: string, expected: string): Problem {
+  return new Problem(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
+}

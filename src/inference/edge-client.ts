@@ -1,0 +1,204 @@
+import { z } from "zod";
+import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
+import { decodeProbabilities, type Precision } from "../tiling/mask-record.ts";
+import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
+import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../tiling/window-batch.ts";
+import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
+import { EdgeError } from "./errors.ts";
+import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+
+export interface EdgeClientOptions {
+  /** Bearer token of the edge function. */
+  token: string;
+  /** Hash of the weights that are expected; another model there is refused before any work. */
+  modelHash?: string;
+  /**
+   * How probabilities travel: default f32, which is exact. Where they are merged as u8 and without resampling, u8 gives
+   * the same bytes for a quarter of the traffic.
+   */
+  precision?: Precision;
+  fetch?: typeof fetch;
+  signal?: AbortSignal;
+}
+
+/** What is read of `GET /v1/info`; a newer service may tell more. */
+const infoSchema = z.object({
+  model: z.object({ name: z.string(), variant: z.string(), hash: z.string() }),
+  window: z.array(z.int().positive()).min(2).max(3),
+  channels: z.int().positive(),
+  classes: z.int().positive(),
+  limits: z.object({ maxWindows: z.int().positive(), maxBodyBytes: z.int().positive() }),
+  runtime: z.object({ name: z.string() }),
+});
+
+const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+/** Answers that the same request may not get again. */
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/**
+ * An edge function that segments windows: one request a batch, or a few where the batch is larger than it takes. It
+ * tries nothing again; `EdgeError.retryable` says whether that could help.
+ */
+export class EdgeSegmenter implements Segmenter {
+  readonly info: SegmenterInfo;
+  readonly #url: URL;
+  readonly #options: EdgeClientOptions;
+  readonly #service: z.infer<typeof infoSchema>;
+
+  private constructor(url: URL, options: EdgeClientOptions, service: z.infer<typeof infoSchema>) {
+    this.#url = url;
+    this.#options = options;
+    this.#service = service;
+    this.info = {
+      model: service.model.name,
+      variant: service.model.variant,
+      runtime: `${service.runtime.name} at ${url.host}`,
+      threads: 1,
+      classes: service.classes,
+      window: service.window,
+      channels: service.channels,
+    };
+  }
+
+  /**
+   * Asks the function what it runs; it loads and proves its model for that.
+   * @param base address of the function; routes are appended to it
+   * @throws {EdgeError}
+   */
+  static async connect(base: string, options: EdgeClientOptions): Promise<EdgeSegmenter> {
+    const url = new URL(base.endsWith("/") ? base : `${base}/`);
+    const response = await request(url, "v1/info", options, { method: "GET", signal: options.signal });
+    const parsed = infoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
+    if (!parsed.success) {
+      throw new EdgeError(
+        `${url.host} does not answer as an edge function of Tilewright: ${z.prettifyError(parsed.error)}`,
+        { code: "bad_answer", retryable: false, status: response.status },
+      );
+    }
+    const { model } = parsed.data;
+    if (options.modelHash !== undefined && options.modelHash !== model.hash) {
+      throw new EdgeError(
+        `${url.host} runs ${model.name} ${model.variant} with hash ${model.hash}, expected was ${options.modelHash}; upload the same package there`,
+        { code: "wrong_model", retryable: false },
+      );
+    }
+    return new EdgeSegmenter(url, options, parsed.data);
+  }
+
+  /** Pixels must be uint8 or uint16. @throws {EdgeError} */
+  async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+    const { data } = batch;
+    if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
+      throw new EdgeError("edge functions take pixels of 8 or 16 bits, unsigned; segment these locally", {
+        code: "wrong_type",
+        retryable: false,
+      });
+    }
+    const [windows, ...shape] = batch.shape as [number, ...number[]];
+    const samples = product(shape);
+    const { classes, window, limits } = this.#service;
+    const room = limits.maxBodyBytes - MAX_HEADER_BYTES;
+    const fitting = Math.floor(room / (samples * data.BYTES_PER_ELEMENT));
+    const perRequest = Math.max(1, Math.min(limits.maxWindows, fitting));
+    const size = classes * product(window);
+    const out = new Float32Array(windows * size);
+    for (let first = 0; first < windows; first += perRequest) {
+      options.signal?.throwIfAborted();
+      const count = Math.min(perRequest, windows - first);
+      const part = data.subarray(first * samples, (first + count) * samples);
+      const masks = await this.#request({ data: part, shape: [count, ...shape] }, options);
+      masks.records.forEach((record, n) => {
+        out.set(decodeProbabilities(record), (first + n) * size);
+      });
+    }
+    return { data: out, shape: [windows, classes, ...window] };
+  }
+
+  /** Nothing is kept open. */
+  async close(): Promise<void> {}
+
+  async #request(
+    pixels: Raster<Uint8Array | Uint16Array>,
+    { scaling, signal }: SegmentOptions,
+  ): Promise<MaskBatch> {
+    const { model } = this.#service;
+    const windows = Array.from({ length: pixels.shape[0]! }, (_, n) => n);
+    const precision = this.#options.precision ?? "f32";
+    const { hash, variant } = model;
+    const body = encodeWindowBatch({ model: hash, variant, precision, windows, scaling, pixels });
+    const response = await request(this.#url, "v1/segment", this.#options, {
+      method: "POST",
+      headers: { "Content-Type": WINDOW_BATCH_TYPE },
+      body,
+      signal,
+    });
+    const bytes = new Uint8Array(await readAnswer(this.#url, signal, () => response.arrayBuffer()));
+    const bad = (reason: string, cause?: unknown) =>
+      new EdgeError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
+        code: "bad_answer",
+        retryable: true,
+        status: response.status,
+        cause,
+      });
+    if (response.headers.get("Content-Type") !== MASK_BATCH_TYPE) {
+      throw bad(`its type is ${response.headers.get("Content-Type")}`);
+    }
+    let masks: MaskBatch;
+    try {
+      masks = decodeMaskBatch(bytes);
+    } catch (cause) {
+      throw cause instanceof WireFormatError ? bad(cause.message, cause) : cause;
+    }
+    const { classes, window } = this.#service;
+    if (masks.shape.join() !== [classes, ...window].join()) throw bad(`records are ${masks.shape.join("×")}`);
+    if (masks.records.map((r) => r.window).join() !== windows.join()) throw bad("it is for other windows");
+    if (masks.model !== hash || masks.variant !== variant) throw bad("it is of another model");
+    if (masks.precision !== precision) throw bad(`its precision is ${masks.precision}`);
+    return masks;
+  }
+}
+
+/** @returns an answer that is ok. @throws {EdgeError} else; what `signal` says when it was aborted */
+async function request(
+  base: URL,
+  path: string,
+  options: EdgeClientOptions,
+  init: RequestInit,
+): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set("Authorization", `Bearer ${options.token}`);
+  let response: Response;
+  try {
+    // Not followed: a redirect could carry the pixels anywhere.
+    response = await (options.fetch ?? fetch)(new URL(path, base), { ...init, headers, redirect: "manual" });
+  } catch (cause) {
+    if (init.signal?.aborted) throw init.signal.reason;
+    throw new EdgeError(`cannot reach ${base.host}; check the address and the network`, {
+      code: "unreachable",
+      retryable: true,
+      cause,
+    });
+  }
+  if (response.ok) return response;
+  const parsed = problemSchema.safeParse(await response.json().catch(() => undefined));
+  const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
+  throw new EdgeError(`${base.host} answers ${response.status}: ${problem.message}`, {
+    code: problem.code,
+    retryable: RETRYABLE_STATUS.has(response.status),
+    status: response.status,
+  });
+}
+
+async function readAnswer<T>(base: URL, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason;
+    throw new EdgeError(`the answer of ${base.host} broke off or is not what it says it is`, {
+      code: "bad_answer",
+      retryable: true,
+      cause,
+    });
+  }
+}

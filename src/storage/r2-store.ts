@@ -1,0 +1,130 @@
+import type { R2Bucket, R2Object } from "@cloudflare/workers-types";
+import { ObjectChangedError, StorageError } from "./errors.ts";
+import { checkKey } from "./key.ts";
+import type {
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  RangeOptions,
+  ReadOptions,
+  StoredObject,
+} from "./object-store.ts";
+
+/** Internal error, unavailable, too many requests, slow down: R2's codes for which its manual advises another try. */
+const RETRYABLE = new Set([10001, 10043, 10054, 10058]);
+
+export interface R2StoreOptions {
+  /** Prepended to every key, with its final "/". */
+  prefix?: string;
+  /** Keys asked for at a time when listing; R2 gives at most 1000, which is the default. */
+  pageSize?: number;
+}
+
+/**
+ * An R2 bucket through a Worker's binding. The binding takes no signal: a call that is aborted under way still happens,
+ * and its answer is dropped.
+ */
+export class R2Store implements ObjectStore {
+  readonly #bucket: R2Bucket;
+  readonly #prefix: string;
+  readonly #pageSize: number | undefined;
+
+  constructor(bucket: R2Bucket, options: R2StoreOptions = {}) {
+    this.#bucket = bucket;
+    this.#prefix = options.prefix ?? "";
+    this.#pageSize = options.pageSize;
+  }
+
+  async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
+    const found = await this.#call(key, options, (name) => this.#bucket.head(name));
+    return found ? infoOf(found) : undefined;
+  }
+
+  async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
+    return this.#call(key, options, async (name) => {
+      const found = await this.#bucket.get(name);
+      return found ? { ...infoOf(found), bytes: new Uint8Array(await found.arrayBuffer()) } : undefined;
+    });
+  }
+
+  async getRange(
+    key: string,
+    offset: number,
+    length: number,
+    options?: RangeOptions,
+  ): Promise<Uint8Array | undefined> {
+    if (length === 0) return new Uint8Array(0);
+    // A suffix always reaches to the end: what is beyond `length` is cut off below.
+    const range = offset < 0 ? { suffix: -offset } : { offset, length };
+    const onlyIf = options?.ifMatch === undefined ? undefined : { etagMatches: options.ifMatch };
+    return this.#call(key, options, async (name) => {
+      const found = await this.#bucket.get(name, { range, onlyIf }).catch(async (error: unknown) => {
+        // A range that begins behind the end is refused, by the emulation without a code: the size tells it apart.
+        const whole = await this.#bucket.head(name);
+        if (whole && (whole.size === 0 || offset >= whole.size)) return new Uint8Array(0);
+        throw error;
+      });
+      if (!found) return undefined;
+      if (found instanceof Uint8Array) return found;
+      if (!("arrayBuffer" in found)) throw new ObjectChangedError(key);
+      return new Uint8Array(await found.arrayBuffer()).subarray(0, length);
+    });
+  }
+
+  async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<boolean> {
+    const written = await this.#call(key, options, (name) =>
+      this.#bucket.put(name, bytes, {
+        onlyIf: options?.ifNoneMatch === "*" ? { etagDoesNotMatch: "*" } : undefined,
+        httpMetadata: options?.contentType ? { contentType: options.contentType } : undefined,
+      }),
+    );
+    return written !== null;
+  }
+
+  async *list(prefix: string, options?: ReadOptions): AsyncIterable<string> {
+    let cursor: string | undefined;
+    do {
+      options?.signal?.throwIfAborted();
+      const page = await this.#guard(`${prefix}*`, () =>
+        this.#bucket.list({ prefix: this.#prefix + prefix, cursor, limit: this.#pageSize }),
+      );
+      for (const { key } of page.objects) yield key.slice(this.#prefix.length);
+      cursor = page.truncated ? page.cursor : undefined;
+    } while (cursor !== undefined);
+  }
+
+  async #call<T>(
+    key: string,
+    options: ReadOptions | undefined,
+    call: (name: string) => Promise<T>,
+  ): Promise<T> {
+    checkKey(key);
+    options?.signal?.throwIfAborted();
+    const answer = await this.#guard(key, () => call(this.#prefix + key));
+    options?.signal?.throwIfAborted();
+    return answer;
+  }
+
+  async #guard<T>(key: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (cause) {
+      if (cause instanceof ObjectChangedError) throw cause;
+      const retryable = RETRYABLE.has(codeOf(cause) ?? 0);
+      throw new StorageError(
+        `R2 refuses ${this.#prefix}${key} (${(cause as Error).message}); ${retryable ? "try again later" : "check the bucket's binding"}`,
+        { retryable, cause },
+      );
+    }
+  }
+}
+
+function infoOf(object: R2Object): ObjectInfo {
+  return { byteLength: object.size, etag: object.etag };
+}
+
+/** R2's errors carry their number in the message alone: "get: … (10001)". */
+function codeOf(error: unknown): number | undefined {
+  const match = /\((\d{5})\)\s*$/.exec((error as Error)?.message ?? "");
+  return match ? Number(match[1]) : undefined;
+}

@@ -1,0 +1,85 @@
+import type { Precision } from "./mask-record.ts";
+import { WireFormatError } from "./wire-message.ts";
+
+/** Reads the fields of a decoded header, which can be anything. Each throws a `WireFormatError` that names the field. */
+
+/** Axes of a message: windows, channels or classes, and two or three of space. */
+const MAX_AXES = 5;
+/** No axis and no window number is larger: products of a shape stay exact integers. */
+const MAX_LENGTH = 1 << 20;
+/** Longest name of a model's variant. */
+const MAX_NAME = 200;
+
+export type Fields = Record<string, unknown>;
+
+export function fieldsOf(header: unknown): Fields {
+  if (typeof header !== "object" || header === null || Array.isArray(header)) {
+    throw new WireFormatError("the header is no JSON object");
+  }
+  return header as Fields;
+}
+
+/** 64 lower-case hex digits: the hash of a model package. */
+export function modelHash(fields: Fields): string {
+  const { model } = fields;
+  if (typeof model !== "string" || !/^[0-9a-f]{64}$/.test(model)) {
+    throw new WireFormatError('header field "model" must be 64 hex digits');
+  }
+  return model;
+}
+
+export function variantName(fields: Fields): string {
+  const { variant } = fields;
+  if (typeof variant !== "string" || variant === "" || variant.length > MAX_NAME) {
+    throw new WireFormatError(`header field "variant" must be a name of up to ${MAX_NAME} characters`);
+  }
+  return variant;
+}
+
+export function precisionOf(fields: Fields): Precision {
+  const { precision } = fields;
+  if (precision !== "u8" && precision !== "f16" && precision !== "f32") {
+    throw new WireFormatError('header field "precision" must be "u8", "f16" or "f32"');
+  }
+  return precision;
+}
+
+/** `[N, …]`: four or five axes, none of them empty. */
+export function shapeOf(fields: Fields): readonly number[] {
+  const { shape } = fields;
+  if (
+    !Array.isArray(shape) ||
+    shape.length < 4 ||
+    shape.length > MAX_AXES ||
+    !shape.every((n) => Number.isInteger(n) && n > 0 && n <= MAX_LENGTH)
+  ) {
+    throw new WireFormatError(`header field "shape" must be 4 or 5 lengths from 1 to ${MAX_LENGTH}`);
+  }
+  // Wide of what fits a message, and far below where products lose their last digit.
+  if (shape.reduce((product, n) => product * n, 1) > Number.MAX_SAFE_INTEGER) {
+    throw new WireFormatError('header field "shape" tells of more samples than can be counted');
+  }
+  return shape;
+}
+
+/** Numbers of the windows in their grid, `count` of them, none twice. */
+export function windowNumbers(fields: Fields, count: number): readonly number[] {
+  const { windows } = fields;
+  if (
+    !Array.isArray(windows) ||
+    windows.length !== count ||
+    !windows.every((n) => Number.isSafeInteger(n) && n >= 0) ||
+    new Set(windows).size !== count
+  ) {
+    throw new WireFormatError(`header field "windows" must be ${count} different window numbers`);
+  }
+  return windows;
+}
+
+export function finite(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value !== "number" || !Number.isFinite(value)) {
+    throw new WireFormatError(`header field "${name}" must be a number`);
+  }
+  return value;
+}

@@ -1,0 +1,101 @@
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { EdgeSegmenter } from "../../src/inference/edge-client.ts";
+import { encodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../../src/tiling/mask-batch.ts";
+
+/** A server that says it is an edge function and then answers as `respond` likes. */
+let server: Server;
+let url: string;
+let respond: (response: ServerResponse) => void;
+let requests = 0;
+const HASH = "a".repeat(64);
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    request.resume();
+    if (request.url === "/v1/info") {
+      const info = {
+        model: { name: "m", variant: "v", hash: HASH },
+        window: [2, 2],
+        channels: 1,
+        classes: 2,
+        limits: { maxWindows: 2, maxBodyBytes: 1 << 20 },
+        runtime: { name: "none" },
+      };
+      response.setHeader("Content-Type", "application/json").end(JSON.stringify(info));
+      return;
+    }
+    requests++;
+    request.on("end", () => respond(response));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+const batch = (windows: number) => ({ data: new Uint8Array(windows * 4), shape: [windows, 2, 2, 1] });
+const scaling = { low: 0, high: 255 };
+
+function masks(change: Partial<MaskBatch> = {}, windows = [0]): Uint8Array {
+  const precision = change.precision ?? "u8";
+  const length = (change.shape ?? [2, 2, 2]).reduce((p, n) => p * n, 1);
+  const records = windows.map((window) => ({ window, precision, data: new Uint8Array(length).fill(51) }));
+  return encodeMaskBatch({ model: HASH, variant: "v", precision, shape: [2, 2, 2], records, ...change });
+}
+const answer =
+  (body: Uint8Array, type = MASK_BATCH_TYPE) =>
+  (response: ServerResponse) =>
+    void response.setHeader("Content-Type", type).end(body);
+
+it("takes a right answer, and asks as often as the function's limits need", async () => {
+  const edge = await EdgeSegmenter.connect(url, { token: "t", precision: "u8", modelHash: HASH });
+  requests = 0;
+  respond = (response) => answer(masks({}, requests < 3 ? [0, 1] : [0]))(response);
+  const out = await edge.segment(batch(5), { scaling });
+  expect(requests).toBe(3);
+  expect(out.shape).toEqual([5, 2, 2, 2]);
+  expect([...out.data]).toEqual(new Array(40).fill(Math.fround(0.2)));
+});
+
+it.each<[string, (response: ServerResponse) => void, string]>([
+  ["another type", answer(masks(), "text/html"), "its type is text/html"],
+  ["garbage", answer(new Uint8Array(50)), 'does not begin with "TWMB"'],
+  ["an answer that is cut off", answer(masks().slice(0, -3)), "the message has"],
+  ["another window", answer(masks({}, [1])), "other windows"],
+  ["windows too many", answer(masks({}, [0, 1])), "other windows"],
+  ["another model", answer(masks({ model: "b".repeat(64) })), "another model"],
+  ["another shape", answer(masks({ shape: [2, 2, 3] })), "records are 2×2×3"],
+  [
+    "a connection that breaks",
+    (response) =>
+      void response
+        .writeHead(200, { "Content-Length": 99, "Content-Type": MASK_BATCH_TYPE })
+        .write("x", () => response.destroy()),
+    "broke off",
+  ],
+])("an answer with %s is no segmentation, and the request may be sent again", async (_, behave, sentence) => {
+  respond = behave;
+  const edge = await EdgeSegmenter.connect(url, { token: "t", precision: "u8" });
+  const failed = edge.segment(batch(1), { scaling });
+  await expect(failed).rejects.toMatchObject({ name: "EdgeError", code: "bad_answer", retryable: true });
+  await expect(failed).rejects.toThrow(sentence);
+});
+
+it("a redirect is not followed, and errors without a body are told by their status", async () => {
+  const edge = await EdgeSegmenter.connect(url, { token: "t" });
+  respond = (response) => void response.writeHead(302, { Location: "/v1/info" }).end();
+  await expect(edge.segment(batch(1), { scaling })).rejects.toMatchObject({ status: 302, retryable: false });
+  respond = (response) => void response.writeHead(502).end("<html>");
+  await expect(edge.segment(batch(1), { scaling })).rejects.toMatchObject({ status: 502, retryable: true });
+});
+
+it("a function that never answers is given up when the signal says so", async () => {
+  const edge = await EdgeSegmenter.connect(url, { token: "t" });
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  respond = () => controller.abort(reason);
+  await expect(edge.segment(batch(1), { scaling, signal: controller.signal })).rejects.toBe(reason);
+});

@@ -1,0 +1,427 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Miniflare } from "miniflare";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadModel } from "../../src/cli/find-model.ts";
+import { EdgeSegmenter } from "../../src/inference/edge-client.ts";
+import { EdgeError } from "../../src/inference/errors.ts";
+import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
+import { OrtWebSegmenter } from "../../src/inference/ort-web.ts";
+import { scalingOf } from "../../src/inference/scaling.ts";
+import type { ModelPackage } from "../../src/model-package/load-package.ts";
+import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
+import { decodeForMerging, encodeProbabilities } from "../../src/tiling/mask-record.ts";
+import type { Scaling } from "../../src/tiling/normalise.ts";
+import type { Raster } from "../../src/tiling/raster.ts";
+import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WindowBatch } from "../../src/tiling/window-batch.ts";
+import { encodeMessage } from "../../src/tiling/wire-message.ts";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { type Bundle, bundleWorker, runWorker, upload } from "./run-worker.ts";
+
+const MIB = 2 ** 20;
+const MODELS = join(import.meta.dirname, "../../models");
+const TOKEN = "a token nobody guesses".replaceAll(" ", "-");
+const CONFIG = "src/edge/segment/wrangler.toml";
+
+/** The bundle that would be deployed, in workerd, with its model in the R2 beside it. */
+let bundle: Bundle;
+let directory: string;
+const running: Miniflare[] = [];
+
+async function start(bindings: Record<string, string>, packages: Record<string, string>): Promise<URL> {
+  const worker = await runWorker(bundle, { buckets: ["MODELS"], bindings });
+  running.push(worker);
+  for (const [name, from] of Object.entries(packages)) await upload(worker, "MODELS", from, `${name}/`);
+  return worker.ready;
+}
+
+beforeAll(async () => {
+  bundle = await bundleWorker(CONFIG);
+  directory = await mkdtemp(join(tmpdir(), "tilewright-edge-"));
+});
+afterAll(async () => {
+  await Promise.all(running.map((worker) => worker.dispose()));
+  await bundle?.remove();
+  if (directory) await rm(directory, { recursive: true });
+});
+
+const authorized = (headers: Record<string, string> = {}) => ({
+  Authorization: `Bearer ${TOKEN}`,
+  ...headers,
+});
+
+/** A refusal that comes before the body was read closes the connection: it must not be kept for the next request. */
+const ONCE = { Connection: "close" };
+
+function post(
+  url: URL,
+  body: Uint8Array<ArrayBuffer>,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  return fetch(new URL("/v1/segment", url), {
+    method: "POST",
+    headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...ONCE, ...headers }),
+    body,
+  });
+}
+
+/** The problem of an answer, which must be one. */
+async function problem(response: Response): Promise<{ status: number; code: string; message: string }> {
+  const { error } = (await response.json()) as { error: { code: string; message: string } };
+  expect(error.message).toMatch(/^[\w"].{10,}/);
+  return { status: response.status, ...error };
+}
+
+it("the bundle is well inside what Cloudflare takes", () => {
+  const [, kib] = /Total Upload: ([\d.]+) KiB/.exec(bundle.log)!;
+  expect(Number(kib) / 1024).toBeLessThan(20);
+});
+
+describe("the bundled model at the edge", () => {
+  const CAP_MIB = 48;
+  let model: ModelPackage;
+  let golden: Raster<Uint8Array>;
+  let scaling: Scaling;
+  let local: OrtWebSegmenter;
+  /** What the same runtime makes of the golden tile in this process. */
+  let here: Float32Array;
+  let url: URL;
+  beforeAll(async () => {
+    url = await start(
+      { MODEL: "nuclei", TOKEN, HEAP_CAP_MIB: String(CAP_MIB) },
+      { nuclei: join(MODELS, "nuclei") },
+    );
+    model = await loadModel("nuclei", {});
+    golden = { data: model.golden.input, shape: model.golden.spec.input.shape };
+    scaling = scalingOf(model.manifest, model.golden.spec.input.low, model.golden.spec.input.high);
+    local = await OrtWebSegmenter.create(model);
+    here = (await local.segment(golden, { scaling })).data;
+  });
+  afterAll(() => local?.close());
+
+  it("takes no harm from clients that go away while it loads its model", async () => {
+    for (const patienceMs of [30, 300]) {
+      const signal = AbortSignal.timeout(patienceMs);
+      const gone = fetch(new URL("/v1/info", url), { headers: authorized(), signal });
+      await gone.then((response) => response.body?.cancel()).catch(() => {});
+    }
+    expect((await fetch(new URL("/v1/info", url), { headers: authorized() })).status).toBe(200);
+  });
+
+  it("tells what it runs, that it may share memory, and a heap under its cap", async () => {
+    const info = await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json();
+    expect(info).toMatchObject({
+      model: { name: "nuclei", variant: "int4", hash: model.hash },
+      window: [224, 224],
+      channels: 3,
+      classes: 3,
+      limits: { maxWindows: 16, maxBodyBytes: 8 * MIB },
+      runtime: {
+        name: "onnxruntime-web 1.30.0 wasm",
+        heapCapBytes: CAP_MIB * MIB,
+        sharedMemory: { allowed: true },
+      },
+    });
+    expect(info.golden.maxAbs).toBeLessThan(model.golden.spec.tolerance.maxAbs);
+    expect(info.runtime.heapBytes).toBeGreaterThan(16 * MIB);
+    expect(info.runtime.heapBytes).toBeLessThanOrEqual(CAP_MIB * MIB);
+  });
+
+  it.each(["u8", "f16", "f32"] as const)(
+    "gives the bytes that the same runtime gives here, as %s",
+    async (precision) => {
+      const batch: WindowBatch = {
+        model: model.hash,
+        variant: "int4",
+        precision,
+        windows: [41],
+        scaling,
+        pixels: golden,
+      };
+      const response = await post(url, encodeWindowBatch(batch));
+      expect(response.status).toBe(200);
+      expect(response.headers.get("Content-Type")).toBe(MASK_BATCH_TYPE);
+      const masks = decodeMaskBatch(new Uint8Array(await response.arrayBuffer()));
+      expect(masks).toMatchObject({ model: model.hash, variant: "int4", precision, shape: [3, 224, 224] });
+      expect(masks.records.map((r) => r.window)).toEqual([41]);
+      const record = masks.records[0]!;
+      const expected = encodeProbabilities(here, precision);
+      expect(Buffer.compare(bytesOf(record.data), bytesOf(expected))).toBe(0);
+      const unit = precision === "u8" ? 255 : 1;
+      let maxAbs = 0;
+      decodeForMerging(record).forEach((v, i) => {
+        maxAbs = Math.max(maxAbs, Math.abs(v / unit - model.golden.output[i]! / 255));
+      });
+      expect(maxAbs).toBeLessThanOrEqual(model.golden.spec.tolerance.maxAbs);
+    },
+  );
+
+  it("serves a client that is a Segmenter as any other, and stays under its cap", async () => {
+    const edge = await EdgeSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
+    expect(edge.info).toMatchObject({ model: "nuclei", variant: "int4", window: [224, 224], classes: 3 });
+    await checkGoldenTile(edge, model);
+    // The golden tile and a lighter one, each of which must come back in its place.
+    const lighter = golden.data.map((v) => Math.min(255, v + 40));
+    const data = new Uint8Array([...lighter, ...golden.data]);
+    const there = await edge.segment({ data, shape: [2, ...golden.shape.slice(1)] }, { scaling });
+    const hereLighter = (await local.segment({ data: lighter, shape: golden.shape }, { scaling })).data;
+    expect(Buffer.compare(bytesOf(there.data.subarray(0, here.length)), bytesOf(hereLighter))).toBe(0);
+    expect(Buffer.compare(bytesOf(there.data.subarray(here.length)), bytesOf(here))).toBe(0);
+    const info = await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json();
+    expect(info.runtime.heapBytes).toBeLessThanOrEqual(CAP_MIB * MIB);
+  });
+
+  it("refuses the client that expects other weights, and the one whose token is wrong", async () => {
+    await expect(
+      EdgeSegmenter.connect(url.href, { token: TOKEN, modelHash: "0".repeat(64) }),
+    ).rejects.toMatchObject({
+      name: "EdgeError",
+      code: "wrong_model",
+      retryable: false,
+    });
+    await expect(EdgeSegmenter.connect(url.href, { token: "not-the-token" })).rejects.toMatchObject({
+      code: "unauthorized",
+      status: 401,
+      retryable: false,
+    });
+  });
+});
+
+describe("a heap that is too small for the model", () => {
+  it.each([
+    ["to load it", "20", /does not load: .+ \(its heap has [\d.]+ MiB of at most 20\.0\)/],
+    ["to run it", "32", /failed to run: .*bad_alloc.* \(its heap has [\d.]+ MiB of at most 32\.0\)/],
+  ])("%s is a clean error, and the isolate answers the next request", async (_, cap, message) => {
+    const url = await start(
+      { MODEL: "nuclei", TOKEN, HEAP_CAP_MIB: cap },
+      { nuclei: join(MODELS, "nuclei") },
+    );
+    for (let i = 0; i < 2; i++) {
+      const response = await fetch(new URL("/v1/info", url), { headers: authorized() });
+      const answer = await response.clone().json();
+      expect(await problem(response)).toMatchObject({ status: 500, code: "inference_failed" });
+      expect(answer.error.message).toMatch(message);
+      expect(answer.runtime.sharedMemory).toEqual({ allowed: true });
+      expect((await fetch(new URL("/healthz", url))).status).toBe(200);
+    }
+  });
+});
+
+describe("what is not as it should be", () => {
+  const LIMITS = { MAX_WINDOWS: "3", MAX_BODY_MIB: "1" };
+  let url: URL;
+  let good: WindowBatch;
+  beforeAll(async () => {
+    const path = writePointwisePackage(join(directory, "pointwise"), { window: 32 });
+    url = await start({ MODEL: "pointwise", TOKEN, ...LIMITS }, { pointwise: path });
+    const { hash } = await loadModel(path, {});
+    good = {
+      model: hash,
+      variant: "fp32",
+      precision: "u8",
+      windows: [0],
+      scaling: { low: 0, high: 255 },
+      pixels: { data: new Uint8Array(32 * 32 * 3).fill(200), shape: [1, 32, 32, 3] },
+    };
+  });
+
+  const pixels = (...shape: number[]) => ({
+    data: new Uint8Array(shape.reduce((p, n) => p * n, 1)),
+    shape,
+  });
+  const batches: [string, number, string, () => Uint8Array<ArrayBuffer>][] = [
+    [
+      "a batch for other weights",
+      409,
+      "wrong_model",
+      () => encodeWindowBatch({ ...good, model: "f".repeat(64) }),
+    ],
+    [
+      "a batch for another variant",
+      409,
+      "wrong_model",
+      () => encodeWindowBatch({ ...good, variant: "int4" }),
+    ],
+    [
+      "windows of another size",
+      422,
+      "wrong_shape",
+      () => encodeWindowBatch({ ...good, pixels: pixels(1, 16, 32, 3) }),
+    ],
+    [
+      "windows with an axis more",
+      422,
+      "wrong_shape",
+      () => encodeWindowBatch({ ...good, pixels: pixels(1, 1, 32, 32, 3) }),
+    ],
+    [
+      "two channels for a model of three",
+      422,
+      "wrong_shape",
+      () => encodeWindowBatch({ ...good, pixels: pixels(1, 32, 32, 2) }),
+    ],
+    [
+      "more windows than allowed",
+      413,
+      "too_many_windows",
+      () => encodeWindowBatch({ ...good, windows: [0, 1, 2, 3], pixels: pixels(4, 32, 32, 3) }),
+    ],
+    ["a body over the limit", 413, "too_large", () => new Uint8Array(MIB + 1)],
+    [
+      "an unknown precision",
+      400,
+      "bad_message",
+      () => encodeWindowBatch({ ...good, precision: "f64" as never }),
+    ],
+    [
+      "window numbers that are missing",
+      400,
+      "bad_message",
+      () => encodeWindowBatch({ ...good, windows: [] }),
+    ],
+    ["a message that is cut off", 400, "bad_message", () => encodeWindowBatch(good).slice(0, -1)],
+    ["a message of the other kind", 400, "bad_message", () => encodeMessage("TWMB", {}, [])],
+    ["an empty body", 400, "bad_message", () => new Uint8Array(0)],
+    ["text", 400, "bad_message", () => new TextEncoder().encode("segment this, please, and quickly")],
+  ];
+  it.each(batches)("%s is answered with %i %s", async (_, status, code, body) => {
+    expect(await problem(await post(url, body()))).toMatchObject({ status, code });
+  });
+
+  it("another type of body, and one whose length is not stated, are refused before they are read", async () => {
+    const wrongType = await post(url, encodeWindowBatch(good), { "Content-Type": "application/json" });
+    expect(await problem(wrongType)).toMatchObject({ status: 415, code: "wrong_type" });
+    const unstated = await fetch(new URL("/v1/segment", url), {
+      method: "POST",
+      headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...ONCE }),
+      body: new Blob([encodeWindowBatch(good)]).stream(),
+      duplex: "half",
+    } as RequestInit);
+    expect(await problem(unstated)).toMatchObject({ status: 411, code: "length_required" });
+  });
+
+  it("unknown places and methods are told so", async () => {
+    const get = (path: string, method = "GET") =>
+      fetch(new URL(path, url), { method, headers: authorized() });
+    expect(await problem(await get("/v1/nothing"))).toMatchObject({ status: 404, code: "not_found" });
+    expect(await problem(await get("/"))).toMatchObject({ status: 404, code: "not_found" });
+    const segment = await get("/v1/segment");
+    expect(segment.headers.get("Allow")).toBe("POST");
+    expect(await problem(segment)).toMatchObject({ status: 405, code: "method_not_allowed" });
+    expect(await problem(await get("/v1/info", "DELETE"))).toMatchObject({ status: 405 });
+  });
+
+  it.each([
+    ["no token", {}],
+    ["another token", { Authorization: `Bearer ${TOKEN.slice(0, -1)}x` }],
+    ["a token and more", { Authorization: `Bearer ${TOKEN}x` }],
+    ["a token without its scheme", { Authorization: TOKEN }],
+    ["an empty token", { Authorization: "Bearer " }],
+  ])("%s opens nothing but /healthz", async (_, headers) => {
+    for (const path of ["/v1/info", "/v1/segment", "/v1/nothing"]) {
+      const response = await fetch(new URL(path, url), {
+        method: "POST",
+        headers: { ...headers, ...ONCE } as never,
+        body: "x",
+      });
+      expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
+      expect(await problem(response)).toMatchObject({ status: 401, code: "unauthorized" });
+    }
+    expect(await (await fetch(new URL("/healthz", url))).json()).toEqual({ ok: true });
+  });
+
+  it("after all that, good requests are served: grey and 16 bits too, and as many as it is sent", async () => {
+    const edge = await EdgeSegmenter.connect(url.href, { token: TOKEN });
+    const shape = [8, 32, 32, 1];
+    const data = Uint16Array.from({ length: 8 * 1024 }, (_, i) => (i >> 10) * 8192);
+    const out = await edge.segment({ data, shape }, { scaling: { low: 0, high: 65535 } });
+    expect(out.shape).toEqual([8, 3, 32, 32]);
+    // Dark windows are background, bright ones bright, and in between there is the rim.
+    const labels = Array.from({ length: 8 }, (_, n) =>
+      [0, 1, 2].reduce(
+        (best, k) => (out.data[(n * 3 + k) * 1024]! > out.data[(n * 3 + best) * 1024]! ? k : best),
+        0,
+      ),
+    );
+    expect(labels).toEqual([0, 0, 0, 2, 2, 1, 1, 1]);
+    const answers = await Promise.all(Array.from({ length: 6 }, () => post(url, encodeWindowBatch(good))));
+    for (const response of answers) {
+      if (response.status !== 200)
+        expect(await problem(response)).toMatchObject({ status: 503, code: "busy" });
+    }
+    expect(answers.some((response) => response.status === 200)).toBe(true);
+  });
+
+  it("the client: abort, pixels it cannot send, nobody there, a server of another kind", async () => {
+    const edge = await EdgeSegmenter.connect(url.href, { token: TOKEN });
+    const scaling = { low: 0, high: 255 };
+    const reason = new Error("enough");
+    await expect(edge.segment(good.pixels, { scaling, signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
+    const floats = { data: new Float32Array(32 * 32 * 3), shape: [1, 32, 32, 3] };
+    await expect(edge.segment(floats, { scaling })).rejects.toMatchObject({
+      code: "wrong_type",
+      retryable: false,
+    });
+    await expect(edge.segment(pixels(1, 16, 16, 3), { scaling })).rejects.toMatchObject({
+      code: "wrong_shape",
+      status: 422,
+      retryable: false,
+    });
+    const nobody = EdgeSegmenter.connect("http://127.0.0.1:9/", { token: TOKEN });
+    await expect(nobody).rejects.toMatchObject({ code: "unreachable", retryable: true });
+    const other = EdgeSegmenter.connect(new URL("/elsewhere", url).href, { token: TOKEN });
+    await expect(other).rejects.toThrow(EdgeError);
+  });
+});
+
+describe("a Worker that is not set up", () => {
+  it("without a token it refuses everything but /healthz, and says why", async () => {
+    for (const token of [undefined, "short"]) {
+      const url = await start({ MODEL: "nuclei", ...(token && { TOKEN: token }) }, {});
+      for (const path of ["/v1/info", "/v1/segment"]) {
+        const response = await fetch(new URL(path, url), { headers: { Authorization: "Bearer short" } });
+        const told = await problem(response);
+        expect(told).toMatchObject({ status: 503, code: "not_configured" });
+        expect(told.message).toContain("wrangler secret put TOKEN");
+      }
+      expect((await fetch(new URL("/healthz", url))).status).toBe(200);
+    }
+  });
+
+  it.each([
+    ["a bucket without the model", { MODEL: "nuclei" }, "model_unusable", "no model.json in nuclei"],
+    [
+      "a variant that is not there",
+      { MODEL: "damaged", VARIANT: "int2" },
+      "model_unusable",
+      'no variant "int2"',
+    ],
+    ["weights that were changed", { MODEL: "damaged" }, "model_unusable", "is not the one in model.json"],
+    ["a golden tile that does not come out", { MODEL: "wrong" }, "inference_failed", "golden tile off by"],
+    ["a name that is a path", { MODEL: "../nuclei" }, "not_configured", "binding MODEL must be"],
+    [
+      "a cap that is none",
+      { MODEL: "nuclei", HEAP_CAP_MIB: "1e9" },
+      "not_configured",
+      "binding HEAP_CAP_MIB",
+    ],
+  ])("%s", async (_, bindings, code, message) => {
+    const damaged = writePointwisePackage(join(directory, "damaged"), { window: 32 });
+    const onnx = join(damaged, "pointwise.onnx");
+    writeFileSync(onnx, readFileSync(onnx).reverse());
+    const wrong = writePointwisePackage(join(directory, "wrong"), { window: 32 });
+    writeFileSync(join(wrong, "golden/output.bin"), new Uint8Array(32 * 32 * 3).fill(85));
+    const url = await start({ TOKEN, ...bindings }, { damaged, wrong });
+    const told = await problem(await fetch(new URL("/v1/info", url), { headers: authorized() }));
+    expect(told.code).toBe(code);
+    expect(told.message).toContain(message);
+  });
+});
+
+function bytesOf(data: ArrayBufferView): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}

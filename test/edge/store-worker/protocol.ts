@@ -1,0 +1,19 @@
+/** One call on the store in the Worker; bytes travel as numbers. */
+export interface StoreCall {
+  prefix: string;
+  method: "head" | "get" | "getRange" | "put" | "list";
+  /** The prefix for `list`. */
+  key: string;
+  offset?: number;
+  length?: number;
+  bytes?: number[];
+  ifMatch?: string;
+  ifNoneMatch?: "*";
+  aborted?: boolean;
+}
+
+export interface StoreReply {
+  /** Absent for `undefined`. */
+  value?: unknown;
+  error?: { name: string; message: string; retryable?: boolean };
+}
