@@ -189,14 +189,9 @@ def run_row(study, kind, row, seed, budget, out):
         if kind == "architecture":
             torch.manual_seed(seed)
             model = recipe.train(architecture(row, budget, task), budget["steps"], budget["learning_rate"])
-            if row["name"] == study["base"]:
-                torch.save({"model": {**row["model"]}, "state": model.state_dict()}, out / f"base-{seed}.pt")
             result = measure(model, {}, task, val_samples(task))
         else:
-            base = next(a for a in study["architecture"] if a["name"] == study["base"])
-            saved = torch.load(out / f"base-{seed}.pt", weights_only=True)
-            model = architecture(base, budget, task)
-            model.load_state_dict(saved["state"])
+            model, _ = load_checkpoint(HERE / study["base"])
             parent = packed_size(model, {}, np.float32)["raw_bytes"]
             model, packed = run_steps(model, row["steps"], recipe, budget)
             result = measure(model, packed, task, val_samples(task), parent)
@@ -210,7 +205,7 @@ def fingerprint(study, kind, row, budget):
     """What a row's figures depend on; the label is not part of it."""
     about = {k: v for k, v in row.items() if k not in ("label", "spread")}
     if kind == "compression":
-        about["base"] = next(a["model"] for a in study["architecture"] if a["name"] == study["base"])
+        about["base"] = hashlib.sha256((HERE / study["base"]).read_bytes()).hexdigest()
     if kind == "shipped":
         about["checkpoint"] = hashlib.sha256(Path(row["checkpoint"]).read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -219,16 +214,13 @@ def fingerprint(study, kind, row, budget):
 
 
 def plan(study, budget, shipped):
-    """(kind, row, seed) in running order: the base first, since others start from it; first seeds before further ones."""
-    architectures = sorted(study["architecture"], key=lambda a: a["name"] != study["base"])
-    todo = [("architecture", a, s) for s in budget["seeds"] for a in architectures]
-    todo += [("compression", c, s) for s in budget["seeds"] for c in study["compression"]]
+    """(kind, row, seed) in running order: first seeds before further ones."""
+    todo = [(kind, row, s) for s in budget["seeds"] for kind in ("compression", "architecture") for row in study[kind]]
     for path in shipped:
         name = Path(path).stem
         todo += [("shipped", {**row, "name": f"{name}--{row['name']}", "checkpoint": str(path)}, 0) for row in study["shipped"]]
     for s in budget["more_seeds"]:
-        todo += [("architecture", a, s) for a in architectures if a.get("spread")]
-        todo += [("compression", c, s) for c in study["compression"] if c.get("spread")]
+        todo += [(kind, row, s) for kind in ("compression", "architecture") for row in study[kind] if row.get("spread")]
     return todo
 
 
@@ -264,9 +256,7 @@ def work(study, args, budget, out):
     """Take rows until none is left. A claim is a file that only one worker can make."""
     while True:
         waiting = missing(study, args, budget, out)
-        bases = {s for k, r, s in waiting if k == "architecture" and r["name"] == study["base"]}
-        ready = [(k, r, s) for k, r, s in waiting if k != "compression" or s not in bases]
-        for kind, row, seed in ready:
+        for kind, row, seed in waiting:
             stem = out / "rows" / f"{kind}-{row['name']}-{seed}"
             try:
                 Path(f"{stem}.claim").touch(exist_ok=False)
@@ -283,17 +273,13 @@ def work(study, args, budget, out):
             Path(f"{stem}.claim").unlink()
             break
         else:
-            claimed = [k for k, r, s in waiting if (out / "rows" / f"{k}-{r['name']}-{s}.claim").exists()
-                       and not (out / "rows" / f"{k}-{r['name']}-{s}.failed").exists()]
-            if len(ready) == len(waiting) or not claimed:
-                return                                       # nothing left, or what is left waits for a base that failed
-            time.sleep(2)
+            return                                           # each that is left is another worker's, or failed
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("config")
-    parser.add_argument("--out", required=True, help="rows and base weights are kept here")
+    parser.add_argument("--out", required=True, help="rows are kept here")
     parser.add_argument("--budget", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", help="names of rows, separated by commas")

@@ -13,7 +13,7 @@ def render(content):
     if of("architecture"):
         parts += ["## Architectures", architecture_table(of("architecture"))]
     if of("compression"):
-        parts += ["## Compression", compression_note(budget), compression_table(of("architecture"), of("compression"))]
+        parts += ["## Compression", compression_note(budget), compression_table(of("compression"))]
     if of("shipped"):
         parts += ["## Shipped networks, rounded without training", shipped_tables(of("shipped"))]
     parts += ["## Five claims", claims(rows)]
@@ -31,7 +31,7 @@ Written by `python model/study.py model/configs/study.toml --out runs/study --bu
 stopped. Every figure below is in `study.json`.
 
 Task: {content['task']}, trained on its train split, scored on its val split, whole volumes at their own resolution. Budget "{b['name']}":
-width {b['width']}, {b['steps']:,} steps of {b['batch']} crops from scratch, {b['recover_steps']:,} more where a compressed network is trained on; learning rate
+architectures of width {b['width']} get {b['steps']:,} steps of {b['batch']} crops from scratch, compressed networks {b['recover_steps']:,} steps of recovery; learning rate
 {b['learning_rate']:g}; seeds {', '.join(map(str, b['seeds']))}{', and ' + ', '.join(map(str, b['more_seeds'])) + ' where a ± stands' if b.get('more_seeds') else ''}. Every row runs on one thread. torch {content['torch']}.
 
 {reduced}Dice, IoU and HD95 (mm) are means over volumes of both structures. ± is the standard deviation over {len(seeds)} seeds. Bytes are really written:
@@ -86,15 +86,12 @@ def architecture_table(rows):
 
 
 def compression_note(budget):
-    return (f"All rows start from the same weights as the first. Rows with training got {budget['recover_steps']:,} more steps, which alone are worth what the row "
+    return (f"All rows start from the weights of the first, the shipped width-48 network before compression. Rows with training got {budget['recover_steps']:,} more steps, which alone are worth what the row "
             "“fp32, trained on” shows: compare them with that one, and the rows without training with the first.")
 
 
-def compression_table(architectures, rows):
-    base = next((r for r in grouped(architectures) if r["name"] == "ours"), None)
+def compression_table(rows):
     lines = []
-    if base:
-        lines.append(["**fp32**", *cells(base, ("dice", "iou", "hd95")), "32", "0", size(base["bytes"]), size(base["compressedBytes"]), "1.0"])
     for r in grouped(rows):
         lines.append([r["label"], *cells(r, ("dice", "iou", "hd95")), f"{r['bitsPerWeight']:.2f}", f"{100 * r['sparsity']:.0f} %", size(r["bytes"]),
                       size(r["compressedBytes"]), f"{r['ratio']:.1f}"])
@@ -115,7 +112,7 @@ def claims(rows):
     arch = {r["name"]: r for r in grouped([r for r in rows if r["kind"] == "architecture"])}
     comp = {r["name"]: r for r in grouped([r for r in rows if r["kind"] == "compression"])}
     return "\n".join(f"{i}. **{title}** {verdict}" for i, (title, verdict) in enumerate((
-        ("4 bits keep the quality at more than a fifth of the size.", four_bits(arch, comp)),
+        ("4 bits keep the quality at more than a fifth of the size.", four_bits(comp)),
         ("Pruning alone is weaker.", pruning(comp)),
         ("1 bit everywhere collapses.", one_bit(comp, ("one-bit-fixed", "one-bit-flexible", "one-bit-kmeans", "one-bit-better"), "everywhere")),
         ("1 bit in attention alone holds.",
@@ -123,10 +120,10 @@ def claims(rows):
         ("Patch expanding beats bilinear and transposed up-sampling.", upsampling(arch))), 1))
 
 
-def four_bits(arch, comp):
-    if not {"qat-row", "fp32-more", "rtn-32"} <= set(comp) or "ours" not in arch:
+def four_bits(comp):
+    if not {"qat-row", "fp32-more", "rtn-32", "fp32"} <= set(comp):
         return "Not measured yet."
-    q, ref, plain, base = comp["qat-row"], comp["fp32-more"], comp["rtn-32"], arch["ours"]
+    q, ref, plain, base = (comp[n] for n in ("qat-row", "fp32-more", "rtn-32", "fp32"))
     kept, kept_plain = q["dice"] / ref["dice"], plain["dice"] / base["dice"]
     word = "Confirmed" if kept >= 0.98 and q["ratio"] > 5 else "Refuted"
     return (f"{word}: fine-tuned with a scale per row, Dice is {100 * kept:.1f} % of fp32's at {q['ratio']:.1f} times less; rounded in blocks of 32 without any "
