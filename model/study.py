@@ -1,4 +1,4 @@
-"""Every row of configs/study.toml, measured; resumable row by row.
+"""Every row of configs/study.toml, measured; resumable row by row, also from the committed study.json alone.
 
     python model/study.py model/configs/study.toml --out runs/study --budget cpu --jobs 2
     python model/study.py model/configs/study.toml --out runs/study --only qat-row,structured-int4     # some rows
@@ -296,6 +296,11 @@ def main():
     if args.worker:
         work(study, args, budget, out)
         return
+    known = Path(args.report_to) / "study.json"               # committed, so that another machine goes on from there
+    for row in json.loads(known.read_text())["rows"] if known.exists() else []:
+        file = out / "rows" / f"{row['kind']}-{row['name']}-{row['seed']}.json"
+        if not file.exists():
+            file.write_text(json.dumps({k: v for k, v in row.items() if k != "label"}))
     if not args.report:
         for left in (*(out / "rows").glob("*.claim"), *(out / "rows").glob("*.failed")):      # of workers that were stopped
             left.unlink()

@@ -57,12 +57,16 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
     code, said, error = launch(*args)
     assert code == 0 and "0 rows are there, 2 to run" in said, said + error
     (out / "rows" / "compression-all-at-once-1.json").unlink()                # as if it had been interrupted there
+    (tmp_path / "study.json").unlink()
     assert "1 rows are there, 1 to run" in launch(*args)[1]
     assert "2 rows are there, 0 to run" in launch(*args)[1]
     rows = json.loads((tmp_path / "study.json").read_text())["rows"]
     small, base = rows
     assert small["parameters"] < 0.85 * base["parameters"] and small["ratio"] > 8 and small["bitsPerWeight"] < 4.6
     assert "| pruned, shrunk, 4 bits |" in (tmp_path / "STUDY.md").read_text()
+    for file in (out / "rows").glob("*.json"):
+        file.unlink()
+    assert "2 rows are there, 0 to run" in launch(*args)[1]                    # from study.json
     config.write_text(tiny.replace("steps = 2", "steps = 3", 1))                 # another budget: other rows
     assert "0 rows are there" in launch(*args)[1]
 
