@@ -237,6 +237,7 @@ def collect(study, budget, shipped, out):
 
 def report(study, args, budget, out):
     content = {"task": study["task"], "budget": {"name": args.budget, **budget}, "recipe": study["recipe"], "torch": torch.__version__,
+               "planned": len(plan(study, budget, args.shipped)),
                "rows": collect(study, budget, args.shipped, out)}
     for name, text in (("study.json", json.dumps(content, indent=1) + "\n"), ("STUDY.md", study_report.render(content))):
         part = Path(args.report_to) / (name + ".part")

@@ -25,9 +25,11 @@ def intro(content):
     seeds = [*b["seeds"], *b.get("more_seeds", [])]
     reduced = ("This is the reduced budget of a machine without a GPU: it compares how far networks of this size get in few steps. What a long "
                "training would show may differ, and differences smaller than the spread over seeds say nothing.\n\n") if b["name"] == "cpu" else ""
+    here, planned = len(content["rows"]), content["planned"]
+    unfinished = f"**Not finished: {here} of {planned} rows are here.**\n\n" if here < planned else ""
     return f"""# Study
 
-Written by `python model/study.py model/configs/study.toml --out runs/study --budget {b['name']} --jobs 2`; run it again and it goes on where it
+{unfinished}Written by `python model/study.py model/configs/study.toml --out runs/study --budget {b['name']} --jobs 2`; run it again and it goes on where it
 stopped. Every figure below is in `study.json`.
 
 Task: {content['task']}, trained on its train split, scored on its val split, whole volumes at their own resolution. Budget "{b['name']}":
