@@ -3,7 +3,7 @@ import { JobError } from "./errors.ts";
 
 const wholes = z.int().nonnegative();
 
-const schema = z.object({
+export const settingsSchema = z.object({
   /** Level to segment; default the coarsest that is not coarser than the model's spacing. */
   level: wholes.optional(),
   /** x, y, width, height in level-0 samples. */
@@ -19,13 +19,13 @@ const schema = z.object({
 });
 
 /** What a user may choose of a job; what is left out is the package's or the default. */
-export type JobSettings = z.input<typeof schema>;
+export type JobSettings = z.input<typeof settingsSchema>;
 /** Checked and with the defaults filled in: part of the job's identity. */
-export type FullJobSettings = z.output<typeof schema>;
+export type FullJobSettings = z.output<typeof settingsSchema>;
 
 /** Throws a JobError that names the setting. */
 export function checkSettings(settings: JobSettings): FullJobSettings {
-  const parsed = schema.safeParse(settings);
+  const parsed = settingsSchema.safeParse(settings);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new JobError(`setting ${path.join(".")}: ${message}`);

@@ -1,12 +1,12 @@
 import { Hono } from "hono";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../tiling/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../../tiling/window-batch.ts";
-import { requireBearer } from "./bearer.ts";
+import { requireBearer } from "../shared/bearer.ts";
+import { Problem, type ProblemBody, problemOf } from "../shared/problem.ts";
+import { discardBody, readBody } from "../shared/read-body.ts";
 import { describeRuntime, type Info } from "./info.ts";
 import { Leases } from "./leases.ts";
 import type { ModelHost } from "./model-host.ts";
-import { Problem, type ProblemBody, problemOf } from "./problem.ts";
-import { discardBody, readBody } from "./read-body.ts";
 import { checkBatch, segmentBatch } from "./segment-batch.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
 

@@ -3,8 +3,8 @@ import { checkGoldenTile } from "../../inference/golden-tile.ts";
 import { OrtWebSegmenter } from "../../inference/ort-web.ts";
 import { loadPackage, type ModelPackage } from "../../model-package/load-package.ts";
 import { R2Store } from "../../storage/r2-store.ts";
+import { Problem } from "../shared/problem.ts";
 import { Leases } from "./leases.ts";
-import { Problem } from "./problem.ts";
 import type { Settings } from "./settings.ts";
 
 /** A model that has passed its golden tile in this isolate. */

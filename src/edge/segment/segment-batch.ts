@@ -2,8 +2,8 @@ import type { MaskBatch } from "../../tiling/mask-batch.ts";
 import { encodeProbabilities, type MaskRecord } from "../../tiling/mask-record.ts";
 import { product } from "../../tiling/raster.ts";
 import type { WindowBatch } from "../../tiling/window-batch.ts";
+import { Problem } from "../shared/problem.ts";
 import type { HostedModel } from "./model-host.ts";
-import { Problem } from "./problem.ts";
 
 /** @throws {Problem} when the batch is meant for another model, or has another shape than the model takes */
 export function checkBatch(batch: WindowBatch, { hash, segmenter }: HostedModel, maxWindows: number): void {

@@ -1,5 +1,5 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
-import { Problem } from "./problem.ts";
+import { Problem } from "../shared/problem.ts";
 
 const MIB = 2 ** 20;
 

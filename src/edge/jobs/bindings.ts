@@ -1,0 +1,41 @@
+import type { DurableObjectNamespace, Fetcher, Queue, R2Bucket, Workflow } from "@cloudflare/workers-types";
+
+/** The bindings of the job service as the platform gives them; each part checks those it uses. */
+export interface Bindings {
+  /** Where uploads go, and its name in addresses and events. */
+  SCANS?: R2Bucket;
+  SCANS_BUCKET?: string;
+  /** `work/<job>/…` while a job runs, `results/<job>/…` for good. */
+  RESULTS?: R2Bucket;
+  RESULTS_BUCKET?: string;
+  /** `<name>/model.json` and the files beside it. */
+  MODELS?: R2Bucket;
+
+  /** Shards on their way to the edge function, merges and storage events on their way back here. */
+  SHARDS?: Queue;
+  MERGES?: Queue;
+  EVENTS?: Queue;
+  LEDGERS?: DurableObjectNamespace;
+  UPLOADS?: DurableObjectNamespace;
+  JOBS?: Workflow;
+  SEGMENT?: Fetcher;
+
+  /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "admin"] }]` */
+  TOKENS?: string;
+  /** JSON: which storage events start which jobs. */
+  RULES?: string;
+  /** JSON: buckets and hosts that may be read besides SCANS. */
+  SOURCES?: string;
+  /** Secret, JSON: the keys of those buckets, by bucket name. */
+  SOURCE_KEYS?: string;
+  /** Secret, JSON: how each webhook proves itself. */
+  WEBHOOKS?: string;
+  /** Hosts that callbacks may go to, separated by commas, and the secret that signs them. */
+  CALLBACK_HOSTS?: string;
+  CALLBACK_SECRET?: string;
+  /** S3 access to SCANS for presigned uploads: endpoint, and secret keys as JSON. */
+  SCANS_S3_ENDPOINT?: string;
+  SCANS_S3_KEYS?: string;
+  /** "true": an upload that is complete is told to EVENTS by the service itself, where the platform sends no notification. */
+  SYNTHESISE_EVENTS?: string;
+}
