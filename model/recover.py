@@ -45,6 +45,7 @@ parser.add_argument("--bits", type=int, default=4, help="0: leave the weights in
 parser.add_argument("--steps", type=int, default=1500)
 parser.add_argument("--learning-rate", type=float, default=5e-4)
 parser.add_argument("--distill", type=float, default=0.5, help="share of the teacher in the loss")
+parser.add_argument("--plain", type=float, help="share of crops whose colours are left alone; default: the config's decay_plain_share")
 parser.add_argument("--validate-every", type=int, default=250)
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--threads", type=int, help="per process")
@@ -142,7 +143,7 @@ try:
     train_samples, val_samples = (task.load_split(split, args.data) for split in ("train", "val"))
 except (ValueError, OSError) as e:
     sys.exit(str(e))
-sampler = task.Sampler(train_samples, size, seed=[args.seed, step, rank], plain=t["decay_plain_share"],
+sampler = task.Sampler(train_samples, size, seed=[args.seed, step, rank], plain=t["decay_plain_share"] if args.plain is None else args.plain,
                        **{k: t[k] for k in ("between_weight",) if k in t})
 quick_validation = task.QuickValidation(val_samples, size)
 del train_samples, val_samples

@@ -1,13 +1,14 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
+import { OUTPUTS } from "../image/write/output-targets.ts";
+import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
+import { VERSION } from "../orchestrator/version.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
-import { DEFAULT_OUTPUTS, OUTPUTS } from "./run-outputs.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
 import { RUNTIMES, verifyModel } from "./verify-model.ts";
-import { version } from "./version.ts";
 
 const controller = new AbortController();
 process.once("SIGINT", () => {
@@ -22,7 +23,7 @@ process.once("SIGTERM", () => {
 
 const program = new Command("tilewright")
   .description("Segment whole-slide images and volumes with overlapping windows.")
-  .version(version())
+  .version(VERSION)
   .showHelpAfterError("(tilewright --help lists commands and options)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
 

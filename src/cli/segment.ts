@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import type { ImageSource } from "../image/image-source.ts";
-import type { LabelMapInfo } from "../image/label-sink.ts";
+import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
 import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
-import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
+import { DEFAULT_OUTPUTS, objectSeed, parseOutputs, writeJobOutputs } from "../orchestrator/job-outputs.ts";
+import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import {
@@ -20,6 +20,7 @@ import {
   type RunManifest,
 } from "../orchestrator/run-manifest.ts";
 import { checkSettings, type JobSettings } from "../orchestrator/settings.ts";
+import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../tiling/coverage.ts";
 import { planShards } from "../tiling/shards.ts";
@@ -27,8 +28,6 @@ import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
 import { RunDirectory } from "./run-directory.ts";
-import { DEFAULT_OUTPUTS, parseOutputs, writeRunOutputs } from "./run-outputs.ts";
-import { version } from "./version.ts";
 import { WorkStore } from "./work-store.ts";
 
 export interface SegmentOptions extends JobSettings {
@@ -97,7 +96,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const planning = performance.now();
     onProgress({ type: "stage", stage: "planning" });
     const job = await jobIdentity(source, model, settings, {
-      tilewright: version(),
+      tilewright: VERSION,
       mask: mask?.etag,
       outputs,
       batchSize,
@@ -121,7 +120,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const modelRunsBefore = segmenter.runMilliseconds;
     mark("loadModel", loading);
 
-    const stage = await openLabelStage(work, "labels.ome.zarr", labelMapInfo(source, model, plan), {
+    const stage = await openLabelStage(work, "labels.ome.zarr", labelMapInfo(model.manifest, plan), {
       signal,
     });
     const chunks = chunkGrid(plan.region.size, plan.chunk);
@@ -163,15 +162,14 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
 
     const writing = performance.now();
     onProgress({ type: "stage", stage: "writing outputs" });
-    const written = await writeRunOutputs({
-      directory: directory.work,
-      work,
+    const written = await writeJobOutputs({
       stage,
+      targets: directoryTargets({ directory: directory.work, store: work, stage }),
       manifest: model.manifest,
       plan,
       source,
       sourceName: opened.name,
-      job,
+      objectSeed: await objectSeed(source, opened.name, model.hash, plan),
       outputs,
       analysedPixels: coverage.covered,
       signal,
@@ -182,7 +180,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const manifest: RunManifest = {
       formatVersion: 1,
       job,
-      tilewright: version(),
+      tilewright: VERSION,
       startedAt: startedAt.toISOString(),
       finishedAt: new Date().toISOString(),
       source: describeSource(source, opened.name, plan),
@@ -247,19 +245,6 @@ function tellWindows(plan: JobPlan, since: number, tell: ProgressListener): (pro
     const windowsPerSecond = (windowsDone / (performance.now() - since)) * 1000;
     const secondsLeft = (windowsTotal - windowsDone) / windowsPerSecond;
     tell({ type: "progress", windowsDone, windowsTotal, windowsPerSecond, secondsLeft });
-  };
-}
-
-function labelMapInfo(source: ImageSource, model: ModelPackage, plan: JobPlan): LabelMapInfo {
-  return {
-    shape: plan.region.size,
-    chunk: plan.chunk,
-    dtype: "uint8",
-    axes: source.axes,
-    spacing: { values: plan.mpp, unit: "micrometer" },
-    placement: { origin: plan.region0.origin, downsample: source.levels[plan.level]!.downsample },
-    classes: model.manifest.classes,
-    name: model.manifest.name,
   };
 }
 

@@ -19,7 +19,11 @@ const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
  * are under way at once; the margin read twice is then no larger than for a square.
  */
 const SHARD_BLOCK = [2, 8];
-const CHUNK = 512;
+/**
+ * Of the label map, along the last two axes. Labels compress to a few per cent, so a wide chunk is still a small object
+ * and there are a quarter as many; the height is what the rows of open chunks cost.
+ */
+const CHUNK = [512, 2048];
 const PLAN_WINDOW_LIMIT = 50_000_000;
 /** Cells times the windows over them: what planning and merging go through; this many take about 20 s. */
 const OVERLAP_LIMIT = 200_000_000;
@@ -34,6 +38,8 @@ export interface JobPlan {
   /** Micrometres per sample of the level, slow to fast. */
   mpp: readonly number[];
   levelShape: readonly number[];
+  /** Of the level, relative to level 0, per axis. */
+  downsample: readonly number[];
   /** What is segmented, in samples of the level. */
   region: Rect;
   /** The same in level-0 samples. */
@@ -56,11 +62,20 @@ export interface JobPlan {
   thumbnail: Raster<Uint8Array> | undefined;
 }
 
+export interface PlanOptions {
+  mask?: Raster<Uint8Array>;
+  /** Read a thumbnail of the region also where no tissue is looked for. */
+  thumbnail?: boolean;
+  /** Windows of a shard along the last two axes; default what suits a run on one machine. */
+  shardBlock?: (job: { window: readonly number[]; channels: number }) => readonly [number, number];
+  signal?: AbortSignal;
+}
+
 export async function planJob(
   source: ImageSource,
   manifest: ModelManifest,
   settings: FullJobSettings,
-  options: { mask?: Raster<Uint8Array>; thumbnail?: boolean; signal?: AbortSignal } = {},
+  options: PlanOptions = {},
 ): Promise<JobPlan> {
   const { signal, mask } = options;
   if (source.axes !== "yx") throw new JobError("the image is a volume: volumes cannot be segmented yet");
@@ -123,11 +138,13 @@ export async function planJob(
           [normalization.low, normalization.high],
           signal,
         );
+  const shardBlock = options.shardBlock?.({ window, channels: channels.length }) ?? SHARD_BLOCK;
   const importance = settings.importance ?? manifest.window.importance;
   return {
     level,
     mpp,
     levelShape,
+    downsample: source.levels[level]!.downsample,
     region,
     region0,
     grid,
@@ -142,8 +159,8 @@ export async function planJob(
     precision: settings.precision,
     channels,
     scaling,
-    shardBlock: [...region.size.slice(2).map(() => 1), ...SHARD_BLOCK],
-    chunk: region.size.map(() => CHUNK),
+    shardBlock: [...region.size.slice(2).map(() => 1), ...shardBlock],
+    chunk: [...region.size.slice(2).map(() => 1), ...CHUNK],
     tissueFraction,
     thumbnail,
   };

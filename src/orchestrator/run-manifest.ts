@@ -96,6 +96,10 @@ export function describeModel(model: ModelPackage): RunManifest["model"] {
   return { name, version, variant: model.variantName, hash: model.hash, license };
 }
 
-export function describeSeam({ seams, compared, disagreed }: MapStatistics): RunManifest["seam"] {
+export function describeSeam({
+  seams,
+  compared,
+  disagreed,
+}: Pick<MapStatistics, "seams" | "compared" | "disagreed">): RunManifest["seam"] {
   return { score: seamScore(seams), disagreement: compared === 0 ? undefined : disagreed / compared };
 }

@@ -11,14 +11,13 @@ export interface Bindings {
   /** `<name>/model.json` and the files beside it. */
   MODELS?: R2Bucket;
 
-  /** Shards on their way to the edge function, merges and storage events on their way back here. */
+  /** Shards on their way to the edge function, the work done here, and storage events. */
   SHARDS?: Queue;
-  MERGES?: Queue;
+  TASKS?: Queue;
   EVENTS?: Queue;
   LEDGERS?: DurableObjectNamespace;
   UPLOADS?: DurableObjectNamespace;
   JOBS?: Workflow;
-  SEGMENT?: Fetcher;
 
   /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "admin"] }]` */
   TOKENS?: string;
@@ -36,6 +35,13 @@ export interface Bindings {
   /** S3 access to SCANS for presigned uploads: endpoint, and secret keys as JSON. */
   SCANS_S3_ENDPOINT?: string;
   SCANS_S3_KEYS?: string;
+  /** The package and variant that the edge function holds; default variant as the package says. */
+  MODEL?: string;
+  VARIANT?: string;
+  /** How long a job may stand still before its ledger sends again what is not done. Default 300. */
+  STALL_SECONDS?: string;
+  /** CPU time of a window in the edge function, as measured; only the cost estimate is made from it. Default 250. */
+  CPU_MS_PER_WINDOW?: string;
   /** "true": an upload that is complete is told to EVENTS by the service itself, where the platform sends no notification. */
   SYNTHESISE_EVENTS?: string;
 }

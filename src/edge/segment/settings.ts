@@ -1,10 +1,11 @@
-import type { R2Bucket } from "@cloudflare/workers-types";
+import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
 import { Problem } from "../shared/problem.ts";
+import type { SourceBindings } from "../shared/sources/open-source-store.ts";
 
 const MIB = 2 ** 20;
 
 /** The Worker's bindings as the platform gives them: set by hand in a configuration, so nothing is sure. */
-export interface Bindings {
+export interface Bindings extends SourceBindings {
   MODELS?: R2Bucket;
   MODEL?: string;
   VARIANT?: string;
@@ -12,6 +13,9 @@ export interface Bindings {
   MAX_WINDOWS?: string;
   MAX_BODY_MIB?: string;
   TOKEN?: string;
+  /** For shards from the queue: plans and records, and the ledgers of the job service. */
+  RESULTS?: R2Bucket;
+  LEDGERS?: DurableObjectNamespace;
 }
 
 /** The bindings, checked. */

@@ -1,17 +1,14 @@
 import type { ImageSource } from "../image/image-source.ts";
-import { directoryTargets } from "../image/write/directory-targets.ts";
-import type { ZarrLabelStage } from "../image/write/label-stage.ts";
-import { OUTPUTS, type OutputName } from "../image/write/output-targets.ts";
+import type { LabelStage } from "../image/label-sink.ts";
+import { OUTPUTS, type OutputName, type OutputTargets } from "../image/write/output-targets.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
-import { JobError } from "../orchestrator/errors.ts";
-import type { ObjectsRule } from "../orchestrator/outputs/object-kinds.ts";
-import { type OutputsReport, writeOutputs } from "../orchestrator/outputs/write-outputs.ts";
-import type { JobPlan } from "../orchestrator/plan-job.ts";
-import { readPixels } from "../orchestrator/read-pixels.ts";
-import type { ObjectStore } from "../storage/object-store.ts";
 import type { Raster } from "../tiling/raster.ts";
-
-export { OUTPUTS, type OutputName };
+import { JobError } from "./errors.ts";
+import type { ObjectsRule } from "./outputs/object-kinds.ts";
+import { type OutputsReport, writeOutputs } from "./outputs/write-outputs.ts";
+import type { JobPlan } from "./plan-job.ts";
+import { readPixels } from "./read-pixels.ts";
+import { VERSION } from "./version.ts";
 
 export const DEFAULT_OUTPUTS: readonly OutputName[] = OUTPUTS.filter(
   (name) => !name.startsWith("instances."),
@@ -28,29 +25,31 @@ export function parseOutputs(names: readonly string[]): OutputName[] {
   return OUTPUTS.filter((name) => names.includes(name));
 }
 
-/** Writes the chosen outputs of a finished label map into the run's work directory. */
-export function writeRunOutputs(options: {
-  directory: string;
-  work: ObjectStore;
-  stage: ZarrLabelStage;
+/** Writes the chosen outputs of a finished label map, wherever `targets` puts them. */
+export function writeJobOutputs(options: {
+  /** Holds every chunk of the label map that is not all background. */
+  stage: LabelStage;
+  targets: OutputTargets;
   manifest: ModelManifest;
   plan: JobPlan;
   source: ImageSource;
+  /** Names the slide in the tables. */
   sourceName: string;
-  job: string;
+  /** Of `objectSeed`. */
+  objectSeed: string;
   outputs: readonly OutputName[];
   analysedPixels: number;
-  signal: AbortSignal | undefined;
+  signal?: AbortSignal;
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
 }): Promise<OutputsReport> {
-  const { directory, work, stage, manifest, plan, source, signal } = options;
+  const { stage, targets, manifest, plan, source, signal } = options;
   return writeOutputs({
     stage,
     outputs: options.outputs,
-    targets: directoryTargets({ directory, store: work, stage }),
+    targets,
     objects: objectsOnGrid(manifest, plan),
     source: options.sourceName,
-    idSeed: options.job,
+    idSeed: options.objectSeed,
     analysedPixels: options.analysedPixels,
     thumbnail: plan.thumbnail,
     readDetail: async ({ x, y, width, height }) => {
@@ -67,6 +66,27 @@ export function writeRunOutputs(options: {
     signal,
     onProgress: options.onProgress,
   });
+}
+
+/**
+ * What the ids of objects are made from: the same slide, model and settings give the same ids, on this machine and in a
+ * bucket. Hence no etag, which every storage makes in its own way.
+ */
+export async function objectSeed(
+  source: ImageSource,
+  name: string,
+  modelHash: string,
+  plan: JobPlan,
+): Promise<string> {
+  const { kept, thumbnail: _, grid, ...rest } = plan;
+  const { starts: __, ...gridRest } = grid;
+  const about = JSON.stringify([VERSION, name, source.byteLength, modelHash, rest, gridRest]);
+  const text = new TextEncoder().encode(about);
+  const bytes = new Uint8Array(text.length + kept.bits.length);
+  bytes.set(text);
+  bytes.set(kept.bits, text.length);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
 /** Model samples that an interior may grow into its boundary, where the package does not say. */

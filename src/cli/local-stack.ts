@@ -1,0 +1,164 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const COMPATIBILITY_DATE = "2026-11-01";
+const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
+/** Long enough for a shard of a slow machine, short enough that a killed stack goes on soon after its restart. */
+const STALL_SECONDS = "30";
+
+export interface StackOptions {
+  /** Everything the stack keeps lies under it. */
+  state: string;
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  /** Directory of the model package. */
+  model: string;
+  variant?: string;
+  /** Bindings beside or instead of the usual ones, by Worker. */
+  jobs?: Record<string, string>;
+  segment?: Record<string, string>;
+  /** Bundles made before; default: made now. */
+  bundles?: Bundles;
+  log?: (line: string) => void;
+}
+
+export interface Bundles {
+  jobs: string;
+  segment: string;
+  remove(): Promise<void>;
+}
+
+export interface Stack {
+  url: URL;
+  miniflare: Miniflare;
+  stop(): Promise<void>;
+}
+
+/** Both Workers as wrangler would upload them. Needs no network. */
+export async function bundleWorkers(): Promise<Bundles> {
+  const directory = await mkdtemp(join(tmpdir(), "tilewright-workers-"));
+  const bundle = async (name: string, config: string) => {
+    const out = join(directory, name);
+    const args = ["deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", out];
+    await promisify(execFile)(process.execPath, [join(ROOT, "node_modules/wrangler/bin/wrangler.js"), ...args], {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        WRANGLER_SEND_METRICS: "false",
+        WRANGLER_SEND_ERROR_REPORTS: "false",
+        WRANGLER_HIDE_BANNER: "true",
+        CLOUDFLARE_CF_FETCH_ENABLED: "false",
+        WRANGLER_LOG_PATH: join(directory, "log"),
+      },
+    });
+    return out;
+  };
+  const [jobs, segment] = await Promise.all([
+    bundle("jobs", "wrangler.toml"),
+    bundle("segment", "src/edge/segment/wrangler.toml"),
+  ]);
+  return { jobs, segment, remove: () => rm(directory, { recursive: true, force: true }) };
+}
+
+/** The whole service on this machine: both Workers in workerd, with buckets, queues, ledgers and Workflows on disk. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  await mkdir(options.state, { recursive: true });
+  const own = options.bundles === undefined;
+  const bundles = options.bundles ?? (await bundleWorkers());
+  try {
+    const name = basename(options.model);
+    const model = { MODEL: name, ...(options.variant ? { VARIANT: options.variant } : {}) };
+    const names = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
+    const retries = { maxBatchSize: 1, maxBatchTimeout: 0, maxRetries: 4, deadLetterQueue: "tilewright-dead" };
+    const miniflare = new Miniflare(
+      convertV4MiniflareOptions({
+        host: options.host,
+        port: options.port,
+        cf: false,
+        log: new Log(LogLevel.WARN),
+        handleStructuredLogs: ({ message }) => options.log?.(message),
+        resourcePersistencePath: options.state,
+        defaultPersistRoot: options.state,
+        workers: [
+          {
+            name: "tilewright",
+            ...(await modulesOf(bundles.jobs)),
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: { ...names, ...model, STALL_SECONDS, SYNTHESISE_EVENTS: "true", ...options.jobs },
+            r2Buckets: BUCKETS,
+            queueProducers: {
+              SHARDS: "tilewright-shards",
+              TASKS: "tilewright-tasks",
+              EVENTS: "tilewright-events",
+            },
+            queueConsumers: {
+              "tilewright-tasks": retries,
+              "tilewright-events": { ...retries, maxBatchSize: 10, maxRetries: 10, retryDelay: 5 },
+              "tilewright-dead": { maxBatchSize: 10, maxBatchTimeout: 0 },
+            },
+            durableObjects: {
+              LEDGERS: { className: "JobLedger", useSQLite: true },
+//UP
+            },
+            workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
+          },
+          {
+            name: "tilewright-segment",
+            ...(await modulesOf(bundles.segment)),
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: { ...names, ...model, ...options.segment },
+            r2Buckets: BUCKETS,
+            queueConsumers: { "tilewright-shards": retries },
+            durableObjects: {
+              LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
+            },
+          },
+        ],
+      }),
+    );
+    const url = await miniflare.ready;
+    await uploadModel(miniflare, options.model, `${name}/`);
+    return {
+      url,
+      miniflare,
+      stop: async () => {
+        await miniflare.dispose();
+        if (own) await bundles.remove();
+      },
+    };
+  } catch (error) {
+    if (own) await bundles.remove();
+    throw error;
+  }
+}
+
+async function modulesOf(directory: string) {
+  const names = (await readdir(directory)).filter((name) => /\.(js|wasm)$/.test(name));
+  // The entry comes first.
+  names.sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js")));
+  const modules = await Promise.all(
+    names.map(async (name) => ({
+      type: name.endsWith(".js") ? ("ESModule" as const) : ("CompiledWasm" as const),
+      path: join(directory, name),
+      contents: new Uint8Array(await readFile(join(directory, name))),
+    })),
+  );
+  return { modulesRoot: directory, modules };
+}
+
+/** The package as it is on disk now, so that a new version is served after a restart. */
+async function uploadModel(miniflare: Miniflare, directory: string, prefix: string): Promise<void> {
+  const bucket = await miniflare.getR2Bucket("MODELS", "tilewright");
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    await bucket.put(prefix + path.slice(directory.length + 1), await readFile(path));
+  }
+}

@@ -1,0 +1,38 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
+import type { ZarrLabelStage } from "../../image/write/label-stage.ts";
+import { openOmeTiff } from "../../image/write/ome-tiff.ts";
+import { openOmeZarr } from "../../image/write/ome-zarr.ts";
+import type { OutputName, OutputTargets } from "../../image/write/output-targets.ts";
+import { encodePng } from "../../image/write/png.ts";
+import { R2Store } from "../../storage/r2-store.ts";
+import { MultipartSink } from "./multipart-sink.ts";
+
+const CONTENT_TYPES: readonly [string, string][] = [
+  [".tiff", "image/tiff"],
+  [".geojson", "application/geo+json"],
+  [".csv", "text/csv; charset=utf-8"],
+  [".png", "image/png"],
+];
+
+/** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies. */
+export function bucketTargets(bucket: R2Bucket, prefix: string, stage: ZarrLabelStage): OutputTargets {
+  const open = (name: OutputName) => {
+    const type = CONTENT_TYPES.find(([end]) => name.endsWith(end))?.[1] ?? "application/octet-stream";
+    return new MultipartSink(bucket, prefix + name, name, type);
+  };
+  return {
+    async labels(name, info) {
+      if (name === "labels.ome.zarr") return stage.levelSink({ name });
+      if (name === "instances.ome.zarr") {
+        return openOmeZarr({ store: new R2Store(bucket, { prefix }), prefix: name, name }, info);
+      }
+      return openOmeTiff(open(name), info);
+    },
+    file: async (name) => open(name),
+    async picture(name, picture) {
+      const sink = open(name);
+      await sink.append(encodePng(picture));
+      return sink.finish();
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import { DEFAULT_OUTPUTS } from "../../orchestrator/job-outputs.ts";
+import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
+import type { FullJobRequest, JobStatus } from "../../orchestrator/job-request.ts";
+import { VERSION } from "../../orchestrator/version.ts";
+import { ledgerOf } from "../shared/ledger-port.ts";
+import { Problem } from "../shared/problem.ts";
+import { openSourceStore } from "../shared/sources/open-source-store.ts";
+import type { Bindings } from "./bindings.ts";
+import { callbackAllowed } from "./callback.ts";
+import { checkServed, servedModel } from "./served-model.ts";
+
+export interface CreatedJob {
+  created: boolean;
+  status: JobStatus;
+}
+
+/**
+ * Starts the job of a request, or finds it: its id is made from all that could change a byte of the result, so asking
+ * twice, or being told of an upload twice, makes one job. `again` starts over a job that failed or was cancelled.
+ * @throws {Problem} where the request cannot become a job
+ */
+export async function createJob(
+  env: Bindings,
+  request: FullJobRequest,
+  { again, etag }: { again: boolean; etag?: string },
+): Promise<CreatedJob> {
+  if (request.callback !== undefined && !callbackAllowed(env, request.callback)) {
+    throw new Problem(
+      422,
+      "callback_refused",
+      "the callback's host is not among those this service may call",
+    );
+  }
+  const { store, key, name, uri } = await openSourceStore(env, request.source);
+  const model = await servedModel(env);
+  checkServed(model, request);
+  const info = await store.head(key);
+  if (!info) throw new Problem(404, "source_missing", `there is no ${uri}: check bucket and key`);
+  if (etag !== undefined && etag !== info.etag) {
+    throw new Problem(409, "source_changed", `${uri} has been replaced since`);
+  }
+  const full = { ...request, outputs: request.outputs ?? [...DEFAULT_OUTPUTS] };
+  const document: JobDocument = {
+    id: await jobId([
+      uri,
+      info.etag,
+      model.hash,
+      model.manifest.version,
+      VERSION,
+      full.mpp,
+      full.settings,
+      full.outputs,
+    ]),
+    tilewright: VERSION,
+    createdAt: new Date().toISOString(),
+    source: { uri, name, etag: info.etag, byteLength: info.byteLength },
+    model: {
+      name: model.manifest.name,
+      version: model.manifest.version,
+      variant: model.variantName,
+      hash: model.hash,
+      license: model.manifest.license,
+    },
+    request: full,
+  };
+  const opened = await ledgerOf(env.LEDGERS!, document.id).create(document, { again });
+  if (opened.created) await startWorkflow(env, document.id);
+  return opened;
+}
+
+async function startWorkflow(env: Bindings, id: string): Promise<void> {
+  const workflows = env.JOBS!;
+  try {
+    await workflows.create({ id });
+  } catch {
+    // It ran before and the job is started over.
+    await (await workflows.get(id)).restart();
+  }
+}
+
+async function jobId(parts: unknown[]): Promise<string> {
+  const text = JSON.stringify(parts, (_, value) =>
+    // Keys in one order: how a request was written down does not make it another.
+    value && typeof value === "object" && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : (value ?? null),
+  );
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+}

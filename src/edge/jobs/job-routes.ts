@@ -1,0 +1,144 @@
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { streamSSE } from "hono/streaming";
+import {
+  isFinal,
+  type JobStatus,
+  jobRequestSchema,
+  jobStatusSchema,
+} from "../../orchestrator/job-request.ts";
+import { ledgerOf } from "../shared/ledger-port.ts";
+import { Problem } from "../shared/problem.ts";
+import type { Bindings } from "./bindings.ts";
+import { createJob } from "./create-job.ts";
+import { problemSchema } from "./problem-schema.ts";
+
+const POLL_MS = 1000;
+/** Proxies cut connections on which nothing moves. */
+const HEARTBEAT_MS = 15_000;
+
+const id = z.object({
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/, "must be a job's id")
+    .openapi({ param: { name: "id", in: "path" } }),
+});
+const statusSchema = jobStatusSchema.openapi("JobStatus");
+const status = (description: string) => ({
+  description,
+  content: { "application/json": { schema: statusSchema } },
+});
+const problem = (description: string) => ({
+  description,
+  content: { "application/json": { schema: problemSchema } },
+});
+const failures = { 401: problem("no token, or a wrong one"), 403: problem("a token without the scope") };
+
+const create = createRoute({
+  method: "post",
+  path: "/v1/jobs",
+  summary: "Start a job, or find it where the same was asked before",
+  request: {
+    body: {
+      required: true,
+      content: { "application/json": { schema: jobRequestSchema.openapi("JobRequest") } },
+    },
+  },
+  responses: {
+    200: status("the job is there already"),
+    202: status("the job is started"),
+    400: problem("the request is not valid"),
+    404: problem("there is no such source"),
+    422: problem("the source may not be read, or the model is not served"),
+    ...failures,
+  },
+});
+const show = createRoute({
+  method: "get",
+  path: "/v1/jobs/{id}",
+  summary: "How a job stands",
+  request: { params: id },
+  responses: { 200: status("the job"), 404: problem("there is no such job"), ...failures },
+});
+const cancel = createRoute({
+  method: "delete",
+  path: "/v1/jobs/{id}",
+  summary: "Cancel a job; what it has made is removed",
+  request: { params: id },
+  responses: {
+    200: status("the job, cancelled"),
+    404: problem("there is no such job"),
+    409: problem("the job has ended already"),
+    ...failures,
+  },
+});
+const events = createRoute({
+  method: "get",
+  path: "/v1/jobs/{id}/events",
+  summary: "Follow a job: server-sent events named status, each with the job's status, until it ends",
+  request: { params: id },
+  responses: {
+    200: { description: "the events", content: { "text/event-stream": { schema: z.string() } } },
+    404: problem("there is no such job"),
+    ...failures,
+  },
+});
+
+/** `/v1/jobs`: start, look at, follow and cancel jobs. Who may is decided before. */
+export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
+  const app = new OpenAPIHono<{ Bindings: Bindings }>({ defaultHook: refuseInvalid });
+
+  app.openapi(create, async (c) => {
+    const { created, status } = await createJob(c.env, c.req.valid("json"), { again: true });
+    return c.json(status, created ? 202 : 200);
+  });
+
+  app.openapi(show, async (c) => c.json(await statusOf(c.env, c.req.valid("param").id), 200));
+
+  app.openapi(cancel, async (c) => {
+    const { id } = c.req.valid("param");
+    const before = await statusOf(c.env, id);
+    if (before.state !== "cancelled" && isFinal(before.state)) {
+      throw new Problem(409, "job_ended", `the job is ${before.state} already`);
+    }
+    await ledgerOf(c.env.LEDGERS!, id).cancel();
+    return c.json(await statusOf(c.env, id), 200);
+  });
+
+  app.openapi(events, async (c) => {
+    const { id } = c.req.valid("param");
+    await statusOf(c.env, id);
+    c.header("Cache-Control", "no-store");
+    return streamSSE(c, async (stream) => {
+      let told = "";
+      let toldAt = 0;
+      while (!stream.aborted) {
+        const now = await statusOf(c.env, id);
+        const data = JSON.stringify(now);
+        if (data !== told) {
+          await stream.writeSSE({ event: "status", data });
+          told = data;
+          toldAt = Date.now();
+        } else if (Date.now() - toldAt > HEARTBEAT_MS) {
+          await stream.write(": still there\n\n");
+          toldAt = Date.now();
+        }
+        if (isFinal(now.state)) return;
+        await stream.sleep(POLL_MS);
+      }
+    });
+  });
+  return app;
+}
+
+async function statusOf({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
+  const status = await ledgerOf(LEDGERS!, id).status();
+  if (!status) throw new Problem(404, "job_missing", `there is no job ${id}`);
+  return status;
+}
+
+/** One sentence that names the field, as every other refusal. */
+export function refuseInvalid(result: { success: boolean; error?: z.ZodError }): void {
+  if (result.success) return;
+  const issue = result.error!.issues[0]!;
+  throw new Problem(400, "invalid_request", `${issue.path.join(".") || "the request"}: ${issue.message}`);
+}

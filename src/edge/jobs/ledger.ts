@@ -1,0 +1,305 @@
+import { DurableObject } from "cloudflare:workers";
+import type { DurableObjectState, SqlStorage } from "@cloudflare/workers-types";
+import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
+import { isFinal, type JobState, type JobStatus } from "../../orchestrator/job-request.ts";
+import { addStatistics } from "../../orchestrator/merge-block.ts";
+import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../shared/ledger-port.ts";
+import type { Bindings } from "./bindings.ts";
+import { sendTasks } from "./send-tasks.ts";
+
+/** In the order in which a job goes through them. */
+const STAGES: readonly { kind: TaskKind; state: JobState }[] = [
+  { kind: "plan", state: "planning" },
+  { kind: "shard", state: "mapping" },
+  { kind: "merge", state: "merging" },
+  { kind: "finish", state: "finishing" },
+];
+
+/** Tasks told of again at a time, so that one alarm does not outlast its limit. */
+const RESEND = 1000;
+const LONGEST_STALL_SECONDS = 3600;
+
+interface Meta {
+  document: JobDocument;
+  state: JobState;
+  createdAt: number;
+  updatedAt: number;
+  /** When something last moved, and how long to wait for the next move: doubled each time nothing does. */
+  movedAt: number;
+  stallSeconds: number;
+  windows?: number;
+  expected: Partial<Record<TaskKind, number>>;
+  error?: { code: string; message: string };
+  outputs?: NonNullable<JobStatus["outputs"]>;
+}
+
+/**
+ * The ledger of one job: which tasks are done, each once however often it was sent. Whether a stage is complete follows
+ * from the set of finished tasks alone. An alarm sends again what got lost on the way; tasks are repeatable, so sending
+ * too much costs time and never a result.
+ */
+export class JobLedger extends DurableObject<Bindings> implements Ledger {
+  readonly #sql: SqlStorage;
+  readonly #stallSeconds: number;
+  /** Finished tasks and their windows by kind, counted once an instance: rows are what a Durable Object pays for. */
+  readonly #finished = new Map<TaskKind, { tasks: number; windows: number }>();
+
+  constructor(state: DurableObjectState, env: Bindings) {
+    super(state, env);
+    this.#sql = state.storage.sql;
+    this.#stallSeconds = Number(env.STALL_SECONDS) || 300;
+    this.#sql.exec(`
+      CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS tasks (kind TEXT, id INTEGER, done INTEGER NOT NULL DEFAULT 0, report TEXT, error TEXT,
+        PRIMARY KEY (kind, id)) WITHOUT ROWID;
+    `);
+  }
+
+  async create(document: JobDocument, { again }: { again: boolean }) {
+    const before = this.#meta();
+    const over = before && again && (before.state === "failed" || before.state === "cancelled");
+    if (before && !over) return { created: false, status: this.#status(before) };
+    const now = Date.now();
+    this.#sql.exec("DELETE FROM tasks");
+    this.#finished.clear();
+    const meta: Meta = {
+      document,
+      state: "planning",
+      createdAt: now,
+      updatedAt: now,
+      movedAt: now,
+      stallSeconds: this.#stallSeconds,
+      expected: {},
+    };
+    this.#save(meta);
+    await this.ctx.storage.setAlarm(now + this.#stallSeconds * 1000);
+    return { created: true, status: this.#status(meta) };
+  }
+
+  async status() {
+    const meta = this.#meta();
+    return meta && this.#status(meta);
+  }
+
+  async document() {
+    return this.#meta()?.document;
+  }
+
+  async expect(kind: TaskKind, ids: readonly number[], total: number): Promise<number[]> {
+    const meta = this.#live();
+    if (!meta) return [];
+    for (const id of ids) this.#sql.exec("INSERT OR IGNORE INTO tasks (kind, id) VALUES (?, ?)", kind, id);
+    meta.expected[kind] = total;
+    this.#moved(meta);
+    const done = new Set(
+      this.#sql
+        .exec("SELECT id FROM tasks WHERE kind = ? AND done = 1", kind)
+        .toArray()
+        .map((row) => row.id as number),
+    );
+    return ids.filter((id) => !done.has(id));
+  }
+
+  async take(kind: TaskKind, id: number) {
+    const meta = this.#live();
+    const row = this.#sql.exec("SELECT done FROM tasks WHERE kind = ? AND id = ?", kind, id).toArray()[0];
+    return meta && row && row.done === 0 ? "run" : "skip";
+  }
+
+  async done(kind: TaskKind, id: number, report: TaskReport): Promise<void> {
+    const meta = this.#live();
+    if (!meta) return;
+    const finished = this.#finishedOf(kind);
+    const { rowsWritten } = this.#sql.exec(
+      "UPDATE tasks SET done = 1, report = ?, error = NULL WHERE kind = ? AND id = ? AND done = 0",
+      JSON.stringify(report),
+      kind,
+      id,
+    );
+    if (rowsWritten === 0) return;
+    finished.tasks++;
+    finished.windows += report.windows ?? 0;
+    this.#moved(meta);
+    if (finished.tasks === meta.expected[kind]) await this.#advance(meta, kind);
+  }
+
+  async alive(): Promise<void> {
+    const meta = this.#live();
+    if (meta) this.#moved(meta);
+  }
+
+  async tried(kind: TaskKind, id: number, message: string): Promise<void> {
+    this.#sql.exec("UPDATE tasks SET error = ? WHERE kind = ? AND id = ?", message.slice(0, 500), kind, id);
+  }
+
+  async totals(kind: TaskKind): Promise<TaskTotals> {
+    const meta = this.#meta();
+    let done = 0;
+    const sum: TaskReport = { windows: 0, bytesRead: 0 };
+    for (const row of this.#sql.exec(
+      "SELECT report FROM tasks WHERE kind = ? AND done = 1 ORDER BY id",
+      kind,
+    )) {
+      const report = JSON.parse(row.report as string) as TaskReport;
+      done++;
+      sum.windows! += report.windows ?? 0;
+      sum.bytesRead! += report.bytesRead ?? 0;
+      sum.runtime ??= report.runtime;
+      if (report.merge) sum.merge = sum.merge ? addStatistics(sum.merge, report.merge) : report.merge;
+    }
+    return { total: meta?.expected[kind] ?? 0, done, report: sum };
+  }
+
+  async setWindows(total: number): Promise<void> {
+    const meta = this.#live();
+    if (meta) this.#moved({ ...meta, windows: total });
+  }
+
+  async setOutputs(outputs: NonNullable<JobStatus["outputs"]>): Promise<void> {
+    const meta = this.#live();
+    if (meta) this.#moved({ ...meta, outputs });
+  }
+
+  async fail(code: string, message: string): Promise<void> {
+    const meta = this.#live();
+    if (meta) await this.#end({ ...meta, error: { code, message: message.slice(0, 1000) } }, "failed");
+  }
+
+  async giveUp(kind: TaskKind, id: number): Promise<void> {
+    const row = this.#sql
+      .exec("SELECT done, error FROM tasks WHERE kind = ? AND id = ?", kind, id)
+      .toArray()[0];
+    if (!row || row.done === 1) return;
+    await this.fail(
+      "task_failed",
+      `${kind} ${id} failed every time it was tried: ${row.error ?? "no reason is known"}`,
+    );
+  }
+
+  async cancel(): Promise<JobState | undefined> {
+    const meta = this.#live();
+    if (meta) await this.#end(meta, "cancelled");
+    return this.#meta()?.state;
+  }
+
+  override async alarm(): Promise<void> {
+    const meta = this.#live();
+    if (!meta) return;
+    const waits = meta.movedAt + meta.stallSeconds * 1000 - Date.now();
+    if (waits > 0) return this.ctx.storage.setAlarm(Date.now() + waits);
+    meta.stallSeconds = Math.min(meta.stallSeconds * 2, LONGEST_STALL_SECONDS);
+    meta.movedAt = Date.now();
+    this.#save(meta);
+    await this.ctx.storage.setAlarm(Date.now() + meta.stallSeconds * 1000);
+    await this.#wake(meta);
+  }
+
+  /** Nothing has moved for too long: a message, an event or the Workflow's own step may be lost. */
+  async #wake(meta: Meta): Promise<void> {
+    const { kind } = STAGES.find((s) => s.state === meta.state)!;
+    const pending = this.#sql
+      .exec("SELECT id FROM tasks WHERE kind = ? AND done = 0 ORDER BY id LIMIT ?", kind, RESEND)
+      .toArray()
+      .map((row) => row.id as number);
+    if (pending.length > 0) return sendTasks(this.env, meta.document.id, kind, pending);
+    await this.#restartWorkflow(meta.document.id);
+  }
+
+  async #restartWorkflow(id: string): Promise<void> {
+    const jobs = this.env.JOBS!;
+    try {
+      await (await jobs.get(id)).restart();
+    } catch {
+      // It was never made: the request that opened this ledger was cut off before it could.
+      await jobs.create({ id });
+    }
+  }
+
+  async #advance(meta: Meta, kind: TaskKind): Promise<void> {
+    const at = STAGES.findIndex((s) => s.kind === kind);
+    if (STAGES[at]!.state !== meta.state) return;
+    const next = STAGES[at + 1]?.state ?? "done";
+    if (next === "done") return this.#end(meta, "done");
+    meta.state = next;
+    this.#moved(meta);
+    await this.#tellWorkflow(meta.document.id, kind, next);
+  }
+
+  async #end(meta: Meta, state: JobState): Promise<void> {
+    const { kind } = STAGES.find((s) => s.state === meta.state)!;
+    meta.state = state;
+    this.#moved(meta);
+    await this.#tellWorkflow(meta.document.id, kind, state);
+  }
+
+  /** An event that is lost is no loss: the alarm restarts the Workflow, which asks what is done before it waits. */
+  async #tellWorkflow(id: string, kind: TaskKind, state: JobState): Promise<void> {
+    try {
+      await (await this.env.JOBS!.get(id)).sendEvent({ type: `${kind}-done`, payload: { state } });
+    } catch (error) {
+      console.warn(`job ${id}: its Workflow was not told of ${state} (${(error as Error).message})`);
+    }
+  }
+
+  #live(): Meta | undefined {
+    const meta = this.#meta();
+    return meta && !isFinal(meta.state) ? meta : undefined;
+  }
+
+  #meta(): Meta | undefined {
+    const row = this.#sql.exec("SELECT value FROM meta").toArray()[0];
+    return row && (JSON.parse(row.value as string) as Meta);
+  }
+
+  #moved(meta: Meta): void {
+    const now = Date.now();
+    this.#save({ ...meta, updatedAt: now, movedAt: now, stallSeconds: this.#stallSeconds });
+  }
+
+  #save(meta: Meta): void {
+    this.#sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", JSON.stringify(meta));
+  }
+
+  #finishedOf(kind: TaskKind): { tasks: number; windows: number } {
+    let finished = this.#finished.get(kind);
+    if (!finished) {
+      const { n, w } = this.#sql
+        .exec(
+          "SELECT count(*) AS n, coalesce(sum(json_extract(report, '$.windows')), 0) AS w FROM tasks WHERE kind = ? AND done = 1",
+          kind,
+        )
+        .one();
+      finished = { tasks: n as number, windows: w as number };
+      this.#finished.set(kind, finished);
+    }
+    return finished;
+  }
+
+  #status(meta: Meta): JobStatus {
+    const { document, expected } = meta;
+    const share = (kind: TaskKind) =>
+      expected[kind] === undefined
+        ? undefined
+        : { total: expected[kind], done: this.#finishedOf(kind).tasks };
+    return {
+      id: document.id,
+      state: meta.state,
+      source: {
+        uri: document.source.uri,
+        etag: document.source.etag,
+        byteLength: document.source.byteLength,
+      },
+      model: { name: document.model.name, variant: document.model.variant },
+      createdAt: new Date(meta.createdAt).toISOString(),
+      updatedAt: new Date(meta.updatedAt).toISOString(),
+      windows:
+        meta.windows === undefined
+          ? undefined
+          : { total: meta.windows, done: this.#finishedOf("shard").windows },
+      shards: share("shard"),
+      merges: share("merge"),
+      error: meta.error,
+      outputs: meta.state === "done" ? meta.outputs : undefined,
+    };
+  }
+}

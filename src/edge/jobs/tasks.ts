@@ -1,0 +1,138 @@
+import { ZarrLabelStage } from "../../image/write/label-stage.ts";
+import { edgeShardBlock } from "../../orchestrator/edge-shards.ts";
+import { JobError } from "../../orchestrator/errors.ts";
+import { objectSeed, writeJobOutputs } from "../../orchestrator/job-outputs.ts";
+import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
+import { labelMapInfo } from "../../orchestrator/label-map.ts";
+import { mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
+import { planJob } from "../../orchestrator/plan-job.ts";
+import { R2Store } from "../../storage/r2-store.ts";
+import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
+import { plannedCoverage } from "../../tiling/coverage.ts";
+import { decodeMaskBatch } from "../../tiling/mask-batch.ts";
+import { jobKeys } from "../shared/job-keys.ts";
+import { openJobSource } from "../shared/job-source.ts";
+import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
+import type { TaskMessage } from "../shared/queue-messages.ts";
+import { readPlan } from "../shared/read-plan.ts";
+import type { Bindings } from "./bindings.ts";
+import { bucketTargets } from "./bucket-targets.ts";
+import { describeRun } from "./describe-run.ts";
+import { type ServedModel, servedModel } from "./served-model.ts";
+
+const LABELS = "labels.ome.zarr";
+/** Rows of chunks between two signs of life. */
+const ALIVE_EVERY = 4;
+
+/** Does one task. Each may be repeated: it writes the same bytes under the same keys. */
+export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Promise<TaskReport> {
+  const ledger = ledgerOf(env.LEDGERS!, job);
+  switch (kind) {
+    case "plan":
+      return plan(env, ledger);
+    case "merge":
+      return merge(env, await readPlan(env.RESULTS!, job), id);
+    case "finish":
+      return finish(env, await readPlan(env.RESULTS!, job), ledger);
+  }
+}
+
+/** The served model, when it is still the one the job was made for. */
+async function modelOf(env: Bindings, job: JobDocument): Promise<ServedModel> {
+  const model = await servedModel(env);
+  if (model.hash !== job.model.hash || model.manifest.version !== job.model.version) {
+    throw new JobError("the model package was replaced while the job ran: start the job again");
+  }
+  return model;
+}
+
+async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
+  const job = (await ledger.document())!;
+  const { manifest } = await modelOf(env, job);
+  const { settings, outputs } = job.request;
+  const source = await openJobSource(env, job);
+  const planned = await planJob(source, manifest, settings, {
+    thumbnail: outputs!.includes("overlay.png"),
+    shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
+  });
+  await new R2Store(env.RESULTS!).put(jobKeys.plan(job.id), encodePlannedJob({ job, plan: planned }));
+  await ledger.setWindows(planned.kept.size);
+  return { bytesRead: source.bytesRead };
+}
+
+async function merge(env: Bindings, { job, plan }: PlannedJob, id: number): Promise<TaskReport> {
+  const block = planMergeBlocks(plan).find((b) => b.id === id);
+  if (!block) throw new JobError(`block ${id} is not in the plan`);
+  const { manifest } = await modelOf(env, job);
+  const stage = stageOf(env, job, labelMapInfo(manifest, plan), []);
+  const store = new R2Store(env.RESULTS!);
+  const statistics = await mergeBlock({
+    plan,
+    classes: manifest.classes.length,
+    block,
+    readRecords: async (shard) => {
+      const object = await store.get(jobKeys.records(job.id, shard.id));
+      if (!object) throw new Error(`the records of shard ${shard.id} are gone`);
+      const batch = decodeMaskBatch(object.bytes);
+      const windows = batch.records.map((record) => record.window).join();
+      if (batch.model !== job.model.hash || windows !== shard.windows.join()) {
+        throw new JobError(`the records of shard ${shard.id} are not those of its windows`);
+      }
+      return batch.records;
+    },
+    writeChunk: (chunk) => stage.writeChunk(chunk),
+  });
+  return { merge: statistics };
+}
+
+async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promise<TaskReport> {
+  const { job, plan } = planned;
+  const { manifest } = await modelOf(env, job);
+  const source = await openJobSource(env, job);
+  const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
+  const chunks = chunkGrid(plan.region.size, plan.chunk);
+  const present = [...coverage.chunks].map((c) => chunkIndex(chunks, c).join("/"));
+  const stage = stageOf(env, job, labelMapInfo(manifest, plan), present);
+  const results = jobKeys.results(job.id);
+  let rows = 0;
+  const report = await writeJobOutputs({
+    stage,
+    targets: bucketTargets(env.RESULTS!, results, stage),
+    manifest,
+    plan,
+    source,
+    sourceName: job.source.name,
+    objectSeed: await objectSeed(source, job.source.name, job.model.hash, plan),
+    outputs: job.request.outputs!,
+    analysedPixels: coverage.covered,
+    onProgress: () => {
+      if (++rows % ALIVE_EVERY === 0) void ledger.alive();
+    },
+  });
+  const manifestJson = await describeRun(env, {
+    classes: manifest.classes.length,
+    planned,
+    source,
+    coverage,
+    report,
+    ledger,
+  });
+  await new R2Store(env.RESULTS!).put(
+    jobKeys.manifest(job.id),
+    new TextEncoder().encode(`${JSON.stringify(manifestJson, null, 2)}\n`),
+    { contentType: "application/json" },
+  );
+  await ledger.setOutputs(report.outputs);
+  return { bytesRead: source.bytesRead };
+}
+
+/** No listing: what must be there follows from the plan, and the ledger says that it was written. */
+function stageOf(
+  env: Bindings,
+  job: JobDocument,
+  info: ConstructorParameters<typeof ZarrLabelStage>[2],
+  present: readonly string[],
+): ZarrLabelStage {
+  const store = new R2Store(env.RESULTS!, { prefix: jobKeys.results(job.id) });
+  return new ZarrLabelStage(store, LABELS, info, new Set(present));
+}

@@ -1,0 +1,20 @@
+import type { ExecutionContext, MessageBatch } from "@cloudflare/workers-types";
+import { createApp } from "./app.ts";
+import type { Bindings } from "./bindings.ts";
+import { consumeDeadLetters, consumeTasks } from "./queues.ts";
+
+export { JobLedger } from "./ledger.ts";
+export { JobWorkflow } from "./workflow.ts";
+
+const app = createApp();
+
+/** The job service. What it computes itself comes back to it through its own queue. */
+export default {
+  fetch: (request: Request, env: Bindings, context: ExecutionContext) => app.fetch(request, env, context),
+
+  async queue(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
+    if (batch.queue.startsWith("tilewright-tasks")) return consumeTasks(batch, env);
+    if (batch.queue.startsWith("tilewright-dead")) return consumeDeadLetters(batch, env);
+    throw new Error(`nobody here consumes ${batch.queue}`);
+  },
+};

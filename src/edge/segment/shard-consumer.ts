@@ -1,0 +1,107 @@
+import type { Message, MessageBatch } from "@cloudflare/workers-types";
+import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
+import { JobError } from "../../orchestrator/errors.ts";
+import { runShard } from "../../orchestrator/run-shard.ts";
+import { ObjectChangedError } from "../../storage/errors.ts";
+import { R2Store } from "../../storage/r2-store.ts";
+import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
+import { planShards, type Shard } from "../../tiling/shards.ts";
+import { jobKeys } from "../shared/job-keys.ts";
+import { SourceHost } from "../shared/job-source.ts";
+import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
+import type { ShardMessage } from "../shared/queue-messages.ts";
+import { readPlan } from "../shared/read-plan.ts";
+import type { ModelHost } from "./model-host.ts";
+import { type Bindings, settingsOf } from "./settings.ts";
+
+/** Seconds before a shard that failed is tried again, times the tries so far. */
+const RETRY_SECONDS = 5;
+
+/** Shards from the queue: pixels are read, segmented, and their records put in the bucket before the ledger is told. */
+export class ShardConsumer {
+  readonly #host: ModelHost;
+  readonly #sources = new SourceHost();
+
+  constructor(host: ModelHost) {
+    this.#host = host;
+  }
+
+  async consume(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
+    for (const message of batch.messages as readonly Message<ShardMessage>[]) {
+      const { job, shard } = message.body;
+      if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
+      const ledger = ledgerOf(env.LEDGERS, job);
+      try {
+        if ((await ledger.take("shard", shard)) === "run") {
+          await ledger.done("shard", shard, await this.#run(env, job, shard, ledger));
+        }
+        message.ack();
+      } catch (error) {
+        await this.#failed(error, message, ledger);
+      }
+    }
+  }
+
+  async #run(env: Bindings, jobId: string, id: number, ledger: Ledger): Promise<TaskReport> {
+    if (!env.RESULTS) throw new Error("the binding RESULTS is missing: records cannot be stored");
+    const { job, plan } = await readPlan(env.RESULTS, jobId);
+    const shard = shardOf(plan, id);
+    const store = new R2Store(env.RESULTS);
+    const key = jobKeys.records(jobId, id);
+    // Written by a try whose report was lost: the bytes would be the same.
+    if (await store.head(key)) return { windows: shard.windows.length };
+    const model = await this.#host.model(settingsOf(env));
+    if (model.hash !== job.model.hash || model.segmenter.info.variant !== job.model.variant) {
+      throw new JobError(
+        `the edge function holds another model than job ${jobId} was planned for: deploy both Workers with the same MODEL and VARIANT, and the same package in the bucket`,
+      );
+    }
+    return this.#sources.use(env, job, async (source) => {
+      const before = source.bytesRead;
+      const records = await runShard({
+        source,
+        manifest: model.manifest,
+        plan,
+        shard,
+        segmenter: model.segmenter,
+      });
+      const bytes = encodeMaskBatch({
+        model: model.hash,
+        variant: model.segmenter.info.variant,
+        precision: plan.precision,
+        shape: [model.manifest.classes.length, ...plan.grid.window],
+        records,
+      });
+      await store.put(key, bytes, { ifNoneMatch: "*" });
+      await ledger.alive();
+      const { runtime } = model.segmenter.info;
+      return {
+        windows: records.length,
+        bytesRead: source.bytesRead - before,
+        runtime: `${runtime} (edge function)`,
+      };
+    });
+  }
+
+  /** What no other try would change ends the job; all else is tried again until the queue gives it up. */
+  async #failed(error: unknown, message: Message<ShardMessage>, ledger: Ledger): Promise<void> {
+    const reason = (error as Error).message;
+    console.error(error);
+    if (error instanceof ObjectChangedError) {
+      await ledger.fail("source_changed", "the source was replaced while the job ran: start the job again");
+    } else if (error instanceof ImageFormatError || error instanceof ImageNotFoundError) {
+      await ledger.fail("source_unreadable", reason);
+    } else if (error instanceof JobError) {
+      await ledger.fail("job_refused", reason);
+    } else {
+      await ledger.tried("shard", message.body.shard, reason);
+      return message.retry({ delaySeconds: RETRY_SECONDS * message.attempts });
+    }
+    message.ack();
+  }
+}
+
+function shardOf(plan: Parameters<typeof runShard>[0]["plan"], id: number): Shard {
+  for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) if (shard.id === id) return shard;
+  throw new JobError(`shard ${id} is not in the plan`);
+}

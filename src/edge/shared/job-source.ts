@@ -1,0 +1,44 @@
+// By path: the packages' own names for these files do not end in .wasm, which is how the bundler knows them.
+import jpegTurboWasm from "../../../node_modules/@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm";
+import openJpegWasm from "../../../node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm";
+import { useCodecModules } from "../../image/codecs.ts";
+import type { ImageSource } from "../../image/image-source.ts";
+import { openImage } from "../../image/open-image.ts";
+import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
+import { ObjectChangedError } from "../../storage/errors.ts";
+import { openSourceStore, type SourceBindings } from "./sources/open-source-store.ts";
+
+useCodecModules((codec) => (codec === "jpeg" ? jpegTurboWasm : openJpegWasm));
+
+const MIB = 2 ** 20;
+/** An isolate has 128 MiB for everything; the model takes up to half. */
+const LIMITS = { regionBytes: 32 * MIB, tileBytes: 16 * MIB, cacheBytes: 8 * MIB, metadataBytes: 16 * MIB };
+
+/**
+ * The image that a job was made for, and no other.
+ * @throws {ObjectChangedError} when another object lies there now
+ */
+export async function openJobSource(env: SourceBindings, job: JobDocument): Promise<ImageSource> {
+  const { store, key } = await openSourceStore(env, job.source.uri);
+  const source = await openImage(store, key, { mpp: job.request.mpp, limits: LIMITS });
+  if (source.etag !== job.source.etag) throw new ObjectChangedError(job.source.uri);
+  return source;
+}
+
+/**
+ * Keeps the source of the last job open in an isolate, with what it has cached. One user at a time: what one request
+ * waits for must not hang on another, so a second user opens its own.
+ */
+export class SourceHost {
+  #idle: { job: string; source: ImageSource } | undefined;
+
+  async use<T>(env: SourceBindings, job: JobDocument, work: (source: ImageSource) => Promise<T>): Promise<T> {
+    const idle = this.#idle;
+    this.#idle = undefined;
+    const source = idle?.job === job.id ? idle.source : await openJobSource(env, job);
+    const result = await work(source);
+    // Only now: a source whose reading failed is opened anew.
+    this.#idle = { job: job.id, source };
+    return result;
+  }
+}

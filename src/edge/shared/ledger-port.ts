@@ -1,0 +1,49 @@
+import type { DurableObjectNamespace } from "@cloudflare/workers-types";
+import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
+import type { JobState, JobStatus } from "../../orchestrator/job-request.ts";
+import type { MergeStatistics } from "../../orchestrator/merge-block.ts";
+
+export type TaskKind = "plan" | "shard" | "merge" | "finish";
+
+/** What a finished task tells the ledger: adds up over the tasks of a kind. */
+export interface TaskReport {
+  windows?: number;
+  bytesRead?: number;
+  /** What ran the model. */
+  runtime?: string;
+  merge?: MergeStatistics;
+}
+
+export interface TaskTotals {
+  total: number;
+  done: number;
+  report: TaskReport;
+}
+
+/** The ledger of one job as other Workers see it: a Durable Object, so each call is one step on one thread. */
+export interface Ledger {
+  /** Opens the ledger; `created` is false where the job is there already. `again` starts over one that failed or was cancelled. */
+  create(job: JobDocument, options: { again: boolean }): Promise<{ created: boolean; status: JobStatus }>;
+  status(): Promise<JobStatus | undefined>;
+  document(): Promise<JobDocument | undefined>;
+  /** Notes tasks that are about to be sent. May be told in parts; `total` is that of all parts. @returns those not done yet */
+  expect(kind: TaskKind, ids: readonly number[], total: number): Promise<number[]>;
+  /** "skip": the task is done, or the job has ended. */
+  take(kind: TaskKind, id: number): Promise<"run" | "skip">;
+  done(kind: TaskKind, id: number, report: TaskReport): Promise<void>;
+  /** A sign of life of a long task. */
+  alive(): Promise<void>;
+  /** Keeps why a try failed, for when it was the last. */
+  tried(kind: TaskKind, id: number, message: string): Promise<void>;
+  totals(kind: TaskKind): Promise<TaskTotals>;
+  setWindows(total: number): Promise<void>;
+  setOutputs(outputs: NonNullable<JobStatus["outputs"]>): Promise<void>;
+  fail(code: string, message: string): Promise<void>;
+  /** A task was given up after its last try. */
+  giveUp(kind: TaskKind, id: number): Promise<void>;
+  cancel(): Promise<JobState | undefined>;
+}
+
+export function ledgerOf(namespace: DurableObjectNamespace, job: string): Ledger {
+  return namespace.get(namespace.idFromName(job)) as unknown as Ledger;
+}

@@ -1,0 +1,17 @@
+import type { LabelMapInfo } from "../image/label-sink.ts";
+import type { ModelManifest } from "../model-package/manifest.ts";
+import type { JobPlan } from "./plan-job.ts";
+
+/** What the writers must know of a job's label map: it lies on the grid of the level that is segmented. */
+export function labelMapInfo(manifest: ModelManifest, plan: JobPlan): LabelMapInfo {
+  return {
+    shape: plan.region.size,
+    chunk: plan.chunk,
+    dtype: "uint8",
+    axes: manifest.input.axes,
+    spacing: { values: plan.mpp, unit: "micrometer" },
+    placement: { origin: plan.region0.origin, downsample: plan.downsample },
+    classes: manifest.classes,
+    name: manifest.name,
+  };
+}
