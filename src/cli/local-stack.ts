@@ -47,17 +47,21 @@ export async function bundleWorkers(): Promise<Bundles> {
   const bundle = async (name: string, config: string) => {
     const out = join(directory, name);
     const args = ["deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", out];
-    await promisify(execFile)(process.execPath, [join(ROOT, "node_modules/wrangler/bin/wrangler.js"), ...args], {
-      cwd: ROOT,
-      env: {
-        ...process.env,
-        WRANGLER_SEND_METRICS: "false",
-        WRANGLER_SEND_ERROR_REPORTS: "false",
-        WRANGLER_HIDE_BANNER: "true",
-        CLOUDFLARE_CF_FETCH_ENABLED: "false",
-        WRANGLER_LOG_PATH: join(directory, "log"),
+    await promisify(execFile)(
+      process.execPath,
+      [join(ROOT, "node_modules/wrangler/bin/wrangler.js"), ...args],
+      {
+        cwd: ROOT,
+        env: {
+          ...process.env,
+          WRANGLER_SEND_METRICS: "false",
+          WRANGLER_SEND_ERROR_REPORTS: "false",
+          WRANGLER_HIDE_BANNER: "true",
+          CLOUDFLARE_CF_FETCH_ENABLED: "false",
+          WRANGLER_LOG_PATH: join(directory, "log"),
+        },
       },
-    });
+    );
     return out;
   };
   const [jobs, segment] = await Promise.all([
@@ -76,7 +80,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const name = basename(options.model);
     const model = { MODEL: name, ...(options.variant ? { VARIANT: options.variant } : {}) };
     const names = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
-    const retries = { maxBatchSize: 1, maxBatchTimeout: 0, maxRetries: 4, deadLetterQueue: "tilewright-dead" };
+    const retries = {
+      maxBatchSize: 1,
+      maxBatchTimeout: 0,
+      maxRetries: 4,
+      deadLetterQueue: "tilewright-dead",
+    };
     const miniflare = new Miniflare(
       convertV4MiniflareOptions({
         host: options.host,
@@ -105,7 +114,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             },
             durableObjects: {
               LEDGERS: { className: "JobLedger", useSQLite: true },
-//UP
+              //UP
             },
             workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
           },

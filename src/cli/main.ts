@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { OUTPUTS } from "../image/write/output-targets.ts";
 import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
 import { VERSION } from "../orchestrator/version.ts";
+import { BACKENDS } from "./backends.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
 import { planCommand } from "./plan.ts";
@@ -55,6 +56,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
     `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
   )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
+  .option("--backend <name>", `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN)`, "cpu")
   .option("--batch-size <n>", "windows per run of the model", count)
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
@@ -65,6 +67,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
       out: flags.out,
       outputs: flags.outputs?.split(","),
       concurrency: flags.concurrency,
+      backend: flags.backend,
       batchSize: flags.batchSize,
       resume: flags.resume,
       force: flags.force,

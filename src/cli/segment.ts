@@ -4,7 +4,6 @@ import { z } from "zod";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
 import { checkGoldenTile } from "../inference/golden-tile.ts";
-import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
 import { DEFAULT_OUTPUTS, objectSeed, parseOutputs, writeJobOutputs } from "../orchestrator/job-outputs.ts";
@@ -24,6 +23,7 @@ import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../tiling/coverage.ts";
 import { planShards } from "../tiling/shards.ts";
+import { openBackend, parseBackend } from "./backends.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
@@ -45,6 +45,10 @@ export interface SegmentOptions extends JobSettings {
   outputs?: readonly string[];
   /** Threads of the model; default all cores. */
   concurrency?: number;
+  /** What runs the model: "cpu" (the default), "wasm" or "edge:<url>". */
+  backend?: string;
+  /** For edge functions; default TILEWRIGHT_TOKEN of the environment. */
+  token?: string;
   /** Windows per run of the model. */
   batchSize?: number;
   resume?: boolean;
@@ -79,6 +83,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     throw new JobError(`option ${path.join(".")}: ${message}`);
   }
   const { mpp, concurrency, batchSize } = machine.data;
+  const backend = parseBackend(options.backend ?? "cpu");
   const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
   RunDirectory.check(options.out, options);
 
@@ -86,7 +91,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const opened = await openSource(options.source, mpp, signal);
   const { source } = opened;
-  let segmenter: OrtNodeSegmenter | undefined;
+  let segmenter: Awaited<ReturnType<typeof openBackend>> | undefined;
   let directory: RunDirectory | undefined;
   let work: WorkStore | undefined;
   try {
@@ -100,6 +105,8 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       mask: mask?.etag,
       outputs,
       batchSize,
+      // Runtimes differ in the last digit, so work of one is not continued by another.
+      ...(backend.kind === "cpu" ? {} : { backend: backend.kind }),
     });
     const place = RunDirectory.open(options.out, job, options);
     if (typeof place === "string") return JSON.parse(place) as RunManifest;
@@ -115,9 +122,14 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     mark("plan", planning);
 
     const loading = performance.now();
-    segmenter = await OrtNodeSegmenter.create(model, { threads: concurrency });
+    segmenter = await openBackend(backend, model, {
+      threads: concurrency,
+      precision: settings.precision,
+      token: options.token ?? process.env.TILEWRIGHT_TOKEN,
+      signal,
+    });
     await checkGoldenTile(segmenter, model, { signal });
-    const modelRunsBefore = segmenter.runMilliseconds;
+    const modelRunsBefore = segmenter.runMilliseconds ?? 0;
     mark("loadModel", loading);
 
     const stage = await openLabelStage(work, "labels.ome.zarr", labelMapInfo(model.manifest, plan), {
@@ -150,7 +162,9 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       await writeTotals(work, totals);
     }
     mark("segment", segmenting);
-    seconds.model = (segmenter.runMilliseconds - modelRunsBefore) / 1000;
+    if (segmenter.runMilliseconds !== undefined) {
+      seconds.model = (segmenter.runMilliseconds - modelRunsBefore) / 1000;
+    }
     // Now and not at the end: the sessions' memory is free for the outputs.
     await segmenter.close();
 

@@ -78,7 +78,8 @@ export async function objectSeed(
   modelHash: string,
   plan: JobPlan,
 ): Promise<string> {
-  const { kept, thumbnail: _, grid, ...rest } = plan;
+  // How the work was cut changes nothing in the result.
+  const { kept, thumbnail: _, shardBlock: ___, chunk: ____, grid, ...rest } = plan;
   const { starts: __, ...gridRest } = grid;
   const about = JSON.stringify([VERSION, name, source.byteLength, modelHash, rest, gridRest]);
   const text = new TextEncoder().encode(about);
