@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { MIN_TOKEN_LENGTH } from "../../shared/bearer.ts";
 import { equalInConstantTime } from "../../shared/constant-time.ts";
 import { jsonBinding } from "../../shared/json-binding.ts";
-import { MIN_TOKEN_LENGTH } from "../../shared/bearer.ts";
 import { Problem } from "../../shared/problem.ts";
 
 export const SCOPES = ["submit", "read", "admin"] as const;
