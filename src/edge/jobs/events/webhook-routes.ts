@@ -66,9 +66,11 @@ export function createWebhookRoutes<E extends WebhookEnv>(
     secretsOf(c.env, "minio");
     return c.body(null);
   });
-  app.all("/v1/webhooks/:kind{s3|sns|eventbridge|minio}", (c) => {
-    throw onlyPost(c.req.param("kind") === "minio" ? "POST, HEAD" : "POST");
-  });
+  for (const kind of WEBHOOK_KINDS) {
+    app.all(`/v1/webhooks/${kind}`, () => {
+      throw onlyPost(kind === "minio" ? "POST, HEAD" : "POST");
+    });
+  }
 
   app.openAPIRegistry.registerComponent("securitySchemes", "webhookToken", {
     type: "http",
