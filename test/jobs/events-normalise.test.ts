@@ -4,7 +4,7 @@ import { readEventBridge } from "../../src/edge/jobs/events/eventbridge.ts";
 import { readMinio } from "../../src/edge/jobs/events/minio.ts";
 import { readR2Notification } from "../../src/edge/jobs/events/r2-notification.ts";
 import { readS3Records } from "../../src/edge/jobs/events/s3-records.ts";
-import { bareEtag, type ReadEvents } from "../../src/edge/jobs/events/storage-event.ts";
+import { bareEtag, isSameEtag, type ReadEvents } from "../../src/edge/jobs/events/storage-event.ts";
 import { Problem } from "../../src/edge/shared/problem.ts";
 import {
   ETAG,
@@ -77,6 +77,8 @@ test("several records give several events, in order; versions are told", () => {
 test.each([`"${ETAG}"`, ETAG, `"${ETAG}-12"`])("the etag %s loses its quotes", (eTag) => {
   const bare = eTag.replaceAll('"', "");
   expect(bareEtag(eTag)).toBe(bare);
+  expect(isSameEtag(eTag, bare)).toBe(true);
+  expect(isSameEtag(eTag, `${bare}0`)).toBe(false);
   expect(readS3({ Records: [s3Record("a", { object: { eTag } })] }).events[0]!.etag).toBe(bare);
   expect(readR2Notification(r2Body("a", "PutObject", { size: 1, eTag })).events[0]!.etag).toBe(bare);
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isInternal, isLoopback } from "../../src/edge/jobs/sources/host.ts";
+import { isInternal, isLoopback } from "../../src/edge/shared/sources/host.ts";
 
 const hostOf = (text: string) => new URL(`https://${text}/`).hostname;
 

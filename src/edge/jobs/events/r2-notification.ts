@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { bucketSchema } from "../../shared/bucket-name.ts";
 import {
-  bucketSchema,
   etagSchema,
   parseEvent,
   type ReadEvents,

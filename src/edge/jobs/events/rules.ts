@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { type FullJobRequest, jobRequestSchema } from "../../../orchestrator/job-request.ts";
+import { bucketSchema } from "../../shared/bucket-name.ts";
 import { jsonBinding } from "../../shared/json-binding.ts";
 import { isObjectKey, isOwnKey } from "../../shared/object-key.ts";
 import type { Bindings } from "../bindings.ts";
-import { bucketSchema, type StorageEvent } from "./storage-event.ts";
+import type { StorageEvent } from "./storage-event.ts";
 
 const ruleSchema = z.strictObject({
   /** For logs. */

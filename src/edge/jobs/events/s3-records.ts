@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { bucketSchema } from "../../shared/bucket-name.ts";
 import {
   badEvent,
-  bucketSchema,
   etagSchema,
   markSchema,
   parseEvent,

@@ -25,7 +25,6 @@ export interface ReadEvents {
   ignored: number;
 }
 
-export const bucketSchema = z.string().regex(/^[A-Za-z0-9][\w.-]{0,254}$/, "must be the name of a bucket");
 /** Longer than a key may be: what is too long is ignored and not refused, for the sender would only send it again. */
 export const rawKeySchema = z.string().min(1).max(16_384);
 export const etagSchema = z.string().min(1).max(256).transform(bareEtag);
@@ -36,6 +35,11 @@ export const markSchema = z.string().max(1024);
 export function readable(found: readonly (StorageEvent | undefined)[]): ReadEvents {
   const events = found.filter((event) => event !== undefined && isObjectKey(event.key)) as StorageEvent[];
   return { events, ignored: found.length - events.length };
+}
+
+/** Whether two etags are of the same content, however each is written. */
+export function isSameEtag(a: string, b: string): boolean {
+  return bareEtag(a) === bareEtag(b);
 }
 
 /** An etag without the quotes that some answers and events wear and others do not. */

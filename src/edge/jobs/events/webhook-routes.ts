@@ -5,6 +5,7 @@ import { equalInConstantTime } from "../../shared/constant-time.ts";
 import { Problem } from "../../shared/problem.ts";
 import { readText } from "../../shared/read-text.ts";
 import type { Bindings } from "../bindings.ts";
+import { problemSchema } from "../problem-schema.ts";
 import { objectCreatedSchema, readEventBridge } from "./eventbridge.ts";
 import { minioSchema, readMinio } from "./minio.ts";
 import { readS3Records, s3RecordsSchema } from "./s3-records.ts";
@@ -170,7 +171,6 @@ const answerSchema = z.object({
   /** Deletions, test messages and repetitions, and objects whose key is no scan's. */
   ignored: z.int().nonnegative(),
 });
-const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
 const REFUSALS: Record<number, string> = {
   400: "No message of this sender",

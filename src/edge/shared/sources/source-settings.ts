@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { jsonBinding } from "../../shared/json-binding.ts";
-import type { Bindings } from "../bindings.ts";
-import { bucketSchema } from "../events/storage-event.ts";
+import { bucketSchema } from "../bucket-name.ts";
+import { jsonBinding } from "../json-binding.ts";
 import { isInternal, isLoopback } from "./host.ts";
 
 /** A host and port that may be read. */
@@ -56,7 +55,7 @@ const secret = z
 const keysSchema = z.record(z.string(), z.strictObject({ accessKeyId: secret, secretAccessKey: secret }));
 
 /** @throws {Problem} 503 */
-export function sourceSettingsOf(env: Pick<Bindings, "SOURCES" | "SOURCE_KEYS">): SourceSettings {
+export function sourceSettingsOf(env: { SOURCES?: string; SOURCE_KEYS?: string }): SourceSettings {
   const sources = jsonBinding(
     "SOURCES",
     env.SOURCES,

@@ -1,10 +1,10 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
 import { HttpStore } from "../../../storage/http-store.ts";
 import type { ObjectStore } from "../../../storage/object-store.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import { withRetry } from "../../../storage/with-retry.ts";
-import { isObjectKey, isOwnKey } from "../../shared/object-key.ts";
-import { Problem } from "../../shared/problem.ts";
-import type { Bindings } from "../bindings.ts";
+import { isObjectKey, isOwnKey } from "../object-key.ts";
+import { Problem } from "../problem.ts";
 import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
 import { plainRefusals } from "./plain-refusals.ts";
 import { signedFetch } from "./signed-fetch.ts";
@@ -14,10 +14,14 @@ import { sourceSettingsOf } from "./source-settings.ts";
 const MAX_WHOLE_BYTES = 16 * 2 ** 20;
 const MAX_URI_LENGTH = 2048;
 
-export type SourceBindings = Pick<
-  Bindings,
-  "SCANS" | "SCANS_BUCKET" | "RESULTS_BUCKET" | "SOURCES" | "SOURCE_KEYS"
->;
+/** What both Workers know of sources. */
+export interface SourceBindings {
+  SCANS?: R2Bucket;
+  SCANS_BUCKET?: string;
+  RESULTS_BUCKET?: string;
+  SOURCES?: string;
+  SOURCE_KEYS?: string;
+}
 
 /** An object that may be read; nothing was asked of its storage yet. */
 export interface SourceStore {
