@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type AccessEnv, requireScope } from "../../src/edge/jobs/access/require-scope.ts";
+import { type AccessEnv, requireAccess, requireScope } from "../../src/edge/jobs/access/require-scope.ts";
 import { SCOPES, type Scope } from "../../src/edge/jobs/access/tokens.ts";
 import { problemOf } from "../../src/edge/shared/problem.ts";
 
@@ -15,6 +15,9 @@ const TOKENS = JSON.stringify([
 
 const app = new Hono<AccessEnv>();
 for (const scope of SCOPES) app.get(`/${scope}`, requireScope(scope), (c) => c.text(c.get("caller")));
+app.use("/jobs/*", requireAccess());
+app.all("/jobs", (c) => c.text(c.get("caller")));
+app.all("/jobs/:id", (c) => c.text(c.get("caller")));
 app.onError((error, c) => {
   const { status, code, message, headers } = problemOf(error);
   return c.json({ error: { code, message } }, status, headers);
@@ -52,6 +55,20 @@ describe("a token opens what its scopes say", () => {
       }
     }
   });
+});
+
+test.each(["/jobs", "/jobs/1"])("below %s looking needs read, everything else submit", async (path) => {
+  const statusOf = async (method: string, token?: string) => {
+    const headers = { Authorization: `Bearer ${token}` };
+    return (await app.request(path, { method, headers }, { TOKENS })).status;
+  };
+  for (const method of ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"]) {
+    const isLook = method === "GET" || method === "HEAD";
+    expect(await statusOf(method, READ)).toBe(isLook ? 200 : 403);
+    expect(await statusOf(method, SUBMIT)).toBe(isLook ? 403 : 200);
+    expect(await statusOf(method, ADMIN)).toBe(200);
+    expect(await statusOf(method)).toBe(401);
+  }
 });
 
 test.each([

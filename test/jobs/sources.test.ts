@@ -484,6 +484,11 @@ describe("a server over real HTTP", () => {
     expect(error.message).toContain("SOURCE_KEYS");
     expect(error.message).not.toMatch(/AKID|K7MDENG|Signature/);
     expect(requests).toHaveLength(1);
+
+    const open = { kind: "s3", bucket: "slides", endpoint: `http://${hostOf(server)}` };
+    const unsigned = openSourceStore(environment([open], {}), "s3://slides/a.svs");
+    await expect(unsigned.store.get("a.svs")).rejects.toThrow("bucket slides is not open to everyone");
+    expect(requests[1]!.headers.authorization).toBeUndefined();
   });
 });
 

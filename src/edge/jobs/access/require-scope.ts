@@ -19,7 +19,17 @@ export interface AccessEnv {
  * @throws {Problem} 401 without a known token, 403 without the scope, 503 while none is configured
  */
 export function requireScope(scope: Scope): MiddlewareHandler<AccessEnv> {
+  return requireScopeFor(() => scope);
+}
+
+/** For all routes below a path, also those that are added later: looking needs `read`, everything else `submit`. */
+export function requireAccess(): MiddlewareHandler<AccessEnv> {
+  return requireScopeFor((method) => (method === "GET" || method === "HEAD" ? "read" : "submit"));
+}
+
+function requireScopeFor(scopeOf: (method: string) => Scope): MiddlewareHandler<AccessEnv> {
   return async (c, next) => {
+    const scope = scopeOf(c.req.method);
     const token = await findToken(tokensOf(c.env), bearerOf(c.req.header("Authorization")));
     if (!token) throw unauthorized();
     if (!allows(token, scope)) {
