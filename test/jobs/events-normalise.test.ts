@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readEventBridge } from "../../src/edge/jobs/events/eventbridge.ts";
 import { readMinio } from "../../src/edge/jobs/events/minio.ts";
+import { readQueuedEvent } from "../../src/edge/jobs/events/queued-event.ts";
 import { readR2Notification } from "../../src/edge/jobs/events/r2-notification.ts";
 import { readS3Records } from "../../src/edge/jobs/events/s3-records.ts";
 import { bareEtag, isSameEtag, type ReadEvents } from "../../src/edge/jobs/events/storage-event.ts";
@@ -60,6 +61,24 @@ test("any key that S3 and MinIO encode comes back as it was", () => {
       expect(readMinio(minioBody(encode(k))).events.map((e) => e.key)).toEqual(events.map((e) => e.key));
     }),
   );
+});
+
+test("the queue of events takes what R2 puts there and what webhooks accepted", () => {
+  const { events } = readS3(s3Body(encode(KEY)));
+  // As a queue carries it.
+  expect(readQueuedEvent(JSON.parse(JSON.stringify(events[0])))).toEqual({ events, ignored: 0 });
+  expect(readQueuedEvent(r2Body(KEY))).toEqual(readR2Notification(r2Body(KEY)));
+  expect(readQueuedEvent({ ...events[0], key: "../a" })).toEqual({ events: [], ignored: 1 });
+  for (const body of [
+    null,
+    "x",
+    {},
+    { provider: "r2" },
+    { ...events[0], bucket: "a/b" },
+    { ...events[0], x: 1 },
+  ]) {
+    expect(() => readQueuedEvent(body)).toThrow(Problem);
+  }
 });
 
 test("several records give several events, in order; versions are told", () => {
