@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, Miniflare, type Request, type Response } from "miniflare";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -37,10 +37,17 @@ export async function bundleWorker(config: string): Promise<Bundle> {
   return { directory, log: stdout, remove: () => rm(directory, { recursive: true }) };
 }
 
-/** Runs a bundle in workerd, on loopback and a free port, with an R2 of its own under each binding of `buckets`. */
+/**
+ * Runs a bundle in workerd, on loopback and a free port, with an R2 of its own under each binding of `buckets`.
+ * `internet` answers what the Worker fetches; without it requests go where they are meant to.
+ */
 export async function runWorker(
   bundle: Bundle,
-  options: { bindings?: Record<string, string>; buckets?: string[] },
+  options: {
+    bindings?: Record<string, string>;
+    buckets?: string[];
+    internet?: (request: Request) => Response | Promise<Response>;
+  },
 ): Promise<Miniflare> {
   const names = (await readdir(bundle.directory)).filter((name) => /\.(js|wasm)$/.test(name));
   // The entry comes first.
@@ -60,6 +67,7 @@ export async function runWorker(
     compatibilityDate: "2026-11-01",
     bindings: options.bindings ?? {},
     r2Buckets: options.buckets ?? [],
+    outboundService: options.internet,
   });
   const miniflare = new Miniflare(settings);
   await miniflare.ready;

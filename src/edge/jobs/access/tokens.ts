@@ -1,0 +1,56 @@
+import { z } from "zod";
+import { MIN_TOKEN_LENGTH } from "../../shared/bearer.ts";
+import { equalInConstantTime } from "../../shared/constant-time.ts";
+import { jsonBinding } from "../../shared/json-binding.ts";
+import { Problem } from "../../shared/problem.ts";
+
+export const SCOPES = ["submit", "read", "admin"] as const;
+/** `submit`: upload, start and cancel; `read`: status, events, outputs; `admin`: everything. */
+export type Scope = (typeof SCOPES)[number];
+
+const tokensSchema = z
+  .array(
+    z.strictObject({
+      /** For logs. */
+      name: z.string().regex(/^[\w][\w .@-]{0,63}$/),
+      /** What an `Authorization` header can carry. */
+      token: z
+        .string()
+        .min(MIN_TOKEN_LENGTH)
+        .max(512)
+        .regex(/^[\x21-\x7e]+$/),
+      scopes: z.array(z.enum(SCOPES)).min(1),
+    }),
+  )
+  .min(1)
+  .max(64)
+  .refine((tokens) => areDistinct(tokens.map((t) => t.name)) && areDistinct(tokens.map((t) => t.token)));
+
+export type Token = z.output<typeof tokensSchema>[number];
+
+const EXPECTED = `a JSON list of { "name", "token" of at least ${MIN_TOKEN_LENGTH} characters, "scopes": some of ${SCOPES.join(", ")} }, no name or token twice`;
+
+/** @throws {Problem} 503 where no token is configured: an open door is never the default */
+export function tokensOf(env: { TOKENS?: string }): readonly Token[] {
+  const tokens = jsonBinding("TOKENS", env.TOKENS, tokensSchema, EXPECTED);
+  if (tokens) return tokens;
+  throw new Problem(
+    503,
+    "not_configured",
+    'this Worker has no tokens yet; set them with "wrangler secret put TOKENS"',
+  );
+}
+
+/** Every token is compared, whether one matched already or not: the time tells nothing of which it was. */
+export async function findToken(tokens: readonly Token[], given: string): Promise<Token | undefined> {
+  const matches = await Promise.all(tokens.map(({ token }) => equalInConstantTime(given, token)));
+  return tokens[matches.indexOf(true)];
+}
+
+export function allows({ scopes }: Token, scope: Scope): boolean {
+  return scopes.includes(scope) || scopes.includes("admin");
+}
+
+function areDistinct(values: readonly string[]): boolean {
+  return new Set(values).size === values.length;
+}

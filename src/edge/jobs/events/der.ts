@@ -1,0 +1,41 @@
+/** One element of DER (X.690): `content` and `whole` are views of the bytes that were read. */
+export interface DerElement {
+  tag: number;
+  content: Uint8Array;
+  /** With tag and length. */
+  whole: Uint8Array;
+}
+
+export const DER_SEQUENCE = 0x30;
+
+/** @throws {TypeError} where the bytes are no DER */
+export function readDer(bytes: Uint8Array): DerElement {
+  if (bytes.length < 2) throw new TypeError("DER ends early");
+  const tag = bytes[0]!;
+  if ((tag & 0x1f) === 0x1f) throw new TypeError("DER tags of several bytes are not read");
+  const first = bytes[1]!;
+  let start = 2;
+  let length = first;
+  if (first >= 0x80) {
+    const count = first & 0x7f;
+    // 0 would be BER's open end; nothing that is read here has a length of more than three bytes.
+    if (count === 0 || count > 3) throw new TypeError("DER length cannot be read");
+    length = 0;
+    for (let i = 0; i < count; i++) length = length * 256 + (bytes[start + i] ?? Number.NaN);
+    start += count;
+  }
+  if (!(start + length <= bytes.length)) throw new TypeError("DER ends early");
+  return { tag, content: bytes.subarray(start, start + length), whole: bytes.subarray(0, start + length) };
+}
+
+/** The elements of a SEQUENCE. @throws {TypeError} */
+export function readSequence({ tag, content }: DerElement): DerElement[] {
+  if (tag !== DER_SEQUENCE) throw new TypeError(`DER has tag ${tag} where a sequence should be`);
+  const elements: DerElement[] = [];
+  for (let at = 0; at < content.length; ) {
+    const element = readDer(content.subarray(at));
+    elements.push(element);
+    at += element.whole.length;
+  }
+  return elements;
+}

@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { bucketSchema } from "../../shared/bucket-name.ts";
+import {
+  etagSchema,
+  markSchema,
+  parseEvent,
+  type ReadEvents,
+  rawKeySchema,
+  readable,
+  sizeSchema,
+} from "./storage-event.ts";
+
+const eventSchema = z.object({ source: z.string().max(256), "detail-type": z.string().max(128) });
+
+/** Keys are not encoded here, unlike in S3's own notifications. */
+export const objectCreatedSchema = z.object({
+  source: z.literal("aws.s3"),
+  "detail-type": z.literal("Object Created"),
+  detail: z.object({
+    bucket: z.object({ name: bucketSchema }),
+    object: z.object({
+      key: rawKeySchema,
+      size: sizeSchema.optional(),
+      etag: etagSchema,
+      "version-id": markSchema.optional(),
+      sequencer: markSchema.optional(),
+    }),
+  }),
+});
+
+/** Events of other kinds are ignored: a rule of EventBridge may let several through. @throws {Problem} 400 */
+export function readEventBridge(body: unknown): ReadEvents {
+  const kind = parseEvent(eventSchema, body, "EventBridge");
+  if (kind.source !== "aws.s3" || kind["detail-type"] !== "Object Created") return { events: [], ignored: 1 };
+  const { bucket, object } = parseEvent(objectCreatedSchema, body, "EventBridge").detail;
+  return readable([
+    {
+      bucket: bucket.name,
+      key: object.key,
+      etag: object.etag,
+      byteLength: object.size,
+      version: object["version-id"] || undefined,
+      sequencer: object.sequencer || undefined,
+      action: "create",
+      provider: "s3",
+    },
+  ]);
+}

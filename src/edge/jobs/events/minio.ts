@@ -1,0 +1,15 @@
+import { z } from "zod";
+import { readS3Records, s3RecordsSchema } from "./s3-records.ts";
+import { parseEvent, type ReadEvents } from "./storage-event.ts";
+
+/** `Key` is bucket and key in one; the records say the same apart. */
+export const minioSchema = s3RecordsSchema.extend({
+  EventName: z.string().max(128),
+  Key: z.string().max(17_000),
+});
+
+/** @throws {Problem} 400 */
+export function readMinio(body: unknown): ReadEvents {
+  parseEvent(minioSchema, body, "MinIO");
+  return readS3Records(body, "minio");
+}

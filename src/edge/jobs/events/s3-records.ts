@@ -1,0 +1,73 @@
+import { z } from "zod";
+import { bucketSchema } from "../../shared/bucket-name.ts";
+import {
+  badEvent,
+  etagSchema,
+  markSchema,
+  parseEvent,
+  type ReadEvents,
+  rawKeySchema,
+  readable,
+  type StorageEvent,
+  sizeSchema,
+} from "./storage-event.ts";
+
+/** The records of S3 event notifications, versions 2.x; MinIO writes the same. Deletions have neither size nor etag. */
+export const s3RecordsSchema = z.object({
+  Records: z
+    .array(
+      z.object({
+        eventName: z.string().max(128),
+        s3: z.object({
+          bucket: z.object({ name: bucketSchema }),
+          object: z.object({
+            key: rawKeySchema,
+            size: sizeSchema.optional(),
+            eTag: etagSchema.optional(),
+            versionId: markSchema.optional(),
+            sequencer: markSchema.optional(),
+          }),
+        }),
+      }),
+    )
+    .max(100),
+});
+
+/** What S3 sends once when notifications are set up. */
+const testEventSchema = z.object({ Event: z.literal("s3:TestEvent") });
+
+/** @throws {Problem} 400 */
+export function readS3Records(body: unknown, provider: "s3" | "minio"): ReadEvents {
+  if (testEventSchema.safeParse(body).success) return { events: [], ignored: 1 };
+  const { Records } = parseEvent(s3RecordsSchema, body, provider === "s3" ? "S3" : "MinIO");
+  return readable(Records.map((record) => eventOf(record, provider)));
+}
+
+type S3Record = z.output<typeof s3RecordsSchema>["Records"][number];
+
+function eventOf({ eventName, s3 }: S3Record, provider: "s3" | "minio"): StorageEvent | undefined {
+  // "s3:" stands before it in MinIO's records and not in Amazon's.
+  if (!/^(s3:)?ObjectCreated:/.test(eventName)) return undefined;
+  const { key, size, eTag, versionId, sequencer } = s3.object;
+  if (eTag === undefined) throw badEvent("an object that was created has no eTag");
+  return {
+    bucket: s3.bucket.name,
+    key: decodeKey(key),
+    etag: eTag,
+    byteLength: size,
+    // "null" is how S3 names the version of objects in buckets that keep none.
+    version: versionId === "" || versionId === "null" ? undefined : versionId,
+    sequencer: sequencer || undefined,
+    action: "create",
+    provider,
+  };
+}
+
+/** Keys are encoded as in a form: blanks are "+". */
+function decodeKey(key: string): string {
+  try {
+    return decodeURIComponent(key.replaceAll("+", " "));
+  } catch {
+    throw badEvent("a key in the message is not URL-encoded");
+  }
+}

@@ -1,0 +1,72 @@
+import { Problem } from "../../shared/problem.ts";
+import { type Certificate, readCertificate } from "./certificate.ts";
+import { fetchSmall } from "./fetch-small.ts";
+import { certificateUrl, type SnsMessage, signedText } from "./sns-message.ts";
+
+const MAX_CERTIFICATE_BYTES = 64 * 1024;
+/** Amazon has one at a time for each region. */
+const MAX_CERTIFICATES = 16;
+const MIN_MODULUS_BITS = 2048;
+
+/**
+ * Verifies that messages come from SNS. Certificates are kept as values, by their address, for as long as the isolate
+ * lives: a promise would belong to the request that made it.
+ */
+export class SnsVerifier {
+  readonly #certificates = new Map<string, Certificate>();
+
+  /** @throws {Problem} 403 for a message that SNS did not sign, 503 where its certificate cannot be had */
+  async verify(message: SnsMessage, nowMs: number, fetch: typeof globalThis.fetch): Promise<void> {
+    const url = certificateUrl(message.SigningCertURL);
+    if (!url) throw refused("the certificate does not lie with SNS");
+    const certificate = await this.#certificate(url.href, fetch);
+    if (nowMs < certificate.notBeforeMs || nowMs > certificate.notAfterMs) {
+      this.#certificates.delete(url.href);
+      throw refused("the certificate is not valid now");
+    }
+    if (!(await isSigned(message, certificate.spki))) throw refused("the signature does not fit the message");
+  }
+
+  async #certificate(href: string, fetch: typeof globalThis.fetch): Promise<Certificate> {
+    const known = this.#certificates.get(href);
+    if (known) return known;
+    const pem = await fetchSmall(href, MAX_CERTIFICATE_BYTES, fetch);
+    if (pem === undefined) {
+      throw new Problem(503, "unavailable", "the certificate of SNS cannot be fetched; send again later", {
+        "Retry-After": "20",
+      });
+    }
+    let certificate: Certificate;
+    try {
+      certificate = readCertificate(pem);
+    } catch {
+      throw refused("the certificate cannot be read");
+    }
+    for (const oldest of this.#certificates.keys()) {
+      if (this.#certificates.size < MAX_CERTIFICATES) break;
+      this.#certificates.delete(oldest);
+    }
+    this.#certificates.set(href, certificate);
+    return certificate;
+  }
+}
+
+async function isSigned(message: SnsMessage, spki: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  const hash = message.SignatureVersion === "1" ? "SHA-1" : "SHA-256";
+  try {
+    const key = await crypto.subtle.importKey("spki", spki, { name: "RSASSA-PKCS1-v1_5", hash }, false, [
+      "verify",
+    ]);
+    if (((key.algorithm as { modulusLength?: number }).modulusLength ?? 0) < MIN_MODULUS_BITS) return false;
+    const signature = Uint8Array.from(atob(message.Signature), (char) => char.charCodeAt(0));
+    const text = new TextEncoder().encode(signedText(message));
+    return await crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, text);
+  } catch {
+    // A key of another kind.
+    return false;
+  }
+}
+
+function refused(reason: string): Problem {
+  return new Problem(403, "bad_signature", `the message is not from SNS: ${reason}`);
+}

@@ -1,0 +1,54 @@
+import { Problem } from "../../shared/problem.ts";
+import { fetchSmall } from "./fetch-small.ts";
+import { readS3Records } from "./s3-records.ts";
+import { confirmationUrl, snsMessageSchema } from "./sns-message.ts";
+import type { SnsVerifier } from "./sns-signature.ts";
+import { parseEvent, parseJson, type ReadEvents } from "./storage-event.ts";
+
+const MAX_AGE_MS = 3_600_000;
+const MAX_CONFIRMATION_BYTES = 64 * 1024;
+
+export interface SnsDeps {
+  /** Whether the message was remembered. Nothing needs to be remembered for longer than twice the hour that a message is good. */
+  seen(messageId: string): Promise<boolean>;
+  remember(messageId: string): Promise<void>;
+  /** Default: the platform's. */
+  fetch?: typeof globalThis.fetch;
+  now?(): number;
+}
+
+/**
+ * The events in a message of SNS that is of an allowed topic, fresh, signed and new; a subscription is confirmed on the
+ * way. Nothing is fetched for a topic that is not allowed.
+ * @throws {Problem} 400, 403, 503
+ */
+export async function readSns(
+  body: unknown,
+  topics: readonly string[],
+  verifier: SnsVerifier,
+  deps: SnsDeps,
+): Promise<ReadEvents & { id: string }> {
+  const { fetch = globalThis.fetch } = deps;
+  const nowMs = deps.now?.() ?? Date.now();
+  const message = parseEvent(snsMessageSchema, body, "SNS");
+  const { MessageId: id, TopicArn: topic } = message;
+  if (!topics.includes(topic)) {
+    throw new Problem(403, "unknown_topic", "this topic is none of those that are configured");
+  }
+  if (!(Math.abs(nowMs - Date.parse(message.Timestamp)) <= MAX_AGE_MS)) {
+    throw new Problem(403, "stale_message", "the message is not of the last hour");
+  }
+  await verifier.verify(message, nowMs, fetch);
+  if (message.Type === "UnsubscribeConfirmation" || (await deps.seen(id)))
+    return { id, events: [], ignored: 1 };
+  if (message.Type === "Notification") return { id, ...readS3Records(parseJson(message.Message), "s3") };
+
+  const url = confirmationUrl(message.SubscribeURL, topic);
+  if (!url) throw new Problem(403, "bad_signature", "the address to confirm at does not lie with SNS");
+  if ((await fetchSmall(url.href, MAX_CONFIRMATION_BYTES, fetch)) === undefined) {
+    throw new Problem(503, "unavailable", "the subscription cannot be confirmed; send again later", {
+      "Retry-After": "20",
+    });
+  }
+  return { id, events: [], ignored: 0 };
+}

@@ -1,0 +1,202 @@
+import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
+import { z } from "zod";
+import { bearerOf, unauthorized } from "../../shared/bearer.ts";
+import { equalInConstantTime } from "../../shared/constant-time.ts";
+import { Problem } from "../../shared/problem.ts";
+import { readText } from "../../shared/read-text.ts";
+import type { Bindings } from "../bindings.ts";
+import { problemSchema } from "../problem-schema.ts";
+import { objectCreatedSchema, readEventBridge } from "./eventbridge.ts";
+import { minioSchema, readMinio } from "./minio.ts";
+import { readS3Records, s3RecordsSchema } from "./s3-records.ts";
+import { readSns, type SnsDeps } from "./sns.ts";
+import { snsMessageSchema } from "./sns-message.ts";
+import { SnsVerifier } from "./sns-signature.ts";
+import { parseJson, type ReadEvents, type StorageEvent } from "./storage-event.ts";
+import { secretsOf, WEBHOOK_KINDS, type WebhookKind } from "./webhook-secrets.ts";
+
+/** Amazon's own limit for a message. */
+export const MAX_WEBHOOK_BYTES = 256 * 1024;
+
+export interface WebhookDeps extends SnsDeps {
+  /** Takes an event over for good, quickly: EventBridge waits 5 s. May be told the same one again. */
+  accept(event: StorageEvent): Promise<void>;
+}
+
+export interface WebhookEnv {
+  Bindings: Pick<Bindings, "WEBHOOKS">;
+}
+
+/**
+ * `POST /v1/webhooks/{s3,sns,eventbridge,minio}`: storage events over HTTP. Each sender proves itself in its own way, and
+ * is asked for the proof before its body is read; SNS signs the body instead.
+ * @param depsOf what a request needs, from its bindings
+ */
+export function createWebhookRoutes<E extends WebhookEnv>(
+  depsOf: (env: E["Bindings"]) => WebhookDeps,
+): OpenAPIHono<E> {
+  const app = new OpenAPIHono<E>();
+  const verifier = new SnsVerifier();
+
+  for (const kind of WEBHOOK_KINDS) {
+    const path = `/v1/webhooks/${kind}`;
+    app.openAPIRegistry.registerPath(describePost(kind, path));
+    app.post(path, async (c) => {
+      await authenticate(kind, c.env, (name) => c.req.header(name));
+      const deps = depsOf(c.env);
+      const body = parseJson(await readText(c.req.raw, MAX_WEBHOOK_BYTES));
+      if (kind !== "sns") return c.json(await accept(READERS[kind](body), deps));
+      const { topics } = secretsOf(c.env, kind);
+      const message = await readSns(body, topics, verifier, deps);
+      const answer = await accept(message, deps);
+      // Only now: had accepting failed, the same message must be welcome again.
+      await orTryAgain(deps.remember(message.id));
+      return c.json(answer);
+    });
+  }
+
+  app.openAPIRegistry.registerPath({
+    method: "head",
+    path: "/v1/webhooks/minio",
+    summary: "MinIO asks whether anyone is there",
+    responses: { 200: { description: "Events are taken" }, 404: { description: "Not set up" } },
+  });
+  // hono answers HEAD by the handlers of GET.
+  app.get("/v1/webhooks/minio", (c) => {
+    if (c.req.method !== "HEAD") throw onlyPost("POST, HEAD");
+    secretsOf(c.env, "minio");
+    return c.body(null);
+  });
+  for (const kind of WEBHOOK_KINDS) {
+    app.all(`/v1/webhooks/${kind}`, () => {
+      throw onlyPost(kind === "minio" ? "POST, HEAD" : "POST");
+    });
+  }
+
+  app.openAPIRegistry.registerComponent("securitySchemes", "webhookToken", {
+    type: "http",
+    scheme: "bearer",
+  });
+  app.openAPIRegistry.registerComponent("securitySchemes", "webhookKey", {
+    type: "apiKey",
+    in: "header",
+    name: API_KEY_HEADER,
+  });
+  return app;
+}
+
+/** The header that an API destination of EventBridge is to send its key in. */
+const API_KEY_HEADER = "X-Api-Key";
+
+const READERS: Record<Exclude<WebhookKind, "sns">, (body: unknown) => ReadEvents> = {
+  s3: (body) => readS3Records(body, "s3"),
+  eventbridge: readEventBridge,
+  minio: readMinio,
+};
+
+async function authenticate(
+  kind: WebhookKind,
+  env: { WEBHOOKS?: string },
+  header: (name: string) => string | undefined,
+): Promise<void> {
+  switch (kind) {
+    case "s3":
+    case "minio": {
+      const given = bearerOf(header("Authorization"));
+      if (!(await equalInConstantTime(given, secretsOf(env, kind).token))) throw unauthorized();
+      return;
+    }
+    case "eventbridge":
+      if (!(await equalInConstantTime(header(API_KEY_HEADER) ?? "", secretsOf(env, kind).apiKey))) {
+        throw new Problem(401, "unauthorized", `the key in ${API_KEY_HEADER} is missing or wrong`);
+      }
+      return;
+    case "sns":
+      secretsOf(env, kind);
+  }
+}
+
+async function accept({ events, ignored }: ReadEvents, deps: WebhookDeps) {
+  await orTryAgain(Promise.all(events.map((event) => deps.accept(event))));
+  return { accepted: events.length, ignored };
+}
+
+/** Senders of events try again after a 503. */
+async function orTryAgain(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    console.error(error);
+    throw new Problem(503, "unavailable", "the events cannot be taken at the moment; send them again", {
+      "Retry-After": "20",
+    });
+  }
+}
+
+function onlyPost(allowed: string): Problem {
+  return new Problem(405, "method_not_allowed", `only ${allowed} is answered here`, { Allow: allowed });
+}
+
+const BODIES: Record<WebhookKind, { summary: string; type: string; schema: z.ZodType; security: string[] }> =
+  {
+    s3: {
+      summary: "Records of S3 event notifications, from a function or gateway that has the token",
+      type: "application/json",
+      schema: s3RecordsSchema,
+      security: ["webhookToken"],
+    },
+    sns: {
+      summary: "Messages of SNS topics that S3 notifies, proven by the signature of SNS",
+      type: "text/plain",
+      schema: snsMessageSchema,
+      security: [],
+    },
+    eventbridge: {
+      summary: 'Events "Object Created" of S3, from an API destination of EventBridge',
+      type: "application/json",
+      schema: objectCreatedSchema,
+      security: ["webhookKey"],
+    },
+    minio: {
+      summary: "Bucket notifications of MinIO",
+      type: "application/json",
+      schema: minioSchema,
+      security: ["webhookToken"],
+    },
+  };
+
+const answerSchema = z.object({
+  /** Events that rules are now applied to. */
+  accepted: z.int().nonnegative(),
+  /** Deletions, test messages and repetitions, and objects whose key is no scan's. */
+  ignored: z.int().nonnegative(),
+});
+
+const REFUSALS: Record<number, string> = {
+  400: "No message of this sender",
+  401: "The sender's secret is missing or wrong",
+  403: "Unknown topic, wrong signature, or too old (SNS)",
+  404: "Not set up",
+  413: `More than ${MAX_WEBHOOK_BYTES} bytes`,
+  503: "Cannot be taken at the moment; to be sent again",
+};
+
+/** Bodies are read by hand: bounded, and after the sender has proven itself. */
+function describePost(kind: WebhookKind, path: string): RouteConfig {
+  const { summary, type, schema, security } = BODIES[kind];
+  const refusals = Object.entries(REFUSALS).map(([status, description]) => [
+    status,
+    { description, content: { "application/json": { schema: problemSchema } } },
+  ]);
+  return {
+    method: "post",
+    path,
+    summary,
+    security: security.map((scheme) => ({ [scheme]: [] })),
+    request: { body: { required: true, content: { [type]: { schema } } } },
+    responses: {
+      200: { description: "Taken", content: { "application/json": { schema: answerSchema } } },
+      ...Object.fromEntries(refusals),
+    },
+  };
+}

@@ -1,0 +1,33 @@
+import type { z } from "zod";
+import { Problem } from "./problem.ts";
+
+/**
+ * A binding that holds JSON, checked. The caller of the Worker is told what the binding must be and not what it is: it
+ * may be a secret. The log names the place.
+ * @param expected ends the sentence "the Worker's binding NAME must be …"
+ * @returns undefined where the binding is not set
+ * @throws {Problem} 503
+ */
+export function jsonBinding<T extends z.ZodType>(
+  name: string,
+  text: string | undefined,
+  schema: T,
+  expected: string,
+): z.output<T> | undefined {
+  if (text === undefined || text.trim() === "") return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw wrong(name, expected, "it is no JSON");
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { path, code } = parsed.error.issues[0]!;
+  throw wrong(name, expected, `${code} at ${path.join(".") || "the top"}`);
+}
+
+function wrong(name: string, expected: string, detail: string): Problem {
+  console.error(`binding ${name}: ${detail}`);
+  return new Problem(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
+}
