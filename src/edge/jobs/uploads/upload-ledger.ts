@@ -222,7 +222,7 @@ export class UploadLedger extends DurableObject<Bindings> {
   }
 
   async #lastHeard(upload: StoredUpload): Promise<number> {
-    // Parts that go to the storage directly are not heard of; it lists them.
+    // Of parts that go to the storage directly nothing is heard: the time counts from the beginning.
     if (upload.presigned) return 0;
     return this.ctx.storage.sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM parts").one().at ?? 0;
   }
