@@ -1,17 +1,22 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
+import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
+import { cancelJob, downloadJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
 import { DEFAULT_OUTPUTS, OUTPUTS } from "./run-outputs.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
+import { upload } from "./upload.ts";
+import { uploadPrinter } from "./upload-progress.ts";
 import { RUNTIMES, verifyModel } from "./verify-model.ts";
 import { version } from "./version.ts";
 
 const controller = new AbortController();
+let toContinue = "continue later with --resume";
 process.once("SIGINT", () => {
-  process.stderr.write("\nstopping; continue later with --resume (Ctrl-C again ends at once)\n");
+  process.stderr.write(`\nstopping; ${toContinue} (Ctrl-C again ends at once)\n`);
   process.once("SIGINT", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by the user", "AbortError"));
 });
@@ -26,10 +31,18 @@ const program = new Command("tilewright")
   .showHelpAfterError("(tilewright --help lists commands and options)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
 
-/** Options that decide a job's plan: shared by `segment` and `plan`. */
+/** Options that decide a job's plan on this machine: shared by `segment` and `plan`. */
 function withPlanOptions(command: Command): Command {
+  command.option("--model <name|dir>", "bundled model or package directory", "nuclei");
+  return withSettingOptions(command).option(
+    "--mask <file>",
+    "image whose pixels above 0 are segmented; spans the slide at any resolution",
+  );
+}
+
+/** Options that decide a job's plan wherever it runs. */
+function withSettingOptions(command: Command): Command {
   return command
-    .option("--model <name|dir>", "bundled model or package directory", "nuclei")
     .option("--variant <name>", "variant of the model; default as the package says")
     .option("--roi <x,y,w,h>", "region in level-0 pixels", parseRoi)
     .option("--mpp <n>", "micrometres per pixel of level 0, where the file does not state it", positive)
@@ -43,7 +56,6 @@ function withPlanOptions(command: Command): Command {
         .choices(["u8", "f16", "f32"])
         .default("u8"),
     )
-    .option("--mask <file>", "image whose pixels above 0 are segmented; spans the slide at any resolution")
     .option("--no-tissue-mask", "segment every window, also empty ones");
 }
 
@@ -97,6 +109,65 @@ withPlanOptions(
     ),
   );
 
+withSettingOptions(
+  withService(
+    program.command("upload <file>").description("send a scan to a job service, which segments it"),
+  ),
+)
+  .option("--model <name>", "model package of the service", "nuclei")
+  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default as the service says`)
+  .option("--watch", "follow the job until it ends")
+  .option("--out <dir>", "follow the job and download its results into this directory")
+  .option("--force", "replace a finished run in --out")
+  .option("--concurrency <n>", "parts on their way at a time", count)
+  .option("--json", "progress as JSON lines on stderr, the job on stdout")
+  .action(async (file: string, flags) => {
+    toContinue = "continue later with the same command";
+    const { model, variant, mpp, ...settings } = planOptions(file, flags);
+    const { job, status, manifest } = await upload({
+      file,
+      model,
+      variant,
+      mpp,
+      settings,
+      to: flags.to,
+      token: tokenOf(flags),
+      outputs: flags.outputs?.split(","),
+      watch: flags.watch,
+      out: flags.out,
+      force: flags.force,
+      concurrency: flags.concurrency,
+      signal: controller.signal,
+      onEvent: uploadPrinter(Boolean(flags.json)),
+    });
+    if (flags.json) return void process.stdout.write(`${JSON.stringify(status ?? { id: job })}\n`);
+    if (manifest !== undefined) return printResults(flags.out, manifest);
+    console.log(job);
+  });
+
+const jobs = program.command("jobs").description("jobs of a job service");
+withService(jobs.command("show <job>").description("how far a job is"))
+  .option("--json", "as JSON")
+  .action((job: string, flags) => showJob(job, serviceOf(flags), Boolean(flags.json)));
+withService(jobs.command("cancel <job>").description("end a job")).action((job: string, flags) =>
+  cancelJob(job, serviceOf(flags)),
+);
+withService(jobs.command("download <job>").description("fetch the results of a job, when it is done"))
+  .requiredOption("--out <dir>", "directory for the results")
+  .option("--force", "replace a finished run there")
+  .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
+  .action(async (job: string, flags) => {
+    toContinue = "continue later with the same command";
+    const onEvent = uploadPrinter(Boolean(flags.json));
+    const manifest = await downloadJob(job, serviceOf(flags), {
+      out: flags.out,
+      force: flags.force,
+      onEvent,
+    });
+    if (flags.json) return void process.stdout.write(`${JSON.stringify(JSON.parse(manifest))}\n`);
+    printResults(flags.out, manifest);
+  });
+
 const model = program.command("model").description("model packages");
 model
   .command("verify <dir>")
@@ -113,6 +184,29 @@ try {
   process.stderr.write(`tilewright: ${message}\n`);
   if (process.env.TILEWRIGHT_DEBUG) console.error(error);
   process.exitCode = exitCode;
+}
+
+/** Options that say where a job service is. */
+function withService(command: Command): Command {
+  return command
+    .requiredOption("--to <url>", "address of the job service")
+    .option("--token <token>", "its bearer token; default the environment's TILEWRIGHT_TOKEN");
+}
+
+/** Other users of this machine may see a command's arguments, but not its environment. */
+function tokenOf(flags: { token?: string }): string | undefined {
+  return flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined);
+}
+
+function serviceOf(flags: { to: string; token?: string }): ServiceAccess {
+  return { to: flags.to, token: tokenOf(flags), signal: controller.signal };
+}
+
+function printResults(out: string, manifest: string): void {
+  const { outputs = [], summary } = JSON.parse(manifest) as Partial<RunManifest>;
+  for (const { name, byteLength } of outputs) console.log(`${out}/${name}  ${bytes(byteLength)}`);
+  console.log(`${out}/run.json`);
+  for (const { name, count } of summary?.objects ?? []) console.log(`${count} × ${name}`);
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed above
