@@ -51,18 +51,21 @@ export interface BarPrinter {
 export function barPrinter(stream: NodeJS.WriteStream): BarPrinter {
   const drawn = stream.isTTY;
   const interval = drawn ? 100 : 5000;
-  let last = 0;
+  let last = Number.NEGATIVE_INFINITY;
   let open = false;
   const line = (text: string) => {
     stream.write(`${open ? "\r\x1b[2K" : ""}${text}\n`);
     open = false;
+    // What follows a line is news, however soon it comes.
+    last = Number.NEGATIVE_INFINITY;
   };
   const bar = (done: number, total: number, text: string) => {
     const now = performance.now();
     const finished = done === total;
     if (now - last < interval && !finished) return;
+    if (!drawn) line(text);
     last = now;
-    if (!drawn) return line(text);
+    if (!drawn) return;
     const share = total === 0 ? 1 : done / total;
     const filled = Math.round(share * 24);
     stream.write(`\r\x1b[2K[${"█".repeat(filled)}${"·".repeat(24 - filled)}] ${text}`);

@@ -85,15 +85,14 @@ export class FlakyService {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
     if (fault === "drop after body") return void request.socket.destroy();
-    if (fault !== undefined) return this.#problem(response, fault, `this is a ${fault}`);
-
-    if (area === "uploads") return this.#upload(response, what, id!, rest[0], body);
-    if (what === "GET jobs") return this.#json(response, this.#status());
-    if (what === "DELETE jobs") return this.#json(response, {});
-    if (what === "GET events" && this.eventsAtATime > 0) return this.#events(response);
-    if (what === "GET outputs" && rest.length === 0) return this.#list(response);
-    if (what === "GET outputs") return this.#file(request, response, decodeURIComponent(rest.join("/")));
-    return this.#problem(response, 404, "there is nothing here");
+    if (fault !== undefined) this.#problem(response, fault, `this is a ${fault}`);
+    else if (area === "uploads") this.#upload(response, what, id!, rest[0], body);
+    else if (what === "GET jobs") this.#json(response, this.#status());
+    else if (what === "DELETE jobs") this.#json(response, {});
+    else if (what === "GET events" && this.eventsAtATime > 0) this.#events(response);
+    else if (what === "GET outputs" && rest.length === 0) this.#list(response);
+    else if (what === "GET outputs") this.#file(request, response, decodeURIComponent(rest.join("/")));
+    else this.#problem(response, 404, "there is nothing here");
   }
 
   #upload(response: ServerResponse, what: string, id: string, part: string | undefined, body: Buffer): void {
@@ -107,26 +106,25 @@ export class FlakyService {
         complete: false,
       };
       this.uploads.set(upload.id, upload);
-      return this.#json(response, this.#describe(upload));
+      this.#json(response, this.#describe(upload));
+      return;
     }
     const upload = this.uploads.get(id);
-    if (!upload) return this.#problem(response, 404, "there is no such upload");
-    if (what === "PUT part") {
+    if (!upload) this.#problem(response, 404, "there is no such upload");
+    else if (what === "PUT part") {
       upload.parts.set(Number(part), body);
-      return this.#json(response, { n: Number(part), etag: "x" });
-    }
-    if (what === "POST complete") {
+      this.#json(response, { n: Number(part), etag: "x" });
+    } else if (what === "POST complete") {
       if (upload.parts.size < this.#describe(upload).parts) {
-        return this.#problem(response, 409, "parts are missing", "parts_missing");
+        this.#problem(response, 409, "parts are missing", "parts_missing");
+        return;
       }
       upload.complete = true;
-      return this.#json(response, { source: "r2://scans/x", etag: "x", byteLength: upload.byteLength });
-    }
-    if (what === "DELETE uploads") {
+      this.#json(response, { source: "r2://scans/x", etag: "x", byteLength: upload.byteLength });
+    } else if (what === "DELETE uploads") {
       this.uploads.delete(id);
-      return void response.writeHead(204).end();
-    }
-    return this.#json(response, this.#describe(upload));
+      response.writeHead(204).end();
+    } else this.#json(response, this.#describe(upload));
   }
 
   #describe({ id, byteLength, parts, complete }: Upload) {
@@ -182,7 +180,10 @@ export class FlakyService {
 
   #file(request: IncomingMessage, response: ServerResponse, name: string): void {
     const bytes = this.files.get(name);
-    if (!bytes) return this.#problem(response, 404, "there is no such file");
+    if (!bytes) {
+      this.#problem(response, 404, "there is no such file");
+      return;
+    }
     const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
     const part = bytes.subarray(start);
     response.writeHead(request.headers.range ? 206 : 200, {
@@ -190,7 +191,8 @@ export class FlakyService {
       ETag: `"${etagOf(bytes)}"`,
     });
     if (this.breakAfter === undefined || this.#broken.has(name) || part.length <= this.breakAfter) {
-      return void response.end(part);
+      response.end(part);
+      return;
     }
     this.#broken.add(name);
     response.write(part.subarray(0, this.breakAfter), () => setTimeout(() => response.destroy(), 20));

@@ -14,6 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Miniflare } from "miniflare";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { JobClient } from "../../src/cli/job-client.ts";
+import { downloadOutputs } from "../../src/cli/job-client-download.ts";
 import { type Bundle, bundleWorker } from "../edge/run-worker.ts";
 import { type Fault, FlakyService, JOB } from "./flaky-service.ts";
 import { runTransferWorker } from "./transfer-worker/run.ts";
@@ -284,11 +286,9 @@ describe("with a service that misbehaves", () => {
       service.files.set(name, Buffer.from("x"));
       const out = newOut();
       mkdirSync(out);
-      expectRefusal(
-        await tilewright(["jobs", "download", JOB, "--to", to, "--out", out]),
-        6,
-        /is no name for a file here/,
-      );
+      const client = new JobClient(to);
+      const download = downloadOutputs(client, await client.status(JOB), { out });
+      await expect(download).rejects.toThrow(/is no name for a file here/);
       expect(readdirSync(out)).toEqual([]);
       expect(existsSync(join(directory, "escaped"))).toBe(false);
     },
