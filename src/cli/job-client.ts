@@ -163,9 +163,11 @@ export class JobClient {
     let failures = 0;
     while (offset < byteLength) {
       const range = offset === 0 ? undefined : { Range: `bytes=${offset}-`, "If-Range": `"${etag}"` };
+      // Of a compressed answer neither length nor etag would be the file's.
+      const headers = { "Accept-Encoding": "identity", ...range };
       try {
         const response = await this.#again(() =>
-          this.#request("GET", path, { headers: range, timeoutMs: PART_TIMEOUT_MS }),
+          this.#request("GET", path, { headers, timeoutMs: PART_TIMEOUT_MS }),
         );
         if (response.headers.get("ETag") !== `"${etag}"` || response.status !== (range ? 206 : 200)) {
           await response.body?.cancel();

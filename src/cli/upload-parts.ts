@@ -4,12 +4,15 @@ import type { JobClient, RemoteUpload } from "./job-client.ts";
 
 export interface SendOptions {
   path: string;
-  /** Parts under way at a time; each is in memory while it is. */
+  /** Parts under way at a time, 16 at most; each is in memory while it is. */
   concurrency: number;
   signal: AbortSignal | undefined;
   /** Told of the bytes of each part that is there. */
   onSent: (bytes: number) => void;
 }
+
+/** A part has up to 60 MiB. */
+const MAX_CONCURRENCY = 16;
 
 /** Sends the parts that are not there yet. The first failure ends it when what is under way has ended. */
 export async function sendParts(
@@ -37,7 +40,9 @@ export async function sendParts(
     }
   };
   try {
-    const senders = await Promise.allSettled(Array.from({ length: concurrency }, send));
+    const senders = await Promise.allSettled(
+      Array.from({ length: Math.min(MAX_CONCURRENCY, concurrency) }, send),
+    );
     for (const sender of senders) if (sender.status === "rejected") throw sender.reason;
   } finally {
     await file.close();

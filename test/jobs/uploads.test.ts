@@ -260,6 +260,28 @@ describe("an upload", () => {
     }
   });
 
+  it.each([
+    ["before", [503]],
+    ["after", []],
+    ["parts", [409]],
+  ] as const)("whose completion fails %s is completed in the end", async (when, refusals) => {
+    const miniflare = await runTransferWorker(bundle, { bindings: { COMPLETION_FAILS: when } });
+    others.push({ miniflare });
+    const base = await miniflare.ready;
+    const file = randomBytes(PART + 10);
+    const { id, key } = (await begin(file.length, {}, base)).body;
+    await sendAll(id, file, [1, 2], base);
+    const complete = () => ask("POST", `/v1/uploads/${id}/complete`, undefined, {}, base);
+    for (const status of refusals) expect((await complete()).status).toBe(status);
+    if (when === "parts") {
+      expect((await ask("GET", `/v1/uploads/${id}`, undefined, {}, base)).body.done).toEqual([]);
+      await sendAll(id, file, [1, 2], base);
+    }
+    expect(await complete()).toMatchObject({ status: 200, body: { byteLength: file.length } });
+    expect((await scanHash(miniflare, key)).hash).toBe(sha256(file));
+    expect((await ask("GET", "/test/told", undefined, {}, base)).body).toHaveLength(1);
+  });
+
   it("the service is told in the end, also where the first try fails", async () => {
     const { id, key } = (await begin(10)).body;
     await sendAll(id, randomBytes(10), [1]);

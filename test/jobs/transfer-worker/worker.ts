@@ -1,3 +1,4 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import type { Bindings } from "../../../src/edge/jobs/bindings.ts";
@@ -12,13 +13,43 @@ interface TestBindings extends Bindings {
   IDLE_MS?: string;
   /** "at once", "later" or "refused": when the service tells which job an upload started. */
   JOB?: string;
-  MAX_BYTES?: string;
+  /** How the first completion of each upload fails: "before" R2 hears of it, "after" it, or by "parts" it does not know. */
+  COMPLETION_FAILS?: "before" | "after" | "parts";
 }
 
 const JOB = "0123456789abcdef0123456789abcdef";
 
 export class UploadLedger extends Ledger {
-  protected override readonly idleMs = Number((this.env as TestBindings).IDLE_MS ?? 1e9);
+  protected override readonly idleMs: number;
+
+  constructor(ctx: ConstructorParameters<typeof Ledger>[0], env: TestBindings) {
+    super(ctx, env.COMPLETION_FAILS ? { ...env, SCANS: failingOnce(env.SCANS!, env.COMPLETION_FAILS) } : env);
+    this.idleMs = Number(env.IDLE_MS ?? 1e9);
+  }
+}
+
+/** R2 itself, but for the first answer to a completion. */
+function failingOnce(bucket: R2Bucket, when: "before" | "after" | "parts"): R2Bucket {
+  let failed = false;
+  const resumeMultipartUpload: R2Bucket["resumeMultipartUpload"] = (key, uploadId) => {
+    const upload = bucket.resumeMultipartUpload(key, uploadId);
+    const complete: typeof upload.complete = async (parts) => {
+      if (failed) return upload.complete(parts);
+      failed = true;
+      if (when === "after") await upload.complete(parts);
+      throw new Error(
+        when === "parts" ? "completeMultipartUpload: no such part (10025)" : "internal error (10001)",
+      );
+    };
+    return { ...upload, complete };
+  };
+  return new Proxy(bucket, {
+    get(target, name) {
+      if (name === "resumeMultipartUpload") return resumeMultipartUpload;
+      const value = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
 }
 
 /** Scans that the service was told of, for as long as this isolate lives. */

@@ -1,6 +1,7 @@
 import type { R2Bucket, R2Object } from "@cloudflare/workers-types";
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import { Problem } from "../../shared/problem.ts";
 import type { Bindings } from "../bindings.ts";
 import { byteRange, namesEtag } from "./byte-range.ts";
@@ -9,10 +10,6 @@ import { JOB_ID, outputPath, resultsPrefix } from "./output-path.ts";
 
 const PAGE_SIZE = 1000;
 const MAX_CURSOR_LENGTH = 2048;
-
-const problemSchema = z
-  .object({ error: z.object({ code: z.string(), message: z.string() }) })
-  .openapi("Problem");
 
 const listingSchema = z
   .object({
@@ -29,35 +26,21 @@ const listingSchema = z
 
 const jobParam = z.object({ id: z.string() });
 
-const refused = (description: string) => ({
-  description,
-  content: { "application/json": { schema: problemSchema } },
-});
-
 const listOutputs = createRoute({
   method: "get",
   path: "/v1/jobs/{id}/outputs",
   summary: "Files that a job has written",
   request: { params: jobParam, query: z.object({ cursor: z.string().max(MAX_CURSOR_LENGTH).optional() }) },
   responses: {
-    200: {
-      description: "A page of at most 1000 files.",
-      content: { "application/json": { schema: listingSchema } },
-    },
-    404: refused("The job has no results, or none yet."),
-    422: refused("The cursor is none of a page before."),
+    200: jsonContent(listingSchema, "A page of at most 1000 files."),
+    404: refusal("The job has no results, or none yet."),
+    422: refusal("The cursor is none of a page before."),
   },
 });
 
 /** How results go out: streamed from RESULTS, whole or by range. */
 export function createOutputRoutes() {
-  const app = new OpenAPIHono<{ Bindings: Bindings }>({
-    defaultHook: (result) => {
-      if (result.success) return;
-      const { path, message } = result.error.issues[0]!;
-      throw new Problem(422, "bad_request", `${path.join(".")}: ${message}`);
-    },
-  });
+  const app = openApiApp<{ Bindings: Bindings }>();
 
   app.openapi(listOutputs, async (c) => {
     const results = resultsOf(c.env);
@@ -97,8 +80,8 @@ export function createOutputRoutes() {
       200: { description: "The file.", content: { "application/octet-stream": { schema: z.any() } } },
       206: { description: "The range.", content: { "application/octet-stream": { schema: z.any() } } },
       304: { description: "The file is the one that If-None-Match names." },
-      404: refused("There is no such file."),
-      416: refused("The range begins behind the end of the file."),
+      404: refusal("There is no such file."),
+      416: refusal("The range begins behind the end of the file."),
     },
   });
   app.get("/v1/jobs/:id/outputs/:path{.+}", sendOutput);
@@ -150,8 +133,8 @@ function headersOf(object: R2Object): Record<string, string> {
     ETag: object.httpEtag,
     "Last-Modified": object.uploaded.toUTCString(),
     "Accept-Ranges": "bytes",
-    // Whoever may read it today may not tomorrow: every use asks again.
-    "Cache-Control": "private, no-cache",
+    // Whoever may read it today may not tomorrow: every use asks again. Compressed on the way it would have another etag.
+    "Cache-Control": "private, no-cache, no-transform",
   };
 }
 

@@ -1,7 +1,8 @@
 import type { ReadableStream as R2Stream } from "@cloudflare/workers-types";
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import { Problem } from "../../shared/problem.ts";
 import { discardBody } from "../../shared/read-body.ts";
 import type { Bindings } from "../bindings.ts";
@@ -19,13 +20,7 @@ import {
   partSize,
   UPLOAD_ID,
 } from "./upload-plan.ts";
-import {
-  completionSchema,
-  newUploadSchema,
-  partSchema,
-  problemSchema,
-  uploadSchema,
-} from "./upload-schemas.ts";
+import { completionSchema, newUploadSchema, partSchema, uploadSchema } from "./upload-schemas.ts";
 import { type UploadSettings, uploadSettingsOf } from "./upload-settings.ts";
 
 /** A scan that lies in SCANS, whole. */
@@ -50,11 +45,6 @@ const MAX_JSON_BYTES = 16 * 1024;
 /** What is read of a part that is refused: one of any right length. */
 const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-const refused = (description: string) => json(problemSchema, description);
 const uploadParams = z.object({ id: z.string() });
 
 const createUpload = createRoute({
@@ -63,9 +53,9 @@ const createUpload = createRoute({
   summary: "Begin to upload a scan",
   request: { body: { required: true, content: { "application/json": { schema: newUploadSchema } } } },
   responses: {
-    201: json(uploadSchema, "The upload, and how its file is to be cut."),
-    413: refused("The file is too large."),
-    422: refused("The request does not fit."),
+    201: jsonContent(uploadSchema, "The upload, and how its file is to be cut."),
+    413: refusal("The file is too large."),
+    422: refusal("The request does not fit."),
   },
 });
 
@@ -85,7 +75,7 @@ const readUpload = createRoute({
         .openapi({ description: "Of a presigned upload: hand out addresses for parts from this one on." }),
     }),
   },
-  responses: { 200: json(uploadSchema, "The upload."), 404: refused("There is no such upload.") },
+  responses: { 200: jsonContent(uploadSchema, "The upload."), 404: refusal("There is no such upload.") },
 });
 
 const putPart = createRoute({
@@ -97,11 +87,11 @@ const putPart = createRoute({
     body: { content: { "application/octet-stream": { schema: z.any() } } },
   },
   responses: {
-    200: json(partSchema, "The part is there."),
-    404: refused("There is no such upload, or it has no such part."),
-    409: refused("The upload is complete or presigned, or the part was sent twice at once."),
-    411: refused("The length of the body is not stated."),
-    422: refused("The part has another length."),
+    200: jsonContent(partSchema, "The part is there."),
+    404: refusal("There is no such upload, or it has no such part."),
+    409: refusal("The upload is complete or presigned, or the part was sent twice at once."),
+    411: refusal("The length of the body is not stated."),
+    422: refusal("The part has another length."),
   },
 });
 
@@ -111,9 +101,9 @@ const completeUpload = createRoute({
   summary: "Make the parts one object, and start its job",
   request: { params: uploadParams },
   responses: {
-    200: json(completionSchema, "The scan is there; asking again gives the same answer."),
-    404: refused("There is no such upload."),
-    409: refused("Parts are missing; the first of them are named."),
+    200: jsonContent(completionSchema, "The scan is there; asking again gives the same answer."),
+    404: refusal("There is no such upload."),
+    409: refusal("Parts are missing; the first of them are named."),
   },
 });
 
@@ -124,20 +114,14 @@ const abortUpload = createRoute({
   request: { params: uploadParams },
   responses: {
     204: { description: "It is gone." },
-    404: refused("There is no such upload."),
-    409: refused("The upload is complete."),
+    404: refusal("There is no such upload."),
+    409: refusal("The upload is complete."),
   },
 });
 
 /** How scans come in: in parts that are streamed into R2, or sent there by presigned addresses. */
 export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: UploadRouteOptions) {
-  const app = new OpenAPIHono<{ Bindings: Bindings }>({
-    defaultHook: (result) => {
-      if (result.success) return;
-      const { path, message } = result.error.issues[0]!;
-      throw new Problem(422, "bad_request", `${path.join(".") || "the body"}: ${message}`);
-    },
-  });
+  const app = openApiApp<{ Bindings: Bindings }>();
 
   app.use("/v1/uploads", bodyLimit({ maxSize: MAX_JSON_BYTES, onError: tooLargeAQuestion }));
 

@@ -55,7 +55,3 @@ export const completionSchema = z
     job: z.string().optional().openapi({ description: "Absent until it is known: ask for the upload then." }),
   })
   .openapi("CompletedUpload");
-
-export const problemSchema = z
-  .object({ error: z.object({ code: z.string(), message: z.string() }) })
-  .openapi("Problem");
