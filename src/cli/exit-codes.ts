@@ -4,6 +4,7 @@ import { InferenceError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
+import { JobFailedError, ServiceError } from "./job-client-errors.ts";
 
 /** What the process ends with; documented in the README. */
 export const EXIT = {
@@ -18,6 +19,10 @@ export const EXIT = {
   model: 4,
   /** The output directory cannot be written or holds something else. */
   output: 5,
+  /** The job service cannot be reached, or refuses. */
+  service: 6,
+  /** The job came to an end there without results. */
+  job: 7,
   /** Stopped by the user; `--resume` continues. */
   interrupted: 130,
 } as const;
@@ -57,6 +62,8 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     }
     if (error instanceof OutputError || error instanceof StageMismatchError)
       return { message, exitCode: EXIT.output };
+    if (error instanceof ServiceError) return { message, exitCode: EXIT.service };
+    if (error instanceof JobFailedError) return { message, exitCode: EXIT.job };
     if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };
     const { code, path } = error as NodeJS.ErrnoException;
     if (code && SYSTEM[code]) {

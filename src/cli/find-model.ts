@@ -13,7 +13,7 @@ export async function loadModel(
   nameOrDirectory: string,
   options: { variant?: string; signal?: AbortSignal } = {},
 ): Promise<ModelPackage> {
-  const directory = locate(nameOrDirectory);
+  const directory = modelDirectory(nameOrDirectory);
   const store = new FsStore(directory);
   try {
     return await loadPackage(store, "", nameOrDirectory, options);
@@ -22,7 +22,8 @@ export async function loadModel(
   }
 }
 
-function locate(nameOrDirectory: string): string {
+/** Where a package lies that is named, or whose directory is given. */
+export function modelDirectory(nameOrDirectory: string): string {
   if (/^[\w][\w.-]*$/.test(nameOrDirectory)) {
     const bundled = join(BUNDLED, nameOrDirectory);
     if (existsSync(join(bundled, "model.json"))) return bundled;

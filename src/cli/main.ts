@@ -2,18 +2,24 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { OUTPUTS } from "../image/write/output-targets.ts";
 import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
+import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { BACKENDS } from "./backends.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
+import { cancelJob, downloadJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
+import { up } from "./up.ts";
+import { upload } from "./upload.ts";
+import { uploadPrinter } from "./upload-progress.ts";
 import { RUNTIMES, verifyModel } from "./verify-model.ts";
 
 const controller = new AbortController();
+let toContinue = "continue later with --resume";
 process.once("SIGINT", () => {
-  process.stderr.write("\nstopping; continue later with --resume (Ctrl-C again ends at once)\n");
+  process.stderr.write(`\nstopping; ${toContinue} (Ctrl-C again ends at once)\n`);
   process.once("SIGINT", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by the user", "AbortError"));
 });
@@ -28,10 +34,18 @@ const program = new Command("tilewright")
   .showHelpAfterError("(tilewright --help lists commands and options)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
 
-/** Options that decide a job's plan: shared by `segment` and `plan`. */
+/** Options that decide a job's plan on this machine: shared by `segment` and `plan`. */
 function withPlanOptions(command: Command): Command {
+  command.option("--model <name|dir>", "bundled model or package directory", "nuclei");
+  return withSettingOptions(command).option(
+    "--mask <file>",
+    "image whose pixels above 0 are segmented; spans the slide at any resolution",
+  );
+}
+
+/** Options that decide a job's plan wherever it runs. */
+function withSettingOptions(command: Command): Command {
   return command
-    .option("--model <name|dir>", "bundled model or package directory", "nuclei")
     .option("--variant <name>", "variant of the model; default as the package says")
     .option("--roi <x,y,w,h>", "region in level-0 pixels", parseRoi)
     .option("--mpp <n>", "micrometres per pixel of level 0, where the file does not state it", positive)
@@ -45,7 +59,6 @@ function withPlanOptions(command: Command): Command {
         .choices(["u8", "f16", "f32"])
         .default("u8"),
     )
-    .option("--mask <file>", "image whose pixels above 0 are segmented; spans the slide at any resolution")
     .option("--no-tissue-mask", "segment every window, also empty ones");
 }
 
@@ -101,6 +114,78 @@ withPlanOptions(
     ),
   );
 
+withSettingOptions(
+  withService(
+    program.command("upload <file>").description("send a scan to a job service, which segments it"),
+  ),
+)
+  .option("--model <name>", "model package of the service", "nuclei")
+  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default as the service says`)
+  .option("--watch", "follow the job until it ends")
+  .option("--out <dir>", "follow the job and download its results into this directory")
+  .option("--force", "replace a finished run in --out")
+  .option("--concurrency <n>", "parts on their way at a time", count)
+  .option("--json", "progress as JSON lines on stderr, the job on stdout")
+  .action(async (file: string, flags) => {
+    toContinue = "continue later with the same command";
+    const { model, variant, mpp, ...settings } = planOptions(file, flags);
+    const { job, status, manifest } = await upload({
+      file,
+      model,
+      variant,
+      mpp,
+      settings,
+      to: flags.to,
+      token: tokenOf(flags),
+      outputs: flags.outputs?.split(","),
+      watch: flags.watch,
+      out: flags.out,
+      force: flags.force,
+      concurrency: flags.concurrency,
+      signal: controller.signal,
+      onEvent: uploadPrinter(Boolean(flags.json)),
+    });
+    if (flags.json) return void process.stdout.write(`${JSON.stringify(status ?? { id: job })}\n`);
+    if (manifest !== undefined) return printResults(flags.out, manifest);
+    console.log(job);
+  });
+
+program
+  .command("up")
+  .description("run the whole service on this machine: uploads, queues, edge function, results")
+  .option("--port <n>", "port to listen on; 0 takes any free one", port, 8787)
+  .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
+  .option("--state <dir>", "where everything is kept", ".tilewright-up")
+  .option("--model <name|dir>", "bundled model or package directory", "nuclei")
+  .option("--variant <name>", "variant of the model; default the one made for edge functions")
+  .action((flags) => {
+    toContinue = "start again with the same --state to go on";
+    return up({ ...flags, signal: controller.signal });
+  });
+
+const jobs = program.command("jobs").description("jobs of a job service");
+withService(jobs.command("show <job>").description("how far a job is"))
+  .option("--json", "as JSON")
+  .action((job: string, flags) => showJob(job, serviceOf(flags), Boolean(flags.json)));
+withService(jobs.command("cancel <job>").description("end a job")).action((job: string, flags) =>
+  cancelJob(job, serviceOf(flags)),
+);
+withService(jobs.command("download <job>").description("fetch the results of a job, when it is done"))
+  .requiredOption("--out <dir>", "directory for the results")
+  .option("--force", "replace a finished run there")
+  .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
+  .action(async (job: string, flags) => {
+    toContinue = "continue later with the same command";
+    const onEvent = uploadPrinter(Boolean(flags.json));
+    const manifest = await downloadJob(job, serviceOf(flags), {
+      out: flags.out,
+      force: flags.force,
+      onEvent,
+    });
+    if (flags.json) return void process.stdout.write(`${JSON.stringify(JSON.parse(manifest))}\n`);
+    printResults(flags.out, manifest);
+  });
+
 const model = program.command("model").description("model packages");
 model
   .command("verify <dir>")
@@ -117,6 +202,29 @@ try {
   process.stderr.write(`tilewright: ${message}\n`);
   if (process.env.TILEWRIGHT_DEBUG) console.error(error);
   process.exitCode = exitCode;
+}
+
+/** Options that say where a job service is. */
+function withService(command: Command): Command {
+  return command
+    .requiredOption("--to <url>", "address of the job service")
+    .option("--token <token>", "its bearer token; default the environment's TILEWRIGHT_TOKEN");
+}
+
+/** Other users of this machine may see a command's arguments, but not its environment. */
+function tokenOf(flags: { token?: string }): string | undefined {
+  return flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined);
+}
+
+function serviceOf(flags: { to: string; token?: string }): ServiceAccess {
+  return { to: flags.to, token: tokenOf(flags), signal: controller.signal };
+}
+
+function printResults(out: string, manifest: string): void {
+  const { outputs = [], summary } = JSON.parse(manifest) as Partial<RunManifest>;
+  for (const { name, byteLength } of outputs) console.log(`${out}/${name}  ${bytes(byteLength)}`);
+  console.log(`${out}/run.json`);
+  for (const { name, count } of summary?.objects ?? []) console.log(`${count} × ${name}`);
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed above
@@ -152,6 +260,10 @@ function positive(text: string): number {
 
 function whole(text: string): number {
   return number(text, (n) => Number.isInteger(n) && n >= 0, "a whole number from 0");
+}
+
+function port(text: string): number {
+  return number(text, (n) => Number.isInteger(n) && n >= 0 && n <= 65_535, "a port");
 }
 
 function count(text: string): number {

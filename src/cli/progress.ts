@@ -24,14 +24,7 @@ export function progressPrinter(
   stream: NodeJS.WriteStream = process.stderr,
 ): ProgressListener {
   if (json) return (event) => void stream.write(`${JSON.stringify(event)}\n`);
-  const bar = stream.isTTY;
-  const interval = bar ? 100 : 5000;
-  let last = 0;
-  let open = false;
-  const line = (text: string) => {
-    stream.write(`${open ? "\r\x1b[2K" : ""}${text}\n`);
-    open = false;
-  };
+  const { line, bar } = barPrinter(stream);
   return (event) => {
     if (event.type === "stage") return line(event.stage);
     if (event.type === "plan") {
@@ -42,18 +35,44 @@ export function progressPrinter(
         `${event.windows} windows at level ${event.level} (${event.mpp.toPrecision(3)} µm)${tissue}${rest}`,
       );
     }
+    const { windowsDone, windowsTotal, windowsPerSecond, secondsLeft } = event;
+    const text = `${windowsDone}/${windowsTotal} windows, ${windowsPerSecond.toFixed(1)}/s, ${duration(secondsLeft)} left`;
+    bar(windowsDone, windowsTotal, text);
+  };
+}
+
+export interface BarPrinter {
+  line(text: string): void;
+  /** Draws over the bar before; what comes too soon after it is left out, but never the end. */
+  bar(done: number, total: number, text: string): void;
+}
+
+/** Lines, and a bar below them where there is a terminal; elsewhere the bar's text becomes a line now and then. */
+export function barPrinter(stream: NodeJS.WriteStream): BarPrinter {
+  const drawn = stream.isTTY;
+  const interval = drawn ? 100 : 5000;
+  let last = Number.NEGATIVE_INFINITY;
+  let open = false;
+  const line = (text: string) => {
+    stream.write(`${open ? "\r\x1b[2K" : ""}${text}\n`);
+    open = false;
+    // What follows a line is news, however soon it comes.
+    last = Number.NEGATIVE_INFINITY;
+  };
+  const bar = (done: number, total: number, text: string) => {
     const now = performance.now();
-    const finished = event.windowsDone === event.windowsTotal;
+    const finished = done === total;
     if (now - last < interval && !finished) return;
+    if (!drawn) line(text);
     last = now;
-    const share = event.windowsTotal === 0 ? 1 : event.windowsDone / event.windowsTotal;
-    const text = `${event.windowsDone}/${event.windowsTotal} windows, ${event.windowsPerSecond.toFixed(1)}/s, ${duration(event.secondsLeft)} left`;
-    if (!bar) return line(text);
+    if (!drawn) return;
+    const share = total === 0 ? 1 : done / total;
     const filled = Math.round(share * 24);
     stream.write(`\r\x1b[2K[${"█".repeat(filled)}${"·".repeat(24 - filled)}] ${text}`);
     open = true;
     if (finished) line(`[${"█".repeat(24)}] ${text}`);
   };
+  return { line, bar };
 }
 
 export function duration(seconds: number): string {

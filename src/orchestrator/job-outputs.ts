@@ -78,10 +78,13 @@ export async function objectSeed(
   modelHash: string,
   plan: JobPlan,
 ): Promise<string> {
-  // How the work was cut changes nothing in the result.
-  const { kept, thumbnail: _, shardBlock: ___, chunk: ____, grid, ...rest } = plan;
-  const { starts: __, ...gridRest } = grid;
-  const about = JSON.stringify([VERSION, name, source.byteLength, modelHash, rest, gridRest]);
+  // Nothing of how the work was cut: it changes no result.
+  const { level, region, grid, kept, modelWindow, importance, precision, channels, scaling } = plan;
+  const { window, overlapRatio, policy } = grid;
+  const about = JSON.stringify([
+    [VERSION, name, source.byteLength, modelHash],
+    { level, region, window, overlapRatio, policy, modelWindow, importance, precision, channels, scaling },
+  ]);
   const text = new TextEncoder().encode(about);
   const bytes = new Uint8Array(text.length + kept.bits.length);
   bytes.set(text);

@@ -1,14 +1,43 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { VERSION } from "../../orchestrator/version.ts";
+import { R2Store } from "../../storage/r2-store.ts";
+import { jobKeys } from "../shared/job-keys.ts";
 import { Problem, problemOf } from "../shared/problem.ts";
+import { requireAccess } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
+import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { createJobRoutes } from "./job-routes.ts";
+import { createOutputRoutes } from "./outputs/routes.ts";
+import { seenMessages } from "./seen-messages.ts";
+import { announceScan } from "./synthesise-event.ts";
+import { createUploadRoutes } from "./uploads/routes.ts";
 
-/** All routes of the job service. */
+/** All routes of the job service. Webhooks prove their senders themselves; /healthz and the document are open. */
 export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = new OpenAPIHono<{ Bindings: Bindings }>();
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.get("/healthz", (c) => c.json({ ok: true }));
+  app.use("/v1/jobs/*", requireAccess());
+  app.use("/v1/uploads/*", requireAccess());
+  // A job that is under way has written things already; its results are those of one that is done.
+  app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
+    const done = await new R2Store(c.env.RESULTS!).head(jobKeys.manifest(c.req.param("id")));
+    if (!done) throw new Problem(404, "no_results", "the job has no results, or none yet");
+    await next();
+  });
   app.route("/", createJobRoutes());
+  app.route("/", createOutputRoutes());
+  app.route("/", createUploadRoutes({ completed: announceScan }));
+  app.route(
+    "/",
+    createWebhookRoutes<{ Bindings: Bindings }>((env) => ({
+      accept: async (event) => {
+        await env.EVENTS!.send(event);
+      },
+      seen: (id) => seenMessages(env).has(id),
+      remember: (id) => seenMessages(env).add(id),
+    })),
+  );
   app.doc31("/v1/openapi.json", {
     openapi: "3.1.0",
     info: { title: "Tilewright", version: VERSION },
@@ -21,6 +50,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   return app;
 }
 
+/** What is not ours is told by an id, under which the log has more. */
 function answer(error: unknown): Response {
   const problem = problemOf(error);
   const { code, message, status, headers } = problem;

@@ -1,4 +1,4 @@
-import type { DurableObjectNamespace, Fetcher, Queue, R2Bucket, Workflow } from "@cloudflare/workers-types";
+import type { DurableObjectNamespace, Queue, R2Bucket, Workflow } from "@cloudflare/workers-types";
 
 /** The bindings of the job service as the platform gives them; each part checks those it uses. */
 export interface Bindings {
@@ -17,6 +17,7 @@ export interface Bindings {
   EVENTS?: Queue;
   LEDGERS?: DurableObjectNamespace;
   UPLOADS?: DurableObjectNamespace;
+  SEEN?: DurableObjectNamespace;
   JOBS?: Workflow;
 
   /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "admin"] }]` */

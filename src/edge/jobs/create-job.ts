@@ -7,6 +7,7 @@ import { Problem } from "../shared/problem.ts";
 import { openSourceStore } from "../shared/sources/open-source-store.ts";
 import type { Bindings } from "./bindings.ts";
 import { callbackAllowed } from "./callback.ts";
+import { isSameEtag } from "./events/storage-event.ts";
 import { checkServed, servedModel } from "./served-model.ts";
 
 export interface CreatedJob {
@@ -31,12 +32,12 @@ export async function createJob(
       "the callback's host is not among those this service may call",
     );
   }
-  const { store, key, name, uri } = await openSourceStore(env, request.source);
+  const { store, key, name, uri } = openSourceStore(env, request.source);
   const model = await servedModel(env);
   checkServed(model, request);
   const info = await store.head(key);
   if (!info) throw new Problem(404, "source_missing", `there is no ${uri}: check bucket and key`);
-  if (etag !== undefined && etag !== info.etag) {
+  if (etag !== undefined && !isSameEtag(etag, info.etag)) {
     throw new Problem(409, "source_changed", `${uri} has been replaced since`);
   }
   const full = { ...request, outputs: request.outputs ?? [...DEFAULT_OUTPUTS] };

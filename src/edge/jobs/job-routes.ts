@@ -1,4 +1,4 @@
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import {
   isFinal,
@@ -7,10 +7,10 @@ import {
   jobStatusSchema,
 } from "../../orchestrator/job-request.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
+import { jsonContent, openApiApp, refusal } from "../shared/open-api.ts";
 import { Problem } from "../shared/problem.ts";
 import type { Bindings } from "./bindings.ts";
 import { createJob } from "./create-job.ts";
-import { problemSchema } from "./problem-schema.ts";
 
 const POLL_MS = 1000;
 /** Proxies cut connections on which nothing moves. */
@@ -23,15 +23,8 @@ const id = z.object({
     .openapi({ param: { name: "id", in: "path" } }),
 });
 const statusSchema = jobStatusSchema.openapi("JobStatus");
-const status = (description: string) => ({
-  description,
-  content: { "application/json": { schema: statusSchema } },
-});
-const problem = (description: string) => ({
-  description,
-  content: { "application/json": { schema: problemSchema } },
-});
-const failures = { 401: problem("no token, or a wrong one"), 403: problem("a token without the scope") };
+const status = (description: string) => jsonContent(statusSchema, description);
+const failures = { 401: refusal("no token, or a wrong one"), 403: refusal("a token without the scope") };
 
 const create = createRoute({
   method: "post",
@@ -46,9 +39,8 @@ const create = createRoute({
   responses: {
     200: status("the job is there already"),
     202: status("the job is started"),
-    400: problem("the request is not valid"),
-    404: problem("there is no such source"),
-    422: problem("the source may not be read, or the model is not served"),
+    404: refusal("there is no such source"),
+    422: refusal("the request does not fit, its source may not be read, or its model is not served"),
     ...failures,
   },
 });
@@ -57,7 +49,7 @@ const show = createRoute({
   path: "/v1/jobs/{id}",
   summary: "How a job stands",
   request: { params: id },
-  responses: { 200: status("the job"), 404: problem("there is no such job"), ...failures },
+  responses: { 200: status("the job"), 404: refusal("there is no such job"), ...failures },
 });
 const cancel = createRoute({
   method: "delete",
@@ -66,8 +58,8 @@ const cancel = createRoute({
   request: { params: id },
   responses: {
     200: status("the job, cancelled"),
-    404: problem("there is no such job"),
-    409: problem("the job has ended already"),
+    404: refusal("there is no such job"),
+    409: refusal("the job has ended already"),
     ...failures,
   },
 });
@@ -78,14 +70,14 @@ const events = createRoute({
   request: { params: id },
   responses: {
     200: { description: "the events", content: { "text/event-stream": { schema: z.string() } } },
-    404: problem("there is no such job"),
+    404: refusal("there is no such job"),
     ...failures,
   },
 });
 
 /** `/v1/jobs`: start, look at, follow and cancel jobs. Who may is decided before. */
 export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
-  const app = new OpenAPIHono<{ Bindings: Bindings }>({ defaultHook: refuseInvalid });
+  const app = openApiApp<{ Bindings: Bindings }>();
 
   app.openapi(create, async (c) => {
     const { created, status } = await createJob(c.env, c.req.valid("json"), { again: true });
@@ -134,11 +126,4 @@ async function statusOf({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
   const status = await ledgerOf(LEDGERS!, id).status();
   if (!status) throw new Problem(404, "job_missing", `there is no job ${id}`);
   return status;
-}
-
-/** One sentence that names the field, as every other refusal. */
-export function refuseInvalid(result: { success: boolean; error?: z.ZodError }): void {
-  if (result.success) return;
-  const issue = result.error!.issues[0]!;
-  throw new Problem(400, "invalid_request", `${issue.path.join(".") || "the request"}: ${issue.message}`);
 }

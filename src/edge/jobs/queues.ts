@@ -1,39 +1,38 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
-import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
-import { JobError } from "../../orchestrator/errors.ts";
-import { ObjectChangedError } from "../../storage/errors.ts";
+import { consumeTask } from "../shared/consume-task.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
+import { Problem } from "../shared/problem.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./bindings.ts";
+import { readQueuedEvent } from "./events/queued-event.ts";
+import { startJobs } from "./start-jobs.ts";
 import { runTask } from "./tasks.ts";
-
-/** Seconds before a task that failed is tried again, times the tries so far. */
-const RETRY_SECONDS = 5;
 
 /** Work of the job service itself: planning, merging, finishing. */
 export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
   for (const message of batch.messages as readonly Message<TaskMessage>[]) {
     const { job, kind, id } = message.body;
     const ledger = ledgerOf(env.LEDGERS!, job);
+    await consumeTask(message, ledger, kind, id, () => runTask(env, message.body));
+  }
+}
+
+/** Storage events: from R2's notifications, from webhooks, or told by the service itself. Those that no rule asks for are dropped. */
+export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
+  for (const message of batch.messages) {
     try {
-      if ((await ledger.take(kind, id)) === "run")
-        await ledger.done(kind, id, await runTask(env, message.body));
+      const { events } = readQueuedEvent(message.body);
+      for (const event of events) await startJobs(env, event);
       message.ack();
     } catch (error) {
-      console.error(error);
-      const reason = (error as Error).message;
-      if (error instanceof ObjectChangedError) {
-        await ledger.fail("source_changed", "the source was replaced while the job ran: start the job again");
-      } else if (error instanceof ImageFormatError || error instanceof ImageNotFoundError) {
-        await ledger.fail("source_unreadable", reason);
-      } else if (error instanceof JobError) {
-        await ledger.fail("job_refused", reason);
+      // What is refused now is refused for good; all else may pass.
+      if (error instanceof Problem && error.status < 500) {
+        console.error(`a storage event starts no job: ${error.message}`);
+        message.ack();
       } else {
-        await ledger.tried(kind, id, reason);
-        message.retry({ delaySeconds: RETRY_SECONDS * message.attempts });
-        continue;
+        console.error(error);
+        message.retry();
       }
-      message.ack();
     }
   }
 }

@@ -1,9 +1,11 @@
 import type { ExecutionContext, MessageBatch } from "@cloudflare/workers-types";
 import { createApp } from "./app.ts";
 import type { Bindings } from "./bindings.ts";
-import { consumeDeadLetters, consumeTasks } from "./queues.ts";
+import { consumeDeadLetters, consumeEvents, consumeTasks } from "./queues.ts";
 
 export { JobLedger } from "./ledger.ts";
+export { SeenMessages } from "./seen-messages.ts";
+export { UploadLedger } from "./uploads/upload-ledger.ts";
 export { JobWorkflow } from "./workflow.ts";
 
 const app = createApp();
@@ -14,6 +16,7 @@ export default {
 
   async queue(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
     if (batch.queue.startsWith("tilewright-tasks")) return consumeTasks(batch, env);
+    if (batch.queue.startsWith("tilewright-events")) return consumeEvents(batch, env);
     if (batch.queue.startsWith("tilewright-dead")) return consumeDeadLetters(batch, env);
     throw new Error(`nobody here consumes ${batch.queue}`);
   },

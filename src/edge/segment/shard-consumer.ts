@@ -1,11 +1,10 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
-import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import { runShard } from "../../orchestrator/run-shard.ts";
-import { ObjectChangedError } from "../../storage/errors.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
 import { planShards, type Shard } from "../../tiling/shards.ts";
+import { consumeTask } from "../shared/consume-task.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { SourceHost } from "../shared/job-source.ts";
 import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
@@ -13,9 +12,6 @@ import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
 import type { ModelHost } from "./model-host.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
-
-/** Seconds before a shard that failed is tried again, times the tries so far. */
-const RETRY_SECONDS = 5;
 
 /** Shards from the queue: pixels are read, segmented, and their records put in the bucket before the ledger is told. */
 export class ShardConsumer {
@@ -31,14 +27,7 @@ export class ShardConsumer {
       const { job, shard } = message.body;
       if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
       const ledger = ledgerOf(env.LEDGERS, job);
-      try {
-        if ((await ledger.take("shard", shard)) === "run") {
-          await ledger.done("shard", shard, await this.#run(env, job, shard, ledger));
-        }
-        message.ack();
-      } catch (error) {
-        await this.#failed(error, message, ledger);
-      }
+      await consumeTask(message, ledger, "shard", shard, () => this.#run(env, job, shard, ledger));
     }
   }
 
@@ -81,23 +70,6 @@ export class ShardConsumer {
         runtime: `${runtime} (edge function)`,
       };
     });
-  }
-
-  /** What no other try would change ends the job; all else is tried again until the queue gives it up. */
-  async #failed(error: unknown, message: Message<ShardMessage>, ledger: Ledger): Promise<void> {
-    const reason = (error as Error).message;
-    console.error(error);
-    if (error instanceof ObjectChangedError) {
-      await ledger.fail("source_changed", "the source was replaced while the job ran: start the job again");
-    } else if (error instanceof ImageFormatError || error instanceof ImageNotFoundError) {
-      await ledger.fail("source_unreadable", reason);
-    } else if (error instanceof JobError) {
-      await ledger.fail("job_refused", reason);
-    } else {
-      await ledger.tried("shard", message.body.shard, reason);
-      return message.retry({ delaySeconds: RETRY_SECONDS * message.attempts });
-    }
-    message.ack();
   }
 }
 

@@ -19,7 +19,7 @@ const LIMITS = { regionBytes: 32 * MIB, tileBytes: 16 * MIB, cacheBytes: 8 * MIB
  * @throws {ObjectChangedError} when another object lies there now
  */
 export async function openJobSource(env: SourceBindings, job: JobDocument): Promise<ImageSource> {
-  const { store, key } = await openSourceStore(env, job.source.uri);
+  const { store, key } = openSourceStore(env, job.request.source);
   const source = await openImage(store, key, { mpp: job.request.mpp, limits: LIMITS });
   if (source.etag !== job.source.etag) throw new ObjectChangedError(job.source.uri);
   return source;

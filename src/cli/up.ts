@@ -1,0 +1,65 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { JobError } from "../orchestrator/errors.ts";
+import { loadModel, modelDirectory } from "./find-model.ts";
+
+export interface UpOptions {
+  state: string;
+  host: string;
+  port: number;
+  model: string;
+  variant?: string;
+  signal: AbortSignal;
+}
+
+/** What edge functions run, where the package has it. */
+const EDGE_VARIANT = "int4-edge";
+
+/** Runs the whole service on this machine until the signal says stop. */
+export async function up(options: UpOptions): Promise<void> {
+  const directory = modelDirectory(options.model);
+  const { manifest } = await loadModel(options.model, { variant: options.variant });
+  const variant =
+    options.variant ?? (EDGE_VARIANT in manifest.variants ? EDGE_VARIANT : manifest.defaultVariant);
+  const state = resolve(options.state);
+  mkdirSync(state, { recursive: true });
+  const token = tokenOf(state);
+  process.stderr.write("building the Workers\n");
+  // The Workers are built from their sources, which the published package does not hold.
+  const { startStack } = await import("./local-stack.ts").catch((cause) => {
+    throw new JobError("tilewright up runs from a clone of the repository: git clone it and npm ci", {
+      cause,
+    });
+  });
+  const stack = await startStack({
+    state: join(state, "cloud"),
+    host: options.host,
+    port: options.port,
+    model: directory,
+    variant,
+    jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
+    segment: { TOKEN: token },
+    log: (line) => process.stderr.write(`${line}\n`),
+  });
+  const url = stack.url.origin;
+  const { name, version } = manifest;
+  console.log(
+    `tilewright is up at ${url} with ${name} ${version} ${variant}; it keeps everything under ${state}`,
+  );
+  console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
+  console.log(`  npx tilewright upload slide.svs --to ${url} --watch --out results\n`);
+  await new Promise<void>((stop) => {
+    options.signal.addEventListener("abort", () => stop(), { once: true });
+  });
+  await stack.stop();
+}
+
+/** Made at the first start and kept: a client that was told it once can come again. */
+function tokenOf(state: string): string {
+  const file = join(state, "token");
+  if (existsSync(file)) return readFileSync(file, "utf8").trim();
+  const token = randomBytes(24).toString("base64url");
+  writeFileSync(file, `${token}\n`, { mode: 0o600 });
+  return token;
+}

@@ -1,0 +1,71 @@
+import { open } from "node:fs/promises";
+import { ImageFormatError } from "../image/errors.ts";
+import type { JobClient, RemoteUpload } from "./job-client.ts";
+
+export interface SendOptions {
+  path: string;
+  /** Parts under way at a time, 16 at most; each is in memory while it is. */
+  concurrency: number;
+  signal: AbortSignal | undefined;
+  /** Told of the bytes of each part that is there. */
+  onSent: (bytes: number) => void;
+}
+
+/** A part has up to 60 MiB. */
+const MAX_CONCURRENCY = 16;
+
+/** Sends the parts that are not there yet. The first failure ends it when what is under way has ended. */
+export async function sendParts(
+  client: JobClient,
+  upload: RemoteUpload,
+  options: SendOptions,
+): Promise<void> {
+  const { path, concurrency, signal, onSent } = options;
+  const there = new Set(upload.done);
+  const missing = Array.from({ length: upload.parts }, (_, i) => i + 1).filter((n) => !there.has(n));
+  const file = await open(path);
+  let failed = false;
+  const send = async () => {
+    for (let n = missing.shift(); n !== undefined && !failed; n = missing.shift()) {
+      try {
+        signal?.throwIfAborted();
+        const bytes = new Uint8Array(partLength(upload, n));
+        await readWhole(file, bytes, (n - 1) * upload.partBytes, path);
+        await client.putPart(upload.id, n, bytes);
+        onSent(bytes.length);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  try {
+    const senders = await Promise.allSettled(
+      Array.from({ length: Math.min(MAX_CONCURRENCY, concurrency) }, send),
+    );
+    for (const sender of senders) if (sender.status === "rejected") throw sender.reason;
+  } finally {
+    await file.close();
+  }
+}
+
+export function partLength({ byteLength, partBytes }: RemoteUpload, n: number): number {
+  return Math.min(partBytes, byteLength - (n - 1) * partBytes);
+}
+
+async function readWhole(
+  file: Awaited<ReturnType<typeof open>>,
+  bytes: Uint8Array,
+  position: number,
+  path: string,
+): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, at, bytes.length - at, position + at);
+    if (bytesRead === 0) {
+      throw new ImageFormatError(
+        `${path} became shorter while it was uploaded; begin again when it is written`,
+      );
+    }
+    at += bytesRead;
+  }
+}

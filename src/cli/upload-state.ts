@@ -1,0 +1,62 @@
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, platform } from "node:os";
+import { join } from "node:path";
+
+/** What makes two uploads the same: the file as it is, the service, and the job that is asked for. */
+export interface UploadIdentity {
+  path: string;
+  byteLength: number;
+  modifiedMs: number;
+  url: string;
+  request: object;
+}
+
+/**
+ * Remembers the id of an upload from one run of the command to the next, in the user's own folder for such things and
+ * never beside the scan. What cannot be remembered is only not resumed.
+ */
+export class UploadState {
+  readonly #file: string;
+
+  constructor(identity: UploadIdentity, directory = stateDirectory()) {
+    const { path, byteLength, modifiedMs, url, request } = identity;
+    const text = JSON.stringify([path, byteLength, modifiedMs, url, request]);
+    this.#file = join(directory, `${createHash("sha256").update(text).digest("hex")}.json`);
+  }
+
+  read(): string | undefined {
+    if (!existsSync(this.#file)) return undefined;
+    try {
+      const { id } = JSON.parse(readFileSync(this.#file, "utf8")) as { id?: unknown };
+      return typeof id === "string" && /^[\w-]{1,128}$/.test(id) ? id : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  write(id: string): void {
+    try {
+      mkdirSync(join(this.#file, ".."), { recursive: true, mode: 0o700 });
+      const temporary = `${this.#file}.${process.pid}`;
+      writeFileSync(temporary, JSON.stringify({ id }), { mode: 0o600 });
+      renameSync(temporary, this.#file);
+    } catch {
+      // A home that cannot be written is no reason not to upload.
+    }
+  }
+
+  forget(): void {
+    rmSync(this.#file, { force: true });
+  }
+}
+
+/** Where programs keep what they would like to find again (XDG, Apple's and Microsoft's guides). */
+export function stateDirectory(environment: NodeJS.ProcessEnv = process.env): string {
+  const { XDG_STATE_HOME, LOCALAPPDATA } = environment;
+  if (XDG_STATE_HOME) return join(XDG_STATE_HOME, "tilewright", "uploads");
+  if (platform() === "win32" && LOCALAPPDATA) return join(LOCALAPPDATA, "tilewright", "uploads");
+  if (platform() === "darwin")
+    return join(homedir(), "Library", "Application Support", "tilewright", "uploads");
+  return join(homedir(), ".local", "state", "tilewright", "uploads");
+}

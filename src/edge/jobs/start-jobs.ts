@@ -1,0 +1,48 @@
+import { type FullJobRequest, jobRequestSchema } from "../../orchestrator/job-request.ts";
+import { Problem } from "../shared/problem.ts";
+import type { Bindings } from "./bindings.ts";
+import { createJob } from "./create-job.ts";
+import { addressOf, matchRules, rulesOf } from "./events/rules.ts";
+import type { StorageEvent } from "./events/storage-event.ts";
+import { recordJob, recordRefusal } from "./uploads/ledger-calls.ts";
+import { REQUEST_METADATA, uploadIdOf } from "./uploads/upload-plan.ts";
+
+/** Starts the job that an event asks for: what an upload brought with it, else what the first rule says, else none. */
+export async function startJobs(env: Bindings, event: StorageEvent): Promise<void> {
+  const uploadId = event.bucket === env.SCANS_BUCKET ? uploadIdOf(event.key) : undefined;
+  if (event.action !== "create") return;
+  try {
+    const brought = uploadId === undefined ? undefined : await requestOf(env, event);
+    const requests = brought ? [brought] : matchRules(rulesOf(env), event);
+    for (const request of requests) {
+      const { status } = await createJob(env, request, { again: false, etag: event.etag });
+      if (uploadId !== undefined) await recordJob(env, uploadId, status.id);
+    }
+    if (uploadId !== undefined && requests.length === 0) {
+      await recordRefusal(
+        env,
+        uploadId,
+        "the upload asks for no job, and no rule does: start one with POST /v1/jobs",
+      );
+    }
+  } catch (error) {
+    if (uploadId !== undefined && error instanceof Problem && error.status < 500) {
+      await recordRefusal(env, uploadId, error.message);
+    }
+    throw error;
+  }
+}
+
+/** The job request that was given with an upload; it travels with the object, so the event alone is enough. */
+async function requestOf(env: Bindings, event: StorageEvent): Promise<FullJobRequest | undefined> {
+  const object = await env.SCANS!.head(event.key);
+  const text = object?.customMetadata?.[REQUEST_METADATA];
+  if (text === undefined) return undefined;
+  const parsed = jobRequestSchema.safeParse({
+    ...JSON.parse(text),
+    source: addressOf({ ...event, provider: "r2" }),
+  });
+  if (!parsed.success)
+    throw new Problem(422, "invalid_request", "the job request of this upload is not valid");
+  return parsed.data;
+}

@@ -1,0 +1,50 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
+import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
+
+/** R2's numbers for an upload that is not there and for parts that are not; they stand in messages alone. */
+const NO_SUCH_UPLOAD = /\(10024\)/;
+const INVALID_PART = /\(10025\)/;
+
+/** Multipart uploads through a Worker's binding. */
+export class R2Multipart implements Multipart {
+  readonly #bucket: R2Bucket;
+
+  constructor(bucket: R2Bucket) {
+    this.#bucket = bucket;
+  }
+
+  async create(key: string, customMetadata: Record<string, string>): Promise<string> {
+    return (await this.#bucket.createMultipartUpload(key, { customMetadata })).uploadId;
+  }
+
+  async complete(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<{ etag: string }> {
+    const upload = this.#bucket.resumeMultipartUpload(key, uploadId);
+    try {
+      const { etag } = await upload.complete(parts.map(({ n, etag }) => ({ partNumber: n, etag })));
+      return { etag };
+    } catch (cause) {
+      throw refusalOf(cause) ?? cause;
+    }
+  }
+
+  async abort(key: string, uploadId: string): Promise<void> {
+    try {
+      await this.#bucket.resumeMultipartUpload(key, uploadId).abort();
+    } catch (error) {
+      if (refusalOf(error)?.missing !== "upload") throw error;
+    }
+  }
+
+  async head(key: string): Promise<{ etag: string; byteLength: number } | undefined> {
+    const found = await this.#bucket.head(key);
+    return found ? { etag: found.etag, byteLength: found.size } : undefined;
+  }
+}
+
+/** What an error of R2 says about the upload, if that is what it is about. */
+export function refusalOf(error: unknown): PartsRefused | undefined {
+  const message = (error as Error)?.message ?? "";
+  if (NO_SUCH_UPLOAD.test(message)) return new PartsRefused("upload", { cause: error });
+  if (INVALID_PART.test(message)) return new PartsRefused("parts", { cause: error });
+  return undefined;
+}

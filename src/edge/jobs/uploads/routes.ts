@@ -1,0 +1,335 @@
+import type { ReadableStream as R2Stream } from "@cloudflare/workers-types";
+import { createRoute, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { Problem } from "../../shared/problem.ts";
+import { discardBody } from "../../shared/read-body.ts";
+import type { Bindings } from "../bindings.ts";
+import { type UploadLedgerStub, uploadLedger } from "./ledger-calls.ts";
+import { refusalOf } from "./r2-multipart.ts";
+import type { Upload, UploadState } from "./upload-ledger.ts";
+import {
+  DEFAULT_MAX_BYTES,
+  encodeRequest,
+  fileName,
+  MAX_REQUEST_BYTES,
+  newUploadId,
+  partCount,
+  partLength,
+  partSize,
+  UPLOAD_ID,
+} from "./upload-plan.ts";
+import { completionSchema, newUploadSchema, partSchema, uploadSchema } from "./upload-schemas.ts";
+import { type UploadSettings, uploadSettingsOf } from "./upload-settings.ts";
+
+/** A scan that lies in SCANS, whole. */
+export interface CompletedScan {
+  bucket: string;
+  key: string;
+  etag: string;
+  byteLength: number;
+}
+
+export interface UploadRouteOptions {
+  /**
+   * Told of every upload that is complete, at least once. @returns the job that it starts, if that is known at once
+   */
+  completed(scan: CompletedScan, env: Bindings): Promise<string | undefined>;
+  /** Largest file that is taken. */
+  maxBytes?: number;
+}
+
+/** A job request is the largest thing in a JSON body here. */
+const MAX_JSON_BYTES = 16 * 1024;
+/** What is read of a part that is refused: one of any right length. */
+const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
+
+const uploadParams = z.object({ id: z.string() });
+
+const createUpload = createRoute({
+  method: "post",
+  path: "/v1/uploads",
+  summary: "Begin to upload a scan",
+  request: { body: { required: true, content: { "application/json": { schema: newUploadSchema } } } },
+  responses: {
+    201: jsonContent(uploadSchema, "The upload, and how its file is to be cut."),
+    413: refusal("The file is too large."),
+    422: refusal("The request does not fit."),
+  },
+});
+
+const readUpload = createRoute({
+  method: "get",
+  path: "/v1/uploads/{id}",
+  summary: "What is there of an upload",
+  request: {
+    params: uploadParams,
+    query: z.object({
+      urls: z.coerce
+        .number()
+        .int()
+        .min(1)
+        .max(10_000)
+        .optional()
+        .openapi({ description: "Of a presigned upload: hand out addresses for parts from this one on." }),
+    }),
+  },
+  responses: { 200: jsonContent(uploadSchema, "The upload."), 404: refusal("There is no such upload.") },
+});
+
+const putPart = createRoute({
+  method: "put",
+  path: "/v1/uploads/{id}/parts/{n}",
+  summary: "Send a part",
+  request: {
+    params: z.object({ id: z.string(), n: z.string().regex(/^\d{1,5}$/, "must be the number of a part") }),
+    body: { content: { "application/octet-stream": { schema: z.any() } } },
+  },
+  responses: {
+    200: jsonContent(partSchema, "The part is there."),
+    404: refusal("There is no such upload, or it has no such part."),
+    409: refusal("The upload is complete or presigned, or the part was sent twice at once."),
+    411: refusal("The length of the body is not stated."),
+    422: refusal("The part has another length."),
+  },
+});
+
+const completeUpload = createRoute({
+  method: "post",
+  path: "/v1/uploads/{id}/complete",
+  summary: "Make the parts one object, and start its job",
+  request: { params: uploadParams },
+  responses: {
+    200: jsonContent(completionSchema, "The scan is there; asking again gives the same answer."),
+    404: refusal("There is no such upload."),
+    409: refusal("Parts are missing; the first of them are named."),
+  },
+});
+
+const abortUpload = createRoute({
+  method: "delete",
+  path: "/v1/uploads/{id}",
+  summary: "Give an upload up",
+  request: { params: uploadParams },
+  responses: {
+    204: { description: "It is gone." },
+    404: refusal("There is no such upload."),
+    409: refusal("The upload is complete."),
+  },
+});
+
+/** How scans come in: in parts that are streamed into R2, or sent there by presigned addresses. */
+export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: UploadRouteOptions) {
+  const app = openApiApp<{ Bindings: Bindings }>();
+
+  app.use("/v1/uploads", bodyLimit({ maxSize: MAX_JSON_BYTES, onError: tooLargeAQuestion }));
+
+  app.openapi(createUpload, async (c) => {
+    const settings = uploadSettingsOf(c.env);
+    const { name: given, byteLength, request, presigned } = c.req.valid("json");
+    const name = fileName(given);
+    if (name === undefined) {
+      throw new Problem(
+        422,
+        "bad_name",
+        "name must be the plain name of a file: no folders, no control characters, at most 255 bytes",
+      );
+    }
+    if (byteLength > maxBytes) {
+      throw new Problem(413, "too_large", `the file has ${byteLength} bytes, at most ${maxBytes} are taken`);
+    }
+    if (presigned && !settings.s3) {
+      throw new Problem(
+        422,
+        "not_presigned",
+        "this service hands out no presigned addresses; send the parts to it instead",
+      );
+    }
+    const encoded = request && encodeRequest(request);
+    if (encoded !== undefined && encoded.length > MAX_REQUEST_BYTES) {
+      throw new Problem(
+        422,
+        "request_too_large",
+        `the job request has ${encoded.length} characters, an object carries at most ${MAX_REQUEST_BYTES}; upload without it and post the job after`,
+      );
+    }
+    const id = newUploadId();
+    const partBytes = partSize(byteLength);
+    const ledger = uploadLedger(settings.ledgers, id);
+    const upload = await ask(() =>
+      ledger.create({ id, name, byteLength, partBytes, presigned, request: encoded }),
+    );
+    return c.json(await describe(upload, ledger, presigned ? 1 : undefined), 201);
+  });
+
+  app.openapi(readUpload, async (c) => {
+    const ledger = ledgerOf(c);
+    const upload = present(await ask(() => ledger.read()));
+    return c.json(await describe(upload, ledger, c.req.valid("query").urls), 200);
+  });
+
+  app.openapi(putPart, async (c) => {
+    const n = Number(c.req.valid("param").n);
+    try {
+      return c.json({ n, etag: await takePart(c, n) }, 200);
+    } catch (error) {
+      // Answered before the body was read, the connection would break and the sentence be lost.
+      if (!c.req.raw.bodyUsed) await discardBody(c.req.raw, MAX_DISCARDED_BYTES).catch(() => {});
+      throw error;
+    }
+  });
+
+  app.openapi(completeUpload, async (c) => {
+    const ledger = ledgerOf(c);
+    const done = await ask(() => ledger.complete());
+    if (done.outcome === "absent") throw absent();
+    if (done.outcome === "missing") {
+      throw new Problem(
+        409,
+        "parts_missing",
+        `parts are missing or have a wrong length, the first of them ${done.parts.join(", ")}; send them and complete again`,
+      );
+    }
+    const { upload } = done;
+    const { bucket, key, etag, byteLength } = upload;
+    let { job } = upload;
+    if (!upload.told) {
+      job = (await completed({ bucket, key, etag, byteLength }, c.env)) ?? job;
+      await ask(() => ledger.told(job));
+    }
+    return c.json({ source: sourceOf(upload), etag, byteLength, job }, 200);
+  });
+
+  app.openapi(abortUpload, async (c) => {
+    const ledger = ledgerOf(c);
+    const state = await ask(() => ledger.abort());
+    if (state === undefined) throw absent();
+    if (state === "complete") throw alreadyComplete();
+    return c.body(null, 204);
+  });
+
+  return app;
+}
+
+/** The ledger of the upload in the address: ids of another form are not looked up at all. */
+function ledgerOf(
+  c: Context<{ Bindings: Bindings }>,
+  settings: UploadSettings = uploadSettingsOf(c.env),
+): UploadLedgerStub {
+  const id = c.req.param("id") ?? "";
+  if (!UPLOAD_ID.test(id)) throw absent();
+  return uploadLedger(settings.ledgers, id);
+}
+
+/** Every call repeats safely, so what fails in the ledger or its storage is worth another try. */
+async function ask<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    console.error(error);
+    throw unavailable();
+  }
+}
+
+/** @returns the etag of part `n`, which is stored */
+async function takePart(c: Context<{ Bindings: Bindings }>, n: number): Promise<string> {
+  const settings = uploadSettingsOf(c.env);
+  const ledger = ledgerOf(c, settings);
+  const stated = c.req.header("Content-Length");
+  if (stated === undefined || !/^\d+$/.test(stated)) {
+    throw new Problem(411, "length_required", "the request must state the length of its body");
+  }
+  const { upload, uploadId, attempt } = present(await ask(() => ledger.begin(n, Number(stated))));
+  checkPart(upload, n, Number(stated));
+  const body = c.req.raw.body;
+  if (!body) throw new Problem(400, "bad_message", "the request has no body");
+  const etag = await store(settings, upload, uploadId, n, body as unknown as R2Stream);
+  if (!(await ask(() => ledger.record(n, attempt, etag)))) {
+    throw new Problem(409, "part_overtaken", `part ${n} was sent twice at once; send it again`, {
+      "Retry-After": "1",
+    });
+  }
+  return etag;
+}
+
+function checkPart(upload: Upload, n: number, stated: number): void {
+  if (upload.state === "complete") throw alreadyComplete();
+  if (upload.presigned) {
+    throw new Problem(409, "presigned", "the parts of this upload go to their presigned addresses");
+  }
+  const expected = partLength(upload, n);
+  if (expected === undefined) {
+    throw new Problem(404, "no_such_part", `the upload has parts 1 to ${partCount(upload)}, not ${n}`);
+  }
+  if (stated !== expected) {
+    throw new Problem(422, "wrong_length", `part ${n} has ${expected} bytes, the request states ${stated}`);
+  }
+}
+
+/** The body goes on to R2 as it comes in; nothing of it is kept. */
+async function store(
+  { scans }: UploadSettings,
+  { key }: Upload,
+  uploadId: string,
+  n: number,
+  body: R2Stream,
+): Promise<string> {
+  try {
+    return (await scans.resumeMultipartUpload(key, uploadId).uploadPart(n, body)).etag;
+  } catch (error) {
+    if (refusalOf(error)?.missing === "upload") throw absent();
+    console.error(error);
+    throw unavailable();
+  }
+}
+
+async function describe(upload: UploadState, ledger: UploadLedgerStub, from: number | undefined) {
+  const { id, state, bucket, key, byteLength, partBytes, done, presigned, etag, job, refusal } = upload;
+  const urls = from === undefined ? undefined : await ask(() => ledger.addresses(from));
+  const source = state === "complete" ? sourceOf(upload) : undefined;
+  const parts = partCount(upload);
+  return {
+    id,
+    state,
+    bucket,
+    key,
+    byteLength,
+    partBytes,
+    parts,
+    done,
+    presigned,
+    urls,
+    source,
+    etag,
+    job,
+    refusal,
+  };
+}
+
+function sourceOf({ bucket, key }: Upload): string {
+  return `r2://${bucket}/${key}`;
+}
+
+function present<T>(found: T | undefined): T {
+  if (found === undefined) throw absent();
+  return found;
+}
+
+function absent(): Problem {
+  return new Problem(404, "not_found", "there is no such upload; it may have been given up");
+}
+
+function alreadyComplete(): Problem {
+  return new Problem(409, "complete", "the upload is complete and stays as it is");
+}
+
+function unavailable(): Problem {
+  return new Problem(503, "storage_unavailable", "the upload cannot be reached; try again", {
+    "Retry-After": "1",
+  });
+}
+
+function tooLargeAQuestion(): never {
+  throw new Problem(413, "too_large", `the body may have at most ${MAX_JSON_BYTES} bytes`);
+}

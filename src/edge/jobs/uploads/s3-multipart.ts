@@ -1,0 +1,167 @@
+import { AwsClient } from "aws4fetch";
+import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
+
+export interface S3Access {
+  /** Of the server, without the bucket. */
+  endpoint: string;
+  bucket: string;
+  accessKeyId: string;
+  secretAccessKey: string;
+  /** R2 takes "auto". */
+  region: string;
+}
+
+/** Part sizes are the client's doing here, so they are listed and checked. */
+export interface ListedPart extends StoredPart {
+  byteLength: number;
+}
+
+export const URL_MAX_AGE_SECONDS = 3600;
+
+/** A page of 1000 parts has about 250 kB. */
+const MAX_ANSWER_BYTES = 2 ** 20;
+const MAX_PAGES = 11;
+
+/** Multipart uploads over the S3 API, whose parts others may send by presigned addresses. */
+export class S3Multipart implements Multipart {
+  readonly #access: S3Access;
+  readonly #client: AwsClient;
+
+  constructor(access: S3Access) {
+    this.#access = access;
+    const { accessKeyId, secretAccessKey, region } = access;
+    this.#client = new AwsClient({ accessKeyId, secretAccessKey, region, service: "s3", retries: 2 });
+  }
+
+  async create(key: string, metadata: Record<string, string>): Promise<string> {
+    const headers = Object.fromEntries(Object.entries(metadata).map(([k, v]) => [`x-amz-meta-${k}`, v]));
+    const answer = await this.#ask("POST", this.#url(key, { uploads: "" }), { headers });
+    const uploadId = element(answer, "UploadId");
+    if (!uploadId) throw new Error("the S3 server began no upload");
+    return uploadId;
+  }
+
+  /** What the storage holds by now, in order. @throws {PartsRefused} where the upload is not there */
+  async parts(key: string, uploadId: string): Promise<ListedPart[]> {
+    const parts: ListedPart[] = [];
+    let marker = "0";
+    for (let page = 0; page < MAX_PAGES; page++) {
+      const answer = await this.#ask(
+        "GET",
+        this.#url(key, { uploadId, "max-parts": "1000", "part-number-marker": marker }),
+      );
+      for (const [, part] of answer.matchAll(/<Part>(.*?)<\/Part>/gs)) {
+        const n = Number(element(part!, "PartNumber"));
+        const etag = element(part!, "ETag");
+        const byteLength = Number(element(part!, "Size"));
+        if (!Number.isInteger(n) || !etag || !Number.isInteger(byteLength)) {
+          throw new Error("the S3 server lists a part without number, etag or size");
+        }
+        parts.push({ n, etag, byteLength });
+      }
+      const next = element(answer, "NextPartNumberMarker");
+      if (element(answer, "IsTruncated") !== "true" || !next || next === marker) break;
+      marker = next;
+    }
+    return parts;
+  }
+
+  async complete(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<{ etag: string }> {
+    const list = parts.map(
+      ({ n, etag }) => `<Part><PartNumber>${n}</PartNumber><ETag>${escaped(etag)}</ETag></Part>`,
+    );
+    const body = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list.join("")}</CompleteMultipartUpload>`;
+    const headers = { "Content-Type": "application/xml" };
+    const answer = await this.#ask("POST", this.#url(key, { uploadId }), { body, headers });
+    const etag = element(answer, "ETag");
+    // The status is sent before the work is done: an error may follow it.
+    if (!etag) throw refusalOf(answer) ?? new Error("the S3 server did not complete the upload");
+    return { etag: etag.replace(/^"|"$/g, "") };
+  }
+
+  async abort(key: string, uploadId: string): Promise<void> {
+    try {
+      await this.#ask("DELETE", this.#url(key, { uploadId }));
+    } catch (error) {
+      if (!(error instanceof PartsRefused)) throw error;
+    }
+  }
+
+  async head(key: string): Promise<{ etag: string; byteLength: number } | undefined> {
+    const response = await this.#client.fetch(this.#url(key, {}), { method: "HEAD" });
+    if (response.status === 404) return undefined;
+    if (!response.ok) throw new Error(`the S3 server answers ${response.status}`);
+    const etag = (response.headers.get("ETag") ?? "").replace(/^"|"$/g, "");
+    return { etag, byteLength: Number(response.headers.get("Content-Length")) };
+  }
+
+  /** An address to which part `n` may be put for an hour, by whoever has it. */
+  async presign(key: string, uploadId: string, n: number): Promise<string> {
+    const url = this.#url(key, {
+      partNumber: String(n),
+      uploadId,
+      "X-Amz-Expires": String(URL_MAX_AGE_SECONDS),
+    });
+    return (await this.#client.sign(url, { method: "PUT", aws: { signQuery: true } })).url;
+  }
+
+  #url(key: string, query: Record<string, string>): string {
+    const { endpoint, bucket } = this.#access;
+    const path = [bucket, ...key.split("/")].map(encodeURIComponent).join("/");
+    const url = new URL(`${endpoint.replace(/\/+$/, "")}/${path}`);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    return url.href;
+  }
+
+  async #ask(
+    method: string,
+    url: string,
+    init: { body?: string; headers?: Record<string, string> } = {},
+  ): Promise<string> {
+    const response = await this.#client.fetch(url, { method, ...init, redirect: "manual" });
+    const text = await readText(response, MAX_ANSWER_BYTES);
+    if (response.ok) return text;
+    throw (
+      refusalOf(text) ?? new Error(`the S3 server answers ${response.status} ${element(text, "Code") ?? ""}`)
+    );
+  }
+}
+
+/** Text of the first such element: answers of S3 are flat where they are read here. */
+function element(xml: string, name: string): string | undefined {
+  const text = new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1];
+  return text
+    ?.replaceAll("&quot;", '"')
+    .replaceAll("&#34;", '"')
+    .replaceAll("&lt;", "<")
+    .replaceAll("&gt;", ">")
+    .replaceAll("&amp;", "&");
+}
+
+function escaped(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+function refusalOf(answer: string): PartsRefused | undefined {
+  const code = element(answer, "Code");
+  if (code === "NoSuchUpload") return new PartsRefused("upload");
+  if (code === "InvalidPart" || code === "InvalidPartOrder") return new PartsRefused("parts");
+  return undefined;
+}
+
+async function readText(response: Response, maxBytes: number): Promise<string> {
+  const reader = response.body?.getReader();
+  if (!reader) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  let byteLength = 0;
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    byteLength += read.value.length;
+    if (byteLength > maxBytes) {
+      await reader.cancel();
+      throw new Error(`the S3 server answers with more than ${maxBytes} bytes`);
+    }
+    text += decoder.decode(read.value, { stream: true });
+  }
+  return text + decoder.decode();
+}

@@ -1,0 +1,56 @@
+import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
+import { z } from "zod";
+import { Problem } from "../../shared/problem.ts";
+import type { Bindings } from "../bindings.ts";
+import type { S3Access } from "./s3-multipart.ts";
+
+/** What uploads need of the bindings, checked. */
+export interface UploadSettings {
+  scans: R2Bucket;
+  bucket: string;
+  ledgers: DurableObjectNamespace;
+  /** Absent where nobody set it up: then there are no presigned uploads. */
+  s3?: S3Access;
+}
+
+const keysSchema = z.object({
+  accessKeyId: z.string().min(1),
+  secretAccessKey: z.string().min(1),
+  region: z.string().min(1).default("auto"),
+});
+
+/** @throws {Problem} 503 with the name of the binding that is missing or wrong */
+export function uploadSettingsOf(env: Bindings): UploadSettings {
+  const { SCANS, SCANS_BUCKET, UPLOADS } = env;
+  if (typeof SCANS?.createMultipartUpload !== "function") throw wrong("SCANS", "an R2 bucket");
+  if (!SCANS_BUCKET) throw wrong("SCANS_BUCKET", "the name of the bucket SCANS");
+  if (typeof UPLOADS?.idFromName !== "function")
+    throw wrong("UPLOADS", "a Durable Object of class UploadLedger");
+  return { scans: SCANS, bucket: SCANS_BUCKET, ledgers: UPLOADS, s3: s3AccessOf(env) };
+}
+
+/** @throws {Problem} where it is set up by half */
+export function s3AccessOf({
+  SCANS_BUCKET,
+  SCANS_S3_ENDPOINT,
+  SCANS_S3_KEYS,
+}: Bindings): S3Access | undefined {
+  if (!SCANS_S3_ENDPOINT && !SCANS_S3_KEYS) return undefined;
+  if (!SCANS_S3_ENDPOINT || !/^https?:\/\//.test(SCANS_S3_ENDPOINT) || !URL.canParse(SCANS_S3_ENDPOINT)) {
+    throw wrong("SCANS_S3_ENDPOINT", "the address of an S3 server");
+  }
+  let given: unknown;
+  try {
+    given = JSON.parse(SCANS_S3_KEYS ?? "");
+  } catch {
+    given = undefined;
+  }
+  // What is wrong with a secret is not told: the sentence could hold a part of it.
+  const keys = keysSchema.safeParse(given);
+  if (!keys.success) throw wrong("SCANS_S3_KEYS", 'JSON with "accessKeyId" and "secretAccessKey"');
+  return { endpoint: SCANS_S3_ENDPOINT, bucket: SCANS_BUCKET ?? "", ...keys.data };
+}
+
+function wrong(name: string, expected: string): Problem {
+  return new Problem(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
+}

@@ -1,0 +1,31 @@
+import type { Message } from "@cloudflare/workers-types";
+import { finalFailure } from "./job-failure.ts";
+import type { Ledger, TaskKind, TaskReport } from "./ledger-port.ts";
+
+/** Seconds before a task that failed is tried again, times the tries so far. */
+const RETRY_SECONDS = 5;
+
+/**
+ * One task from a queue: not done twice, told to the ledger, tried again when that may help. What no other try would
+ * change ends its job.
+ */
+export async function consumeTask(
+  message: Message,
+  ledger: Ledger,
+  kind: TaskKind,
+  id: number,
+  work: () => Promise<TaskReport>,
+): Promise<void> {
+  try {
+    if ((await ledger.take(kind, id)) === "run") await ledger.done(kind, id, await work());
+  } catch (error) {
+    console.error(error);
+    const failure = finalFailure(error);
+    if (!failure) {
+      await ledger.tried(kind, id, (error as Error).message);
+      return message.retry({ delaySeconds: RETRY_SECONDS * message.attempts });
+    }
+    await ledger.fail(failure.code, failure.message);
+  }
+  message.ack();
+}
