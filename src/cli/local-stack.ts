@@ -114,7 +114,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             },
             durableObjects: {
               LEDGERS: { className: "JobLedger", useSQLite: true },
-              //UP
+              UPLOADS: { className: "UploadLedger", useSQLite: true },
+              SEEN: { className: "SeenMessages", useSQLite: true },
             },
             workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
           },
