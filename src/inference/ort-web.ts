@@ -21,6 +21,7 @@ export class OrtWebSegmenter implements Segmenter {
   readonly #heap: WasmHeap | undefined;
   /** The runtime has one session at work at a time. */
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
   private constructor(session: ort.InferenceSession, model: ModelPackage, heap: WasmHeap | undefined) {
     const { manifest, variantName, variant } = model;
@@ -78,7 +79,10 @@ export class OrtWebSegmenter implements Segmenter {
     return mine;
   }
 
+  /** May be called again. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.#last;
     await this.#session.release();
   }

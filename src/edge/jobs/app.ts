@@ -1,7 +1,8 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { VERSION } from "../../orchestrator/version.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
+import { jsonContent } from "../shared/open-api.ts";
 import { Problem, problemOf } from "../shared/problem.ts";
 import { requireAccess } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
@@ -12,11 +13,19 @@ import { seenMessages } from "./seen-messages.ts";
 import { announceScan } from "./synthesise-event.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
 
+const health = createRoute({
+  method: "get",
+  path: "/healthz",
+  summary: "Whether the service runs",
+  security: [],
+  responses: { 200: jsonContent(z.object({ ok: z.literal(true) }), "It does.") },
+});
+
 /** All routes of the job service. Webhooks prove their senders themselves; /healthz and the document are open. */
 export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = new OpenAPIHono<{ Bindings: Bindings }>();
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
-  app.get("/healthz", (c) => c.json({ ok: true }));
+  app.openapi(health, (c) => c.json({ ok: true as const }));
   app.use("/v1/jobs/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
   // A job that is under way has written things already; its results are those of one that is done.

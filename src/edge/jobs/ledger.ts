@@ -123,6 +123,22 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (finished.tasks === meta.expected[kind]) await this.#advance(meta, kind);
   }
 
+  async redo(shard: number): Promise<void> {
+    const meta = this.#live();
+    if (!meta) return;
+    const finished = this.#finishedOf("shard");
+    const row = this.#sql
+      .exec("SELECT report FROM tasks WHERE kind = 'shard' AND id = ? AND done = 1", shard)
+      .toArray()[0];
+    if (row) {
+      this.#sql.exec("UPDATE tasks SET done = 0, report = NULL WHERE kind = 'shard' AND id = ?", shard);
+      finished.tasks--;
+      finished.windows -= (JSON.parse(row.report as string) as TaskReport).windows ?? 0;
+      this.#moved(meta);
+    }
+    await sendTasks(this.env, meta.document.id, "shard", [shard]);
+  }
+
   async alive(): Promise<void> {
     const meta = this.#live();
     if (meta) this.#moved(meta);

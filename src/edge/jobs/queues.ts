@@ -13,7 +13,7 @@ export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings):
   for (const message of batch.messages as readonly Message<TaskMessage>[]) {
     const { job, kind, id } = message.body;
     const ledger = ledgerOf(env.LEDGERS!, job);
-    await consumeTask(message, ledger, kind, id, () => runTask(env, message.body));
+    await consumeTask(message, ledger, kind, id, () => runTask(env, message.body), env);
   }
 }
 

@@ -10,6 +10,9 @@ import { R2Store } from "../../storage/r2-store.ts";
 import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../../tiling/coverage.ts";
 import { decodeMaskBatch } from "../../tiling/mask-batch.ts";
+import type { MaskRecord } from "../../tiling/mask-record.ts";
+import type { Shard } from "../../tiling/shards.ts";
+import { WireFormatError } from "../../tiling/wire-message.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { openJobSource } from "../shared/job-source.ts";
 import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
@@ -31,7 +34,7 @@ export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Pr
     case "plan":
       return plan(env, ledger);
     case "merge":
-      return merge(env, await readPlan(env.RESULTS!, job), id);
+      return merge(env, await readPlan(env.RESULTS!, job), id, ledger);
     case "finish":
       return finish(env, await readPlan(env.RESULTS!, job), ledger);
   }
@@ -60,7 +63,12 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   return { bytesRead: source.bytesRead };
 }
 
-async function merge(env: Bindings, { job, plan }: PlannedJob, id: number): Promise<TaskReport> {
+async function merge(
+  env: Bindings,
+  { job, plan }: PlannedJob,
+  id: number,
+  ledger: Ledger,
+): Promise<TaskReport> {
   const block = planMergeBlocks(plan).find((b) => b.id === id);
   if (!block) throw new JobError(`block ${id} is not in the plan`);
   const { manifest } = await modelOf(env, job);
@@ -72,17 +80,30 @@ async function merge(env: Bindings, { job, plan }: PlannedJob, id: number): Prom
     block,
     readRecords: async (shard) => {
       const object = await store.get(jobKeys.records(job.id, shard.id));
-      if (!object) throw new Error(`the records of shard ${shard.id} are gone`);
-      const batch = decodeMaskBatch(object.bytes);
-      const windows = batch.records.map((record) => record.window).join();
-      if (batch.model !== job.model.hash || windows !== shard.windows.join()) {
-        throw new JobError(`the records of shard ${shard.id} are not those of its windows`);
-      }
-      return batch.records;
+      const records = object && recordsOf(object.bytes, job, shard);
+      if (records) return records;
+      // Done anew by the edge function, while this task is tried again.
+      await env.RESULTS!.delete(jobKeys.records(job.id, shard.id));
+      await ledger.redo(shard.id);
+      throw new Error(
+        `the records of shard ${shard.id} are ${object ? "damaged" : "gone"} and are made again`,
+      );
     },
     writeChunk: (chunk) => stage.writeChunk(chunk),
   });
   return { merge: statistics };
+}
+
+/** The records of a shard, or undefined where the object holds something else. */
+function recordsOf(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly MaskRecord[] | undefined {
+  try {
+    const batch = decodeMaskBatch(bytes);
+    const windows = batch.records.map((record) => record.window).join();
+    if (batch.model === job.model.hash && windows === shard.windows.join()) return batch.records;
+  } catch (error) {
+    if (!(error instanceof WireFormatError)) throw error;
+  }
+  return undefined;
 }
 
 async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promise<TaskReport> {

@@ -16,6 +16,10 @@ export interface Bindings extends SourceBindings {
   /** For shards from the queue: plans and records, and the ledgers of the job service. */
   RESULTS?: R2Bucket;
   LEDGERS?: DurableObjectNamespace;
+  /** After which a shard is given up and tried again; default 240. */
+  SHARD_TIMEOUT_SECONDS?: string;
+  /** Before the first retry of a task; default 5. */
+  RETRY_SECONDS?: string;
 }
 
 /** The bindings, checked. */

@@ -13,6 +13,9 @@ import { readPlan } from "../shared/read-plan.ts";
 import type { ModelHost } from "./model-host.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
 
+/** A source that does not answer must not hold the queue. */
+const TIMEOUT_SECONDS = 240;
+
 /** Shards from the queue: pixels are read, segmented, and their records put in the bucket before the ledger is told. */
 export class ShardConsumer {
   readonly #host: ModelHost;
@@ -27,7 +30,7 @@ export class ShardConsumer {
       const { job, shard } = message.body;
       if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
       const ledger = ledgerOf(env.LEDGERS, job);
-      await consumeTask(message, ledger, "shard", shard, () => this.#run(env, job, shard, ledger));
+      await consumeTask(message, ledger, "shard", shard, () => this.#run(env, job, shard, ledger), env);
     }
   }
 
@@ -53,6 +56,7 @@ export class ShardConsumer {
         plan,
         shard,
         segmenter: model.segmenter,
+        signal: AbortSignal.timeout(seconds(env) * 1000),
       });
       const bytes = encodeMaskBatch({
         model: model.hash,
@@ -71,6 +75,10 @@ export class ShardConsumer {
       };
     });
   }
+}
+
+function seconds({ SHARD_TIMEOUT_SECONDS }: Bindings): number {
+  return Number(SHARD_TIMEOUT_SECONDS) || TIMEOUT_SECONDS;
 }
 
 function shardOf(plan: Parameters<typeof runShard>[0]["plan"], id: number): Shard {

@@ -2,7 +2,6 @@ import type { Message } from "@cloudflare/workers-types";
 import { finalFailure } from "./job-failure.ts";
 import type { Ledger, TaskKind, TaskReport } from "./ledger-port.ts";
 
-/** Seconds before a task that failed is tried again, times the tries so far. */
 const RETRY_SECONDS = 5;
 
 /**
@@ -15,6 +14,7 @@ export async function consumeTask(
   kind: TaskKind,
   id: number,
   work: () => Promise<TaskReport>,
+  { RETRY_SECONDS: seconds }: { RETRY_SECONDS?: string },
 ): Promise<void> {
   try {
     if ((await ledger.take(kind, id)) === "run") await ledger.done(kind, id, await work());
@@ -23,7 +23,8 @@ export async function consumeTask(
     const failure = finalFailure(error);
     if (!failure) {
       await ledger.tried(kind, id, (error as Error).message);
-      return message.retry({ delaySeconds: RETRY_SECONDS * message.attempts });
+      const pause = seconds === undefined ? RETRY_SECONDS : Number(seconds);
+      return message.retry({ delaySeconds: pause * message.attempts });
     }
     await ledger.fail(failure.code, failure.message);
   }

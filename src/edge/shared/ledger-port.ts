@@ -31,6 +31,8 @@ export interface Ledger {
   /** "skip": the task is done, or the job has ended. */
   take(kind: TaskKind, id: number): Promise<"run" | "skip">;
   done(kind: TaskKind, id: number, report: TaskReport): Promise<void>;
+  /** A shard whose records turned out to be none: it is to be done once more, and is sent again. */
+  redo(shard: number): Promise<void>;
   /** A sign of life of a long task. */
   alive(): Promise<void>;
   /** Keeps why a try failed, for when it was the last. */

@@ -1,0 +1,384 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { segment } from "../../src/cli/index.ts";
+import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
+import { OUTPUTS } from "../../src/image/write/output-targets.ts";
+import { decodePlannedJob } from "../../src/orchestrator/job-plan-message.ts";
+import type { JobStatus } from "../../src/orchestrator/job-request.ts";
+import { planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
+import { planShards } from "../../src/tiling/shards.ts";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writeMadeSlide } from "../made/slide.ts";
+import { treeHashes } from "../made/tree-hashes.ts";
+import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
+import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, until } from "./service.ts";
+
+/** Both Workers as they would be deployed, in workerd, with a package whose labels are known beforehand. */
+let directory: string;
+let bundles: Bundles;
+let stack: Stack;
+let service: Service;
+let host: FlakyHost;
+let slide: string;
+let larger: string;
+/** What one machine makes of the slides with the same runtime: the yardstick. */
+let expected: Record<string, string>;
+let expectedLarger: Record<string, string>;
+
+const REQUEST = { model: "pointwise", outputs: OUTPUTS };
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-stack-"));
+  slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 1300, height: 900 }).path;
+  larger = writeMadeSlide(join(directory, "larger.tiff"), { width: 3100, height: 2300 }).path;
+  const model = writePointwisePackage(join(directory, "pointwise"));
+  const alone = async (source: string) => {
+    const out = `${source}-alone`;
+    await segment({ source, model, out, backend: "wasm", outputs: [...OUTPUTS] });
+    return treeHashes(out);
+  };
+  expected = await alone(slide);
+  expectedLarger = await alone(larger);
+  host = await openFlakyHost(larger);
+  bundles = await bundleWorkers();
+  const sources = { SOURCES: JSON.stringify([{ kind: "http", host: host.host }]) };
+  stack = await startStack({
+    state: join(directory, "state"),
+    host: "127.0.0.1",
+    port: 0,
+    model,
+    bundles,
+    jobs: { ...JOBS_BINDINGS, ...sources },
+    segment: { ...SEGMENT_BINDINGS, ...sources },
+  });
+  service = new Service(stack.url);
+}, 180_000);
+afterAll(async () => {
+  await stack?.stop();
+  await host?.close();
+  await bundles?.remove();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function results(job: string): Promise<Record<string, string>> {
+  const out = join(directory, job);
+  await service.download(job, out);
+  return treeHashes(out);
+}
+
+function put(key: string, file: string) {
+  return stack.miniflare
+    .getR2Bucket("SCANS", "tilewright")
+    .then((bucket) => bucket.put(key, readFileSync(file)));
+}
+
+async function results0(): Promise<Awaited<ReturnType<typeof stack.miniflare.getR2Bucket>>> {
+  return stack.miniflare.getR2Bucket("RESULTS", "tilewright");
+}
+
+/** Waits until a job has a plan, and gives it. */
+async function planOf(job: string) {
+  const bucket = await results0();
+  return until(
+    async () => {
+      const object = await bucket.get(`work/${job}/plan`);
+      return object ? decodePlannedJob(new Uint8Array(await object.arrayBuffer())).plan : undefined;
+    },
+    30,
+    20,
+  );
+}
+
+describe("a scan that is uploaded", () => {
+  it("becomes the bytes that one machine makes of it, and its work is removed", async () => {
+    const upload = await service.upload(slide, "slide.tiff", REQUEST);
+    const id = await service.jobOf(upload.id);
+    const job = await service.ended(id);
+    expect(job.error).toBeUndefined();
+    expect(job.state).toBe("done");
+    expect(job.windows!.done).toBe(job.windows!.total);
+    expect(await results(id)).toEqual(expected);
+    const run = JSON.parse(readFileSync(join(directory, id, "run.json"), "utf8"));
+    expect(run.plan.windows).toBe(job.windows!.total);
+    expect(run.coverage.complete).toBe(true);
+    expect(run.outputs.map((o: { name: string }) => o.name)).toEqual([...OUTPUTS]);
+    expect(job.outputs).toEqual(run.outputs);
+    expect(run.estimatedCost.amount).toBeGreaterThan(0);
+    const bucket = await results0();
+    await until(async () =>
+      (await bucket.list({ prefix: "work/" })).objects.length === 0 ? true : undefined,
+    );
+  });
+
+  it("starts one job however often it is told of, and a request finds it", async () => {
+    const upload = await service.upload(slide, "told-twice.tiff", REQUEST);
+    const id = await service.jobOf(upload.id);
+    const queue = await stack.miniflare.getQueueProducer("EVENTS", "tilewright");
+    const [, bucket, key] = /^r2:\/\/([^/]+)\/(.+)$/.exec(upload.source)!;
+    const event = {
+      account: "local",
+      action: "PutObject",
+      bucket,
+      object: { key, size: 1, eTag: upload.etag },
+      eventTime: new Date().toISOString(),
+    };
+    await queue.sendBatch([{ body: event }, { body: event }, { body: event }]);
+    const before = await service.ended(id);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(await service.job(id)).toEqual(before);
+    const { status, job } = await service.start({ ...REQUEST, source: upload.source });
+    expect([status, job.id]).toEqual([200, id]);
+  });
+
+  it("of no use to any rule starts none, and its upload says so", async () => {
+    const upload = await service.upload(slide, "alone.tiff");
+    const state = await until(async () => {
+      const now = (await (await service.fetch(`/v1/uploads/${upload.id}`)).json()) as { refusal?: string };
+      return now.refusal;
+    });
+    expect(state).toContain("no job");
+  });
+});
+
+describe("a job", () => {
+  it("is followed by server-sent events to its end", async () => {
+    await put("in/followed.tiff", slide);
+    const { status, job } = await service.start({
+      ...REQUEST,
+      source: "r2://tilewright-scans/in/followed.tiff",
+    });
+    expect(status).toBe(202);
+    const response = await service.fetch(`/v1/jobs/${job.id}/events`);
+    expect(response.headers.get("Content-Type")).toContain("text/event-stream");
+    const events = (await response.text())
+      .split("\n\n")
+      .filter((block) => block.includes("event: status"))
+      .map((block) => JSON.parse(/^data: (.*)$/m.exec(block)![1]!) as JobStatus);
+    expect(events.at(-1)!.state).toBe("done");
+    const states = events.map((event) => event.state);
+    expect([...states].sort((a, b) => order(a) - order(b))).toEqual(states);
+  });
+
+  it("that is cancelled stops, leaves nothing, and can be asked for again", async () => {
+    await put("in/cancelled.tiff", larger);
+    const request = { ...REQUEST, source: "r2://tilewright-scans/in/cancelled.tiff" };
+    const { job } = await service.start(request);
+    await planOf(job.id);
+    const cancelled = await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" });
+    expect(((await cancelled.json()) as JobStatus).state).toBe("cancelled");
+    const bucket = await results0();
+    await until(async () => {
+      const left = await Promise.all(
+        ["work", "results"].map((top) => bucket.list({ prefix: `${top}/${job.id}/` })),
+      );
+      return left.every((page) => page.objects.length === 0) ? true : undefined;
+    });
+    expect((await service.fetch(`/v1/jobs/${job.id}/outputs`)).status).toBe(404);
+    const again = await service.start(request);
+    expect([again.status, again.job.id]).toEqual([202, job.id]);
+    expect((await service.ended(job.id)).state).toBe("done");
+    expect((await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).status).toBe(409);
+  });
+
+  it("whose messages come twice and in any order gives the same bytes, each window once", async () => {
+    await put("in/larger.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/larger.tiff" });
+    const plan = await planOf(job.id);
+    const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].map((shard) => shard.id).reverse();
+    const queue = await stack.miniflare.getQueueProducer("SHARDS", "tilewright");
+    for (let i = 0; i < shards.length; i += 50) {
+      await queue.sendBatch(shards.slice(i, i + 50).map((shard) => ({ body: { job: job.id, shard } })));
+    }
+    const tasks = await stack.miniflare.getQueueProducer("TASKS", "tilewright");
+    // Before their stage, and twice in it.
+    const merges = planMergeBlocks(plan).map(({ id }) => ({ body: { job: job.id, kind: "merge", id } }));
+    await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
+    const ended = await service.ended(job.id);
+    await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
+    expect(ended.error).toBeUndefined();
+    expect(ended.windows).toEqual({ total: plan.kept.size, done: plan.kept.size });
+    expect(ended.shards).toEqual({ total: shards.length, done: shards.length });
+    expect(await results(job.id)).toEqual(expectedLarger);
+  });
+
+  it("whose records are damaged or of another window has them made again", async () => {
+    await put("in/damaged.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/damaged.tiff" });
+    const plan = await planOf(job.id);
+    const [first, second, ...rest] = [...planShards(plan.grid, plan.kept, plan.shardBlock)].map((s) => s.id);
+    const bucket = await results0();
+    const key = (shard: number) => `work/${job.id}/records/${shard}`;
+    // One is garbage before its shard is run, the other holds the windows of a third.
+    await bucket.put(key(first!), "garbage");
+    const third = await until(async () => (await bucket.get(key(rest.at(-1)!))) ?? undefined, 60, 5);
+    await bucket.put(key(second!), await third.arrayBuffer());
+    const ended = await service.ended(job.id);
+    expect(ended.error).toBeUndefined();
+    expect(ended.windows!.done).toBe(plan.kept.size);
+    expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
+  });
+
+  it("whose source is replaced fails, and mixes nothing", async () => {
+    await put("in/replaced.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/replaced.tiff" });
+    await planOf(job.id);
+    await put("in/replaced.tiff", slide);
+    const ended = await service.ended(job.id);
+    expect(ended).toMatchObject({ state: "failed", error: { code: "source_changed" } });
+    expect((await service.fetch(`/v1/jobs/${job.id}/outputs`)).status).toBe(404);
+  });
+
+  it.each(["fails", "hangs", "breaks off"] as const)("whose source %s for a while goes on", async (fault) => {
+    host.reset(fault);
+    const { job } = await service.start({
+      ...REQUEST,
+      source: `http://${host.host}/${fault.replace(" ", "-")}.tiff`,
+    });
+    const plan = await planOf(job.id);
+    host.fail(4);
+    const ended = await service.ended(job.id);
+    expect(ended.error).toBeUndefined();
+    expect(host.failures).toBeGreaterThan(0);
+    expect(ended.windows!.done).toBe(plan.kept.size);
+    expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
+  });
+
+  it("that cannot succeed fails with its reason after bounded tries, and others go on", async () => {
+    host.reset("fails");
+    const { job } = await service.start({ ...REQUEST, source: `http://${host.host}/poison.tiff` });
+    await planOf(job.id);
+    host.fail(Number.POSITIVE_INFINITY);
+    await put("in/beside.tiff", slide);
+    const beside = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/beside.tiff" });
+    const ended = await service.ended(job.id);
+    expect(ended.state).toBe("failed");
+    expect(ended.error!.code).toBe("task_failed");
+    expect(ended.error!.message).toContain(host.host);
+    expect((await service.ended(beside.job.id)).state).toBe("done");
+    host.reset("fails");
+  });
+});
+
+describe("every route", () => {
+  const ID = "0".repeat(32);
+  const body = (init: unknown): RequestInit => ({
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(init),
+  });
+
+  it("is in the OpenAPI document, and no other is", async () => {
+    const document = (await (await service.fetch("/v1/openapi.json", {}, "")).json()) as {
+      openapi: string;
+      paths: Record<string, Record<string, unknown>>;
+    };
+    expect(document.openapi).toBe("3.1.0");
+    const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect(routes.sort()).toEqual([
+      "DELETE /v1/jobs/{id}",
+      "DELETE /v1/uploads/{id}",
+      "GET /healthz",
+      "GET /v1/jobs/{id}",
+      "GET /v1/jobs/{id}/events",
+      "GET /v1/jobs/{id}/outputs",
+      "GET /v1/jobs/{id}/outputs/{path}",
+      "GET /v1/uploads/{id}",
+      "HEAD /v1/webhooks/minio",
+      "POST /v1/jobs",
+      "POST /v1/uploads",
+      "POST /v1/uploads/{id}/complete",
+      "POST /v1/webhooks/eventbridge",
+      "POST /v1/webhooks/minio",
+      "POST /v1/webhooks/s3",
+      "POST /v1/webhooks/sns",
+      "PUT /v1/uploads/{id}/parts/{n}",
+    ]);
+    expect(await (await service.fetch("/healthz", {}, "")).json()).toEqual({ ok: true });
+  });
+
+  it.each<[string, RequestInit]>([
+    ["/v1/jobs", body({ source: "r2://tilewright-scans/x" })],
+    [`/v1/jobs/${ID}`, {}],
+    [`/v1/jobs/${ID}`, { method: "DELETE" }],
+    [`/v1/jobs/${ID}/events`, {}],
+    [`/v1/jobs/${ID}/outputs`, {}],
+    [`/v1/jobs/${ID}/outputs/run.json`, {}],
+    ["/v1/uploads", body({ name: "a", byteLength: 1 })],
+    [`/v1/uploads/${ID}`, {}],
+    [`/v1/uploads/${ID}`, { method: "DELETE" }],
+    [`/v1/uploads/${ID}/complete`, body({})],
+    [`/v1/uploads/${ID}/parts/1`, { method: "PUT", body: "x" }],
+  ])("%s needs a token, and one of the right scope", async (path, init) => {
+    const close = { ...init, headers: { ...(init.headers as Record<string, string>), Connection: "close" } };
+    for (const token of ["", "a-token-that-nobody-was-given"]) {
+      const response = await service.fetch(path, close, token);
+      expect(response.status).toBe(401);
+      expect(((await response.json()) as { error: { code: string } }).error.code).toBe("unauthorized");
+    }
+    const reader = await service.fetch(path, close, READ_TOKEN);
+    if ((init.method ?? "GET") === "GET") expect(reader.status).toBe(404);
+    else expect(reader.status).toBe(403);
+    await reader.arrayBuffer();
+  });
+
+  it.each<[string, unknown, number, string]>([
+    ["no JSON", "not json", 400, "JSON"],
+    ["no source", {}, 422, "source"],
+    ["a field nobody knows", { source: "r2://tilewright-scans/x", colour: 1 }, 422, "colour"],
+    [
+      "an overlap of one",
+      { source: "r2://tilewright-scans/x", settings: { overlapRatio: 1 } },
+      422,
+      "overlapRatio",
+    ],
+    ["another model", { source: "r2://tilewright-scans/in/larger.tiff", model: "kidneys" }, 422, "pointwise"],
+    ["another bucket", { source: "r2://elsewhere/x", model: "pointwise" }, 422, "r2://elsewhere"],
+    ["a private address", { source: "http://10.0.0.1/x.tiff", model: "pointwise" }, 422, "10.0.0.1"],
+    ["the metadata service", { source: "http://169.254.169.254/latest", model: "pointwise" }, 422, "169.254"],
+    ["a path out of its bucket", { source: "r2://tilewright-scans/../x", model: "pointwise" }, 422, ""],
+    [
+      "a key that is not there",
+      { source: "r2://tilewright-scans/none.tiff", model: "pointwise" },
+      404,
+      "none.tiff",
+    ],
+    [
+      "a callback nobody allowed",
+      { source: "r2://tilewright-scans/x", model: "pointwise", callback: "https://example.org/" },
+      422,
+      "callback",
+    ],
+  ])("POST /v1/jobs refuses %s in a sentence", async (_, request, status, word) => {
+    const response =
+      typeof request === "string"
+        ? await service.fetch("/v1/jobs", {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            body: request,
+          })
+        : await service.post("/v1/jobs", request);
+    const answer = (await response.json()) as { error: { message: string } };
+    expect([response.status, answer.error.message]).toEqual([status, expect.stringContaining(word)]);
+  });
+
+  it("answers 404 for what is not there", async () => {
+    for (const path of [`/v1/jobs/${ID}`, "/v1/jobs/short", "/v1/none", "/v1/webhooks/s3"]) {
+      const response = await service.fetch(path);
+      expect([path, response.status < 500 && response.status >= 400]).toEqual([path, true]);
+      await response.arrayBuffer();
+    }
+  });
+});
+
+function order(state: JobStatus["state"]): number {
+  return ["planning", "mapping", "merging", "finishing", "done"].indexOf(state);
+}
+
+/** Object ids and tables name the slide; labels do not. */
+function labelsOf(hashes: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(hashes).filter(([name]) => name.startsWith("labels.")));
+}
