@@ -18,17 +18,26 @@ export interface JobClientOptions {
 const count = z.int().nonnegative();
 
 /** What is read of an upload; a newer service may tell more. */
-const uploadSchema = z.object({
-  id: z.string().regex(/^[\w-]{1,128}$/),
-  state: z.enum(["open", "complete"]),
-  byteLength: count,
-  partBytes: z.int().positive(),
-  parts: z.int().positive().max(10_000),
-  done: z.array(count).max(10_000),
-  source: z.string().optional(),
-  job: z.string().optional(),
-  refusal: z.string().optional(),
-});
+const uploadSchema = z
+  .object({
+    id: z.string().regex(/^[\w-]{1,128}$/),
+    state: z.enum(["open", "complete"]),
+    byteLength: count,
+    // Parts are held in memory while they are sent.
+    partBytes: z
+      .int()
+      .positive()
+      .max(128 * 2 ** 20),
+    parts: z.int().positive().max(10_000),
+    done: z.array(count).max(10_000),
+    source: z.string().optional(),
+    job: z.string().optional(),
+    refusal: z.string().optional(),
+  })
+  .refine(({ byteLength, partBytes, parts }) => parts === Math.ceil(byteLength / partBytes), {
+    path: ["parts"],
+    message: "they do not make up the file",
+  });
 export type RemoteUpload = z.infer<typeof uploadSchema>;
 
 const completionSchema = z.object({ source: z.string(), job: z.string().optional() });
@@ -75,8 +84,10 @@ export class JobClient {
     this.#options = options;
   }
 
-  createUpload(upload: { name: string; byteLength: number; request: object }): Promise<RemoteUpload> {
-    return this.#json(uploadSchema, "POST", "v1/uploads", { body: JSON.stringify(upload) });
+  async createUpload(upload: { name: string; byteLength: number; request: object }): Promise<RemoteUpload> {
+    const begun = await this.#json(uploadSchema, "POST", "v1/uploads", { body: JSON.stringify(upload) });
+    if (begun.byteLength === upload.byteLength) return begun;
+    throw this.#badAnswer("byteLength: it is another file's", false);
   }
 
   /** Undefined where the service does not know it (any more). */

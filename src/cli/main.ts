@@ -212,8 +212,12 @@ function withService(command: Command): Command {
 }
 
 /** Other users of this machine may see a command's arguments, but not its environment. */
-function tokenOf(flags: { token?: string }): string | undefined {
-  return flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined);
+function tokenOf(flags: { to: string; token?: string }): string | undefined {
+  const token = flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined);
+  if (token && /^http:\/\/(?!(localhost|127\.[\d.]+|\[::1\])(:|\/|$))/i.test(flags.to)) {
+    process.stderr.write("note: over http:// others on the network can read the token and the scan\n");
+  }
+  return token;
 }
 
 function serviceOf(flags: { to: string; token?: string }): ServiceAccess {

@@ -26,10 +26,12 @@ export async function sendParts(
   const file = await open(path);
   let failed = false;
   const send = async () => {
+    // One for all parts of this sender: a request has its own copy as long as it is under way.
+    const buffer = new Uint8Array(missing.length > 0 ? Math.min(upload.partBytes, upload.byteLength) : 0);
     for (let n = missing.shift(); n !== undefined && !failed; n = missing.shift()) {
       try {
         signal?.throwIfAborted();
-        const bytes = new Uint8Array(partLength(upload, n));
+        const bytes = buffer.subarray(0, partLength(upload, n));
         await readWhole(file, bytes, (n - 1) * upload.partBytes, path);
         await client.putPart(upload.id, n, bytes);
         onSent(bytes.length);

@@ -349,6 +349,11 @@ it("what cannot work is refused in one sentence, with its exit code", async () =
     6,
     /cannot reach 127\.0\.0\.1:\d+ \(ECONNREFUSED\); check the address and that the service runs/,
   );
+  const plain = ["jobs", "download", JOB, "--to", "http://127.0.0.1.example", "--out", scan];
+  const warned = await tilewright([...plain, "--token", TOKEN]);
+  expect(warned.stderr).toContain("note: over http:// others on the network can read the token");
+  expectRefusal(warned, 5, /is a file: --out must name/);
+  expect((await tilewright(plain)).stderr).not.toContain("note:");
   expectRefusal(await tilewright(["upload", `${scan}x`, "--to", to]), 3, /does not exist/);
   expectRefusal(await tilewright(["upload", directory, "--to", to]), 3, /is not a file/);
   expectRefusal(await tilewright(["upload", scan, "--to", "example"]), 2, /--to example is no address/);
