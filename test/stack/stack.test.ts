@@ -52,6 +52,7 @@ beforeAll(async () => {
     bundles,
     jobs: { ...JOBS_BINDINGS, ...sources },
     segment: { ...SEGMENT_BINDINGS, ...sources },
+    log: (line) => process.env.STACK_LOG && console.error(line),
   });
   service = new Service(stack.url);
 }, 180_000);
@@ -247,7 +248,12 @@ describe("a job", () => {
 
   it("that cannot succeed fails with its reason after bounded tries, and others go on", async () => {
     host.reset("fails");
-    const { job } = await service.start({ ...REQUEST, source: `http://${host.host}/poison.tiff` });
+    const { job } = await service.start({
+      ...REQUEST,
+      source: `http://${host.host}/poison.tiff`,
+      // One shard, or each of many would be tried as often.
+      settings: { roi: [40, 40, 190, 190] },
+    });
     await planOf(job.id);
     host.fail(Number.POSITIVE_INFINITY);
     await put("in/beside.tiff", slide);

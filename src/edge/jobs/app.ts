@@ -1,4 +1,5 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { HTTPException } from "hono/http-exception";
 import { VERSION } from "../../orchestrator/version.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
@@ -61,7 +62,11 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
 
 /** What is not ours is told by an id, under which the log has more. */
 function answer(error: unknown): Response {
-  const problem = problemOf(error);
+  // Hono's own, for bodies that are no JSON.
+  const problem =
+    error instanceof HTTPException && error.status === 400
+      ? new Problem(400, "bad_request", "the body is not valid JSON")
+      : problemOf(error);
   const { code, message, status, headers } = problem;
   if (status < 500 || problem === error)
     return Response.json({ error: { code, message } }, { status, headers });

@@ -10,6 +10,9 @@ import { callbackAllowed } from "./callback.ts";
 import { isSameEtag } from "./events/storage-event.ts";
 import { checkServed, servedModel } from "./served-model.ts";
 
+/** A request waits for it. */
+const HEAD_TIMEOUT_MS = 20_000;
+
 export interface CreatedJob {
   created: boolean;
   status: JobStatus;
@@ -35,7 +38,7 @@ export async function createJob(
   const { store, key, name, uri } = openSourceStore(env, request.source);
   const model = await servedModel(env);
   checkServed(model, request);
-  const info = await store.head(key);
+  const info = await store.head(key, { signal: AbortSignal.timeout(HEAD_TIMEOUT_MS) });
   if (!info) throw new Problem(404, "source_missing", `there is no ${uri}: check bucket and key`);
   if (etag !== undefined && !isSameEtag(etag, info.etag)) {
     throw new Problem(409, "source_changed", `${uri} has been replaced since`);

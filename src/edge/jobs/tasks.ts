@@ -24,6 +24,8 @@ import { describeRun } from "./describe-run.ts";
 import { type ServedModel, servedModel } from "./served-model.ts";
 
 const LABELS = "labels.ome.zarr";
+/** A source that does not answer must not hold the queue; finishing a large slide takes minutes. */
+const TIMEOUT_MS = 600_000;
 /** Rows of chunks between two signs of life. */
 const ALIVE_EVERY = 4;
 
@@ -53,9 +55,11 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   const job = (await ledger.document())!;
   const { manifest } = await modelOf(env, job);
   const { settings, outputs } = job.request;
-  const source = await openJobSource(env, job);
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const source = await openJobSource(env, job, signal);
   const planned = await planJob(source, manifest, settings, {
     thumbnail: outputs!.includes("overlay.png"),
+    signal,
     shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
   });
   await new R2Store(env.RESULTS!).put(jobKeys.plan(job.id), encodePlannedJob({ job, plan: planned }));
@@ -109,7 +113,8 @@ function recordsOf(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly 
 async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promise<TaskReport> {
   const { job, plan } = planned;
   const { manifest } = await modelOf(env, job);
-  const source = await openJobSource(env, job);
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const source = await openJobSource(env, job, signal);
   const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
   const chunks = chunkGrid(plan.region.size, plan.chunk);
   const present = [...coverage.chunks].map((c) => chunkIndex(chunks, c).join("/"));
@@ -126,6 +131,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     objectSeed: await objectSeed(source, job.source.name, job.model.hash, plan),
     outputs: job.request.outputs!,
     analysedPixels: coverage.covered,
+    signal,
     onProgress: () => {
       if (++rows % ALIVE_EVERY === 0) void ledger.alive();
     },

@@ -48,7 +48,8 @@ export class ShardConsumer {
         `the edge function holds another model than job ${jobId} was planned for: deploy both Workers with the same MODEL and VARIANT, and the same package in the bucket`,
       );
     }
-    return this.#sources.use(env, job, async (source) => {
+    const signal = AbortSignal.timeout(seconds(env) * 1000);
+    return this.#sources.use(env, job, signal, async (source) => {
       const before = source.bytesRead;
       const records = await runShard({
         source,
@@ -56,7 +57,7 @@ export class ShardConsumer {
         plan,
         shard,
         segmenter: model.segmenter,
-        signal: AbortSignal.timeout(seconds(env) * 1000),
+        signal,
       });
       const bytes = encodeMaskBatch({
         model: model.hash,

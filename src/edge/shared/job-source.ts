@@ -18,9 +18,13 @@ const LIMITS = { regionBytes: 32 * MIB, tileBytes: 16 * MIB, cacheBytes: 8 * MIB
  * The image that a job was made for, and no other.
  * @throws {ObjectChangedError} when another object lies there now
  */
-export async function openJobSource(env: SourceBindings, job: JobDocument): Promise<ImageSource> {
+export async function openJobSource(
+  env: SourceBindings,
+  job: JobDocument,
+  signal: AbortSignal,
+): Promise<ImageSource> {
   const { store, key } = openSourceStore(env, job.request.source);
-  const source = await openImage(store, key, { mpp: job.request.mpp, limits: LIMITS });
+  const source = await openImage(store, key, { mpp: job.request.mpp, limits: LIMITS, signal });
   if (source.etag !== job.source.etag) throw new ObjectChangedError(job.source.uri);
   return source;
 }
@@ -32,10 +36,15 @@ export async function openJobSource(env: SourceBindings, job: JobDocument): Prom
 export class SourceHost {
   #idle: { job: string; source: ImageSource } | undefined;
 
-  async use<T>(env: SourceBindings, job: JobDocument, work: (source: ImageSource) => Promise<T>): Promise<T> {
+  async use<T>(
+    env: SourceBindings,
+    job: JobDocument,
+    signal: AbortSignal,
+    work: (source: ImageSource) => Promise<T>,
+  ): Promise<T> {
     const idle = this.#idle;
     this.#idle = undefined;
-    const source = idle?.job === job.id ? idle.source : await openJobSource(env, job);
+    const source = idle?.job === job.id ? idle.source : await openJobSource(env, job, signal);
     const result = await work(source);
     // Only now: a source whose reading failed is opened anew.
     this.#idle = { job: job.id, source };

@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { segment } from "../../src/cli/index.ts";
+import { type Bundles, bundleWorkers } from "../../src/cli/local-stack.ts";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writeMadeSlide } from "../made/slide.ts";
+import { treeHashes } from "../made/tree-hashes.ts";
+import { Service, until } from "./service.ts";
+
+/** The stack as its own process group, so that SIGKILL reaches workerd and Node at once, as a power cut would. */
+class KillableStack {
+  readonly service: Service;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child;
+    this.service = new Service(new URL(url));
+  }
+
+  static async start(state: string, model: string, bundles: Bundles): Promise<KillableStack> {
+    const script = new URL("run-stack.ts", import.meta.url).pathname;
+    const child = spawn(process.execPath, [script, state, model, bundles.jobs, bundles.segment], {
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let said = "";
+    child.stdout!.on("data", (bytes) => {
+      said += bytes;
+    });
+    child.stderr!.on("data", (bytes) => {
+      said += bytes;
+    });
+    const url = await until(async () => {
+      if (child.exitCode !== null) throw new Error(said);
+      return /^up at (\S+)/m.exec(said)?.[1];
+    });
+    return new KillableStack(child, url);
+  }
+
+  async kill(): Promise<void> {
+    const gone = new Promise((resolve) => this.#child.once("close", resolve));
+    process.kill(-this.#child.pid!, "SIGKILL");
+    await gone;
+  }
+}
+
+let directory: string;
+let bundles: Bundles;
+let model: string;
+let slide: string;
+let expected: Record<string, string>;
+let stack: KillableStack | undefined;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-killed-stack-"));
+  slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 2300, height: 1700 }).path;
+  model = writePointwisePackage(join(directory, "pointwise"));
+  const out = join(directory, "alone");
+  await segment({ source: slide, model, out, backend: "wasm" });
+  expected = treeHashes(out);
+  bundles = await bundleWorkers();
+}, 120_000);
+afterAll(async () => {
+  await stack?.kill();
+  await bundles?.remove();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+describe("a stack that is killed with all that runs in it", () => {
+  // Moments after the upload, in seconds; what is under way then differs from run to run.
+  it.each([[[0.3, 1.1]], [[2.0, 0.7]], [[3.7]]])(
+    "after %j s goes on where it was, to the same bytes",
+    async (moments) => {
+      const state = join(directory, `state-${moments.join("-")}`);
+      stack = await KillableStack.start(state, model, bundles);
+      const upload = await stack.service.upload(slide, "slide.tiff", { model: "pointwise" });
+      for (const seconds of moments) {
+        await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+        await stack.kill();
+        stack = await KillableStack.start(state, model, bundles);
+      }
+      // The event may have been lost with the queue; completing again tells of the upload once more.
+      await stack.service.post(`/v1/uploads/${upload.id}/complete`, {});
+      const id = await stack.service.jobOf(upload.id);
+      const job = await stack.service.ended(id, 150);
+      expect(job.error).toBeUndefined();
+      expect(job.state).toBe("done");
+      expect(job.windows!.done).toBe(job.windows!.total);
+      expect(job.shards!.done).toBe(job.shards!.total);
+      const out = join(state, "out");
+      await stack.service.download(id, out);
+      expect(treeHashes(out)).toEqual(expected);
+      await stack.kill();
+      stack = undefined;
+    },
+    240_000,
+  );
+});
