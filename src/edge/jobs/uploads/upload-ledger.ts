@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Bindings } from "../bindings.ts";
+import { announceScan } from "../synthesise-event.ts";
 import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
 import { R2Multipart } from "./r2-multipart.ts";
 import { S3Multipart } from "./s3-multipart.ts";
@@ -57,6 +58,7 @@ type StoredUpload = Upload & { uploadId: string };
 const UPLOAD = "upload";
 /** An upload of which nothing was heard so long is given up; R2 does so by itself after the same time. */
 const IDLE_MS = 7 * 24 * 3600 * 1000;
+const TELL_AGAIN_MS = 15_000;
 const NAMED_MISSING = 20;
 const URLS_AT_A_TIME = 100;
 
@@ -174,6 +176,7 @@ export class UploadLedger extends DurableObject<Bindings> {
   override async alarm(): Promise<void> {
     const upload = await this.#read();
     if (!upload) return;
+    if (await this.#tellAgain(upload)) return;
     const since = Math.max(Date.parse(upload.createdAt), await this.#lastHeard(upload));
     if (Date.now() - since < this.idleMs) return this.ctx.storage.setAlarm(since + this.idleMs);
     if (upload.state === "open") await this.#storage(upload.presigned).abort(upload.key, upload.uploadId);
@@ -190,12 +193,12 @@ export class UploadLedger extends DurableObject<Bindings> {
       const missing = missingOf(upload, parts);
       if (missing.length > 0) return { outcome: "missing", parts: missing };
       const { etag } = await storage.complete(upload.key, upload.uploadId, parts);
-      return completed(await this.#change({ state: "complete", etag }));
+      return completed(await this.#finish(etag));
     } catch (error) {
       // A try before may have got so far and no further. The key is this upload's alone, so what lies there is its.
       const found = await storage.head(upload.key);
       if (found?.byteLength === upload.byteLength) {
-        return completed(await this.#change({ state: "complete", etag: found.etag }));
+        return completed(await this.#finish(found.etag));
       }
       if (!(error instanceof PartsRefused)) throw error;
       if (error.missing === "upload") {
@@ -206,6 +209,14 @@ export class UploadLedger extends DurableObject<Bindings> {
       this.ctx.storage.sql.exec("DELETE FROM parts");
       return { outcome: "missing", parts: missingOf(upload, []) };
     }
+  }
+
+  /** A synthesised event may be lost with the local queue that held it: it is told until something comes of it. */
+  async #tellAgain({ state, job, refusal, ...scan }: StoredUpload): Promise<boolean> {
+    if (this.env.SYNTHESISE_EVENTS !== "true" || state !== "complete" || job || refusal) return false;
+    await announceScan({ ...scan, etag: scan.etag! }, this.env);
+    await this.ctx.storage.setAlarm(Date.now() + TELL_AGAIN_MS);
+    return true;
   }
 
   /** Parts that are there with their right size, in order. */
@@ -239,6 +250,12 @@ export class UploadLedger extends DurableObject<Bindings> {
 
   #read(): Promise<StoredUpload | undefined> {
     return this.ctx.storage.get<StoredUpload>(UPLOAD);
+  }
+
+  async #finish(etag: string): Promise<StoredUpload | undefined> {
+    const upload = await this.#change({ state: "complete", etag });
+    if (this.env.SYNTHESISE_EVENTS === "true") await this.ctx.storage.setAlarm(Date.now() + TELL_AGAIN_MS);
+    return upload;
   }
 
   async #change(change: Partial<StoredUpload>): Promise<StoredUpload | undefined> {
