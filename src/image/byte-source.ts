@@ -18,20 +18,54 @@ const COALESCE_MAX_BYTES = 8 * 2 ** 20;
 /** Workers allow six connections that wait for headers; more would queue there anyway. */
 const MAX_PARALLEL_READS = 6;
 
+/** Ranges of an object by their place, least recently used dropped first. */
+class ByteCache {
+  readonly #maxBytes: number;
+  readonly #parts = new Map<number, Uint8Array>();
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get({ offset, length }: ByteRange): Uint8Array | undefined {
+    const part = this.#parts.get(offset);
+    if (part?.length !== length) return undefined;
+    this.#parts.delete(offset);
+    this.#parts.set(offset, part);
+    return part;
+  }
+
+  keep({ offset, length }: ByteRange, bytes: Uint8Array): void {
+    if (length > this.#maxBytes / 4 || this.#parts.has(offset)) return;
+    // A copy, unless it is all there is: what was read with it would be held too.
+    this.#parts.set(offset, bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
+    this.#bytes += length;
+    for (const [oldest, part] of this.#parts) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#parts.delete(oldest);
+      this.#bytes -= part.length;
+    }
+  }
+}
+
 /**
  * One object read by ranges, pinned to the etag it had when opened. Metadata goes through a small block cache
- * (`read`); tiles are read exactly, neighbours together (`readRanges`).
+ * (`read`); tiles are read exactly, neighbours together, and kept as far as there is room (`readRanges`).
  */
 export class ByteSource {
   readonly key: string;
   readonly byteLength: number;
   readonly etag: string;
   readonly #store: ObjectStore;
+  readonly #tiles: ByteCache;
   /** Values and not promises: on Workers a promise belongs to the request that made it. */
   readonly #blocks = new Map<number, Uint8Array>();
   #bytesRead = 0;
 
-  constructor(store: ObjectStore, key: string, info: ObjectInfo) {
+  /** @param cacheBytes of tiles as they are stored, kept for who reads their neighbours next */
+  constructor(store: ObjectStore, key: string, info: ObjectInfo, cacheBytes = 0) {
+    this.#tiles = new ByteCache(cacheBytes);
     this.key = key;
     this.byteLength = info.byteLength;
     this.etag = info.etag;
@@ -82,12 +116,16 @@ export class ByteSource {
   }
 
   /**
-   * Each range exactly, uncached; ranges that lie close together share one request. Results in the order asked.
+   * Each range exactly; ranges that lie close together share one request. Results in the order asked.
    * @throws {ImageFormatError} when a range reaches beyond the end of the object
    */
   async readRanges(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<Uint8Array[]> {
     for (const range of ranges) this.#checkInside(range);
-    const order = ranges.map((_, i) => i).sort((a, b) => ranges[a]!.offset - ranges[b]!.offset);
+    const results = ranges.map((range) => this.#tiles.get(range));
+    const order = ranges
+      .map((_, i) => i)
+      .filter((i) => results[i] === undefined)
+      .sort((a, b) => ranges[a]!.offset - ranges[b]!.offset);
     const groups: { range: ByteRange; members: number[] }[] = [];
     for (const i of order) {
       const { offset, length } = ranges[i]!;
@@ -105,7 +143,6 @@ export class ByteSource {
         groups.push({ range: { offset, length }, members: [i] });
       }
     }
-    const results = new Array<Uint8Array>(ranges.length);
     let next = 0;
     const worker = async () => {
       for (let g = next++; g < groups.length; g = next++) {
@@ -113,12 +150,14 @@ export class ByteSource {
         const bytes = await this.#fetch(range, signal);
         for (const i of members) {
           const from = ranges[i]!.offset - range.offset;
-          results[i] = bytes.subarray(from, from + ranges[i]!.length);
+          const part = bytes.subarray(from, from + ranges[i]!.length);
+          results[i] = part;
+          this.#tiles.keep(ranges[i]!, part);
         }
       }
     };
     await Promise.all(Array.from({ length: Math.min(MAX_PARALLEL_READS, groups.length) }, worker));
-    return results;
+    return results as Uint8Array[];
   }
 
   #blockRange(first: number, end: number): ByteRange {

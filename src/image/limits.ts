@@ -6,6 +6,8 @@ export interface ImageLimits {
   tileBytes: number;
   /** Decoded tiles kept for the next region. */
   cacheBytes: number;
+  /** Tiles kept as they are stored, where those of a region are read again for the next. */
+  storedCacheBytes: number;
   /** Stored bytes of metadata read for one image (directories, offset tables, XML). */
   metadataBytes: number;
 }
@@ -17,6 +19,8 @@ export const DEFAULT_LIMITS: ImageLimits = {
   regionBytes: 2048 * MIB,
   tileBytes: 512 * MIB,
   cacheBytes: 64 * MIB,
+  // One machine goes through an image in rows, and its decoded tiles suffice.
+  storedCacheBytes: 0,
   metadataBytes: 256 * MIB,
 };
 

@@ -47,7 +47,8 @@ async function openAny(
   const zarr = zarrFirst ? await openOmeZarr(store, key, limits, signal) : undefined;
   if (zarr) return zarr;
   const info = await store.head(key, { signal });
-  if (info !== undefined) return openFile(new ByteSource(store, key, info), limits, signal);
+  if (info !== undefined)
+    return openFile(new ByteSource(store, key, info, limits.storedCacheBytes), limits, signal);
   const unnamed = zarrFirst ? undefined : await openOmeZarr(store, key, limits, signal);
   if (unnamed) return unnamed;
   if (await hasKeysBelow(store, key, signal)) {

@@ -12,7 +12,14 @@ useCodecModules((codec) => (codec === "jpeg" ? jpegTurboWasm : openJpegWasm));
 
 const MIB = 2 ** 20;
 /** An isolate has 128 MiB for everything; the model takes up to half. */
-const LIMITS = { regionBytes: 32 * MIB, tileBytes: 16 * MIB, cacheBytes: 8 * MIB, metadataBytes: 16 * MIB };
+const LIMITS = {
+  regionBytes: 32 * MIB,
+  tileBytes: 16 * MIB,
+  cacheBytes: 8 * MIB,
+  // A row of tiles under the shards above, which those below read again.
+  storedCacheBytes: 12 * MIB,
+  metadataBytes: 16 * MIB,
+};
 
 /**
  * The image that a job was made for, and no other.
