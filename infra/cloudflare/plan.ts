@@ -1,0 +1,152 @@
+import { resultsLifecycle, scansCors, scansLifecycle } from "./bucket-rules.ts";
+import { type Config, modelName } from "./config.ts";
+import { SECRETS, type SecretName } from "./secrets.ts";
+import { WORKERS, type WorkerName } from "./worker-config.ts";
+
+/** One call of wrangler. All of it may be shown: the value of a secret is not part of it. */
+export interface Step {
+  reason: string;
+  /** What follows `wrangler`. */
+  argv: readonly string[];
+  /** Not needed where this call succeeds and, if lines are given, lists something with all of them. */
+  unless?: { argv: readonly string[]; lists?: Readonly<Record<string, string>> };
+  /** Part of an error that means: there already. */
+  settled?: string;
+  /** Whose value goes to the standard input. */
+  secret?: SecretName;
+  /** What must lie at a path in `argv`. */
+  file?: { path: string; json: unknown };
+  /** It tells where a Worker can be reached. */
+  showsAddress?: boolean;
+}
+
+/** What is known beforehand, beside the configuration. */
+export interface Known {
+  /** Secrets whose value is at hand. */
+  secrets: readonly SecretName[];
+  /** Files of the model package, relative to its directory. */
+  modelFiles: readonly string[];
+  /** Directory for files that wrangler is to read. */
+  scratch: string;
+}
+
+/**
+ * The whole service, in an order in which everything is there before it is referred to. Repeating it changes nothing
+ * that has not changed here.
+ */
+export function planSetup(config: Config, known: Known): Step[] {
+  const { buckets, queues } = config;
+  return [
+    signedIn(),
+    ...Object.values(buckets).map((name) => createBucket(config, name)),
+    ...Object.values(queues).map(createQueue),
+    bucketFile(known, buckets.scans, "lifecycle", scansLifecycle(config), "parts of unfinished uploads go"),
+    bucketFile(known, buckets.results, "lifecycle", resultsLifecycle(config), "work/ of lost jobs goes"),
+    ...(config.browserOrigins.length > 0
+      ? [bucketFile(known, buckets.scans, "cors", scansCors(config), "web pages may send presigned parts")]
+      : []),
+    ...uploadModel(config, known),
+    // The edge function binds the ledgers, which live in the job service.
+    ...deploy("jobs", known, "the job service"),
+    ...deploy("segment", known, "the edge function"),
+    // Last: only now are events understood.
+    ...config.notifications.map((rule) => notify(config, rule)),
+  ];
+}
+
+/** The model in a Worker of its own that needs neither queue nor job service: to ask what the platform allows. */
+export function planProbe(config: Config, known: Known): Step[] {
+  return [
+    signedIn(),
+    createBucket(config, config.buckets.models),
+    ...uploadModel(config, known),
+    ...deploy("probe", known, "the probe"),
+  ];
+}
+
+function signedIn(): Step {
+  return {
+    reason: "signed in? If not: npx wrangler login, or CLOUDFLARE_API_TOKEN",
+    argv: ["whoami", "--json"],
+  };
+}
+
+function createBucket({ location }: Config, name: string): Step {
+  return {
+    reason: `bucket ${name}`,
+    argv: ["r2", "bucket", "create", name, ...(location ? ["--location", location] : [])],
+    unless: { argv: ["r2", "bucket", "info", name] },
+    settled: "already exists",
+  };
+}
+
+function createQueue(name: string): Step {
+  return {
+    reason: `queue ${name}`,
+    argv: ["queues", "create", name],
+    unless: { argv: ["queues", "info", name] },
+    settled: "already taken",
+  };
+}
+
+function bucketFile(
+  { scratch }: Known,
+  bucket: string,
+  what: "lifecycle" | "cors",
+  json: unknown,
+  reason: string,
+): Step {
+  const path = `${scratch}/${what}-${bucket}.json`;
+  return {
+    reason: `${what} of ${bucket}: ${reason}`,
+    argv: ["r2", "bucket", what, "set", bucket, "--file", path, "--force"],
+    file: { path, json },
+  };
+}
+
+function uploadModel(config: Config, { modelFiles }: Known): Step[] {
+  const name = modelName(config);
+  // What names the others goes last.
+  const files = [...modelFiles.filter((file) => file !== "model.json"), "model.json"];
+  return files.map((file) => ({
+    reason: `model ${name}: ${file}`,
+    argv: [
+      ...["r2", "object", "put", `${config.buckets.models}/${name}/${file}`],
+      ...["--file", `${config.modelPackage}/${file}`, "--remote", "--force"],
+    ],
+  }));
+}
+
+function deploy(worker: WorkerName, { secrets }: Known, title: string): Step[] {
+  const config = ["--config", WORKERS[worker]];
+  return [
+    { reason: `deploy ${title}`, argv: ["deploy", ...config], showsAddress: true },
+    ...SECRETS[worker]
+      .filter(({ name }) => secrets.includes(name))
+      .map(({ name }) => ({
+        reason: `secret ${name} of ${title}`,
+        argv: ["secret", "put", name, ...config],
+        secret: name,
+      })),
+  ];
+}
+
+function notify({ buckets, queues }: Config, { prefix, suffix }: Config["notifications"][number]): Step {
+  return {
+    reason: `objects created in ${buckets.scans}${prefix || suffix ? ` as ${prefix}*${suffix}` : ""} are told to ${queues.events}`,
+    argv: [
+      ...["r2", "bucket", "notification", "create", buckets.scans],
+      ...["--event-type", "object-create", "--queue", queues.events],
+      ...(prefix ? ["--prefix", prefix] : []),
+      ...(suffix ? ["--suffix", suffix] : []),
+    ],
+    unless: {
+      argv: ["r2", "bucket", "notification", "list", buckets.scans],
+      lists: {
+        queue_name: queues.events,
+        prefix: prefix || "(all prefixes)",
+        suffix: suffix || "(all suffixes)",
+      },
+    },
+  };
+}

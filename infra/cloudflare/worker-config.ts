@@ -1,0 +1,58 @@
+import { join } from "node:path";
+import { unstable_readConfig } from "wrangler";
+import { z } from "zod";
+
+export const ROOT = join(import.meta.dirname, "../..");
+
+/** Paths of configurations, from the root of the repository. */
+export const WORKERS = {
+  jobs: "wrangler.toml",
+  segment: "src/edge/segment/wrangler.toml",
+  probe: "infra/cloudflare/probe/wrangler.toml",
+} as const;
+
+export type WorkerName = keyof typeof WORKERS;
+
+/** What is looked at of a Worker's configuration. */
+export interface WorkerConfig {
+  /** As wrangler deploys it. */
+  name: string;
+  vars: Readonly<Record<string, string>>;
+  /** Names of buckets by binding. */
+  buckets: Readonly<Record<string, string>>;
+  produces: readonly string[];
+  consumes: readonly { queue: string; deadLetterQueue?: string }[];
+  /** Durable Objects that live in another Worker: its name, by binding. */
+  foreignObjects: Readonly<Record<string, string>>;
+}
+
+/** What wrangler makes of a file: its own types lack those of a dependency it does not bring. */
+const rawSchema = z.object({
+  name: z.string(),
+  vars: z.record(z.string(), z.unknown()),
+  r2_buckets: z.array(z.object({ binding: z.string(), bucket_name: z.string() })),
+  queues: z.object({
+    producers: z.array(z.object({ queue: z.string() })).default([]),
+    consumers: z.array(z.object({ queue: z.string(), dead_letter_queue: z.string().optional() })).default([]),
+  }),
+  durable_objects: z.object({
+    bindings: z.array(z.object({ name: z.string(), script_name: z.string().optional() })),
+  }),
+});
+
+/** Reads the configuration as wrangler itself does. */
+export function readWorkerConfig(worker: WorkerName): WorkerConfig {
+  const { name, vars, r2_buckets, queues, durable_objects } = rawSchema.parse(
+    unstable_readConfig({ config: join(ROOT, WORKERS[worker]) }, { hideWarnings: true }),
+  );
+  return {
+    name,
+    vars: Object.fromEntries(Object.entries(vars).map(([key, value]) => [key, String(value)])),
+    buckets: Object.fromEntries(r2_buckets.map(({ binding, bucket_name }) => [binding, bucket_name])),
+    produces: queues.producers.map(({ queue }) => queue),
+    consumes: queues.consumers.map((c) => ({ queue: c.queue, deadLetterQueue: c.dead_letter_queue })),
+    foreignObjects: Object.fromEntries(
+      durable_objects.bindings.flatMap((b) => (b.script_name ? [[b.name, b.script_name]] : [])),
+    ),
+  };
+}

@@ -1,0 +1,44 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { secretsOf } from "../../src/edge/jobs/events/webhook-secrets.ts";
+import { MIN_TOKEN_LENGTH } from "../../src/edge/shared/bearer.ts";
+
+const template = (name: string) => readFileSync(join(import.meta.dirname, "../../infra/aws", name), "utf8");
+const number = (text: string, name: string) => Number(new RegExp(`${name}: (\\d+)`).exec(text)![1]);
+
+/** Whether they are valid CloudFormation is for infra/aws/check.sh. */
+describe("the templates fit the job service", () => {
+  it("SNS stops trying before its messages are too old, within its own limit of 3600 s", () => {
+    const text = template("sns.yaml");
+    expect(number(text, "numRetries") * number(text, "maxDelayTarget")).toBeLessThan(3600);
+  });
+
+  it("SNS signs what is taken, from a topic whose name may be listed", () => {
+    const text = template("sns.yaml");
+    expect(text).toContain('SignatureVersion: "2"');
+    expect(text).toContain("RawMessageDelivery: false");
+    const name = /TopicName:\n {4}Type: String\n {4}Default: ([\w-]+)/.exec(text)![1];
+    const topics = [`arn:aws:sns:eu-central-1:123456789012:${name}`];
+    expect(secretsOf({ WEBHOOKS: JSON.stringify({ sns: { topics } }) }, "sns").topics).toEqual(topics);
+  });
+
+  it("EventBridge sends its key in the header that is looked at, one the service takes", () => {
+    const text = template("eventbridge.yaml");
+    expect(text).toContain("ApiKeyName: X-Api-Key");
+    const minLength = number(text.slice(text.indexOf("  ApiKey:")), "MinLength");
+    expect(minLength).toBeGreaterThanOrEqual(MIN_TOKEN_LENGTH);
+  });
+
+  it.each(["sns", "eventbridge"])(
+    "%s may read objects and nothing else, and posts to its own route",
+    (kind) => {
+      const text = template(`${kind}.yaml`);
+      expect(
+        [...text.matchAll(/s3:[A-Z]\w+/g)].map(([action]) => action).filter((a) => a !== "s3:ObjectCreated"),
+      ).toEqual(["s3:GetObject", "s3:GetObjectVersion"]);
+      expect(text).toContain(`/v1/webhooks/${kind}$"`);
+      expect(text).not.toContain('Principal: "*"');
+    },
+  );
+});
