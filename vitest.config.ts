@@ -1,10 +1,13 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+/** What runs the whole service, kills it, or asks wrangler for much. */
+export const SLOW = ["test/stack/**", "test/infra/**", "test/jobs/upload-command.test.ts"];
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "src/**/*.test.ts"],
-    // These need a server: npm run test:s3.
-    exclude: [...configDefaults.exclude, "test/s3/**"],
+    // These need a server (npm run test:s3), or take minutes (npm run test:stack).
+    exclude: [...configDefaults.exclude, "test/s3/**", ...SLOW],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

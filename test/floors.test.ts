@@ -55,7 +55,8 @@ describe("floors", () => {
   });
 
   it.each(all)("$name imports downwards only", ({ path, folder, imports }) => {
-    for (const target of imports.filter((i) => i.startsWith("."))) {
+    // A file of a package by its path, where its name cannot be used, lies on no floor.
+    for (const target of imports.filter((i) => i.startsWith(".") && !i.includes("/node_modules/"))) {
       const name = relative(ROOT, resolve(dirname(path), target));
       const other = name.split("/")[0]!;
       if (other === folder) continue;
@@ -96,7 +97,8 @@ describe("floors", () => {
       expect(file, `${from} imports ${name}`).toBeDefined();
       for (const target of file!.imports) {
         expect(target, `${name}, reached from src/edge`).not.toMatch(/^node:|^onnxruntime-node/);
-        if (target.startsWith(".")) visit(relative(ROOT, resolve(dirname(file!.path), target)), name);
+        if (target.startsWith(".") && !target.includes("/node_modules/"))
+          visit(relative(ROOT, resolve(dirname(file!.path), target)), name);
       }
     };
     for (const f of all.filter((x) => x.folder === "edge")) visit(f.name, "src/edge");

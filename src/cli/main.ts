@@ -119,7 +119,7 @@ withSettingOptions(
     program.command("upload <file>").description("send a scan to a job service, which segments it"),
   ),
 )
-  .option("--model <name>", "model package of the service", "nuclei")
+  .option("--model <name>", "model package; default the one the service runs")
   .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default as the service says`)
   .option("--watch", "follow the job until it ends")
   .option("--out <dir>", "follow the job and download its results into this directory")

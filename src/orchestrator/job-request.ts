@@ -6,11 +6,11 @@ import { settingsSchema } from "./settings.ts";
 export const jobRequestSchema = z.strictObject({
   /** `r2://bucket/key`, `s3://bucket/key` or `https://host/path`; which of them are read is up to the service. */
   source: z.string().min(1).max(2048),
-  /** Name of a model package. */
+  /** Name of a model package; default the one the service runs. */
   model: z
     .string()
     .regex(/^[\w][\w.-]{0,99}$/, "must be the name of a model package")
-    .default("nuclei"),
+    .optional(),
   /** Variant of the package; default the one the service runs. */
   variant: z
     .string()

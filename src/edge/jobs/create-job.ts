@@ -2,6 +2,7 @@ import { DEFAULT_OUTPUTS } from "../../orchestrator/job-outputs.ts";
 import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
 import type { FullJobRequest, JobStatus } from "../../orchestrator/job-request.ts";
 import { VERSION } from "../../orchestrator/version.ts";
+import { jobKeys } from "../shared/job-keys.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
 import { Problem } from "../shared/problem.ts";
 import { openSourceStore } from "../shared/sources/open-source-store.ts";
@@ -67,7 +68,12 @@ export async function createJob(
     },
     request: full,
   };
-  const opened = await ledgerOf(env.LEDGERS!, document.id).create(document, { again });
+  const ledger = ledgerOf(env.LEDGERS!, document.id);
+  let opened = await ledger.create(document, { again });
+  // Done, and its results were removed since: what is asked for is not there.
+  if (opened.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {
+    opened = await ledger.create(document, { again, lost: true });
+  }
   if (opened.created) await startWorkflow(env, document.id);
   return opened;
 }

@@ -64,7 +64,10 @@ export async function describeRun(
     attempts: 1,
     bytesRead: (planning.report.bytesRead ?? 0) + (shards.report.bytesRead ?? 0) + source.bytesRead,
     bytesWritten: report.outputs.reduce((n, o) => n + o.byteLength, 0),
-    seconds: { total: (finishedAt.getTime() - Date.parse(job.createdAt)) / 1000 },
+    seconds: {
+      total: (finishedAt.getTime() - Date.parse(job.createdAt)) / 1000,
+      model: (shards.report.modelMilliseconds ?? 0) / 1000,
+    },
     outputs: report.outputs,
     summary: report.summary,
     estimatedCost: estimateCost(env, {

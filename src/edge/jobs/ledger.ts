@@ -55,9 +55,11 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     `);
   }
 
-  async create(document: JobDocument, { again }: { again: boolean }) {
+  async create(document: JobDocument, { again, lost }: { again: boolean; lost?: boolean }) {
     const before = this.#meta();
-    const over = before && again && (before.state === "failed" || before.state === "cancelled");
+    const over =
+      (again && (before?.state === "failed" || before?.state === "cancelled")) ||
+      (lost && before?.state === "done");
     if (before && !over) return { created: false, status: this.#status(before) };
     const now = Date.now();
     this.#sql.exec("DELETE FROM tasks");
@@ -160,6 +162,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
       done++;
       sum.windows! += report.windows ?? 0;
       sum.bytesRead! += report.bytesRead ?? 0;
+      sum.modelMilliseconds = (sum.modelMilliseconds ?? 0) + (report.modelMilliseconds ?? 0);
       sum.runtime ??= report.runtime;
       if (report.merge) sum.merge = sum.merge ? addStatistics(sum.merge, report.merge) : report.merge;
     }

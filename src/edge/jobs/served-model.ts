@@ -30,10 +30,11 @@ export async function servedModel(env: Bindings): Promise<ServedModel> {
 }
 
 /** @throws {Problem} 422 when the request asks for another model or variant */
-export function checkServed(model: ServedModel, asked: { model: string; variant?: string }): void {
+export function checkServed(model: ServedModel, asked: { model?: string; variant?: string }): void {
   const { manifest, variantName } = model;
-  if (asked.model !== manifest.name || (asked.variant !== undefined && asked.variant !== variantName)) {
-    const wanted = asked.variant === undefined ? asked.model : `${asked.model} ${asked.variant}`;
+  const { model: name = manifest.name } = asked;
+  if (name !== manifest.name || (asked.variant !== undefined && asked.variant !== variantName)) {
+    const wanted = asked.variant === undefined ? name : `${name} ${asked.variant}`;
     throw new Problem(
       422,
       "model_not_served",

@@ -51,6 +51,7 @@ export class ShardConsumer {
     const signal = AbortSignal.timeout(seconds(env) * 1000);
     return this.#sources.use(env, job, signal, async (source) => {
       const before = source.bytesRead;
+      const runBefore = model.segmenter.runMilliseconds;
       const records = await runShard({
         source,
         manifest: model.manifest,
@@ -72,6 +73,7 @@ export class ShardConsumer {
       return {
         windows: records.length,
         bytesRead: source.bytesRead - before,
+        modelMilliseconds: model.segmenter.runMilliseconds - runBefore,
         runtime: `${runtime} (edge function)`,
       };
     });

@@ -9,6 +9,8 @@ export type TaskKind = "plan" | "shard" | "merge" | "finish";
 export interface TaskReport {
   windows?: number;
   bytesRead?: number;
+  /** Time inside the model, where the platform's clock runs while a Worker computes. */
+  modelMilliseconds?: number;
   /** What ran the model. */
   runtime?: string;
   merge?: MergeStatistics;
@@ -22,8 +24,11 @@ export interface TaskTotals {
 
 /** The ledger of one job as other Workers see it: a Durable Object, so each call is one step on one thread. */
 export interface Ledger {
-  /** Opens the ledger; `created` is false where the job is there already. `again` starts over one that failed or was cancelled. */
-  create(job: JobDocument, options: { again: boolean }): Promise<{ created: boolean; status: JobStatus }>;
+  /** Opens the ledger; `created` is false where the job is there already. `again` starts over one that failed or was cancelled, `lost` one that is done. */
+  create(
+    job: JobDocument,
+    options: { again: boolean; lost?: boolean },
+  ): Promise<{ created: boolean; status: JobStatus }>;
   status(): Promise<JobStatus | undefined>;
   document(): Promise<JobDocument | undefined>;
   /** Notes tasks that are about to be sent. May be told in parts; `total` is that of all parts. @returns those not done yet */

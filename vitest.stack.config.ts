@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+import { SLOW } from "./vitest.config.ts";
+
+/** The slow tests: `npm run test:stack`. One file at a time, for each is a machine's work by itself. */
+export default defineConfig({
+  test: {
+    include: SLOW.map((path) => path.replace("/**", "/**/*.test.ts")),
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
+    fileParallelism: false,
+  },
+});
