@@ -5,8 +5,8 @@ import { JobError } from "./errors.ts";
 /** Windows of a shard along the last two axes: enough that messages and objects cost little beside the model. */
 const BLOCK: readonly [number, number] = [4, 8];
 /** What a shard's pixels and its records may take in an isolate of 128 MiB that holds a model too. */
-const REGION_BYTES = 24 * 2 ** 20;
-const RECORDS_BYTES = 12 * 2 ** 20;
+const REGION_BYTES = 12 * 2 ** 20;
+const RECORDS_BYTES = 6 * 2 ** 20;
 /** Of a sample as it is read; what has more is rare and gets smaller shards from RECORDS_BYTES. */
 const SAMPLE_BYTES = 2;
 const PRECISION_BYTES: Record<Precision, number> = { u8: 1, f16: 2, f32: 4 };

@@ -1,0 +1,252 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseBackend } from "../../src/cli/backends.ts";
+import { EdgeError } from "../../src/inference/errors.ts";
+import { retrying } from "../../src/inference/retrying.ts";
+import type { Segmenter } from "../../src/inference/segmenter.ts";
+import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
+import { JobError } from "../../src/orchestrator/errors.ts";
+import {
+  decodePlannedJob,
+  encodePlannedJob,
+  type JobDocument,
+} from "../../src/orchestrator/job-plan-message.ts";
+import { addStatistics, mergeBlock, planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
+import type { JobPlan } from "../../src/orchestrator/plan-job.ts";
+import { VERSION } from "../../src/orchestrator/version.ts";
+import { chunkGrid, chunkRect } from "../../src/tiling/chunk-grid.ts";
+import { plannedCoverage } from "../../src/tiling/coverage.ts";
+import { importanceMap } from "../../src/tiling/importance-map.ts";
+import type { MaskRecord } from "../../src/tiling/mask-record.ts";
+import { Merger } from "../../src/tiling/merger.ts";
+import { countSeams, noSeams, seamLines } from "../../src/tiling/seam-score.ts";
+import { planShards } from "../../src/tiling/shards.ts";
+import { planWindowGrid } from "../../src/tiling/window-grid.ts";
+import { WindowSet } from "../../src/tiling/window-set.ts";
+import { WireFormatError } from "../../src/tiling/wire-message.ts";
+
+const CLASSES = 3;
+
+/** A plan of a small plane, with windows left out, and chunks and shards of any size. */
+const plans = fc
+  .record({
+    shape: fc.tuple(fc.integer({ min: 1, max: 90 }), fc.integer({ min: 1, max: 140 })),
+    window: fc.tuple(fc.integer({ min: 4, max: 20 }), fc.integer({ min: 4, max: 20 })),
+    overlapRatio: fc.constantFrom(0, 0.25, 0.5),
+    chunk: fc.tuple(fc.constantFrom(8, 16), fc.constantFrom(8, 32)),
+    shardBlock: fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 8 })),
+    seed: fc.integer({ min: 1, max: 1 << 30 }),
+    share: fc.constantFrom(0.3, 0.8, 1),
+    thumbnail: fc.boolean(),
+  })
+  .map(({ shape, window, overlapRatio, chunk, shardBlock, seed, share, thumbnail }): JobPlan => {
+    const grid = planWindowGrid({ shape, window, overlapRatio });
+    const total = grid.starts.reduce((n, s) => n * s.length, 1);
+    const kept = new WindowSet(total);
+    const random = randomOf(seed);
+    for (let i = 0; i < total; i++) if (random() < share) kept.add(i);
+    if (kept.size === 0) kept.add(seed % total);
+    return {
+      level: 1,
+      mpp: [0.5, 0.5],
+      levelShape: shape,
+      downsample: [2, 2],
+      region: { origin: [0, 0], size: shape },
+      region0: { origin: [0, 0], size: shape.map((n) => 2 * n) },
+      grid,
+      kept,
+      modelWindow: window,
+      importance: "gaussian-monai",
+      precision: "u8",
+      channels: [0, 1, 2],
+      scaling: { low: 1.5, high: 254.25 },
+      shardBlock,
+      chunk,
+      tissueFraction: share,
+      thumbnail: thumbnail ? { data: Uint8Array.of(1, 2, 3, 4, 5, 6), shape: [1, 2, 3] } : undefined,
+    };
+  });
+
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** The same record for a window whoever asks. */
+function recordOf(plan: JobPlan, window: number): MaskRecord {
+  const random = randomOf(window + 7);
+  const [height, width] = plan.grid.window as [number, number];
+  const data = Uint8Array.from({ length: CLASSES * height * width }, () => random() * 256);
+  return { window, precision: "u8", data };
+}
+
+function optionsOf(plan: JobPlan) {
+  return {
+    grid: plan.grid,
+    kept: plan.kept,
+    importance: importanceMap(plan.importance, plan.grid.window),
+    classes: CLASSES,
+    precision: plan.precision,
+    chunk: plan.chunk,
+  };
+}
+
+describe("merging in blocks", () => {
+  it("gives every chunk of the plan once, with the bytes and the seams of merging the plane at once", async () => {
+    await fc.assert(
+      fc.asyncProperty(plans, async (plan) => {
+        const whole = new Map<string, string>();
+        const merger = new Merger(optionsOf(plan));
+        const seams = noSeams();
+        const lines = seamLines(plan.grid);
+        const chunks = chunkGrid(plan.region.size, plan.chunk);
+        for (const window of plan.kept) {
+          for (const { index, raster } of merger.add(recordOf(plan, window))) {
+            whole.set(index.join(), Buffer.from(raster.data as Uint8Array).toString("hex"));
+            countSeams(
+              raster as { data: Uint8Array; shape: readonly number[] },
+              chunkRect(chunks, index),
+              lines,
+              seams,
+            );
+          }
+        }
+        const inBlocks = new Map<string, string>();
+        let sum = { windows: 0, seams: noSeams(), compared: 0, disagreed: 0 };
+        for (const block of planMergeBlocks(plan)) {
+          const statistics = await mergeBlock({
+            plan,
+            classes: CLASSES,
+            block,
+            readRecords: async (shard) => shard.windows.map((w) => recordOf(plan, w)),
+            writeChunk: async ({ index, raster }) => {
+              expect(inBlocks.has(index.join())).toBe(false);
+              inBlocks.set(index.join(), Buffer.from(raster.data as Uint8Array).toString("hex"));
+            },
+          });
+          sum = addStatistics(sum, statistics);
+        }
+        expect(inBlocks).toEqual(whole);
+        expect(sum.seams).toEqual(seams);
+        expect(inBlocks.size).toBe(plannedCoverage(plan.grid, plan.kept, plan.chunk).chunks.size);
+        expect(sum.windows).toBeGreaterThanOrEqual(plan.kept.size);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("a plan on its way", () => {
+  const job: JobDocument = {
+    id: "0".repeat(32),
+    tilewright: VERSION,
+    createdAt: "2026-11-24T12:00:00.000Z",
+    source: { uri: "r2://scans/größe.svs", name: "größe.svs", etag: "e", byteLength: 5 },
+    model: { name: "m", version: "1", variant: "v", hash: "h", license: "Apache-2.0" },
+    request: { source: "r2://scans/größe.svs", settings: { precision: "u8", tissueMask: true } },
+  };
+
+  it("comes out as it went in", () => {
+    fc.assert(
+      fc.property(plans, (plan) => {
+        const back = decodePlannedJob(encodePlannedJob({ job, plan }));
+        expect(back.job).toEqual(job);
+        expect({ ...back.plan, kept: [...back.plan.kept] }).toEqual({ ...plan, kept: [...plan.kept] });
+        expect([...planShards(back.plan.grid, back.plan.kept, back.plan.shardBlock)]).toEqual([
+          ...planShards(plan.grid, plan.kept, plan.shardBlock),
+        ]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("is refused when it is cut off", () => {
+    const [plan] = fc.sample(plans, { numRuns: 1, seed: 1 });
+    const bytes = encodePlannedJob({ job, plan: plan! });
+    expect(() => decodePlannedJob(bytes.subarray(0, bytes.length - 1))).toThrow(WireFormatError);
+    expect(() => decodePlannedJob(new Uint8Array(3))).toThrow(WireFormatError);
+  });
+});
+
+describe("shards of an edge function", () => {
+  it("fit their bounds, and are whole where they can be", () => {
+    expect(edgeShardBlock({ window: [224, 224], channels: 3 }, 3, "u8")).toEqual([4, 8]);
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 8, max: 1000 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 2, max: 6 }),
+        fc.constantFrom("u8", "f16", "f32"),
+        (side, channels, classes, precision) => {
+          const bytes = { u8: 1, f16: 2, f32: 4 }[precision];
+          const fits = (windows: number) =>
+            windows * side * side * classes * bytes <= 6 * 2 ** 20 &&
+            windows * side * side * channels * 2 <= 12 * 2 ** 20;
+          const block = () => edgeShardBlock({ window: [side, side], channels }, classes, precision);
+          if (!fits(1)) return void expect(block).toThrow(JobError);
+          const [rows, columns] = block();
+          expect(fits(rows * columns)).toBe(true);
+          if (rows * columns < 32) expect(fits(2 * rows * columns)).toBe(false);
+        },
+      ),
+    );
+  });
+
+  it("are refused where not even one window fits", () => {
+    expect(() => edgeShardBlock({ window: [4096, 4096], channels: 3 }, 3, "u8")).toThrow(JobError);
+  });
+});
+
+describe("backends", () => {
+  it("are named", () => {
+    expect(parseBackend("cpu")).toEqual({ kind: "cpu" });
+    expect(parseBackend("wasm")).toEqual({ kind: "wasm" });
+    expect(parseBackend("edge:https://e.example/x")).toEqual({ kind: "edge", url: "https://e.example/x" });
+    for (const text of ["gpu", "edge:", "edge:ftp://x", "edge:http://", ""]) {
+      expect(() => parseBackend(text)).toThrow(JobError);
+    }
+  });
+
+  const segmenter = (answers: (Error | undefined)[]): Segmenter & { asked: number } => ({
+    asked: 0,
+    info: {} as Segmenter["info"],
+    async segment(batch) {
+      const answer = answers[this.asked++];
+      if (answer) throw answer;
+      return batch as never;
+    },
+    close: async () => {},
+  });
+  const busy = () => new EdgeError("busy", { code: "busy", retryable: true });
+  const batch = { data: new Float32Array(1), shape: [1] };
+  const scaling = { low: 0, high: 1 };
+
+  it("are asked again where that may help, and only there", async () => {
+    const soon = segmenter([busy(), busy(), undefined]);
+    expect(await retrying(soon).segment(batch, { scaling })).toBe(batch);
+    expect(soon.asked).toBe(3);
+    const never = segmenter([new EdgeError("another model", { code: "wrong_model", retryable: false })]);
+    await expect(retrying(never).segment(batch, { scaling })).rejects.toThrow("another model");
+    expect(never.asked).toBe(1);
+  });
+
+  it("are not asked again when it is enough", async () => {
+    const reason = new Error("enough");
+    const stop = new AbortController();
+    const asked = retrying(segmenter([busy(), busy(), busy()])).segment(batch, {
+      scaling,
+      signal: stop.signal,
+    });
+    setTimeout(() => stop.abort(reason), 20);
+    await expect(asked).rejects.toBe(reason);
+  });
+});
+
+it("the version is that of the package", () => {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  expect(VERSION).toBe(version);
+});
