@@ -188,7 +188,7 @@ def run_row(study, kind, row, seed, budget, out):
         recipe = Recipe(study, budget, task, seed)
         if kind == "architecture":
             torch.manual_seed(seed)
-            model = recipe.train(architecture(row, budget, task), budget["steps"], budget["learning_rate"])
+            model = recipe.train(architecture(row, budget, task), round(budget["steps"] * row.get("longer", 1)), budget["learning_rate"])
             result = measure(model, {}, task, val_samples(task))
         else:
             model, _ = load_checkpoint(HERE / study["base"])

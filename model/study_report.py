@@ -159,7 +159,11 @@ def one_bit(comp, names, where):
 
 
 def upsampling(arch):
-    names = [n for n in ("expand", "bilinear", "transposed", "overlapped") if n in arch]
+    ways = ("expand", "bilinear", "transposed", "overlapped")
+    # Where all three were trained for longer, those decide.
+    longer = {n: arch[f"{n}-longer"] for n in ways if f"{n}-longer" in arch}
+    arch = longer if len(longer) >= 3 else arch
+    names = [n for n in ways if n in arch]
     if len(names) < 3 or "expand" not in names:
         return "Not measured yet."
     ours, others = arch["expand"], [arch[n] for n in names if n != "expand"]

@@ -1,5 +1,4 @@
 import type { LabelChunk } from "../image/label-sink.ts";
-import { intersect } from "../tiling/box.ts";
 import { type ChunkGrid, chunkGrid, chunkIndex, chunkRect, chunksTouching } from "../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../tiling/coverage.ts";
 import { importanceMap } from "../tiling/importance-map.ts";
@@ -7,7 +6,7 @@ import type { MaskRecord } from "../tiling/mask-record.ts";
 import { type MergedChunk, Merger } from "../tiling/merger.ts";
 import type { Raster, Rect } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
-import { planShards, type Shard } from "../tiling/shards.ts";
+import { type Shard, shardAt, shardsTouching } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
 import type { JobPlan } from "./plan-job.ts";
 
@@ -85,8 +84,9 @@ export async function mergeBlock(options: {
     await writeChunk({ index, raster: labels });
   };
   let windows = 0;
-  for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {
-    if (!intersect(shard.rect, box)) continue;
+  for (const id of shardsTouching(plan.grid, plan.shardBlock, box)) {
+    const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
+    if (!shard) continue;
     const needed = new Set(
       shard.windows.filter((w) =>
         chunksTouching(merger.chunks, windowRect(plan.grid, w)).some((c) => wanted.has(c)),

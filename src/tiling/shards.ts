@@ -14,25 +14,63 @@ export interface Shard {
 
 /** Cuts the grid into blocks of `block` windows per axis; blocks without a kept window are left out. */
 export function* planShards(grid: WindowGrid, kept: WindowSet, block: readonly number[]): Generator<Shard> {
-  const counts = grid.starts.map((s, axis) => Math.ceil(s.length / block[axis]!));
-  const total = counts.reduce((p, n) => p * n, 1);
+  const total = shardCounts(grid, block).reduce((p, n) => p * n, 1);
   for (let id = 0; id < total; id++) {
-    const first: number[] = [];
-    for (let axis = counts.length - 1, rest = id; axis >= 0; axis--) {
-      first[axis] = (rest % counts[axis]!) * block[axis]!;
-      rest = Math.floor(rest / counts[axis]!);
-    }
-    let windows = [first];
-    for (let axis = 0; axis < counts.length; axis++) {
-      const end = Math.min(first[axis]! + block[axis]!, grid.starts[axis]!.length);
-      windows = windows.flatMap((p) =>
-        Array.from({ length: end - first[axis]! }, (_, i) => p.with(axis, first[axis]! + i)),
-      );
-    }
-    const indices = windows.map((p) => windowIndex(grid, p)).filter((w) => kept.has(w));
-    indices.sort((a, b) => a - b);
-    if (indices.length > 0) yield { id, windows: indices, rect: boundingRect(grid, indices) };
+    const shard = shardAt(grid, kept, block, id);
+    if (shard) yield shard;
   }
+}
+
+/** One of the shards that `planShards` gives; undefined where the block has no kept window or there is no such block. */
+export function shardAt(
+  grid: WindowGrid,
+  kept: WindowSet,
+  block: readonly number[],
+  id: number,
+): Shard | undefined {
+  const counts = shardCounts(grid, block);
+  if (!(Number.isInteger(id) && id >= 0 && id < counts.reduce((p, n) => p * n, 1))) return undefined;
+  const first: number[] = [];
+  for (let axis = counts.length - 1, rest = id; axis >= 0; axis--) {
+    first[axis] = (rest % counts[axis]!) * block[axis]!;
+    rest = Math.floor(rest / counts[axis]!);
+  }
+  let windows = [first];
+  for (let axis = 0; axis < counts.length; axis++) {
+    const end = Math.min(first[axis]! + block[axis]!, grid.starts[axis]!.length);
+    windows = windows.flatMap((p) =>
+      Array.from({ length: end - first[axis]! }, (_, i) => p.with(axis, first[axis]! + i)),
+    );
+  }
+  const indices = windows.map((p) => windowIndex(grid, p)).filter((w) => kept.has(w));
+  indices.sort((a, b) => a - b);
+  return indices.length > 0 ? { id, windows: indices, rect: boundingRect(grid, indices) } : undefined;
+}
+
+/** Numbers of the blocks that hold a window over a sample of `rect`, in raster order: no other shard matters to it. */
+export function shardsTouching(grid: WindowGrid, block: readonly number[], rect: Rect): number[] {
+  const counts = shardCounts(grid, block);
+  let ids = [0];
+  for (let axis = 0; axis < counts.length; axis++) {
+    const starts = grid.starts[axis]!;
+    const end = rect.origin[axis]! + rect.size[axis]!;
+    const over = (start: number) => start < end && start + grid.window[axis]! > rect.origin[axis]!;
+    const from = starts.findIndex(over);
+    const to = starts.findLastIndex(over);
+    if (from < 0) return [];
+    const next: number[] = [];
+    for (const id of ids) {
+      for (let b = Math.floor(from / block[axis]!); b <= Math.floor(to / block[axis]!); b++) {
+        next.push(id * counts[axis]! + b);
+      }
+    }
+    ids = next;
+  }
+  return ids;
+}
+
+function shardCounts(grid: WindowGrid, block: readonly number[]): number[] {
+  return grid.starts.map((s, axis) => Math.ceil(s.length / block[axis]!));
 }
 
 function boundingRect(grid: WindowGrid, windows: readonly number[]): Rect {

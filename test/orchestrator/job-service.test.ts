@@ -15,14 +15,15 @@ import {
 import { addStatistics, mergeBlock, planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
 import type { JobPlan } from "../../src/orchestrator/plan-job.ts";
 import { VERSION } from "../../src/orchestrator/version.ts";
+import { intersect } from "../../src/tiling/box.ts";
 import { chunkGrid, chunkRect } from "../../src/tiling/chunk-grid.ts";
 import { plannedCoverage } from "../../src/tiling/coverage.ts";
 import { importanceMap } from "../../src/tiling/importance-map.ts";
 import type { MaskRecord } from "../../src/tiling/mask-record.ts";
 import { Merger } from "../../src/tiling/merger.ts";
 import { countSeams, noSeams, seamLines } from "../../src/tiling/seam-score.ts";
-import { planShards } from "../../src/tiling/shards.ts";
-import { planWindowGrid } from "../../src/tiling/window-grid.ts";
+import { planShards, shardAt, shardsTouching } from "../../src/tiling/shards.ts";
+import { planWindowGrid, windowRect } from "../../src/tiling/window-grid.ts";
 import { WindowSet } from "../../src/tiling/window-set.ts";
 import { WireFormatError } from "../../src/tiling/wire-message.ts";
 
@@ -136,6 +137,28 @@ describe("merging in blocks", () => {
         expect(sum.windows).toBeGreaterThanOrEqual(plan.kept.size);
       }),
       { numRuns: 60 },
+    );
+  });
+});
+
+describe("shards of a part", () => {
+  it("are all that have a window over it, each as the whole cut gives it", () => {
+    fc.assert(
+      fc.property(plans, fc.nat(1000), fc.nat(1000), (plan, y, x) => {
+        const { grid, kept, shardBlock: block } = plan;
+        const origin = [y % grid.shape[0]!, x % grid.shape[1]!];
+        const rect = { origin, size: [1 + (x % 7), 1 + (y % 9)] };
+        const touching = new Set(shardsTouching(grid, block, rect));
+        for (const shard of planShards(grid, kept, block)) {
+          expect(shardAt(grid, kept, block, shard.id)).toEqual(shard);
+          const over = shard.windows.some((w) => intersect(windowRect(grid, w), rect));
+          if (over) expect(touching).toContain(shard.id);
+        }
+        const ids = new Set([...planShards(grid, kept, block)].map((s) => s.id));
+        for (const id of touching) expect(shardAt(grid, kept, block, id) !== undefined).toBe(ids.has(id));
+        expect(shardAt(grid, kept, block, -1)).toBeUndefined();
+        expect(shardAt(grid, kept, block, 1e9)).toBeUndefined();
+      }),
     );
   });
 });

@@ -4,8 +4,8 @@ import { JobError } from "../../orchestrator/errors.ts";
 import { objectSeed, writeJobOutputs } from "../../orchestrator/job-outputs.ts";
 import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
-import { mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
-import { planJob } from "../../orchestrator/plan-job.ts";
+import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
+import { type JobPlan, planJob } from "../../orchestrator/plan-job.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../../tiling/coverage.ts";
@@ -67,13 +67,25 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   return { bytesRead: source.bytesRead };
 }
 
+/** Cut once an isolate, as long as it keeps the plan: merges of a job come one after another. */
+const blocks = new WeakMap<JobPlan, MergeBlock[]>();
+
+function blocksOf(plan: JobPlan): MergeBlock[] {
+  let found = blocks.get(plan);
+  if (!found) {
+    found = planMergeBlocks(plan);
+    blocks.set(plan, found);
+  }
+  return found;
+}
+
 async function merge(
   env: Bindings,
   { job, plan }: PlannedJob,
   id: number,
   ledger: Ledger,
 ): Promise<TaskReport> {
-  const block = planMergeBlocks(plan).find((b) => b.id === id);
+  const block = blocksOf(plan).find((b) => b.id === id);
   if (!block) throw new JobError(`block ${id} is not in the plan`);
   const { manifest } = await modelOf(env, job);
   const stage = stageOf(env, job, labelMapInfo(manifest, plan), []);

@@ -3,7 +3,7 @@ import { JobError } from "../../orchestrator/errors.ts";
 import { runShard } from "../../orchestrator/run-shard.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
-import { planShards, type Shard } from "../../tiling/shards.ts";
+import { shardAt } from "../../tiling/shards.ts";
 import { consumeTask } from "../shared/consume-task.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { SourceHost } from "../shared/job-source.ts";
@@ -37,7 +37,8 @@ export class ShardConsumer {
   async #run(env: Bindings, jobId: string, id: number, ledger: Ledger): Promise<TaskReport> {
     if (!env.RESULTS) throw new Error("the binding RESULTS is missing: records cannot be stored");
     const { job, plan } = await readPlan(env.RESULTS, jobId);
-    const shard = shardOf(plan, id);
+    const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
+    if (!shard) throw new JobError(`shard ${id} is not in the plan`);
     const store = new R2Store(env.RESULTS);
     const key = jobKeys.records(jobId, id);
     // Written by a try whose report was lost: the bytes would be the same.
@@ -82,9 +83,4 @@ export class ShardConsumer {
 
 function seconds({ SHARD_TIMEOUT_SECONDS }: Bindings): number {
   return Number(SHARD_TIMEOUT_SECONDS) || TIMEOUT_SECONDS;
-}
-
-function shardOf(plan: Parameters<typeof runShard>[0]["plan"], id: number): Shard {
-  for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) if (shard.id === id) return shard;
-  throw new JobError(`shard ${id} is not in the plan`);
 }
