@@ -49,7 +49,8 @@ export interface RunManifest {
   coverage: { complete: true; coveredSamples: number; outsideMaskSamples: number };
   /** See tiling/seam-score.ts: 1 is seamless. `disagreement`: share of overlap samples at which windows differ. */
   seam: { score?: number; disagreement?: number };
-  backends: readonly (SegmenterInfo & { windows: number })[];
+  /** `bytesRead` of those that read the source themselves. */
+  backends: readonly (SegmenterInfo & { windows: number; bytesRead?: number })[];
   attempts: number;
   bytesRead: number;
   bytesWritten: number;

@@ -59,6 +59,7 @@ export async function describeRun(
         window: plan.modelWindow,
         channels: plan.channels.length,
         windows: merged,
+        bytesRead: shards.report.bytesRead,
       },
     ],
     attempts: 1,
