@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -91,6 +91,15 @@ async function planOf(job: string) {
     20,
   );
 }
+
+it("both Workers are far below the 64 MiB that a Worker may have", () => {
+  for (const bundle of [bundles.jobs, bundles.segment]) {
+    const code = readdirSync(bundle).filter((name) => /\.(js|wasm)$/.test(name));
+    const bytes = code.reduce((sum, name) => sum + statSync(join(bundle, name)).size, 0);
+    expect(bytes).toBeGreaterThan(2 ** 20);
+    expect(bytes).toBeLessThan(24 * 2 ** 20);
+  }
+});
 
 describe("a scan that is uploaded", () => {
   it("becomes the bytes that one machine makes of it, and its work is removed", async () => {
