@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
 import { OUTPUTS } from "../../src/image/write/output-targets.ts";
-import { decodePlannedJob } from "../../src/orchestrator/job-plan-message.ts";
-import type { JobStatus } from "../../src/orchestrator/job-request.ts";
+import type { Ledger } from "../../src/edge/shared/ledger-port.ts";
+import { decodePlannedJob, type JobDocument } from "../../src/orchestrator/job-plan-message.ts";
+import { type JobStatus, jobRequestSchema } from "../../src/orchestrator/job-request.ts";
 import { planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
 import { planShards } from "../../src/tiling/shards.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
@@ -183,6 +184,42 @@ describe("a job", () => {
     expect((await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).status).toBe(409);
   });
 
+  it("that ends has removed what its last tasks write after that", async () => {
+    await put("in/late.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/late.tiff" });
+    await planOf(job.id);
+    await (await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).text();
+    const bucket = await results0();
+    await until(async () => ((await bucket.head(`work/${job.id}/plan`)) ? undefined : true));
+    const late = [`work/${job.id}/records/0`, `results/${job.id}/run.json`];
+    for (const key of late) await bucket.put(key, "late");
+    await until(async () => {
+      const found = await Promise.all(late.map((key) => bucket.head(key)));
+      return found.every((object) => object === null) ? true : undefined;
+    });
+  });
+
+  it("that ends where its Workflow cannot be told is cleaned up all the same", async () => {
+    // As a request leaves it that is cut off between the ledger and the Workflow.
+    const id = "f".repeat(32);
+    const document: JobDocument = {
+      id,
+      tilewright: "0",
+      createdAt: new Date().toISOString(),
+      source: { uri: "r2://tilewright-scans/in/cut-off.tiff", name: "cut-off.tiff", etag: "e", byteLength: 1 },
+      model: { name: "pointwise", version: "1", variant: "v", hash: "h", license: "Apache-2.0" },
+      request: jobRequestSchema.parse({ source: "r2://tilewright-scans/in/cut-off.tiff" }),
+    };
+    const ledgers = await stack.miniflare.getDurableObjectNamespace("LEDGERS", "tilewright");
+    const ledger = ledgers.get(ledgers.idFromName(id)) as unknown as Ledger;
+    await ledger.create(document, { again: false });
+    const bucket = await results0();
+    await bucket.put(`work/${id}/plan`, "left");
+    const cancelled = await service.fetch(`/v1/jobs/${id}`, { method: "DELETE" });
+    expect(((await cancelled.json()) as JobStatus).state).toBe("cancelled");
+    await until(async () => ((await bucket.head(`work/${id}/plan`)) ? undefined : true), 30);
+  });
+
   it("whose messages come twice and in any order gives the same bytes, each window once", async () => {
     await put("in/larger.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/larger.tiff" });
@@ -333,6 +370,7 @@ describe("every route", () => {
 
   it.each<[string, unknown, number, string]>([
     ["no JSON", "not json", 400, "JSON"],
+    ["more than it reads", { source: "x".repeat(1 << 20) }, 413, "65536"],
     ["no source", {}, 422, "source"],
     ["a field nobody knows", { source: "r2://tilewright-scans/x", colour: 1 }, 422, "colour"],
     [

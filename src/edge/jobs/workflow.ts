@@ -13,6 +13,8 @@ import { sendTasks } from "./send-tasks.ts";
 const EXPECT_BATCH = 5000;
 /** A cohort may wait long for its turn; a lost event is met by the ledger's alarm, not by this. */
 const LONGEST_WAIT = "30 days";
+/** Longer than a Worker may be at a message: 15 minutes. */
+const LATE_SECONDS = 960;
 const RETRIES = { retries: { limit: 10, delay: "5 seconds", backoff: "exponential" } } as const;
 
 /**
@@ -28,8 +30,21 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
       if (isFinal(state)) break;
     }
     await step.do("remove work", RETRIES, () => removeWork(this.env, job, state));
-    await step.do("callback", RETRIES, () => sendCallback(this.env, job));
+    try {
+      await step.do("callback", RETRIES, () => sendCallback(this.env, job));
+    } catch (error) {
+      console.warn(`job ${job}: its callback was not taken (${(error as Error).message})`);
+    }
+    // What was under way when the job ended writes once more.
+    await step.sleep("wait for late tasks", lateSeconds(this.env) * 1000);
+    await step.do("remove late work", RETRIES, () => this.#removeLate(job, state));
     return state;
+  }
+
+  /** A job that was started over meanwhile has a Workflow that started over with it: this is for the moment between. */
+  async #removeLate(job: string, state: JobState): Promise<number> {
+    const now = (await ledgerOf(this.env.LEDGERS!, job).status())?.state;
+    return now === state ? removeWork(this.env, job, state) : 0;
   }
 
   /** Sends the tasks of a stage that are not done and waits for them. @returns the job's state after it */
@@ -65,4 +80,8 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
     if (kind === "merge") return planMergeBlocks(plan).map((block) => block.id);
     return [...planShards(plan.grid, plan.kept, plan.shardBlock)].map((shard) => shard.id);
   }
+}
+
+function lateSeconds({ LATE_SECONDS: seconds }: Bindings): number {
+  return Number(seconds) || LATE_SECONDS;
 }
