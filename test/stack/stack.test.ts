@@ -1,3 +1,4 @@
+import { createHmac } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,7 @@ import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
 import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
+import { type CallbackHost, openCallbackHost } from "./callback-host.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, until } from "./service.ts";
 
 /** Both Workers as they would be deployed, in workerd, with a package whose labels are known beforehand. */
@@ -22,12 +24,14 @@ let bundles: Bundles;
 let stack: Stack;
 let service: Service;
 let host: FlakyHost;
+let callbacks: CallbackHost;
 let slide: string;
 let larger: string;
 /** What one machine makes of the slides with the same runtime: the yardstick. */
 let expected: Record<string, string>;
 let expectedLarger: Record<string, string>;
 
+const CALLBACK_SECRET = "secret-of-the-callbacks-of-the-tests";
 const REQUEST = { model: "pointwise", outputs: OUTPUTS };
 
 beforeAll(async () => {
@@ -43,6 +47,7 @@ beforeAll(async () => {
   expected = await alone(slide);
   expectedLarger = await alone(larger);
   host = await openFlakyHost(larger);
+  callbacks = await openCallbackHost();
   bundles = await bundleWorkers();
   const sources = { SOURCES: JSON.stringify([{ kind: "http", host: host.host }]) };
   stack = await startStack({
@@ -51,7 +56,7 @@ beforeAll(async () => {
     port: 0,
     model,
     bundles,
-    jobs: { ...JOBS_BINDINGS, ...sources },
+    jobs: { ...JOBS_BINDINGS, ...sources, CALLBACK_HOSTS: callbacks.host, CALLBACK_SECRET },
     segment: { ...SEGMENT_BINDINGS, ...sources },
     log: (line) => process.env.STACK_LOG && console.error(line),
   });
@@ -60,6 +65,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stack?.stop();
   await host?.close();
+  await callbacks?.close();
   await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });
 });
@@ -161,6 +167,25 @@ describe("a job", () => {
     expect(events.at(-1)!.state).toBe("done");
     const states = events.map((event) => event.state);
     expect([...states].sort((a, b) => order(a) - order(b))).toEqual(states);
+  });
+
+  it("tells its end to whom the request named, signed, and again where it is not taken", async () => {
+    await put("in/told.tiff", slide);
+    const { job } = await service.start({
+      ...REQUEST,
+      source: "r2://tilewright-scans/in/told.tiff",
+      callback: `http://${callbacks.host}/ended?by=tests`,
+    });
+    const ended = await service.ended(job.id);
+    const [first, second] = await until(async () =>
+      callbacks.received.length < 2 ? undefined : callbacks.received,
+    );
+    expect(second!.path).toBe("/ended?by=tests");
+    expect(JSON.parse(second!.body)).toEqual(ended);
+    for (const { body, signature } of [first!, second!]) {
+      const [, seconds, hex] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(signature)!;
+      expect(createHmac("sha256", CALLBACK_SECRET).update(`${seconds}.${body}`).digest("hex")).toBe(hex);
+    }
   });
 
   it("that is cancelled stops, leaves nothing, and can be asked for again", async () => {
