@@ -50,6 +50,8 @@ export async function up(options: UpOptions): Promise<void> {
   console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
   console.log(`  npx tilewright upload slide.svs --to ${url} --watch --out results\n`);
   await new Promise<void>((stop) => {
+    // Told to stop while the Workers were still being built.
+    if (options.signal.aborted) stop();
     options.signal.addEventListener("abort", () => stop(), { once: true });
   });
   await stack.stop();
