@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { OUTPUTS } from "../../src/image/write/output-targets.ts";
 import type { Ledger } from "../../src/edge/shared/ledger-port.ts";
+import { OUTPUTS } from "../../src/image/write/output-targets.ts";
 import { decodePlannedJob, type JobDocument } from "../../src/orchestrator/job-plan-message.ts";
 import { type JobStatus, jobRequestSchema } from "../../src/orchestrator/job-request.ts";
 import { planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
@@ -14,8 +14,8 @@ import { planShards } from "../../src/tiling/shards.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
-import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
 import { type CallbackHost, openCallbackHost } from "./callback-host.ts";
+import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, until } from "./service.ts";
 
 /** Both Workers as they would be deployed, in workerd, with a package whose labels are known beforehand. */
@@ -231,7 +231,12 @@ describe("a job", () => {
       id,
       tilewright: "0",
       createdAt: new Date().toISOString(),
-      source: { uri: "r2://tilewright-scans/in/cut-off.tiff", name: "cut-off.tiff", etag: "e", byteLength: 1 },
+      source: {
+        uri: "r2://tilewright-scans/in/cut-off.tiff",
+        name: "cut-off.tiff",
+        etag: "e",
+        byteLength: 1,
+      },
       model: { name: "pointwise", version: "1", variant: "v", hash: "h", license: "Apache-2.0" },
       request: jobRequestSchema.parse({ source: "r2://tilewright-scans/in/cut-off.tiff" }),
     };
