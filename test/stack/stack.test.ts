@@ -260,9 +260,17 @@ describe("a job", () => {
       await queue.sendBatch(shards.slice(i, i + 50).map((shard) => ({ body: { job: job.id, shard } })));
     }
     const tasks = await stack.miniflare.getQueueProducer("TASKS", "tilewright");
-    // Before their stage, and twice in it.
+    // Before their stage, twice in it, and after it.
     const merges = planMergeBlocks(plan).map(({ id }) => ({ body: { job: job.id, kind: "merge", id } }));
     await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
+    for (const stage of ["merging", "finishing"] as const) {
+      await until(
+        async () => (order((await service.job(job.id)).state) >= order(stage) ? true : undefined),
+        90,
+        5,
+      );
+      await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
+    }
     const ended = await service.ended(job.id);
     await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
     expect(ended.error).toBeUndefined();
