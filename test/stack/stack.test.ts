@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Workflow } from "@cloudflare/workers-types";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
@@ -97,6 +98,22 @@ async function planOf(job: string) {
     30,
     20,
   );
+}
+
+/** The ledger of a job that has no Workflow. */
+async function openLedger(id: string): Promise<Ledger> {
+  const document: JobDocument = {
+    id,
+    tilewright: "0",
+    createdAt: new Date().toISOString(),
+    source: { uri: "r2://tilewright-scans/in/x.tiff", name: "x.tiff", etag: "e", byteLength: 1 },
+    model: { name: "pointwise", version: "1", variant: "v", hash: "h", license: "Apache-2.0" },
+    request: jobRequestSchema.parse({ source: "r2://tilewright-scans/in/x.tiff" }),
+  };
+  const ledgers = await stack.miniflare.getDurableObjectNamespace("LEDGERS", "tilewright");
+  const ledger = ledgers.get(ledgers.idFromName(id)) as unknown as Ledger;
+  await ledger.create(document, { again: false });
+  return ledger;
 }
 
 describe("a scan that is uploaded", () => {
@@ -227,27 +244,34 @@ describe("a job", () => {
   it("that ends where its Workflow cannot be told is cleaned up all the same", async () => {
     // As a request leaves it that is cut off between the ledger and the Workflow.
     const id = "f".repeat(32);
-    const document: JobDocument = {
-      id,
-      tilewright: "0",
-      createdAt: new Date().toISOString(),
-      source: {
-        uri: "r2://tilewright-scans/in/cut-off.tiff",
-        name: "cut-off.tiff",
-        etag: "e",
-        byteLength: 1,
-      },
-      model: { name: "pointwise", version: "1", variant: "v", hash: "h", license: "Apache-2.0" },
-      request: jobRequestSchema.parse({ source: "r2://tilewright-scans/in/cut-off.tiff" }),
-    };
-    const ledgers = await stack.miniflare.getDurableObjectNamespace("LEDGERS", "tilewright");
-    const ledger = ledgers.get(ledgers.idFromName(id)) as unknown as Ledger;
-    await ledger.create(document, { again: false });
+    await openLedger(id);
     const bucket = await results0();
     await bucket.put(`work/${id}/plan`, "left");
     const cancelled = await service.fetch(`/v1/jobs/${id}`, { method: "DELETE" });
     expect(((await cancelled.json()) as JobStatus).state).toBe("cancelled");
     await until(async () => ((await bucket.head(`work/${id}/plan`)) ? undefined : true), 30);
+  });
+
+  it("whose plan is gone when it is needed fails, and is not tried for ever", async () => {
+    const id = "e".repeat(32);
+    const ledger = await openLedger(id);
+    await ledger.expect("plan", [0], 1);
+    await ledger.done("plan", 0, {});
+    expect(await service.ended(id)).toMatchObject({ state: "failed", error: { code: "work_lost" } });
+  });
+
+  it("goes on where its Workflow is told of the end of a run before", async () => {
+    await put("in/stale.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/stale.tiff" });
+    await planOf(job.id);
+    const { JOBS } = await stack.miniflare.getBindings<{ JOBS: Workflow }>("tilewright");
+    await (await JOBS.get(job.id)).sendEvent({ type: "shard-done", payload: { state: "cancelled" } });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect((await service.job(job.id)).state).toBe("mapping");
+    expect(await (await results0()).head(`work/${job.id}/plan`)).not.toBeNull();
+    const ended = await service.ended(job.id);
+    expect(ended.error).toBeUndefined();
+    expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
   });
 
   it("whose messages come twice and in any order gives the same bytes, each window once", async () => {

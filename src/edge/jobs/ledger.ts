@@ -6,14 +6,7 @@ import { addStatistics } from "../../orchestrator/merge-block.ts";
 import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../shared/ledger-port.ts";
 import type { Bindings } from "./bindings.ts";
 import { sendTasks } from "./send-tasks.ts";
-
-/** In the order in which a job goes through them. */
-const STAGES: readonly { kind: TaskKind; state: JobState }[] = [
-  { kind: "plan", state: "planning" },
-  { kind: "shard", state: "mapping" },
-  { kind: "merge", state: "merging" },
-  { kind: "finish", state: "finishing" },
-];
+import { STAGES } from "./stages.ts";
 
 /** Tasks told of again at a time, so that one alarm does not outlast its limit. */
 const RESEND = 1000;
