@@ -149,6 +149,8 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
       if (++rows % ALIVE_EVERY === 0) ledger.alive().catch(() => {});
     },
   });
+  // The proof of a run is of the one that counts: another of the same may have ended it, or its job been cancelled.
+  if ((await ledger.take("finish", 0)) === "skip") return {};
   const manifestJson = await describeRun(env, {
     classes: manifest.classes.length,
     planned,

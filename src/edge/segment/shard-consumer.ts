@@ -50,8 +50,7 @@ export class ShardConsumer {
       );
     }
     const signal = AbortSignal.timeout(seconds(env) * 1000);
-    return this.#sources.use(env, job, signal, async (source) => {
-      const before = source.bytesRead;
+    return this.#sources.use(env, job, signal, async (source, bytesBefore) => {
       const runBefore = model.segmenter.runMilliseconds;
       const records = await runShard({
         source,
@@ -73,7 +72,7 @@ export class ShardConsumer {
       const { runtime } = model.segmenter.info;
       return {
         windows: records.length,
-        bytesRead: source.bytesRead - before,
+        bytesRead: source.bytesRead - bytesBefore,
         modelMilliseconds: model.segmenter.runMilliseconds - runBefore,
         runtime: `${runtime} (edge function)`,
       };
