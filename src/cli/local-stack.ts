@@ -64,11 +64,15 @@ export async function bundleWorkers(): Promise<Bundles> {
     );
     return out;
   };
+  const remove = () => rm(directory, { recursive: true, force: true });
   const [jobs, segment] = await Promise.all([
     bundle("jobs", "wrangler.toml"),
     bundle("segment", "src/edge/segment/wrangler.toml"),
-  ]);
-  return { jobs, segment, remove: () => rm(directory, { recursive: true, force: true }) };
+  ]).catch(async (error) => {
+    await remove();
+    throw error;
+  });
+  return { jobs, segment, remove };
 }
 
 /** The whole service on this machine: both Workers in workerd, with buckets, queues, ledgers and Workflows on disk. */
@@ -76,6 +80,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await mkdir(options.state, { recursive: true });
   const own = options.bundles === undefined;
   const bundles = options.bundles ?? (await bundleWorkers());
+  let miniflare: Miniflare | undefined;
   try {
     const name = basename(options.model);
     const model = { MODEL: name, ...(options.variant ? { VARIANT: options.variant } : {}) };
@@ -86,7 +91,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       maxRetries: 4,
       deadLetterQueue: "tilewright-dead",
     };
-    const miniflare = new Miniflare(
+    const started = new Miniflare(
       convertV4MiniflareOptions({
         host: options.host,
         port: options.port,
@@ -133,17 +138,20 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         ],
       }),
     );
-    const url = await miniflare.ready;
-    await uploadModel(miniflare, options.model, `${name}/`);
+    miniflare = started;
+    const url = await started.ready;
+    await uploadModel(started, options.model, `${name}/`);
     return {
       url,
-      miniflare,
+      miniflare: started,
       stop: async () => {
-        await miniflare.dispose();
+        await started.dispose();
         if (own) await bundles.remove();
       },
     };
   } catch (error) {
+    // What is wrong is told by the error, not by what cleaning up after it may add.
+    await miniflare?.dispose().catch(() => {});
     if (own) await bundles.remove();
     throw error;
   }

@@ -23,7 +23,8 @@ export async function up(options: UpOptions): Promise<void> {
   const variant =
     options.variant ?? (EDGE_VARIANT in manifest.variants ? EDGE_VARIANT : manifest.defaultVariant);
   const state = resolve(options.state);
-  mkdirSync(state, { recursive: true });
+  // Slides and results of patients: of no other user's business.
+  mkdirSync(state, { recursive: true, mode: 0o700 });
   const token = tokenOf(state);
   process.stderr.write("building the Workers\n");
   // The Workers are built from their sources, which the published package does not hold.
@@ -41,6 +42,11 @@ export async function up(options: UpOptions): Promise<void> {
     jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
     segment: { TOKEN: token },
     log: (line) => process.stderr.write(`${line}\n`),
+  }).catch((cause: { code?: string }) => {
+    if (cause.code !== "ERR_ADDRESS_IN_USE") throw cause;
+    throw new JobError(`port ${options.port} is taken: stop what listens there, or choose another --port`, {
+      cause,
+    });
   });
   const url = stack.url.origin;
   const { name, version } = manifest;
@@ -50,6 +56,8 @@ export async function up(options: UpOptions): Promise<void> {
   console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
   console.log(`  npx tilewright upload slide.svs --to ${url} --watch --out results\n`);
   await new Promise<void>((stop) => {
+    // Told to stop while the Workers were still being built.
+    if (options.signal.aborted) stop();
     options.signal.addEventListener("abort", () => stop(), { once: true });
   });
   await stack.stop();

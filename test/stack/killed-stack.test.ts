@@ -80,6 +80,8 @@ describe("a stack that is killed with all that runs in it", () => {
       for (const seconds of moments) {
         await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
         await stack.kill();
+        // Gone already, should the next one not start.
+        stack = undefined;
         stack = await KillableStack.start(state, model, bundles);
       }
       const id = await stack.service.jobOf(upload.id);

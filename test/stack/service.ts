@@ -12,6 +12,7 @@ export const JOBS_BINDINGS = {
   ]),
   STALL_SECONDS: "5",
   RETRY_SECONDS: "0",
+  LATE_SECONDS: "4",
 };
 export const SEGMENT_BINDINGS = { TOKEN, RETRY_SECONDS: "0", SHARD_TIMEOUT_SECONDS: "3" };
 

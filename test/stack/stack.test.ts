@@ -1,17 +1,21 @@
+import { createHmac } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Workflow } from "@cloudflare/workers-types";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
+import type { Ledger } from "../../src/edge/shared/ledger-port.ts";
 import { OUTPUTS } from "../../src/image/write/output-targets.ts";
-import { decodePlannedJob } from "../../src/orchestrator/job-plan-message.ts";
-import type { JobStatus } from "../../src/orchestrator/job-request.ts";
+import { decodePlannedJob, type JobDocument } from "../../src/orchestrator/job-plan-message.ts";
+import { type JobStatus, jobRequestSchema } from "../../src/orchestrator/job-request.ts";
 import { planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
 import { planShards } from "../../src/tiling/shards.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
+import { type CallbackHost, openCallbackHost } from "./callback-host.ts";
 import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, until } from "./service.ts";
 
@@ -21,12 +25,14 @@ let bundles: Bundles;
 let stack: Stack;
 let service: Service;
 let host: FlakyHost;
+let callbacks: CallbackHost;
 let slide: string;
 let larger: string;
 /** What one machine makes of the slides with the same runtime: the yardstick. */
 let expected: Record<string, string>;
 let expectedLarger: Record<string, string>;
 
+const CALLBACK_SECRET = "secret-of-the-callbacks-of-the-tests";
 const REQUEST = { model: "pointwise", outputs: OUTPUTS };
 
 beforeAll(async () => {
@@ -42,6 +48,7 @@ beforeAll(async () => {
   expected = await alone(slide);
   expectedLarger = await alone(larger);
   host = await openFlakyHost(larger);
+  callbacks = await openCallbackHost();
   bundles = await bundleWorkers();
   const sources = { SOURCES: JSON.stringify([{ kind: "http", host: host.host }]) };
   stack = await startStack({
@@ -50,7 +57,7 @@ beforeAll(async () => {
     port: 0,
     model,
     bundles,
-    jobs: { ...JOBS_BINDINGS, ...sources },
+    jobs: { ...JOBS_BINDINGS, ...sources, CALLBACK_HOSTS: callbacks.host, CALLBACK_SECRET },
     segment: { ...SEGMENT_BINDINGS, ...sources },
     log: (line) => process.env.STACK_LOG && console.error(line),
   });
@@ -59,6 +66,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stack?.stop();
   await host?.close();
+  await callbacks?.close();
   await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });
 });
@@ -90,6 +98,22 @@ async function planOf(job: string) {
     30,
     20,
   );
+}
+
+/** The ledger of a job that has no Workflow. */
+async function openLedger(id: string): Promise<Ledger> {
+  const document: JobDocument = {
+    id,
+    tilewright: "0",
+    createdAt: new Date().toISOString(),
+    source: { uri: "r2://tilewright-scans/in/x.tiff", name: "x.tiff", etag: "e", byteLength: 1 },
+    model: { name: "pointwise", version: "1", variant: "v", hash: "h", license: "Apache-2.0" },
+    request: jobRequestSchema.parse({ source: "r2://tilewright-scans/in/x.tiff" }),
+  };
+  const ledgers = await stack.miniflare.getDurableObjectNamespace("LEDGERS", "tilewright");
+  const ledger = ledgers.get(ledgers.idFromName(id)) as unknown as Ledger;
+  await ledger.create(document, { again: false });
+  return ledger;
 }
 
 it("both Workers are far below the 64 MiB that a Worker may have", () => {
@@ -171,6 +195,25 @@ describe("a job", () => {
     expect([...states].sort((a, b) => order(a) - order(b))).toEqual(states);
   });
 
+  it("tells its end to whom the request named, signed, and again where it is not taken", async () => {
+    await put("in/told.tiff", slide);
+    const { job } = await service.start({
+      ...REQUEST,
+      source: "r2://tilewright-scans/in/told.tiff",
+      callback: `http://${callbacks.host}/ended?by=tests`,
+    });
+    const ended = await service.ended(job.id);
+    const [first, second] = await until(async () =>
+      callbacks.received.length < 2 ? undefined : callbacks.received,
+    );
+    expect(second!.path).toBe("/ended?by=tests");
+    expect(JSON.parse(second!.body)).toEqual(ended);
+    for (const { body, signature } of [first!, second!]) {
+      const [, seconds, hex] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(signature)!;
+      expect(createHmac("sha256", CALLBACK_SECRET).update(`${seconds}.${body}`).digest("hex")).toBe(hex);
+    }
+  });
+
   it("that is cancelled stops, leaves nothing, and can be asked for again", async () => {
     await put("in/cancelled.tiff", larger);
     const request = { ...REQUEST, source: "r2://tilewright-scans/in/cancelled.tiff" };
@@ -192,6 +235,54 @@ describe("a job", () => {
     expect((await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).status).toBe(409);
   });
 
+  it("that ends has removed what its last tasks write after that", async () => {
+    await put("in/late.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/late.tiff" });
+    await planOf(job.id);
+    await (await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).text();
+    const bucket = await results0();
+    await until(async () => ((await bucket.head(`work/${job.id}/plan`)) ? undefined : true));
+    const late = [`work/${job.id}/records/0`, `results/${job.id}/run.json`];
+    for (const key of late) await bucket.put(key, "late");
+    await until(async () => {
+      const found = await Promise.all(late.map((key) => bucket.head(key)));
+      return found.every((object) => object === null) ? true : undefined;
+    });
+  });
+
+  it("that ends where its Workflow cannot be told is cleaned up all the same", async () => {
+    // As a request leaves it that is cut off between the ledger and the Workflow.
+    const id = "f".repeat(32);
+    await openLedger(id);
+    const bucket = await results0();
+    await bucket.put(`work/${id}/plan`, "left");
+    const cancelled = await service.fetch(`/v1/jobs/${id}`, { method: "DELETE" });
+    expect(((await cancelled.json()) as JobStatus).state).toBe("cancelled");
+    await until(async () => ((await bucket.head(`work/${id}/plan`)) ? undefined : true), 30);
+  });
+
+  it("whose plan is gone when it is needed fails, and is not tried for ever", async () => {
+    const id = "e".repeat(32);
+    const ledger = await openLedger(id);
+    await ledger.expect("plan", [0], 1);
+    await ledger.done("plan", 0, {});
+    expect(await service.ended(id)).toMatchObject({ state: "failed", error: { code: "work_lost" } });
+  });
+
+  it("goes on where its Workflow is told of the end of a run before", async () => {
+    await put("in/stale.tiff", larger);
+    const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/stale.tiff" });
+    await planOf(job.id);
+    const { JOBS } = await stack.miniflare.getBindings<{ JOBS: Workflow }>("tilewright");
+    await (await JOBS.get(job.id)).sendEvent({ type: "shard-done", payload: { state: "cancelled" } });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect((await service.job(job.id)).state).toBe("mapping");
+    expect(await (await results0()).head(`work/${job.id}/plan`)).not.toBeNull();
+    const ended = await service.ended(job.id);
+    expect(ended.error).toBeUndefined();
+    expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
+  });
+
   it("whose messages come twice and in any order gives the same bytes, each window once", async () => {
     await put("in/larger.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/larger.tiff" });
@@ -202,9 +293,17 @@ describe("a job", () => {
       await queue.sendBatch(shards.slice(i, i + 50).map((shard) => ({ body: { job: job.id, shard } })));
     }
     const tasks = await stack.miniflare.getQueueProducer("TASKS", "tilewright");
-    // Before their stage, and twice in it.
+    // Before their stage, twice in it, and after it.
     const merges = planMergeBlocks(plan).map(({ id }) => ({ body: { job: job.id, kind: "merge", id } }));
     await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
+    for (const stage of ["merging", "finishing"] as const) {
+      await until(
+        async () => (order((await service.job(job.id)).state) >= order(stage) ? true : undefined),
+        90,
+        5,
+      );
+      await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
+    }
     const ended = await service.ended(job.id);
     await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
     expect(ended.error).toBeUndefined();
@@ -342,6 +441,7 @@ describe("every route", () => {
 
   it.each<[string, unknown, number, string]>([
     ["no JSON", "not json", 400, "JSON"],
+    ["more than it reads", { source: "x".repeat(1 << 20) }, 413, "65536"],
     ["no source", {}, 422, "source"],
     ["a field nobody knows", { source: "r2://tilewright-scans/x", colour: 1 }, 422, "colour"],
     [

@@ -43,6 +43,8 @@ export interface Bindings {
   STALL_SECONDS?: string;
   /** Before the first retry of a task, and so much longer before each further one. Default 5. */
   RETRY_SECONDS?: string;
+  /** How long after a job's end its tasks that were under way may still write; then that is removed. Default 960. */
+  LATE_SECONDS?: string;
   /** CPU time of a window in the edge function, as measured; only the cost estimate is made from it. Default 250. */
   CPU_MS_PER_WINDOW?: string;
   /** "true": an upload that is complete is told to EVENTS by the service itself, where the platform sends no notification. */

@@ -4,7 +4,7 @@ import { openOmeTiff } from "../../image/write/ome-tiff.ts";
 import { openOmeZarr } from "../../image/write/ome-zarr.ts";
 import type { OutputName, OutputTargets } from "../../image/write/output-targets.ts";
 import { encodePng } from "../../image/write/png.ts";
-import { R2Store } from "../../storage/r2-store.ts";
+import { resultsStore } from "../shared/results-store.ts";
 import { MultipartSink } from "./multipart-sink.ts";
 
 const CONTENT_TYPES: readonly [string, string][] = [
@@ -24,7 +24,7 @@ export function bucketTargets(bucket: R2Bucket, prefix: string, stage: ZarrLabel
     async labels(name, info) {
       if (name === "labels.ome.zarr") return stage.levelSink({ name });
       if (name === "instances.ome.zarr") {
-        return openOmeZarr({ store: new R2Store(bucket, { prefix }), prefix: name, name }, info);
+        return openOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
       }
       return openOmeTiff(open(name), info);
     },

@@ -1,13 +1,18 @@
 import { ledgerOf } from "../shared/ledger-port.ts";
+import { isLoopback } from "../shared/sources/host.ts";
 import type { Bindings } from "./bindings.ts";
 
 const TIMEOUT_MS = 10_000;
 
-/** Whether a callback may go there: hosts are named one by one in CALLBACK_HOSTS, and only with a secret to sign with. */
+/**
+ * Whether a callback may go there: hosts are named one by one in CALLBACK_HOSTS, and only with a secret to sign with.
+ * http is for this very machine: what is told names slides.
+ */
 export function callbackAllowed(env: Bindings, address: string): boolean {
   const hosts = (env.CALLBACK_HOSTS ?? "").split(",").map((host) => host.trim());
-  const { host, username, password } = new URL(address);
-  return !!env.CALLBACK_SECRET && username === "" && password === "" && hosts.includes(host);
+  const { protocol, host, hostname, username, password } = new URL(address);
+  const isSafe = protocol === "https:" || (protocol === "http:" && isLoopback(hostname));
+  return !!env.CALLBACK_SECRET && isSafe && username === "" && password === "" && hosts.includes(host);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
 import { streamSSE } from "hono/streaming";
 import {
   isFinal,
@@ -12,6 +13,8 @@ import { Problem } from "../shared/problem.ts";
 import type { Bindings } from "./bindings.ts";
 import { createJob } from "./create-job.ts";
 
+/** Far more than a request that fits has. */
+const MAX_BODY_BYTES = 64 * 1024;
 const POLL_MS = 1000;
 /** Proxies cut connections on which nothing moves. */
 const HEARTBEAT_MS = 15_000;
@@ -40,6 +43,7 @@ const create = createRoute({
     200: status("the job is there already"),
     202: status("the job is started"),
     404: refusal("there is no such source"),
+    413: refusal("the body is too large"),
     422: refusal("the request does not fit, its source may not be read, or its model is not served"),
     ...failures,
   },
@@ -78,6 +82,8 @@ const events = createRoute({
 /** `/v1/jobs`: start, look at, follow and cancel jobs. Who may is decided before. */
 export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = openApiApp<{ Bindings: Bindings }>();
+
+  app.use("/v1/jobs", bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
 
   app.openapi(create, async (c) => {
     const { created, status } = await createJob(c.env, c.req.valid("json"), { again: true });
@@ -126,4 +132,8 @@ async function statusOf({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
   const status = await ledgerOf(LEDGERS!, id).status();
   if (!status) throw new Problem(404, "job_missing", `there is no job ${id}`);
   return status;
+}
+
+function tooLarge(): never {
+  throw new Problem(413, "too_large", `the body may have at most ${MAX_BODY_BYTES} bytes`);
 }

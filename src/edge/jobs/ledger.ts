@@ -6,14 +6,7 @@ import { addStatistics } from "../../orchestrator/merge-block.ts";
 import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../shared/ledger-port.ts";
 import type { Bindings } from "./bindings.ts";
 import { sendTasks } from "./send-tasks.ts";
-
-/** In the order in which a job goes through them. */
-const STAGES: readonly { kind: TaskKind; state: JobState }[] = [
-  { kind: "plan", state: "planning" },
-  { kind: "shard", state: "mapping" },
-  { kind: "merge", state: "merging" },
-  { kind: "finish", state: "finishing" },
-];
+import { STAGES } from "./stages.ts";
 
 /** Tasks told of again at a time, so that one alarm does not outlast its limit. */
 const RESEND = 1000;
@@ -31,6 +24,8 @@ interface Meta {
   expected: Partial<Record<TaskKind, number>>;
   error?: { code: string; message: string };
   outputs?: NonNullable<JobStatus["outputs"]>;
+  /** Of a job that has ended: its Workflow could not be told, so nobody cleans up and calls back yet. */
+  untold?: boolean;
 }
 
 /**
@@ -202,8 +197,9 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   override async alarm(): Promise<void> {
-    const meta = this.#live();
+    const meta = this.#meta();
     if (!meta) return;
+    if (isFinal(meta.state)) return this.#tellEnd(meta);
     const waits = meta.movedAt + meta.stallSeconds * 1000 - Date.now();
     if (waits > 0) return this.ctx.storage.setAlarm(Date.now() + waits);
     meta.stallSeconds = Math.min(meta.stallSeconds * 2, LONGEST_STALL_SECONDS);
@@ -247,16 +243,35 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   async #end(meta: Meta, state: JobState): Promise<void> {
     const { kind } = STAGES.find((s) => s.state === meta.state)!;
     meta.state = state;
+    // Noted before it is tried: this object may be cut off in between.
+    meta.untold = true;
     this.#moved(meta);
-    await this.#tellWorkflow(meta.document.id, kind, state);
+    await this.ctx.storage.setAlarm(Date.now() + this.#stallSeconds * 1000);
+    if (await this.#tellWorkflow(meta.document.id, kind, state)) this.#toldEnd(meta);
+  }
+
+  /** A Workflow that starts anew finds that the job has ended, and does what is left. */
+  async #tellEnd(meta: Meta): Promise<void> {
+    if (!meta.untold) return;
+    await this.ctx.storage.setAlarm(Date.now() + this.#stallSeconds * 1000);
+    await this.#restartWorkflow(meta.document.id);
+    this.#toldEnd(meta);
+  }
+
+  #toldEnd({ createdAt }: Meta): void {
+    // Read again: the job may have been started over while its Workflow was told.
+    const meta = this.#meta();
+    if (meta?.createdAt === createdAt) this.#save({ ...meta, untold: false });
   }
 
   /** An event that is lost is no loss: the alarm restarts the Workflow, which asks what is done before it waits. */
-  async #tellWorkflow(id: string, kind: TaskKind, state: JobState): Promise<void> {
+  async #tellWorkflow(id: string, kind: TaskKind, state: JobState): Promise<boolean> {
     try {
       await (await this.env.JOBS!.get(id)).sendEvent({ type: `${kind}-done`, payload: { state } });
+      return true;
     } catch (error) {
       console.warn(`job ${id}: its Workflow was not told of ${state} (${(error as Error).message})`);
+      return false;
     }
   }
 

@@ -7,8 +7,8 @@ import type {
 import type { WrittenOutput } from "../../image/label-sink.ts";
 import type { ByteSink } from "../../image/write/byte-sink.ts";
 
-/** R2 takes parts of 5 MiB and more, all of one size but the last. */
-const PART_BYTES = 8 * 2 ** 20;
+/** R2 takes parts of 5 MiB and more, all of one size but the last. The least: each output that is open holds two. */
+const PART_BYTES = 5 * 2 ** 20;
 
 /**
  * A `ByteSink` that becomes an object of a bucket. The first part is held until the end, for its head may change; what is

@@ -39,10 +39,22 @@ async function requestOf(env: Bindings, event: StorageEvent): Promise<FullJobReq
   const text = object?.customMetadata?.[REQUEST_METADATA];
   if (text === undefined) return undefined;
   const parsed = jobRequestSchema.safeParse({
-    ...JSON.parse(text),
+    ...parsedObject(text),
     source: addressOf({ ...event, provider: "r2" }),
   });
-  if (!parsed.success)
-    throw new Problem(422, "invalid_request", "the job request of this upload is not valid");
+  if (!parsed.success) throw invalid();
   return parsed.data;
+}
+
+/** Whoever may write into the bucket may write metadata too. */
+function parsedObject(text: string): object {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    throw invalid();
+  }
+}
+
+function invalid(): Problem {
+  return new Problem(422, "invalid_request", "the job request of this upload is not valid");
 }

@@ -6,7 +6,6 @@ import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orche
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
 import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
 import { type JobPlan, planJob } from "../../orchestrator/plan-job.ts";
-import { R2Store } from "../../storage/r2-store.ts";
 import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../../tiling/coverage.ts";
 import { decodeMaskBatch } from "../../tiling/mask-batch.ts";
@@ -18,6 +17,7 @@ import { openJobSource } from "../shared/job-source.ts";
 import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
 import type { TaskMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
+import { resultsStore } from "../shared/results-store.ts";
 import type { Bindings } from "./bindings.ts";
 import { bucketTargets } from "./bucket-targets.ts";
 import { describeRun } from "./describe-run.ts";
@@ -62,7 +62,7 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
     signal,
     shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
   });
-  await new R2Store(env.RESULTS!).put(jobKeys.plan(job.id), encodePlannedJob({ job, plan: planned }));
+  await resultsStore(env.RESULTS!).put(jobKeys.plan(job.id), encodePlannedJob({ job, plan: planned }));
   await ledger.setWindows(planned.kept.size);
   return { bytesRead: source.bytesRead };
 }
@@ -89,7 +89,7 @@ async function merge(
   if (!block) throw new JobError(`block ${id} is not in the plan`);
   const { manifest } = await modelOf(env, job);
   const stage = stageOf(env, job, labelMapInfo(manifest, plan), []);
-  const store = new R2Store(env.RESULTS!);
+  const store = resultsStore(env.RESULTS!);
   const statistics = await mergeBlock({
     plan,
     classes: manifest.classes.length,
@@ -145,9 +145,12 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     analysedPixels: coverage.covered,
     signal,
     onProgress: () => {
-      if (++rows % ALIVE_EVERY === 0) void ledger.alive();
+      // A sign that gets lost is no reason to stop.
+      if (++rows % ALIVE_EVERY === 0) ledger.alive().catch(() => {});
     },
   });
+  // The proof of a run is of the one that counts: another of the same may have ended it, or its job been cancelled.
+  if ((await ledger.take("finish", 0)) === "skip") return {};
   const manifestJson = await describeRun(env, {
     classes: manifest.classes.length,
     planned,
@@ -156,7 +159,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     report,
     ledger,
   });
-  await new R2Store(env.RESULTS!).put(
+  await resultsStore(env.RESULTS!).put(
     jobKeys.manifest(job.id),
     new TextEncoder().encode(`${JSON.stringify(manifestJson, null, 2)}\n`),
     { contentType: "application/json" },
@@ -172,6 +175,6 @@ function stageOf(
   info: ConstructorParameters<typeof ZarrLabelStage>[2],
   present: readonly string[],
 ): ZarrLabelStage {
-  const store = new R2Store(env.RESULTS!, { prefix: jobKeys.results(job.id) });
+  const store = resultsStore(env.RESULTS!, jobKeys.results(job.id));
   return new ZarrLabelStage(store, LABELS, info, new Set(present));
 }

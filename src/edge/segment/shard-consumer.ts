@@ -1,7 +1,6 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { JobError } from "../../orchestrator/errors.ts";
 import { runShard } from "../../orchestrator/run-shard.ts";
-import { R2Store } from "../../storage/r2-store.ts";
 import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
 import { shardAt } from "../../tiling/shards.ts";
 import { consumeTask } from "../shared/consume-task.ts";
@@ -10,6 +9,7 @@ import { SourceHost } from "../shared/job-source.ts";
 import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
 import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
+import { resultsStore } from "../shared/results-store.ts";
 import type { ModelHost } from "./model-host.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
 
@@ -39,7 +39,7 @@ export class ShardConsumer {
     const { job, plan } = await readPlan(env.RESULTS, jobId);
     const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
     if (!shard) throw new JobError(`shard ${id} is not in the plan`);
-    const store = new R2Store(env.RESULTS);
+    const store = resultsStore(env.RESULTS);
     const key = jobKeys.records(jobId, id);
     // Written by a try whose report was lost: the bytes would be the same.
     if (await store.head(key)) return { windows: shard.windows.length };
@@ -50,8 +50,7 @@ export class ShardConsumer {
       );
     }
     const signal = AbortSignal.timeout(seconds(env) * 1000);
-    return this.#sources.use(env, job, signal, async (source) => {
-      const before = source.bytesRead;
+    return this.#sources.use(env, job, signal, async (source, bytesBefore) => {
       const runBefore = model.segmenter.runMilliseconds;
       const records = await runShard({
         source,
@@ -73,7 +72,7 @@ export class ShardConsumer {
       const { runtime } = model.segmenter.info;
       return {
         windows: records.length,
-        bytesRead: source.bytesRead - before,
+        bytesRead: source.bytesRead - bytesBefore,
         modelMilliseconds: model.segmenter.runMilliseconds - runBefore,
         runtime: `${runtime} (edge function)`,
       };

@@ -22,6 +22,7 @@ declare module "cloudflare:workers" {
 
   export interface WorkflowStep {
     do<T>(name: string, config: WorkflowStepConfig, work: () => Promise<T>): Promise<T>;
+    sleep(name: string, duration: string | number): Promise<void>;
     waitForEvent<T>(
       name: string,
       options: { type: string; timeout?: string | number },

@@ -47,12 +47,13 @@ export class SourceHost {
     env: SourceBindings,
     job: JobDocument,
     signal: AbortSignal,
-    work: (source: ImageSource) => Promise<T>,
+    work: (source: ImageSource, bytesBefore: number) => Promise<T>,
   ): Promise<T> {
     const idle = this.#idle;
     this.#idle = undefined;
     const source = idle?.job === job.id ? idle.source : await openJobSource(env, job, signal);
-    const result = await work(source);
+    // Opening it is part of the work of whoever had to.
+    const result = await work(source, source === idle?.source ? source.bytesRead : 0);
     // Only now: a source whose reading failed is opened anew.
     this.#idle = { job: job.id, source };
     return result;

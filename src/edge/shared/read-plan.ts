@@ -1,7 +1,7 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
 import { decodePlannedJob, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
-import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "./job-keys.ts";
+import { resultsStore } from "./results-store.ts";
 
 /** Plans an isolate keeps: messages of a job come one after another. */
 const KEPT = 2;
@@ -9,7 +9,7 @@ const kept = new Map<string, PlannedJob>();
 
 /** The plan of a job; read once an isolate while it lies unchanged. Throws a RangeError when there is none. */
 export async function readPlan(results: R2Bucket, job: string): Promise<PlannedJob> {
-  const store = new R2Store(results);
+  const store = resultsStore(results);
   const known = kept.get(job);
   if (known) return known;
   const object = await store.get(jobKeys.plan(job));
