@@ -58,7 +58,6 @@ test("a rule's request becomes a whole job request, and the first rule that is m
     expect(matchRules(rules(list), event(key))).toEqual([
       {
         source: `r2://scans/${key}`,
-        model: "nuclei",
         settings: { precision: "u8", tissueMask: true },
         callback: "https://lab.example/done",
       },

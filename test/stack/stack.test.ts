@@ -57,7 +57,13 @@ beforeAll(async () => {
     port: 0,
     model,
     bundles,
-    jobs: { ...JOBS_BINDINGS, ...sources, CALLBACK_HOSTS: callbacks.host, CALLBACK_SECRET },
+    jobs: {
+      ...JOBS_BINDINGS,
+      ...sources,
+      MAX_GIGAPIXELS: "0.0075",
+      CALLBACK_HOSTS: callbacks.host,
+      CALLBACK_SECRET,
+    },
     segment: { ...SEGMENT_BINDINGS, ...sources },
     log: (line) => process.env.STACK_LOG && console.error(line),
   });
@@ -327,6 +333,20 @@ describe("a job", () => {
     expect(ended.error).toBeUndefined();
     expect(ended.windows!.done).toBe(plan.kept.size);
     expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
+  });
+
+  it("that is too large to be finished is refused when it is planned", async () => {
+    const { path } = writeMadeSlide(join(directory, "large.tiff"), { width: 3300, height: 2400 });
+    await put("in/large.tiff", path);
+    const { job } = await service.start({
+      ...REQUEST,
+      source: "r2://tilewright-scans/in/large.tiff",
+      settings: { tissueMask: false },
+    });
+    const ended = await service.ended(job.id);
+    expect(ended).toMatchObject({ state: "failed", error: { code: "job_refused" } });
+    expect(ended.error!.message).toContain("gigapixels");
+    expect(ended.shards).toBeUndefined();
   });
 
   it("whose source is replaced fails, and mixes nothing", async () => {

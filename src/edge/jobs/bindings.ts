@@ -45,6 +45,8 @@ export interface Bindings {
   RETRY_SECONDS?: string;
   /** How long after a job's end its tasks that were under way may still write; then that is removed. Default 960. */
   LATE_SECONDS?: string;
+  /** Refuse what is larger: pixels under kept windows, in billions. Default: nothing is refused. */
+  MAX_GIGAPIXELS?: string;
   /** CPU time of a window in the edge function, as measured; only the cost estimate is made from it. Default 250. */
   CPU_MS_PER_WINDOW?: string;
   /** "true": an upload that is complete is told to EVENTS by the service itself, where the platform sends no notification. */

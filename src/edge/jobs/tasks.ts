@@ -6,6 +6,7 @@ import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orche
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
 import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
 import { type JobPlan, planJob } from "../../orchestrator/plan-job.ts";
+import { StorageError } from "../../storage/errors.ts";
 import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../../tiling/coverage.ts";
 import { decodeMaskBatch } from "../../tiling/mask-batch.ts";
@@ -62,9 +63,23 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
     signal,
     shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
   });
+  checkSize(env, planned);
   await resultsStore(env.RESULTS!).put(jobKeys.plan(job.id), encodePlannedJob({ job, plan: planned }));
   await ledger.setWindows(planned.kept.size);
   return { bytesRead: source.bytesRead };
+}
+
+/**
+ * Finishing goes through the label map in one invocation, whose CPU time has an end: better refused now than after
+ * every window was paid for.
+ */
+function checkSize({ MAX_GIGAPIXELS }: Bindings, { grid, kept, chunk }: JobPlan): void {
+  if (!MAX_GIGAPIXELS) return;
+  const gigapixels = plannedCoverage(grid, kept, chunk).covered / 1e9;
+  if (gigapixels <= Number(MAX_GIGAPIXELS)) return;
+  throw new JobError(
+    `the windows cover ${gigapixels.toFixed(1)} gigapixels, this service takes ${MAX_GIGAPIXELS}: choose a coarser level or a roi`,
+  );
 }
 
 /** Cut once an isolate, as long as it keeps the plan: merges of a job come one after another. */
@@ -101,8 +116,9 @@ async function merge(
       // Done anew by the edge function, while this task is tried again.
       await env.RESULTS!.delete(jobKeys.records(job.id, shard.id));
       await ledger.redo(shard.id);
-      throw new Error(
+      throw new StorageError(
         `the records of shard ${shard.id} are ${object ? "damaged" : "gone"} and are made again`,
+        { retryable: true },
       );
     },
     writeChunk: (chunk) => stage.writeChunk(chunk),

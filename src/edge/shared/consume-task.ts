@@ -1,5 +1,5 @@
 import type { Message } from "@cloudflare/workers-types";
-import { finalFailure } from "./job-failure.ts";
+import { finalFailure, reasonOf } from "./job-failure.ts";
 import type { Ledger, TaskKind, TaskReport } from "./ledger-port.ts";
 
 const RETRY_SECONDS = 5;
@@ -19,10 +19,9 @@ export async function consumeTask(
   try {
     if ((await ledger.take(kind, id)) === "run") await ledger.done(kind, id, await work());
   } catch (error) {
-    console.error(error);
     const failure = finalFailure(error);
     if (!failure) {
-      await ledger.tried(kind, id, (error as Error).message);
+      await ledger.tried(kind, id, reasonOf(error));
       const pause = seconds === undefined ? RETRY_SECONDS : Number(seconds);
       return message.retry({ delaySeconds: pause * message.attempts });
     }

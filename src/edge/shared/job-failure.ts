@@ -1,6 +1,8 @@
 import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
+import { InferenceError } from "../../inference/errors.ts";
+import { ModelPackageError } from "../../model-package/errors.ts";
 import { JobError } from "../../orchestrator/errors.ts";
-import { ObjectChangedError } from "../../storage/errors.ts";
+import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
 import { Problem } from "./problem.ts";
 
 /** Why a job ends, where no other try would change it; undefined for what may pass. */
@@ -17,4 +19,20 @@ export function finalFailure(error: unknown): { code: string; message: string } 
   if (error instanceof JobError) return { code: "job_refused", message: error.message };
   if (error instanceof Problem && error.status < 500) return { code: error.code, message: error.message };
   return undefined;
+}
+
+/** Why a try failed, for whoever asks after the job. What is not ours is told by an id, under which the log has more. */
+export function reasonOf(error: unknown): string {
+  const id = crypto.randomUUID();
+  console.error(id, error);
+  if (
+    error instanceof StorageError ||
+    error instanceof InferenceError ||
+    error instanceof ModelPackageError
+  ) {
+    return error.message;
+  }
+  if (error instanceof Problem) return error.message;
+  if ((error as Error)?.name === "TimeoutError") return "the source did not answer in time";
+  return `something failed that should not; the Worker's log has more under ${id}`;
 }
