@@ -88,7 +88,7 @@ function* checkRules({ jobs, secrets }: Configuration): Generator<string> {
   }
   const { SCANS_BUCKET, MODEL, VARIANT } = jobs.vars;
   for (const { name, bucket, request } of rules) {
-    const { model, variant, callback } = request;
+    const { model = MODEL, variant, callback } = request;
     if (bucket !== SCANS_BUCKET && !sources.has(bucket)) {
       yield `the rule ${name} is for the bucket ${bucket}, which is neither SCANS_BUCKET nor in SOURCES`;
     }
