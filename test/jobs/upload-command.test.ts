@@ -116,7 +116,6 @@ describe("with the Worker's own routes", () => {
     const object = await (await worker.getR2Bucket("SCANS")).get(key);
     expect(Buffer.from(await object!.arrayBuffer()).equals(bytes)).toBe(true);
     expect(JSON.parse(object!.customMetadata!["tilewright-request"]!)).toMatchObject({
-      model: "nuclei",
       mpp: 0.25,
       settings: { tissueMask: false, precision: "u8" },
     });
