@@ -186,9 +186,11 @@ def upsampling(arch):
         return "Not measured yet."
     ours, others = arch["expand"], [arch[n] for n in names if n != "expand"]
     noise = max((arch[n]["spread"] or 0 for n in names), default=0)
+    if "transposed" in names and ours["spread"] is None:   # of one seed: the same function, parted by the random start alone
+        noise = max(noise, abs(ours["dice"] - arch["transposed"]["dice"]))
     said = ", ".join(f"{n} {arch[n]['dice']:.4f}" + (f" ± {arch[n]['spread']:.4f}" if arch[n]["spread"] else "") for n in names)
     gap = ours["dice"] - max(r["dice"] for r in others)
     word = "Confirmed" if gap > noise else "Refuted" if gap < -noise else "Not decided"
-    tail = "" if word == "Confirmed" else " The differences are within the spread over seeds." if word == "Not decided" else " Another is better."
+    tail = "" if word == "Confirmed" else " The differences are within what the random start alone makes." if word == "Not decided" else " Another is better."
     return (f"{word}: {said}.{tail} A transposed convolution whose kernel is its stride is the same function as patch expanding (a test says so); only its random "
             "start differs.")

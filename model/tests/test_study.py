@@ -113,4 +113,7 @@ def test_claims_follow_the_numbers():
     assert ["Refuted" in said[i] for i in (0, 2, 3)] == [True] * 3
     close = [r | {"dice": r["dice"] + 0.05 * (r["seed"] - 1)} if r["kind"] == "architecture" else r for r in rows]
     assert "Not decided" in study_report.claims(close).split("\n")[4]
+    once = [r for r in rows if r["seed"] == 1]
+    apart = [r | {"dice": 0.3} if r["name"] == "transposed" else r | {"dice": 0.9} if r["name"] == "bilinear" else r for r in once]
+    assert "Not decided" in study_report.claims(apart).split("\n")[4]
     assert study_report.claims([]).count("Not measured yet.") == 5
