@@ -1,6 +1,6 @@
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
 import { StageMismatchError } from "../image/write/label-stage.ts";
-import { InferenceError } from "../inference/errors.ts";
+import { EdgeError, InferenceError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
@@ -19,7 +19,7 @@ export const EXIT = {
   model: 4,
   /** The output directory cannot be written or holds something else. */
   output: 5,
-  /** The job service cannot be reached, or refuses. */
+  /** A job service or an edge function cannot be reached, or refuses. */
   service: 6,
   /** The job came to an end there without results. */
   job: 7,
@@ -62,7 +62,8 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     }
     if (error instanceof OutputError || error instanceof StageMismatchError)
       return { message, exitCode: EXIT.output };
-    if (error instanceof ServiceError) return { message, exitCode: EXIT.service };
+    if (error instanceof ServiceError || error instanceof EdgeError)
+      return { message, exitCode: EXIT.service };
     if (error instanceof JobFailedError) return { message, exitCode: EXIT.job };
     if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };
     const { code, path } = error as NodeJS.ErrnoException;

@@ -98,6 +98,18 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
 
+    // Before anything is written: what cannot run the model leaves nothing behind.
+    const loading = performance.now();
+    segmenter = await openBackend(backend, model, {
+      threads: concurrency,
+      precision: settings.precision,
+      token: options.token ?? process.env.TILEWRIGHT_TOKEN,
+      signal,
+    });
+    await checkGoldenTile(segmenter, model, { signal });
+    const modelRunsBefore = segmenter.runMilliseconds ?? 0;
+    mark("loadModel", loading);
+
     const planning = performance.now();
     onProgress({ type: "stage", stage: "planning" });
     const job = await jobIdentity(source, model, settings, {
@@ -120,17 +132,6 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const totals = readTotals(directory);
     totals.attempts++;
     mark("plan", planning);
-
-    const loading = performance.now();
-    segmenter = await openBackend(backend, model, {
-      threads: concurrency,
-      precision: settings.precision,
-      token: options.token ?? process.env.TILEWRIGHT_TOKEN,
-      signal,
-    });
-    await checkGoldenTile(segmenter, model, { signal });
-    const modelRunsBefore = segmenter.runMilliseconds ?? 0;
-    mark("loadModel", loading);
 
     const stage = await openLabelStage(work, "labels.ome.zarr", labelMapInfo(model.manifest, plan), {
       signal,

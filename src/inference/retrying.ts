@@ -1,3 +1,4 @@
+import { pause } from "../storage/with-retry.ts";
 import { EdgeError } from "./errors.ts";
 import type { Segmenter } from "./segmenter.ts";
 
@@ -18,24 +19,9 @@ export function retrying(segmenter: Segmenter): Segmenter {
           if (!(error instanceof EdgeError) || !error.retryable || tries === TRIES) throw error;
         }
         // Half of the pause is by chance, or callers that were refused together would come again together.
-        const pause = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** tries) * (0.5 + Math.random() / 2);
-        await wait(pause, options.signal);
+        const ms = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** tries) * (0.5 + Math.random() / 2);
+        await pause(ms, options.signal);
       }
     },
   };
-}
-
-async function wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted();
-  await new Promise<void>((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
 }

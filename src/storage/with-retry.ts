@@ -39,7 +39,8 @@ export function withRetry(store: ObjectStore, options: RetryOptions = {}): Objec
   };
 }
 
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
+/** Waits, or throws the signal's reason as soon as it is aborted. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const stop = () => {

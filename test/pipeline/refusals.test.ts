@@ -54,6 +54,24 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     refused([png, "--model", model], 2, /does not state its pixel size: give it with --mpp/);
   });
 
+  it("a backend that is none, lacks its token or cannot be reached, and leaves no directory behind", () => {
+    const before = runs;
+    refused(
+      [slide, "--model", model, "--backend", "gpu"],
+      2,
+      /no backend "gpu": choose of cpu, wasm or edge:<url>/,
+    );
+    const edge = ["--backend", "edge:http://127.0.0.1:9"];
+    refused([slide, "--model", model, ...edge], 2, /set TILEWRIGHT_TOKEN/);
+    process.env.TILEWRIGHT_TOKEN = "a-token-of-no-service";
+    try {
+      refused([slide, "--model", model, ...edge], 6, /cannot reach 127.0.0.1:9/);
+    } finally {
+      delete process.env.TILEWRIGHT_TOKEN;
+    }
+    for (let run = before; run < runs; run++) expect(existsSync(join(directory, `out-${run}`))).toBe(false);
+  });
+
   it("a model of slices on an image that is one plane", () => {
     const slices = writePointwisePackage(join(directory, "slices"));
     const file = join(slices, "model.json");
