@@ -1,13 +1,8 @@
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { bundleWorker, COMPATIBILITY_DATE, modulesOf } from "./worker-bundle.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const COMPATIBILITY_DATE = "2026-11-01";
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
 /** Long enough for a shard of a slow machine, short enough that a killed stack goes on soon after its restart. */
 const STALL_SECONDS = "30";
@@ -43,35 +38,17 @@ export interface Stack {
 
 /** Both Workers as wrangler would upload them. Needs no network. */
 export async function bundleWorkers(): Promise<Bundles> {
-  const directory = await mkdtemp(join(tmpdir(), "tilewright-workers-"));
-  const bundle = async (name: string, config: string) => {
-    const out = join(directory, name);
-    const args = ["deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", out];
-    await promisify(execFile)(
-      process.execPath,
-      [join(ROOT, "node_modules/wrangler/bin/wrangler.js"), ...args],
-      {
-        cwd: ROOT,
-        env: {
-          ...process.env,
-          WRANGLER_SEND_METRICS: "false",
-          WRANGLER_SEND_ERROR_REPORTS: "false",
-          WRANGLER_HIDE_BANNER: "true",
-          CLOUDFLARE_CF_FETCH_ENABLED: "false",
-          WRANGLER_LOG_PATH: join(directory, "log"),
-        },
-      },
-    );
-    return out;
-  };
-  const remove = () => rm(directory, { recursive: true, force: true });
-  const [jobs, segment] = await Promise.all([
-    bundle("jobs", "wrangler.toml"),
-    bundle("segment", "src/edge/segment/wrangler.toml"),
-  ]).catch(async (error) => {
+  const made = await Promise.allSettled(
+    ["wrangler.toml", "src/edge/segment/wrangler.toml"].map(bundleWorker),
+  );
+  const bundles = made.flatMap((m) => (m.status === "fulfilled" ? [m.value] : []));
+  const remove = async () => void (await Promise.all(bundles.map((bundle) => bundle.remove())));
+  const failed = made.find((m) => m.status === "rejected");
+  if (failed) {
     await remove();
-    throw error;
-  });
+    throw failed.reason;
+  }
+  const [jobs, segment] = bundles.map((bundle) => bundle.directory) as [string, string];
   return { jobs, segment, remove };
 }
 
@@ -155,20 +132,6 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (own) await bundles.remove();
     throw error;
   }
-}
-
-async function modulesOf(directory: string) {
-  const names = (await readdir(directory)).filter((name) => /\.(js|wasm)$/.test(name));
-  // The entry comes first.
-  names.sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js")));
-  const modules = await Promise.all(
-    names.map(async (name) => ({
-      type: name.endsWith(".js") ? ("ESModule" as const) : ("CompiledWasm" as const),
-      path: join(directory, name),
-      contents: new Uint8Array(await readFile(join(directory, name))),
-    })),
-  );
-  return { modulesRoot: directory, modules };
 }
 
 /** The package as it is on disk now, so that a new version is served after a restart. */

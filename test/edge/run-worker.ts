@@ -1,41 +1,9 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { convertV4MiniflareOptions, Miniflare, type Request, type Response } from "miniflare";
+import { type Bundle, bundleWorker, COMPATIBILITY_DATE, modulesOf } from "../../src/cli/worker-bundle.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
-
-/** A Worker as wrangler would upload it. */
-export interface Bundle {
-  directory: string;
-  /** What `wrangler deploy --dry-run` printed. */
-  log: string;
-  remove(): Promise<void>;
-}
-
-/** Bundles the Worker of a wrangler configuration without touching the network. */
-export async function bundleWorker(config: string): Promise<Bundle> {
-  const directory = await mkdtemp(join(tmpdir(), "tilewright-worker-"));
-  const wrangler = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [wrangler, "deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", directory],
-    {
-      cwd: ROOT,
-      env: {
-        ...process.env,
-        WRANGLER_SEND_METRICS: "false",
-        WRANGLER_SEND_ERROR_REPORTS: "false",
-        WRANGLER_HIDE_BANNER: "true",
-        CLOUDFLARE_CF_FETCH_ENABLED: "false",
-        WRANGLER_LOG_PATH: join(directory, "log"),
-      },
-    },
-  );
-  return { directory, log: stdout, remove: () => rm(directory, { recursive: true }) };
-}
+export { type Bundle, bundleWorker };
 
 /**
  * Runs a bundle in workerd, on loopback and a free port, with an R2 of its own under each binding of `buckets`.
@@ -49,22 +17,11 @@ export async function runWorker(
     internet?: (request: Request) => Response | Promise<Response>;
   },
 ): Promise<Miniflare> {
-  const names = (await readdir(bundle.directory)).filter((name) => /\.(js|wasm)$/.test(name));
-  // The entry comes first.
-  names.sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js")));
-  const modules = await Promise.all(
-    names.map(async (name) => ({
-      type: name.endsWith(".js") ? ("ESModule" as const) : ("CompiledWasm" as const),
-      path: join(bundle.directory, name),
-      contents: new Uint8Array(await readFile(join(bundle.directory, name))),
-    })),
-  );
   const settings = convertV4MiniflareOptions({
     host: "127.0.0.1",
     cf: false,
-    modulesRoot: bundle.directory,
-    modules,
-    compatibilityDate: "2026-11-01",
+    ...(await modulesOf(bundle.directory)),
+    compatibilityDate: COMPATIBILITY_DATE,
     bindings: options.bindings ?? {},
     r2Buckets: options.buckets ?? [],
     outboundService: options.internet,
