@@ -1,11 +1,10 @@
-import { EdgeSegmenter } from "../inference/edge-client.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import { OrtWebSegmenter } from "../inference/ort-web.ts";
+import { RemoteSegmenter } from "../inference/remote-segmenter.ts";
 import { retrying } from "../inference/retrying.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
-import type { Precision } from "../tiling/mask-record.ts";
 
 /** What runs the model: this machine's own runtime, WebAssembly as on edge functions, or an edge function. */
 export type Backend = { kind: "cpu" } | { kind: "wasm" } | { kind: "edge"; url: string };
@@ -22,7 +21,6 @@ export function parseBackend(text: string): Backend {
 
 export interface BackendOptions {
   threads?: number;
-  precision: Precision;
   /** For edge functions. */
   token?: string;
   signal?: AbortSignal;
@@ -32,7 +30,7 @@ export interface BackendOptions {
 export async function openBackend(
   backend: Backend,
   model: ModelPackage,
-  { threads, precision, token, signal }: BackendOptions,
+  { threads, token, signal }: BackendOptions,
 ): Promise<Segmenter & { runMilliseconds?: number }> {
   switch (backend.kind) {
     case "cpu":
@@ -41,8 +39,6 @@ export async function openBackend(
       return OrtWebSegmenter.create(model);
     case "edge":
       if (!token) throw new JobError("an edge function asks for a token: set TILEWRIGHT_TOKEN");
-      return retrying(
-        await EdgeSegmenter.connect(backend.url, { token, precision, modelHash: model.hash, signal }),
-      );
+      return retrying(await RemoteSegmenter.connect(backend.url, { token, modelHash: model.hash, signal }));
   }
 }

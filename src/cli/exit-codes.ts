@@ -1,6 +1,6 @@
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
 import { StageMismatchError } from "../image/write/label-stage.ts";
-import { EdgeError, InferenceError } from "../inference/errors.ts";
+import { InferenceError, RemoteError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
@@ -62,7 +62,7 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     }
     if (error instanceof OutputError || error instanceof StageMismatchError)
       return { message, exitCode: EXIT.output };
-    if (error instanceof ServiceError || error instanceof EdgeError)
+    if (error instanceof ServiceError || error instanceof RemoteError)
       return { message, exitCode: EXIT.service };
     if (error instanceof JobFailedError) return { message, exitCode: EXIT.job };
     if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };

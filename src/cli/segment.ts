@@ -102,7 +102,6 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const loading = performance.now();
     segmenter = await openBackend(backend, model, {
       threads: concurrency,
-      precision: settings.precision,
       token: options.token ?? process.env.TILEWRIGHT_TOKEN,
       signal,
     });

@@ -4,8 +4,8 @@ export class InferenceError extends Error {
 }
 
 /** A service that segments could not be reached, refused, or answered with something else than was asked for. */
-export class EdgeError extends Error {
-  override readonly name = "EdgeError";
+export class RemoteError extends Error {
+  override readonly name = "RemoteError";
   /** HTTP status, where there was an answer. */
   readonly status: number | undefined;
   /** The service's own word for what went wrong; "unreachable" and "bad_answer" are ours. */

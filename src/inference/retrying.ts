@@ -1,5 +1,5 @@
 import { pause } from "../storage/with-retry.ts";
-import { EdgeError } from "./errors.ts";
+import { RemoteError } from "./errors.ts";
 import type { Segmenter } from "./segmenter.ts";
 
 const TRIES = 8;
@@ -16,7 +16,7 @@ export function retrying(segmenter: Segmenter): Segmenter {
         try {
           return await segmenter.segment(batch, options);
         } catch (error) {
-          if (!(error instanceof EdgeError) || !error.retryable || tries === TRIES) throw error;
+          if (!(error instanceof RemoteError) || !error.retryable || tries === TRIES) throw error;
         }
         // Half of the pause is by chance, or callers that were refused together would come again together.
         const ms = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** tries) * (0.5 + Math.random() / 2);

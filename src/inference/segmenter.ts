@@ -1,3 +1,4 @@
+import type { Precision } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import type { Raster, SampleArray } from "../tiling/raster.ts";
 
@@ -15,6 +16,11 @@ export interface SegmenterInfo {
 export interface SegmentOptions {
   /** Intensities of the image the windows come from. */
   scaling: Scaling;
+  /**
+   * What the caller will round the probabilities to, so that no more need travel: what comes back then rounds to the
+   * same as the exact value would. Default f32.
+   */
+  precision?: Precision;
   signal?: AbortSignal;
 }
 

@@ -55,7 +55,10 @@ export async function segmentBatch(
   scaling: Scaling,
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
-  const probabilities = await segmenter.segment(batch.pixels, { scaling, signal });
+  // What is resampled on the way back is rounded after that, and must come back exact.
+  const resampled = plan.modelWindow.join() !== plan.grid.window.join();
+  const precision = resampled ? "f32" : plan.precision;
+  const probabilities = await segmenter.segment(batch.pixels, { scaling, precision, signal });
   const [, ...shape] = probabilities.shape;
   const length = product(shape);
   // One window at a time: on the grid it may be far larger than in the model.

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../src/cli/find-model.ts";
-import { EdgeSegmenter } from "../../src/inference/edge-client.ts";
-import { EdgeError } from "../../src/inference/errors.ts";
+import { RemoteError } from "../../src/inference/errors.ts";
 import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
 import { OrtWebSegmenter } from "../../src/inference/ort-web.ts";
+import { RemoteSegmenter } from "../../src/inference/remote-segmenter.ts";
 import { scalingOf } from "../../src/inference/scaling.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
@@ -159,7 +159,7 @@ describe("the bundled model at the edge", () => {
   );
 
   it("serves a client that is a Segmenter as any other, and stays under its cap", async () => {
-    const edge = await EdgeSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
+    const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
     expect(edge.info).toMatchObject({ model: "nuclei", variant: "int4", window: [224, 224], classes: 3 });
     await checkGoldenTile(edge, model);
     // The golden tile and a lighter one, each of which must come back in its place.
@@ -175,13 +175,13 @@ describe("the bundled model at the edge", () => {
 
   it("refuses the client that expects other weights, and the one whose token is wrong", async () => {
     await expect(
-      EdgeSegmenter.connect(url.href, { token: TOKEN, modelHash: "0".repeat(64) }),
+      RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: "0".repeat(64) }),
     ).rejects.toMatchObject({
-      name: "EdgeError",
+      name: "RemoteError",
       code: "wrong_model",
       retryable: false,
     });
-    await expect(EdgeSegmenter.connect(url.href, { token: "not-the-token" })).rejects.toMatchObject({
+    await expect(RemoteSegmenter.connect(url.href, { token: "not-the-token" })).rejects.toMatchObject({
       code: "unauthorized",
       status: 401,
       retryable: false,
@@ -333,7 +333,7 @@ describe("what is not as it should be", () => {
   });
 
   it("after all that, good requests are served: grey and 16 bits too, and as many as it is sent", async () => {
-    const edge = await EdgeSegmenter.connect(url.href, { token: TOKEN });
+    const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN });
     const shape = [8, 32, 32, 1];
     const data = Uint16Array.from({ length: 8 * 1024 }, (_, i) => (i >> 10) * 8192);
     const out = await edge.segment({ data, shape }, { scaling: { low: 0, high: 65535 } });
@@ -355,7 +355,7 @@ describe("what is not as it should be", () => {
   });
 
   it("the client: abort, pixels it cannot send, nobody there, a server of another kind", async () => {
-    const edge = await EdgeSegmenter.connect(url.href, { token: TOKEN });
+    const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN });
     const scaling = { low: 0, high: 255 };
     const reason = new Error("enough");
     await expect(edge.segment(good.pixels, { scaling, signal: AbortSignal.abort(reason) })).rejects.toBe(
@@ -371,10 +371,10 @@ describe("what is not as it should be", () => {
       status: 422,
       retryable: false,
     });
-    const nobody = EdgeSegmenter.connect("http://127.0.0.1:9/", { token: TOKEN });
+    const nobody = RemoteSegmenter.connect("http://127.0.0.1:9/", { token: TOKEN });
     await expect(nobody).rejects.toMatchObject({ code: "unreachable", retryable: true });
-    const other = EdgeSegmenter.connect(new URL("/elsewhere", url).href, { token: TOKEN });
-    await expect(other).rejects.toThrow(EdgeError);
+    const other = RemoteSegmenter.connect(new URL("/elsewhere", url).href, { token: TOKEN });
+    await expect(other).rejects.toThrow(RemoteError);
   });
 });
 

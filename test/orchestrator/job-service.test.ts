@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseBackend } from "../../src/cli/backends.ts";
-import { EdgeError } from "../../src/inference/errors.ts";
+import { RemoteError } from "../../src/inference/errors.ts";
 import { retrying } from "../../src/inference/retrying.ts";
 import type { Segmenter } from "../../src/inference/segmenter.ts";
 import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
@@ -244,7 +244,7 @@ describe("backends", () => {
     },
     close: async () => {},
   });
-  const busy = () => new EdgeError("busy", { code: "busy", retryable: true });
+  const busy = () => new RemoteError("busy", { code: "busy", retryable: true });
   const batch = { data: new Float32Array(1), shape: [1] };
   const scaling = { low: 0, high: 1 };
 
@@ -252,7 +252,7 @@ describe("backends", () => {
     const soon = segmenter([busy(), busy(), undefined]);
     expect(await retrying(soon).segment(batch, { scaling })).toBe(batch);
     expect(soon.asked).toBe(3);
-    const never = segmenter([new EdgeError("another model", { code: "wrong_model", retryable: false })]);
+    const never = segmenter([new RemoteError("another model", { code: "wrong_model", retryable: false })]);
     await expect(retrying(never).segment(batch, { scaling })).rejects.toThrow("another model");
     expect(never.asked).toBe(1);
   });

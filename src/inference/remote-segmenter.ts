@@ -1,22 +1,17 @@
 import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
-import { decodeProbabilities, type Precision } from "../tiling/mask-record.ts";
+import { decodeProbabilities } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
-import { EdgeError } from "./errors.ts";
+import { RemoteError } from "./errors.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 
-export interface EdgeClientOptions {
-  /** Bearer token of the edge function. */
+export interface RemoteOptions {
+  /** Bearer token of the service. */
   token: string;
   /** Hash of the weights that are expected; another model there is refused before any work. */
   modelHash?: string;
-  /**
-   * How probabilities travel: default f32, which is exact. Where they are merged as u8 and without resampling, u8 gives
-   * the same bytes for a quarter of the traffic.
-   */
-  precision?: Precision;
   fetch?: typeof fetch;
   signal?: AbortSignal;
 }
@@ -37,16 +32,16 @@ const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /**
- * An edge function that segments windows: one request a batch, or a few where the batch is larger than it takes. It
- * tries nothing again; `EdgeError.retryable` says whether that could help.
+ * A service that segments windows, an edge function or a runner: one request a batch, or a few where the batch is
+ * larger than it takes. It tries nothing again; `RemoteError.retryable` says whether that could help.
  */
-export class EdgeSegmenter implements Segmenter {
+export class RemoteSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
   readonly #url: URL;
-  readonly #options: EdgeClientOptions;
+  readonly #options: RemoteOptions;
   readonly #service: z.infer<typeof infoSchema>;
 
-  private constructor(url: URL, options: EdgeClientOptions, service: z.infer<typeof infoSchema>) {
+  private constructor(url: URL, options: RemoteOptions, service: z.infer<typeof infoSchema>) {
     this.#url = url;
     this.#options = options;
     this.#service = service;
@@ -62,38 +57,41 @@ export class EdgeSegmenter implements Segmenter {
   }
 
   /**
-   * Asks the function what it runs; it loads and proves its model for that.
-   * @param base address of the function; routes are appended to it
-   * @throws {EdgeError}
+   * Asks the service what it runs; it loads and proves its model for that.
+   * @param base address of the service; routes are appended to it
+   * @throws {RemoteError}
    */
-  static async connect(base: string, options: EdgeClientOptions): Promise<EdgeSegmenter> {
+  static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
     const url = new URL(base.endsWith("/") ? base : `${base}/`);
     const response = await request(url, "v1/info", options, { method: "GET", signal: options.signal });
     const parsed = infoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
     if (!parsed.success) {
-      throw new EdgeError(
-        `${url.host} does not answer as an edge function of Tilewright: ${z.prettifyError(parsed.error)}`,
+      throw new RemoteError(
+        `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
         { code: "bad_answer", retryable: false, status: response.status },
       );
     }
     const { model } = parsed.data;
     if (options.modelHash !== undefined && options.modelHash !== model.hash) {
-      throw new EdgeError(
+      throw new RemoteError(
         `${url.host} runs ${model.name} ${model.variant} with hash ${model.hash}, expected was ${options.modelHash}; upload the same package there`,
         { code: "wrong_model", retryable: false },
       );
     }
-    return new EdgeSegmenter(url, options, parsed.data);
+    return new RemoteSegmenter(url, options, parsed.data);
   }
 
-  /** Pixels must be uint8 or uint16. @throws {EdgeError} */
+  /** Pixels must be uint8 or uint16. @throws {RemoteError} */
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
     const { data } = batch;
     if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
-      throw new EdgeError("edge functions take pixels of 8 or 16 bits, unsigned; segment these locally", {
-        code: "wrong_type",
-        retryable: false,
-      });
+      throw new RemoteError(
+        "edge functions and runners take pixels of 8 or 16 bits, unsigned; segment these locally",
+        {
+          code: "wrong_type",
+          retryable: false,
+        },
+      );
     }
     const [windows, ...shape] = batch.shape as [number, ...number[]];
     const samples = product(shape);
@@ -120,11 +118,10 @@ export class EdgeSegmenter implements Segmenter {
 
   async #request(
     pixels: Raster<Uint8Array | Uint16Array>,
-    { scaling, signal }: SegmentOptions,
+    { scaling, precision = "f32", signal }: SegmentOptions,
   ): Promise<MaskBatch> {
     const { model } = this.#service;
     const windows = Array.from({ length: pixels.shape[0]! }, (_, n) => n);
-    const precision = this.#options.precision ?? "f32";
     const { hash, variant } = model;
     const body = encodeWindowBatch({ model: hash, variant, precision, windows, scaling, pixels });
     const response = await request(this.#url, "v1/segment", this.#options, {
@@ -135,7 +132,7 @@ export class EdgeSegmenter implements Segmenter {
     });
     const bytes = new Uint8Array(await readAnswer(this.#url, signal, () => response.arrayBuffer()));
     const bad = (reason: string, cause?: unknown) =>
-      new EdgeError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
+      new RemoteError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
         code: "bad_answer",
         retryable: true,
         status: response.status,
@@ -159,11 +156,11 @@ export class EdgeSegmenter implements Segmenter {
   }
 }
 
-/** @returns an answer that is ok. @throws {EdgeError} else; what `signal` says when it was aborted */
+/** @returns an answer that is ok. @throws {RemoteError} else; what `signal` says when it was aborted */
 async function request(
   base: URL,
   path: string,
-  options: EdgeClientOptions,
+  options: RemoteOptions,
   init: RequestInit,
 ): Promise<Response> {
   const headers = new Headers(init.headers);
@@ -174,7 +171,7 @@ async function request(
     response = await (options.fetch ?? fetch)(new URL(path, base), { ...init, headers, redirect: "manual" });
   } catch (cause) {
     if (init.signal?.aborted) throw init.signal.reason;
-    throw new EdgeError(`cannot reach ${base.host}; check the address and the network`, {
+    throw new RemoteError(`cannot reach ${base.host}; check the address and the network`, {
       code: "unreachable",
       retryable: true,
       cause,
@@ -183,7 +180,7 @@ async function request(
   if (response.ok) return response;
   const parsed = problemSchema.safeParse(await response.json().catch(() => undefined));
   const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
-  throw new EdgeError(`${base.host} answers ${response.status}: ${problem.message}`, {
+  throw new RemoteError(`${base.host} answers ${response.status}: ${problem.message}`, {
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(response.status),
     status: response.status,
@@ -195,7 +192,7 @@ async function readAnswer<T>(base: URL, signal: AbortSignal | undefined, read: (
     return await read();
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
-    throw new EdgeError(`the answer of ${base.host} broke off or is not what it says it is`, {
+    throw new RemoteError(`the answer of ${base.host} broke off or is not what it says it is`, {
       code: "bad_answer",
       retryable: true,
       cause,

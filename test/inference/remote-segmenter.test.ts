@@ -1,7 +1,7 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { EdgeSegmenter } from "../../src/inference/edge-client.ts";
+import { RemoteSegmenter } from "../../src/inference/remote-segmenter.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../../src/tiling/mask-batch.ts";
 
 /** A server that says it is an edge function and then answers as `respond` likes. */
@@ -51,7 +51,7 @@ const answer =
     void response.setHeader("Content-Type", type).end(body);
 
 it("takes a right answer, and asks as often as the function's limits need", async () => {
-  const edge = await EdgeSegmenter.connect(url, { token: "t", precision: "u8", modelHash: HASH });
+  const edge = await RemoteSegmenter.connect(url, { token: "t", modelHash: HASH });
   requests = 0;
   respond = (response) => answer(masks({}, requests < 3 ? [0, 1] : [0]))(response);
   const out = await edge.segment(batch(5), { scaling });
@@ -78,14 +78,14 @@ it.each<[string, (response: ServerResponse) => void, string]>([
   ],
 ])("an answer with %s is no segmentation, and the request may be sent again", async (_, behave, sentence) => {
   respond = behave;
-  const edge = await EdgeSegmenter.connect(url, { token: "t", precision: "u8" });
+  const edge = await RemoteSegmenter.connect(url, { token: "t" });
   const failed = edge.segment(batch(1), { scaling });
-  await expect(failed).rejects.toMatchObject({ name: "EdgeError", code: "bad_answer", retryable: true });
+  await expect(failed).rejects.toMatchObject({ name: "RemoteError", code: "bad_answer", retryable: true });
   await expect(failed).rejects.toThrow(sentence);
 });
 
 it("a redirect is not followed, and errors without a body are told by their status", async () => {
-  const edge = await EdgeSegmenter.connect(url, { token: "t" });
+  const edge = await RemoteSegmenter.connect(url, { token: "t" });
   respond = (response) => void response.writeHead(302, { Location: "/v1/info" }).end();
   await expect(edge.segment(batch(1), { scaling })).rejects.toMatchObject({ status: 302, retryable: false });
   respond = (response) => void response.writeHead(502).end("<html>");
@@ -93,7 +93,7 @@ it("a redirect is not followed, and errors without a body are told by their stat
 });
 
 it("a function that never answers is given up when the signal says so", async () => {
-  const edge = await EdgeSegmenter.connect(url, { token: "t" });
+  const edge = await RemoteSegmenter.connect(url, { token: "t" });
   const reason = new Error("enough");
   const controller = new AbortController();
   respond = () => controller.abort(reason);
