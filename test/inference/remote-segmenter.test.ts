@@ -54,7 +54,7 @@ it("takes a right answer, and asks as often as the function's limits need", asyn
   const edge = await RemoteSegmenter.connect(url, { token: "t", modelHash: HASH });
   requests = 0;
   respond = (response) => answer(masks({}, requests < 3 ? [0, 1] : [0]))(response);
-  const out = await edge.segment(batch(5), { scaling });
+  const out = await edge.segment(batch(5), { scaling, precision: "u8" });
   expect(requests).toBe(3);
   expect(out.shape).toEqual([5, 2, 2, 2]);
   expect([...out.data]).toEqual(new Array(40).fill(Math.fround(0.2)));
@@ -79,7 +79,7 @@ it.each<[string, (response: ServerResponse) => void, string]>([
 ])("an answer with %s is no segmentation, and the request may be sent again", async (_, behave, sentence) => {
   respond = behave;
   const edge = await RemoteSegmenter.connect(url, { token: "t" });
-  const failed = edge.segment(batch(1), { scaling });
+  const failed = edge.segment(batch(1), { scaling, precision: "u8" });
   await expect(failed).rejects.toMatchObject({ name: "RemoteError", code: "bad_answer", retryable: true });
   await expect(failed).rejects.toThrow(sentence);
 });
@@ -87,9 +87,15 @@ it.each<[string, (response: ServerResponse) => void, string]>([
 it("a redirect is not followed, and errors without a body are told by their status", async () => {
   const edge = await RemoteSegmenter.connect(url, { token: "t" });
   respond = (response) => void response.writeHead(302, { Location: "/v1/info" }).end();
-  await expect(edge.segment(batch(1), { scaling })).rejects.toMatchObject({ status: 302, retryable: false });
+  await expect(edge.segment(batch(1), { scaling, precision: "u8" })).rejects.toMatchObject({
+    status: 302,
+    retryable: false,
+  });
   respond = (response) => void response.writeHead(502).end("<html>");
-  await expect(edge.segment(batch(1), { scaling })).rejects.toMatchObject({ status: 502, retryable: true });
+  await expect(edge.segment(batch(1), { scaling, precision: "u8" })).rejects.toMatchObject({
+    status: 502,
+    retryable: true,
+  });
 });
 
 it("a function that never answers is given up when the signal says so", async () => {
@@ -97,5 +103,7 @@ it("a function that never answers is given up when the signal says so", async ()
   const reason = new Error("enough");
   const controller = new AbortController();
   respond = () => controller.abort(reason);
-  await expect(edge.segment(batch(1), { scaling, signal: controller.signal })).rejects.toBe(reason);
+  await expect(edge.segment(batch(1), { scaling, precision: "u8", signal: controller.signal })).rejects.toBe(
+    reason,
+  );
 });
