@@ -69,7 +69,11 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
     `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
   )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
-  .option("--backend <name>", `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN)`, "cpu")
+  .option(
+    "--backend <name>",
+    `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); give it more than once to use all of them together; default cpu`,
+    (name: string, before: string[] = []) => [...before, name],
+  )
   .option("--batch-size <n>", "windows per run of the model", count)
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
@@ -80,7 +84,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
       out: flags.out,
       outputs: flags.outputs?.split(","),
       concurrency: flags.concurrency,
-      backend: flags.backend,
+      backends: flags.backend,
       batchSize: flags.batchSize,
       resume: flags.resume,
       force: flags.force,
