@@ -161,7 +161,12 @@ program
   .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
   .option("--state <dir>", "where everything is kept", ".tilewright-up")
   .option("--model <name|dir>", "bundled model or package directory", "nuclei")
-  .option("--variant <name>", "variant of the model; default the one made for edge functions")
+  .option("--variant <name>", "variant of the model; default the one made for whoever takes the shards")
+  .addOption(
+    new Option("--shards <taker>", "who segments: the edge function here, or runners that pull shards")
+      .choices(["edge", "pull"])
+      .default("edge"),
+  )
   .action((flags) => {
     toContinue = "start again with the same --state to go on";
     return up({ ...flags, signal: controller.signal });

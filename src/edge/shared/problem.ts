@@ -4,7 +4,7 @@ import { StorageError } from "../../storage/errors.ts";
 import { WireFormatError } from "../../tiling/wire-message.ts";
 
 /** Every status this Worker answers an error with. */
-export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 411 | 413 | 415 | 416 | 422 | 500 | 503;
+export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 411 | 412 | 413 | 415 | 416 | 422 | 500 | 503;
 
 export interface ProblemBody {
   error: { code: string; message: string };
