@@ -1,9 +1,11 @@
 import { StorageError } from "../storage/errors.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
+import { withPlaneSpacing } from "./affine.ts";
 import { ByteSource } from "./byte-source.ts";
 import { ImageFormatError, ImageNotFoundError } from "./errors.ts";
 import type { ImageSource, Spacing } from "./image-source.ts";
 import { DEFAULT_LIMITS, type ImageLimits } from "./limits.ts";
+import { openGzipNifti, openNifti } from "./nifti/open-nifti.ts";
 import { openJpeg } from "./plain/jpeg.ts";
 import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
@@ -80,6 +82,13 @@ async function openFile(source: ByteSource, limits: ImageLimits, signal?: AbortS
       return openPng(source, limits, signal);
     case "jpeg":
       return openJpeg(source, limits, signal);
+    case "nifti":
+      return openNifti(source, limits, signal);
+    case "gzip": {
+      const volume = await openGzipNifti(source, limits, signal);
+      if (volume) return volume;
+      throw new ImageFormatError(`${key} is a gzip archive of something that is no NIfTI; unpack it first`);
+    }
     case "unsupported":
       throw new ImageFormatError(
         `${key} is a ${file.name} file, which is not an image that can be read: ${file.advice}`,
@@ -102,6 +111,9 @@ function withSpacing(image: ImageSource, mpp: number): ImageSource {
     spacing: planeSpacing(image, mpp),
     objectivePower: image.objectivePower,
     bounds: image.bounds,
+    affine: image.affine && withPlaneSpacing(image.affine, mpp / 1000, mpp / 1000),
+    details: image.details,
+    headers: image.headers,
     etag: image.etag,
     byteLength: image.byteLength,
     get bytesRead() {
