@@ -5,7 +5,7 @@ import { type DecodedImage, decodeJpeg, decodeJpeg2000, decodeJpegLs } from "../
 import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
 import { parseJpeg2000Size } from "../jpeg2000-size.ts";
 import { ycbcrToRgb } from "../ycbcr.ts";
-import { dtypeOfFormat, frameBytes, type PixelFormat } from "./pixel-format.ts";
+import { dtypeOfFormat, frameBytes, type PixelFormat, twelveBits } from "./pixel-format.ts";
 import { DicomRefusal } from "./refusal.ts";
 import { decodeRle } from "./rle.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
@@ -109,10 +109,7 @@ async function jpegSamples(bytes: Uint8Array, format: PixelFormat): Promise<Samp
     const image = decodeLossless(stream, format, bitsPerSample);
     return toRgb(codedSamples(image, format), format);
   }
-  if (bitsPerSample !== 8)
-    throw new DicomRefusal(
-      `its JPEG frames have ${bitsPerSample} bits, and 8 are read; convert it to JPEG-LS`,
-    );
+  if (bitsPerSample !== 8) throw twelveBits(bitsPerSample);
   return codedSamples(await decodeJpeg(stream), format);
 }
 
@@ -132,7 +129,7 @@ function decodeLossless(stream: Uint8Array, format: PixelFormat, bits: number): 
 function checkCodedSize(size: { width: number; height: number }, { rows, columns }: PixelFormat): void {
   if (size.width !== columns || size.height !== rows) {
     throw new DicomRefusal(
-      `a frame holds ${size.width} × ${size.height} pixels where its header announces ${columns} × ${rows}`,
+      `a frame holds $size.width× $size.heightpixels where its header announces $columns× $rows`,
     );
   }
 }
@@ -161,7 +158,7 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
 }
 
 function wrongComponents(components: number, { samples }: PixelFormat): DicomRefusal {
-  return new DicomRefusal(`a frame holds ${components} components where its header announces ${samples}`);
+  return new DicomRefusal(`a frame holds $componentscomponents where its header announces $samples`);
 }
 
 function view(own: Uint8Array, format: PixelFormat): SampleArray {

@@ -59,6 +59,7 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
   const highBit = dataSet.number("highBit") ?? bitsStored - 1;
   if (!(bitsStored >= 1 && highBit >= bitsStored - 1 && highBit < bitsAllocated))
     throw new DicomRefusal(`its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`);
+  if (coding === "jpeg" && bitsStored > 8) throw twelveBits(bitsStored);
   if (photometric === "YBR_FULL_422" && coding === "native" && columns % 2 !== 0)
     throw new DicomRefusal("its columns are odd in number where two share a colour");
   return {
@@ -72,6 +73,11 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
     planar: expected === 3 && dataSet.number("planarConfiguration") === 1,
     photometric,
   };
+}
+
+/** What no well-kept decoder for the Web reads. */
+export function twelveBits(bits: number): DicomRefusal {
+  return new DicomRefusal(`its JPEG frames have ${bits} bits, and 8 are read; convert it to JPEG-LS`);
 }
 
 export function dtypeOfFormat({ bitsAllocated, signed }: PixelFormat): DType {
