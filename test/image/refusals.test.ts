@@ -321,7 +321,6 @@ describe.skipIf(!present)("real files", () => {
   test.each([
     ["unopenable.tiff", /compression 52479 \(unknown\), which is not supported/],
     ["unreadable.svs", /JPEG data is damaged/],
-    ["small_dicom.dcm", /DICOM is not yet supported/],
   ])("%s is refused", async (name, reason) => {
     const opening = openImage(store, `😐 größe ${name}`);
     await expect(opening).rejects.toThrow(ImageFormatError);

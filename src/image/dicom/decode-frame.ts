@@ -129,7 +129,7 @@ function decodeLossless(stream: Uint8Array, format: PixelFormat, bits: number): 
 function checkCodedSize(size: { width: number; height: number }, { rows, columns }: PixelFormat): void {
   if (size.width !== columns || size.height !== rows) {
     throw new DicomRefusal(
-      `a frame holds $size.width× $size.heightpixels where its header announces $columns× $rows`,
+      `a frame holds ${size.width} × ${size.height} pixels where its header announces ${columns} × ${rows}`,
     );
   }
 }
@@ -158,7 +158,7 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
 }
 
 function wrongComponents(components: number, { samples }: PixelFormat): DicomRefusal {
-  return new DicomRefusal(`a frame holds $componentscomponents where its header announces $samples`);
+  return new DicomRefusal(`a frame holds ${components} components where its header announces ${samples}`);
 }
 
 function view(own: Uint8Array, format: PixelFormat): SampleArray {

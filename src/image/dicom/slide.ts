@@ -19,6 +19,9 @@ import type { TransferSyntax } from "./transfer-syntax.ts";
 
 const WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
 
+/** Third value of ImageType (PS3.3 section C.8.12.4.1.1). */
+const BESIDE: ReadonlySet<string> = new Set(["LABEL", "OVERVIEW", "THUMBNAIL"]);
+
 /** One file of a slide: a level, or one of the pictures beside it. */
 export interface SlideFile {
   key: string;
@@ -85,7 +88,7 @@ export function isSlide({ dataSet }: Instance): boolean {
 
 /** Label, macro and thumbnail pictures lie beside the levels; only the levels are the slide. */
 export function isSlideLevel({ dataSet }: Instance): boolean {
-  return dataSet.texts("imageType")[2] === "VOLUME";
+  return !BESIDE.has(dataSet.texts("imageType")[2] ?? "");
 }
 
 /**
