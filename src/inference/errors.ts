@@ -1,6 +1,26 @@
+/**
+ * What the runtimes say when memory is missing: BFCArena ("Failed to allocate memory for requested buffer"), CUDA ("CUDA
+ * failure 2: out of memory", CUBLAS_STATUS_ALLOC_FAILED), Dawn ("out of memory", VK_ERROR_OUT_OF_DEVICE_MEMORY,
+ * E_OUTOFMEMORY), C++ (std::bad_alloc), V8 ("Array buffer allocation failed").
+ */
+const OUT_OF_MEMORY =
+  /out[\s_-]*of[\s_-]*(\w+[\s_-])?memory|failed to allocate|alloc(ation)?[\s_-]*failed|cannot allocate|bad_alloc/i;
+
+/** Whether a runtime's message says that the device, or the machine, has no memory left for this run. */
+export function saysOutOfMemory(message: string): boolean {
+  return OUT_OF_MEMORY.test(message);
+}
+
 /** A backend could not run the model or answered with something that is no segmentation. */
 export class InferenceError extends Error {
   override readonly name = "InferenceError";
+  /** Whether fewer windows at a time could help. */
+  readonly outOfMemory: boolean;
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, options);
+    const { cause } = options;
+    this.outOfMemory = saysOutOfMemory(message) || (cause instanceof Error && saysOutOfMemory(cause.message));
+  }
 }
 
 /** A service that segments could not be reached, refused, or answered with something else than was asked for. */

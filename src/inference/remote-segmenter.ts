@@ -6,6 +6,7 @@ import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../tiling/window-batch.ts"
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
 export interface RemoteOptions {
   /** Bearer token of the service. */
@@ -16,20 +17,10 @@ export interface RemoteOptions {
   signal?: AbortSignal;
 }
 
-/** What is read of `GET /v1/info`; a newer service may tell more. */
-const infoSchema = z.object({
-  model: z.object({ name: z.string(), variant: z.string(), hash: z.string() }),
-  window: z.array(z.int().positive()).min(2).max(3),
-  channels: z.int().positive(),
-  classes: z.int().positive(),
-  limits: z.object({ maxWindows: z.int().positive(), maxBodyBytes: z.int().positive() }),
-  runtime: z.object({ name: z.string() }),
-});
-
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
-/** Answers that the same request may not get again. */
-const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Answers that the same request may not get again. 507: memory that another program holds now may be free later. */
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
 
 /**
  * A service that segments windows, an edge function or a runner: one request a batch, or a few where the batch is
@@ -39,9 +30,9 @@ export class RemoteSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
   readonly #url: URL;
   readonly #options: RemoteOptions;
-  readonly #service: z.infer<typeof infoSchema>;
+  readonly #service: ServiceInfo;
 
-  private constructor(url: URL, options: RemoteOptions, service: z.infer<typeof infoSchema>) {
+  private constructor(url: URL, options: RemoteOptions, service: ServiceInfo) {
     this.#url = url;
     this.#options = options;
     this.#service = service;
@@ -64,7 +55,7 @@ export class RemoteSegmenter implements Segmenter {
   static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
     const url = new URL(base.endsWith("/") ? base : `${base}/`);
     const response = await request(url, "v1/info", options, { method: "GET", signal: options.signal });
-    const parsed = infoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
+    const parsed = serviceInfoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
     if (!parsed.success) {
       throw new RemoteError(
         `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
