@@ -20,13 +20,13 @@ import { RUNTIMES, verifyModel } from "./verify-model.ts";
 
 const controller = new AbortController();
 let toContinue = "continue later with --resume";
+// The second of a kind finds no listener and ends the process at once, as the system does it: process.exit() would abort
+// in a thread that is in the middle of a run.
 process.once("SIGINT", () => {
   process.stderr.write(`\nstopping; ${toContinue} (Ctrl-C again ends at once)\n`);
-  process.once("SIGINT", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by the user", "AbortError"));
 });
 process.once("SIGTERM", () => {
-  process.once("SIGTERM", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by a signal", "AbortError"));
 });
 

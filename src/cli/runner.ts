@@ -1,6 +1,9 @@
 import type { RunnerOptions } from "../gpu-runner/settings.ts";
 import { loadModel } from "./find-model.ts";
 
+/** For threads to end after everything else has. */
+const HUNG_MS = 2000;
+
 export interface RunnerCommand extends RunnerOptions {
   model: string;
   variant?: string;
@@ -21,4 +24,6 @@ export async function runner(options: RunnerCommand): Promise<void> {
     signal.addEventListener("abort", () => stop(), { once: true });
   });
   await running.stop();
+  // A device that hangs would hold its thread, and that the process, even one that exits.
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), HUNG_MS).unref();
 }

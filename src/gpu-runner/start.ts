@@ -7,6 +7,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { bodyOf, Problem } from "../service/problem.ts";
+import { pause } from "../storage/with-retry.ts";
 import { createApp } from "./app.ts";
 import { Batcher } from "./batcher.ts";
 import { createMetrics } from "./metrics.ts";
@@ -30,6 +31,8 @@ export interface Runner {
   stop(): Promise<boolean>;
 }
 
+/** For the run that a device is at, when the time to drain is over. */
+const CLOSE_MS = 1000;
 /** Connections, busy or not, that the runner holds open. */
 const MAX_CONNECTIONS = 1024;
 
@@ -129,7 +132,8 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
     await closed;
-    await batcher.close();
+    // A device that hangs must not hold the process either.
+    await Promise.race([batcher.close(), answered ? new Promise(() => {}) : pause(CLOSE_MS)]);
     metrics.registry.clear();
     log.info({ answered }, "stopped");
     return answered;
