@@ -30,6 +30,7 @@ const PORTS = new Set([
   "image/write/byte-sink.ts",
   "image/write/output-targets.ts",
   "image/errors.ts",
+  "inference/errors.ts",
   "inference/segmenter.ts",
   "inference/scaling.ts",
   "model-package/manifest.ts",

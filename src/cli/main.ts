@@ -71,7 +71,11 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
     `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
   )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
-  .option("--backend <name>", `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN)`, "cpu")
+  .option(
+    "--backend <name>",
+    `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); give it more than once to use all of them together; default cpu`,
+    (name: string, before: string[] = []) => [...before, name],
+  )
   .option("--batch-size <n>", "windows per run of the model", count)
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
@@ -82,7 +86,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
       out: flags.out,
       outputs: flags.outputs?.split(","),
       concurrency: flags.concurrency,
-      backend: flags.backend,
+      backends: flags.backend,
       batchSize: flags.batchSize,
       resume: flags.resume,
       force: flags.force,
@@ -159,7 +163,12 @@ program
   .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
   .option("--state <dir>", "where everything is kept", ".tilewright-up")
   .option("--model <name|dir>", "bundled model or package directory", "nuclei")
-  .option("--variant <name>", "variant of the model; default the one made for edge functions")
+  .option("--variant <name>", "variant of the model; default the one made for whoever takes the shards")
+  .addOption(
+    new Option("--shards <taker>", "who segments: the edge function here, or runners that pull shards")
+      .choices(["edge", "pull"])
+      .default("edge"),
+  )
   .action((flags) => {
     toContinue = "start again with the same --state to go on";
     return up({ ...flags, signal: controller.signal });

@@ -32,13 +32,22 @@ export class RemoteError extends Error {
   readonly code: string;
   /** Whether the same request may succeed later, or at another place. */
   readonly retryable: boolean;
+  /** When the service wants to be asked again, where it said so. */
+  readonly retryAfterMs: number | undefined;
   constructor(
     message: string,
-    options: { code: string; retryable: boolean; status?: number; cause?: unknown },
+    options: {
+      code: string;
+      retryable: boolean;
+      status?: number;
+      retryAfterMs?: number;
+      cause?: unknown;
+    },
   ) {
     super(message, { cause: options.cause });
     this.status = options.status;
     this.code = options.code;
     this.retryable = options.retryable;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }

@@ -9,8 +9,8 @@ import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
 export interface RemoteOptions {
-  /** Bearer token of the service. */
-  token: string;
+  /** Bearer token of the service; a runner on this machine may want none. */
+  token?: string;
   /** Hash of the weights that are expected; another model there is refused before any work. */
   modelHash?: string;
   fetch?: typeof fetch;
@@ -28,6 +28,7 @@ const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
  */
 export class RemoteSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
+  readonly traffic = { bytesSent: 0, bytesReceived: 0 };
   readonly #url: URL;
   readonly #options: RemoteOptions;
   readonly #service: ServiceInfo;
@@ -70,6 +71,14 @@ export class RemoteSegmenter implements Segmenter {
       );
     }
     return new RemoteSegmenter(url, options, parsed.data);
+  }
+
+  /** Windows that fit one request, and requests at a time that keep the service busy, where it knows. */
+  get limits(): { windows: number; requests: number | undefined } {
+    const { window, channels, limits } = this.#service;
+    const bytes = product(window) * channels;
+    const fitting = Math.floor((limits.maxBodyBytes - MAX_HEADER_BYTES) / bytes);
+    return { windows: Math.max(1, Math.min(limits.maxWindows, fitting)), requests: limits.requests };
   }
 
   /** Pixels must be uint8 or uint16. @throws {RemoteError} */
@@ -122,21 +131,27 @@ export class RemoteSegmenter implements Segmenter {
       signal,
     });
     const bytes = new Uint8Array(await readAnswer(this.#url, signal, () => response.arrayBuffer()));
-    const bad = (reason: string, cause?: unknown) =>
+    this.traffic.bytesSent += body.length;
+    this.traffic.bytesReceived += bytes.length;
+    /** What was damaged on the way may be whole the next time; what is whole and wrong will be wrong again. */
+    const bad = (
+      reason: string,
+      { retryable = false, cause }: { retryable?: boolean; cause?: unknown } = {},
+    ) =>
       new RemoteError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
         code: "bad_answer",
-        retryable: true,
+        retryable,
         status: response.status,
         cause,
       });
     if (response.headers.get("Content-Type") !== MASK_BATCH_TYPE) {
-      throw bad(`its type is ${response.headers.get("Content-Type")}`);
+      throw bad(`its type is ${response.headers.get("Content-Type")}`, { retryable: true });
     }
     let masks: MaskBatch;
     try {
       masks = decodeMaskBatch(bytes);
     } catch (cause) {
-      throw cause instanceof WireFormatError ? bad(cause.message, cause) : cause;
+      throw cause instanceof WireFormatError ? bad(cause.message, { retryable: true, cause }) : cause;
     }
     const { classes, window } = this.#service;
     if (masks.shape.join() !== [classes, ...window].join()) throw bad(`records are ${masks.shape.join("×")}`);
@@ -155,7 +170,7 @@ async function request(
   init: RequestInit,
 ): Promise<Response> {
   const headers = new Headers(init.headers);
-  headers.set("Authorization", `Bearer ${options.token}`);
+  if (options.token) headers.set("Authorization", `Bearer ${options.token}`);
   let response: Response;
   try {
     // Not followed: a redirect could carry the pixels anywhere.
@@ -175,7 +190,14 @@ async function request(
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(response.status),
     status: response.status,
+    retryAfterMs: retryAfterMs(response),
   });
+}
+
+/** `Retry-After` in seconds; services of ours give no dates. */
+function retryAfterMs(response: Response): number | undefined {
+  const seconds = response.headers.get("Retry-After");
+  return seconds !== null && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
 }
 
 async function readAnswer<T>(base: URL, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {

@@ -4,7 +4,7 @@ import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { MaskRecord } from "../tiling/mask-record.ts";
 import type { Shard } from "../tiling/shards.ts";
-import { readShard, segmentBatch } from "./map-shards.ts";
+import { readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
 import type { JobPlan } from "./plan-job.ts";
 
 /**
@@ -22,8 +22,9 @@ export async function runShard(options: {
   const { source, manifest, plan, shard, segmenter, signal } = options;
   const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
   const records: MaskRecord[] = [];
-  for (const batch of await readShard(source, plan, shard, 1, signal)) {
-    records.push(...(await segmentBatch(segmenter, plan, batch, scaling, signal)));
+  const all = await readShard(source, plan, shard, signal);
+  for (let n = 0; n < all.windows.length; n++) {
+    records.push(...(await segmentBatch(segmenter, plan, sliceBatch(all, n, n + 1), scaling, signal)));
   }
   return records;
 }

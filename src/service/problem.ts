@@ -13,6 +13,7 @@ export type ProblemStatus =
   | 408
   | 409
   | 411
+  | 412
   | 413
   | 415
   | 416

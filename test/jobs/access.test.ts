@@ -43,7 +43,7 @@ describe("a token opens what its scopes say", () => {
   test.each([
     [SUBMIT, "scanner", ["submit"]],
     [READ, "viewer", ["read"]],
-    [ADMIN, "operator", ["submit", "read", "admin"]],
+    [ADMIN, "operator", ["submit", "read", "work", "admin"]],
   ])("%s", async (token, name, scopes) => {
     for (const scope of SCOPES) {
       const answer = await ask(scope, `Bearer ${token}`);

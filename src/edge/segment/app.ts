@@ -5,11 +5,12 @@ import { bodyOf, methodNotAllowed, Problem, problemOf } from "../../service/prob
 import { discardBody, readBody } from "../../service/read-body.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../tiling/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../../tiling/window-batch.ts";
+import { configuredToken } from "../shared/configured-token.ts";
 import { describeRuntime, type Info } from "./info.ts";
 import { Leases } from "./leases.ts";
 import type { ModelHost } from "./model-host.ts";
 import { segmentBatch } from "./segment-batch.ts";
-import { type Bindings, settingsOf, tokenOf } from "./settings.ts";
+import { type Bindings, settingsOf } from "./settings.ts";
 
 /** Requests whose pixels are in memory at a time: one computes, one is read. */
 const PLACES = 2;
@@ -24,7 +25,7 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
   app.get("/healthz", (c) => c.json({ ok: true }));
 
   app.use("/v1/*", async (c, next) => {
-    await requireBearer(c.req.header("Authorization"), tokenOf(c.env));
+    await requireBearer(c.req.header("Authorization"), configuredToken(c.env.TOKEN));
     const answered = next();
     // A client that goes away must not cut off a load or a run that others wait for.
     c.executionCtx.waitUntil(answered);

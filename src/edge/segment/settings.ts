@@ -1,5 +1,4 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
-import { MIN_TOKEN_LENGTH } from "../../service/bearer.ts";
 import { Problem } from "../../service/problem.ts";
 import type { SourceBindings } from "../shared/sources/open-source-store.ts";
 
@@ -49,16 +48,6 @@ export function settingsOf(env: Bindings): Settings {
     maxWindows: number("MAX_WINDOWS", env.MAX_WINDOWS, 16, 1, 256),
     maxBodyBytes: number("MAX_BODY_MIB", env.MAX_BODY_MIB, 8, 1, 32) * MIB,
   };
-}
-
-/** @throws {Problem} 503 while no token worth the name is configured: an open door is never the default */
-export function tokenOf({ TOKEN }: Bindings): string {
-  if (TOKEN && TOKEN.length >= MIN_TOKEN_LENGTH) return TOKEN;
-  throw new Problem(
-    503,
-    "not_configured",
-    `this Worker has no token of at least ${MIN_TOKEN_LENGTH} characters yet; set one with "wrangler secret put TOKEN"`,
-  );
 }
 
 function number(name: string, value: string | undefined, fallback: number, least: number, most: number) {

@@ -4,8 +4,8 @@ import { equalInConstantTime } from "../../../service/constant-time.ts";
 import { Problem } from "../../../service/problem.ts";
 import { jsonBinding } from "../../shared/json-binding.ts";
 
-export const SCOPES = ["submit", "read", "admin"] as const;
-/** `submit`: upload, start and cancel; `read`: status, events, outputs; `admin`: everything. */
+export const SCOPES = ["submit", "read", "work", "admin"] as const;
+/** `submit`: upload, start and cancel; `read`: status, events, outputs; `work`: shards and pixels of any job; `admin`: everything. */
 export type Scope = (typeof SCOPES)[number];
 
 const tokensSchema = z
