@@ -77,6 +77,7 @@ export function createApp(parts: AppParts): Hono<Env> {
       contentType: WINDOW_BATCH_TYPE,
       maxBytes: maxBodyBytes,
       timeoutMs: bodyTimeoutMs,
+      chunks: c.env.incoming,
     });
     metrics.bytes.inc({ direction: "in" }, bytes.length);
     const batch = decodeWindowBatch(bytes);

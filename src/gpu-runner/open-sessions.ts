@@ -43,15 +43,15 @@ export async function openSessions(
 async function openAll(
   provider: string,
   model: ModelPackage,
-  { devices = [0], sessions }: Pick<RunnerOptions, "devices" | "sessions">,
+  { devices, sessions }: Pick<RunnerOptions, "devices" | "sessions">,
   open: typeof openProvider,
 ): Promise<OpenSessions> {
-  const count = sessions ?? (provider === "cpu" ? availableParallelism() : devices.length);
+  const count = sessions ?? (provider === "cpu" ? availableParallelism() : (devices?.length ?? 1));
   const opened: Segmenter[] = [];
   const golden = { maxAbs: 0, meanAbs: 0 };
   try {
     for (let i = 0; i < count; i++) {
-      const where = provider === "cpu" ? { threads: 1 } : { deviceId: devices[i % devices.length] };
+      const where = provider === "cpu" ? { threads: 1 } : { deviceId: devices?.[i % devices.length] };
       const session = await open(provider, model, where);
       opened.push(session);
       if (!session.info.runtime.split(" ").includes(provider)) {

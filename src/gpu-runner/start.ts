@@ -79,7 +79,6 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
   const server = createServer(
     { keepAlive: true, keepAliveInitialDelay: 30_000, headersTimeout: 20_000, requestTimeout: 0 },
     getRequestListener(app.fetch, {
-      overrideGlobalObjects: false,
       errorHandler: () =>
         Response.json(bodyOf(new Problem(400, "bad_request", "the request is no HTTP that is served here")), {
           status: 400,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
-import { decodeProbabilities } from "../tiling/mask-record.ts";
+import { decodeProbabilitiesInto } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
@@ -107,7 +107,7 @@ export class RemoteSegmenter implements Segmenter {
       const part = data.subarray(first * samples, (first + count) * samples);
       const masks = await this.#request({ data: part, shape: [count, ...shape] }, options);
       masks.records.forEach((record, n) => {
-        out.set(decodeProbabilities(record), (first + n) * size);
+        decodeProbabilitiesInto(record, out, (first + n) * size);
       });
     }
     return { data: out, shape: [windows, classes, ...window] };

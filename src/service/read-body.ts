@@ -5,6 +5,8 @@ export interface ReadBodyOptions {
   maxBytes: number;
   /** After which a body that is not there yet is given up. Default: as long as the platform waits. */
   timeoutMs?: number;
+  /** The body's bytes as they come, where that is cheaper than the request's own way to read it. */
+  chunks?: AsyncIterable<Uint8Array>;
 }
 
 /**
@@ -13,7 +15,7 @@ export interface ReadBodyOptions {
  */
 export async function readBody(
   request: Request,
-  { contentType, maxBytes, timeoutMs }: ReadBodyOptions,
+  { contentType, maxBytes, timeoutMs, chunks }: ReadBodyOptions,
 ): Promise<Uint8Array> {
   const type = request.headers.get("Content-Type")?.replace(/;.*/, "").trim();
   if (type !== contentType) {
@@ -26,14 +28,30 @@ export async function readBody(
   if (Number(stated) > maxBytes) {
     throw new Problem(413, "too_large", `the body has ${stated} bytes, at most ${maxBytes} are allowed`);
   }
-  const reading = request.arrayBuffer().catch(() => {
+  const length = Number(stated);
+  const whole = chunks
+    ? collected(chunks, length)
+    : request.arrayBuffer().then((buffer) => new Uint8Array(buffer));
+  const reading = whole.catch(() => {
     throw new Problem(400, "bad_message", `the body broke off before its ${stated} bytes were here`);
   });
-  const bytes = new Uint8Array(await (timeoutMs === undefined ? reading : within(timeoutMs, reading)));
-  if (bytes.length !== Number(stated)) {
+  const bytes = await (timeoutMs === undefined ? reading : within(timeoutMs, reading));
+  if (bytes.length !== length) {
     throw new Problem(400, "bad_message", `the body has ${bytes.length} bytes, ${stated} were stated`);
   }
   return bytes;
+}
+
+/** Each byte is copied once, into memory that was allowed before. */
+async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for await (const chunk of chunks) {
+    // More than was stated never fits, and is refused by its platform too.
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes.subarray(0, at);
 }
 
 /**

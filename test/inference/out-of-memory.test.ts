@@ -8,6 +8,8 @@ it.each([
   "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
   "CUDNN_STATUS_ALLOC_FAILED",
   "std::bad_alloc",
+  "Buffer size (4294967296) exceeds the max buffer size limit (2147483648)",
+  "cudaErrorMemoryAllocation",
   "Out of memory: vkAllocateMemory failed with VK_ERROR_OUT_OF_DEVICE_MEMORY",
   "VK_ERROR_OUT_OF_HOST_MEMORY",
   "D3D12 create resource failed with E_OUTOFMEMORY (0x8007000E)",
