@@ -36,9 +36,13 @@ const program = new Command("tilewright")
   .showHelpAfterError("(tilewright --help lists commands and options)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
 
+const SERIES = "number of the DICOM series, where a directory or archive holds several";
+
 /** Options that decide a job's plan on this machine: shared by `segment` and `plan`. */
 function withPlanOptions(command: Command): Command {
-  command.option("--model <name|dir>", "bundled model or package directory", "nuclei");
+  command
+    .option("--model <name|dir>", "bundled model or package directory", "nuclei")
+    .option("--series <n>", SERIES, count);
   return withSettingOptions(command).option(
     "--mask <file>",
     "image whose pixels above 0 are segmented; spans the slide at any resolution",
@@ -105,6 +109,7 @@ program
   .command("inspect <source>")
   .description("tell what an image holds: format, levels, pixel size, channels")
   .option("--mpp <n>", "micrometres per pixel of level 0", positive)
+  .option("--series <n>", SERIES, count)
   .option("--json", "as JSON")
   .action((source: string, flags) => inspectCommand(source, { ...flags, signal: controller.signal }));
 
@@ -134,7 +139,7 @@ withSettingOptions(
   .option("--json", "progress as JSON lines on stderr, the job on stdout")
   .action(async (file: string, flags) => {
     toContinue = "continue later with the same command";
-    const { model, variant, mpp, ...settings } = planOptions(file, flags);
+    const { model, variant, mpp, series: _, ...settings } = planOptions(file, flags);
     const { job, status, manifest } = await upload({
       file,
       model,
@@ -277,6 +282,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     variant: flags.variant,
     roi: flags.roi,
     mpp: flags.mpp,
+    series: flags.series,
     level: flags.level,
     channels: flags.channels,
     overlapRatio: flags.overlap,

@@ -42,6 +42,8 @@ export interface SegmentOptions extends JobSettings {
   out: string;
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp?: number;
+  /** Number of the DICOM series, where the source holds several. */
+  series?: number;
   /** Image whose pixels above 0 say what to segment; it spans the whole slide at any resolution. */
   mask?: string;
   outputs?: readonly string[];
@@ -92,7 +94,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
 
   onProgress({ type: "stage", stage: "opening" });
   const model = await loadModel(options.model, { variant: options.variant, signal });
-  const opened = await openSource(options.source, mpp, signal);
+  const opened = await openSource(options.source, mpp, signal, options.series);
   const { source } = opened;
   let backends: readonly Backend[] = [];
   let directory: RunDirectory | undefined;

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
 import { decodeProbabilitiesInto } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
-import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../tiling/window-batch.ts";
+import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
@@ -81,18 +81,10 @@ export class RemoteSegmenter implements Segmenter {
     return { windows: Math.max(1, Math.min(limits.maxWindows, fitting)), requests: limits.requests };
   }
 
-  /** Pixels must be uint8 or uint16. @throws {RemoteError} */
+  /** @throws {RemoteError} */
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
-    const { data } = batch;
-    if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
-      throw new RemoteError(
-        "edge functions and runners take pixels of 8 or 16 bits, unsigned; segment these locally",
-        {
-          code: "wrong_type",
-          retryable: false,
-        },
-      );
-    }
+    // Networks take float32: what is more is rounded here instead of there.
+    const data = batch.data instanceof Float64Array ? Float32Array.from(batch.data) : batch.data;
     const [windows, ...shape] = batch.shape as [number, ...number[]];
     const samples = product(shape);
     const { classes, window, limits } = this.#service;
@@ -104,7 +96,7 @@ export class RemoteSegmenter implements Segmenter {
     for (let first = 0; first < windows; first += perRequest) {
       options.signal?.throwIfAborted();
       const count = Math.min(perRequest, windows - first);
-      const part = data.subarray(first * samples, (first + count) * samples);
+      const part = data.subarray(first * samples, (first + count) * samples) as WirePixels;
       const masks = await this.#request({ data: part, shape: [count, ...shape] }, options);
       masks.records.forEach((record, n) => {
         decodeProbabilitiesInto(record, out, (first + n) * size);
@@ -117,7 +109,7 @@ export class RemoteSegmenter implements Segmenter {
   async close(): Promise<void> {}
 
   async #request(
-    pixels: Raster<Uint8Array | Uint16Array>,
+    pixels: Raster<WirePixels>,
     { scaling, precision = "f32", signal }: SegmentOptions,
   ): Promise<MaskBatch> {
     const { model } = this.#service;

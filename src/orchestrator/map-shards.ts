@@ -1,14 +1,14 @@
 import type { ImageSource } from "../image/image-source.ts";
 import { InferenceError } from "../inference/errors.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
-import { extractWindow, regionForWindow } from "../tiling/extract-window.ts";
+import { extractSlices, extractWindow, regionForWindow } from "../tiling/extract-window.ts";
 import { encodeProbabilities, type MaskRecord } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { allocate, dtypeOf, product, type Raster, type Rect } from "../tiling/raster.ts";
 import { resample } from "../tiling/resample.ts";
 import type { Shard } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
-import type { JobPlan } from "./plan-job.ts";
+import { alongPlane, type JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
 
 /** Windows and their pixels. */
@@ -37,18 +37,30 @@ export async function readShard(
   shard: Shard,
   signal: AbortSignal | undefined,
 ): Promise<Batch> {
-  const regionRect = regionForWindow(toLevel(plan, shard.rect), plan.levelShape)!;
-  const region = await readPixels(source, plan.level, regionRect, plan.channels, signal);
+  const { slices, levelShape, modelWindow } = plan;
   const { windows } = shard;
-  const channels = plan.channels.length;
-  const size = product(plan.modelWindow) * channels;
+  const regionRect = regionForWindow(withContext(toLevel(plan, shard.rect), plan), levelShape)!;
+  const region = await readPixels(source, plan.level, regionRect, plan.channels, signal);
+  const channels = plan.channels.length * (slices ? 2 * slices.context + 1 : 1);
+  const size = product(modelWindow) * channels;
   const data = allocate(dtypeOf(region.data), windows.length * size);
   windows.forEach((window, n) => {
     const rect = toLevel(plan, windowRect(plan.grid, window));
-    const pixels = extractWindow(region, regionRect, rect, plan.levelShape);
-    data.set(resample(pixels, plan.modelWindow, 0).data, n * size);
+    const pixels = slices
+      ? extractSlices(region, regionRect, rect, levelShape, slices)
+      : extractWindow(region, regionRect, rect, levelShape);
+    data.set(resample(pixels, modelWindow, 0).data, n * size);
   });
-  return { windows, pixels: { data, shape: [windows.length, ...plan.modelWindow, channels] } };
+  return { windows, pixels: { data, shape: [windows.length, ...modelWindow, channels] } };
+}
+
+/** The slices that a network sees beside its own, as far as there are any. */
+function withContext(rect: Rect, { slices, levelShape }: JobPlan): Rect {
+  if (!slices) return rect;
+  const { axis, context } = slices;
+  const first = Math.max(0, rect.origin[axis]! - context);
+  const end = Math.min(levelShape[axis]!, rect.origin[axis]! + rect.size[axis]! + context);
+  return { origin: rect.origin.with(axis, first), size: rect.size.with(axis, end - first) };
 }
 
 /**
@@ -63,7 +75,8 @@ export async function segmentBatch(
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
   // What is resampled on the way back is rounded after that, and must come back exact.
-  const resampled = plan.modelWindow.join() !== plan.grid.window.join();
+  const window = alongPlane(plan.grid.window, plan.slices);
+  const resampled = plan.modelWindow.join() !== window.join();
   const precision = resampled ? "f32" : plan.precision;
   const probabilities = await segmenter.segment(batch.pixels, { scaling, precision, signal });
   const { info } = segmenter;
@@ -71,10 +84,14 @@ export async function segmentBatch(
   checkProbabilities(probabilities, [batch.windows.length, ...shape], info.runtime);
   const length = product(shape);
   // One window at a time: on the grid it may be far larger than in the model.
-  return batch.windows.map((window, n) => {
+  return batch.windows.map((number, n) => {
     const data = probabilities.data.subarray(n * length, (n + 1) * length);
-    const onGrid = resample({ data, shape }, plan.grid.window, 1) as Raster<Float32Array>;
-    return { window, precision: plan.precision, data: encodeProbabilities(onGrid.data, plan.precision) };
+    const onGrid = resample({ data, shape }, window, 1) as Raster<Float32Array>;
+    return {
+      window: number,
+      precision: plan.precision,
+      data: encodeProbabilities(onGrid.data, plan.precision),
+    };
   });
 }
 
