@@ -12,9 +12,14 @@ const FLOOR: Record<string, number> = {
   "model-package": 1,
   inference: 1,
   orchestrator: 2,
+  service: 2,
   cli: 3,
   edge: 3,
+  "gpu-runner": 3,
 };
+
+/** The one door from one program to another: the command that starts the runner, when it is asked to. */
+const STARTS = new Set(["cli/runner.ts gpu-runner/start.ts", "cli/runner.ts gpu-runner/settings.ts"]);
 
 /** Ports, schemas and errors of floor 1: all that the orchestrator may see of it. */
 const PORTS = new Set([
@@ -63,8 +68,10 @@ describe("floors", () => {
       if (other === folder) continue;
       expect(FLOOR[other], `${name} lies on no floor`).toBeDefined();
       expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThanOrEqual(FLOOR[folder]!);
-      // The commands and the Workers are two programs: what both need lies below them.
-      if (FLOOR[folder] === 3) expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThan(3);
+      // The commands, the Workers and the runner are programs: what several need lies below them.
+      if (FLOOR[folder] === 3 && !STARTS.has(`${relative(ROOT, path)} ${name}`)) {
+        expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThan(3);
+      }
     }
   });
 
@@ -76,6 +83,8 @@ describe("floors", () => {
         if (!target.startsWith(".")) continue;
         const name = relative(ROOT, resolve(dirname(path), target));
         const folder = name.split("/")[0]!;
+        // Between it and the programs, for those that speak HTTP.
+        expect(folder, `${name} lies above it`).not.toBe("service");
         if (FLOOR[folder] === 1) expect([...PORTS], `${name} is no port`).toContain(name);
       }
     },
@@ -84,9 +93,22 @@ describe("floors", () => {
   it.each(all.filter((f) => f.folder !== "edge"))(
     "$name needs nothing that only Workers have",
     ({ imports }) => {
-      for (const target of imports) expect(target).not.toMatch(/^cloudflare:|^hono\b/);
+      for (const target of imports) expect(target).not.toMatch(/^cloudflare:/);
     },
   );
+
+  it.each(all.filter((f) => !["service", "edge", "gpu-runner"].includes(f.folder)))(
+    "$name serves no HTTP of its own",
+    ({ imports }) => {
+      for (const target of imports) expect(target).not.toMatch(/^hono\b|^@hono\//);
+    },
+  );
+
+  it("commands that need no server load none: the runner is imported when it is started", () => {
+    const text = readFileSync(join(ROOT, "cli/runner.ts"), "utf8");
+    const statics = [...text.matchAll(/^import (type )?[^;]*"\.\.\/gpu-runner\/[^"]+";/gm)];
+    expect(statics.filter((m) => !m[1]).map((m) => m[0])).toEqual([]);
+  });
 
   it("what the Workers reach runs without Node", () => {
     const byName = new Map(all.map((f) => [f.name, f]));

@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
 import { OUTPUTS } from "../image/write/output-targets.ts";
+import { PROVIDERS } from "../inference/open-provider.ts";
 import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
 import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
@@ -10,6 +11,7 @@ import { inspectCommand } from "./inspect.ts";
 import { cancelJob, downloadJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
+import { runner } from "./runner.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
 import { up } from "./up.ts";
 import { upload } from "./upload.ts";
@@ -18,13 +20,13 @@ import { RUNTIMES, verifyModel } from "./verify-model.ts";
 
 const controller = new AbortController();
 let toContinue = "continue later with --resume";
+// The second of a kind finds no listener and ends the process at once, as the system does it: process.exit() would abort
+// in a thread that is in the middle of a run.
 process.once("SIGINT", () => {
   process.stderr.write(`\nstopping; ${toContinue} (Ctrl-C again ends at once)\n`);
-  process.once("SIGINT", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by the user", "AbortError"));
 });
 process.once("SIGTERM", () => {
-  process.once("SIGTERM", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by a signal", "AbortError"));
 });
 
@@ -175,6 +177,32 @@ program
   .action((flags) => {
     toContinue = "start again with the same --state to go on";
     return up({ ...flags, signal: controller.signal });
+  });
+
+program
+  .command("runner")
+  .description("run the service that segments windows for others: on a GPU, or on the cores of this machine")
+  .option("--provider <names>", `what runs the model: ${PROVIDERS.join(", ")}, or several in order`, "cpu")
+  .option("--allow-fallback", "take another provider where none of those runs the model")
+  .option("--devices <i,j,k>", "GPUs, by their numbers; default the first", parseList)
+  .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
+  .option("--port <n>", "port to listen on; 0 takes any free one", port, 8788)
+  .option("--token <token>", "bearer token to ask for; default the environment's TILEWRIGHT_TOKEN")
+  .option("--model <name|dir>", "bundled model or package directory", "nuclei")
+  .option("--variant <name>", "variant of the model; default as the package says")
+  .option("--sessions <n>", "copies of the model that compute at a time; default a core or a GPU each", count)
+  .option("--max-batch <n>", "windows in one run of a GPU; default 16", count)
+  .option("--batch-latency-ms <n>", "how long a window waits for others to be run with", whole, 5)
+  .option("--max-body-mib <n>", "the largest request that is taken", count, 16)
+  .option("--drain-seconds <n>", "when stopped, how long what is under way may take", whole, 30)
+  .action((flags) => {
+    toContinue = "what is under way is answered first";
+    return runner({
+      ...flags,
+      providers: flags.provider.split(","),
+      token: flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined),
+      signal: controller.signal,
+    });
   });
 
 const jobs = program.command("jobs").description("jobs of a job service");

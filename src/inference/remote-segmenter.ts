@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
-import { decodeProbabilities } from "../tiling/mask-record.ts";
+import { decodeProbabilitiesInto } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
 export interface RemoteOptions {
   /** Bearer token of the service; a runner on this machine may want none. */
@@ -16,25 +17,10 @@ export interface RemoteOptions {
   signal?: AbortSignal;
 }
 
-/** What is read of `GET /v1/info`; a newer service may tell more. */
-const infoSchema = z.object({
-  model: z.object({ name: z.string(), variant: z.string(), hash: z.string() }),
-  window: z.array(z.int().positive()).min(2).max(3),
-  channels: z.int().positive(),
-  classes: z.int().positive(),
-  limits: z.object({
-    maxWindows: z.int().positive(),
-    maxBodyBytes: z.int().positive(),
-    /** Requests at a time that keep it busy, where it knows. */
-    requests: z.int().positive().optional(),
-  }),
-  runtime: z.object({ name: z.string() }),
-});
-
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
-/** Answers that the same request may not get again. */
-const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Answers that the same request may not get again. 507: memory that another program holds now may be free later. */
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
 
 /**
  * A service that segments windows, an edge function or a runner: one request a batch, or a few where the batch is
@@ -45,9 +31,9 @@ export class RemoteSegmenter implements Segmenter {
   readonly traffic = { bytesSent: 0, bytesReceived: 0 };
   readonly #url: URL;
   readonly #options: RemoteOptions;
-  readonly #service: z.infer<typeof infoSchema>;
+  readonly #service: ServiceInfo;
 
-  private constructor(url: URL, options: RemoteOptions, service: z.infer<typeof infoSchema>) {
+  private constructor(url: URL, options: RemoteOptions, service: ServiceInfo) {
     this.#url = url;
     this.#options = options;
     this.#service = service;
@@ -70,7 +56,7 @@ export class RemoteSegmenter implements Segmenter {
   static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
     const url = new URL(base.endsWith("/") ? base : `${base}/`);
     const response = await request(url, "v1/info", options, { method: "GET", signal: options.signal });
-    const parsed = infoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
+    const parsed = serviceInfoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
     if (!parsed.success) {
       throw new RemoteError(
         `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
@@ -113,7 +99,7 @@ export class RemoteSegmenter implements Segmenter {
       const part = data.subarray(first * samples, (first + count) * samples) as WirePixels;
       const masks = await this.#request({ data: part, shape: [count, ...shape] }, options);
       masks.records.forEach((record, n) => {
-        out.set(decodeProbabilities(record), (first + n) * size);
+        decodeProbabilitiesInto(record, out, (first + n) * size);
       });
     }
     return { data: out, shape: [windows, classes, ...window] };

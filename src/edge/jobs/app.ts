@@ -1,10 +1,10 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import { VERSION } from "../../orchestrator/version.ts";
+import { Problem, problemOf } from "../../service/problem.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { jsonContent } from "../shared/open-api.ts";
-import { Problem, problemOf } from "../shared/problem.ts";
 import { requireAccess, requireScope } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
 import { createWebhookRoutes } from "./events/webhook-routes.ts";

@@ -1,7 +1,7 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
+import { Problem } from "../../service/problem.ts";
 import { consumeTask } from "../shared/consume-task.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
-import { Problem } from "../shared/problem.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./bindings.ts";
 import { readQueuedEvent } from "./events/queued-event.ts";

@@ -1,8 +1,9 @@
 import type { DurableObjectNamespace, MessageBatch, Queue } from "@cloudflare/workers-types";
 import { Hono } from "hono";
 import { z } from "zod";
-import { requireBearer } from "../shared/bearer.ts";
-import { Problem, problemOf } from "../shared/problem.ts";
+import { requireBearer } from "../../service/bearer.ts";
+import { Problem, problemOf } from "../../service/problem.ts";
+import { configuredToken } from "../shared/configured-token.ts";
 import type { LeasedMessages } from "./leased-messages.ts";
 
 export { LeasedMessages } from "./leased-messages.ts";
@@ -34,7 +35,7 @@ const settleSchema = z.object({
  */
 const app = new Hono<{ Bindings: Bindings }>();
 app.use(async (c, next) => {
-  await requireBearer(c.req.header("Authorization"), c.env.TOKEN);
+  await requireBearer(c.req.header("Authorization"), configuredToken(c.env.TOKEN));
   await next();
 });
 app.post("/client/v4/accounts/:account/queues/:queue/messages/pull", async (c) => {

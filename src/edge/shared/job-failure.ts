@@ -2,8 +2,8 @@ import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
 import { InferenceError } from "../../inference/errors.ts";
 import { ModelPackageError } from "../../model-package/errors.ts";
 import { JobError } from "../../orchestrator/errors.ts";
+import { Problem } from "../../service/problem.ts";
 import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
-import { Problem } from "./problem.ts";
 
 /** Why a job ends, where no other try would change it; undefined for what may pass. */
 export function finalFailure(error: unknown): { code: string; message: string } | undefined {

@@ -1,6 +1,6 @@
 import type { JobDocument } from "../../../orchestrator/job-plan-message.ts";
+import { Problem } from "../../../service/problem.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
-import { Problem } from "../../shared/problem.ts";
 import type { Bindings } from "../bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
 

@@ -1,12 +1,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { bodyLimit } from "hono/body-limit";
+import { Problem } from "../../../service/problem.ts";
+import { readBody } from "../../../service/read-body.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../../tiling/mask-batch.ts";
 import { shardAt } from "../../../tiling/shards.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import { Problem } from "../../shared/problem.ts";
-import { readBody } from "../../shared/read-body.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../bindings.ts";
@@ -156,7 +156,10 @@ export function createWorkRoutes() {
 
   app.openapi(recordsRoute, async (c) => {
     const { job, shard } = c.req.valid("param");
-    const bytes = await readBody(c.req.raw, MASK_BATCH_TYPE, MAX_RECORDS_BYTES);
+    const bytes = await readBody(c.req.raw, {
+      contentType: MASK_BATCH_TYPE,
+      maxBytes: MAX_RECORDS_BYTES,
+    });
     const batch = decodeMaskBatch(bytes);
     const { plan, job: document } = await plannedJob(c.env, job);
     const planned = shardAt(plan.grid, plan.kept, plan.shardBlock, Number(shard));

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
+import { Problem } from "../../../service/problem.ts";
 import type { ObjectStore } from "../../../storage/object-store.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
-import { Problem } from "../../shared/problem.ts";
 import { openSourceStore } from "../../shared/sources/open-source-store.ts";
 import type { Bindings } from "../bindings.ts";
 import { byteRange } from "../outputs/byte-range.ts";
