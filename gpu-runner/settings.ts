@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
-import { PROVIDERS } from "../inference/open-provider.ts";
-import { JobError } from "../orchestrator/errors.ts";
-import { MIN_TOKEN_LENGTH } from "../service/bearer.ts";
+import { PROVIDERS } from "../src/inference/open-provider.ts";
+import { JobError } from "../src/orchestrator/errors.ts";
+import { MIN_TOKEN_LENGTH } from "../src/service/bearer.ts";
 
 const MIB = 2 ** 20;
 /** Windows in one run of a GPU, where nothing else is asked for. */
