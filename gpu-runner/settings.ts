@@ -9,7 +9,19 @@ const GPU_BATCH = 16;
 /** A request is taken to carry this many windows when it is told how many requests keep the runner busy. */
 const WINDOWS_PER_REQUEST = 4;
 
+/** Where shards are pulled from, and the job service that they belong to. */
+export interface PullFrom {
+  /** `https://api.cloudflare.com/client/v4/accounts/<account>/queues/<queue>` */
+  queue: string;
+  queueToken: string;
+  service: string;
+  /** With the scope `work`. */
+  serviceToken: string;
+}
+
 export interface RunnerOptions {
+  /** Takes shards from a queue too. */
+  pull?: PullFrom;
   /** In order of preference. */
   providers: readonly string[];
   /** Takes another provider where none of those runs the model. */

@@ -13,14 +13,18 @@ const FLOOR: Record<string, number> = {
   "model-package": 1,
   inference: 1,
   orchestrator: 2,
-  service: 2,
+  service: 2.5,
   cli: 3,
   edge: 3,
   "gpu-runner": 3,
 };
 
 /** The one door from one program to another: the command that starts the runner, when it is asked to. */
-const STARTS = new Set(["cli/runner.ts gpu-runner/start.ts", "cli/runner.ts gpu-runner/settings.ts"]);
+const STARTS = new Set([
+  "cli/runner.ts gpu-runner/start.ts",
+  "cli/runner.ts gpu-runner/settings.ts",
+  "cli/main.ts gpu-runner/settings.ts",
+]);
 
 /** Ports, schemas and errors of floor 1: all that the orchestrator may see of it. */
 const PORTS = new Set([
