@@ -65,7 +65,8 @@ it.each(["SIGTERM", "SIGINT"] as const)(
           await fetch(new URL("/metrics", url), { headers: { Authorization: `Bearer ${TOKEN}` } })
         ).text(),
       )?.[1];
-    while ((await requests()) !== "1") await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let i = 0; i < 1000 && (await requests()) !== "1"; i++)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     child.kill(signal);
     const response = await answer;
     expect(response.status).toBe(200);
@@ -89,7 +90,8 @@ it("ends with 0 where the time to drain is over, and at once for a second signal
   await new Promise((resolve) => setTimeout(resolve, 300));
   twice.child.kill("SIGTERM");
   // Signals that come before the first was seen are one.
-  while (!twice.told.err.includes('"draining"')) await new Promise((resolve) => setTimeout(resolve, 5));
+  for (let i = 0; i < 2000 && !twice.told.err.includes('"draining"'); i++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
   twice.child.kill("SIGTERM");
   expect(await twice.ended).toBe("SIGTERM");
 });
