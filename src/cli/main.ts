@@ -1,7 +1,9 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
+import type { PullFrom } from "../../gpu-runner/settings.ts";
 import { OUTPUTS } from "../image/write/output-targets.ts";
 import { PROVIDERS } from "../inference/open-provider.ts";
+import { JobError } from "../orchestrator/errors.ts";
 import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
 import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
@@ -195,15 +197,33 @@ program
   .option("--batch-latency-ms <n>", "how long a window waits for others to be run with", whole, 5)
   .option("--max-body-mib <n>", "the largest request that is taken", count, 16)
   .option("--drain-seconds <n>", "when stopped, how long what is under way may take", whole, 30)
+  .option("--pull <url>", "take shards from this queue too (token in TILEWRIGHT_QUEUE_TOKEN)", address)
+  .option("--service <url>", "the job service they belong to (token in TILEWRIGHT_SERVICE_TOKEN)", address)
   .action((flags) => {
     toContinue = "what is under way is answered first";
     return runner({
       ...flags,
+      pull: pullFrom(flags),
       providers: flags.provider.split(","),
       token: flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined),
       signal: controller.signal,
     });
   });
+
+/** Each token may be one of its own, or all the same: `tilewright up` has one for everything. */
+function pullFrom({ pull, service }: { pull?: string; service?: string }): PullFrom | undefined {
+  if (pull === undefined && service === undefined) return undefined;
+  if (pull === undefined || service === undefined) {
+    throw new JobError("--pull and --service go together: shards come from the one and go to the other");
+  }
+  const { TILEWRIGHT_TOKEN, TILEWRIGHT_SERVICE_TOKEN, TILEWRIGHT_QUEUE_TOKEN } = process.env;
+  const serviceToken = TILEWRIGHT_SERVICE_TOKEN || TILEWRIGHT_TOKEN;
+  const queueToken = TILEWRIGHT_QUEUE_TOKEN || TILEWRIGHT_TOKEN;
+  if (!serviceToken || !queueToken) {
+    throw new JobError("pulling needs tokens: set TILEWRIGHT_QUEUE_TOKEN and TILEWRIGHT_SERVICE_TOKEN");
+  }
+  return { queue: pull, queueToken, service, serviceToken };
+}
 
 const jobs = program.command("jobs").description("jobs of a job service");
 withService(jobs.command("show <job>").description("how far a job is"))
@@ -307,6 +327,11 @@ function positive(text: string): number {
 
 function whole(text: string): number {
   return number(text, (n) => Number.isInteger(n) && n >= 0, "a whole number from 0");
+}
+
+function address(text: string): string {
+  if (/^https?:\/\//.test(text) && URL.canParse(text)) return text;
+  throw new InvalidArgumentError("it must be an address that begins with https:// or http://.");
 }
 
 function port(text: string): number {

@@ -1,4 +1,4 @@
-import type { RunnerOptions } from "../gpu-runner/settings.ts";
+import type { RunnerOptions } from "../../gpu-runner/settings.ts";
 import { loadModel } from "./find-model.ts";
 
 /** For threads to end after everything else has. */
@@ -15,7 +15,7 @@ export async function runner(options: RunnerCommand): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
   // Loaded by this command only: the others need no server.
-  const { startRunner } = await import("../gpu-runner/start.ts");
+  const { startRunner } = await import("../../gpu-runner/start.ts");
   const running = await startRunner({ ...options, model });
   console.log(running.sentence);
   await new Promise<void>((stop) => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Batcher, type BatcherOptions } from "../../src/gpu-runner/batcher.ts";
-import { RunnerError } from "../../src/gpu-runner/errors.ts";
+import { Batcher, type BatcherOptions } from "../../gpu-runner/batcher.ts";
+import { RunnerError } from "../../gpu-runner/errors.ts";
 import { InferenceError } from "../../src/inference/errors.ts";
 import { expected, SimulatedDevice, windowsOf } from "./simulated-device.ts";
 

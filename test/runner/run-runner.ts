@@ -1,4 +1,4 @@
-import { type Runner, type StartOptions, startRunner } from "../../src/gpu-runner/start.ts";
+import { type Runner, type StartOptions, startRunner } from "../../gpu-runner/start.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import type { WindowBatch } from "../../src/tiling/window-batch.ts";
 

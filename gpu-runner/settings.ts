@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
-import { PROVIDERS } from "../inference/open-provider.ts";
-import { JobError } from "../orchestrator/errors.ts";
-import { MIN_TOKEN_LENGTH } from "../service/bearer.ts";
+import { PROVIDERS } from "../src/inference/open-provider.ts";
+import { JobError } from "../src/orchestrator/errors.ts";
+import { MIN_TOKEN_LENGTH } from "../src/service/bearer.ts";
 
 const MIB = 2 ** 20;
 /** Windows in one run of a GPU, where nothing else is asked for. */
@@ -9,7 +9,19 @@ const GPU_BATCH = 16;
 /** A request is taken to carry this many windows when it is told how many requests keep the runner busy. */
 const WINDOWS_PER_REQUEST = 4;
 
+/** Where shards are pulled from, and the job service that they belong to. */
+export interface PullFrom {
+  /** `https://api.cloudflare.com/client/v4/accounts/<account>/queues/<queue>` */
+  queue: string;
+  queueToken: string;
+  service: string;
+  /** With the scope `work`. */
+  serviceToken: string;
+}
+
 export interface RunnerOptions {
+  /** Takes shards from a queue too. */
+  pull?: PullFrom;
   /** In order of preference. */
   providers: readonly string[];
   /** Takes another provider where none of those runs the model. */

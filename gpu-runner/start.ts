@@ -2,18 +2,22 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { type DestinationStream, destination, pino } from "pino";
-import { openProvider } from "../inference/open-provider.ts";
-import type { ModelPackage } from "../model-package/load-package.ts";
-import { JobError } from "../orchestrator/errors.ts";
-import { VERSION } from "../orchestrator/version.ts";
-import { bodyOf, Problem } from "../service/problem.ts";
-import { pause } from "../storage/with-retry.ts";
+import { openProvider } from "../src/inference/open-provider.ts";
+import type { ModelPackage } from "../src/model-package/load-package.ts";
+import { JobError } from "../src/orchestrator/errors.ts";
+import { VERSION } from "../src/orchestrator/version.ts";
+import { bodyOf, Problem } from "../src/service/problem.ts";
+import { pause } from "../src/storage/with-retry.ts";
 import { createApp } from "./app.ts";
 import { Batcher } from "./batcher.ts";
 import { createMetrics } from "./metrics.ts";
 import { openSessions } from "./open-sessions.ts";
 import { Places } from "./places.ts";
-import { checkOptions, type RunnerOptions, settingsFor } from "./settings.ts";
+import { pullShards } from "./pull/pull-shards.ts";
+import { QueueClient } from "./pull/queue-client.ts";
+import { ShardWorker } from "./pull/shard-worker.ts";
+import { WorkClient } from "./pull/work-client.ts";
+import { checkOptions, type PullFrom, type RunnerOptions, settingsFor } from "./settings.ts";
 
 export interface StartOptions extends RunnerOptions {
   model: ModelPackage;
@@ -33,6 +37,8 @@ export interface Runner {
 
 /** For the run that a device is at, when the time to drain is over. */
 const CLOSE_MS = 1000;
+/** Windows of a pulled shard that are under way at a time: enough for a batch of a GPU. */
+const TOGETHER = 16;
 /** Connections, busy or not, that the runner holds open. */
 const MAX_CONNECTIONS = 1024;
 
@@ -126,13 +132,30 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     },
     "the runner listens",
   );
+  const stopPulling = new AbortController();
+  const pulling = options.pull && startPulling(options.pull, stopPulling.signal);
+  function startPulling({ queue, queueToken, service, serviceToken }: PullFrom, signal: AbortSignal) {
+    const work = new WorkClient(service, serviceToken);
+    const worker = new ShardWorker(work, { manifest: model.manifest, hash: model.hash }, batcher, TOGETHER);
+    // Every session at one shard and one in line, so that reading and sending hide behind it.
+    const shards = sessions.length + 1;
+    const { drainMs } = settings;
+    log.info({ queue: new URL(queue).host, service: new URL(service).host, shards }, "pulling shards");
+    const counted = (windows: number) => metrics.windows.inc(windows);
+    return pullShards(
+      { queue: new QueueClient(queue, queueToken), work, worker, shards, drainMs, log, onShard: counted },
+      signal,
+    ).finally(() => worker.close());
+  }
   const stop = async () => {
     log.info({ requests: places.taken }, "draining");
+    stopPulling.abort();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<false>((resolve) => {
       timer = setTimeout(() => resolve(false), settings.drainMs);
     });
-    const answered = await Promise.race([places.drain().then(() => true), late]);
+    const drained = Promise.all([places.drain(), pulling]);
+    const answered = await Promise.race([drained.then(() => true), late]);
     clearTimeout(timer);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
@@ -146,7 +169,7 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
   let stopped: Promise<boolean> | undefined;
   return {
     url,
-    sentence: `runner at ${url.origin}: ${name} ${version} ${model.variantName} on ${provider} (${runtime}), ${sessions.length} session${sessions.length === 1 ? "" : "s"}, batches of up to ${settings.maxBatch}`,
+    sentence: `runner at ${url.origin}: ${name} ${version} ${model.variantName} on ${provider} (${runtime}), ${sessions.length} session${sessions.length === 1 ? "" : "s"}, batches of up to ${settings.maxBatch}${options.pull ? `, pulling shards for ${new URL(options.pull.service).host}` : ""}`,
     stop: () => (stopped ??= stop()),
   };
 }

@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { RemoteError } from "../../inference/errors.ts";
-import { decodePlannedJob, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
-import { HttpStore } from "../../storage/http-store.ts";
-import type { ObjectStore } from "../../storage/object-store.ts";
-import { withRetry } from "../../storage/with-retry.ts";
-import { MASK_BATCH_TYPE } from "../../tiling/mask-batch.ts";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { decodePlannedJob, type PlannedJob } from "../../src/orchestrator/job-plan-message.ts";
+import { HttpStore } from "../../src/storage/http-store.ts";
+import type { ObjectStore } from "../../src/storage/object-store.ts";
+import { withRetry } from "../../src/storage/with-retry.ts";
+import { MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
 import { ask } from "./ask.ts";
 
 export interface ShardReport {

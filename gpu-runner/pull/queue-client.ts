@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RemoteError } from "../../inference/errors.ts";
+import { RemoteError } from "../../src/inference/errors.ts";
 import { ask } from "./ask.ts";
 
 export interface PulledMessage {

@@ -1,6 +1,6 @@
-import type { MaskBatch } from "../tiling/mask-batch.ts";
-import { encodeProbabilities, type MaskRecord } from "../tiling/mask-record.ts";
-import type { WindowBatch } from "../tiling/window-batch.ts";
+import type { MaskBatch } from "../src/tiling/mask-batch.ts";
+import { encodeProbabilities, type MaskRecord } from "../src/tiling/mask-record.ts";
+import type { WindowBatch } from "../src/tiling/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
 
 /** Each window's probabilities are rounded as soon as they are there, so that no more than a run of them is held. */

@@ -1,6 +1,6 @@
-import { InferenceError } from "../inference/errors.ts";
-import type { Segmenter, SegmenterInfo, SegmentOptions } from "../inference/segmenter.ts";
-import { dtypeOf, product, type Raster, type SampleArray } from "../tiling/raster.ts";
+import { InferenceError } from "../src/inference/errors.ts";
+import type { Segmenter, SegmenterInfo, SegmentOptions } from "../src/inference/segmenter.ts";
+import { dtypeOf, product, type Raster, type SampleArray } from "../src/tiling/raster.ts";
 import { RunnerError } from "./errors.ts";
 import { type Job, kindOf, type QueuedWindow, WindowQueue } from "./window-queue.ts";
 

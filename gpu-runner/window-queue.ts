@@ -1,6 +1,6 @@
-import type { Precision } from "../tiling/mask-record.ts";
-import type { Scaling } from "../tiling/normalise.ts";
-import type { DType, SampleArray } from "../tiling/raster.ts";
+import type { Precision } from "../src/tiling/mask-record.ts";
+import type { Scaling } from "../src/tiling/normalise.ts";
+import type { DType, SampleArray } from "../src/tiling/raster.ts";
 
 /** A request, as far as its windows are concerned. */
 export interface Job {

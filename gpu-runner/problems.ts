@@ -1,5 +1,5 @@
-import { InferenceError } from "../inference/errors.ts";
-import { Problem, problemOf } from "../service/problem.ts";
+import { InferenceError } from "../src/inference/errors.ts";
+import { Problem, problemOf } from "../src/service/problem.ts";
 import { RunnerError } from "./errors.ts";
 
 /** What the caller is told. A runtime's own words may name files of this machine: they stay in the log. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { RemoteError } from "../../inference/errors.ts";
-import { pause } from "../../storage/with-retry.ts";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { pause } from "../../src/storage/with-retry.ts";
 
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 const TRIES = 5;
