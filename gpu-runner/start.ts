@@ -83,7 +83,13 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     log,
   });
   const server = createServer(
-    { keepAlive: true, keepAliveInitialDelay: 30_000, headersTimeout: 20_000, requestTimeout: 0 },
+    {
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+      headersTimeout: 20_000,
+      requestTimeout: 0,
+      connectionsCheckingInterval: 5000,
+    },
     getRequestListener(app.fetch, {
       errorHandler: () =>
         Response.json(bodyOf(new Problem(400, "bad_request", "the request is no HTTP that is served here")), {

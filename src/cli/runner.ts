@@ -2,7 +2,7 @@ import type { RunnerOptions } from "../../gpu-runner/settings.ts";
 import { loadModel } from "./find-model.ts";
 
 /** For threads to end after everything else has. */
-const HUNG_MS = 2000;
+const HUNG_MS = 5000;
 
 export interface RunnerCommand extends RunnerOptions {
   model: string;
