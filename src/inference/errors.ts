@@ -1,7 +1,21 @@
 /** A backend could not run the model or answered with something that is no segmentation. */
 export class InferenceError extends Error {
   override readonly name = "InferenceError";
+  /** Whether there was no memory for it: fewer windows at a time may go. */
+  readonly outOfMemory: boolean;
+  constructor(message: string, options: { cause?: unknown; outOfMemory?: boolean } = {}) {
+    super(message, { cause: options.cause });
+    this.outOfMemory = options.outOfMemory ?? false;
+  }
 }
+
+/** Whether a runtime's message says that there was no memory: the CPU's, CUDA's or WebGPU's. */
+export function isOutOfMemory(message: string): boolean {
+  return OUT_OF_MEMORY.test(message);
+}
+
+const OUT_OF_MEMORY =
+  /out of memory|bad_alloc|(failed|not enough memory) to allocate|CUDA(_ERROR|Error)?_?(OUT_OF_MEMORY|MemoryAllocation)|(CUBLAS|CUDNN)_STATUS_(ALLOC|INTERNAL_ERROR_DEVICE_ALLOCATION)_FAILED|exceeds the (max buffer size|maximum)|larger than the maximum (storage )?buffer/i;
 
 /** A service that segments could not be reached, refused, or answered with something else than was asked for. */
 export class RemoteError extends Error {
