@@ -24,6 +24,8 @@ const OLDEST_OPSET = 13;
 const REDUCE_AXES_AS_INPUT = 18;
 /** How far beyond 0 and 1 a probability may be: as in `activate`. */
 const LEEWAY = 0.501;
+/** Of float32. */
+const LARGEST = 3.4028234663852886e38;
 
 export interface DeviceGraphOptions {
   /** Names of the graph's input `[N, C, ...window]` and output `[N, K', ...window]`. */
@@ -109,12 +111,15 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
     const background = after.add("Sub", [after.floats([1]), after.largest(p, 1, true)]);
     p = after.add("Concat", [background, p], { axis: 1 });
   }
-  // A comparison with what is no number is false, whatever minimum and maximum make of it.
-  const distance = after.add("Abs", [after.add("Sub", [p, after.floats([0.5])])]);
-  const right = after.add("LessOrEqual", [distance, after.floats([LEEWAY])]);
-  const rightness = after.add("Cast", [right], { to: ELEMENT.float });
-  const wrongness = after.reshape(after.add("Sub", [after.floats([1]), rightness]), [-1, classes * size]);
-  after.rename(after.largest(wrongness, 1, false), faultsName);
+  // A comparison with what is no number is false, whatever minimum, maximum and activation make of it: WebGPU's sigmoid gives
+  // a number. Scores without end count as faults too.
+  const right = after.within(after.add("Sub", [p, after.floats([0.5])]), LEEWAY);
+  const faults = [after.anyFalse(right, classes * size)];
+  if (activation !== "none") {
+    const scores = classes - (activation === "sigmoid" ? 1 : 0);
+    faults.push(after.anyFalse(after.within(options.output, LARGEST), scores * size));
+  }
+  after.rename(after.add("Max", faults), faultsName);
 
   let resultWords = classes * size;
   if (result === "f32") {
@@ -231,6 +236,18 @@ class NodeList {
 
   integers(values: readonly number[]): string {
     return this.#constant({ data: Int32Array.from(values), shape: [values.length] });
+  }
+
+  /** Whether the absolute value is at most `most`, for each sample. */
+  within(tensor: string, most: number): string {
+    return this.add("LessOrEqual", [this.add("Abs", [tensor]), this.floats([most])]);
+  }
+
+  /** Flags of `size` a window → `[N]` float32: 0 where all are true, else 1. */
+  anyFalse(flags: string, size: number): string {
+    const ones = this.add("Cast", [flags], { to: ELEMENT.float });
+    const wrong = this.reshape(this.add("Sub", [this.floats([1]), ones]), [-1, size]);
+    return this.largest(wrong, 1, false);
   }
 
   /** -1: whatever is left. */

@@ -9,13 +9,16 @@ export class InferenceError extends Error {
   }
 }
 
-/** Whether a runtime's message says that there was no memory: the CPU's, CUDA's or WebGPU's. */
+/**
+ * Whether a runtime's message says that there was no memory: the CPU's, CUDA's or WebGPU's, which makes buffers it has no
+ * room for invalid and complains when they are used.
+ */
 export function isOutOfMemory(message: string): boolean {
   return OUT_OF_MEMORY.test(message);
 }
 
 const OUT_OF_MEMORY =
-  /out of memory|bad_alloc|(failed|not enough memory) to allocate|CUDA(_ERROR|Error)?_?(OUT_OF_MEMORY|MemoryAllocation)|(CUBLAS|CUDNN)_STATUS_(ALLOC|INTERNAL_ERROR_DEVICE_ALLOCATION)_FAILED|exceeds the (max buffer size|maximum)|larger than the maximum (storage )?buffer/i;
+  /out of memory|bad_alloc|failed to allocate memory|not enough memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|\[Invalid Buffer.*\] is invalid due to a previous error/i;
 
 /** A service that segments could not be reached, refused, or answered with something else than was asked for. */
 export class RemoteError extends Error {

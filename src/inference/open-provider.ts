@@ -97,6 +97,9 @@ function explained(name: ProviderName, model: ModelPackage, cause: unknown): unk
       "WebGPU finds no GPU: install the GPU's Vulkan driver and libvulkan1, and see that this process may use it, or choose another provider",
     );
   }
+  if (/requires f16/.test(message)) {
+    return because("the device does not compute in float16; leave half precision off");
+  }
   if (
     /no CUDA-capable device|CUDA driver version is insufficient|cudaErrorNoDevice|invalid device ordinal/i.test(
       message,
