@@ -10,15 +10,15 @@ export class InferenceError extends Error {
 }
 
 /**
- * Whether a runtime's message says that there was no memory: the CPU's, CUDA's or WebGPU's, which makes buffers it has no
- * room for invalid and complains when they are used.
+ * Whether a runtime's message says that there was no memory: JavaScript's, the CPU's, CUDA's or WebGPU's. That one makes buffers
+ * it has no room for invalid and complains when they are used, and cuts what is too large into more than a shader can take.
  */
 export function isOutOfMemory(message: string): boolean {
   return OUT_OF_MEMORY.test(message);
 }
 
 const OUT_OF_MEMORY =
-  /out of memory|bad_alloc|failed to allocate memory|not enough memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|\[Invalid Buffer.*\] is invalid due to a previous error/i;
+  /out of memory|bad_alloc|array buffer allocation failed|failed to allocate memory|not enough memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|\[Invalid Buffer.*\] is invalid due to a previous error|too many storage buffers in shader/i;
 
 /** A service that segments could not be reached, refused, or answered with something else than was asked for. */
 export class RemoteError extends Error {

@@ -1,4 +1,4 @@
-import { InferenceError } from "./errors.ts";
+import { InferenceError, isOutOfMemory } from "./errors.ts";
 
 /**
  * Runs windows in parts of at most `most`, and in smaller ones where the device has no memory for so many.
@@ -17,7 +17,7 @@ export async function inParts(
       await run(first, count);
       first += count;
     } catch (cause) {
-      if (!(cause instanceof InferenceError) || !cause.outOfMemory) throw cause;
+      if (!isFull(cause)) throw cause;
       if (count === 1) {
         throw new InferenceError(
           "the device has no memory for a single window; free some, or run the model on another provider",
@@ -28,4 +28,9 @@ export async function inParts(
     }
   }
   return limit;
+}
+
+function isFull(cause: unknown): boolean {
+  if (cause instanceof InferenceError) return cause.outOfMemory;
+  return cause instanceof RangeError && isOutOfMemory(cause.message);
 }

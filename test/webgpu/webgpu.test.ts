@@ -166,6 +166,26 @@ describe.runIf(there)("WebGPU", () => {
     }
   });
 
+  it("says so when not even one window has room, and the next model runs", async () => {
+    const network = { channels: 1, weights: Array(250).fill(1), biases: Array(250).fill(0), scores: 250 };
+    const large = networkPackage({ ...network, window: [2100, 2100] }, "none");
+    const gpu = await DeviceSegmenter.create(large, { provider: "webgpu" });
+    try {
+      const batch = { data: new Uint8Array(2100 * 2100), shape: [1, 2100, 2100, 1] };
+      const failed = gpu.segmentToBytes(batch, { scaling: { low: 0, high: 255 } });
+      await expect(failed).rejects.toMatchObject({ name: "InferenceError", outOfMemory: true });
+      await expect(failed).rejects.toThrow("no memory for a single window");
+    } finally {
+      await gpu.close();
+    }
+    const small = networkPackage({ ...network, window: [4, 4] }, "none");
+    const next = await DeviceSegmenter.create(small, { provider: "webgpu" });
+    const ones = { data: new Uint8Array(16).fill(255), shape: [1, 4, 4, 1] };
+    const { data } = await next.segmentToBytes(ones, { scaling: { low: 0, high: 255 } });
+    expect(data.every((b) => b === 255)).toBe(true);
+    await next.close();
+  });
+
   it("fails the golden tile when the graph computes something else", async () => {
     const directory = mkdtempSync(join(tmpdir(), "tilewright-webgpu-"));
     try {
