@@ -20,8 +20,6 @@ export type OutputType = "u8" | "f32";
 const BITS = { uint8: 8, uint16: 16 } as const;
 /** Oldest operators that the added nodes know. */
 const OLDEST_OPSET = 13;
-/** From here on the axes of ReduceMax are an input. */
-const REDUCE_AXES_AS_INPUT = 18;
 /** How far beyond 0 and 1 a probability may be: as in `activate`. */
 const LEEWAY = 0.501;
 /** Of float32. */
@@ -60,7 +58,7 @@ export interface DeviceGraph {
   /** `[N, resultWords]` int32 for bytes `[N, K, ...window]`, each window padded to whole words; else float32. */
   result: string;
   resultWords: number;
-  /** `[N]` float32: 0, or more where a window holds something that is no probability. */
+  /** `[N]` float32: how many samples of a window are no probabilities or come of scores that are not finite. */
   faults: string;
 }
 
@@ -68,17 +66,19 @@ export interface DeviceGraph {
  * Puts unpacking, NHWC → NCHW, scaling, activation, rounding and packing around a network.
  *
  * WebGPU has neither bytes nor 64-bit integers, so samples travel packed in int32, and every operator added here is
- * one that the WebGPU provider has a kernel for. The other providers run the same graph.
+ * one that the WebGPU provider has a kernel for. The other providers run the same graph. Left out are operators whose newer
+ * versions CUDA has no kernel for though it had the older one (ReduceMax of opset 20, Pad of 19): a kernel of an open version
+ * range is taken only for the version it was written for.
  * @throws {InferenceError} when the file is no such network
  */
 export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): DeviceGraph {
   const { window, channels, classes, activation, pixels, pixelChannels, result } = options;
-  const opset = checkNetwork(model, options);
+  checkNetwork(model, options);
   const prefix = freePrefix(model);
   const size = product(window);
   const ones = window.map(() => 1);
 
-  const before = new NodeList(`${prefix}in_`, opset);
+  const before = new NodeList(`${prefix}in_`);
   const pixelsName = `${prefix}pixels`;
   const scalingName = `${prefix}scaling`;
   const samples = size * pixelChannels;
@@ -101,29 +101,33 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
   }
   before.rename(x, options.input);
 
-  const after = new NodeList(`${prefix}out_`, opset);
-  const resultName = `${prefix}result`;
+  const after = new NodeList(`${prefix}out_`);
+  let resultName = `${prefix}result`;
   const faultsName = `${prefix}faults`;
   let p = options.output;
   if (activation === "softmax") p = after.add("Softmax", [p], { axis: 1 });
   if (activation === "sigmoid") {
     p = after.add("Sigmoid", [p]);
-    const background = after.add("Sub", [after.floats([1]), after.largest(p, 1, true)]);
+    const each = classes === 2 ? [p] : after.split(p, classes - 1, 1);
+    const largest = each.reduce((a, b) => after.add("Max", [a, b]));
+    const background = after.add("Sub", [after.floats([1]), largest]);
     p = after.add("Concat", [background, p], { axis: 1 });
   }
   // A comparison with what is no number is false, whatever minimum, maximum and activation make of it: WebGPU's sigmoid gives
   // a number. Scores without end count as faults too.
   const right = after.within(after.add("Sub", [p, after.floats([0.5])]), LEEWAY);
-  const faults = [after.anyFalse(right, classes * size)];
+  let faults = after.countFalse(right, classes * size);
   if (activation !== "none") {
     const scores = classes - (activation === "sigmoid" ? 1 : 0);
-    faults.push(after.anyFalse(after.within(options.output, LARGEST), scores * size));
+    const finite = after.countFalse(after.within(options.output, LARGEST), scores * size);
+    faults = after.add("Add", [faults, finite]);
   }
-  after.rename(after.add("Max", faults), faultsName);
+  after.rename(faults, faultsName);
 
   let resultWords = classes * size;
   if (result === "f32") {
-    after.rename(p, resultName);
+    if (p === options.output) resultName = p;
+    else after.rename(p, resultName);
   } else {
     const safe = after.add("Where", [right, p, after.floats([0])]);
     const scaled = after.add("Mul", [safe, after.floats([255])]);
@@ -159,8 +163,7 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
   };
 }
 
-/** @returns the version of the operators */
-function checkNetwork(model: Uint8Array, options: DeviceGraphOptions): number {
+function checkNetwork(model: Uint8Array, options: DeviceGraphOptions): void {
   const { input, output, window, channels, pixelChannels } = options;
   if (pixelChannels !== channels && pixelChannels !== 1) {
     throw new InferenceError(`pixels have ${pixelChannels} channels, the model takes ${channels}`);
@@ -205,18 +208,15 @@ function checkNetwork(model: Uint8Array, options: DeviceGraphOptions): number {
       `the graph takes ${shape.slice(1).join("×")}, model.json says ${expected.join("×")}`,
     );
   }
-  return file.opset;
 }
 
 /** Nodes in the order they are added, which is the order they compute in. */
 class NodeList {
   readonly nodes: Node[] = [];
   readonly #prefix: string;
-  readonly #opset: number;
 
-  constructor(prefix: string, opset: number) {
+  constructor(prefix: string) {
     this.#prefix = prefix;
-    this.#opset = opset;
   }
 
   add(operator: string, inputs: readonly string[], attributes?: Node["attributes"]): string {
@@ -225,9 +225,12 @@ class NodeList {
     return name;
   }
 
-  /** The tensor under the name that others know it by. */
+  /** Gives a tensor that was made here the name that others know it by. */
   rename(tensor: string, name: string): void {
-    this.nodes.push({ operator: "Identity", inputs: [tensor], outputs: [name] });
+    const changed = (names: readonly string[]) => names.map((n) => (n === tensor ? name : n));
+    this.nodes.forEach((node, i) => {
+      this.nodes[i] = { ...node, inputs: changed(node.inputs), outputs: changed(node.outputs) };
+    });
   }
 
   floats(values: readonly number[]): string {
@@ -243,11 +246,11 @@ class NodeList {
     return this.add("LessOrEqual", [this.add("Abs", [tensor]), this.floats([most])]);
   }
 
-  /** Flags of `size` a window → `[N]` float32: 0 where all are true, else 1. */
-  anyFalse(flags: string, size: number): string {
+  /** Flags of `size` a window → `[N]` float32: how many are false. */
+  countFalse(flags: string, size: number): string {
     const ones = this.add("Cast", [flags], { to: ELEMENT.float });
     const wrong = this.reshape(this.add("Sub", [this.floats([1]), ones]), [-1, size]);
-    return this.largest(wrong, 1, false);
+    return this.add("ReduceSum", [wrong, this.#longs([1])], { keepdims: 0 });
   }
 
   /** -1: whatever is left. */
@@ -260,13 +263,6 @@ class NodeList {
     const sizes = this.#longs(new Array<number>(parts).fill(1));
     this.nodes.push({ operator: "Split", inputs: [tensor, sizes], outputs, attributes: { axis } });
     return outputs;
-  }
-
-  largest(tensor: string, axis: number, keep: boolean): string {
-    const keepdims = keep ? 1 : 0;
-    return this.#opset >= REDUCE_AXES_AS_INPUT
-      ? this.add("ReduceMax", [tensor, this.#longs([axis])], { keepdims })
-      : this.add("ReduceMax", [tensor], { axes: [axis], keepdims });
   }
 
   /**
@@ -294,7 +290,11 @@ class NodeList {
   pack(floats: string, samples: number, words: number): string {
     let x = floats;
     const missing = words * 4 - samples;
-    if (missing > 0) x = this.add("Pad", [x, this.#longs([0, 0, 0, missing])]);
+    if (missing > 0) {
+      const first = this.add("Slice", [x, this.#longs([0]), this.#longs([1]), this.#longs([1])]);
+      const zero = this.add("Mul", [first, this.floats([0])]);
+      x = this.add("Concat", [x, ...new Array<string>(missing).fill(zero)], { axis: 1 });
+    }
     const bytes = this.add("Cast", [this.reshape(x, [-1, words, 4])], { to: ELEMENT.int32 });
     // The last byte of a word holds its sign: 128 to 255 are there what -128 to -1 are elsewhere.
     const highest = this.integers([256, 256, 256, 127]);
