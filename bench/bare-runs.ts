@@ -6,7 +6,7 @@ import { openSource } from "../src/cli/open-source.ts";
 import { runCpuThread, startCpuThread } from "../src/inference/ort-node.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
 import { manifestSchema } from "../src/model-package/manifest.ts";
-import { readShard } from "../src/orchestrator/map-shards.ts";
+import { readShard, sliceBatch } from "../src/orchestrator/map-shards.ts";
 import { planJob } from "../src/orchestrator/plan-job.ts";
 import { checkSettings } from "../src/orchestrator/settings.ts";
 import { normaliseWindows } from "../src/tiling/normalise.ts";
@@ -26,8 +26,10 @@ const plan = await planJob(source, manifest, checkSettings({ tissueMask: false }
 const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
 const inputs = [];
 for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {
-  for (const batch of await readShard(source, plan, shard, 4, undefined)) {
-    inputs.push(normaliseWindows(batch.pixels, manifest.input.channels, scaling));
+  const all = await readShard(source, plan, shard, undefined);
+  for (let n = 0; n < all.windows.length; n += 4) {
+    const { pixels } = sliceBatch(all, n, Math.min(n + 4, all.windows.length));
+    inputs.push(normaliseWindows(pixels, manifest.input.channels, scaling));
   }
 }
 await close();

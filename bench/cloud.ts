@@ -16,7 +16,7 @@ import { OrtWebSegmenter } from "../src/inference/ort-web.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
 import { edgeShardBlock } from "../src/orchestrator/edge-shards.ts";
 import type { JobStatus } from "../src/orchestrator/job-request.ts";
-import { readShard } from "../src/orchestrator/map-shards.ts";
+import { readShard, sliceBatch } from "../src/orchestrator/map-shards.ts";
 import { planMergeBlocks } from "../src/orchestrator/merge-block.ts";
 import { planJob } from "../src/orchestrator/plan-job.ts";
 import type { RunManifest } from "../src/orchestrator/run-manifest.ts";
@@ -53,7 +53,9 @@ async function bare(): Promise<{ seconds: number; perWindow: number }> {
   let done = 0;
   let milliseconds = 0;
   for (const shard of shards) {
-    for (const { pixels } of (await readShard(opened.source, plan, shard, 1, undefined)).slice(0, each)) {
+    const all = await readShard(opened.source, plan, shard, undefined);
+    for (let n = 0; n < Math.min(each, all.windows.length); n++) {
+      const { pixels } = sliceBatch(all, n, n + 1);
       if (done === 0) await segmenter.segment(pixels, { scaling });
       const before = segmenter.runMilliseconds;
       await segmenter.segment(pixels, { scaling });
@@ -71,7 +73,7 @@ async function tileBytes(): Promise<number> {
   const fresh = await openSource(flags.slide, undefined);
   const before = fresh.source.bytesRead;
   for (const shard of planShards(plan.grid, plan.kept, [1, 1_000_000])) {
-    await readShard(fresh.source, plan, shard, 1, undefined);
+    await readShard(fresh.source, plan, shard, undefined);
   }
   const bytes = fresh.source.bytesRead - before;
   await fresh.close();

@@ -2,7 +2,8 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 
-const ROOT = resolve(import.meta.dirname, "../src");
+const ROOT = resolve(import.meta.dirname, "..");
+const PLACES = ["src", "gpu-runner"];
 
 /** The floor of each folder; a file may import from its own folder and from lower floors. */
 const FLOOR: Record<string, number> = {
@@ -12,9 +13,18 @@ const FLOOR: Record<string, number> = {
   "model-package": 1,
   inference: 1,
   orchestrator: 2,
+  service: 2.5,
   cli: 3,
   edge: 3,
+  "gpu-runner": 3,
 };
+
+/** The one door from one program to another: the command that starts the runner, when it is asked to. */
+const STARTS = new Set([
+  "cli/runner.ts gpu-runner/start.ts",
+  "cli/runner.ts gpu-runner/settings.ts",
+  "cli/main.ts gpu-runner/settings.ts",
+]);
 
 /** Ports, schemas and errors of floor 1: all that the orchestrator may see of it. */
 const PORTS = new Set([
@@ -25,6 +35,7 @@ const PORTS = new Set([
   "image/write/byte-sink.ts",
   "image/write/output-targets.ts",
   "image/errors.ts",
+  "inference/errors.ts",
   "inference/segmenter.ts",
   "inference/scaling.ts",
   "model-package/manifest.ts",
@@ -44,8 +55,11 @@ function imports(file: string): string[] {
   return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((m) => m[1]!);
 }
 
-const all = [...files(ROOT)].map((path) => {
-  const name = relative(ROOT, path);
+/** From below `src`, or from the top where a program has a folder of its own. */
+const nameOf = (path: string) => relative(ROOT, path).replace(/^src\//, "");
+
+const all = PLACES.flatMap((place) => [...files(join(ROOT, place))]).map((path) => {
+  const name = nameOf(path);
   return { name, folder: name.split("/")[0]!, path, imports: imports(path) };
 });
 
@@ -57,13 +71,15 @@ describe("floors", () => {
   it.each(all)("$name imports downwards only", ({ path, folder, imports }) => {
     // A file of a package by its path, where its name cannot be used, lies on no floor.
     for (const target of imports.filter((i) => i.startsWith(".") && !i.includes("/node_modules/"))) {
-      const name = relative(ROOT, resolve(dirname(path), target));
+      const name = nameOf(resolve(dirname(path), target));
       const other = name.split("/")[0]!;
       if (other === folder) continue;
       expect(FLOOR[other], `${name} lies on no floor`).toBeDefined();
       expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThanOrEqual(FLOOR[folder]!);
-      // The commands and the Workers are two programs: what both need lies below them.
-      if (FLOOR[folder] === 3) expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThan(3);
+      // The commands, the Workers and the runner are programs: what several need lies below them.
+      if (FLOOR[folder] === 3 && !STARTS.has(`${nameOf(path)} ${name}`)) {
+        expect(FLOOR[other]!, `${folder} may not import ${name}`).toBeLessThan(3);
+      }
     }
   });
 
@@ -73,8 +89,10 @@ describe("floors", () => {
       for (const target of imports) {
         expect(target, "the orchestrator runs in Workers too").not.toMatch(/^node:|^onnxruntime/);
         if (!target.startsWith(".")) continue;
-        const name = relative(ROOT, resolve(dirname(path), target));
+        const name = nameOf(resolve(dirname(path), target));
         const folder = name.split("/")[0]!;
+        // Between it and the programs, for those that speak HTTP.
+        expect(folder, `${name} lies above it`).not.toBe("service");
         if (FLOOR[folder] === 1) expect([...PORTS], `${name} is no port`).toContain(name);
       }
     },
@@ -83,9 +101,22 @@ describe("floors", () => {
   it.each(all.filter((f) => f.folder !== "edge"))(
     "$name needs nothing that only Workers have",
     ({ imports }) => {
-      for (const target of imports) expect(target).not.toMatch(/^cloudflare:|^hono\b/);
+      for (const target of imports) expect(target).not.toMatch(/^cloudflare:/);
     },
   );
+
+  it.each(all.filter((f) => !["service", "edge", "gpu-runner"].includes(f.folder)))(
+    "$name serves no HTTP of its own",
+    ({ imports }) => {
+      for (const target of imports) expect(target).not.toMatch(/^hono\b|^@hono\//);
+    },
+  );
+
+  it("commands that need no server load none: the runner is imported when it is started", () => {
+    const text = readFileSync(join(ROOT, "src/cli/runner.ts"), "utf8");
+    const statics = [...text.matchAll(/^import (type )?[^;]*"(?:\.\.\/)+gpu-runner\/[^"]+";/gm)];
+    expect(statics.filter((m) => !m[1]).map((m) => m[0])).toEqual([]);
+  });
 
   it("what the Workers reach runs without Node", () => {
     const byName = new Map(all.map((f) => [f.name, f]));
@@ -98,7 +129,7 @@ describe("floors", () => {
       for (const target of file!.imports) {
         expect(target, `${name}, reached from src/edge`).not.toMatch(/^node:|^onnxruntime-node/);
         if (target.startsWith(".") && !target.includes("/node_modules/"))
-          visit(relative(ROOT, resolve(dirname(file!.path), target)), name);
+          visit(nameOf(resolve(dirname(file!.path), target)), name);
       }
     };
     for (const f of all.filter((x) => x.folder === "edge")) visit(f.name, "src/edge");

@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
 const ROOT = new URL("..", import.meta.url).pathname;
-const built = existsSync(new URL("../dist/cli/index.js", import.meta.url));
+const built = existsSync(new URL("../dist/src/cli/index.js", import.meta.url));
 
 /** What `npm test` has just built, used as an installed package would be. */
 describe.skipIf(!built)("the built package (npm run build makes it)", () => {
@@ -17,10 +17,14 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
   it.each(readdirSync(new URL("models", `file://${ROOT}`)))(
     "runs every variant of the bundled %s on both runtimes, and its companion in half precision",
     (name) => {
-      const out = execFileSync(process.execPath, ["dist/cli/main.js", "model", "verify", name, "--json"], {
-        cwd: ROOT,
-        encoding: "utf8",
-      });
+      const out = execFileSync(
+        process.execPath,
+        ["dist/src/cli/main.js", "model", "verify", name, "--json"],
+        {
+          cwd: ROOT,
+          encoding: "utf8",
+        },
+      );
       const results: { variant: string; runtime: string }[] = JSON.parse(out);
       const found = results.map((r) => `${r.variant} ${r.runtime.split(" ").at(-1)}`);
       expect(found).toEqual(["int4 cpu", "int4 wasm", "int4 fp16", "int4-edge cpu", "int4-edge wasm"]);
@@ -37,7 +41,7 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
     );
     const paths: string[] = files.map((f: { path: string }) => f.path);
     expect(paths).toContain("models/nuclei/model.json");
-    expect(paths).toContain("dist/inference/ort-node-worker.js");
+    expect(paths).toContain("dist/src/inference/ort-node-worker.js");
     expect(paths.filter((p) => /^(src|test|model|bench)\//.test(p))).toEqual([]);
   });
 });

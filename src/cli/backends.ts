@@ -1,44 +1,118 @@
+import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import { OrtWebSegmenter } from "../inference/ort-web.ts";
 import { RemoteSegmenter } from "../inference/remote-segmenter.ts";
-import { retrying } from "../inference/retrying.ts";
-import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
+import type { Backend } from "../orchestrator/fleet/backend.ts";
 
-/** What runs the model: this machine's own runtime, WebAssembly as on edge functions, or an edge function. */
-export type Backend = { kind: "cpu" } | { kind: "wasm" } | { kind: "edge"; url: string };
+/** What runs the model: this machine's own runtime, WebAssembly as on edge functions, an edge function, a runner. */
+export type BackendChoice =
+  | { kind: "cpu" }
+  | { kind: "wasm" }
+  | { kind: "edge"; url: string }
+  | { kind: "gpu"; url: string };
 
-export const BACKENDS = "cpu, wasm or edge:<url>";
+export const BACKENDS = "cpu, wasm, edge:<url> or gpu:<url>";
+
+/** Requests under way beside those that compute: one is ready for when they are done, one is being merged. */
+const AHEAD = 2;
+/** A request of a few windows that takes longer is lost; a cold edge function loads its model within it. */
+const REQUEST_TIMEOUT_MS = 120_000;
 
 /** @throws {JobError} when `text` names no backend */
-export function parseBackend(text: string): Backend {
-  if (text === "cpu" || text === "wasm") return { kind: text };
-  const url = /^edge:(https?:\/\/.+)$/.exec(text)?.[1];
+export function parseBackend(text: string): BackendChoice {
+  // "local" is what one calls this machine beside others.
+  if (text === "cpu" || text === "local") return { kind: "cpu" };
+  if (text === "wasm") return { kind: text };
+  const [, kind, url] = /^(edge|gpu):(https?:\/\/.+)$/.exec(text) ?? [];
   if (!url || !URL.canParse(url)) throw new JobError(`there is no backend "${text}": choose of ${BACKENDS}`);
-  return { kind: "edge", url };
+  return { kind: kind as "edge" | "gpu", url };
 }
 
 export interface BackendOptions {
+  /** Of the model on this machine. */
   threads?: number;
-  /** For edge functions. */
+  /** Windows of one run here. */
+  batchSize: number;
+  /** For edge functions and runners; default as the environment says. */
   token?: string;
   signal?: AbortSignal;
+  /** A backend that cannot take part, where others can. */
+  onRefused?: (name: string, reason: string) => void;
 }
 
-/** A backend that runs this very model: an edge function that holds another is refused. */
-export async function openBackend(
-  backend: Backend,
+/**
+ * The backends that run this very model and have passed its golden tile, in the order asked for. One that cannot be
+ * reached or computes wrongly is left out and told of, unless none is left.
+ */
+export async function openBackends(
+  names: readonly string[],
   model: ModelPackage,
-  { threads, token, signal }: BackendOptions,
-): Promise<Segmenter & { runMilliseconds?: number }> {
-  switch (backend.kind) {
-    case "cpu":
-      return OrtNodeSegmenter.create(model, { threads });
-    case "wasm":
-      return OrtWebSegmenter.create(model);
-    case "edge":
-      if (!token) throw new JobError("an edge function asks for a token: set TILEWRIGHT_TOKEN");
-      return retrying(await RemoteSegmenter.connect(backend.url, { token, modelHash: model.hash, signal }));
+  options: BackendOptions,
+): Promise<Backend[]> {
+  const unique = [...new Set(names.map((name) => (name === "local" ? "cpu" : name)))];
+  const choices = unique.map((name) => ({ name, choice: parseBackend(name) }));
+  for (const { choice } of choices) {
+    if (choice.kind === "edge" && !tokenFor(choice.kind, options.token)) {
+      throw new JobError("an edge function asks for a token: set TILEWRIGHT_TOKEN or TILEWRIGHT_EDGE_TOKEN");
+    }
   }
+  const opened = await Promise.allSettled(
+    choices.map(async ({ name, choice }) => {
+      const backend = await open(name, choice, model, options);
+      try {
+        await checkGoldenTile(backend.segmenter, model, { signal: options.signal });
+      } catch (error) {
+        await backend.segmenter.close();
+        throw error;
+      }
+      return backend;
+    }),
+  );
+  const backends = opened.flatMap((o) => (o.status === "fulfilled" ? [o.value] : []));
+  const failures = opened.flatMap((o, n) => (o.status === "rejected" ? [{ n, reason: o.reason }] : []));
+  if (backends.length === 0 || options.signal?.aborted) {
+    await Promise.all(backends.map((backend) => backend.segmenter.close()));
+    throw failures[0]!.reason;
+  }
+  for (const { n, reason } of failures) options.onRefused?.(unique[n]!, (reason as Error).message);
+  return backends;
+}
+
+async function open(
+  name: string,
+  choice: BackendChoice,
+  model: ModelPackage,
+  { threads, batchSize, token, signal }: BackendOptions,
+): Promise<Backend> {
+  if (choice.kind === "cpu" || choice.kind === "wasm") {
+    const segmenter =
+      choice.kind === "cpu"
+        ? await OrtNodeSegmenter.create(model, { threads })
+        : await OrtWebSegmenter.create(model);
+    return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest: batchSize };
+  }
+  const segmenter = await RemoteSegmenter.connect(choice.url, {
+    token: tokenFor(choice.kind, token),
+    modelHash: model.hash,
+    signal,
+  });
+  const { windows, requests } = segmenter.limits;
+  return {
+    name,
+    segmenter,
+    lanes: requests ?? "auto",
+    windowsPerRequest: windows,
+    timeoutMs: REQUEST_TIMEOUT_MS,
+  };
+}
+
+/** Each kind may have a token of its own, so that neither sees the other's. */
+function tokenFor(kind: "edge" | "gpu", given: string | undefined): string | undefined {
+  const { TILEWRIGHT_TOKEN, TILEWRIGHT_EDGE_TOKEN, TILEWRIGHT_RUNNER_TOKEN } = process.env;
+  return (
+    given ??
+    ((kind === "edge" ? TILEWRIGHT_EDGE_TOKEN : TILEWRIGHT_RUNNER_TOKEN) || TILEWRIGHT_TOKEN || undefined)
+  );
 }

@@ -5,8 +5,9 @@ import { ModelPackageError } from "../model-package/errors.ts";
 import { loadPackage, type ModelPackage } from "../model-package/load-package.ts";
 import { FsStore } from "../storage/fs-store.ts";
 
-/** The packages that come with Tilewright: `models/` beside `src/` or `dist/`. */
-const BUNDLED = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "models");
+/** The packages that come with Tilewright: `models/` beside `src/`, or beside the `dist/` that holds it. */
+const SOURCES = join(dirname(fileURLToPath(import.meta.url)), "..");
+const BUNDLED = [join(SOURCES, "..", "models"), join(SOURCES, "..", "..", "models")].find(existsSync) ?? "";
 
 /** Loads a package by the name of a bundled model or by its directory. */
 export async function loadModel(

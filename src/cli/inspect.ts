@@ -4,14 +4,16 @@ import { openSource } from "./open-source.ts";
 /** Prints what an image holds. */
 export async function inspectCommand(
   uri: string,
-  options: { mpp?: number; json?: boolean; signal?: AbortSignal },
+  options: { mpp?: number; series?: number; json?: boolean; signal?: AbortSignal },
 ): Promise<void> {
-  const { source, name, close } = await openSource(uri, options.mpp, options.signal);
+  const { source, name, close } = await openSource(uri, options.mpp, options.signal, options.series);
   try {
     const description = describeImage(source);
     if (options.json) return void process.stdout.write(`${JSON.stringify({ name, ...description })}\n`);
     console.log(name);
-    for (const [key, value] of Object.entries(description)) {
+    const { affine, details, ...rest } = description;
+    const rows = affine?.slice(0, 3).map((row) => ({ x: row[0], y: row[1], z: row[2], origin: row[3] }));
+    for (const [key, value] of Object.entries({ ...rest, affine: rows, ...details })) {
       if (Array.isArray(value) && value.some((v) => typeof v === "object")) {
         console.log(`  ${key}`);
         for (const [i, v] of value.entries()) console.log(`    ${i}  ${flat(v)}`);
@@ -31,5 +33,6 @@ function flat(value: unknown): string {
       .map(([k, v]) => `${k} ${flat(v)}`)
       .join(", ");
   }
-  return String(value);
+  // Sums and products of decimals print as they were meant.
+  return typeof value === "number" ? String(Number(value.toPrecision(12))) : String(value);
 }

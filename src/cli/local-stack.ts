@@ -16,7 +16,9 @@ export interface StackOptions {
   /** Directory of the model package. */
   model: string;
   variant?: string;
-  /** Bindings beside or instead of the usual ones, by Worker. */
+  /** Who takes shards: the edge function, or runners that pull them from below `PULL_PATH`. */
+  shards?: "edge" | "pull";
+  /** Bindings beside or instead of the usual ones, by Worker; `segment` of whoever takes the shards. */
   jobs?: Record<string, string>;
   segment?: Record<string, string>;
   /** Bundles made before; default: made now. */
@@ -26,6 +28,7 @@ export interface StackOptions {
 
 export interface Bundles {
   jobs: string;
+  /** The edge function, or what hands shards out. */
   segment: string;
   remove(): Promise<void>;
 }
@@ -36,11 +39,13 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
+/** The address of the queue of shards, as Cloudflare's API has it; below it are `messages/pull` and `messages/ack`. */
+export const PULL_PATH = "/client/v4/accounts/local/queues/tilewright-shards";
+
 /** Both Workers as wrangler would upload them. Needs no network. */
-export async function bundleWorkers(): Promise<Bundles> {
-  const made = await Promise.allSettled(
-    ["wrangler.toml", "src/edge/segment/wrangler.toml"].map(bundleWorker),
-  );
+export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<Bundles> {
+  const taker = shards === "edge" ? "src/edge/segment/wrangler.toml" : "src/edge/pull/wrangler.toml";
+  const made = await Promise.allSettled(["wrangler.toml", taker].map(bundleWorker));
   const bundles = made.flatMap((m) => (m.status === "fulfilled" ? [m.value] : []));
   const remove = async () => void (await Promise.all(bundles.map((bundle) => bundle.remove())));
   const failed = made.find((m) => m.status === "rejected");
@@ -56,7 +61,7 @@ export async function bundleWorkers(): Promise<Bundles> {
 export async function startStack(options: StackOptions): Promise<Stack> {
   await mkdir(options.state, { recursive: true });
   const own = options.bundles === undefined;
-  const bundles = options.bundles ?? (await bundleWorkers());
+  const bundles = options.bundles ?? (await bundleWorkers(options.shards));
   let miniflare: Miniflare | undefined;
   try {
     const name = basename(options.model);
@@ -101,17 +106,28 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             },
             workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
           },
-          {
-            name: "tilewright-segment",
-            ...(await modulesOf(bundles.segment)),
-            compatibilityDate: COMPATIBILITY_DATE,
-            bindings: { ...names, ...model, ...options.segment },
-            r2Buckets: BUCKETS,
-            queueConsumers: { "tilewright-shards": retries },
-            durableObjects: {
-              LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
-            },
-          },
+          options.shards === "pull"
+            ? {
+                name: "tilewright-pull",
+                ...(await modulesOf(bundles.segment)),
+                compatibilityDate: COMPATIBILITY_DATE,
+                routes: ["*/client/v4/*"],
+                bindings: { ...options.segment },
+                queueProducers: { DEAD: "tilewright-dead" },
+                queueConsumers: { "tilewright-shards": { maxBatchSize: 100, maxBatchTimeout: 0 } },
+                durableObjects: { MESSAGES: { className: "LeasedMessages", useSQLite: true } },
+              }
+            : {
+                name: "tilewright-segment",
+                ...(await modulesOf(bundles.segment)),
+                compatibilityDate: COMPATIBILITY_DATE,
+                bindings: { ...names, ...model, ...options.segment },
+                r2Buckets: BUCKETS,
+                queueConsumers: { "tilewright-shards": retries },
+                durableObjects: {
+                  LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
+                },
+              },
         ],
       }),
     );

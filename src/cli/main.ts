@@ -1,6 +1,9 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
+import type { PullFrom } from "../../gpu-runner/settings.ts";
 import { OUTPUTS } from "../image/write/output-targets.ts";
+import { PROVIDERS } from "../inference/open-provider.ts";
+import { JobError } from "../orchestrator/errors.ts";
 import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
 import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
@@ -10,6 +13,7 @@ import { inspectCommand } from "./inspect.ts";
 import { cancelJob, downloadJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
+import { runner } from "./runner.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
 import { up } from "./up.ts";
 import { upload } from "./upload.ts";
@@ -18,13 +22,13 @@ import { RUNTIMES, verifyModel } from "./verify-model.ts";
 
 const controller = new AbortController();
 let toContinue = "continue later with --resume";
+// The second of a kind finds no listener and ends the process at once, as the system does it: process.exit() would abort
+// in a thread that is in the middle of a run.
 process.once("SIGINT", () => {
   process.stderr.write(`\nstopping; ${toContinue} (Ctrl-C again ends at once)\n`);
-  process.once("SIGINT", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by the user", "AbortError"));
 });
 process.once("SIGTERM", () => {
-  process.once("SIGTERM", () => process.exit(EXIT.interrupted));
   controller.abort(new DOMException("stopped by a signal", "AbortError"));
 });
 
@@ -34,9 +38,13 @@ const program = new Command("tilewright")
   .showHelpAfterError("(tilewright --help lists commands and options)")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
 
+const SERIES = "number of the DICOM series, where a directory or archive holds several";
+
 /** Options that decide a job's plan on this machine: shared by `segment` and `plan`. */
 function withPlanOptions(command: Command): Command {
-  command.option("--model <name|dir>", "bundled model or package directory", "nuclei");
+  command
+    .option("--model <name|dir>", "bundled model or package directory", "nuclei")
+    .option("--series <n>", SERIES, count);
   return withSettingOptions(command).option(
     "--mask <file>",
     "image whose pixels above 0 are segmented; spans the slide at any resolution",
@@ -69,7 +77,11 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
     `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
   )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
-  .option("--backend <name>", `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN)`, "cpu")
+  .option(
+    "--backend <name>",
+    `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); give it more than once to use all of them together; default cpu`,
+    (name: string, before: string[] = []) => [...before, name],
+  )
   .option("--batch-size <n>", "windows per run of the model", count)
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
@@ -80,7 +92,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
       out: flags.out,
       outputs: flags.outputs?.split(","),
       concurrency: flags.concurrency,
-      backend: flags.backend,
+      backends: flags.backend,
       batchSize: flags.batchSize,
       resume: flags.resume,
       force: flags.force,
@@ -99,6 +111,7 @@ program
   .command("inspect <source>")
   .description("tell what an image holds: format, levels, pixel size, channels")
   .option("--mpp <n>", "micrometres per pixel of level 0", positive)
+  .option("--series <n>", SERIES, count)
   .option("--json", "as JSON")
   .action((source: string, flags) => inspectCommand(source, { ...flags, signal: controller.signal }));
 
@@ -128,7 +141,7 @@ withSettingOptions(
   .option("--json", "progress as JSON lines on stderr, the job on stdout")
   .action(async (file: string, flags) => {
     toContinue = "continue later with the same command";
-    const { model, variant, mpp, ...settings } = planOptions(file, flags);
+    const { model, variant, mpp, series: _, ...settings } = planOptions(file, flags);
     const { job, status, manifest } = await upload({
       file,
       model,
@@ -157,11 +170,60 @@ program
   .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
   .option("--state <dir>", "where everything is kept", ".tilewright-up")
   .option("--model <name|dir>", "bundled model or package directory", "nuclei")
-  .option("--variant <name>", "variant of the model; default the one made for edge functions")
+  .option("--variant <name>", "variant of the model; default the one made for whoever takes the shards")
+  .addOption(
+    new Option("--shards <taker>", "who segments: the edge function here, or runners that pull shards")
+      .choices(["edge", "pull"])
+      .default("edge"),
+  )
   .action((flags) => {
     toContinue = "start again with the same --state to go on";
     return up({ ...flags, signal: controller.signal });
   });
+
+program
+  .command("runner")
+  .description("run the service that segments windows for others: on a GPU, or on the cores of this machine")
+  .option("--provider <names>", `what runs the model: ${PROVIDERS.join(", ")}, or several in order`, "cpu")
+  .option("--allow-fallback", "take another provider where none of those runs the model")
+  .option("--devices <i,j,k>", "GPUs, by their numbers; default the first", parseList)
+  .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
+  .option("--port <n>", "port to listen on; 0 takes any free one", port, 8788)
+  .option("--token <token>", "bearer token to ask for; default the environment's TILEWRIGHT_TOKEN")
+  .option("--model <name|dir>", "bundled model or package directory", "nuclei")
+  .option("--variant <name>", "variant of the model; default as the package says")
+  .option("--sessions <n>", "copies of the model that compute at a time; default a core or a GPU each", count)
+  .option("--max-batch <n>", "windows in one run of a GPU; default 16", count)
+  .option("--batch-latency-ms <n>", "how long a window waits for others to be run with", whole, 5)
+  .option("--max-body-mib <n>", "the largest request that is taken", count, 16)
+  .option("--drain-seconds <n>", "when stopped, how long what is under way may take", whole, 30)
+  .option("--pull <url>", "take shards from this queue too (token in TILEWRIGHT_QUEUE_TOKEN)", address)
+  .option("--service <url>", "the job service they belong to (token in TILEWRIGHT_SERVICE_TOKEN)", address)
+  .action((flags) => {
+    toContinue = "what is under way is answered first";
+    return runner({
+      ...flags,
+      pull: pullFrom(flags),
+      providers: flags.provider.split(","),
+      token: flags.token ?? (process.env.TILEWRIGHT_TOKEN || undefined),
+      signal: controller.signal,
+    });
+  });
+
+/** Each token may be one of its own, or all the same: `tilewright up` has one for everything. */
+function pullFrom({ pull, service }: { pull?: string; service?: string }): PullFrom | undefined {
+  if (pull === undefined && service === undefined) return undefined;
+  if (pull === undefined || service === undefined) {
+    throw new JobError("--pull and --service go together: shards come from the one and go to the other");
+  }
+  const { TILEWRIGHT_TOKEN, TILEWRIGHT_SERVICE_TOKEN, TILEWRIGHT_QUEUE_TOKEN } = process.env;
+  const serviceToken = TILEWRIGHT_SERVICE_TOKEN || TILEWRIGHT_TOKEN;
+  const queueToken = TILEWRIGHT_QUEUE_TOKEN || TILEWRIGHT_TOKEN;
+  if (!serviceToken || !queueToken) {
+    throw new JobError("pulling needs tokens: set TILEWRIGHT_QUEUE_TOKEN and TILEWRIGHT_SERVICE_TOKEN");
+  }
+  return { queue: pull, queueToken, service, serviceToken };
+}
 
 const jobs = program.command("jobs").description("jobs of a job service");
 withService(jobs.command("show <job>").description("how far a job is"))
@@ -240,6 +302,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     variant: flags.variant,
     roi: flags.roi,
     mpp: flags.mpp,
+    series: flags.series,
     level: flags.level,
     channels: flags.channels,
     overlapRatio: flags.overlap,
@@ -264,6 +327,11 @@ function positive(text: string): number {
 
 function whole(text: string): number {
   return number(text, (n) => Number.isInteger(n) && n >= 0, "a whole number from 0");
+}
+
+function address(text: string): string {
+  if (/^https?:\/\//.test(text) && URL.canParse(text)) return text;
+  throw new InvalidArgumentError("it must be an address that begins with https:// or http://.");
 }
 
 function port(text: string): number {

@@ -10,18 +10,22 @@ export interface OpenedSource {
   close(): Promise<void>;
 }
 
-/** Opens what a person typed. */
+/**
+ * Opens what a person typed.
+ * @param series number of the DICOM series, where there are several
+ */
 export async function openSource(
   uri: string,
   mpp: number | undefined,
   signal?: AbortSignal,
+  series?: number,
 ): Promise<OpenedSource> {
   const located = await locate(uri).catch((cause) => {
     // What was typed is no address: a fault of the command, not of a file.
     throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
   });
   try {
-    const source = await openImage(located.store, located.key, { mpp, signal });
+    const source = await openImage(located.store, located.key, { mpp, series, signal });
     return {
       source,
       name: located.name,

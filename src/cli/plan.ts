@@ -14,7 +14,7 @@ const TIMED_RUNS = 4;
 export async function planCommand(options: SegmentOptions, json: boolean | undefined): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
-  const { source, name, close } = await openSource(options.source, options.mpp, signal);
+  const { source, name, close } = await openSource(options.source, options.mpp, signal, options.series);
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     const plan = await planJob(source, model.manifest, settingsOf(options), { mask: mask?.raster, signal });

@@ -14,7 +14,9 @@ export type ProgressEvent =
       windowsTotal: number;
       windowsPerSecond: number;
       secondsLeft: number;
-    };
+    }
+  /** A backend takes no part, or no more. */
+  | { type: "backend"; backend: string; reason: string };
 
 export type ProgressListener = (event: ProgressEvent) => void;
 
@@ -27,6 +29,7 @@ export function progressPrinter(
   const { line, bar } = barPrinter(stream);
   return (event) => {
     if (event.type === "stage") return line(event.stage);
+    if (event.type === "backend") return line(`going on without ${event.backend}: ${event.reason}`);
     if (event.type === "plan") {
       const tissue =
         event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;

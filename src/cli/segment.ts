@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { z } from "zod";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
-import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { JobError } from "../orchestrator/errors.ts";
+import { type Backend, type BackendReport, startReport } from "../orchestrator/fleet/backend.ts";
+import type { MemberReport } from "../orchestrator/fleet/fleet.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
 import { DEFAULT_OUTPUTS, objectSeed, parseOutputs, writeJobOutputs } from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
@@ -23,7 +24,8 @@ import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../tiling/coverage.ts";
 import { planShards } from "../tiling/shards.ts";
-import { openBackend, parseBackend } from "./backends.ts";
+import { openBackends, parseBackend } from "./backends.ts";
+import { realClock } from "./clock.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
@@ -40,14 +42,16 @@ export interface SegmentOptions extends JobSettings {
   out: string;
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp?: number;
+  /** Number of the DICOM series, where the source holds several. */
+  series?: number;
   /** Image whose pixels above 0 say what to segment; it spans the whole slide at any resolution. */
   mask?: string;
   outputs?: readonly string[];
   /** Threads of the model; default all cores. */
   concurrency?: number;
-  /** What runs the model: "cpu" (the default), "wasm" or "edge:<url>". */
-  backend?: string;
-  /** For edge functions; default TILEWRIGHT_TOKEN of the environment. */
+  /** What runs the model, in any mix: "cpu" (the default), "wasm", "edge:<url>", "gpu:<url>". */
+  backends?: readonly string[];
+  /** For edge functions and runners; default TILEWRIGHT_TOKEN of the environment. */
   token?: string;
   /** Windows per run of the model. */
   batchSize?: number;
@@ -83,15 +87,16 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     throw new JobError(`option ${path.join(".")}: ${message}`);
   }
   const { mpp, concurrency, batchSize } = machine.data;
-  const backend = parseBackend(options.backend ?? "cpu");
+  const backendNames = options.backends?.length ? options.backends : ["cpu"];
+  for (const name of backendNames) parseBackend(name);
   const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
   RunDirectory.check(options.out, options);
 
   onProgress({ type: "stage", stage: "opening" });
   const model = await loadModel(options.model, { variant: options.variant, signal });
-  const opened = await openSource(options.source, mpp, signal);
+  const opened = await openSource(options.source, mpp, signal, options.series);
   const { source } = opened;
-  let segmenter: Awaited<ReturnType<typeof openBackend>> | undefined;
+  let backends: readonly Backend[] = [];
   let directory: RunDirectory | undefined;
   let work: WorkStore | undefined;
   try {
@@ -100,13 +105,14 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
 
     // Before anything is written: what cannot run the model leaves nothing behind.
     const loading = performance.now();
-    segmenter = await openBackend(backend, model, {
+    backends = await openBackends(backendNames, model, {
       threads: concurrency,
-      token: options.token ?? process.env.TILEWRIGHT_TOKEN,
+      batchSize,
+      token: options.token,
       signal,
+      onRefused: (backend, reason) => onProgress({ type: "backend", backend, reason }),
     });
-    await checkGoldenTile(segmenter, model, { signal });
-    const modelRunsBefore = segmenter.runMilliseconds ?? 0;
+    const startReports = backends.map(startReport);
     mark("loadModel", loading);
 
     const planning = performance.now();
@@ -116,8 +122,6 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       mask: mask?.etag,
       outputs,
       batchSize,
-      // Runtimes differ in the last digit, so work of one is not continued by another.
-      ...(backend.kind === "cpu" ? {} : { backend: backend.kind }),
     });
     const place = RunDirectory.open(options.out, job, options);
     if (typeof place === "string") return JSON.parse(place) as RunManifest;
@@ -142,31 +146,32 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
 
     const segmenting = performance.now();
     onProgress({ type: "stage", stage: "segmenting" });
-    const windowsBefore = totals.map.windows;
+    let reports: MemberReport[];
     try {
-      await mapAndMerge({
+      reports = await mapAndMerge({
         source,
         model,
         plan,
-        segmenter,
+        backends,
         finished,
         writeChunk: (chunk) => stage.writeChunk(chunk, { signal }),
         batchSize,
         signal,
-        now: () => performance.now(),
+        clock: realClock,
         statistics: totals.map,
         onProgress: tellWindows(plan, segmenting, onProgress),
+        onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
       });
     } finally {
       totals.bytesRead += source.bytesRead;
       await writeTotals(work, totals);
     }
     mark("segment", segmenting);
-    if (segmenter.runMilliseconds !== undefined) {
-      seconds.model = (segmenter.runMilliseconds - modelRunsBefore) / 1000;
-    }
+    const backendReports = reports.map((report, n) => startReports[n]!(report, seconds.segment!));
+    const modelSeconds = backendReports.flatMap((report) => report.modelSeconds ?? []);
+    if (modelSeconds.length > 0) seconds.model = modelSeconds.reduce((a, b) => a + b);
     // Now and not at the end: the sessions' memory is free for the outputs.
-    await segmenter.close();
+    await Promise.all(backends.map((backend) => backend.segmenter.close()));
 
     for (const chunk of coverage.chunks) {
       if (!stage.has(chunkIndex(chunks, chunk))) {
@@ -207,7 +212,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
         outsideMaskSamples: coverage.uncovered,
       },
       seam: describeSeam(totals.map),
-      backends: [{ ...segmenter.info, windows: totals.map.windows - windowsBefore }],
+      backends: backendReports,
       attempts: totals.attempts,
       bytesRead: totals.bytesRead,
       bytesWritten: written.outputs.reduce((n, o) => n + o.byteLength, 0),
@@ -215,11 +220,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
       outputs: written.outputs,
       summary: written.summary,
-      estimatedCost: {
-        currency: "USD",
-        amount: (seconds.total! / 3600) * segmenter.info.threads * USD_PER_CORE_HOUR,
-        basis: `${segmenter.info.threads} cores at ${USD_PER_CORE_HOUR} USD an hour`,
-      },
+      estimatedCost: estimateCost(seconds.total!, backendReports),
     };
     directory.publish(
       written.outputs.map((o) => o.name),
@@ -228,7 +229,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     onProgress({ type: "stage", stage: "done" });
     return manifest;
   } finally {
-    await segmenter?.close();
+    await Promise.all(backends.map((backend) => backend.segmenter.close()));
     await work?.close();
     directory?.release();
     await opened.close();
@@ -277,6 +278,24 @@ function readTotals(directory: RunDirectory): AttemptTotals {
 /** A full disk must not hide the error that brought us here: statistics may be lost, work may not. */
 async function writeTotals(work: WorkStore, totals: AttemptTotals): Promise<void> {
   await work.put(TOTALS, new TextEncoder().encode(JSON.stringify(totals))).catch(() => {});
+}
+
+/** Of this machine; what edge functions and runners cost is on their owners' bills. */
+function estimateCost(seconds: number, backends: readonly BackendReport[]): RunManifest["estimatedCost"] {
+  const remote = backends.filter((backend) => backend.bytesSent !== undefined);
+  const here = backends.filter((backend) => backend.bytesSent === undefined);
+  // Cutting and merging take a core also where the model runs elsewhere.
+  const cores = Math.max(
+    1,
+    here.reduce((most, backend) => Math.max(most, backend.threads), 0),
+  );
+  const elsewhere =
+    remote.length === 0 ? "" : `; without ${remote.map((backend) => backend.name).join(", ")}`;
+  return {
+    currency: "USD",
+    amount: (seconds / 3600) * cores * USD_PER_CORE_HOUR,
+    basis: `${cores} cores at ${USD_PER_CORE_HOUR} USD an hour${elsewhere}`,
+  };
 }
 
 function inSeconds(milliseconds: Record<string, number>): Record<string, number> {

@@ -10,6 +10,8 @@ export interface UpOptions {
   port: number;
   model: string;
   variant?: string;
+  /** Who takes shards: the edge function, or runners that pull them. */
+  shards: "edge" | "pull";
   signal: AbortSignal;
 }
 
@@ -20,15 +22,15 @@ const EDGE_VARIANT = "int4-edge";
 export async function up(options: UpOptions): Promise<void> {
   const directory = modelDirectory(options.model);
   const { manifest } = await loadModel(options.model, { variant: options.variant });
-  const variant =
-    options.variant ?? (EDGE_VARIANT in manifest.variants ? EDGE_VARIANT : manifest.defaultVariant);
+  const forEdge = options.shards === "edge" && EDGE_VARIANT in manifest.variants;
+  const variant = options.variant ?? (forEdge ? EDGE_VARIANT : manifest.defaultVariant);
   const state = resolve(options.state);
   // Slides and results of patients: of no other user's business.
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const token = tokenOf(state);
   process.stderr.write("building the Workers\n");
   // The Workers are built from their sources, which the published package does not hold.
-  const { startStack } = await import("./local-stack.ts").catch((cause) => {
+  const { startStack, PULL_PATH } = await import("./local-stack.ts").catch((cause) => {
     throw new JobError("tilewright up runs from a clone of the repository: git clone it and npm ci", {
       cause,
     });
@@ -39,6 +41,7 @@ export async function up(options: UpOptions): Promise<void> {
     port: options.port,
     model: directory,
     variant,
+    shards: options.shards,
     jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
     segment: { TOKEN: token },
     log: (line) => process.stderr.write(`${line}\n`),
@@ -54,6 +57,11 @@ export async function up(options: UpOptions): Promise<void> {
     `tilewright is up at ${url} with ${name} ${version} ${variant}; it keeps everything under ${state}`,
   );
   console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
+  if (options.shards === "pull") {
+    console.log(
+      `  npx tilewright runner --model ${options.model} --pull ${url}${PULL_PATH} --service ${url}`,
+    );
+  }
   console.log(`  npx tilewright upload slide.svs --to ${url} --watch --out results\n`);
   await new Promise<void>((stop) => {
     // Told to stop while the Workers were still being built.

@@ -1,4 +1,4 @@
-// The codec packages ship no types. Only what codecs.ts uses is declared.
+// The codec packages ship no types, or none that are found. Only what codecs.ts uses is declared.
 declare module "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs" {
   // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `Decoder` where it is made
   export default function create(options?: object): Promise<any>;
@@ -6,4 +6,18 @@ declare module "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs" {
 declare module "@cornerstonejs/codec-openjpeg/decodewasmjs" {
   // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `Decoder` where it is made
   export default function create(options?: object): Promise<any>;
+}
+declare module "@cornerstonejs/codec-charls/decodewasmjs" {
+  // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `JpegLsDecoder` where it is made
+  export default function create(options?: object): Promise<any>;
+}
+declare module "jpeg-lossless-decoder-js" {
+  export class Decoder {
+    decode(
+      buffer: ArrayBuffer,
+      offset: number,
+      length: number,
+      bytesPerSample: 1 | 2,
+    ): Uint8Array | Uint16Array;
+  }
 }

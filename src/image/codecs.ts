@@ -1,4 +1,5 @@
 /// <reference path="./codec-modules.d.ts" />
+import createCharLs from "@cornerstonejs/codec-charls/decodewasmjs";
 import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs";
 import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
 import { ImageFormatError } from "./errors.ts";
@@ -8,10 +9,10 @@ export interface DecodedImage {
   width: number;
   height: number;
   components: number;
-  data: Uint8Array | Uint16Array;
+  data: Uint8Array | Uint16Array | Int8Array | Int16Array;
 }
 
-export type CodecName = "jpeg" | "jpeg2000";
+export type CodecName = "jpeg" | "jpeg2000" | "jpegls";
 
 /**
  * Gives the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare Workers):
@@ -47,8 +48,14 @@ const openJpegComplaints: string[] = [];
 // requests at once may both instantiate; one instance is dropped.
 let jpegDecoder: Decoder | undefined;
 let jpeg2000Decoder: Decoder | undefined;
+let jpegLsDecoder: JpegLsDecoder | undefined;
 
-/** Makes both decoders ready, so that the first tile does not pay for it. */
+interface JpegLsDecoder extends Decoder {
+  /** 0: component by component, 1: by line, 2: by sample. Lines and samples come out interleaved. */
+  getInterleaveMode(): number;
+}
+
+/** Makes the decoders of slides ready, so that the first tile does not pay for it. */
 export async function loadCodecs(): Promise<void> {
   await Promise.all([loadJpeg(), loadJpeg2000()]);
 }
@@ -71,6 +78,14 @@ async function loadJpeg2000(): Promise<Decoder> {
   const decoder: Decoder = new module.J2KDecoder();
   jpeg2000Decoder ??= decoder;
   return jpeg2000Decoder;
+}
+
+async function loadJpegLs(): Promise<JpegLsDecoder> {
+  if (jpegLsDecoder) return jpegLsDecoder;
+  const module = await createCharLs(await emscriptenOptions("jpegls", () => {}));
+  const decoder: JpegLsDecoder = new module.JpegLSDecoder();
+  jpegLsDecoder ??= decoder;
+  return jpegLsDecoder;
 }
 
 async function emscriptenOptions(codec: CodecName, print: (line: string) => void): Promise<object> {
@@ -110,9 +125,12 @@ export async function decodeJpeg(stream: Uint8Array): Promise<DecodedImage> {
 
 /**
  * A JPEG 2000 codestream or JP2 file, colour as stored (no YCbCr conversion unless chroma is subsampled).
- * @throws {ImageFormatError} when the stream is damaged, cut short, or has signed samples or more than 16 bits
+ * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples where none are expected
  */
-export async function decodeJpeg2000(stream: Uint8Array): Promise<DecodedImage> {
+export async function decodeJpeg2000(
+  stream: Uint8Array,
+  options: { allowSigned?: boolean } = {},
+): Promise<DecodedImage> {
   const decoder = jpeg2000Decoder ?? (await loadJpeg2000());
   decoder.getEncodedBuffer(stream.length).set(stream);
   openJpegComplaints.length = 0;
@@ -129,17 +147,48 @@ export async function decodeJpeg2000(stream: Uint8Array): Promise<DecodedImage> 
     );
   }
   const { width, height, componentCount, bitsPerSample, isSigned } = decoder.getFrameInfo();
-  if (isSigned || bitsPerSample > 16) {
+  const unexpected = isSigned && !options.allowSigned;
+  if (unexpected || bitsPerSample > 16) {
     throw new ImageFormatError(
-      `JPEG 2000 tiles with ${isSigned ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
+      `JPEG 2000 tiles with ${unexpected ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
     );
   }
   const samples = width * height * componentCount;
   const decoded = decoder.getDecodedBuffer();
-  if (bitsPerSample <= 8)
-    return { width, height, components: componentCount, data: copyBytes(decoded, samples) };
-  const data = new Uint16Array(copyBytes(decoded, samples * 2).buffer);
-  return { width, height, components: componentCount, data };
+  const { buffer } = copyBytes(decoded, bitsPerSample <= 8 ? samples : samples * 2);
+  return { width, height, components: componentCount, data: viewSamples(buffer, bitsPerSample, isSigned) };
+}
+
+/**
+ * A JPEG-LS stream, lossless or near-lossless, colour as stored.
+ * @throws {ImageFormatError} when the stream is damaged or cut short
+ */
+export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
+  const decoder = jpegLsDecoder ?? (await loadJpegLs());
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  try {
+    decoder.decode();
+  } catch (cause) {
+    throw new ImageFormatError("a JPEG-LS frame is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  }
+  const { width, height, componentCount: components, bitsPerSample } = decoder.getFrameInfo();
+  const samples = width * height * components;
+  const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
+  const data = viewSamples(buffer, bitsPerSample, false);
+  if (components === 1 || decoder.getInterleaveMode() !== 0) return { width, height, components, data };
+  const interleaved = data.slice();
+  const pixels = width * height;
+  for (let c = 0; c < components; c++) {
+    for (let p = 0; p < pixels; p++) interleaved[p * components + c] = data[c * pixels + p]!;
+  }
+  return { width, height, components, data: interleaved };
+}
+
+function viewSamples(buffer: ArrayBuffer, bitsPerSample: number, signed: boolean): DecodedImage["data"] {
+  if (bitsPerSample <= 8) return signed ? new Int8Array(buffer) : new Uint8Array(buffer);
+  return signed ? new Int16Array(buffer) : new Uint16Array(buffer);
 }
 
 /** Out of the WebAssembly heap, which the next decode overwrites. */

@@ -1,4 +1,5 @@
 import type { DType } from "../tiling/raster.ts";
+import { orientationCode } from "./affine.ts";
 import type { Channel, ImageSource, Spacing } from "./image-source.ts";
 
 /** An `ImageSource` in plain JSON: what `tilewright inspect --json` prints. Axes slow to fast throughout. */
@@ -11,6 +12,12 @@ export interface ImageReport {
   channels: Channel[];
   levels: LevelReport[];
   spacing: Spacing | null;
+  /** Where x, y and z lead in the patient, for instance "LPS"; null where the file does not state it. */
+  orientation: string | null;
+  /** Index (x, y, z, 1) to millimetres, RAS+, row by row. */
+  affine: number[][] | null;
+  /** What else the format tells: modality, transfer syntax. Never an attribute of a patient. */
+  details: Record<string, string>;
   /** Micrometres per pixel of level 0, `[y, x]`; null when the file does not state it. */
   mpp: [number, number] | null;
   objectivePower: number | null;
@@ -43,6 +50,9 @@ export function describeImage(image: ImageSource): ImageReport {
       mpp: mpp && [mpp[0] * downsample.at(-2)!, mpp[1] * downsample.at(-1)!],
     })),
     spacing: image.spacing ? { ...image.spacing, values: [...image.spacing.values] } : null,
+    orientation: image.affine ? orientationCode(image.affine) : null,
+    affine: image.affine?.map((row) => [...row]) ?? null,
+    details: { ...image.details },
     mpp,
     objectivePower: image.objectivePower ?? null,
     bounds: image.bounds ? { origin: [...image.bounds.origin], size: [...image.bounds.size] } : null,

@@ -1,4 +1,5 @@
 import type { DType, Raster, Rect } from "../tiling/raster.ts";
+import type { Affine } from "./affine.ts";
 
 export interface Level {
   /** Spatial shape in samples, slow to fast. */
@@ -21,6 +22,18 @@ export interface Spacing {
   unit: "micrometer" | "millimeter";
 }
 
+/** Headers as they are stored, for a writer that returns to the grid they describe. */
+export interface StoredHeaders {
+  format: "nifti" | "dicom";
+  /** One of a NIfTI file or a slide's level; one a slice of a DICOM series, in the order of z. */
+  count: number;
+  /**
+   * NIfTI: the 348 or 540 bytes. DICOM: the file up to its pixel data. Holds what identifies a patient: for files that
+   * go back to where the source came from, and never for a log or a message.
+   */
+  read(index: number, options?: { signal?: AbortSignal }): Promise<Uint8Array>;
+}
+
 /**
  * An opened image. Reads only the bytes it needs, never label, macro or thumbnail pages, and fails with
  * `ObjectChangedError` when the object is replaced under it.
@@ -37,6 +50,11 @@ export interface ImageSource {
   /** Undefined when the file does not state it: never guessed. */
   readonly spacing: Spacing | undefined;
   readonly objectivePower: number | undefined;
+  /** Where level 0 lies in the patient, for volumes that state it. */
+  readonly affine?: Affine;
+  /** What else the format tells, for `inspect`: modality, transfer syntax. Never an attribute of a patient. */
+  readonly details?: Readonly<Record<string, string>>;
+  readonly headers?: StoredHeaders;
   /** The part of level 0 that was scanned, when the file tells. */
   readonly bounds: Rect | undefined;
   readonly etag: string;

@@ -1,18 +1,24 @@
 import { StorageError } from "../storage/errors.ts";
-import type { ObjectStore } from "../storage/object-store.ts";
+import type { ObjectInfo, ObjectStore } from "../storage/object-store.ts";
+import { withPlaneSpacing } from "./affine.ts";
 import { ByteSource } from "./byte-source.ts";
+import { openDicomFile, openDicomFolder } from "./dicom/open-dicom.ts";
 import { ImageFormatError, ImageNotFoundError } from "./errors.ts";
 import type { ImageSource, Spacing } from "./image-source.ts";
 import { DEFAULT_LIMITS, type ImageLimits } from "./limits.ts";
+import { openGzipNifti, openNifti } from "./nifti/open-nifti.ts";
 import { openJpeg } from "./plain/jpeg.ts";
 import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
 import { openTiff } from "./tiff/open-tiff.ts";
 import { openOmeZarr } from "./zarr/ome-zarr.ts";
+import { ZipStore } from "./zip-store.ts";
 
 export interface OpenOptions {
   /** Micrometres per pixel of level 0, used instead of what the file states. */
   mpp?: number;
+  /** Number of the DICOM series, counted from 1, where a directory or an archive holds several. */
+  series?: number;
   limits?: Partial<ImageLimits>;
   signal?: AbortSignal;
 }
@@ -27,12 +33,14 @@ export async function openImage(
   key: string,
   options: OpenOptions = {},
 ): Promise<ImageSource> {
-  const { mpp, signal } = options;
+  const { mpp, series, signal } = options;
   if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
     throw new RangeError(`mpp must be a positive number of micrometres per pixel, not ${mpp}`);
   }
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const image = await openAny(store, key, limits, signal);
+  if (series !== undefined && !(Number.isInteger(series) && series >= 1))
+    throw new RangeError(`series must be a whole number from 1, not ${series}`);
+  const image = await openAny(store, key, limits, series, signal);
   return mpp === undefined ? image : withSpacing(image, mpp);
 }
 
@@ -40,6 +48,7 @@ async function openAny(
   store: ObjectStore,
   key: string,
   limits: ImageLimits,
+  series: number | undefined,
   signal?: AbortSignal,
 ): Promise<ImageSource> {
   // A web server may answer for a directory with a page: the name decides where to look first.
@@ -47,31 +56,50 @@ async function openAny(
   const zarr = zarrFirst ? await openOmeZarr(store, key, limits, signal) : undefined;
   if (zarr) return zarr;
   const info = await store.head(key, { signal });
-  if (info !== undefined)
-    return openFile(new ByteSource(store, key, info, limits.storedCacheBytes), limits, signal);
+  if (info !== undefined) return openFile(store, key, info, limits, series, signal);
   const unnamed = zarrFirst ? undefined : await openOmeZarr(store, key, limits, signal);
   if (unnamed) return unnamed;
-  if (await hasKeysBelow(store, key, signal)) {
-    throw new ImageFormatError(
-      `${key} is a directory without OME-Zarr metadata; give an image file inside it`,
-    );
-  }
-  throw new ImageNotFoundError(key, `${key} does not exist; check its name and place`);
+  return openDirectory(store, key, limits, series, signal);
 }
 
-async function hasKeysBelow(store: ObjectStore, key: string, signal?: AbortSignal): Promise<boolean> {
-  try {
-    for await (const _ of store.list(`${key}/`, { signal })) return true;
-  } catch (error) {
-    // Web servers list nothing; anything else was told when the key itself was looked up.
-    if (!(error instanceof StorageError)) throw error;
+/** A directory, or the keys of a bucket that begin alike: a DICOM series or slide. */
+async function openDirectory(
+  store: ObjectStore,
+  key: string,
+  limits: ImageLimits,
+  series: number | undefined,
+  signal?: AbortSignal,
+): Promise<ImageSource> {
+  let any = false;
+  async function* keysBelow() {
+    try {
+      for await (const below of store.list(`${key}/`, { signal })) {
+        any = true;
+        yield below;
+      }
+    } catch (error) {
+      // Web servers list nothing; anything else was told when the key itself was looked up.
+      if (any || !(error instanceof StorageError)) throw error;
+    }
   }
-  return false;
+  const image = await openDicomFolder(store, key, keysBelow(), limits, series, signal);
+  if (image) return image;
+  if (!any) throw new ImageNotFoundError(key, `${key} does not exist; check its name and place`);
+  throw new ImageFormatError(
+    `${key} is a directory without OME-Zarr metadata and without DICOM files; give an image file inside it`,
+  );
 }
 
-async function openFile(source: ByteSource, limits: ImageLimits, signal?: AbortSignal): Promise<ImageSource> {
-  const { key, byteLength } = source;
-  if (byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
+async function openFile(
+  store: ObjectStore,
+  key: string,
+  info: ObjectInfo,
+  limits: ImageLimits,
+  series: number | undefined,
+  signal?: AbortSignal,
+): Promise<ImageSource> {
+  const source = new ByteSource(store, key, info, limits.storedCacheBytes);
+  if (info.byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
   const file = sniff(await source.readUpTo(0, SNIFF_BYTES, signal));
   switch (file.kind) {
     case "tiff":
@@ -80,13 +108,28 @@ async function openFile(source: ByteSource, limits: ImageLimits, signal?: AbortS
       return openPng(source, limits, signal);
     case "jpeg":
       return openJpeg(source, limits, signal);
+    case "nifti":
+      return openNifti(source, limits, signal);
+    case "gzip": {
+      const volume = await openGzipNifti(source, limits, signal);
+      if (volume) return volume;
+      throw new ImageFormatError(`${key} is a gzip archive of something that is no NIfTI; unpack it first`);
+    }
+    case "dicom":
+      return openDicomFile(store, key, info, limits, signal);
+    case "zip": {
+      const entries = await ZipStore.open(source, limits, signal);
+      const image = await openDicomFolder(entries, key, entries.list(""), limits, series, signal);
+      if (image) return image;
+      throw new ImageFormatError(`${key} is a ZIP archive without DICOM files; unpack it first`);
+    }
     case "unsupported":
       throw new ImageFormatError(
         `${key} is a ${file.name} file, which is not an image that can be read: ${file.advice}`,
       );
     default:
       throw new ImageFormatError(
-        `${key} is not an image that can be read; give a TIFF, SVS, NDPI, PNG, JPEG or OME-Zarr`,
+        `${key} is not an image that can be read; give a TIFF, SVS, NDPI, PNG, JPEG, DICOM, NIfTI or OME-Zarr`,
       );
   }
 }
@@ -102,6 +145,9 @@ function withSpacing(image: ImageSource, mpp: number): ImageSource {
     spacing: planeSpacing(image, mpp),
     objectivePower: image.objectivePower,
     bounds: image.bounds,
+    affine: image.affine && withPlaneSpacing(image.affine, mpp / 1000, mpp / 1000),
+    details: image.details,
+    headers: image.headers,
     etag: image.etag,
     byteLength: image.byteLength,
     get bytesRead() {

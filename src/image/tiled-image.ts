@@ -1,6 +1,7 @@
 import { allocate, bytesPerSample, type DType, product, type Raster, type Rect } from "../tiling/raster.ts";
+import type { Affine } from "./affine.ts";
 import { ImageFormatError } from "./errors.ts";
-import type { Channel, ImageSource, Level, Spacing } from "./image-source.ts";
+import type { Channel, ImageSource, Level, Spacing, StoredHeaders } from "./image-source.ts";
 import type { ImageLimits } from "./limits.ts";
 import { TileCache } from "./tile-cache.ts";
 
@@ -26,6 +27,9 @@ export interface ImageDescription {
   spacing: Spacing | undefined;
   objectivePower: number | undefined;
   bounds: Rect | undefined;
+  affine?: Affine;
+  details?: Readonly<Record<string, string>>;
+  headers?: StoredHeaders;
   etag: string;
   byteLength: number;
 }
@@ -49,19 +53,27 @@ export class TiledImage implements ImageSource {
   readonly spacing: Spacing | undefined;
   readonly objectivePower: number | undefined;
   readonly bounds: Rect | undefined;
+  readonly affine: Affine | undefined;
+  readonly details: Readonly<Record<string, string>> | undefined;
+  readonly headers: StoredHeaders | undefined;
   readonly etag: string;
   readonly byteLength: number;
   readonly #grids: readonly TileGrid[];
   readonly #limits: ImageLimits;
   readonly #cache: TileCache;
   readonly #bytesRead: () => number;
+  readonly #close: (() => Promise<void>) | undefined;
 
-  /** @param grids level 0 first, each with fewer samples than the one before */
+  /**
+   * @param grids level 0 first, each with fewer samples than the one before
+   * @param close lets go of what the grids hold
+   */
   constructor(
     about: ImageDescription,
     grids: readonly TileGrid[],
     limits: ImageLimits,
     bytesRead: () => number,
+    close?: () => Promise<void>,
   ) {
     this.format = about.format;
     this.axes = about.axes;
@@ -70,6 +82,9 @@ export class TiledImage implements ImageSource {
     this.spacing = about.spacing;
     this.objectivePower = about.objectivePower;
     this.bounds = about.bounds;
+    this.affine = about.affine;
+    this.details = about.details;
+    this.headers = about.headers;
     this.etag = about.etag;
     this.byteLength = about.byteLength;
     const base = grids[0]!.shape;
@@ -84,6 +99,7 @@ export class TiledImage implements ImageSource {
     const wanted = Math.max(limits.cacheBytes, ...grids.map((grid) => bandBytes(grid, sampleBytes)));
     this.#cache = new TileCache(Math.min(wanted, Math.max(limits.cacheBytes, limits.tileBytes)));
     this.#bytesRead = bytesRead;
+    this.#close = close;
   }
 
   get bytesRead(): number {
@@ -137,6 +153,7 @@ export class TiledImage implements ImageSource {
 
   async close(): Promise<void> {
     this.#cache.clear();
+    await this.#close?.();
   }
 
   /** The tiles at these positions, from the cache or started now; `borrowed` ones another caller has started. */

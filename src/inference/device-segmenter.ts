@@ -23,6 +23,9 @@ export interface DeviceOptions {
 /** Windows at a time that are not tried: their pixels would not fit a buffer of the smallest devices. */
 const MOST_WINDOWS = 64;
 
+/** After this time twice as many windows are tried: what held the memory may be gone. */
+const REGROW_MS = 60_000;
+
 interface Form {
   graph: DeviceGraph;
   session: number;
@@ -42,6 +45,7 @@ export class DeviceSegmenter implements Segmenter {
   readonly #options: DeviceOptions;
   readonly #forms = new Map<string, Promise<Form>>();
   #most: number;
+  #limitedAt = 0;
 
   private constructor(thread: InferenceThread, model: ModelPackage, options: DeviceOptions) {
     this.#thread = thread;
@@ -148,6 +152,10 @@ export class DeviceSegmenter implements Segmenter {
     const size = product(window);
     const samples = size * pixelChannels;
     const words = result === "u8" ? [graph.resultWords] : [classes, ...window];
+    if (performance.now() - this.#limitedAt > REGROW_MS) {
+      this.#most = Math.min(this.#model.variant.windowsPerRun ?? MOST_WINDOWS, MOST_WINDOWS, 2 * this.#most);
+      this.#limitedAt = performance.now();
+    }
     const fitting = await inParts(batch.shape[0]!, this.#most, async (first, count) => {
       signal?.throwIfAborted();
       const part = batch.data.subarray(first * samples, (first + count) * samples) as SampleArray;
@@ -168,8 +176,10 @@ export class DeviceSegmenter implements Segmenter {
       }
       take(answer, first);
     });
-    // One batch that is smaller says nothing about how many would fit.
-    if (fitting < this.#most) this.#most = fitting;
+    if (fitting < this.#most) {
+      this.#most = fitting;
+      this.#limitedAt = performance.now();
+    }
 
     function pixelShape(pixels: PixelType, count: number): number[] {
       return pixels === "float32" ? [count, ...batch.shape.slice(1)] : [count, graph.pixelWords];

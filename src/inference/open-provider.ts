@@ -8,7 +8,12 @@ import type { Segmenter } from "./segmenter.ts";
 
 export type { ProviderName } from "./ort-node-worker.ts";
 
+/** What a model can be run on by this machine, the fastest first. */
 export const PROVIDERS: readonly ProviderName[] = ["cuda", "webgpu", "cpu"];
+
+function isProvider(name: string): name is ProviderName {
+  return PROVIDERS.some((provider) => provider === name);
+}
 
 export interface ProviderOptions {
   /** For cpu; default all cores. */
@@ -26,18 +31,18 @@ export interface ProviderOptions {
 }
 
 /**
- * The model on the provider of that name and on no other: what is not in this build, finds no device or would leave a part
+ * The model on the provider of that name and on no other, which `info.runtime` names: what is not in this build, finds no device or would leave a part
  * of the work to the CPU is refused. On a device the golden tile has passed.
  * @throws {InferenceError}
  */
 export async function openProvider(
-  name: ProviderName,
+  name: string,
   model: ModelPackage,
   options: ProviderOptions = {},
-): Promise<Segmenter & { runMilliseconds: number }> {
+): Promise<Segmenter> {
   const { threads, deviceId, half = "auto", allowCpuOperators, signal } = options;
-  if (!PROVIDERS.includes(name)) {
-    throw new InferenceError(`there is no provider ${name}; choose one of ${PROVIDERS.join(", ")}`);
+  if (!isProvider(name)) {
+    throw new InferenceError(`there is no provider "${name}"; choose of ${PROVIDERS.join(", ")}`);
   }
   if (deviceId !== undefined && name !== "cuda") {
     throw new InferenceError(`${name} takes no device number; leave it out, or choose cuda`);

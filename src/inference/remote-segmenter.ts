@@ -1,35 +1,26 @@
 import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
-import { decodeProbabilities } from "../tiling/mask-record.ts";
+import { decodeProbabilitiesInto } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
-import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../tiling/window-batch.ts";
+import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
 export interface RemoteOptions {
-  /** Bearer token of the service. */
-  token: string;
+  /** Bearer token of the service; a runner on this machine may want none. */
+  token?: string;
   /** Hash of the weights that are expected; another model there is refused before any work. */
   modelHash?: string;
   fetch?: typeof fetch;
   signal?: AbortSignal;
 }
 
-/** What is read of `GET /v1/info`; a newer service may tell more. */
-const infoSchema = z.object({
-  model: z.object({ name: z.string(), variant: z.string(), hash: z.string() }),
-  window: z.array(z.int().positive()).min(2).max(3),
-  channels: z.int().positive(),
-  classes: z.int().positive(),
-  limits: z.object({ maxWindows: z.int().positive(), maxBodyBytes: z.int().positive() }),
-  runtime: z.object({ name: z.string() }),
-});
-
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
-/** Answers that the same request may not get again. */
-const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Answers that the same request may not get again. 507: memory that another program holds now may be free later. */
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
 
 /**
  * A service that segments windows, an edge function or a runner: one request a batch, or a few where the batch is
@@ -37,11 +28,12 @@ const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
  */
 export class RemoteSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
+  readonly traffic = { bytesSent: 0, bytesReceived: 0 };
   readonly #url: URL;
   readonly #options: RemoteOptions;
-  readonly #service: z.infer<typeof infoSchema>;
+  readonly #service: ServiceInfo;
 
-  private constructor(url: URL, options: RemoteOptions, service: z.infer<typeof infoSchema>) {
+  private constructor(url: URL, options: RemoteOptions, service: ServiceInfo) {
     this.#url = url;
     this.#options = options;
     this.#service = service;
@@ -64,7 +56,7 @@ export class RemoteSegmenter implements Segmenter {
   static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
     const url = new URL(base.endsWith("/") ? base : `${base}/`);
     const response = await request(url, "v1/info", options, { method: "GET", signal: options.signal });
-    const parsed = infoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
+    const parsed = serviceInfoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
     if (!parsed.success) {
       throw new RemoteError(
         `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
@@ -81,18 +73,18 @@ export class RemoteSegmenter implements Segmenter {
     return new RemoteSegmenter(url, options, parsed.data);
   }
 
-  /** Pixels must be uint8 or uint16. @throws {RemoteError} */
+  /** Windows that fit one request, and requests at a time that keep the service busy, where it knows. */
+  get limits(): { windows: number; requests: number | undefined } {
+    const { window, channels, limits } = this.#service;
+    const bytes = product(window) * channels;
+    const fitting = Math.floor((limits.maxBodyBytes - MAX_HEADER_BYTES) / bytes);
+    return { windows: Math.max(1, Math.min(limits.maxWindows, fitting)), requests: limits.requests };
+  }
+
+  /** @throws {RemoteError} */
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
-    const { data } = batch;
-    if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
-      throw new RemoteError(
-        "edge functions and runners take pixels of 8 or 16 bits, unsigned; segment these locally",
-        {
-          code: "wrong_type",
-          retryable: false,
-        },
-      );
-    }
+    // Networks take float32: what is more is rounded here instead of there.
+    const data = batch.data instanceof Float64Array ? Float32Array.from(batch.data) : batch.data;
     const [windows, ...shape] = batch.shape as [number, ...number[]];
     const samples = product(shape);
     const { classes, window, limits } = this.#service;
@@ -104,10 +96,10 @@ export class RemoteSegmenter implements Segmenter {
     for (let first = 0; first < windows; first += perRequest) {
       options.signal?.throwIfAborted();
       const count = Math.min(perRequest, windows - first);
-      const part = data.subarray(first * samples, (first + count) * samples);
+      const part = data.subarray(first * samples, (first + count) * samples) as WirePixels;
       const masks = await this.#request({ data: part, shape: [count, ...shape] }, options);
       masks.records.forEach((record, n) => {
-        out.set(decodeProbabilities(record), (first + n) * size);
+        decodeProbabilitiesInto(record, out, (first + n) * size);
       });
     }
     return { data: out, shape: [windows, classes, ...window] };
@@ -117,7 +109,7 @@ export class RemoteSegmenter implements Segmenter {
   async close(): Promise<void> {}
 
   async #request(
-    pixels: Raster<Uint8Array | Uint16Array>,
+    pixels: Raster<WirePixels>,
     { scaling, precision = "f32", signal }: SegmentOptions,
   ): Promise<MaskBatch> {
     const { model } = this.#service;
@@ -131,21 +123,27 @@ export class RemoteSegmenter implements Segmenter {
       signal,
     });
     const bytes = new Uint8Array(await readAnswer(this.#url, signal, () => response.arrayBuffer()));
-    const bad = (reason: string, cause?: unknown) =>
+    this.traffic.bytesSent += body.length;
+    this.traffic.bytesReceived += bytes.length;
+    /** What was damaged on the way may be whole the next time; what is whole and wrong will be wrong again. */
+    const bad = (
+      reason: string,
+      { retryable = false, cause }: { retryable?: boolean; cause?: unknown } = {},
+    ) =>
       new RemoteError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
         code: "bad_answer",
-        retryable: true,
+        retryable,
         status: response.status,
         cause,
       });
     if (response.headers.get("Content-Type") !== MASK_BATCH_TYPE) {
-      throw bad(`its type is ${response.headers.get("Content-Type")}`);
+      throw bad(`its type is ${response.headers.get("Content-Type")}`, { retryable: true });
     }
     let masks: MaskBatch;
     try {
       masks = decodeMaskBatch(bytes);
     } catch (cause) {
-      throw cause instanceof WireFormatError ? bad(cause.message, cause) : cause;
+      throw cause instanceof WireFormatError ? bad(cause.message, { retryable: true, cause }) : cause;
     }
     const { classes, window } = this.#service;
     if (masks.shape.join() !== [classes, ...window].join()) throw bad(`records are ${masks.shape.join("×")}`);
@@ -164,7 +162,7 @@ async function request(
   init: RequestInit,
 ): Promise<Response> {
   const headers = new Headers(init.headers);
-  headers.set("Authorization", `Bearer ${options.token}`);
+  if (options.token) headers.set("Authorization", `Bearer ${options.token}`);
   let response: Response;
   try {
     // Not followed: a redirect could carry the pixels anywhere.
@@ -184,7 +182,14 @@ async function request(
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(response.status),
     status: response.status,
+    retryAfterMs: retryAfterMs(response),
   });
+}
+
+/** `Retry-After` in seconds; services of ours give no dates. */
+function retryAfterMs(response: Response): number | undefined {
+  const seconds = response.headers.get("Retry-After");
+  return seconds !== null && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
 }
 
 async function readAnswer<T>(base: URL, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {

@@ -27,6 +27,10 @@ export interface SegmentOptions {
 /** Something that segments windows: a runtime on this machine or a service elsewhere. */
 export interface Segmenter {
   readonly info: SegmenterInfo;
+  /** Time inside the model so far, added up over its sessions, where it runs here. */
+  readonly runMilliseconds?: number;
+  /** What was sent and received so far, where it runs elsewhere. */
+  readonly traffic?: { bytesSent: number; bytesReceived: number };
   /** Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`. */
   segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>>;
   close(): Promise<void>;

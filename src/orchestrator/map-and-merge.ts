@@ -1,20 +1,21 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { LabelChunk } from "../image/label-sink.ts";
 import { scalingOf } from "../inference/scaling.ts";
-import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkRect, chunksTouching } from "../tiling/chunk-grid.ts";
 import { importanceMap } from "../tiling/importance-map.ts";
+import type { MaskRecord } from "../tiling/mask-record.ts";
 import { type MergedChunk, Merger } from "../tiling/merger.ts";
 import type { Raster } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
-import { planShards, type Shard } from "../tiling/shards.ts";
+import { planShards } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
-import { type Batch, readShard, segmentBatch } from "./map-shards.ts";
+import type { Backend } from "./fleet/backend.ts";
+import type { Clock } from "./fleet/clock.ts";
+import { type MemberReport, runFleet } from "./fleet/fleet.ts";
+import { verdictOf } from "./fleet/verdict.ts";
+import { type Batch, readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
 import type { JobPlan } from "./plan-job.ts";
-
-/** Batches under way beside those that compute: one is ready for when they are done, one is being merged. */
-const AHEAD = 2;
 
 export interface MapProgress {
   windowsDone: number;
@@ -25,15 +26,18 @@ export interface MapOptions {
   source: ImageSource;
   model: ModelPackage;
   plan: JobPlan;
-  segmenter: Segmenter;
+  /** One or more; each has passed the golden tile. */
+  backends: readonly Backend[];
   /** Chunks that an earlier attempt finished, by number. */
   finished: ReadonlySet<number>;
   writeChunk: (chunk: LabelChunk) => Promise<void>;
+  /** Windows that are never parted within a shard: what a run of the model takes, where it takes several. */
   batchSize: number;
   signal?: AbortSignal;
   onProgress?: (progress: MapProgress) => void;
-  /** Clock in milliseconds. */
-  now: () => number;
+  /** A backend is given no more work. */
+  onExpelled?: (backend: string, reason: string) => void;
+  clock: Clock;
   /** Added to as the job goes on, so that an interrupted attempt leaves its share too. */
   statistics: MapStatistics;
 }
@@ -60,10 +64,12 @@ export function noStatistics(): MapStatistics {
 
 /**
  * Segments the windows that unfinished chunks need and merges them to chunks. Reading, merging and writing run
- * while the backend computes; memory is the frontier of the merger and two batches.
+ * while the backends compute; memory is the frontier of the merger and what the fleet has under way.
+ * @returns what each backend did, in their order
  */
-export async function mapAndMerge(options: MapOptions): Promise<void> {
-  const { source, model, plan, segmenter, finished, writeChunk, batchSize, now, statistics } = options;
+export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> {
+  const { source, model, plan, backends, finished, writeChunk, batchSize, clock, statistics } = options;
+  const { signal = new AbortController().signal } = options;
   const { seams, milliseconds } = statistics;
   const { manifest } = model;
   const merger = new Merger({
@@ -85,16 +91,12 @@ export async function mapAndMerge(options: MapOptions): Promise<void> {
   const lines = seamLines(plan.grid);
   let windowsDone = 0;
 
-  // One failure stops everything else that is under way.
-  const failed = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
-
   const timed = async <T>(stage: keyof typeof milliseconds, work: () => Promise<T>): Promise<T> => {
-    const started = now();
+    const started = clock.now();
     try {
       return await work();
     } finally {
-      milliseconds[stage] += now() - started;
+      milliseconds[stage] += clock.now() - started;
     }
   };
 
@@ -104,45 +106,43 @@ export async function mapAndMerge(options: MapOptions): Promise<void> {
     await writeChunk({ index: chunk.index, raster });
   };
 
-  const run = async (batch: Batch) => {
-    const records = await segmentBatch(segmenter, plan, batch, scaling, signal);
-    const started = now();
+  const merge = async (records: readonly MaskRecord[]) => {
+    const started = clock.now();
     const done = records.flatMap((record) => merger.add(record));
-    milliseconds.merge += now() - started;
-    windowsDone += batch.windows.length;
-    statistics.windows += batch.windows.length;
+    milliseconds.merge += clock.now() - started;
+    windowsDone += records.length;
+    statistics.windows += records.length;
     options.onProgress?.({ windowsDone, windowsTotal });
     if (done.length > 0) await timed("write", async () => void (await Promise.all(done.map(finishChunk))));
   };
 
-  const inFlight = new Set<Promise<void>>();
-  const read = (shard: Shard | undefined) =>
-    shard && timed("read", () => readShard(source, plan, shard, batchSize, signal));
+  const segmenterOf = new Map(backends.map((backend) => [backend as object, backend.segmenter]));
+  let nextShard = 0;
+  let reports: MemberReport[];
   try {
-    let next = read(shards[0]);
-    for (let i = 0; i < shards.length; i++) {
-      const batches = (await next)!;
-      next = read(shards[i + 1]);
-      // Its failure is met at the top of the loop, or never when something else fails first.
-      next?.catch(() => {});
-      for (const batch of batches) {
-        while (inFlight.size >= segmenter.info.threads + AHEAD) await Promise.race(inFlight);
-        signal.throwIfAborted();
-        const task: Promise<void> = run(batch)
-          .catch((error) => failed.abort(error))
-          .finally(() => inFlight.delete(task));
-        inFlight.add(task);
-      }
-    }
-    await Promise.all(inFlight);
-    signal.throwIfAborted();
-  } catch (error) {
-    failed.abort(error);
-    await Promise.allSettled(inFlight);
-    throw error;
+    reports = await runFleet<Batch, MaskRecord>({
+      members: backends,
+      async next() {
+        const shard = shards[nextShard++];
+        if (!shard) return undefined;
+        const batch = await timed("read", () => readShard(source, plan, shard, signal));
+        return { shard: batch, windows: batch.windows.length };
+      },
+      run: (member, { shard, from, to }, stop) =>
+        segmentBatch(segmenterOf.get(member)!, plan, sliceBatch(shard, from, to), scaling, stop),
+      deliver: merge,
+      verdictOf,
+      totalWindows: windowsTotal,
+      quantum: batchSize,
+      clock,
+      random: Math.random,
+      signal,
+      onExpelled: ({ name }, error) => options.onExpelled?.(name, (error as Error)?.message ?? String(error)),
+    });
   } finally {
     statistics.compared += merger.comparison.compared;
     statistics.disagreed += merger.comparison.disagreed;
   }
   merger.finish();
+  return reports;
 }

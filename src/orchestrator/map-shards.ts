@@ -1,53 +1,72 @@
 import type { ImageSource } from "../image/image-source.ts";
+import { InferenceError } from "../inference/errors.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
-import { extractWindow, regionForWindow } from "../tiling/extract-window.ts";
+import { extractSlices, extractWindow, regionForWindow } from "../tiling/extract-window.ts";
 import { encodeProbabilities, type MaskRecord } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { allocate, dtypeOf, product, type Raster, type Rect } from "../tiling/raster.ts";
 import { resample } from "../tiling/resample.ts";
 import type { Shard } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
-import type { JobPlan } from "./plan-job.ts";
+import { alongPlane, type JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
 
-/** Windows of one run of the model. */
+/** Windows and their pixels. */
 export interface Batch {
   windows: readonly number[];
   /** `[N, ...modelWindow, C]` */
   pixels: Raster;
 }
 
+/** Windows `from` to `to` (half-open) of a batch; pixels are not copied. */
+export function sliceBatch({ windows, pixels }: Batch, from: number, to: number): Batch {
+  const [, ...shape] = pixels.shape;
+  const length = product(shape);
+  const data = pixels.data.subarray(from * length, to * length) as Raster["data"];
+  return { windows: windows.slice(from, to), pixels: { data, shape: [to - from, ...shape] } };
+}
+
 function toLevel(plan: JobPlan, rect: Rect): Rect {
   return { origin: rect.origin.map((o, axis) => o + plan.region.origin[axis]!), size: rect.size };
 }
 
-/** Reads a shard's region once and cuts its windows into batches of `batchSize`, the last one smaller. */
+/** Reads a shard's region once and cuts its windows. */
 export async function readShard(
   source: ImageSource,
   plan: JobPlan,
   shard: Shard,
-  batchSize: number,
   signal: AbortSignal | undefined,
-): Promise<Batch[]> {
-  const regionRect = regionForWindow(toLevel(plan, shard.rect), plan.levelShape)!;
+): Promise<Batch> {
+  const { slices, levelShape, modelWindow } = plan;
+  const { windows } = shard;
+  const regionRect = regionForWindow(withContext(toLevel(plan, shard.rect), plan), levelShape)!;
   const region = await readPixels(source, plan.level, regionRect, plan.channels, signal);
-  const batches: Batch[] = [];
-  const channels = plan.channels.length;
-  const size = product(plan.modelWindow) * channels;
-  for (let i = 0; i < shard.windows.length; i += batchSize) {
-    const windows = shard.windows.slice(i, i + batchSize);
-    const data = allocate(dtypeOf(region.data), windows.length * size);
-    windows.forEach((window, n) => {
-      const rect = toLevel(plan, windowRect(plan.grid, window));
-      const pixels = extractWindow(region, regionRect, rect, plan.levelShape);
-      data.set(resample(pixels, plan.modelWindow, 0).data, n * size);
-    });
-    batches.push({ windows, pixels: { data, shape: [windows.length, ...plan.modelWindow, channels] } });
-  }
-  return batches;
+  const channels = plan.channels.length * (slices ? 2 * slices.context + 1 : 1);
+  const size = product(modelWindow) * channels;
+  const data = allocate(dtypeOf(region.data), windows.length * size);
+  windows.forEach((window, n) => {
+    const rect = toLevel(plan, windowRect(plan.grid, window));
+    const pixels = slices
+      ? extractSlices(region, regionRect, rect, levelShape, slices)
+      : extractWindow(region, regionRect, rect, levelShape);
+    data.set(resample(pixels, modelWindow, 0).data, n * size);
+  });
+  return { windows, pixels: { data, shape: [windows.length, ...modelWindow, channels] } };
 }
 
-/** Runs the model on a batch and brings its probabilities back to the grid's samples and precision. */
+/** The slices that a network sees beside its own, as far as there are any. */
+function withContext(rect: Rect, { slices, levelShape }: JobPlan): Rect {
+  if (!slices) return rect;
+  const { axis, context } = slices;
+  const first = Math.max(0, rect.origin[axis]! - context);
+  const end = Math.min(levelShape[axis]!, rect.origin[axis]! + rect.size[axis]! + context);
+  return { origin: rect.origin.with(axis, first), size: rect.size.with(axis, end - first) };
+}
+
+/**
+ * Runs the model on a batch and brings its probabilities back to the grid's samples and precision.
+ * @throws {InferenceError} when what comes back has another shape or values that are no probabilities
+ */
 export async function segmentBatch(
   segmenter: Segmenter,
   plan: JobPlan,
@@ -56,15 +75,37 @@ export async function segmentBatch(
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
   // What is resampled on the way back is rounded after that, and must come back exact.
-  const resampled = plan.modelWindow.join() !== plan.grid.window.join();
+  const window = alongPlane(plan.grid.window, plan.slices);
+  const resampled = plan.modelWindow.join() !== window.join();
   const precision = resampled ? "f32" : plan.precision;
   const probabilities = await segmenter.segment(batch.pixels, { scaling, precision, signal });
-  const [, ...shape] = probabilities.shape;
+  const { info } = segmenter;
+  const shape = [info.classes, ...plan.modelWindow];
+  checkProbabilities(probabilities, [batch.windows.length, ...shape], info.runtime);
   const length = product(shape);
   // One window at a time: on the grid it may be far larger than in the model.
-  return batch.windows.map((window, n) => {
+  return batch.windows.map((number, n) => {
     const data = probabilities.data.subarray(n * length, (n + 1) * length);
-    const onGrid = resample({ data, shape }, plan.grid.window, 1) as Raster<Float32Array>;
-    return { window, precision: plan.precision, data: encodeProbabilities(onGrid.data, plan.precision) };
+    const onGrid = resample({ data, shape }, window, 1) as Raster<Float32Array>;
+    return {
+      window: number,
+      precision: plan.precision,
+      data: encodeProbabilities(onGrid.data, plan.precision),
+    };
   });
+}
+
+/** A backend is believed nothing: what it sends is merged with what others sent, and would be found no more. */
+function checkProbabilities({ data, shape }: Raster, expected: readonly number[], runtime: string): void {
+  if (shape.join() !== expected.join() || data.length !== product(expected)) {
+    throw new InferenceError(
+      `${runtime} returned ${shape.join("×")} probabilities, ${expected.join("×")} were expected`,
+    );
+  }
+  for (let i = 0; i < data.length; i++) {
+    // Rounding may leave a little more than 1; NaN compares false with everything.
+    if (!(Math.abs(data[i]! - 0.5) <= 0.501)) {
+      throw new InferenceError(`${runtime} returned ${data[i]} where a probability was expected`);
+    }
+  }
 }

@@ -18,12 +18,14 @@ const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
  * Windows of a shard along the last two axes. Flat, because what the merger holds grows with the rows of windows that
  * are under way at once; the margin read twice is then no larger than for a square.
  */
-const SHARD_BLOCK = [2, 8];
+const SHARD_BLOCK: readonly [number, number] = [2, 8];
 /**
  * Of the label map, along the last two axes. Labels compress to a few per cent, so a wide chunk is still a small object
  * and there are a quarter as many; the height is what the rows of open chunks cost.
  */
 const CHUNK = [512, 2048];
+/** Samples of a shard's windows in a volume. */
+const SHARD_SAMPLES = 4 << 20;
 const PLAN_WINDOW_LIMIT = 50_000_000;
 /** Cells times the windows over them: what planning and merging go through; this many take about 20 s. */
 const OVERLAP_LIMIT = 200_000_000;
@@ -49,6 +51,11 @@ export interface JobPlan {
   kept: WindowSet;
   /** Window of the model; where it differs from the grid's, windows are resampled there and back. */
   modelWindow: readonly number[];
+  /**
+   * A 2-D network over a volume: the grid's windows are one sample thick along `axis`, and the network sees as channels
+   * the slice and `context` neighbours before and after it.
+   */
+  slices?: { axis: number; context: number };
   importance: ImportanceKind;
   precision: Precision;
   channels: readonly number[];
@@ -78,19 +85,14 @@ export async function planJob(
   options: PlanOptions = {},
 ): Promise<JobPlan> {
   const { signal, mask } = options;
-  if (source.axes !== "yx") throw new JobError("the image is a volume: volumes cannot be segmented yet");
-  if (source.axes !== manifest.input.axes) {
-    throw new JobError(
-      `the image has axes ${source.axes}, model ${manifest.name} takes ${manifest.input.axes}: choose another model`,
-    );
-  }
-  if (manifest.input.slices) {
-    throw new JobError(`model ${manifest.name} takes slices of a volume, the image is one plane`);
-  }
-  const { level, mpp, window } = chooseLevel(source, manifest, settings.level);
+  const slices = chooseSlices(source, manifest);
+  const isVolume = source.axes === "zyx";
+  if (isVolume && mask) throw new JobError("--mask is for 2-D images");
+  const { level, mpp, window } = chooseLevel(source, manifest, settings.level, slices);
   const levelShape = source.levels[level]!.shape;
   const { region, region0 } = placeRegion(source, level, settings.roi);
-  const channels = chooseChannels(source, manifest.input.channels, settings.channels);
+  const seen = slices ? 2 * slices.context + 1 : 1;
+  const channels = chooseChannels(source, manifest.input.channels / seen, settings.channels);
   const grid = planWindowGrid({
     shape: region.size,
     window,
@@ -104,9 +106,11 @@ export async function planJob(
     );
   }
   checkOverlap(grid);
-  const findTissue = settings.tissueMask && !mask;
+  const findTissue = settings.tissueMask && !mask && !isVolume;
   const thumbnail =
-    findTissue || options.thumbnail ? await readThumbnail(source, region0, channels, signal) : undefined;
+    findTissue || (options.thumbnail && !isVolume)
+      ? await readThumbnail(source, region0, channels, signal)
+      : undefined;
   let kept = WindowSet.all(total);
   let tissueFraction: number | undefined;
   if (mask || findTissue) {
@@ -138,7 +142,9 @@ export async function planJob(
           [normalization.low, normalization.high],
           signal,
         );
-  const shardBlock = options.shardBlock?.({ window, channels: channels.length }) ?? SHARD_BLOCK;
+  const shardBlock =
+    options.shardBlock?.({ window, channels: channels.length * seen }) ??
+    blockOf(window, slices !== undefined);
   const importance = settings.importance ?? manifest.window.importance;
   return {
     level,
@@ -150,6 +156,7 @@ export async function planJob(
     grid,
     kept,
     modelWindow: manifest.window.size,
+    ...(slices && { slices }),
     importance:
       importance === "constant"
         ? "constant"
@@ -166,11 +173,47 @@ export async function planJob(
   };
 }
 
+/** How a model looks at an image: as it is, or slice by slice. */
+function chooseSlices(source: ImageSource, { name, input }: ModelManifest): JobPlan["slices"] {
+  if (source.axes === "yx") {
+    if (input.axes === "zyx" || input.slices) {
+      throw new JobError(
+        `model ${name} takes ${input.slices ? "slices of a volume" : "volumes"}, the image is one plane`,
+      );
+    }
+    return undefined;
+  }
+  if (input.axes === "zyx") return undefined;
+  const { axis, context } = input.slices ?? { axis: "z", context: 0 };
+  if (input.channels % (2 * context + 1) !== 0) {
+    throw new JobError(
+      `model ${name} takes ${input.channels} channels and ${2 * context + 1} slices: they do not divide`,
+    );
+  }
+  return { axis: source.axes.indexOf(axis), context };
+}
+
+/** Windows of a shard along the last two axes: as many as `SHARD_BLOCK`, fewer where they are large. */
+function blockOf(window: readonly number[], slices: boolean): readonly [number, number] {
+  if (window.length === 2 || slices) return SHARD_BLOCK;
+  return [1, Math.max(1, Math.min(4, Math.floor(SHARD_SAMPLES / product(window))))];
+}
+
+/** The sizes of the axes that a model sees. */
+export function alongPlane<T>(values: readonly T[], slices: JobPlan["slices"]): T[] {
+  return values.filter((_, axis) => axis !== slices?.axis);
+}
+
 /**
  * The coarsest level that is still as fine as the model wants (within its tolerance), or level 0; and the window
  * in that level's samples that spans what the model's window spans.
  */
-function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number | undefined) {
+function chooseLevel(
+  source: ImageSource,
+  manifest: ModelManifest,
+  asked: number | undefined,
+  slices: JobPlan["slices"],
+) {
   if (!source.spacing) {
     throw new JobError("the image does not state its pixel size: give it with --mpp <micrometres per pixel>");
   }
@@ -178,7 +221,15 @@ function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number
   const mpp0 = source.spacing.values.map((v) => v * unit);
   const { spacing, spacingTolerance } = manifest.input;
   const modelUnit = MICROMETERS[spacing.unit];
-  const modelMpp = [spacing.z ?? 1, spacing.y, spacing.x].slice(-mpp0.length).map((v) => v * modelUnit);
+  if (mpp0.length === 3 && !slices && spacing.z === undefined) {
+    throw new JobError(`model ${manifest.name} does not state its spacing along z: add it to model.json`);
+  }
+  const inModel = [spacing.z ?? 1, spacing.y, spacing.x].map((v) => v * modelUnit);
+  // Along the axis that is gone through slice by slice every spacing is the model's.
+  const modelMpp = slices
+    ? inModel.slice(1).toSpliced(slices.axis, 0, Number.NaN)
+    : inModel.slice(-mpp0.length);
+  const isPlane = (axis: number) => axis !== slices?.axis;
   if (asked !== undefined && !(asked >= 0 && asked < source.levels.length)) {
     throw new JobError(
       `level ${asked} does not exist: the image has levels 0 to ${source.levels.length - 1}`,
@@ -188,24 +239,25 @@ function chooseLevel(source: ImageSource, manifest: ModelManifest, asked: number
   let level = asked ?? 0;
   if (asked === undefined) {
     for (let l = 1; l < source.levels.length; l++) {
-      if (mppAt(l).every((v, axis) => v <= modelMpp[axis]! * (1 + spacingTolerance))) level = l;
+      if (mppAt(l).every((v, axis) => !isPlane(axis) || v <= modelMpp[axis]! * (1 + spacingTolerance)))
+        level = l;
     }
   }
   const mpp = mppAt(level);
-  const ratio = mpp.map((v, axis) => modelMpp[axis]! / v);
+  const ratio = mpp.map((v, axis) => (isPlane(axis) ? modelMpp[axis]! / v : 1));
   const fits = ratio.every((r) => Math.abs(r - 1) <= spacingTolerance);
-  const window = manifest.window.size.map((w, axis) =>
-    fits ? w : Math.max(1, Math.round(w * ratio[axis]!)),
-  );
+  const size = slices ? manifest.window.size.toSpliced(slices.axis, 0, 1) : manifest.window.size;
+  const window = size.map((w, axis) => (fits ? w : Math.max(1, Math.round(w * ratio[axis]!))));
   const long = Math.max(...window);
+  const short = Math.min(...alongPlane(window, slices));
   if (long > WINDOW_LIMIT) {
     throw new JobError(
       `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${long} pixels: check --mpp`,
     );
   }
-  if (Math.min(...window) < 8) {
+  if (short < Math.min(8, ...manifest.window.size)) {
     throw new JobError(
-      `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${Math.min(...window)} pixels, too few to see anything: choose a finer --level or check --mpp`,
+      `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${short} pixels, too few to see anything: choose a finer --level or check --mpp`,
     );
   }
   return { level, mpp, window };

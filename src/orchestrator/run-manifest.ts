@@ -3,6 +3,7 @@ import type { SegmenterInfo } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import { seamScore } from "../tiling/seam-score.ts";
+import type { BackendReport } from "./fleet/backend.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
 import type { SlideSummary } from "./outputs/slide-summary.ts";
 import type { JobPlan } from "./plan-job.ts";
@@ -49,8 +50,8 @@ export interface RunManifest {
   coverage: { complete: true; coveredSamples: number; outsideMaskSamples: number };
   /** See tiling/seam-score.ts: 1 is seamless. `disagreement`: share of overlap samples at which windows differ. */
   seam: { score?: number; disagreement?: number };
-  /** `bytesRead` of those that read the source themselves. */
-  backends: readonly (SegmenterInfo & { windows: number; bytesRead?: number })[];
+  /** What ran the model in the last attempt; `bytesRead` of those that read the source themselves. */
+  backends: readonly (SegmenterInfo & { windows: number; bytesRead?: number } & Partial<BackendReport>)[];
   attempts: number;
   bytesRead: number;
   bytesWritten: number;

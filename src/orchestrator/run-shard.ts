@@ -4,12 +4,12 @@ import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { MaskRecord } from "../tiling/mask-record.ts";
 import type { Shard } from "../tiling/shards.ts";
-import { readShard, segmentBatch } from "./map-shards.ts";
+import { readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
 import type { JobPlan } from "./plan-job.ts";
 
 /**
- * The mask records of one shard, in raster order of its windows. One window a run: what is held is the shard's region
- * and its records.
+ * The mask records of one shard, in raster order of its windows. One window a request: what is held is the shard's
+ * region, its records, and `together` windows at a time (default 1).
  */
 export async function runShard(options: {
   source: ImageSource;
@@ -17,13 +17,21 @@ export async function runShard(options: {
   plan: JobPlan;
   shard: Shard;
   segmenter: Segmenter;
+  together?: number;
   signal?: AbortSignal;
 }): Promise<MaskRecord[]> {
-  const { source, manifest, plan, shard, segmenter, signal } = options;
+  const { source, manifest, plan, shard, segmenter, together = 1, signal } = options;
   const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
   const records: MaskRecord[] = [];
-  for (const batch of await readShard(source, plan, shard, 1, signal)) {
-    records.push(...(await segmentBatch(segmenter, plan, batch, scaling, signal)));
+  const all = await readShard(source, plan, shard, signal);
+  for (let first = 0; first < all.windows.length; first += together) {
+    const end = Math.min(first + together, all.windows.length);
+    const some = await Promise.all(
+      Array.from({ length: end - first }, (_, n) =>
+        segmentBatch(segmenter, plan, sliceBatch(all, first + n, first + n + 1), scaling, signal),
+      ),
+    );
+    records.push(...some.flat());
   }
   return records;
 }

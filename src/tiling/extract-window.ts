@@ -56,6 +56,33 @@ export function extractWindow(
   return { data: out, shape: [...window.size, channels] };
 }
 
+/**
+ * Cuts a window that is one slice thick along `axis` for a 2-D network that sees `context` slices before and after it:
+ * `[...size without axis, (2 context + 1) C]`, the channels of the first slice first. An edge slice stands in for those
+ * beyond it.
+ */
+export function extractSlices(
+  region: Raster,
+  regionRect: Rect,
+  window: Rect,
+  imageShape: readonly number[],
+  { axis, context }: { axis: number; context: number },
+): Raster {
+  const channels = region.shape[imageShape.length]!;
+  const count = 2 * context + 1;
+  const samples = product(window.size);
+  const out = allocate(dtypeOf(region.data), samples * channels * count);
+  for (let d = 0; d < count; d++) {
+    const at = Math.min(Math.max(window.origin[axis]! + d - context, 0), imageShape[axis]! - 1);
+    const slice = { origin: window.origin.with(axis, at), size: window.size };
+    const { data } = extractWindow(region, regionRect, slice, imageShape);
+    for (let i = 0; i < samples; i++) {
+      for (let c = 0; c < channels; c++) out[(i * count + d) * channels + c] = data[i * channels + c]!;
+    }
+  }
+  return { data: out, shape: [...window.size.filter((_, a) => a !== axis), channels * count] };
+}
+
 /** For each window sample along an axis its index in the region, or -1 for constant padding. */
 function axisMap(
   start: number,

@@ -37,11 +37,25 @@ export function decodeForMerging(record: MaskRecord): Uint8Array | Float32Array 
   return values;
 }
 
+/** What a byte stands for. */
+const BYTE_VALUES = Float32Array.from({ length: 256 }, (_, v) => v / 255);
+
+/** Writes stored values as probabilities into `out` from `at` on. */
+export function decodeProbabilitiesInto(
+  { precision, data }: Omit<MaskRecord, "window">,
+  out: Float32Array,
+  at: number,
+): void {
+  const { length } = data;
+  if (precision === "f32") out.set(data, at);
+  else if (precision === "f16") for (let i = 0; i < length; i++) out[at + i] = fromFloat16Bits(data[i]!);
+  else for (let i = 0; i < length; i++) out[at + i] = BYTE_VALUES[data[i]!]!;
+}
+
 /** Brings stored values back to probabilities; f32 is not copied. */
 export function decodeProbabilities({ precision, data }: Omit<MaskRecord, "window">): Float32Array {
   if (precision === "f32") return data as Float32Array;
   const values = new Float32Array(data.length);
-  if (precision === "f16") for (let i = 0; i < data.length; i++) values[i] = fromFloat16Bits(data[i]!);
-  else for (let i = 0; i < data.length; i++) values[i] = data[i]! / 255;
+  decodeProbabilitiesInto({ precision, data }, values, 0);
   return values;
 }

@@ -1,6 +1,6 @@
 import type { Precision } from "./mask-record.ts";
 import type { Scaling } from "./normalise.ts";
-import { product, type Raster } from "./raster.ts";
+import { bytesPerSample, type DType, dtypeOf, product, type Raster, type SampleArray } from "./raster.ts";
 import {
   type Fields,
   fieldsOf,
@@ -16,6 +16,10 @@ import { decodeMessage, encodeMessage, WireFormatError } from "./wire-message.ts
 export const WINDOW_BATCH_MAGIC = "TWWB";
 export const WINDOW_BATCH_TYPE = "application/vnd.tilewright.window-batch";
 
+/** Pixel types that travel: what scans have, four bytes at most so that they lie aligned in a message. */
+const TYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"] as const;
+export type WirePixels = Exclude<SampleArray, Float64Array>;
+
 /** Windows as pixels on their way to a model that runs elsewhere. */
 export interface WindowBatch {
   /** Hash of the package's weights: a service that holds others must refuse. */
@@ -27,12 +31,12 @@ export interface WindowBatch {
   windows: readonly number[];
   scaling: Scaling;
   /** `[N, ...window, C]` */
-  pixels: Raster<Uint8Array | Uint16Array>;
+  pixels: Raster<WirePixels>;
 }
 
 export function encodeWindowBatch(batch: WindowBatch): Uint8Array<ArrayBuffer> {
   const { pixels, ...rest } = batch;
-  const dtype = pixels.data instanceof Uint8Array ? "uint8" : "uint16";
+  const dtype = dtypeOf(pixels.data);
   return encodeMessage(WINDOW_BATCH_MAGIC, { ...rest, dtype, shape: pixels.shape }, [pixels.data]);
 }
 
@@ -42,18 +46,17 @@ export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
   const fields = fieldsOf(header);
   const shape = shapeOf(fields);
   const samples = product(shape);
-  const { dtype } = fields;
-  if (dtype !== "uint8" && dtype !== "uint16") {
-    throw new WireFormatError('header field "dtype" must be "uint8" or "uint16"');
+  const dtype = TYPES.find((type) => type === fields.dtype);
+  if (dtype === undefined) {
+    throw new WireFormatError(`header field "dtype" must be one of ${TYPES.join(", ")}`);
   }
-  const expected = samples * (dtype === "uint8" ? 1 : 2);
+  const expected = samples * bytesPerSample(dtype);
   if (payload.length !== expected) {
     throw new WireFormatError(
       `the payload has ${payload.length} bytes, ${shape.join("×")} samples of ${dtype} have ${expected}`,
     );
   }
-  const data =
-    dtype === "uint8" ? payload : new Uint16Array(payload.buffer, payload.byteOffset, payload.length / 2);
+  const data = view(dtype, payload, samples);
   return {
     model: modelHash(fields),
     variant: variantName(fields),
@@ -62,6 +65,26 @@ export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
     scaling: scalingOf(fields),
     pixels: { data, shape },
   };
+}
+
+/** Samples where their bytes lie. */
+function view(dtype: DType, { buffer, byteOffset }: Uint8Array, length: number): WirePixels {
+  switch (dtype) {
+    case "uint16":
+      return new Uint16Array(buffer, byteOffset, length);
+    case "uint32":
+      return new Uint32Array(buffer, byteOffset, length);
+    case "int8":
+      return new Int8Array(buffer, byteOffset, length);
+    case "int16":
+      return new Int16Array(buffer, byteOffset, length);
+    case "int32":
+      return new Int32Array(buffer, byteOffset, length);
+    case "float32":
+      return new Float32Array(buffer, byteOffset, length);
+    default:
+      return new Uint8Array(buffer, byteOffset, length);
+  }
 }
 
 function scalingOf(header: Fields): Scaling {

@@ -15,9 +15,9 @@ import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts
 import { decodeForMerging, encodeProbabilities } from "../../src/tiling/mask-record.ts";
 import type { Scaling } from "../../src/tiling/normalise.ts";
 import type { Raster } from "../../src/tiling/raster.ts";
-import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WindowBatch } from "../../src/tiling/window-batch.ts";
-import { encodeMessage } from "../../src/tiling/wire-message.ts";
+import { encodeWindowBatch, type WindowBatch } from "../../src/tiling/window-batch.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { itKeepsTheContract, pixels, post, problem } from "../service/segment-contract.ts";
 import { type Bundle, bundleWorker, runWorker, upload } from "./run-worker.ts";
 
 const MIB = 2 ** 20;
@@ -51,28 +51,6 @@ const authorized = (headers: Record<string, string> = {}) => ({
   Authorization: `Bearer ${TOKEN}`,
   ...headers,
 });
-
-/** A refusal that comes before the body was read closes the connection: it must not be kept for the next request. */
-const ONCE = { Connection: "close" };
-
-function post(
-  url: URL,
-  body: Uint8Array<ArrayBuffer>,
-  headers: Record<string, string> = {},
-): Promise<Response> {
-  return fetch(new URL("/v1/segment", url), {
-    method: "POST",
-    headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...ONCE, ...headers }),
-    body,
-  });
-}
-
-/** The problem of an answer, which must be one. */
-async function problem(response: Response): Promise<{ status: number; code: string; message: string }> {
-  const { error } = (await response.json()) as { error: { code: string; message: string } };
-  expect(error.message).toMatch(/^[\w"].{10,}/);
-  return { status: response.status, ...error };
-}
 
 it("the bundle is well inside what Cloudflare takes", () => {
   const [, kib] = /Total Upload: ([\d.]+) KiB/.exec(bundle.log)!;
@@ -140,7 +118,7 @@ describe("the bundled model at the edge", () => {
         scaling,
         pixels: golden,
       };
-      const response = await post(url, encodeWindowBatch(batch));
+      const response = await post({ url, token: TOKEN }, encodeWindowBatch(batch));
       expect(response.status).toBe(200);
       expect(response.headers.get("Content-Type")).toBe(MASK_BATCH_TYPE);
       const masks = decodeMaskBatch(new Uint8Array(await response.arrayBuffer()));
@@ -227,132 +205,7 @@ describe("what is not as it should be", () => {
     };
   });
 
-  const pixels = (...shape: number[]) => ({
-    data: new Uint8Array(shape.reduce((p, n) => p * n, 1)),
-    shape,
-  });
-  const batches: [string, number, string, () => Uint8Array<ArrayBuffer>][] = [
-    [
-      "a batch for other weights",
-      409,
-      "wrong_model",
-      () => encodeWindowBatch({ ...good, model: "f".repeat(64) }),
-    ],
-    [
-      "a batch for another variant",
-      409,
-      "wrong_model",
-      () => encodeWindowBatch({ ...good, variant: "int4" }),
-    ],
-    [
-      "windows of another size",
-      422,
-      "wrong_shape",
-      () => encodeWindowBatch({ ...good, pixels: pixels(1, 16, 32, 3) }),
-    ],
-    [
-      "windows with an axis more",
-      422,
-      "wrong_shape",
-      () => encodeWindowBatch({ ...good, pixels: pixels(1, 1, 32, 32, 3) }),
-    ],
-    [
-      "two channels for a model of three",
-      422,
-      "wrong_shape",
-      () => encodeWindowBatch({ ...good, pixels: pixels(1, 32, 32, 2) }),
-    ],
-    [
-      "more windows than allowed",
-      413,
-      "too_many_windows",
-      () => encodeWindowBatch({ ...good, windows: [0, 1, 2, 3], pixels: pixels(4, 32, 32, 3) }),
-    ],
-    ["a body over the limit", 413, "too_large", () => new Uint8Array(MIB + 1)],
-    [
-      "an unknown precision",
-      400,
-      "bad_message",
-      () => encodeWindowBatch({ ...good, precision: "f64" as never }),
-    ],
-    [
-      "window numbers that are missing",
-      400,
-      "bad_message",
-      () => encodeWindowBatch({ ...good, windows: [] }),
-    ],
-    ["a message that is cut off", 400, "bad_message", () => encodeWindowBatch(good).slice(0, -1)],
-    ["a message of the other kind", 400, "bad_message", () => encodeMessage("TWMB", {}, [])],
-    ["an empty body", 400, "bad_message", () => new Uint8Array(0)],
-    ["text", 400, "bad_message", () => new TextEncoder().encode("segment this, please, and quickly")],
-  ];
-  it.each(batches)("%s is answered with %i %s", async (_, status, code, body) => {
-    expect(await problem(await post(url, body()))).toMatchObject({ status, code });
-  });
-
-  it("another type of body, and one whose length is not stated, are refused before they are read", async () => {
-    const wrongType = await post(url, encodeWindowBatch(good), { "Content-Type": "application/json" });
-    expect(await problem(wrongType)).toMatchObject({ status: 415, code: "wrong_type" });
-    const unstated = await fetch(new URL("/v1/segment", url), {
-      method: "POST",
-      headers: authorized({ "Content-Type": WINDOW_BATCH_TYPE, ...ONCE }),
-      body: new Blob([encodeWindowBatch(good)]).stream(),
-      duplex: "half",
-    } as RequestInit);
-    expect(await problem(unstated)).toMatchObject({ status: 411, code: "length_required" });
-  });
-
-  it("unknown places and methods are told so", async () => {
-    const get = (path: string, method = "GET") =>
-      fetch(new URL(path, url), { method, headers: authorized() });
-    expect(await problem(await get("/v1/nothing"))).toMatchObject({ status: 404, code: "not_found" });
-    expect(await problem(await get("/"))).toMatchObject({ status: 404, code: "not_found" });
-    const segment = await get("/v1/segment");
-    expect(segment.headers.get("Allow")).toBe("POST");
-    expect(await problem(segment)).toMatchObject({ status: 405, code: "method_not_allowed" });
-    expect(await problem(await get("/v1/info", "DELETE"))).toMatchObject({ status: 405 });
-  });
-
-  it.each([
-    ["no token", {}],
-    ["another token", { Authorization: `Bearer ${TOKEN.slice(0, -1)}x` }],
-    ["a token and more", { Authorization: `Bearer ${TOKEN}x` }],
-    ["a token without its scheme", { Authorization: TOKEN }],
-    ["an empty token", { Authorization: "Bearer " }],
-  ])("%s opens nothing but /healthz", async (_, headers) => {
-    for (const path of ["/v1/info", "/v1/segment", "/v1/nothing"]) {
-      const response = await fetch(new URL(path, url), {
-        method: "POST",
-        headers: { ...headers, ...ONCE } as never,
-        body: "x",
-      });
-      expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
-      expect(await problem(response)).toMatchObject({ status: 401, code: "unauthorized" });
-    }
-    expect(await (await fetch(new URL("/healthz", url))).json()).toEqual({ ok: true });
-  });
-
-  it("after all that, good requests are served: grey and 16 bits too, and as many as it is sent", async () => {
-    const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN });
-    const shape = [8, 32, 32, 1];
-    const data = Uint16Array.from({ length: 8 * 1024 }, (_, i) => (i >> 10) * 8192);
-    const out = await edge.segment({ data, shape }, { scaling: { low: 0, high: 65535 } });
-    expect(out.shape).toEqual([8, 3, 32, 32]);
-    // Dark windows are background, bright ones bright, and in between there is the rim.
-    const labels = Array.from({ length: 8 }, (_, n) =>
-      [0, 1, 2].reduce(
-        (best, k) => (out.data[(n * 3 + k) * 1024]! > out.data[(n * 3 + best) * 1024]! ? k : best),
-        0,
-      ),
-    );
-    expect(labels).toEqual([0, 0, 0, 2, 2, 1, 1, 1]);
-    const answers = await Promise.all(Array.from({ length: 6 }, () => post(url, encodeWindowBatch(good))));
-    for (const response of answers) {
-      if (response.status !== 200)
-        expect(await problem(response)).toMatchObject({ status: 503, code: "busy" });
-    }
-    expect(answers.some((response) => response.status === 200)).toBe(true);
-  });
+  itKeepsTheContract(() => ({ url, token: TOKEN, good, maxWindows: 3, maxBodyBytes: MIB }));
 
   it("the client: abort, pixels it cannot send, nobody there, a server of another kind", async () => {
     const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN });

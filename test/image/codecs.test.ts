@@ -8,6 +8,7 @@ const fixture = async (name: string) => readFile(new URL(`fixtures/${name}`, imp
 const WASM = {
   jpeg: "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm",
   jpeg2000: "@cornerstonejs/codec-openjpeg/decodewasm",
+  jpegls: "@cornerstonejs/codec-charls/decodewasm",
 } as const;
 
 test("decoders run from compiled modules handed in, as Workers need it", async () => {

@@ -60,28 +60,43 @@ it("takes a right answer, and asks as often as the function's limits need", asyn
   expect([...out.data]).toEqual(new Array(40).fill(Math.fround(0.2)));
 });
 
-it.each<[string, (response: ServerResponse) => void, string]>([
-  ["another type", answer(masks(), "text/html"), "its type is text/html"],
-  ["garbage", answer(new Uint8Array(50)), 'does not begin with "TWMB"'],
-  ["an answer that is cut off", answer(masks().slice(0, -3)), "the message has"],
-  ["another window", answer(masks({}, [1])), "other windows"],
-  ["windows too many", answer(masks({}, [0, 1])), "other windows"],
-  ["another model", answer(masks({ model: "b".repeat(64) })), "another model"],
-  ["another shape", answer(masks({ shape: [2, 2, 3] })), "records are 2×2×3"],
+it.each<[string, boolean, (response: ServerResponse) => void, string]>([
+  ["another type", true, answer(masks(), "text/html"), "its type is text/html"],
+  ["garbage", true, answer(new Uint8Array(50)), 'does not begin with "TWMB"'],
+  ["an answer that is cut off", true, answer(masks().slice(0, -3)), "the message has"],
+  ["another window", false, answer(masks({}, [1])), "other windows"],
+  ["windows too many", false, answer(masks({}, [0, 1])), "other windows"],
+  ["another model", false, answer(masks({ model: "b".repeat(64) })), "another model"],
+  ["another shape", false, answer(masks({ shape: [2, 2, 3] })), "records are 2×2×3"],
   [
     "a connection that breaks",
+    true,
     (response) =>
       void response
         .writeHead(200, { "Content-Length": 99, "Content-Type": MASK_BATCH_TYPE })
         .write("x", () => response.destroy()),
     "broke off",
   ],
-])("an answer with %s is no segmentation, and the request may be sent again", async (_, behave, sentence) => {
-  respond = behave;
+])(
+  "an answer with %s is no segmentation; that it may be right the next time is %s",
+  async (_, retryable, behave, sentence) => {
+    respond = behave;
+    const edge = await RemoteSegmenter.connect(url, { token: "t" });
+    const failed = edge.segment(batch(1), { scaling, precision: "u8" });
+    await expect(failed).rejects.toMatchObject({ name: "RemoteError", code: "bad_answer", retryable });
+    await expect(failed).rejects.toThrow(sentence);
+  },
+);
+
+it("says when a service wants to be asked again, and counts what travels", async () => {
   const edge = await RemoteSegmenter.connect(url, { token: "t" });
-  const failed = edge.segment(batch(1), { scaling, precision: "u8" });
-  await expect(failed).rejects.toMatchObject({ name: "RemoteError", code: "bad_answer", retryable: true });
-  await expect(failed).rejects.toThrow(sentence);
+  expect(edge.limits).toEqual({ windows: 2, requests: undefined });
+  respond = (response) => void response.writeHead(503, { "Retry-After": "7" }).end();
+  await expect(edge.segment(batch(1), { scaling })).rejects.toMatchObject({ retryAfterMs: 7000 });
+  respond = answer(masks());
+  await edge.segment(batch(1), { scaling, precision: "u8" });
+  expect(edge.traffic.bytesReceived).toBe(masks().length);
+  expect(edge.traffic.bytesSent).toBeGreaterThan(4);
 });
 
 it("a redirect is not followed, and errors without a body are told by their status", async () => {

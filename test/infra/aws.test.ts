@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { secretsOf } from "../../src/edge/jobs/events/webhook-secrets.ts";
-import { MIN_TOKEN_LENGTH } from "../../src/edge/shared/bearer.ts";
+import { MIN_TOKEN_LENGTH } from "../../src/service/bearer.ts";
 
 const template = (name: string) => readFileSync(join(import.meta.dirname, "../../infra/aws", name), "utf8");
 const number = (text: string, name: string) => Number(new RegExp(`${name}: (\\d+)`).exec(text)![1]);

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type AccessEnv, requireAccess, requireScope } from "../../src/edge/jobs/access/require-scope.ts";
 import { SCOPES, type Scope } from "../../src/edge/jobs/access/tokens.ts";
-import { problemOf } from "../../src/edge/shared/problem.ts";
+import { problemOf } from "../../src/service/problem.ts";
 
 const SUBMIT = "submit-0123456789abcdef";
 const READ = "read-0123456789abcdef";
@@ -43,7 +43,7 @@ describe("a token opens what its scopes say", () => {
   test.each([
     [SUBMIT, "scanner", ["submit"]],
     [READ, "viewer", ["read"]],
-    [ADMIN, "operator", ["submit", "read", "admin"]],
+    [ADMIN, "operator", ["submit", "read", "work", "admin"]],
   ])("%s", async (token, name, scopes) => {
     for (const scope of SCOPES) {
       const answer = await ask(scope, `Bearer ${token}`);

@@ -6,7 +6,7 @@ import { readQueuedEvent } from "../../src/edge/jobs/events/queued-event.ts";
 import { readR2Notification } from "../../src/edge/jobs/events/r2-notification.ts";
 import { readS3Records } from "../../src/edge/jobs/events/s3-records.ts";
 import { bareEtag, isSameEtag, type ReadEvents } from "../../src/edge/jobs/events/storage-event.ts";
-import { Problem } from "../../src/edge/shared/problem.ts";
+import { Problem } from "../../src/service/problem.ts";
 import {
   ETAG,
   eventBridgeBody,

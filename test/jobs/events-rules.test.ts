@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { addressOf, matchRules, rulesOf } from "../../src/edge/jobs/events/rules.ts";
 import type { StorageEvent } from "../../src/edge/jobs/events/storage-event.ts";
-import { Problem } from "../../src/edge/shared/problem.ts";
+import { Problem } from "../../src/service/problem.ts";
 
 afterEach(() => void vi.restoreAllMocks());
 

@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { Problem } from "../../src/edge/shared/problem.ts";
 import { openSourceStore, type SourceBindings } from "../../src/edge/shared/sources/open-source-store.ts";
+import { Problem } from "../../src/service/problem.ts";
 import { StorageError } from "../../src/storage/errors.ts";
 
 const SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";

@@ -2,9 +2,6 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseBackend } from "../../src/cli/backends.ts";
-import { RemoteError } from "../../src/inference/errors.ts";
-import { retrying } from "../../src/inference/retrying.ts";
-import type { Segmenter } from "../../src/inference/segmenter.ts";
 import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
 import {
@@ -227,45 +224,13 @@ describe("shards of an edge function", () => {
 describe("backends", () => {
   it("are named", () => {
     expect(parseBackend("cpu")).toEqual({ kind: "cpu" });
+    expect(parseBackend("local")).toEqual({ kind: "cpu" });
     expect(parseBackend("wasm")).toEqual({ kind: "wasm" });
+    expect(parseBackend("gpu:http://g:8080")).toEqual({ kind: "gpu", url: "http://g:8080" });
     expect(parseBackend("edge:https://e.example/x")).toEqual({ kind: "edge", url: "https://e.example/x" });
     for (const text of ["gpu", "edge:", "edge:ftp://x", "edge:http://", ""]) {
       expect(() => parseBackend(text)).toThrow(JobError);
     }
-  });
-
-  const segmenter = (answers: (Error | undefined)[]): Segmenter & { asked: number } => ({
-    asked: 0,
-    info: {} as Segmenter["info"],
-    async segment(batch) {
-      const answer = answers[this.asked++];
-      if (answer) throw answer;
-      return batch as never;
-    },
-    close: async () => {},
-  });
-  const busy = () => new RemoteError("busy", { code: "busy", retryable: true });
-  const batch = { data: new Float32Array(1), shape: [1] };
-  const scaling = { low: 0, high: 1 };
-
-  it("are asked again where that may help, and only there", async () => {
-    const soon = segmenter([busy(), busy(), undefined]);
-    expect(await retrying(soon).segment(batch, { scaling })).toBe(batch);
-    expect(soon.asked).toBe(3);
-    const never = segmenter([new RemoteError("another model", { code: "wrong_model", retryable: false })]);
-    await expect(retrying(never).segment(batch, { scaling })).rejects.toThrow("another model");
-    expect(never.asked).toBe(1);
-  });
-
-  it("are not asked again when it is enough", async () => {
-    const reason = new Error("enough");
-    const stop = new AbortController();
-    const asked = retrying(segmenter([busy(), busy(), busy()])).segment(batch, {
-      scaling,
-      signal: stop.signal,
-    });
-    setTimeout(() => stop.abort(reason), 20);
-    await expect(asked).rejects.toBe(reason);
   });
 });
 

@@ -118,7 +118,14 @@ describe.runIf(existsSync(SVS))("a slide that lands in a bucket", () => {
     const out = join(directory, "out");
     await service.download(job.id, out);
     const alone = join(directory, "alone");
-    await segment({ source: SVS, model: MODEL, variant: VARIANT, backend: "wasm", out: alone, ...SETTINGS });
+    await segment({
+      source: SVS,
+      model: MODEL,
+      variant: VARIANT,
+      backends: ["wasm"],
+      out: alone,
+      ...SETTINGS,
+    });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     const run = JSON.parse(readFileSync(join(out, "run.json"), "utf8"));
     expect(run.summary.objects[0].count).toBeGreaterThan(20);

@@ -59,7 +59,7 @@ beforeAll(async () => {
   slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 2300, height: 1700 }).path;
   model = writePointwisePackage(join(directory, "pointwise"));
   const out = join(directory, "alone");
-  await segment({ source: slide, model, out, backend: "wasm" });
+  await segment({ source: slide, model, out, backends: ["wasm"] });
   expected = treeHashes(out);
   bundles = await bundleWorkers();
 }, 120_000);

@@ -42,7 +42,7 @@ beforeAll(async () => {
   const model = writePointwisePackage(join(directory, "pointwise"));
   const alone = async (source: string) => {
     const out = `${source}-alone`;
-    await segment({ source, model, out, backend: "wasm", outputs: [...OUTPUTS] });
+    await segment({ source, model, out, backends: ["wasm"], outputs: [...OUTPUTS] });
     return treeHashes(out);
   };
   expected = await alone(slide);

@@ -28,14 +28,22 @@ const windowBatch: fc.Arbitrary<WindowBatch> = fc
     scaling,
     spatial,
     channels: fc.integer({ min: 1, max: 4 }),
-    wide: fc.boolean(),
+    type: fc.constantFrom(
+      Uint8Array,
+      Uint16Array,
+      Uint32Array,
+      Int8Array,
+      Int16Array,
+      Int32Array,
+      Float32Array,
+    ),
     seed: fc.nat(),
   })
-  .map(({ spatial, channels, wide, seed, ...rest }) => {
+  .map(({ spatial, channels, type, seed, ...rest }) => {
     const shape = [rest.windows.length, ...spatial, channels];
     const make = (_: unknown, i: number) => (seed + i * 7919) % 65536;
     const length = product(shape);
-    const data = wide ? Uint16Array.from({ length }, make) : Uint8Array.from({ length }, make);
+    const data = new type(length).map((_, i) => make(_, i)) as Uint8Array;
     return { ...rest, pixels: { data, shape } };
   });
 
@@ -137,7 +145,7 @@ describe("a window batch that does not fit together", () => {
     [{ model: "abc" }, '"model" must be 64 hex digits'],
     [{ variant: "" }, '"variant" must be a name'],
     [{ precision: "f64" }, '"precision" must be "u8", "f16" or "f32"'],
-    [{ dtype: "float32" }, '"dtype" must be "uint8" or "uint16"'],
+    [{ dtype: "float64" }, '"dtype" must be one of uint8, uint16'],
     [{ shape: [2, 2, 2] }, '"shape" must be 4 or 5 lengths'],
     [{ shape: [2, 2, 0, 1] }, '"shape" must be 4 or 5 lengths'],
     [{ shape: [2, 2, 2.5, 1] }, '"shape" must be 4 or 5 lengths'],

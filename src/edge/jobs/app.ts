@@ -1,11 +1,11 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import { VERSION } from "../../orchestrator/version.ts";
+import { Problem, problemOf } from "../../service/problem.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { jsonContent } from "../shared/open-api.ts";
-import { Problem, problemOf } from "../shared/problem.ts";
-import { requireAccess } from "./access/require-scope.ts";
+import { requireAccess, requireScope } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
 import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { createJobRoutes } from "./job-routes.ts";
@@ -13,6 +13,7 @@ import { createOutputRoutes } from "./outputs/routes.ts";
 import { seenMessages } from "./seen-messages.ts";
 import { announceScan } from "./synthesise-event.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
+import { createWorkRoutes } from "./work/routes.ts";
 
 const health = createRoute({
   method: "get",
@@ -29,6 +30,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.openapi(health, (c) => c.json({ ok: true as const }));
   app.use("/v1/jobs/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
+  app.use("/v1/work/*", requireScope("work"));
   // A job that is under way has written things already; its results are those of one that is done.
   app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
     const done = await new R2Store(c.env.RESULTS!).head(jobKeys.manifest(c.req.param("id")));
@@ -37,6 +39,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   });
   app.route("/", createJobRoutes());
   app.route("/", createOutputRoutes());
+  app.route("/", createWorkRoutes());
   app.route("/", createUploadRoutes({ completed: announceScan }));
   app.route(
     "/",

@@ -20,7 +20,7 @@ export interface Bindings {
   SEEN?: DurableObjectNamespace;
   JOBS?: Workflow;
 
-  /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "admin"] }]` */
+  /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "work", "admin"] }]` */
   TOKENS?: string;
   /** JSON: which storage events start which jobs. */
   RULES?: string;

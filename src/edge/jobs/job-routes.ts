@@ -7,9 +7,9 @@ import {
   jobRequestSchema,
   jobStatusSchema,
 } from "../../orchestrator/job-request.ts";
+import { Problem } from "../../service/problem.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
 import { jsonContent, openApiApp, refusal } from "../shared/open-api.ts";
-import { Problem } from "../shared/problem.ts";
 import type { Bindings } from "./bindings.ts";
 import { createJob } from "./create-job.ts";
 

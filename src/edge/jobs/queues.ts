@@ -1,7 +1,7 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
-import { consumeTask } from "../shared/consume-task.ts";
-import { ledgerOf } from "../shared/ledger-port.ts";
-import { Problem } from "../shared/problem.ts";
+import { consumeTask } from "../../service/consume-task.ts";
+import { Problem } from "../../service/problem.ts";
+import { ledgerOf, retrySeconds, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./bindings.ts";
 import { readQueuedEvent } from "./events/queued-event.ts";
@@ -12,8 +12,9 @@ import { runTask } from "./tasks.ts";
 export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
   for (const message of batch.messages as readonly Message<TaskMessage>[]) {
     const { job, kind, id } = message.body;
-    const ledger = ledgerOf(env.LEDGERS!, job);
-    await consumeTask(message, ledger, kind, id, () => runTask(env, message.body), env);
+    const ledger = taskLedger(ledgerOf(env.LEDGERS!, job), kind, id);
+    const retry = { retrySeconds: retrySeconds(env) };
+    await consumeTask(message, ledger, () => runTask(env, message.body), retry);
   }
 }
 

@@ -1,6 +1,6 @@
 import { loadPackage, type ModelPackage } from "../../model-package/load-package.ts";
+import { Problem } from "../../service/problem.ts";
 import { R2Store } from "../../storage/r2-store.ts";
-import { Problem } from "../shared/problem.ts";
 import type { Bindings } from "./bindings.ts";
 
 /** What the job service has to know of the model that the edge function holds. */

@@ -1,5 +1,5 @@
 import { type FullJobRequest, jobRequestSchema } from "../../orchestrator/job-request.ts";
-import { Problem } from "../shared/problem.ts";
+import { Problem } from "../../service/problem.ts";
 import type { Bindings } from "./bindings.ts";
 import { createJob } from "./create-job.ts";
 import { addressOf, matchRules, rulesOf } from "./events/rules.ts";

@@ -1,13 +1,15 @@
 import { Hono } from "hono";
+import { requireBearer } from "../../service/bearer.ts";
+import { checkBatch } from "../../service/check-batch.ts";
+import { bodyOf, methodNotAllowed, Problem, problemOf } from "../../service/problem.ts";
+import { discardBody, readBody } from "../../service/read-body.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../tiling/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../../tiling/window-batch.ts";
-import { requireBearer } from "../shared/bearer.ts";
-import { Problem, type ProblemBody, problemOf } from "../shared/problem.ts";
-import { discardBody, readBody } from "../shared/read-body.ts";
+import { configuredToken } from "../shared/configured-token.ts";
 import { describeRuntime, type Info } from "./info.ts";
 import { Leases } from "./leases.ts";
 import type { ModelHost } from "./model-host.ts";
-import { checkBatch, segmentBatch } from "./segment-batch.ts";
+import { segmentBatch } from "./segment-batch.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
 
 /** Requests whose pixels are in memory at a time: one computes, one is read. */
@@ -23,7 +25,7 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
   app.get("/healthz", (c) => c.json({ ok: true }));
 
   app.use("/v1/*", async (c, next) => {
-    await requireBearer(c.req.header("Authorization"), c.env.TOKEN);
+    await requireBearer(c.req.header("Authorization"), configuredToken(c.env.TOKEN));
     const answered = next();
     // A client that goes away must not cut off a load or a run that others wait for.
     c.executionCtx.waitUntil(answered);
@@ -46,14 +48,17 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
     const settings = settingsOf(c.env);
     const leave = places.take(Date.now());
     if (!leave) {
-      await discardBody(c.req.raw, settings.maxBodyBytes);
+      await discardBody(c.req.raw, { maxBytes: settings.maxBodyBytes });
       throw new Problem(503, "busy", "this isolate is at work; try again soon", { "Retry-After": "1" });
     }
     try {
-      const bytes = await readBody(c.req.raw, WINDOW_BATCH_TYPE, settings.maxBodyBytes);
+      const bytes = await readBody(c.req.raw, {
+        contentType: WINDOW_BATCH_TYPE,
+        maxBytes: settings.maxBodyBytes,
+      });
       const batch = decodeWindowBatch(bytes);
       const model = await host.model(settings);
-      checkBatch(batch, model, settings.maxWindows);
+      checkBatch(batch, { hash: model.hash, info: model.segmenter.info }, settings.maxWindows);
       const masks = encodeMaskBatch(await segmentBatch(batch, model));
       return c.body(masks, 200, { "Content-Type": MASK_BATCH_TYPE });
     } finally {
@@ -69,16 +74,6 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
     return c.json(bodyOf(problem), problem.status, problem.headers);
   });
   return app;
-}
-
-function methodNotAllowed(method: string): () => never {
-  return () => {
-    throw new Problem(405, "method_not_allowed", `only ${method} is answered here`, { Allow: method });
-  };
-}
-
-function bodyOf({ code, message }: Problem): ProblemBody {
-  return { error: { code, message } };
 }
 
 /** Errors of ours come back as they are; the log keeps what the caller is not told. */

@@ -1,22 +1,15 @@
+import type { ServiceInfo } from "../../inference/service-info.ts";
+import { describeModel } from "../../service/describe-model.ts";
 import type { HostedModel } from "./model-host.ts";
 import type { Settings } from "./settings.ts";
 import { probeSharedMemory } from "./shared-memory.ts";
 
-/** `GET /v1/info`. What a caller needs to know before it sends windows comes first, then what runs them. */
-export interface Info {
-  model?: { name: string; version: string; variant: string; hash: string };
-  /** `[...window]` in samples, channels in and classes out. */
-  window?: readonly number[];
-  channels?: number;
-  classes?: number;
-  limits?: { maxWindows: number; maxBodyBytes: number };
-  /** How far off the golden tile was here, in probability. */
-  golden?: { maxAbs: number; meanAbs: number };
-  runtime: {
-    name?: string;
+/** `GET /v1/info`: what every service tells, and of the isolate whether it allows the memory that the runtime asks for. */
+export interface Info extends Partial<Omit<ServiceInfo, "runtime">> {
+  runtime: Partial<ServiceInfo["runtime"]> & {
     heapCapBytes?: number;
     heapBytes?: number;
-    /** Whether the isolate allows the shared memory that the runtime asks for; if not, why. */
+    /** If it is not allowed, why. */
     sharedMemory: { allowed: boolean; reason?: string };
   };
 }
@@ -26,15 +19,10 @@ export function describeRuntime(settings?: Settings, heapBytes?: number, model?:
   const probe = probeSharedMemory();
   const sharedMemory = probe === true ? { allowed: true } : { allowed: false, reason: probe };
   if (!settings || !model) return { runtime: { sharedMemory } };
-  const { manifest, hash, golden, segmenter } = model;
-  const { variant, window, channels, classes, runtime } = segmenter.info;
+  const { segmenter } = model;
   return {
-    model: { name: manifest.name, version: manifest.version, variant, hash },
-    window,
-    channels,
-    classes,
+    ...describeModel(model, segmenter.info),
     limits: { maxWindows: settings.maxWindows, maxBodyBytes: settings.maxBodyBytes },
-    golden,
-    runtime: { name: runtime, heapCapBytes: settings.heapCapBytes, heapBytes, sharedMemory },
+    runtime: { name: segmenter.info.runtime, heapCapBytes: settings.heapCapBytes, heapBytes, sharedMemory },
   };
 }

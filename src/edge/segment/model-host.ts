@@ -1,20 +1,16 @@
 import { InferenceError } from "../../inference/errors.ts";
 import { checkGoldenTile } from "../../inference/golden-tile.ts";
 import { OrtWebSegmenter } from "../../inference/ort-web.ts";
-import { loadPackage, type ModelPackage } from "../../model-package/load-package.ts";
+import { loadPackage } from "../../model-package/load-package.ts";
+import type { ProvenModel } from "../../service/describe-model.ts";
+import { Problem } from "../../service/problem.ts";
 import { R2Store } from "../../storage/r2-store.ts";
-import { Problem } from "../shared/problem.ts";
 import { Leases } from "./leases.ts";
 import type { Settings } from "./settings.ts";
 
 /** A model that has passed its golden tile in this isolate. */
-export interface HostedModel {
-  manifest: ModelPackage["manifest"];
-  /** Hash of the weights. */
-  hash: string;
+export interface HostedModel extends ProvenModel {
   segmenter: OrtWebSegmenter;
-  /** How far off the golden tile was, in probability. */
-  golden: { maxAbs: number; meanAbs: number };
 }
 
 /** Longer than a load takes, and than a Worker may compute by default. */

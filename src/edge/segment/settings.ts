@@ -1,5 +1,5 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
-import { Problem } from "../shared/problem.ts";
+import { Problem } from "../../service/problem.ts";
 import type { SourceBindings } from "../shared/sources/open-source-store.ts";
 
 const MIB = 2 ** 20;

@@ -1,12 +1,12 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { JobError } from "../../orchestrator/errors.ts";
 import { runShard } from "../../orchestrator/run-shard.ts";
+import { consumeTask } from "../../service/consume-task.ts";
 import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
 import { shardAt } from "../../tiling/shards.ts";
-import { consumeTask } from "../shared/consume-task.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { SourceHost } from "../shared/job-source.ts";
-import { type Ledger, ledgerOf, type TaskReport } from "../shared/ledger-port.ts";
+import { type Ledger, ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
@@ -30,7 +30,10 @@ export class ShardConsumer {
       const { job, shard } = message.body;
       if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
       const ledger = ledgerOf(env.LEDGERS, job);
-      await consumeTask(message, ledger, "shard", shard, () => this.#run(env, job, shard, ledger), env);
+      const work = () => this.#run(env, job, shard, ledger);
+      await consumeTask(message, taskLedger(ledger, "shard", shard), work, {
+        retrySeconds: retrySeconds(env),
+      });
     }
   }
 

@@ -1,4 +1,5 @@
 // By path: the packages' own names for these files do not end in .wasm, which is how the bundler knows them.
+import charLsWasm from "../../../node_modules/@cornerstonejs/codec-charls/dist/charlswasm_decode.wasm";
 import jpegTurboWasm from "../../../node_modules/@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm";
 import openJpegWasm from "../../../node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm";
 import { useCodecModules } from "../../image/codecs.ts";
@@ -8,7 +9,8 @@ import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
 import { ObjectChangedError } from "../../storage/errors.ts";
 import { openSourceStore, type SourceBindings } from "./sources/open-source-store.ts";
 
-useCodecModules((codec) => (codec === "jpeg" ? jpegTurboWasm : openJpegWasm));
+const CODECS = { jpeg: jpegTurboWasm, jpeg2000: openJpegWasm, jpegls: charLsWasm };
+useCodecModules((codec) => CODECS[codec]);
 
 const MIB = 2 ** 20;
 /** An isolate has 128 MiB for everything; the model takes up to half. */

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { Problem } from "./problem.ts";
+import { Problem } from "../../service/problem.ts";
 
 /**
  * A binding that holds JSON, checked. The caller of the Worker is told what the binding must be and not what it is: it

@@ -2,6 +2,7 @@ import type { DurableObjectNamespace } from "@cloudflare/workers-types";
 import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
 import type { JobState, JobStatus } from "../../orchestrator/job-request.ts";
 import type { MergeStatistics } from "../../orchestrator/merge-block.ts";
+import type { TaskLedger } from "../../service/consume-task.ts";
 
 export type TaskKind = "plan" | "shard" | "merge" | "finish";
 
@@ -53,4 +54,19 @@ export interface Ledger {
 
 export function ledgerOf(namespace: DurableObjectNamespace, job: string): Ledger {
   return namespace.get(namespace.idFromName(job)) as unknown as Ledger;
+}
+
+/** What consumers of a queue tell the ledger of one task. */
+export function taskLedger(ledger: Ledger, kind: TaskKind, id: number): TaskLedger<TaskReport> {
+  return {
+    take: () => ledger.take(kind, id),
+    done: (report) => ledger.done(kind, id, report),
+    tried: (message) => ledger.tried(kind, id, message),
+    fail: (code, message) => ledger.fail(code, message),
+  };
+}
+
+/** Before the first retry of a task, and so much longer before each further one. */
+export function retrySeconds({ RETRY_SECONDS }: { RETRY_SECONDS?: string }): number | undefined {
+  return RETRY_SECONDS === undefined ? undefined : Number(RETRY_SECONDS);
 }

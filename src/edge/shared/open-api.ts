@@ -1,6 +1,6 @@
 import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
-import { Problem } from "./problem.ts";
+import { Problem } from "../../service/problem.ts";
 
 /** Body of every error. */
 export const problemSchema = z

@@ -1,4 +1,4 @@
-import { Problem } from "./problem.ts";
+import { Problem } from "../../service/problem.ts";
 
 /**
  * A body as UTF-8 text. Its length need not be stated: not every sender of events does, so bytes are counted as they come.

@@ -4,6 +4,8 @@ import { allocate, bytesPerSample, type Raster, type SampleArray } from "../../t
 import { type DecodedImage, decodeJpeg, decodeJpeg2000 } from "../codecs.ts";
 import { ImageFormatError } from "../errors.ts";
 import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
+import { parseJpeg2000Size } from "../jpeg2000-size.ts";
+import { ycbcrToRgb } from "../ycbcr.ts";
 import { decodeLzw } from "./lzw.ts";
 import type { TiffPage } from "./page.ts";
 import { COMPRESSION, PHOTOMETRIC } from "./tags.ts";
@@ -238,46 +240,4 @@ function resolvePalette(tile: Raster, tables: DecodeTables): Raster {
     for (let c = 0; c < 3; c++) out[3 * p + c] = map[c * entries + index]! >> 8;
   }
   return { data: out, shape: [height, width, 3] };
-}
-
-/** Full-range BT.601, as JFIF and Aperio's 33003 use it. In place. */
-function ycbcrToRgb(image: DecodedImage): void {
-  const { data } = image;
-  if (image.components < 3 || !(data instanceof Uint8Array)) {
-    throw new ImageFormatError("a YCbCr tile does not hold three 8-bit channels");
-  }
-  const step = image.components;
-  const clamped = new Uint8ClampedArray(data.buffer, data.byteOffset, data.length);
-  for (let i = 0; i + 2 < data.length; i += step) {
-    const y = data[i]!;
-    const cb = data[i + 1]! - 128;
-    const cr = data[i + 2]! - 128;
-    clamped[i] = y + 1.402 * cr;
-    clamped[i + 1] = y - 0.344136 * cb - 0.714136 * cr;
-    clamped[i + 2] = y + 1.772 * cb;
-  }
-}
-
-/** The SIZ marker of a JPEG 2000 codestream, or of the one inside a JP2 file. */
-function parseJpeg2000Size(bytes: Uint8Array): { width: number; height: number; subsampled: boolean } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const limit = Math.min(bytes.length - 40, 4096);
-  for (let i = 0; i <= limit; i++) {
-    // SOC directly followed by SIZ
-    if (view.getUint32(i) !== 0xff4fff51) continue;
-    const siz = i + 6;
-    const components = view.getUint16(siz + 34);
-    if (siz + 36 + 3 * components > bytes.length) break;
-    let subsampled = false;
-    for (let c = 0; c < components; c++) {
-      const at = siz + 36 + 3 * c;
-      if (bytes[at + 1] !== 1 || bytes[at + 2] !== 1) subsampled = true;
-    }
-    return {
-      width: view.getUint32(siz + 2) - view.getUint32(siz + 10),
-      height: view.getUint32(siz + 6) - view.getUint32(siz + 14),
-      subsampled,
-    };
-  }
-  throw new ImageFormatError("a JPEG 2000 tile is damaged: its size marker is missing");
 }

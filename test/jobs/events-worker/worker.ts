@@ -2,8 +2,8 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { type AccessEnv, requireScope } from "../../../src/edge/jobs/access/require-scope.ts";
 import type { StorageEvent } from "../../../src/edge/jobs/events/storage-event.ts";
 import { createWebhookRoutes, type WebhookEnv } from "../../../src/edge/jobs/events/webhook-routes.ts";
-import { problemOf } from "../../../src/edge/shared/problem.ts";
 import { openSourceStore, type SourceBindings } from "../../../src/edge/shared/sources/open-source-store.ts";
+import { problemOf } from "../../../src/service/problem.ts";
 
 type Env = AccessEnv & WebhookEnv & { Bindings: SourceBindings };
 

@@ -7,7 +7,7 @@ import { recordJob, recordRefusal } from "../../../src/edge/jobs/uploads/ledger-
 import { type CompletedScan, createUploadRoutes } from "../../../src/edge/jobs/uploads/routes.ts";
 import { UploadLedger as Ledger } from "../../../src/edge/jobs/uploads/upload-ledger.ts";
 import { uploadIdOf } from "../../../src/edge/jobs/uploads/upload-plan.ts";
-import { Problem, problemOf } from "../../../src/edge/shared/problem.ts";
+import { Problem, problemOf } from "../../../src/service/problem.ts";
 
 interface TestBindings extends Bindings {
   IDLE_MS?: string;

@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
-import { bearerOf, unauthorized } from "../../shared/bearer.ts";
-import { Problem } from "../../shared/problem.ts";
+import { bearerOf, unauthorized } from "../../../service/bearer.ts";
+import { Problem } from "../../../service/problem.ts";
 import type { Bindings } from "../bindings.ts";
 import { allows, findToken, type Scope, tokensOf } from "./tokens.ts";
 

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { MIN_TOKEN_LENGTH } from "../../shared/bearer.ts";
-import { equalInConstantTime } from "../../shared/constant-time.ts";
+import { MIN_TOKEN_LENGTH } from "../../../service/bearer.ts";
+import { equalInConstantTime } from "../../../service/constant-time.ts";
+import { Problem } from "../../../service/problem.ts";
 import { jsonBinding } from "../../shared/json-binding.ts";
-import { Problem } from "../../shared/problem.ts";
 
-export const SCOPES = ["submit", "read", "admin"] as const;
-/** `submit`: upload, start and cancel; `read`: status, events, outputs; `admin`: everything. */
+export const SCOPES = ["submit", "read", "work", "admin"] as const;
+/** `submit`: upload, start and cancel; `read`: status, events, outputs; `work`: shards and pixels of any job; `admin`: everything. */
 export type Scope = (typeof SCOPES)[number];
 
 const tokensSchema = z

@@ -1,4 +1,4 @@
-import { Problem } from "../../shared/problem.ts";
+import { Problem } from "../../../service/problem.ts";
 import { type Certificate, readCertificate } from "./certificate.ts";
 import { fetchSmall } from "./fetch-small.ts";
 import { certificateUrl, type SnsMessage, signedText } from "./sns-message.ts";

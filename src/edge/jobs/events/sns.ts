@@ -1,4 +1,4 @@
-import { Problem } from "../../shared/problem.ts";
+import { Problem } from "../../../service/problem.ts";
 import { fetchSmall } from "./fetch-small.ts";
 import { readS3Records } from "./s3-records.ts";
 import { confirmationUrl, snsMessageSchema } from "./sns-message.ts";

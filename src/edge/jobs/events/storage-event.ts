@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { Problem } from "../../../service/problem.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
-import { Problem } from "../../shared/problem.ts";
 
 /** What every storage says in its own words, in ours. */
 export interface StorageEvent {

@@ -1,9 +1,9 @@
 import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
 import { z } from "zod";
-import { bearerOf, unauthorized } from "../../shared/bearer.ts";
-import { equalInConstantTime } from "../../shared/constant-time.ts";
+import { bearerOf, unauthorized } from "../../../service/bearer.ts";
+import { equalInConstantTime } from "../../../service/constant-time.ts";
+import { Problem } from "../../../service/problem.ts";
 import { problemSchema } from "../../shared/open-api.ts";
-import { Problem } from "../../shared/problem.ts";
 import { readText } from "../../shared/read-text.ts";
 import type { Bindings } from "../bindings.ts";
 import { objectCreatedSchema, readEventBridge } from "./eventbridge.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { MIN_TOKEN_LENGTH } from "../../shared/bearer.ts";
+import { MIN_TOKEN_LENGTH } from "../../../service/bearer.ts";
+import { Problem } from "../../../service/problem.ts";
 import { jsonBinding } from "../../shared/json-binding.ts";
-import { Problem } from "../../shared/problem.ts";
 
 const secret = z
   .string()

@@ -1,8 +1,8 @@
 import type { R2Bucket, R2Object } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { Problem } from "../../../service/problem.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import { Problem } from "../../shared/problem.ts";
 import type { Bindings } from "../bindings.ts";
 import { byteRange, namesEtag } from "./byte-range.ts";
 import { contentHeaders } from "./content-type.ts";

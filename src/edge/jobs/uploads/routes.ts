@@ -2,9 +2,9 @@ import type { ReadableStream as R2Stream } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { Problem } from "../../../service/problem.ts";
+import { discardBody } from "../../../service/read-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import { Problem } from "../../shared/problem.ts";
-import { discardBody } from "../../shared/read-body.ts";
 import type { Bindings } from "../bindings.ts";
 import { type UploadLedgerStub, uploadLedger } from "./ledger-calls.ts";
 import { refusalOf } from "./r2-multipart.ts";
@@ -175,7 +175,8 @@ export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: 
       return c.json({ n, etag: await takePart(c, n) }, 200);
     } catch (error) {
       // Answered before the body was read, the connection would break and the sentence be lost.
-      if (!c.req.raw.bodyUsed) await discardBody(c.req.raw, MAX_DISCARDED_BYTES).catch(() => {});
+      if (!c.req.raw.bodyUsed)
+        await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
       throw error;
     }
   });

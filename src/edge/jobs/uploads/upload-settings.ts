@@ -1,6 +1,6 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
 import { z } from "zod";
-import { Problem } from "../../shared/problem.ts";
+import { Problem } from "../../../service/problem.ts";
 import type { Bindings } from "../bindings.ts";
 import type { S3Access } from "./s3-multipart.ts";
 

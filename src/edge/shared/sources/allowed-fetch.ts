@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../../service/problem.ts";
 import { isLoopback } from "./host.ts";
 import type { AllowedHost } from "./source-settings.ts";
 

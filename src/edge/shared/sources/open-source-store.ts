@@ -1,10 +1,10 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
+import { Problem } from "../../../service/problem.ts";
 import { HttpStore } from "../../../storage/http-store.ts";
 import type { ObjectStore } from "../../../storage/object-store.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import { withRetry } from "../../../storage/with-retry.ts";
 import { isObjectKey, isOwnKey } from "../object-key.ts";
-import { Problem } from "../problem.ts";
 import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
 import { plainRefusals } from "./plain-refusals.ts";
 import { signedFetch } from "./signed-fetch.ts";

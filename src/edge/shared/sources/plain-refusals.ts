@@ -1,6 +1,6 @@
+import { Problem } from "../../../service/problem.ts";
 import { StorageError } from "../../../storage/errors.ts";
 import type { ObjectStore } from "../../../storage/object-store.ts";
-import { Problem } from "../problem.ts";
 
 /**
  * The same store, whose refusals come out as they were thrown by its `fetch`. `HttpStore` takes whatever `fetch` throws

@@ -1,8 +1,8 @@
-import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
-import { InferenceError } from "../../inference/errors.ts";
-import { ModelPackageError } from "../../model-package/errors.ts";
-import { JobError } from "../../orchestrator/errors.ts";
-import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
+import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
+import { InferenceError, RemoteError } from "../inference/errors.ts";
+import { ModelPackageError } from "../model-package/errors.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import { ObjectChangedError, StorageError } from "../storage/errors.ts";
 import { Problem } from "./problem.ts";
 
 /** Why a job ends, where no other try would change it; undefined for what may pass. */
@@ -21,18 +21,19 @@ export function finalFailure(error: unknown): { code: string; message: string } 
   return undefined;
 }
 
-/** Why a try failed, for whoever asks after the job. What is not ours is told by an id, under which the log has more. */
-export function reasonOf(error: unknown): string {
+/** Why a try failed, for whoever asks after the job. What is not ours is told by an id, under which `log` has more. */
+export function reasonOf(error: unknown, log: (id: string, error: unknown) => void): string {
   const id = crypto.randomUUID();
-  console.error(id, error);
+  log(id, error);
   if (
     error instanceof StorageError ||
     error instanceof InferenceError ||
+    error instanceof RemoteError ||
     error instanceof ModelPackageError
   ) {
     return error.message;
   }
   if (error instanceof Problem) return error.message;
   if ((error as Error)?.name === "TimeoutError") return "the source did not answer in time";
-  return `something failed that should not; the Worker's log has more under ${id}`;
+  return `something failed that should not; the log has more under ${id}`;
 }

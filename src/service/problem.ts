@@ -1,10 +1,26 @@
-import { InferenceError } from "../../inference/errors.ts";
-import { ModelPackageError } from "../../model-package/errors.ts";
-import { StorageError } from "../../storage/errors.ts";
-import { WireFormatError } from "../../tiling/wire-message.ts";
+import { InferenceError } from "../inference/errors.ts";
+import { ModelPackageError } from "../model-package/errors.ts";
+import { StorageError } from "../storage/errors.ts";
+import { WireFormatError } from "../tiling/wire-message.ts";
 
-/** Every status this Worker answers an error with. */
-export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 411 | 413 | 415 | 416 | 422 | 500 | 503;
+/** Every status the services answer an error with. */
+export type ProblemStatus =
+  | 400
+  | 401
+  | 403
+  | 404
+  | 405
+  | 408
+  | 409
+  | 411
+  | 412
+  | 413
+  | 415
+  | 416
+  | 422
+  | 500
+  | 503
+  | 507;
 
 export interface ProblemBody {
   error: { code: string; message: string };
@@ -24,6 +40,18 @@ export class Problem extends Error {
   }
 }
 
+/** How a problem is told. */
+export function bodyOf({ code, message }: Problem): ProblemBody {
+  return { error: { code, message } };
+}
+
+/** Answers a route's other methods. */
+export function methodNotAllowed(method: string): () => never {
+  return () => {
+    throw new Problem(405, "method_not_allowed", `only ${method} is answered here`, { Allow: method });
+  };
+}
+
 /** The one place where errors become statuses. What is not ours is answered with no detail. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
@@ -34,11 +62,9 @@ export function problemOf(error: unknown): Problem {
     return new Problem(
       503,
       "storage_unavailable",
-      "the bucket of the model cannot be read; try again later",
-      {
-        "Retry-After": "5",
-      },
+      "the storage behind the service cannot be read; try again later",
+      { "Retry-After": "5" },
     );
   }
-  return new Problem(500, "internal", "something failed that should not; the Worker's log has more");
+  return new Problem(500, "internal", "something failed that should not; the service's log has more");
 }

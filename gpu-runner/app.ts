@@ -1,0 +1,153 @@
+import type { HttpBindings } from "@hono/node-server";
+import { type Context, Hono } from "hono";
+import type { Logger } from "pino";
+import type { ServiceInfo } from "../src/inference/service-info.ts";
+import { requireBearer } from "../src/service/bearer.ts";
+import { checkBatch } from "../src/service/check-batch.ts";
+import { describeModel, type ProvenModel } from "../src/service/describe-model.ts";
+import { bodyOf, methodNotAllowed, Problem } from "../src/service/problem.ts";
+import { discardBody, readBody } from "../src/service/read-body.ts";
+import { encodeMaskBatch, MASK_BATCH_TYPE } from "../src/tiling/mask-batch.ts";
+import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../src/tiling/window-batch.ts";
+import type { Batcher } from "./batcher.ts";
+import type { RunnerMetrics } from "./metrics.ts";
+import type { Places } from "./places.ts";
+import { runnerProblem } from "./problems.ts";
+import { segmentBatch } from "./segment-batch.ts";
+import type { RunnerSettings } from "./settings.ts";
+
+export interface AppParts {
+  settings: RunnerSettings;
+  model: ProvenModel;
+  /** What the model runs on: "cpu", "cuda" or "webgpu". */
+  provider: string;
+  sessions: number;
+  batcher: Batcher;
+  places: Places;
+  metrics: RunnerMetrics;
+  log: Logger;
+}
+
+interface Env {
+  Bindings: HttpBindings;
+  /** Kept for the log and the metrics. */
+  Variables: { windows?: number; problem?: Problem };
+}
+
+/** Asked for every few seconds by whoever watches over the runner: not worth a line each. */
+const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
+const LOGGED = new Set([...QUIET, "/v1/info", "/v1/segment"]);
+
+/** The routes of the runner. Where it has a token, everything but /healthz and /readyz asks for it. */
+export function createApp(parts: AppParts): Hono<Env> {
+  const { settings, batcher, places, metrics } = parts;
+  const { token, maxBodyBytes, maxWindows, bodyTimeoutMs } = settings;
+  const app = new Hono<Env>();
+
+  app.use(async (c, next) => {
+    const started = performance.now();
+    await next();
+    record(parts, c, performance.now() - started);
+  });
+
+  app.get("/healthz", (c) => c.json({ ok: true }));
+  app.get("/readyz", (c) => {
+    const reason = places.draining ? "draining" : batcher.healthy ? undefined : "failing";
+    return reason ? c.json({ ready: false, reason }, 503) : c.json({ ready: true });
+  });
+
+  app.use(async (c, next) => {
+    if (token !== undefined) await requireBearer(c.req.header("Authorization"), token);
+    await next();
+  });
+
+  app.get("/metrics", async (c) =>
+    c.body(await metrics.registry.metrics(), 200, { "Content-Type": metrics.registry.contentType }),
+  );
+  app.get("/v1/info", (c) => c.json(describe(parts)));
+
+  app.post("/v1/segment", async (c) => {
+    const leave = await takePlace(c, places, settings);
+    const { outgoing } = c.env;
+    // Not earlier: an answer that its caller reads slowly is in memory too.
+    outgoing.once("close", leave);
+    if (outgoing.closed) leave();
+    const { signal } = c.req.raw;
+    const bytes = await readBody(c.req.raw, {
+      contentType: WINDOW_BATCH_TYPE,
+      maxBytes: maxBodyBytes,
+      timeoutMs: bodyTimeoutMs,
+      chunks: c.env.incoming,
+    });
+    metrics.bytes.inc({ direction: "in" }, bytes.length);
+    const batch = decodeWindowBatch(bytes);
+    checkBatch(batch, { hash: parts.model.hash, info: batcher.info }, maxWindows);
+    const masks = encodeMaskBatch(await segmentBatch(batch, batcher, signal));
+    c.set("windows", batch.windows.length);
+    metrics.windows.inc(batch.windows.length);
+    metrics.bytes.inc({ direction: "out" }, masks.length);
+    outgoing.setTimeout(bodyTimeoutMs);
+    return c.body(masks, 200, { "Content-Type": MASK_BATCH_TYPE });
+  });
+
+  for (const path of ["/v1/info", "/healthz", "/readyz", "/metrics"]) app.all(path, methodNotAllowed("GET"));
+  app.all("/v1/segment", methodNotAllowed("POST"));
+  app.notFound((c) => answer(c, new Problem(404, "not_found", `there is no ${c.req.path} here`)));
+  app.onError((error, c) => {
+    if (c.req.raw.signal.aborted) return answer(c, new Problem(400, "client_gone", "the client went away"));
+    const problem = runnerProblem(error);
+    if (
+      problem.status >= 500 &&
+      problem !== error &&
+      problem.code !== "busy" &&
+      problem.code !== "draining"
+    ) {
+      parts.log.error({ err: error, code: problem.code }, "a request failed");
+    }
+    return answer(c, problem);
+  });
+  return app;
+}
+
+/** Who gets no place may keep the connection, for it will come again. @throws {RunnerError} */
+async function takePlace(
+  c: Context<Env>,
+  places: Places,
+  { maxBodyBytes, bodyTimeoutMs }: RunnerSettings,
+): Promise<() => void> {
+  try {
+    return places.take();
+  } catch (error) {
+    await discardBody(c.req.raw, { maxBytes: maxBodyBytes, timeoutMs: bodyTimeoutMs });
+    throw error;
+  }
+}
+
+function describe({ settings, model, provider, sessions, batcher }: AppParts): ServiceInfo {
+  const { maxWindows, maxBodyBytes, requests } = settings;
+  const { info, batchLimit } = batcher;
+  return {
+    ...(describeModel(model, info) as Required<ReturnType<typeof describeModel>>),
+    limits: { maxWindows, maxBodyBytes, requests },
+    runtime: { name: info.runtime, provider, sessions, batch: batchLimit },
+  };
+}
+
+function answer(c: Context<Env>, problem: Problem): Response {
+  c.set("problem", problem);
+  return c.json(bodyOf(problem), problem.status, problem.headers);
+}
+
+/** Neither tokens nor pixels, and of paths only our own: what is asked for may be the name of a patient's file. */
+function record({ metrics, log }: AppParts, c: Context<Env>, milliseconds: number): void {
+  const route = LOGGED.has(c.req.path) ? c.req.path : "other";
+  const { status } = c.res;
+  const code = c.get("problem")?.code;
+  if (code) metrics.errors.inc({ code });
+  if (route === "/v1/segment") metrics.requestSeconds.observe(milliseconds / 1000);
+  const level = QUIET.has(route) ? "debug" : "info";
+  log[level](
+    { method: c.req.method, route, status, code, windows: c.get("windows"), ms: Math.round(milliseconds) },
+    "request",
+  );
+}

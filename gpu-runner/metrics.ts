@@ -1,0 +1,74 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { RunReport } from "./batcher.ts";
+
+/** What the gauges look at when they are asked. */
+export interface Gauged {
+  queuedWindows(): number;
+  requests(): number;
+  batchLimit(): number;
+}
+
+export type RunnerMetrics = ReturnType<typeof createMetrics>;
+
+/** Prometheus metrics of one runner; those of the process (memory, CPU, event loop) are Node's usual ones. */
+export function createMetrics(gauged: Gauged, labels: Record<string, string>) {
+  const registry = new Registry();
+  registry.setDefaultLabels(labels);
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  gauge("tilewright_queue_windows", "Windows that wait for a run", gauged.queuedWindows);
+  gauge("tilewright_requests", "Requests whose pixels are in memory", gauged.requests);
+  gauge("tilewright_batch_limit_windows", "Windows in one run at most, now", gauged.batchLimit);
+  const windows = new Counter({ name: "tilewright_windows_total", help: "Windows answered", registers });
+  const errors = new Counter({
+    name: "tilewright_errors_total",
+    help: "Requests that were refused or failed",
+    labelNames: ["code"] as const,
+    registers,
+  });
+  const bytes = new Counter({
+    name: "tilewright_body_bytes_total",
+    help: "Bytes of window batches in and of mask batches out",
+    labelNames: ["direction"] as const,
+    registers,
+  });
+  const requestSeconds = new Histogram({
+    name: "tilewright_request_seconds",
+    help: "From the head of a request for segmentation to its answer",
+    buckets: [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120],
+    registers,
+  });
+  const modelSeconds = new Histogram({
+    name: "tilewright_model_seconds",
+    help: "That a session was at work on one run",
+    labelNames: ["outcome"] as const,
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+    registers,
+  });
+  const batchWindows = new Histogram({
+    name: "tilewright_batch_windows",
+    help: "Windows in one run",
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128],
+    registers,
+  });
+  return {
+    registry,
+    windows,
+    errors,
+    bytes,
+    requestSeconds,
+    ran({ windows, milliseconds, outcome }: RunReport): void {
+      modelSeconds.observe({ outcome }, milliseconds / 1000);
+      batchWindows.observe(windows);
+    },
+  };
+}

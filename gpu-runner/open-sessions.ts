@@ -1,0 +1,70 @@
+import { availableParallelism } from "node:os";
+import { InferenceError } from "../src/inference/errors.ts";
+import { checkGoldenTile } from "../src/inference/golden-tile.ts";
+import { type openProvider, PROVIDERS } from "../src/inference/open-provider.ts";
+import type { Segmenter } from "../src/inference/segmenter.ts";
+import type { ModelPackage } from "../src/model-package/load-package.ts";
+import type { RunnerOptions } from "./settings.ts";
+
+export interface OpenSessions {
+  provider: string;
+  sessions: Segmenter[];
+  /** The furthest that any of them was off the golden tile, in probability. */
+  golden: { maxAbs: number; meanAbs: number };
+}
+
+/**
+ * Sessions of the first provider that runs the model and passes its golden tile in each of them.
+ * @param refused is told why a provider was passed over
+ * @throws {InferenceError} when none of those that may be taken does
+ */
+export async function openSessions(
+  model: ModelPackage,
+  options: Pick<RunnerOptions, "providers" | "allowFallback" | "devices" | "sessions">,
+  open: typeof openProvider,
+  refused: (provider: string, error: InferenceError) => void,
+): Promise<OpenSessions> {
+  const asked = [...new Set(options.providers)];
+  const others = options.allowFallback ? PROVIDERS.filter((name) => !asked.includes(name)) : [];
+  const reasons: string[] = [];
+  for (const provider of [...asked, ...others]) {
+    try {
+      return await openAll(provider, model, options, open);
+    } catch (error) {
+      if (!(error instanceof InferenceError)) throw error;
+      refused(provider, error);
+      reasons.push(`${provider}: ${error.message}`);
+    }
+  }
+  const hint = options.allowFallback ? "" : "; choose another --provider, or add --allow-fallback";
+  throw new InferenceError(`${model.manifest.name} does not run here (${reasons.join("; ")})${hint}`);
+}
+
+async function openAll(
+  provider: string,
+  model: ModelPackage,
+  { devices, sessions }: Pick<RunnerOptions, "devices" | "sessions">,
+  open: typeof openProvider,
+): Promise<OpenSessions> {
+  const count = sessions ?? (provider === "cpu" ? availableParallelism() : (devices?.length ?? 1));
+  const opened: Segmenter[] = [];
+  const golden = { maxAbs: 0, meanAbs: 0 };
+  try {
+    for (let i = 0; i < count; i++) {
+      const where = provider === "cpu" ? { threads: 1 } : { deviceId: devices?.[i % devices.length] };
+      const session = await open(provider, model, where);
+      opened.push(session);
+      if (!session.info.runtime.split(" ").includes(provider)) {
+        throw new InferenceError(`it is ${session.info.runtime} that would run, not ${provider}`);
+      }
+      const { maxAbs, meanAbs } = await checkGoldenTile(session, model);
+      golden.maxAbs = Math.max(golden.maxAbs, maxAbs);
+      golden.meanAbs = Math.max(golden.meanAbs, meanAbs);
+    }
+  } catch (error) {
+    // What is wrong is told by the error, not by what cleaning up after it may add.
+    await Promise.allSettled(opened.map((session) => session.close()));
+    throw error;
+  }
+  return { provider, sessions: opened, golden };
+}

@@ -1,0 +1,76 @@
+import { z } from "zod";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { pause } from "../../src/storage/with-retry.ts";
+
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+const TRIES = 5;
+const FIRST_PAUSE_MS = 300;
+const TIMEOUT_MS = 60_000;
+
+/** Both services tell errors as JSON, each in its own shape. */
+const errorSchema = z.union([
+  z.object({ error: z.object({ code: z.string(), message: z.string() }) }).transform((e) => e.error),
+  z
+    .object({ errors: z.array(z.object({ code: z.number(), message: z.string() })).min(1) })
+    .transform(({ errors }) => ({ code: `cloudflare_${errors[0]!.code}`, message: errors[0]!.message })),
+]);
+
+export interface Ask {
+  url: URL;
+  method: "GET" | "POST" | "PUT";
+  token: string;
+  /** JSON, or bytes with their type. */
+  body?: unknown;
+  contentType?: string;
+  signal?: AbortSignal;
+}
+
+/**
+ * One request to a service, tried again where that may help. Every call made with it may be repeated.
+ * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
+ */
+export async function ask(options: Ask): Promise<Response> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await once(options);
+    } catch (error) {
+      if (!(error instanceof RemoteError) || !error.retryable || tries === TRIES) throw error;
+      const ms = error.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + Math.random());
+      await pause(ms, options.signal);
+    }
+  }
+}
+
+async function once({ url, method, token, body, contentType, signal }: Ask): Promise<Response> {
+  const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
+  if (body !== undefined) headers["Content-Type"] = contentType ?? "application/json";
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      headers,
+      body: contentType === undefined ? body && JSON.stringify(body) : (body as Uint8Array<ArrayBuffer>),
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      // Not followed: a redirect could carry the token anywhere.
+      redirect: "manual",
+    } as RequestInit);
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason;
+    throw new RemoteError(`cannot reach ${url.host}; check the address and the network`, {
+      code: "unreachable",
+      retryable: true,
+      cause,
+    });
+  }
+  if (response.ok) return response;
+  const parsed = errorSchema.safeParse(await response.json().catch(() => undefined));
+  const problem = parsed.success ? parsed.data : { code: "bad_answer", message: "no reason was given" };
+  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
+  throw new RemoteError(`${url.host} answers ${response.status}: ${problem.message}`, {
+    code: problem.code,
+    retryable: RETRYABLE_STATUS.has(response.status),
+    status: response.status,
+    retryAfterMs: seconds > 0 && seconds < 3600 ? seconds * 1000 : undefined,
+  });
+}

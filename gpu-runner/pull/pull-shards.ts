@@ -1,0 +1,198 @@
+import type { Logger } from "pino";
+import { z } from "zod";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { consumeTask } from "../../src/service/consume-task.ts";
+import { pause } from "../../src/storage/with-retry.ts";
+import type { PulledMessage, QueueClient, Settlement } from "./queue-client.ts";
+import type { ShardWorker } from "./shard-worker.ts";
+import type { WorkClient } from "./work-client.ts";
+
+export interface PullOptions {
+  queue: QueueClient;
+  work: WorkClient;
+  worker: ShardWorker;
+  /** Shards at a time. */
+  shards: number;
+  /** Longer than a shard takes: then its message is handed out again, and whoever is first counts. */
+  leaseMs?: number;
+  /** Between signs of life of a shard, so that its job's watchdog does not send it again. */
+  heartbeatMs?: number;
+  /** How long what is under way may take when the runner is stopped. */
+  drainMs: number;
+  log: Logger;
+  /** Told of each shard that was done. */
+  onShard?: (windows: number) => void;
+}
+
+const LEASE_MS = 15 * 60_000;
+const HEARTBEAT_MS = 30_000;
+/** An idle queue is asked this often at first, and ever more rarely. */
+const FIRST_POLL_MS = 500;
+const LONGEST_POLL_MS = 10_000;
+/** Acknowledgements wait this long for each other: a call each would double what a queue costs. */
+const SETTLE_MS = 250;
+
+const messageSchema = z.object({
+  job: z.string().regex(/^[0-9a-f]{32}$/),
+  shard: z.int().nonnegative(),
+});
+
+/**
+ * Takes shards from a queue and does them, until `stop` says so; then nothing new is begun, what is under way is ended,
+ * and what was leased and not begun goes back. Nothing that is wrong with one shard ends it.
+ */
+export async function pullShards(options: PullOptions, stop: AbortSignal): Promise<void> {
+  const { queue, shards, log, leaseMs = LEASE_MS, drainMs } = options;
+  const active = new Set<Promise<void>>();
+  const abandon = new AbortController();
+  const settlements = new Settlements(queue, log);
+  let pollMs = FIRST_POLL_MS;
+  while (!stop.aborted) {
+    if (active.size >= shards) {
+      await Promise.race([...active, aborted(stop)]);
+      continue;
+    }
+    let messages: PulledMessage[] = [];
+    try {
+      messages = await queue.pull(shards - active.size, leaseMs, stop);
+    } catch (error) {
+      if (stop.aborted) break;
+      log.warn({ err: error }, "the queue cannot be asked; trying again");
+      // A token that is wrong will not be right in half a second.
+      pollMs = LONGEST_POLL_MS;
+    }
+    if (messages.length === 0) {
+      await Promise.race([pause(pollMs * (0.75 + Math.random() / 2), stop).catch(() => {}), ...active]);
+      pollMs = Math.min(LONGEST_POLL_MS, pollMs * 2);
+      continue;
+    }
+    pollMs = FIRST_POLL_MS;
+    for (const message of messages) {
+      const task: Promise<void> = handle(message, options, settlements, abandon.signal).finally(() =>
+        active.delete(task),
+      );
+      active.add(task);
+    }
+  }
+  if (active.size > 0) {
+    const timer = setTimeout(
+      () => abandon.abort(new DOMException("the runner stops", "AbortError")),
+      drainMs,
+    );
+    await Promise.all(active);
+    clearTimeout(timer);
+  }
+  await settlements.flush();
+}
+
+async function handle(
+  { body, attempts, lease }: PulledMessage,
+  { work, worker, log, heartbeatMs = HEARTBEAT_MS, onShard }: PullOptions,
+  settlements: Settlements,
+  signal: AbortSignal,
+): Promise<void> {
+  const parsed = messageSchema.safeParse(body);
+  if (!parsed.success) {
+    // Not ours: given back until the queue gives it up, where somebody will see it.
+    log.error("a message on the queue is no shard");
+    return settlements.retry(lease, 60);
+  }
+  const { job, shard } = parsed.data;
+  const entry = log.child({ job, shard });
+  const heartbeat = setInterval(() => {
+    work.tell(job, shard, { event: "alive" }, signal).catch(() => {});
+  }, heartbeatMs);
+  const message = {
+    attempts,
+    ack: () => settlements.ack(lease),
+    retry: ({ delaySeconds }: { delaySeconds: number }) => settlements.retry(lease, delaySeconds),
+  };
+  const ledger = {
+    take: async () =>
+      (await work.tell(job, shard, { event: "take" }, signal)) ? ("run" as const) : ("skip" as const),
+    done: async (report: Awaited<ReturnType<ShardWorker["run"]>>) => {
+      await work.tell(job, shard, { event: "done", report }, signal);
+      entry.info(
+        { windows: report.windows, milliseconds: Math.round(report.modelMilliseconds!) },
+        "a shard is done",
+      );
+      onShard?.(report.windows);
+    },
+    tried: async (reason: string) => {
+      await work.tell(job, shard, { event: "tried", message: reason });
+    },
+    fail: async (code: string, reason: string) => {
+      entry.error({ code }, "a job ends");
+      await work.tell(job, shard, { event: "failed", code, message: reason });
+    },
+  };
+  try {
+    await consumeTask(message, ledger, () => worker.run(job, shard, signal), {
+      log: (id, error) => entry.warn({ id, attempts, ...loggable(error) }, "a shard failed"),
+    });
+  } catch (error) {
+    // The ledger itself could not be told. A job that is gone needs nobody any more.
+    const gone = error instanceof RemoteError && error.status === 404;
+    if (!gone) entry.warn({ err: error }, "the job service cannot be told");
+    if (gone) settlements.ack(lease);
+    else settlements.retry(lease, signal.aborted ? 0 : 10);
+  } finally {
+    clearInterval(heartbeat);
+  }
+}
+
+/** Messages of readers and stores name files, which may be named after patients: of those errors only the kind is logged. */
+function loggable(error: unknown): Record<string, unknown> {
+  const { name } = error as Error;
+  return /^(Image|Object|Storage)/.test(name ?? "") ? { error: name } : { err: error };
+}
+
+/** Acknowledges several messages in one call. What cannot be told is handed out again when its lease is over. */
+class Settlements {
+  readonly #queue: QueueClient;
+  readonly #log: Logger;
+  #waiting: Settlement = { acks: [], retries: [] };
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #telling: Promise<void> = Promise.resolve();
+
+  constructor(queue: QueueClient, log: Logger) {
+    this.#queue = queue;
+    this.#log = log;
+  }
+
+  ack(lease: string): void {
+    this.#waiting.acks.push(lease);
+    this.#soon();
+  }
+
+  retry(lease: string, delaySeconds: number): void {
+    this.#waiting.retries.push({ lease, delaySeconds });
+    this.#soon();
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => void this.flush(), SETTLE_MS);
+  }
+
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const told = this.#waiting;
+    this.#waiting = { acks: [], retries: [] };
+    this.#telling = this.#telling.then(() =>
+      this.#queue
+        .settle(told)
+        .catch((error) =>
+          this.#log.warn({ err: error }, "the queue cannot be told; its leases will run out"),
+        ),
+    );
+    return this.#telling;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,97 @@
+import { z } from "zod";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { ask } from "./ask.ts";
+
+export interface PulledMessage {
+  /** Proof of the lease: with it the message is acknowledged or given back. */
+  lease: string;
+  /** How often it was handed out, this time included. */
+  attempts: number;
+  /** What was sent, parsed; undefined where it is no JSON. */
+  body: unknown;
+}
+
+export interface Settlement {
+  acks: string[];
+  /** Given back, to be handed out again after so long. */
+  retries: { lease: string; delaySeconds: number }[];
+}
+
+const pulledSchema = z.object({
+  result: z.object({
+    messages: z
+      .array(z.object({ body: z.unknown(), attempts: z.int().nonnegative(), lease_id: z.string().min(1) }))
+      .default([]),
+  }),
+});
+
+/**
+ * A Cloudflare queue whose consumer is of the type http_pull
+ * (https://developers.cloudflare.com/queues/configuration/pull-consumers/). A message is leased: nobody else gets it
+ * until its visibility timeout is over.
+ */
+export class QueueClient {
+  readonly #url: URL;
+  readonly #token: string;
+
+  /** @param url `https://api.cloudflare.com/client/v4/accounts/<account>/queues/<queue>` */
+  constructor(url: string, token: string) {
+    this.#url = new URL(url.endsWith("/") ? url : `${url}/`);
+    this.#token = token;
+  }
+
+  /** At most `count` messages; none where none are waiting. @throws {RemoteError} */
+  async pull(count: number, leaseMs: number, signal?: AbortSignal): Promise<PulledMessage[]> {
+    const response = await ask({
+      url: new URL("messages/pull", this.#url),
+      method: "POST",
+      token: this.#token,
+      body: { batch_size: count, visibility_timeout_ms: leaseMs },
+      signal,
+    });
+    const parsed = pulledSchema.safeParse(await response.json().catch(() => undefined));
+    if (!parsed.success) {
+      throw new RemoteError(
+        `${this.#url.host} does not answer as a queue: ${z.prettifyError(parsed.error)}`,
+        {
+          code: "bad_answer",
+          retryable: false,
+        },
+      );
+    }
+    return parsed.data.result.messages.map(({ body, attempts, lease_id }) => ({
+      lease: lease_id,
+      attempts,
+      body: parseBody(body),
+    }));
+  }
+
+  /** @throws {RemoteError} */
+  async settle({ acks, retries }: Settlement, signal?: AbortSignal): Promise<void> {
+    if (acks.length + retries.length === 0) return;
+    const response = await ask({
+      url: new URL("messages/ack", this.#url),
+      method: "POST",
+      token: this.#token,
+      body: {
+        acks: acks.map((lease_id) => ({ lease_id })),
+        retries: retries.map(({ lease, delaySeconds }) => ({ lease_id: lease, delay_seconds: delaySeconds })),
+      },
+      signal,
+    });
+    await response.body?.cancel();
+  }
+}
+
+/** Messages sent as JSON arrive as its text in base64, those sent as text as they are. */
+function parseBody(body: unknown): unknown {
+  if (typeof body !== "string") return body;
+  for (const text of [body, Buffer.from(body, "base64").toString("utf8")]) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      // The other way, or none.
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,132 @@
+import type { ImageSource } from "../../src/image/image-source.ts";
+import { openImage } from "../../src/image/open-image.ts";
+import type { Segmenter } from "../../src/inference/segmenter.ts";
+import type { ModelManifest } from "../../src/model-package/manifest.ts";
+import { JobError } from "../../src/orchestrator/errors.ts";
+import type { PlannedJob } from "../../src/orchestrator/job-plan-message.ts";
+import { runShard } from "../../src/orchestrator/run-shard.ts";
+import { ObjectChangedError } from "../../src/storage/errors.ts";
+import { encodeMaskBatch } from "../../src/tiling/mask-batch.ts";
+import { shardAt } from "../../src/tiling/shards.ts";
+import type { ShardReport, WorkClient } from "./work-client.ts";
+
+/** Jobs whose plan and source stay open: their shards come one after another. */
+const KEPT_JOBS = 4;
+
+interface OpenJob {
+  planned: PlannedJob;
+  source: ImageSource;
+  /** Bytes of the source that were reported already. */
+  told: number;
+  users: number;
+}
+
+/** Does the shards of jobs whose plan, pixels and records travel through `/v1/work`. */
+export class ShardWorker {
+  readonly #work: WorkClient;
+  readonly #model: { manifest: ModelManifest; hash: string };
+  readonly #segmenter: Segmenter;
+  readonly #together: number;
+  readonly #jobs = new Map<string, Promise<OpenJob>>();
+
+  /** @param together windows of a shard that are under way at a time */
+  constructor(
+    work: WorkClient,
+    model: { manifest: ModelManifest; hash: string },
+    segmenter: Segmenter,
+    together: number,
+  ) {
+    this.#work = work;
+    this.#model = model;
+    this.#segmenter = segmenter;
+    this.#together = together;
+  }
+
+  /** Reads, segments and hands in one shard. @throws what a ledger is to be told */
+  async run(jobId: string, id: number, signal: AbortSignal): Promise<ShardReport> {
+    const open = await this.#open(jobId, signal);
+    open.users++;
+    try {
+      const { job, plan } = open.planned;
+      const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
+      if (!shard) throw new JobError(`shard ${id} is not in the plan`);
+      const { info } = this.#segmenter;
+      const { manifest, hash } = this.#model;
+      const started = performance.now();
+      const records = await runShard({
+        source: open.source,
+        manifest,
+        plan,
+        shard,
+        segmenter: this.#segmenter,
+        together: this.#together,
+        signal,
+      });
+      const bytes = encodeMaskBatch({
+        model: hash,
+        variant: info.variant,
+        precision: plan.precision,
+        shape: [manifest.classes.length, ...plan.grid.window],
+        records,
+      });
+      await this.#work.putRecords(job.id, id, bytes, signal);
+      const bytesRead = open.source.bytesRead - open.told;
+      open.told += bytesRead;
+      return {
+        windows: records.length,
+        bytesRead,
+        modelMilliseconds: performance.now() - started,
+        runtime: `${info.runtime} (runner)`,
+      };
+    } catch (error) {
+      // A source whose reading failed is opened anew.
+      this.#jobs.delete(jobId);
+      throw error;
+    } finally {
+      open.users--;
+    }
+  }
+
+  async close(): Promise<void> {
+    const jobs = await Promise.allSettled(this.#jobs.values());
+    this.#jobs.clear();
+    for (const job of jobs) if (job.status === "fulfilled") await job.value.source.close();
+  }
+
+  #open(jobId: string, signal: AbortSignal): Promise<OpenJob> {
+    const known = this.#jobs.get(jobId);
+    if (known) return known;
+    const opening = this.#load(jobId, signal);
+    this.#jobs.set(jobId, opening);
+    opening.catch(() => this.#jobs.delete(jobId));
+    for (const [oldest, job] of this.#jobs) {
+      if (this.#jobs.size <= KEPT_JOBS) break;
+      this.#jobs.delete(oldest);
+      job.then(({ users, source }) => (users === 0 ? source.close() : undefined)).catch(() => {});
+    }
+    return opening;
+  }
+
+  async #load(jobId: string, signal: AbortSignal): Promise<OpenJob> {
+    const planned = await this.#work.plan(jobId, signal);
+    const { job } = planned;
+    const { variant } = this.#segmenter.info;
+    if (job.model.hash !== this.#model.hash || job.model.variant !== variant) {
+      throw new JobError(
+        `the runner holds ${this.#model.manifest.name} ${variant}, job ${jobId} was planned for ${job.model.name} ${job.model.variant} with other weights: start the runner with the package of the job service`,
+      );
+    }
+    const { name, etag, uri } = job.source;
+    const source = await openImage(this.#work.source(jobId), name, { mpp: job.request.mpp, signal });
+    if (bare(source.etag) !== bare(etag)) {
+      await source.close();
+      throw new ObjectChangedError(uri);
+    }
+    return { planned, source, told: 0, users: 0 };
+  }
+}
+
+/** Stores write etags with quotes or without. */
+function bare(etag: string): string {
+  return etag.replaceAll('"', "");
+}

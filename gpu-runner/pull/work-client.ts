@@ -1,0 +1,84 @@
+import { z } from "zod";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { decodePlannedJob, type PlannedJob } from "../../src/orchestrator/job-plan-message.ts";
+import { HttpStore } from "../../src/storage/http-store.ts";
+import type { ObjectStore } from "../../src/storage/object-store.ts";
+import { withRetry } from "../../src/storage/with-retry.ts";
+import { MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
+import { ask } from "./ask.ts";
+
+export interface ShardReport {
+  windows: number;
+  bytesRead?: number;
+  modelMilliseconds?: number;
+  runtime?: string;
+}
+
+type ShardEvent =
+  | { event: "take" }
+  | { event: "alive" }
+  | { event: "done"; report: ShardReport }
+  | { event: "tried"; message: string }
+  | { event: "failed"; code: string; message: string };
+
+/** The `/v1/work` routes of a job service: plan and pixels in, records and reports out. */
+export class WorkClient {
+  readonly #url: URL;
+  readonly #token: string;
+
+  /** @param url address of the job service; `token` has the scope `work` */
+  constructor(url: string, token: string) {
+    this.#url = new URL("v1/work/", url.endsWith("/") ? url : `${url}/`);
+    this.#token = token;
+  }
+
+  /** @throws {RemoteError} 404 where the job has ended */
+  async plan(job: string, signal?: AbortSignal): Promise<PlannedJob> {
+    const response = await ask({ url: this.#at(job, "plan"), method: "GET", token: this.#token, signal });
+    return decodePlannedJob(new Uint8Array(await response.arrayBuffer()));
+  }
+
+  /** A store in which the job's source lies under its name. */
+  source(job: string): ObjectStore {
+    const headers = { Authorization: `Bearer ${this.#token}` };
+    return withRetry(new HttpStore(this.#at(job, "source/").href, { headers }));
+  }
+
+  async putRecords(
+    job: string,
+    shard: number,
+    records: Uint8Array<ArrayBuffer>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const response = await ask({
+      url: this.#at(job, `shards/${shard}/records`),
+      method: "PUT",
+      token: this.#token,
+      body: records,
+      contentType: MASK_BATCH_TYPE,
+      signal,
+    });
+    await response.body?.cancel();
+  }
+
+  /** @returns whether the shard is still to be done: the answer to "take" */
+  async tell(job: string, shard: number, event: ShardEvent, signal?: AbortSignal): Promise<boolean> {
+    const response = await ask({
+      url: this.#at(job, `shards/${shard}`),
+      method: "POST",
+      token: this.#token,
+      body: event,
+      signal,
+    });
+    const parsed = z.object({ run: z.boolean() }).safeParse(await response.json().catch(() => undefined));
+    if (parsed.success) return parsed.data.run;
+    throw new RemoteError(`${this.#url.host} does not answer as a job service of Tilewright`, {
+      code: "bad_answer",
+      retryable: false,
+    });
+  }
+
+  #at(job: string, path: string): URL {
+    return new URL(`${job}/${path}`, this.#url);
+  }
+}

@@ -1,0 +1,78 @@
+import { DurableObject } from "cloudflare:workers";
+import type { DurableObjectState, SqlStorage } from "@cloudflare/workers-types";
+
+/** As the platform's queues are configured here: the fifth try is the last. */
+const MAX_ATTEMPTS = 5;
+
+export interface Leased {
+  lease: string;
+  attempts: number;
+  body: string;
+}
+
+/** Messages of a queue: each is waiting, or leased to one consumer until a time. */
+export class LeasedMessages extends DurableObject {
+  readonly #sql: SqlStorage;
+
+  constructor(state: DurableObjectState, env: unknown) {
+    super(state, env);
+    this.#sql = state.storage.sql;
+    this.#sql.exec(`CREATE TABLE IF NOT EXISTS messages (id TEXT PRIMARY KEY, body TEXT NOT NULL,
+      attempts INTEGER NOT NULL DEFAULT 0, lease TEXT, visibleAt INTEGER NOT NULL) WITHOUT ROWID`);
+  }
+
+  async add(id: string, body: string): Promise<void> {
+    this.#sql.exec(
+      "INSERT OR IGNORE INTO messages (id, body, visibleAt) VALUES (?, ?, ?)",
+      id,
+      body,
+      Date.now(),
+    );
+  }
+
+  async lease(count: number, leaseMs: number): Promise<Leased[]> {
+    const now = Date.now();
+    const rows = this.#sql
+      .exec(
+        "SELECT id, body, attempts FROM messages WHERE visibleAt <= ? AND attempts < ? ORDER BY visibleAt LIMIT ?",
+        now,
+        MAX_ATTEMPTS,
+        count,
+      )
+      .toArray();
+    return rows.map(({ id, body, attempts }) => {
+      const lease = crypto.randomUUID();
+      this.#sql.exec(
+        "UPDATE messages SET lease = ?, attempts = attempts + 1, visibleAt = ? WHERE id = ?",
+        lease,
+        now + leaseMs,
+        id as string,
+      );
+      return { lease, attempts: (attempts as number) + 1, body: body as string };
+    });
+  }
+
+  /** A lease that is over settles nothing: the message may be another's by now. */
+  async settle(
+    acks: readonly string[],
+    retries: readonly { lease: string; delaySeconds: number }[],
+  ): Promise<void> {
+    for (const lease of acks) this.#sql.exec("DELETE FROM messages WHERE lease = ?", lease);
+    for (const { lease, delaySeconds } of retries) {
+      this.#sql.exec(
+        "UPDATE messages SET lease = NULL, visibleAt = ? WHERE lease = ?",
+        Date.now() + delaySeconds * 1000,
+        lease,
+      );
+    }
+  }
+
+  /** Takes out what was tried as often as it may be, for the queue of dead letters. */
+  async dead(): Promise<string[]> {
+    const rows = this.#sql
+      .exec("SELECT id, body FROM messages WHERE attempts >= ? AND visibleAt <= ?", MAX_ATTEMPTS, Date.now())
+      .toArray();
+    for (const { id } of rows) this.#sql.exec("DELETE FROM messages WHERE id = ?", id as string);
+    return rows.map(({ body }) => body as string);
+  }
+}

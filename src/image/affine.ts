@@ -1,0 +1,62 @@
+/**
+ * 4 × 4, row by row: index (i, j, k, 1) of level 0, i along x and k along z, to millimetres in the patient's frame.
+ * The frame is NIfTI's: it grows to the patient's right, to the front and to the head (RAS+).
+ */
+export type Affine = readonly (readonly number[])[];
+
+const ENDS = [
+  ["L", "R"],
+  ["P", "A"],
+  ["I", "S"],
+] as const;
+
+/** Undefined where the numbers are no map of space: not finite, or flat. */
+export function checkedAffine(rows: Affine): Affine | undefined {
+  const [a, b, c] = rows as [readonly number[], readonly number[], readonly number[]];
+  if (![a, b, c].every((row) => row.every(Number.isFinite))) return undefined;
+  const lengths = columnLengths(rows);
+  const determinant =
+    a[0]! * (b[1]! * c[2]! - b[2]! * c[1]!) -
+    a[1]! * (b[0]! * c[2]! - b[2]! * c[0]!) +
+    a[2]! * (b[0]! * c[1]! - b[1]! * c[0]!);
+  // Relative to the box the columns would span at right angles.
+  const box = lengths[0]! * lengths[1]! * lengths[2]!;
+  return box > 0 && Number.isFinite(box) && Math.abs(determinant) > 1e-6 * box ? rows : undefined;
+}
+
+/** Millimetres between neighbours along i, j and k. */
+export function columnLengths(affine: Affine): [number, number, number] {
+  const length = (column: number) =>
+    Math.hypot(affine[0]![column]!, affine[1]![column]!, affine[2]![column]!);
+  return [length(0), length(1), length(2)];
+}
+
+/**
+ * Where i, j and k lead, one letter each: "RAS" when i grows to the patient's right, j to the front, k to the head.
+ * Oblique axes get the direction they are nearest to, the most certain first, as nibabel's `aff2axcodes` has it.
+ */
+export function orientationCode(affine: Affine): string {
+  const lengths = columnLengths(affine);
+  const code = ["?", "?", "?"];
+  const freeColumns = new Set([0, 1, 2]);
+  const freeRows = new Set([0, 1, 2]);
+  while (freeColumns.size > 0) {
+    let best = { column: -1, row: -1, cosine: 0 };
+    for (const column of freeColumns) {
+      for (const row of freeRows) {
+        const cosine = affine[row]![column]! / lengths[column]!;
+        if (best.column < 0 || Math.abs(cosine) > Math.abs(best.cosine)) best = { column, row, cosine };
+      }
+    }
+    code[best.column] = ENDS[best.row]![best.cosine < 0 ? 0 : 1];
+    freeColumns.delete(best.column);
+    freeRows.delete(best.row);
+  }
+  return code.join("");
+}
+
+/** The same map after the samples of a plane were said to lie `y` and `x` millimetres apart. */
+export function withPlaneSpacing(affine: Affine, y: number, x: number): Affine {
+  const [i, j] = columnLengths(affine);
+  return affine.map((row, r) => (r === 3 ? row : [(row[0]! * x) / i, (row[1]! * y) / j, row[2]!, row[3]!]));
+}

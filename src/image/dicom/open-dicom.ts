@@ -1,0 +1,246 @@
+import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
+import { ByteSource } from "../byte-source.ts";
+import { ImageFormatError } from "../errors.ts";
+import type { ImageSource } from "../image-source.ts";
+import type { ImageLimits } from "../limits.ts";
+import type { DataSet } from "./data-set.ts";
+import { type Instance, isDicom, openInstance } from "./open-instance.ts";
+import { DicomRefusal } from "./refusal.ts";
+import { seriesVolume, singlePlane } from "./series.ts";
+import { type FrameGroups, groupsOf, modalityOf, named, type SliceFile, sliceFile } from "./slices.ts";
+import { FramePlaces, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
+
+/** Files of a directory that are looked into. */
+const MAX_FILES = 20_000;
+/** Heads read at once; Workers allow six connections. */
+const PARALLEL = 6;
+/** Series that a refusal lists. */
+const LISTED = 8;
+
+/** What holds labels and not an image: PS3.4 annex B.5. */
+const SEGMENTATIONS: ReadonlySet<string> = new Set([
+  "1.2.840.10008.5.1.4.1.1.66.4",
+  "1.2.840.10008.5.1.4.1.1.66.7",
+]);
+
+type Read =
+  | { kind: "slices"; file: SliceFile }
+  | { kind: "slide"; file: SlideFile }
+  /** An image of its series that is not read, for this reason. */
+  | { kind: "refused"; key: string; series: string; modality: string; reason: unknown }
+  /** No image, or a picture beside a slide: `what` for a sentence. */
+  | { kind: "other"; what: string };
+
+/**
+ * Opens a single DICOM file: the level of a slide, a multi-frame volume, or one picture.
+ * @throws {ImageFormatError} in one sentence that tells nothing of the patient
+ */
+export async function openDicomFile(
+  store: ObjectStore,
+  key: string,
+  info: ObjectInfo,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<ImageSource> {
+  const { read, bytesRead } = await readFile(store, key, info, limits, signal);
+  if (read.kind === "refused") throw named(read.reason, key);
+  if (read.kind === "other")
+    throw new ImageFormatError(`${key} cannot be read: it is ${read.what}, and no image`);
+  return present(store, key, [read], { bytesRead, etag: info.etag }, limits);
+}
+
+/**
+ * Opens the slides or slices among the files of a directory or an archive; undefined when none of them is DICOM.
+ * @param series which one, by its number in the sentence that lists them; needed only where there are several
+ * @throws {ImageFormatError} when there are several series and none is chosen, or the chosen one is not read
+ */
+export async function openDicomFolder(
+  store: ObjectStore,
+  name: string,
+  keys: AsyncIterable<string>,
+  limits: ImageLimits,
+  series: number | undefined,
+  signal?: AbortSignal,
+): Promise<ImageSource | undefined> {
+  const found: string[] = [];
+  for await (const key of keys) {
+    if (found.push(key) > MAX_FILES)
+      throw new ImageFormatError(
+        `${name} holds more than ${MAX_FILES} files; give the directory of one series`,
+      );
+  }
+  const files: { key: string; read: Read; etag: string; bytesRead: number }[] = [];
+  let next = 0;
+  let failed = false;
+  const worker = async () => {
+    while (next < found.length && !failed) {
+      const key = found[next++]!;
+      const info = await store.head(key, { signal });
+      if (info === undefined || info.byteLength < 132) continue;
+      const file = await readFile(store, key, info, limits, signal, true).catch((error) => {
+        failed = true;
+        throw error;
+      });
+      if (file) files.push({ key, etag: info.etag, ...file });
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, worker));
+  if (files.length === 0) return undefined;
+  files.sort((a, b) => (a.key < b.key ? -1 : 1));
+
+  const groups = new Map<string, typeof files>();
+  for (const file of files) {
+    const { read } = file;
+    if (read.kind === "other") continue;
+    const id = read.kind === "refused" ? read.series : read.file.series;
+    groups.set(id, [...(groups.get(id) ?? []), file]);
+  }
+  const all = [...groups.values()];
+  if (all.length === 0) {
+    const what = [...new Set(files.map(({ read }) => (read.kind === "other" ? read.what : "")))].join(", ");
+    throw new ImageFormatError(`${name} holds DICOM files of which none is an image (${what})`);
+  }
+  if (series === undefined && all.length > 1) {
+    throw new ImageFormatError(
+      `${name} holds ${all.length} DICOM series: ${listSeries(all.map((g) => g.map(({ read }) => read)))}; choose one by its number (--series)`,
+    );
+  }
+  const chosen = all[(series ?? 1) - 1];
+  if (chosen === undefined)
+    throw new ImageFormatError(`${name} holds ${all.length} DICOM series, and number ${series} is wanted`);
+  const reads = chosen.map(({ read }) => read);
+  const refused = reads.find((read) => read.kind === "refused");
+  if (refused) throw named(refused.reason, refused.key);
+  const bytesRead = files.reduce((sum, file) => sum + file.bytesRead, 0);
+  return present(store, name, reads, { bytesRead, etag: await etagOf(chosen) }, limits);
+}
+
+/** Kinds and numbers of slices: never a description, which may name a patient. */
+function listSeries(groups: readonly (readonly Read[])[]): string {
+  const lines = groups.slice(0, LISTED).map((reads, i) => {
+    const first = reads[0]!;
+    const modality =
+      first.kind === "refused" ? first.modality : first.kind === "other" ? "" : first.file.modality;
+    const slices = reads.reduce((sum, r) => sum + (r.kind === "slices" ? r.file.places.length : 1), 0);
+    const what =
+      first.kind === "slide" ? `${slides(slices)}` : `${slices} ${slices === 1 ? "slice" : "slices"}`;
+    const size =
+      first.kind === "slices"
+        ? ` of ${first.file.format.columns} × ${first.file.format.rows}`
+        : first.kind === "slide"
+          ? ` of ${first.file.shape[1]} × ${first.file.shape[0]}`
+          : "";
+    return `${i + 1} (${modality ? `${modality}, ` : ""}${what}${size})`;
+  });
+  const more = groups.length > LISTED ? ` and ${groups.length - LISTED} more` : "";
+  return lines.join(", ") + more;
+}
+
+const slides = (levels: number) => (levels === 1 ? "a slide of one level" : `a slide of ${levels} levels`);
+
+function present(
+  store: ObjectStore,
+  name: string,
+  reads: readonly Read[],
+  opened: { bytesRead: number; etag: string },
+  limits: ImageLimits,
+): ImageSource {
+  try {
+    const levels = reads.flatMap((read) => (read.kind === "slide" ? [read.file] : []));
+    const slices = reads.flatMap((read) => (read.kind === "slices" ? [read.file] : []));
+    if (levels.length > 0) {
+      if (slices.length > 0) throw new DicomRefusal("a series holds both slides and slices");
+      return slideImage(store, levels, opened, limits);
+    }
+    const only = slices.length === 1 && slices[0]!.places.length === 1 ? slices[0] : undefined;
+    return only ? singlePlane(store, only, opened, limits) : seriesVolume(store, slices, opened, limits);
+  } catch (cause) {
+    throw named(cause, name);
+  }
+}
+
+/** With `sniff`, undefined for what is not DICOM. */
+async function readFile(
+  store: ObjectStore,
+  key: string,
+  info: ObjectInfo,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+  sniff?: false,
+): Promise<{ read: Read; bytesRead: number }>;
+async function readFile(
+  store: ObjectStore,
+  key: string,
+  info: ObjectInfo,
+  limits: ImageLimits,
+  signal: AbortSignal | undefined,
+  sniff: true,
+): Promise<{ read: Read; bytesRead: number } | undefined>;
+async function readFile(
+  store: ObjectStore,
+  key: string,
+  info: ObjectInfo,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+  sniff = false,
+): Promise<{ read: Read; bytesRead: number } | undefined> {
+  const source = new ByteSource(store, key, info, limits.storedCacheBytes);
+  if (sniff && !isDicom(await source.readUpTo(0, 132, signal))) return undefined;
+  const frames = new FrameCollector();
+  const instance = await openInstance(source, limits, frames, signal);
+  const read = await classify(instance, frames, info, limits, signal);
+  return { read, bytesRead: source.bytesRead };
+}
+
+async function classify(
+  instance: Instance,
+  { places, groups }: FrameCollector,
+  info: ObjectInfo,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<Read> {
+  const { key, dataSet, pixels } = instance;
+  if (SEGMENTATIONS.has(dataSet.text("sopClass") ?? "")) return { kind: "other", what: "a segmentation" };
+  if (pixels === undefined) {
+    const modality = modalityOf(dataSet);
+    return { kind: "other", what: modality ? `a DICOM object of kind ${modality}` : "a DICOM object" };
+  }
+  if (isSlide(instance) && !isSlideLevel(instance))
+    return { kind: "other", what: "the label, overview or thumbnail of a slide" };
+  try {
+    if (isSlide(instance))
+      return { kind: "slide", file: await slideFile(instance, places, info, limits, signal) };
+    return { kind: "slices", file: await sliceFile(instance, groups, info, limits, signal) };
+  } catch (reason) {
+    if (!(reason instanceof DicomRefusal)) throw reason;
+    return {
+      kind: "refused",
+      key,
+      series: dataSet.text("series") ?? "",
+      modality: modalityOf(dataSet),
+      reason,
+    };
+  }
+}
+
+/** The functional groups of each frame, in the little that slides or slices need of them. */
+class FrameCollector {
+  readonly places = new FramePlaces();
+  readonly groups: FrameGroups[] = [];
+
+  restart = (): void => {
+    this.places.restart();
+    this.groups.length = 0;
+  };
+
+  add = (item: DataSet): void => {
+    if (item.has("planePositionSlide")) this.places.add(item);
+    else this.groups.push(groupsOf(item));
+  };
+}
+
+async function etagOf(files: readonly { key: string; etag: string }[]): Promise<string> {
+  const text = files.map(({ key, etag }) => `${key}\0${etag}`).join("\0");
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return `"${Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("")}"`;
+}

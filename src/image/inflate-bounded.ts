@@ -1,0 +1,32 @@
+import { Inflate } from "fflate";
+
+/** Stored bytes inflated at a time: what a bomb makes of them, 16 MB, is the most that is held beyond the limit. */
+const PIECE_BYTES = 16 * 1024;
+
+/**
+ * Raw Deflate data of unknown size.
+ * @throws {RangeError} when it unpacks to more than `maxBytes`, before that much is held twice
+ * @throws what fflate throws when it is damaged or cut short
+ */
+export function inflateBounded(bytes: Uint8Array, maxBytes: number): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  let total = 0;
+  let ended = false;
+  const inflate = new Inflate((piece, final) => {
+    pieces.push(piece);
+    total += piece.length;
+    ended = final;
+  });
+  for (let at = 0; at < bytes.length || at === 0; at += PIECE_BYTES) {
+    inflate.push(bytes.subarray(at, at + PIECE_BYTES), at + PIECE_BYTES >= bytes.length);
+    if (total > maxBytes) throw new RangeError(`more than ${maxBytes} bytes`);
+  }
+  if (!ended) throw new Error("unexpected end of Deflate data");
+  const out = new Uint8Array(total);
+  let to = 0;
+  for (const piece of pieces) {
+    out.set(piece, to);
+    to += piece.length;
+  }
+  return out;
+}
