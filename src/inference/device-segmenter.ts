@@ -4,9 +4,10 @@ import { decodeProbabilities } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { type DeviceGraph, deviceGraph, type OutputType, type PixelType } from "./device-graph.ts";
+import { type DeviceThread, deviceThread } from "./device-thread.ts";
 import { InferenceError } from "./errors.ts";
 import { inParts } from "./in-parts.ts";
-import { InferenceThread } from "./inference-thread.ts";
+import type { InferenceThread } from "./inference-thread.ts";
 import type { ProviderName, ThreadTensor } from "./ort-node-worker.ts";
 import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 
@@ -41,14 +42,17 @@ export class DeviceSegmenter implements Segmenter {
   /** Time inside `session.run` so far. */
   runMilliseconds = 0;
   readonly #thread: InferenceThread;
+  readonly #release: DeviceThread["release"];
   readonly #model: ModelPackage;
   readonly #options: DeviceOptions;
   readonly #forms = new Map<string, Promise<Form>>();
   #most: number;
   #limitedAt = 0;
+  #closed = false;
 
-  private constructor(thread: InferenceThread, model: ModelPackage, options: DeviceOptions) {
+  private constructor({ thread, release }: DeviceThread, model: ModelPackage, options: DeviceOptions) {
     this.#thread = thread;
+    this.#release = release;
     this.#model = model;
     this.#options = options;
     const { manifest, variant, variantName } = model;
@@ -78,12 +82,11 @@ export class DeviceSegmenter implements Segmenter {
         `variant ${model.variantName} has no file in half precision; run it in float32, or write the package with one`,
       );
     }
-    const thread = await InferenceThread.start();
-    const segmenter = new DeviceSegmenter(thread, model, options);
+    const segmenter = new DeviceSegmenter(await deviceThread(options.provider), model, options);
     try {
       await segmenter.#form("uint8", model.manifest.input.channels, "u8");
     } catch (cause) {
-      await thread.close();
+      await segmenter.close();
       throw cause;
     }
     return segmenter;
@@ -128,8 +131,15 @@ export class DeviceSegmenter implements Segmenter {
     return { data: out, shape: [windows, classes, ...window] };
   }
 
+  /** Runs under way come to their end first. */
   async close(): Promise<void> {
-    await this.#thread.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    const made = await Promise.allSettled(this.#forms.values());
+    for (const form of made) {
+      if (form.status === "fulfilled") await this.#thread.closeSession(form.value.session);
+    }
+    await this.#release();
   }
 
   async #run(
@@ -147,6 +157,7 @@ export class DeviceSegmenter implements Segmenter {
     if (pixelChannels !== channels && pixelChannels !== 1) {
       throw new InferenceError(`pixels have ${pixelChannels} channels, the model takes ${channels}`);
     }
+    if (this.#closed) throw new InferenceError("the model was closed");
     const type = pixelTypeOf(batch.data);
     const { graph, session } = await this.#form(type, pixelChannels, result);
     const size = product(window);

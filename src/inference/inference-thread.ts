@@ -77,6 +77,17 @@ export class InferenceThread {
     return (answer as Extract<ThreadAnswer, { session: number }>).session;
   }
 
+  /** Whether the thread is gone, by a fault or closed. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Frees one session when its runs are done; the thread goes on. */
+  async closeSession(session: number): Promise<void> {
+    if (this.#failure) return;
+    await this.#ask((id) => ({ id, close: session }), [], undefined);
+  }
+
   /** Runs that are queued or under way. */
   get queued(): number {
     return this.#waiting.size;

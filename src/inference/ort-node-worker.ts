@@ -32,6 +32,7 @@ export interface ThreadTensor {
 /** `undefined` in place of a request ends the thread. */
 export type ThreadRequest =
   | { id: number; open: SessionOptions }
+  | { id: number; close: number }
   | { id: number; session: number; feeds: readonly ThreadTensor[] };
 
 export type ThreadAnswer =
@@ -41,7 +42,8 @@ export type ThreadAnswer =
 
 const { closing } = workerData as Start;
 const port = parentPort!;
-const sessions: { session: ort.InferenceSession; options: SessionOptions }[] = [];
+/** By number; a closed one leaves a gap. */
+const sessions: ({ session: ort.InferenceSession; options: SessionOptions } | undefined)[] = [];
 port.postMessage(ort.env.versions.node);
 
 /** Requests are done one after another, so that each one's time is its own. */
@@ -52,7 +54,7 @@ port.on("message", (request: ThreadRequest | undefined) => {
 
 /** Ending the thread from outside while a run is under way would abort the whole process. */
 async function end(): Promise<void> {
-  for (const { session } of sessions) await session.release();
+  for (const opened of sessions) await opened?.session.release();
   port.close();
 }
 
@@ -62,6 +64,10 @@ async function answer(request: ThreadRequest): Promise<void> {
   try {
     if ("open" in request) {
       port.postMessage({ id, session: await open(request.open) } satisfies ThreadAnswer);
+    } else if ("close" in request) {
+      await sessions[request.close]?.session.release();
+      sessions[request.close] = undefined;
+      port.postMessage({ id, session: request.close } satisfies ThreadAnswer);
     } else {
       const { results, milliseconds } = await run(sessions[request.session]!, request.feeds);
       port.postMessage(

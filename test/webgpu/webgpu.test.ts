@@ -146,6 +146,28 @@ describe.runIf(there)("WebGPU", () => {
     },
   );
 
+  it("serves several models at once, and one goes on when another is closed", async () => {
+    const network = { window: [8, 8], channels: 1, scores: 2, biases: [0, 1] };
+    const models = [[1, -1] as const, [-1, 1] as const].map((weights, i) =>
+      networkPackage({ ...network, weights, biases: i === 0 ? [0, 1] : [1, 0] }, "none"),
+    );
+    const [one, other] = (await Promise.all(
+      models.map((model) => DeviceSegmenter.create(model, { provider: "webgpu" })),
+    )) as [DeviceSegmenter, DeviceSegmenter];
+    const data = Uint8Array.from({ length: 64 }, (_, i) => 4 * i);
+    const inverse = data.map((v) => 255 - v);
+    const batch = { data, shape: [1, 8, 8, 1] };
+    const options = { scaling: { low: 0, high: 255 } };
+    const runs = [one, other, one, other].map((gpu) => gpu.segmentToBytes(batch, options));
+    for (const [i, { data: bytes }] of (await Promise.all(runs)).entries()) {
+      expect([...bytes]).toEqual(i % 2 === 0 ? [...data, ...inverse] : [...inverse, ...data]);
+    }
+    await one.close();
+    await expect(one.segmentToBytes(batch, options)).rejects.toThrow("was closed");
+    expect([...(await other.segmentToBytes(batch, options)).data]).toEqual([...inverse, ...data]);
+    await other.close();
+  });
+
   it("refuses a variant that the CPU would have to help with, unless that is allowed", async () => {
     const model = await loadModel("nuclei", { variant: "int4-edge" });
     await expect(openProvider("webgpu", model)).rejects.toThrow(
