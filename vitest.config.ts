@@ -6,8 +6,8 @@ export const SLOW = ["test/stack/**", "test/infra/**", "test/jobs/upload-command
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "src/**/*.test.ts"],
-    // These need a server (npm run test:s3), or take minutes (npm run test:stack).
-    exclude: [...configDefaults.exclude, "test/s3/**", ...SLOW],
+    // These need a server (npm run test:s3) or a GPU (npm run test:webgpu), or take minutes (npm run test:stack).
+    exclude: [...configDefaults.exclude, "test/s3/**", "test/webgpu/**", ...SLOW],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

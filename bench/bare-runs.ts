@@ -3,7 +3,7 @@ import { join } from "node:path";
 import * as ort from "onnxruntime-node";
 import { loadModel } from "../src/cli/find-model.ts";
 import { openSource } from "../src/cli/open-source.ts";
-import { InferenceThread } from "../src/inference/inference-thread.ts";
+import { runCpuThread, startCpuThread } from "../src/inference/ort-node.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
 import { manifestSchema } from "../src/model-package/manifest.ts";
 import { readShard, sliceBatch } from "../src/orchestrator/map-shards.ts";
@@ -53,7 +53,7 @@ await session.release();
 
 // A session of one thread per core, one window at a time: the fastest bare runs we know of.
 const model = await loadModel(packageDirectory!);
-const pool = await Promise.all(Array.from({ length: Number(threads) }, () => InferenceThread.start(model)));
+const pool = await Promise.all(Array.from({ length: Number(threads) }, () => startCpuThread(model)));
 const singles = inputs.flatMap(({ data, shape }) => {
   const size = data.length / shape[0]!;
   return Array.from({ length: shape[0]! }, (_, n) => ({
@@ -62,12 +62,12 @@ const singles = inputs.flatMap(({ data, shape }) => {
   }));
 });
 await Promise.all(
-  pool.map((t) => t.run({ data: singles[0]!.data.slice(), shape: singles[0]!.shape }, undefined)),
+  pool.map((t) => runCpuThread(t, { data: singles[0]!.data.slice(), shape: singles[0]!.shape }, undefined)),
 );
 started = performance.now();
 await Promise.all(
   pool.map(async (thread, t) => {
-    for (let i = t; i < singles.length; i += pool.length) await thread.run(singles[i]!, undefined);
+    for (let i = t; i < singles.length; i += pool.length) await runCpuThread(thread, singles[i]!, undefined);
   }),
 );
 const sessionPerThread = (performance.now() - started) / 1000;

@@ -1,5 +1,5 @@
 import { loadModel } from "../src/cli/find-model.ts";
-import { InferenceThread } from "../src/inference/inference-thread.ts";
+import { runCpuThread, startCpuThread } from "../src/inference/ort-node.ts";
 import {
   importanceMap,
   Merger,
@@ -38,12 +38,12 @@ for (let round = 0; round < 5; round++) {
   covered += merger.finish().covered;
   merging.push((performance.now() - started) / windows);
 }
-const thread = await InferenceThread.start(model);
+const thread = await startCpuThread(model);
 const inference: number[] = [];
 for (let i = 0; i < 20; i++) {
   const shape = [1, model.manifest.input.channels, ...size];
   inference.push(
-    (await thread.run({ data: new Float32Array(product(shape)).fill(0.1 * i), shape }, undefined))
+    (await runCpuThread(thread, { data: new Float32Array(product(shape)).fill(0.1 * i), shape }, undefined))
       .milliseconds,
   );
 }

@@ -21,6 +21,7 @@ import numpy as np
 import tasks
 from evaluate import evaluate_file, open_session
 from export_onnx import count_macs, export, load_checkpoint, offset_logits
+from half import describe_half, half
 from quantize import quantize, read_scales
 from sliding import softmax
 
@@ -128,6 +129,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--limit", type=int, help="score only the first N pictures (for a package in a hurry)")
     parser.add_argument("--no-score", action="store_true")
+    parser.add_argument("--half", action="store_true", help="add a companion in half precision to the int4 variant (half.py)")
     args = parser.parse_args()
 
     out, work = Path(args.out), Path(args.checkpoint).parent
@@ -174,6 +176,15 @@ def main():
         variants[v]["golden"] = {
             "input": {"path": "golden/input.u8.bin", "shape": list(pixels.shape), "dtype": "uint8", "low": low, "high": high},
             "output": {"path": f"golden/output-{v}.u8.bin", "shape": list(output.shape), "dtype": "uint8"}, "tolerance": TOLERANCE}
+        if args.half and forms[v] == "nbits":
+            companion = work / f"{name}-{v}-half.onnx"
+            half(path, companion)
+            off = np.abs(golden_output(task, open_session(companion), pixels, low, high) / 255 - output / 255)
+            print(f"{v} in half precision: golden tile off by {off.max():.4f} (mean {off.mean():.5f})")
+            if off.max() > TOLERANCE["maxAbs"] or off.mean() > TOLERANCE["meanAbs"]:
+                sys.exit(f"That is more than {TOLERANCE}. Nothing was written.")
+            files[companion.name] = companion.read_bytes()
+            variants[v]["half"] = describe_half(companion)
         counts = np.bincount(output.argmax(1).ravel(), minlength=len(task.CLASSES))
         print(f"{v}: golden tile holds classes {counts.tolist()}")
     write_package(out, task, build_manifest(task, model, saved["step"], variants, variants["int4"]["golden"]), files)

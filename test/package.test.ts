@@ -15,7 +15,7 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
   });
 
   it.each(readdirSync(new URL("models", `file://${ROOT}`)))(
-    "runs every variant of the bundled %s on both runtimes",
+    "runs every variant of the bundled %s on both runtimes, and its companion in half precision",
     (name) => {
       const out = execFileSync(
         process.execPath,
@@ -27,7 +27,7 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
       );
       const results: { variant: string; runtime: string }[] = JSON.parse(out);
       const found = results.map((r) => `${r.variant} ${r.runtime.split(" ").at(-1)}`);
-      expect(found).toEqual(["int4 cpu", "int4 wasm", "int4-edge cpu", "int4-edge wasm"]);
+      expect(found).toEqual(["int4 cpu", "int4 wasm", "int4 fp16", "int4-edge cpu", "int4-edge wasm"]);
     },
   );
 

@@ -12,7 +12,7 @@ const BUNDLED = [join(SOURCES, "..", "models"), join(SOURCES, "..", "..", "model
 /** Loads a package by the name of a bundled model or by its directory. */
 export async function loadModel(
   nameOrDirectory: string,
-  options: { variant?: string; signal?: AbortSignal } = {},
+  options: { variant?: string; half?: boolean; signal?: AbortSignal } = {},
 ): Promise<ModelPackage> {
   const directory = modelDirectory(nameOrDirectory);
   const store = new FsStore(directory);

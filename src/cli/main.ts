@@ -251,7 +251,7 @@ withService(jobs.command("download <job>").description("fetch the results of a j
 const model = program.command("model").description("model packages");
 model
   .command("verify <dir>")
-  .description("check hashes and run the golden tile, natively and in WebAssembly")
+  .description("check hashes and run the golden tile, natively, in WebAssembly and in half precision")
   .option("--variant <name>", "only this variant; default all")
   .addOption(new Option("--runtime <name>", "only this runtime; default all").choices(Object.keys(RUNTIMES)))
   .option("--json", "as JSON")

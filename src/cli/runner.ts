@@ -13,7 +13,7 @@ export interface RunnerCommand extends RunnerOptions {
 /** Runs the service that segments windows for others, until the signal says stop. */
 export async function runner(options: RunnerCommand): Promise<void> {
   const { signal } = options;
-  const model = await loadModel(options.model, { variant: options.variant, signal });
+  const model = await loadModel(options.model, { variant: options.variant, half: true, signal });
   // Loaded by this command only: the others need no server.
   const { startRunner } = await import("../../gpu-runner/start.ts");
   const running = await startRunner({ ...options, model });

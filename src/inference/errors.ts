@@ -1,10 +1,11 @@
 /**
  * What the runtimes say when memory is missing: BFCArena ("Failed to allocate memory for requested buffer"), CUDA ("CUDA
  * failure 2: out of memory", CUBLAS_STATUS_ALLOC_FAILED), Dawn ("out of memory", VK_ERROR_OUT_OF_DEVICE_MEMORY,
- * E_OUTOFMEMORY, a buffer that "exceeds the max buffer size"), C++ (std::bad_alloc), V8 ("Array buffer allocation failed").
+ * E_OUTOFMEMORY, a buffer that "exceeds the max buffer size", and one cut into more than a
+ * shader can take), C++ (std::bad_alloc), V8 ("Array buffer allocation failed").
  */
 const OUT_OF_MEMORY =
-  /out[\s_-]*of[\s_-]*(\w+[\s_-])?memory|failed to allocate|not enough memory|alloc(ation)?[\s_-]*failed|(cannot|could not) allocate|bad_alloc|cudaErrorMemoryAllocation|\[Invalid Buffer.*\] is invalid due to a previous error|exceeds the (max(imum)? buffer size|maximum)|larger than the maximum (storage )?buffer/i;
+  /out[\s_-]*of[\s_-]*(\w+[\s_-])?memory|failed to allocate|not enough memory|alloc(ation)?[\s_-]*failed|(cannot|could not) allocate|bad_alloc|cudaErrorMemoryAllocation|\[Invalid Buffer.*\] is invalid due to a previous error|exceeds the (max(imum)? buffer size|maximum)|too many storage buffers in shader|larger than the maximum (storage )?buffer/i;
 
 /** Whether a runtime's message says that the device, or the machine, has no memory for this run. */
 export function isOutOfMemory(message: string): boolean {

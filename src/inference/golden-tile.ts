@@ -1,4 +1,5 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
+import type { Precision } from "../tiling/mask-record.ts";
 import { InferenceError } from "./errors.ts";
 import { scalingOf } from "./scaling.ts";
 import type { Segmenter } from "./segmenter.ts";
@@ -9,11 +10,14 @@ export interface GoldenResult {
   tolerance: { maxAbs: number; meanAbs: number };
 }
 
-/** Runs the package's golden tile; throws when the probabilities are further off than the package allows. */
+/**
+ * Runs the package's golden tile; throws when the probabilities are further off than the package allows. `precision` is what
+ * the segmenter will be asked for.
+ */
 export async function checkGoldenTile(
   segmenter: Segmenter,
   model: ModelPackage,
-  options: { signal?: AbortSignal } = {},
+  options: { precision?: Precision; signal?: AbortSignal } = {},
 ): Promise<GoldenResult> {
   const { spec, input, output } = model.golden;
   const scaling = scalingOf(model.manifest, spec.input.low, spec.input.high);

@@ -1,16 +1,19 @@
 import { Worker } from "node:worker_threads";
-import type { ModelPackage } from "../model-package/load-package.ts";
-import type { Raster } from "../tiling/raster.ts";
-import { InferenceError } from "./errors.ts";
-import type { RunAnswer, RunRequest } from "./ort-node-worker.ts";
+import { InferenceError, isOutOfMemory } from "./errors.ts";
+import type { SessionOptions, ThreadAnswer, ThreadRequest, ThreadTensor } from "./ort-node-worker.ts";
 
-export type RunResult = Extract<RunAnswer, { data: unknown }>;
 interface Settle {
-  resolve: (answer: RunResult) => void;
+  resolve: (answer: ThreadAnswer) => void;
   reject: (error: Error) => void;
 }
 
-/** One session in a thread of its own. Runs queue up there, so that it never waits for us. */
+export interface ThreadRun {
+  /** In the order of the session's outputs. */
+  results: readonly ThreadTensor[];
+  milliseconds: number;
+}
+
+/** Sessions in a thread of their own. Runs queue up there, so that it never waits for us. */
 export class InferenceThread {
   /** Version of the runtime. */
   readonly version: string;
@@ -24,12 +27,11 @@ export class InferenceThread {
     this.#worker = worker;
     this.#closing = closing;
     this.version = version;
-    worker.on("message", (answer: RunAnswer) => {
+    worker.on("message", (answer: ThreadAnswer) => {
       const settle = this.#waiting.get(answer.id);
       if (!settle) return;
       this.#waiting.delete(answer.id);
-      if ("error" in answer) settle.reject(new InferenceError(`the model failed to run: ${answer.error}`));
-      else settle.resolve(answer);
+      settle.resolve(answer);
     });
     const fail = (error: Error) => {
       this.#failure = error;
@@ -40,19 +42,17 @@ export class InferenceThread {
     worker.on("exit", (code) => fail(new InferenceError(`the inference thread ended with code ${code}`)));
   }
 
-  static async start(model: ModelPackage): Promise<InferenceThread> {
+  /** @throws {InferenceError} when the runtime itself does not load */
+  static async start(): Promise<InferenceThread> {
     // Same extension as this file: .ts from the sources, .js from the build.
     const here = import.meta.url;
     const script = new URL(`./ort-node-worker.${here.slice(here.lastIndexOf(".") + 1)}`, here);
-    const { input, output } = model.variant;
     const closing = new Int32Array(new SharedArrayBuffer(4));
-    const worker = new Worker(script, {
-      workerData: { closing, model: model.files[0]!.bytes, input, output },
-    });
+    const worker = new Worker(script, { workerData: { closing } });
     const version = await new Promise<string>((resolve, reject) => {
       const failed = (cause: unknown) =>
         reject(
-          new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, {
+          new InferenceError(`onnxruntime-node does not load: ${(cause as Error).message}`, {
             cause,
           }),
         );
@@ -65,13 +65,58 @@ export class InferenceThread {
     return new InferenceThread(worker, closing, version);
   }
 
+  /**
+   * @returns the session's number for `run`
+   * @throws {InferenceError} with the runtime's own words when it cannot be made
+   */
+  async open(options: SessionOptions): Promise<number> {
+    const answer = await this.#ask((id) => ({ id, open: options }), [], undefined);
+    if ("error" in answer) {
+      throw new InferenceError(answer.error, { outOfMemory: isOutOfMemory(answer.error) });
+    }
+    return (answer as Extract<ThreadAnswer, { session: number }>).session;
+  }
+
+  /** Whether the thread is gone, by a fault or closed. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Frees one session when its runs are done; the thread goes on. */
+  async closeSession(session: number): Promise<void> {
+    if (this.#failure) return;
+    await this.#ask((id) => ({ id, close: session }), [], undefined);
+  }
+
   /** Runs that are queued or under way. */
   get queued(): number {
     return this.#waiting.size;
   }
 
-  /** A run that has begun cannot be taken back: abort only stops the waiting. */
-  run(input: Raster<Float32Array>, signal: AbortSignal | undefined): Promise<RunResult> {
+  /**
+   * A run that has begun cannot be taken back: abort only stops the waiting. The feeds, in the order of the session's
+   * inputs, change hands.
+   */
+  async run(
+    session: number,
+    feeds: readonly ThreadTensor[],
+    signal: AbortSignal | undefined,
+  ): Promise<ThreadRun> {
+    const buffers = feeds.map((f) => f.data.buffer);
+    const answer = await this.#ask((id) => ({ id, session, feeds }), buffers, signal);
+    if ("error" in answer) {
+      throw new InferenceError(`the model failed to run: ${answer.error}`, {
+        outOfMemory: isOutOfMemory(answer.error),
+      });
+    }
+    return answer as Extract<ThreadAnswer, { results: unknown }>;
+  }
+
+  #ask(
+    request: (id: number) => ThreadRequest,
+    transfer: readonly ArrayBuffer[],
+    signal: AbortSignal | undefined,
+  ): Promise<ThreadAnswer> {
     if (this.#failure) return Promise.reject(this.#failure);
     const id = this.#next++;
     return new Promise((resolve, reject) => {
@@ -93,8 +138,7 @@ export class InferenceThread {
           reject(error);
         },
       });
-      const data = input.data as Float32Array<ArrayBuffer>;
-      this.#worker.postMessage({ id, data, shape: input.shape } satisfies RunRequest, [data.buffer]);
+      this.#worker.postMessage(request(id), transfer);
     });
   }
 

@@ -44,9 +44,7 @@ export class OrtNodeSegmenter implements Segmenter {
       );
     }
     const count = options.threads ?? availableParallelism();
-    const started = await Promise.allSettled(
-      Array.from({ length: count }, () => InferenceThread.start(model)),
-    );
+    const started = await Promise.allSettled(Array.from({ length: count }, () => startCpuThread(model)));
     const threads = started.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
     const failed = started.find((s) => s.status === "rejected");
     if (failed) {
@@ -59,13 +57,43 @@ export class OrtNodeSegmenter implements Segmenter {
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
     return segmentWindows(this.#model, batch, options, async (input) => {
       const thread = this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
-      const answer = await thread.run(input, options.signal);
-      this.runMilliseconds += answer.milliseconds;
-      return answer;
+      const { data, milliseconds, shape } = await runCpuThread(thread, input, options.signal);
+      this.runMilliseconds += milliseconds;
+      return { data, shape };
     });
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.close()));
   }
+}
+
+/** A thread with one session of the network on one CPU core. @throws {InferenceError} when the model does not load */
+export async function startCpuThread(model: ModelPackage): Promise<InferenceThread> {
+  const { input, output } = model.variant;
+  const thread = await InferenceThread.start();
+  try {
+    const graph = model.files[0]!.bytes;
+    await thread.open({ graph, inputs: [input], outputs: [output], provider: "cpu" });
+  } catch (cause) {
+    await thread.close();
+    throw new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, {
+      cause,
+      outOfMemory: (cause as InferenceError).outOfMemory,
+    });
+  }
+  return thread;
+}
+
+/** Input `[N, C, ...window]` → scores `[N, K, ...window]` on a thread of `startCpuThread`. The input is taken over. */
+export async function runCpuThread(
+  thread: InferenceThread,
+  input: Raster<Float32Array>,
+  signal: AbortSignal | undefined,
+): Promise<Raster<Float32Array> & { milliseconds: number }> {
+  const data = input.data as Float32Array<ArrayBuffer>;
+  const { results, milliseconds } = await thread.run(0, [{ data, shape: input.shape }], signal);
+  const scores = results[0]!;
+  if (!(scores.data instanceof Float32Array)) throw new InferenceError("the network's output is not float32");
+  return { data: scores.data, shape: scores.shape, milliseconds };
 }

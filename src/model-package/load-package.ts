@@ -1,9 +1,20 @@
 import { z } from "zod";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { ModelPackageError } from "./errors.ts";
-import { type Golden, type ModelManifest, type ModelVariant, manifestSchema } from "./manifest.ts";
+import {
+  type Golden,
+  type HashedFile,
+  type ModelManifest,
+  type ModelVariant,
+  manifestSchema,
+} from "./manifest.ts";
 
 const MANIFEST_BYTE_LIMIT = 1 << 20;
+
+export interface PackageFile {
+  path: string;
+  bytes: Uint8Array<ArrayBuffer>;
+}
 
 /** A model package with one variant chosen, its files read and their hashes proven. */
 export interface ModelPackage {
@@ -11,19 +22,24 @@ export interface ModelPackage {
   variantName: string;
   variant: ModelVariant;
   /** The variant's files in order, verified. */
-  files: readonly { path: string; bytes: Uint8Array<ArrayBuffer> }[];
+  files: readonly PackageFile[];
+  /** The variant's companion in half precision, verified; where it has one and it was asked for. */
+  half?: PackageFile;
   /** Pixels and expected probabilities of the golden tile. */
   golden: { spec: Golden; input: Uint8Array; output: Uint8Array };
   /** sha256 over the files' hashes: names these weights in keys and manifests. */
   hash: string;
 }
 
-/** Loads the package under `prefix` ("" or "name/") of a store. `name` is for messages. */
+/**
+ * Loads the package under `prefix` ("" or "name/") of a store. `name` is for messages; `half` reads the companion in half
+ * precision too.
+ */
 export async function loadPackage(
   store: ObjectStore,
   prefix: string,
   name: string,
-  options: { variant?: string; signal?: AbortSignal } = {},
+  options: { variant?: string; half?: boolean; signal?: AbortSignal } = {},
 ): Promise<ModelPackage> {
   const { signal } = options;
   const manifest = await readManifest(store, prefix, name, signal);
@@ -34,21 +50,10 @@ export async function loadPackage(
       `model ${name} has no variant "${variantName}"; it has ${Object.keys(manifest.variants).join(", ")}`,
     );
   }
-  const files = [];
-  for (const file of variant.files) {
-    const bytes = await readFile(store, prefix + file.path, name, file.byteLength, signal);
-    if (bytes.length !== file.byteLength) {
-      throw new ModelPackageError(
-        `model ${name}: ${file.path} has ${bytes.length} bytes, model.json says ${file.byteLength}; fetch the package again`,
-      );
-    }
-    if ((await sha256(bytes)) !== file.sha256) {
-      throw new ModelPackageError(
-        `model ${name}: the hash of ${file.path} is not the one in model.json; fetch the package again`,
-      );
-    }
-    files.push({ path: file.path, bytes });
-  }
+  const files: PackageFile[] = [];
+  for (const file of variant.files) files.push(await readHashed(store, prefix, name, file, signal));
+  const half =
+    options.half && variant.half ? await readHashed(store, prefix, name, variant.half, signal) : undefined;
   const spec = variant.golden ?? manifest.golden;
   if (!spec)
     throw new ModelPackageError(`model ${name} has no golden tile: a backend could not be proven with it`);
@@ -71,7 +76,7 @@ export async function loadPackage(
     );
   }
   const hash = await sha256(new TextEncoder().encode(variant.files.map((f) => f.sha256).join()));
-  return { manifest, variantName, variant, files, golden: { spec, input, output }, hash };
+  return { manifest, variantName, variant, files, half, golden: { spec, input, output }, hash };
 }
 
 async function readManifest(
@@ -108,6 +113,27 @@ async function readManifest(
     }
   }
   return manifest;
+}
+
+async function readHashed(
+  store: ObjectStore,
+  prefix: string,
+  name: string,
+  file: HashedFile,
+  signal: AbortSignal | undefined,
+): Promise<PackageFile> {
+  const bytes = await readFile(store, prefix + file.path, name, file.byteLength, signal);
+  if (bytes.length !== file.byteLength) {
+    throw new ModelPackageError(
+      `model ${name}: ${file.path} has ${bytes.length} bytes, model.json says ${file.byteLength}; fetch the package again`,
+    );
+  }
+  if ((await sha256(bytes)) !== file.sha256) {
+    throw new ModelPackageError(
+      `model ${name}: the hash of ${file.path} is not the one in model.json; fetch the package again`,
+    );
+  }
+  return { path: file.path, bytes };
 }
 
 async function readFile(

@@ -21,10 +21,15 @@ const golden = z.object({
   tolerance: z.object({ maxAbs: z.number().positive(), meanAbs: z.number().positive() }),
 });
 
+const hashedFile = file.extend({
+  byteLength: z.int().positive(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+
 const variant = z.object({
-  files: z
-    .array(file.extend({ byteLength: z.int().positive(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }))
-    .min(1),
+  files: z.array(hashedFile).min(1),
+  /** The same network computing in float16 between the same float32 input and output, for devices that are faster so. */
+  half: hashedFile.optional(),
   /** Names of the graph's input `[N, C, ...window]` and output `[N, K, ...window]`. */
   input: z.string(),
   output: z.string(),
@@ -118,3 +123,4 @@ export const manifestSchema = z.object({
 export type ModelManifest = z.infer<typeof manifestSchema>;
 export type ModelVariant = z.infer<typeof variant>;
 export type Golden = z.infer<typeof golden>;
+export type HashedFile = z.infer<typeof hashedFile>;
