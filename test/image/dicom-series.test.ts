@@ -500,6 +500,24 @@ describe("what a DICOM header may not say", () => {
   });
 });
 
+test("a header of nothing but items takes little memory", async () => {
+  // Eight bytes an item: four million would be objects of a gigabyte.
+  const items = new Uint8Array(32 << 20);
+  const words = new Uint32Array(items.buffer);
+  // (fffe,e000) of length 0.
+  for (let i = 0; i < words.length; i += 2) words[i] = 0xe000fffe;
+  for (const tag of [0x52009230, 0x52009229, 0x00091010]) {
+    const bytes = makeDicom({
+      syntax: SYNTAX.implicit,
+      elements: { ...elementsOf({}), [tag]: ["OB", items] },
+      pixels: new Uint8Array(24),
+    });
+    const before = process.memoryUsage().heapUsed;
+    await open({ scan: bytes });
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 << 20);
+  }
+});
+
 function nested(depth: number): Elements {
   return { 2658576: ["SQ", [depth === 0 ? {} : nested(depth - 1)]] };
 }

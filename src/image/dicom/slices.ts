@@ -14,7 +14,7 @@ import type { SlicePlace } from "./stack.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
 /** A slide of a million megapixels in tiles of 512 has half of it. */
-const MAX_FRAMES = 2 ** 23;
+export const MAX_FRAMES = 2 ** 23;
 
 /** A file of a series and what is needed to read its frames: little enough to keep of thousands. */
 export interface SliceFile {
