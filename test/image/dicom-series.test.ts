@@ -394,6 +394,29 @@ describe("a multi-frame volume", () => {
     },
   );
 
+  test("is read where its groups were passed on by who did not know them", async () => {
+    const made = makeDicom({ syntax: SYNTAX.implicit, elements: { 1375769129: ["SQ", [shared]] } });
+    // Behind the preamble, the transfer syntax and the sequence's own header.
+    const content = made.subarray(132 + 26 + 8);
+    const known = enhanced(3, false);
+    const unknown = makeDicom({
+      elements: {
+        ...rest,
+        2621448: ["IS", "3"],
+        1375769129: ["UN", content],
+        1375769136: [
+          "SQ",
+          frames.map((z) => ({ 2134291: ["SQ", [{ 2097202: ["DS", [0, 0, 3 * z]] }]] }) as Elements),
+        ],
+      } as Elements,
+      pixels: known.subarray(known.length - 72),
+    });
+    const image = await open({ scan: unknown });
+    expect(image.spacing!.values).toEqual([3, 0.5, 0.25]);
+    expect([...(await image.readRegion(0, { origin: [0, 0, 0], size: [3, 1, 1] })).data]).toEqual([-1, 1, 3]);
+    expect(image.details!.spacingBetweenSlices).toBe("7 mm stated, positions used");
+  });
+
   test("that states other frames than it has is refused, as is a film", async () => {
     expect(await refusal(open({ scan: enhanced(4, false) }))).toMatch(
       /describes 3 frames where its header announces 4/,

@@ -32,6 +32,8 @@ export interface SliceFile {
   /** One a frame. */
   places: SlicePlace[];
   rescales: Rescale[];
+  /** Millimetres that the file states between slices: told, and never used, for it is often another number. */
+  statedSpacing: number | undefined;
   inverted: boolean;
 }
 
@@ -97,6 +99,7 @@ export async function sliceFile(
     headBytes: pixels.tagOffset,
     places,
     rescales,
+    statedSpacing: dataSet.number("spacingBetweenSlices"),
     inverted: format.photometric === "MONOCHROME1",
   };
 }

@@ -106,7 +106,7 @@ export async function slideFile(
 ): Promise<SlideFile> {
   const { key, dataSet, syntax, pixels, source } = instance;
   if (pixels === undefined) throw new DicomRefusal("it holds no image");
-  if (dataSet.has("concatenation"))
+  if (dataSet.text("concatenation") !== undefined)
     throw new DicomRefusal(
       "it is one part of a level that is stored in several files, which is not supported",
     );
