@@ -9,7 +9,7 @@ export interface DecodedImage {
   width: number;
   height: number;
   components: number;
-  data: Uint8Array | Uint16Array | Int8Array | Int16Array;
+  data: Uint8Array | Uint16Array | Int16Array;
 }
 
 export type CodecName = "jpeg" | "jpeg2000" | "jpegls";
@@ -147,10 +147,11 @@ export async function decodeJpeg2000(
     );
   }
   const { width, height, componentCount, bitsPerSample, isSigned } = decoder.getFrameInfo();
-  const unexpected = isSigned && !options.allowSigned;
-  if (unexpected || bitsPerSample > 16) {
+  // Of eight bits and fewer the wrapper makes all that is negative 0.
+  const unread = isSigned && (!options.allowSigned || bitsPerSample <= 8);
+  if (unread || bitsPerSample > 16) {
     throw new ImageFormatError(
-      `JPEG 2000 tiles with ${unexpected ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
+      `JPEG 2000 tiles with ${unread ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
     );
   }
   const samples = width * height * componentCount;
@@ -187,7 +188,7 @@ export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
 }
 
 function viewSamples(buffer: ArrayBuffer, bitsPerSample: number, signed: boolean): DecodedImage["data"] {
-  if (bitsPerSample <= 8) return signed ? new Int8Array(buffer) : new Uint8Array(buffer);
+  if (bitsPerSample <= 8) return new Uint8Array(buffer);
   return signed ? new Int16Array(buffer) : new Uint16Array(buffer);
 }
 

@@ -18,18 +18,19 @@ export function largestInflation(byteLength: number): number {
 const SCRIPT_PIECE_BYTES = 32 * 1024;
 
 /**
- * Inflates a gzip file front to back, holding one piece of it.
- *
  * `"platform"` is the fast one, off the thread. It knows one member only (the Compression Standard forbids more), and on
  * Workers it ends with the request that made it; `"script"` has neither limit.
  */
+export type Inflater = "platform" | "script";
+
+/** Inflates a gzip file front to back, holding one piece of it. */
 export class GzipStream {
   readonly #source: ByteSource;
   readonly #next: () => Promise<Uint8Array | undefined>;
   readonly #cancel: () => Promise<unknown>;
   #piece: Uint8Array = new Uint8Array(0);
 
-  constructor(source: ByteSource, inflater: "platform" | "script") {
+  constructor(source: ByteSource, inflater: Inflater) {
     this.#source = source;
     if (inflater === "platform") {
       const reader = platformReader(source);
@@ -123,7 +124,8 @@ function scriptReader(source: ByteSource): () => Promise<Uint8Array | undefined>
       }
       const part = stored.subarray(0, SCRIPT_PIECE_BYTES);
       stored = stored.subarray(part.length);
-      gunzip.push(part, stored.length === 0 && at === source.byteLength);
+      // Never said to be the last: whoever reads knows how much there must be, and gets what there is.
+      gunzip.push(part, false);
     }
     return inflated.shift();
   };

@@ -19,6 +19,8 @@ export interface OpenOptions {
   mpp?: number;
   /** Number of the DICOM series, counted from 1, where a directory or an archive holds several. */
   series?: number;
+  /** Whether the image is kept open over several requests of a Worker, where streams end with the request. */
+  acrossRequests?: boolean;
   limits?: Partial<ImageLimits>;
   signal?: AbortSignal;
 }
@@ -33,42 +35,37 @@ export async function openImage(
   key: string,
   options: OpenOptions = {},
 ): Promise<ImageSource> {
-  const { mpp, series, signal } = options;
+  const { mpp, series } = options;
   if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
     throw new RangeError(`mpp must be a positive number of micrometres per pixel, not ${mpp}`);
   }
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   if (series !== undefined && !(Number.isInteger(series) && series >= 1))
     throw new RangeError(`series must be a whole number from 1, not ${series}`);
-  const image = await openAny(store, key, limits, series, signal);
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const image = await openAny(store, key, { ...options, limits });
   return mpp === undefined ? image : withSpacing(image, mpp);
 }
 
-async function openAny(
-  store: ObjectStore,
-  key: string,
-  limits: ImageLimits,
-  series: number | undefined,
-  signal?: AbortSignal,
-): Promise<ImageSource> {
+type ResolvedOptions = Omit<OpenOptions, "limits"> & { limits: ImageLimits };
+
+async function openAny(store: ObjectStore, key: string, options: ResolvedOptions): Promise<ImageSource> {
+  const { limits, signal } = options;
   // A web server may answer for a directory with a page: the name decides where to look first.
   const zarrFirst = key.toLowerCase().endsWith(".zarr");
   const zarr = zarrFirst ? await openOmeZarr(store, key, limits, signal) : undefined;
   if (zarr) return zarr;
   const info = await store.head(key, { signal });
-  if (info !== undefined) return openFile(store, key, info, limits, series, signal);
+  if (info !== undefined) return openFile(store, key, info, options);
   const unnamed = zarrFirst ? undefined : await openOmeZarr(store, key, limits, signal);
   if (unnamed) return unnamed;
-  return openDirectory(store, key, limits, series, signal);
+  return openDirectory(store, key, options);
 }
 
 /** A directory, or the keys of a bucket that begin alike: a DICOM series or slide. */
 async function openDirectory(
   store: ObjectStore,
   key: string,
-  limits: ImageLimits,
-  series: number | undefined,
-  signal?: AbortSignal,
+  { limits, series, signal }: ResolvedOptions,
 ): Promise<ImageSource> {
   let any = false;
   async function* keysBelow() {
@@ -94,9 +91,7 @@ async function openFile(
   store: ObjectStore,
   key: string,
   info: ObjectInfo,
-  limits: ImageLimits,
-  series: number | undefined,
-  signal?: AbortSignal,
+  { limits, series, acrossRequests, signal }: ResolvedOptions,
 ): Promise<ImageSource> {
   const source = new ByteSource(store, key, info, limits.storedCacheBytes);
   if (info.byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
@@ -111,7 +106,7 @@ async function openFile(
     case "nifti":
       return openNifti(source, limits, signal);
     case "gzip": {
-      const volume = await openGzipNifti(source, limits, signal);
+      const volume = await openGzipNifti(source, limits, acrossRequests ? "script" : "platform", signal);
       if (volume) return volume;
       throw new ImageFormatError(`${key} is a gzip archive of something that is no NIfTI; unpack it first`);
     }

@@ -30,6 +30,9 @@ const MAX_COMMENT_BYTES = 0xffff;
 const STORED = 0;
 const DEFLATE = 8;
 
+/** Files that are looked into at all; each takes memory for its name. */
+const MAX_ENTRIES = 100_000;
+
 /** Unpacked entries kept: a reader comes back for the samples after the head. */
 const KEPT_BYTES = 16 * 2 ** 20;
 
@@ -154,8 +157,9 @@ async function readDirectory(
   const damaged = () =>
     new ImageFormatError(`${source.key} is a damaged or incomplete zip file; copy it again`);
   const { offset, length } = await findDirectory(source, damaged, signal);
-  if (length > limits.metadataBytes)
-    throw new ImageFormatError(`${source.key} is a zip file with too many entries; unpack it first`);
+  const tooMany = () =>
+    new ImageFormatError(`${source.key} is a zip file with too many entries; unpack it first`);
+  if (length > limits.metadataBytes) throw tooMany();
   const bytes = await source.readUpTo(offset, length, signal);
   if (bytes.length < length) throw damaged();
   const view = viewOf(bytes);
@@ -172,6 +176,7 @@ async function readDirectory(
     const extraAt = at + DIRECTORY_BYTES + nameBytes;
     const [byteLength, storedBytes, localOffset] = sizes(view, at, extraAt, extraAt + extraBytes);
     if (!name.endsWith("/")) {
+      if (entries.size === MAX_ENTRIES) throw tooMany();
       entries.set(`${source.key}/${name}`, {
         offset: localOffset!,
         storedBytes: storedBytes!,

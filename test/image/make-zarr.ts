@@ -9,6 +9,9 @@ export interface MadeZarr {
   chunks: readonly number[];
   dtype: DType;
   key?: string;
+  /** Per axis; default 0.5 each. */
+  scale?: readonly number[];
+  unit?: string;
   /** Put into the OME attributes. */
   attributes?: Record<string, unknown>;
 }
@@ -33,11 +36,14 @@ export function makeOmeZarr(made: MadeZarr): { objects: Record<string, Uint8Arra
       version,
       axes: [...axes].map((name) =>
         "zyx".includes(name)
-          ? { name, type: "space", unit: "micrometer" }
+          ? { name, type: "space", unit: made.unit ?? "micrometer" }
           : { name, type: name === "c" ? "channel" : "time" },
       ),
       datasets: [
-        { path: "0", coordinateTransformations: [{ type: "scale", scale: [...axes].map(() => 0.5) }] },
+        {
+          path: "0",
+          coordinateTransformations: [{ type: "scale", scale: made.scale ?? [...axes].map(() => 0.5) }],
+        },
       ],
     },
   ];

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { zlibSync } from "fflate";
+import { gzipSync, zlibSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ImageFormatError, ImageNotFoundError } from "../../src/image/errors.ts";
 import type { ImageLimits } from "../../src/image/limits.ts";
@@ -117,10 +117,22 @@ describe("what is stored in a way that is not read is named", () => {
       "odd axes",
       {
         multiscales: [
-          { axes: [{ name: "x" }, { name: "y" }], datasets: [{ path: "0", coordinateTransformations: [] }] },
+          { axes: [{ name: "x" }, { name: "z" }], datasets: [{ path: "0", coordinateTransformations: [] }] },
         ],
       },
-      /its axes are x, y/,
+      /its axes are x, z, and those read are y, x and any of t, c, z/,
+    ],
+    [
+      "an axis twice",
+      {
+        multiscales: [
+          {
+            axes: [{ name: "y" }, { name: "x" }, { name: "y" }],
+            datasets: [{ path: "0", coordinateTransformations: [] }],
+          },
+        ],
+      },
+      /its axes are y, x, y/,
     ],
     [
       "a missing level",
@@ -140,6 +152,35 @@ describe("what is stored in a way that is not read is named", () => {
       "made.zarr/.zattrs": text(JSON.stringify(attributes)),
     });
     await expectRefusal(openImage(store, "made.zarr"), pattern);
+  });
+
+  test("OME-Zarr: a chunk that unpacks to far more than its shape", async () => {
+    const layout = {
+      axes: "yx",
+      shape: [16, 16],
+      chunks: [16, 16],
+      dtype: "uint8",
+      key: "made.zarr",
+    } as const;
+    const { objects } = makeOmeZarr({ ...layout, version: "0.4" });
+    const bomb = new Uint8Array(64 << 20);
+    const zarray = JSON.parse(new TextDecoder().decode(objects["made.zarr/0/.zarray"]));
+    const blosc = new Uint8Array(64);
+    new DataView(blosc.buffer).setUint32(4, 1 << 30, true);
+    // Magic, a single segment of 2^30 bytes.
+    const zstd = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0x40, ...new Uint8Array(16));
+    const packed = { zlib: zlibSync(bomb), gzip: gzipSync(bomb), blosc, zstd };
+    for (const [id, chunk] of Object.entries(packed)) {
+      const store = new MemoryStore({
+        ...objects,
+        "made.zarr/0/.zarray": text(JSON.stringify({ ...zarray, compressor: { id, level: 1 } })),
+        "made.zarr/0/0/0": chunk,
+      });
+      const image = await openImage(store, "made.zarr");
+      const before = process.memoryUsage().arrayBuffers;
+      await expectRefusal(image.readRegion(0, { origin: [0, 0], size: [16, 16] }), /made.zarr is damaged/);
+      expect(process.memoryUsage().arrayBuffers - before, id).toBeLessThan(16 << 20);
+    }
   });
 
   test("OME-Zarr: several times, damaged JSON, a bare array", async () => {

@@ -110,6 +110,10 @@ describe("a region equals the crop of the whole", () => {
     { axes: "zyx", shape: [7, 20, 31], chunks: [3, 16, 16] },
     { axes: "czyx", shape: [2, 5, 20, 31], chunks: [1, 2, 16, 16] },
     { axes: "tczyx", shape: [1, 3, 1, 37, 53], chunks: [1, 1, 1, 16, 16] },
+    { axes: "xy", shape: [53, 37], chunks: [16, 20] },
+    { axes: "yxc", shape: [37, 53, 3], chunks: [16, 16, 2] },
+    { axes: "xyz", shape: [31, 20, 7], chunks: [16, 16, 3] },
+    { axes: "zcyxt", shape: [5, 2, 20, 31, 1], chunks: [2, 1, 16, 16, 1] },
   ];
   for (const version of ["0.4", "0.5"] as const) {
     test.each(zarrs)(`OME-Zarr ${version}: %o`, async (layout) => {
@@ -119,6 +123,23 @@ describe("a region equals the crop of the whole", () => {
       await expectCrops(source, 0, whole);
     });
   }
+
+  test("OME-Zarr: spacing goes with its axis, in whatever unit", async () => {
+    const made = {
+      version: "0.5",
+      axes: "xyzc",
+      shape: [4, 3, 2, 1],
+      chunks: [4, 3, 2, 1],
+      dtype: "uint8",
+    } as const;
+    const open = async (unit: string) => {
+      const { objects } = makeOmeZarr({ ...made, scale: [0.5, 0.75, 2, 1], unit });
+      return (await openImage(new MemoryStore(objects), "made.ome.zarr")).spacing;
+    };
+    expect(await open("millimeter")).toEqual({ values: [2, 0.75, 0.5], unit: "millimeter" });
+    expect(await open("nanometer")).toEqual({ values: [0.002, 0.00075, 0.0005], unit: "micrometer" });
+    expect(await open("parsec")).toBeUndefined();
+  });
 });
 
 describe("reading", () => {

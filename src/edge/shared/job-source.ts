@@ -33,7 +33,12 @@ export async function openJobSource(
   signal: AbortSignal,
 ): Promise<ImageSource> {
   const { store, key } = openSourceStore(env, job.request.source);
-  const source = await openImage(store, key, { mpp: job.request.mpp, limits: LIMITS, signal });
+  const source = await openImage(store, key, {
+    mpp: job.request.mpp,
+    limits: LIMITS,
+    acrossRequests: true,
+    signal,
+  });
   if (source.etag !== job.source.etag) throw new ObjectChangedError(job.source.uri);
   return source;
 }

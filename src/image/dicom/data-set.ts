@@ -205,8 +205,12 @@ class ElementReader {
     const { tag, vr, length } = this.#readHeader(encoding);
     const name = into && NAME_OF_TAG.get(tag);
     const wanted = name && ATTRIBUTES[name][1];
-    if (vr === "SQ" || length === UNDEFINED_LENGTH || (vr === undefined && wanted === "SQ")) {
-      // A sequence of unknown representation and length is implicit and little-endian (PS3.5 section 6.2.2).
+    if (
+      vr === "SQ" ||
+      length === UNDEFINED_LENGTH ||
+      ((vr === undefined || vr === "UN") && wanted === "SQ")
+    ) {
+      // What was written by who did not know it for a sequence is implicit and little-endian (PS3.5 section 6.2.2).
       const inner = vr === "UN" ? { explicit: false, littleEndian: true } : encoding;
       if (length !== UNDEFINED_LENGTH && name === undefined) {
         this.#skip(length, end);

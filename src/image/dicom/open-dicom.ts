@@ -14,6 +14,8 @@ import { FramePlaces, isSlide, isSlideLevel, type SlideFile, slideFile, slideIma
 const MAX_FILES = 20_000;
 /** Heads read at once; Workers allow six connections. */
 const PARALLEL = 6;
+/** Frames of a volume whose places are kept: far more than any stack has. Those of slides are kept in less. */
+const MAX_SLICES = 65_536;
 /** Series that a refusal lists. */
 const LISTED = 8;
 
@@ -93,7 +95,9 @@ export async function openDicomFolder(
     const { read } = file;
     if (read.kind === "other") continue;
     const id = read.kind === "refused" ? read.series : read.file.series;
-    groups.set(id, [...(groups.get(id) ?? []), file]);
+    const group = groups.get(id);
+    if (group) group.push(file);
+    else groups.set(id, [file]);
   }
   const all = [...groups.values()];
   if (all.length === 0) {
@@ -235,7 +239,7 @@ class FrameCollector {
 
   add = (item: DataSet): void => {
     if (item.has("planePositionSlide")) this.places.add(item);
-    else this.groups.push(groupsOf(item));
+    else if (this.groups.length < MAX_SLICES) this.groups.push(groupsOf(item));
   };
 }
 

@@ -51,6 +51,7 @@ export function seriesVolume(
   return new TiledImage(
     {
       ...about,
+      details: { ...about.details, ...statedSpacing(first, spacing) },
       axes: "zyx",
       spacing: { values: [spacing, betweenRows, betweenColumns], unit: "millimeter" },
       affine,
@@ -70,6 +71,12 @@ export function seriesVolume(
     limits,
     () => bytesRead,
   );
+}
+
+/** The distance that a file states beside its positions, where they differ by more than rounding. */
+function statedSpacing({ statedSpacing }: SliceFile, spacing: number): Record<string, string> {
+  const differs = statedSpacing !== undefined && Math.abs(Math.abs(statedSpacing) - spacing) > 0.01;
+  return differs ? { spacingBetweenSlices: `${statedSpacing} mm stated, positions used` } : {};
 }
 
 /** A single picture without neighbours: a plane "yx". */

@@ -14,7 +14,7 @@ import type { SlicePlace } from "./stack.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
 /** A slide of a million megapixels in tiles of 512 has half of it. */
-const MAX_FRAMES = 2 ** 23;
+export const MAX_FRAMES = 2 ** 23;
 
 /** A file of a series and what is needed to read its frames: little enough to keep of thousands. */
 export interface SliceFile {
@@ -32,6 +32,8 @@ export interface SliceFile {
   /** One a frame. */
   places: SlicePlace[];
   rescales: Rescale[];
+  /** Millimetres that the file states between slices: told, and never used, for it is often another number. */
+  statedSpacing: number | undefined;
   inverted: boolean;
 }
 
@@ -97,6 +99,7 @@ export async function sliceFile(
     headBytes: pixels.tagOffset,
     places,
     rescales,
+    statedSpacing: dataSet.number("spacingBetweenSlices"),
     inverted: format.photometric === "MONOCHROME1",
   };
 }

@@ -14,7 +14,7 @@ import { decodedBytes, dtypeOfFormat, type PixelFormat, pixelFormatOf } from "./
 import { DicomRefusal } from "./refusal.ts";
 import { invertGrey } from "./rescale.ts";
 import type { Opened } from "./series.ts";
-import { frameCount, modalityOf, named } from "./slices.ts";
+import { frameCount, MAX_FRAMES, modalityOf, named } from "./slices.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
 const WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
@@ -58,6 +58,8 @@ export class FramePlaces {
   }
 
   add(item: DataSet): void {
+    if (this.#count === MAX_FRAMES)
+      throw new DicomRefusal(`it tells the places of more than ${MAX_FRAMES} tiles`);
     const place = item.group("planePositionSlide");
     if (2 * this.#count === this.#places.length) {
       const more = new Int32Array(2 * this.#places.length);
@@ -104,7 +106,7 @@ export async function slideFile(
 ): Promise<SlideFile> {
   const { key, dataSet, syntax, pixels, source } = instance;
   if (pixels === undefined) throw new DicomRefusal("it holds no image");
-  if (dataSet.has("concatenation"))
+  if (dataSet.text("concatenation") !== undefined)
     throw new DicomRefusal(
       "it is one part of a level that is stored in several files, which is not supported",
     );

@@ -92,7 +92,8 @@ function checkGaps(heights: readonly number[]): void {
       `two of its slices lie at ${mm(heights[duplicate]!)}; give one scan without repeated slices`,
     );
   }
-  const median = positive[positive.length >> 1]!;
+  // The lower one of two: what is too far apart is missing, and not the other way round.
+  const median = positive[(positive.length - 1) >> 1]!;
   const missing: string[] = [];
   for (const [i, gap] of gaps.entries()) {
     const steps = Math.round(gap / median);

@@ -1,6 +1,6 @@
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
-import { GzipStream } from "../gzip-stream.ts";
+import { GzipStream, type Inflater } from "../gzip-stream.ts";
 
 export interface SliceLayout {
   /** Inflated bytes before the first slice. */
@@ -23,7 +23,7 @@ export class GzipSlices {
   readonly #maxKept: number;
   readonly #kept = new Map<number, Uint8Array>();
   #capacity: number;
-  #inflater: "platform" | "script" = "platform";
+  #inflater: Inflater;
   #stream: GzipStream | undefined;
   /** The slice the stream stands before. */
   #next = 0;
@@ -35,8 +35,15 @@ export class GzipSlices {
    * @param keptBytes of slices kept at first
    * @param maxKeptBytes of slices kept at most
    */
-  constructor(source: ByteSource, layout: SliceLayout, keptBytes: number, maxKeptBytes: number) {
+  constructor(
+    source: ByteSource,
+    layout: SliceLayout,
+    inflater: Inflater,
+    keptBytes: number,
+    maxKeptBytes: number,
+  ) {
     this.#source = source;
+    this.#inflater = inflater;
     this.#layout = layout;
     const slices = (bytes: number) => Math.max(1, Math.floor(bytes / layout.sliceBytes));
     this.#capacity = Math.min(layout.count, slices(keptBytes));
@@ -64,7 +71,7 @@ export class GzipSlices {
     } catch (error) {
       await this.close();
       if (this.#inflater === "script" || signal?.aborted || !(error instanceof ImageFormatError)) throw error;
-      // Several members, or a stream of a request that is over: what it is shows when it is tried again.
+      // It may be of several members: whether it is shows when it is tried again.
       this.#inflater = "script";
       return this.#forwardTo(z, signal).catch(async (again) => {
         await this.close();

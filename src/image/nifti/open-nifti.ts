@@ -2,7 +2,7 @@ import { bytesPerSample, type Raster } from "../../tiling/raster.ts";
 import { columnLengths } from "../affine.ts";
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
-import { GzipStream, largestInflation } from "../gzip-stream.ts";
+import { GzipStream, type Inflater, largestInflation } from "../gzip-stream.ts";
 import type { ImageSource, Spacing } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
 import { TiledImage, type TileGrid } from "../tiled-image.ts";
@@ -43,17 +43,19 @@ export async function openNifti(
  * As `openNifti`, from a gzip file, which is inflated as far as slices are asked for; undefined when it holds something
  * else. Held at most: slices as stored up to `limits.cacheBytes` while z is read slab by slab (see `GzipSlices`), and a
  * few decoded ones.
+ * @param inflater "script" where the image outlives the request it was opened in
  */
 export async function openGzipNifti(
   source: ByteSource,
   limits: ImageLimits,
+  inflater: Inflater,
   signal?: AbortSignal,
 ): Promise<ImageSource | undefined> {
   const head = await gzipHead(source, signal);
   if (niftiKind(head) === undefined) return undefined;
   const header = parseNiftiHeader(head, source.key);
   const layout = checkedLayout(header, largestInflation(source.byteLength), source.key, limits);
-  const slices = new GzipSlices(source, layout, limits.cacheBytes, limits.tileBytes);
+  const slices = new GzipSlices(source, layout, inflater, limits.cacheBytes, limits.tileBytes);
   const decodedCache = Math.min(limits.cacheBytes, DECODED_CACHE_BYTES);
   return new TiledImage(
     describe(header, source, `NIfTI-${header.version} (gzip)`),
@@ -69,7 +71,8 @@ export async function openGzipNifti(
 }
 
 async function gzipHead(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array> {
-  const stream = new GzipStream(source, "platform");
+  // By script: it takes the first member for what it is, however short, and one piece of it is enough.
+  const stream = new GzipStream(source, "script");
   try {
     return await stream.take(NIFTI_HEADER_BYTES, signal);
   } finally {

@@ -37,7 +37,7 @@ export const UNREAD_TYPES: Readonly<Record<number, string>> = {
 
 /**
  * Stored bytes to samples, scaled to float32 where the header scales.
- * @param bytes tightly packed, a whole number of samples
+ * @param bytes tightly packed, a whole number of samples; the answer may be a view of them
  */
 export function decodeSamples(
   bytes: Uint8Array,
@@ -54,9 +54,10 @@ export function decodeSamples(
 }
 
 function storedSamples(bytes: Uint8Array, type: NiftiType, littleEndian: boolean): SampleArray {
-  // Own and aligned: `bytes` is kept as stored for others.
-  const own = bytes.slice();
-  if (!littleEndian && type.bytes > 1) swapBytes(own, type.bytes);
+  const swapped = !littleEndian && type.bytes > 1;
+  // As they are where nothing is changed and nothing else is held with them; else a copy, own and aligned.
+  const own = !swapped && bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
+  if (swapped) swapBytes(own, type.bytes);
   const count = own.length / type.bytes;
   if (type.name === "int64" || type.name === "uint64") {
     const wide = type.name === "int64" ? new BigInt64Array(own.buffer) : new BigUint64Array(own.buffer);
@@ -72,7 +73,7 @@ function storedSamples(bytes: Uint8Array, type: NiftiType, littleEndian: boolean
     }
     return out;
   }
-  const Samples = allocate(type.dtype, 0).constructor as new (buffer: ArrayBuffer) => SampleArray;
+  const Samples = allocate(type.dtype, 0).constructor as new (buffer: ArrayBufferLike) => SampleArray;
   return new Samples(own.buffer);
 }
 

@@ -19,16 +19,17 @@ const Omero = z.looseObject({
 });
 
 export interface OmeZarrImage {
-  /** Axis names slow to fast: any of t, c, z, then y, x. */
+  /** Names of the axes as the arrays have them: y and x, and any of t, c and z, in any order. */
   axes: string[];
   /** Array paths, level 0 first. */
   paths: string[];
-  /** Per spatial axis of level 0, slow to fast; undefined where a unit is missing or no length. */
+  /** Of level 0 along z (where it is an axis), y and x; undefined where a unit is missing or no length. */
   spacing: Spacing | undefined;
   channels: Channel[];
 }
 
-const ORDERS = /^t?c?z?yx$/;
+/** Slow to fast, as this reader gives them; a file may store them in any order. */
+const SPATIAL = ["z", "y", "x"];
 
 /** Micrometres per unit, by the UDUNITS names OME-Zarr uses. */
 const MICROMETERS: Record<string, number> = {
@@ -58,15 +59,17 @@ export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknow
   }
   const { axes, datasets, coordinateTransformations } = parsed.data;
   const names = axes.map((axis) => axis.name);
-  if (!ORDERS.test(names.join(""))) {
-    throw new Error(`its axes are ${names.join(", ")}, and only orders of t, c, z, y, x are read`);
+  const known = names.every((name) => ["t", "c", ...SPATIAL].includes(name));
+  if (!known || new Set(names).size < names.length || !names.includes("y") || !names.includes("x")) {
+    throw new Error(`its axes are ${names.join(", ")}, and those read are y, x and any of t, c, z`);
   }
   const first = scaleOf(datasets[0]!.coordinateTransformations, names.length);
   const outer = scaleOf(coordinateTransformations ?? [], names.length) ?? names.map(() => 1);
   if (first === undefined) throw new Error("its level 0 states no scale");
   const spatial = axes
     .map((axis, i) => ({ ...axis, scale: first[i]! * outer[i]! }))
-    .filter(({ name }) => /[zyx]/.test(name));
+    .filter(({ name }) => SPATIAL.includes(name))
+    .sort((a, b) => SPATIAL.indexOf(a.name) - SPATIAL.indexOf(b.name));
   return {
     axes: names,
     paths: datasets.map(({ path }) => path),

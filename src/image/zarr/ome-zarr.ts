@@ -5,6 +5,7 @@ import { ImageFormatError } from "../errors.ts";
 import type { ImageSource, Spacing } from "../image-source.ts";
 import { type ImageLimits, MAX_SIDE } from "../limits.ts";
 import { TiledImage, type TileGrid } from "../tiled-image.ts";
+import { boundCodecs } from "./bounded-codecs.ts";
 import { type OmeZarrImage, parseOmeZarr } from "./ome-metadata.ts";
 import { ZarrReader } from "./zarr-reader.ts";
 
@@ -60,6 +61,7 @@ export async function openOmeZarr(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<ImageSource | undefined> {
+  boundCodecs();
   const reader = new ZarrReader(store, key);
   const node = await readNode(reader, key, signal);
   if (node === undefined) return undefined;
@@ -171,9 +173,7 @@ function spacingFor({ axes, spacing }: OmeZarrImage, isVolume: boolean): Spacing
 
 /** One array as a grid: a tile is what the chunks at one spatial position hold, over all channels. */
 function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume: boolean): TileGrid {
-  const spatial = axes
-    .map((name, axis) => ({ name, axis }))
-    .filter(({ name }) => /[yx]/.test(name) || (isVolume && name === "z"));
+  const spatial = (isVolume ? ["z", "y", "x"] : ["y", "x"]).map((name) => ({ axis: axes.indexOf(name) }));
   const channelAxis = axes.indexOf("c");
   const channels = channelAxis < 0 ? 1 : level.shape[channelAxis]!;
   const channelChunk = channelAxis < 0 ? 1 : level.chunks[channelAxis]!;

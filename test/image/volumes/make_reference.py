@@ -48,10 +48,10 @@ def entry(path, **rest):
 
 def nifti(path):
     image = nibabel.load(path)
-    data = np.asanyarray(image.dataobj)
-    slope, intercept = image.header.get_slope_inter()
-    if slope is not None and (slope, intercept) != (1, 0):
-        data = (image.dataobj.get_unscaled() * np.float64(slope) + np.float64(intercept)).astype("f4")
+    data = image.dataobj.get_unscaled()
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    if (slope, intercept) != (1, 0):
+        data = (data * np.float64(slope) + np.float64(intercept)).astype("f4")
     data = data.reshape(data.shape[:3])
     codes = "".join(nibabel.aff2axcodes(image.affine))
     return entry(path, **values(data.T[..., None]), affine=image.affine.tolist(), orientation=codes)

@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { orientationCode } from "../../../src/image/affine.ts";
+import { describeImage } from "../../../src/image/describe.ts";
 import type { ImageSource } from "../../../src/image/image-source.ts";
 import { openImage } from "../../../src/image/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
@@ -110,4 +111,45 @@ describe.skipIf(!present)("real files read as the libraries of the field read th
   test.each(references.zarr)("zarr-python: $path", async (reference) => {
     await expectValues(reference);
   });
+
+  test("and nothing that identifies their patients is told", async () => {
+    const files = (await readdir(path.join(root, "dicom"), { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)));
+    let told = 0;
+    let kept = 0;
+    for (const key of files) {
+      const secrets = secretsOf(await readFile(path.join(root, key)));
+      const said = await openImage(store, key).then(
+        (image) => JSON.stringify(describeImage(image)),
+        (error) => `${error.message}`,
+      );
+      told += said.length;
+      kept += secrets.length;
+      for (const secret of secrets)
+        expect(said.replaceAll(key, "").includes(secret), `${key}: ${secret}`).toBe(false);
+    }
+    expect(told).toBeGreaterThan(10_000);
+    expect(kept).toBeGreaterThan(100);
+  });
 });
+
+/** Names, numbers, dates and UIDs of an explicit file, found by their tags alone. */
+function secretsOf(bytes: Uint8Array): string[] {
+  const tags = [
+    0x00100010, 0x00100020, 0x00100030, 0x00080018, 0x00080020, 0x00080050, 0x0020000d, 0x0020000e,
+  ];
+  const found: string[] = [];
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 132; at + 8 < Math.min(bytes.length, 20_000); at += 2) {
+    const tag = view.getUint16(at, true) * 0x10000 + view.getUint16(at + 2, true);
+    if (!tags.includes(tag)) continue;
+    const value = new TextDecoder("latin1").decode(
+      bytes.subarray(at + 8, at + 8 + view.getUint16(at + 6, true)),
+    );
+    const text = value.replace(/[\0 ]+$/, "");
+    // Shorter ones are in any number.
+    if (text.length >= 5) found.push(text);
+  }
+  return found;
+}

@@ -1,0 +1,244 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import path from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ImageFormatError } from "../../src/image/errors.ts";
+import { openImage } from "../../src/image/open-image.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { type Elements, encodeRle, type MadeDicom, makeDicom, SYNTAX } from "./make-dicom.ts";
+
+interface Pixels {
+  rows: number;
+  columns: number;
+  samples?: number;
+  photometric?: string;
+  allocated?: number;
+  stored?: number;
+  high?: number;
+  signed?: boolean;
+  planar?: boolean;
+  extra?: Elements;
+}
+
+function picture(
+  { rows, columns, samples = 1, photometric = "MONOCHROME2", allocated = 8, ...p }: Pixels,
+  pixels: MadeDicom["pixels"],
+  syntax?: string,
+): Uint8Array {
+  const stored = p.stored ?? allocated;
+  return makeDicom({
+    syntax,
+    elements: {
+      524384: ["CS", "OT"],
+      2621442: ["US", samples],
+      2621444: ["CS", photometric],
+      2621446: ["US", p.planar ? 1 : 0],
+      2621456: ["US", rows],
+      2621457: ["US", columns],
+      2621696: ["US", allocated],
+      2621697: ["US", stored],
+      2621698: ["US", p.high ?? stored - 1],
+      2621699: ["US", p.signed ? 1 : 0],
+      ...p.extra,
+    },
+    pixels,
+  });
+}
+
+async function read(bytes: Uint8Array) {
+  const image = await openImage(new MemoryStore({ "a.dcm": bytes }), "a.dcm");
+  const size = image.levels[0]!.shape;
+  return { image, ...(await image.readRegion(0, { origin: size.map(() => 0), size })) };
+}
+
+describe("samples of a DICOM file", () => {
+  test("keep the bits that are stored, with their sign, wherever they lie in a word", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(8, 16, 32),
+        fc.nat(),
+        fc.nat(),
+        fc.boolean(),
+        fc.boolean(),
+        fc.array(fc.nat(2 ** 31), { minLength: 6, maxLength: 6 }),
+        async (allocated, a, b, signed, rle, values) => {
+          const stored = 1 + (a % allocated);
+          const high = stored - 1 + (b % (allocated - stored + 1));
+          const mask = stored === 32 ? 0xffffffff : 2 ** stored - 1;
+          const wanted = values.map((v) => {
+            const low = (v & mask) >>> 0;
+            return signed && low >= 2 ** (stored - 1) ? low - 2 ** stored : low;
+          });
+          const bytes = new Uint8Array((values.length * allocated) / 8);
+          const view = new DataView(bytes.buffer);
+          for (const [i, v] of wanted.entries()) {
+            // The other bits hold anything.
+            const shifted = BigInt.asUintN(32, BigInt(v) << BigInt(high + 1 - stored));
+            const noise = ~(BigInt(mask) << BigInt(high + 1 - stored)) & BigInt(values[(i + 1) % 6]!);
+            const word = Number(
+              BigInt.asUintN(allocated, (shifted & (BigInt(mask) << BigInt(high + 1 - stored))) | noise),
+            );
+            if (allocated === 8) view.setUint8(i, word);
+            else if (allocated === 16) view.setUint16(2 * i, word, true);
+            else view.setUint32(4 * i, word, true);
+          }
+          const format = { rows: 2, columns: 3, allocated, stored, high, signed };
+          const file = rle
+            ? picture(format, { frames: [[encodeRle(bytes, allocated / 8, 1)]], table: "none" }, SYNTAX.rle)
+            : picture(format, bytes);
+          const { data, image } = await read(file);
+          expect(image.dtype).toBe(`${signed ? "int" : "uint"}${allocated}`);
+          expect([...data]).toEqual(wanted);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  test("grow to white where the file has them grow to black", async () => {
+    const grey = { rows: 1, columns: 4, photometric: "MONOCHROME1" };
+    expect([...(await read(picture(grey, Uint8Array.of(0, 1, 200, 255)))).data]).toEqual([255, 254, 55, 0]);
+    const twelve = { ...grey, columns: 2, allocated: 16, stored: 12 };
+    expect([...(await read(picture(twelve, Uint8Array.of(0, 0, 255, 15)))).data]).toEqual([4095, 0]);
+    // A quantity is no grey to be turned.
+    const scaled = { ...grey, extra: { 2625618: ["DS", [0]], 2625619: ["DS", [2]] } as Elements };
+    expect([...(await read(picture(scaled, Uint8Array.of(0, 1, 2, 3)))).data]).toEqual([0, 2, 4, 6]);
+  });
+
+  const colours = Uint8Array.of(10, 20, 30, 40, 50, 60, 70, 80, 90, 200, 210, 220);
+  const rgb = { rows: 2, columns: 2, samples: 3, photometric: "RGB" };
+
+  test("are interleaved, however they are stored", async () => {
+    const planes = Uint8Array.from({ length: 12 }, (_, i) => colours[(i % 4) * 3 + Math.floor(i / 4)]!);
+    expect([...(await read(picture({ ...rgb, planar: true }, planes))).data]).toEqual([...colours]);
+    const rle = { frames: [[encodeRle(colours, 1, 3)]], table: "basic" } as const;
+    expect([...(await read(picture(rgb, rle, SYNTAX.rle))).data]).toEqual([...colours]);
+    expect([...(await read(picture({ ...rgb, planar: true }, rle, SYNTAX.rle))).data]).toEqual([...colours]);
+  });
+
+  test("are RGB, also where luminance and chroma are stored", async () => {
+    const ybr = Uint8Array.of(81, 90, 240, 145, 54, 34, 41, 240, 110, 128, 128, 128);
+    const { data, image } = await read(picture({ ...rgb, photometric: "YBR_FULL" }, ybr));
+    expect(image.channels.map((c) => c.name)).toEqual(["red", "green", "blue"]);
+    const wanted = [81 + 1.402 * 112, 81 - 0.344136 * -38 - 0.714136 * 112, 81 + 1.772 * -38];
+    for (const [c, value] of wanted.entries()) expect(Math.abs(data[c]! - value)).toBeLessThan(1);
+    expect([...data.slice(9)]).toEqual([128, 128, 128]);
+    // Two pixels, one colour.
+    const half = picture(
+      { ...rgb, photometric: "YBR_FULL_422" },
+      Uint8Array.of(100, 200, 128, 128, 50, 60, 128, 128),
+    );
+    expect([...(await read(half)).data]).toEqual([100, 100, 100, 200, 200, 200, 50, 50, 50, 60, 60, 60]);
+  });
+});
+
+/** Lossless JPEG of all seven predictors, eight bits and colour: the files the decoder's authors test with. */
+const samples = path.join(
+  path.dirname(createRequire(import.meta.url).resolve("jpeg-lossless-decoder-js")),
+  "../../tests/data",
+);
+
+describe.skipIf(!existsSync(samples))("lossless JPEG", () => {
+  test("is the same picture with each predictor", async () => {
+    const names = (await readdir(samples)).filter((name) => /sel\d\.dcm$/.test(name));
+    const pictures = await Promise.all(
+      names.map(async (name) => (await read(new Uint8Array(await readFile(path.join(samples, name))))).data),
+    );
+    expect(names).toHaveLength(7);
+    expect(new Set(pictures[0]!).size).toBeGreaterThan(50);
+    for (const data of pictures) expect(data).toEqual(pictures[0]);
+  });
+
+  test("may be in colour", async () => {
+    const bytes = new Uint8Array(await readFile(path.join(samples, "jpeg_lossless_sel1-rgb.dcm")));
+    const { data, image } = await read(bytes);
+    expect(image.channels).toHaveLength(3);
+    expect(data.length).toBe(image.levels[0]!.shape.reduce((a, b) => a * b) * 3);
+  });
+});
+
+describe("a coded frame that is damaged", () => {
+  const root = new URL("../../../shared/data/dicom/pydicom/", import.meta.url);
+  const real = [
+    "MR_small_RLE.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+  ];
+  const files = [
+    ...(existsSync(root) ? real.map((name) => new URL(name, root)) : []),
+    ...(existsSync(samples) ? [path.join(samples, "jpeg_lossless_sel2.dcm")] : []),
+  ];
+  if (files.length === 0) console.warn("damaged DICOM frames of other codecs than RLE are not tested");
+
+  test("is read or refused in one sentence, and the next one is whole", async () => {
+    const rle = picture(
+      { rows: 16, columns: 16 },
+      { frames: [[encodeRle(new Uint8Array(256), 1, 1)]], table: "none" },
+      SYNTAX.rle,
+    );
+    const all = [
+      rle,
+      ...(await Promise.all(files.map(async (file) => new Uint8Array(await readFile(file))))),
+    ];
+    const whole = await Promise.all(all.map(async (bytes) => (await read(bytes)).data));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(all.length - 1),
+        fc.array(fc.tuple(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.nat(255)), {
+          minLength: 1,
+          maxLength: 5,
+        }),
+        async (i, flips) => {
+          const bytes = all[i]!.slice();
+          // In the frame: what precedes it is tried elsewhere.
+          const from = Math.max(0, bytes.length - whole[i]!.length) >> 1;
+          for (const [at, value] of flips) bytes[from + Math.floor(at * (bytes.length - from))] = value;
+          try {
+            await read(bytes);
+          } catch (error) {
+            expect(error).toBeInstanceOf(ImageFormatError);
+            expect((error as Error).message).toMatch(/^a\.dcm[^\n]*$/);
+          }
+        },
+      ),
+      { numRuns: 250 },
+    );
+    for (const [i, bytes] of all.entries()) expect((await read(bytes)).data).toEqual(whole[i]);
+  });
+
+  test("cannot ask for more than its header announces", async () => {
+    // A JPEG-LS frame of 60 000 pixels square, and a JPEG 2000 one.
+    const jls = Uint8Array.of(
+      0xff,
+      0xd8,
+      0xff,
+      0xf7,
+      0,
+      11,
+      8,
+      0xea,
+      0x60,
+      0xea,
+      0x60,
+      1,
+      1,
+      0x11,
+      0,
+      0xff,
+      0xd9,
+    );
+    const file = picture({ rows: 8, columns: 8 }, { frames: [[jls]], table: "none" }, SYNTAX.jpegLs);
+    await expect(read(file)).rejects.toThrow(
+      "a.dcm cannot be read: a frame holds 60000 × 60000 pixels where its header announces 8 × 8",
+    );
+    const short = picture(
+      { rows: 8, columns: 8 },
+      { frames: [[new Uint8Array(70)]], table: "none" },
+      SYNTAX.rle,
+    );
+    await expect(read(short)).rejects.toThrow(/an RLE frame has 0 segments where its header announces 1/);
+  });
+});
