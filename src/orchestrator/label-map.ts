@@ -4,12 +4,16 @@ import type { JobPlan } from "./plan-job.ts";
 
 /** What the writers must know of a job's label map: it lies on the grid of the level that is segmented. */
 export function labelMapInfo(manifest: ModelManifest, plan: JobPlan): LabelMapInfo {
+  const isVolume = plan.region.size.length === 3;
   return {
     shape: plan.region.size,
     chunk: plan.chunk,
     dtype: "uint8",
-    axes: manifest.input.axes,
-    spacing: { values: plan.mpp, unit: "micrometer" },
+    axes: isVolume ? "zyx" : "yx",
+    // In what the field measures them by.
+    spacing: isVolume
+      ? { values: plan.mpp.map((um) => um / 1000), unit: "millimeter" }
+      : { values: plan.mpp, unit: "micrometer" },
     placement: { origin: plan.region0.origin, downsample: plan.downsample },
     classes: manifest.classes,
     name: manifest.name,

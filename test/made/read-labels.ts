@@ -7,7 +7,7 @@ export async function readLabels(
   const { source, close } = await openSource(path, 1);
   try {
     const size = source.levels[0]!.shape;
-    const { data } = await source.readRegion(0, { origin: [0, 0], size });
+    const { data } = await source.readRegion(0, { origin: size.map(() => 0), size });
     return { data, shape: size };
   } finally {
     await close();
