@@ -1,5 +1,6 @@
 import { InferenceError } from "../src/inference/errors.ts";
-import type { Segmenter, SegmenterInfo, SegmentOptions } from "../src/inference/segmenter.ts";
+import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "../src/inference/segmenter.ts";
+import { decodeProbabilitiesInto, encodeWindows, type MaskRecord } from "../src/tiling/mask-record.ts";
 import { dtypeOf, product, type Raster, type SampleArray } from "../src/tiling/raster.ts";
 import { RunnerError } from "./errors.ts";
 import { type Job, kindOf, type QueuedWindow, WindowQueue } from "./window-queue.ts";
@@ -24,8 +25,8 @@ export interface RunReport {
   outcome: "done" | "failed" | "out_of_memory";
 }
 
-/** One window's probabilities `[K, ...window]`; to be copied, for they share memory with those of other windows. */
-export type OnWindow = (n: number, probabilities: Float32Array) => void;
+/** One window's probabilities `[K, ...window]` in the precision asked for. */
+export type OnWindow = (n: number, data: MaskRecord["data"]) => void;
 
 interface Session {
   readonly segmenter: Segmenter;
@@ -99,10 +100,22 @@ export class Batcher implements Segmenter {
 
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
     const { classes, window } = this.info;
+    const { precision = "f32" } = options;
     const size = classes * product(window);
-    const data = new Float32Array(batch.shape[0]! * size);
-    await this.segmentEach(batch, options, (n, probabilities) => data.set(probabilities, n * size));
-    return { data, shape: [batch.shape[0]!, classes, ...window] };
+    const out = new Float32Array(batch.shape[0]! * size);
+    await this.segmentEach(batch, options, (n, data) =>
+      decodeProbabilitiesInto({ precision, data }, out, n * size),
+    );
+    return { data: out, shape: [batch.shape[0]!, classes, ...window] };
+  }
+
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+    const { classes, window } = this.info;
+    const data = new Array<MaskRecord["data"]>(batch.shape[0]!);
+    await this.segmentEach(batch, options, (n, one) => {
+      data[n] = one;
+    });
+    return { data, shape: [classes, ...window] };
   }
 
   /**
@@ -196,7 +209,11 @@ export class Batcher implements Segmenter {
     try {
       const { shape, scaling, precision } = windows[0]!.kind;
       const batch = { data: joined(windows), shape: [windows.length, ...shape] };
-      const result = await session.segmenter.segment(batch, { scaling, precision });
+      const { segmenter } = session;
+      const options = { scaling, precision };
+      const result = segmenter.segmentEncoded
+        ? await segmenter.segmentEncoded(batch, options)
+        : encodeWindows(await segmenter.segment(batch, options), precision);
       session.failedInARow = 0;
       session.restsUntil = 0;
       this.#handOver(windows, result);
@@ -212,17 +229,23 @@ export class Batcher implements Segmenter {
     }
   }
 
-  #handOver(windows: readonly QueuedWindow[], { data, shape }: Raster<Float32Array>): void {
+  #handOver(windows: readonly QueuedWindow[], { data, shape }: EncodedWindows): void {
     const { classes, window } = this.info;
     const expected = [windows.length, classes, ...window];
-    if (shape.join() !== expected.join() || data.length !== product(expected)) {
-      throw new InferenceError(`the model answered with ${shape.join("×")}, expected ${expected.join("×")}`);
+    const answered = [data.length, ...shape];
+    const size = product(shape);
+    if (answered.join() !== expected.join() || data.some(({ length }) => length !== size)) {
+      throw new InferenceError(
+        `the model answered with ${answered.join("×")}, expected ${expected.join("×")}`,
+      );
     }
-    const size = data.length / windows.length;
     for (const [i, { job, n }] of windows.entries()) {
       if (job.over) continue;
       try {
-        job.onWindow(n, data.subarray(i * size, (i + 1) * size));
+        const one = data[i]!;
+        // A request whose answer is fetched slowly must not hold the memory of all that were run with it.
+        const shared = one.byteLength < one.buffer.byteLength;
+        job.onWindow(n, shared ? one.slice() : one);
         if (--job.left === 0) job.settle(undefined);
       } catch (error) {
         job.settle(error);

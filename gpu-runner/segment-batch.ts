@@ -1,9 +1,9 @@
 import type { MaskBatch } from "../src/tiling/mask-batch.ts";
-import { encodeProbabilities, type MaskRecord } from "../src/tiling/mask-record.ts";
+import type { MaskRecord } from "../src/tiling/mask-record.ts";
 import type { WindowBatch } from "../src/tiling/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
 
-/** Each window's probabilities are rounded as soon as they are there, so that no more than a run of them is held. */
+/** The records of a batch, whichever runs its windows shared with those of others. */
 export async function segmentBatch(
   batch: WindowBatch,
   batcher: Batcher,
@@ -11,8 +11,8 @@ export async function segmentBatch(
 ): Promise<MaskBatch> {
   const { model, variant, precision, windows, scaling, pixels } = batch;
   const records = new Array<MaskRecord>(windows.length);
-  await batcher.segmentEach(pixels, { scaling, precision, signal }, (n, probabilities) => {
-    records[n] = { window: windows[n]!, precision, data: encodeProbabilities(probabilities, precision) };
+  await batcher.segmentEach(pixels, { scaling, precision, signal }, (n, data) => {
+    records[n] = { window: windows[n]!, precision, data };
   });
   return { model, variant, precision, shape: [batcher.info.classes, ...batcher.info.window], records };
 }

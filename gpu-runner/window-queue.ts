@@ -1,4 +1,4 @@
-import type { Precision } from "../src/tiling/mask-record.ts";
+import type { MaskRecord, Precision } from "../src/tiling/mask-record.ts";
 import type { Scaling } from "../src/tiling/normalise.ts";
 import type { DType, SampleArray } from "../src/tiling/raster.ts";
 
@@ -8,7 +8,7 @@ export interface Job {
   left: number;
   /** Done, failed or aborted: nothing is owed to it any more. */
   over: boolean;
-  onWindow(n: number, probabilities: Float32Array): void;
+  onWindow(n: number, data: MaskRecord["data"]): void;
   /** Ends it; a second time changes nothing. */
   settle(error: unknown): void;
 }

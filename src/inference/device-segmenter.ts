@@ -1,6 +1,6 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { checkQuantised } from "../tiling/check-quantised.ts";
-import { decodeProbabilities } from "../tiling/mask-record.ts";
+import { decodeProbabilities, encodeWindows } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { type DeviceGraph, deviceGraph, type OutputType, type PixelType } from "./device-graph.ts";
@@ -9,7 +9,7 @@ import { InferenceError } from "./errors.ts";
 import { inParts } from "./in-parts.ts";
 import type { InferenceThread } from "./inference-thread.ts";
 import type { ProviderName, ThreadTensor } from "./ort-node-worker.ts";
-import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 
 export interface DeviceOptions {
   provider: ProviderName;
@@ -105,6 +105,18 @@ export class DeviceSegmenter implements Segmenter {
       out.set(data, first * size);
     });
     return { data: out, shape: [batch.shape[0]!, this.info.classes, ...this.info.window] };
+  }
+
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+    const { precision = "f32" } = options;
+    if (precision !== "u8") return encodeWindows(await this.segment(batch, options), precision);
+    const { data, shape } = await this.segmentToBytes(batch, options);
+    const [windows, ...one] = shape as [number, ...number[]];
+    const size = product(one);
+    return {
+      data: Array.from({ length: windows }, (_, n) => data.subarray(n * size, (n + 1) * size)),
+      shape: one,
+    };
   }
 
   /** Pixels `[N, ...window, C]` → `round(255 p)` of the class probabilities `[N, K, ...window]`. @throws {InferenceError} */

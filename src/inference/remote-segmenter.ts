@@ -1,11 +1,11 @@
 import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
-import { decodeProbabilitiesInto } from "../tiling/mask-record.ts";
+import { decodeProbabilitiesInto, type MaskRecord } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
-import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
 export interface RemoteOptions {
@@ -83,6 +83,18 @@ export class RemoteSegmenter implements Segmenter {
 
   /** @throws {RemoteError} */
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+    const { precision = "f32" } = options;
+    const { data, shape } = await this.segmentEncoded(batch, options);
+    const size = product(shape);
+    const out = new Float32Array(data.length * size);
+    data.forEach((window, n) => {
+      decodeProbabilitiesInto({ precision, data: window }, out, n * size);
+    });
+    return { data: out, shape: [data.length, ...shape] };
+  }
+
+  /** @throws {RemoteError} */
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
     // Networks take float32: what is more is rounded here instead of there.
     const data = batch.data instanceof Float64Array ? Float32Array.from(batch.data) : batch.data;
     const [windows, ...shape] = batch.shape as [number, ...number[]];
@@ -91,18 +103,15 @@ export class RemoteSegmenter implements Segmenter {
     const room = limits.maxBodyBytes - MAX_HEADER_BYTES;
     const fitting = Math.floor(room / (samples * data.BYTES_PER_ELEMENT));
     const perRequest = Math.max(1, Math.min(limits.maxWindows, fitting));
-    const size = classes * product(window);
-    const out = new Float32Array(windows * size);
+    const encoded: MaskRecord["data"][] = [];
     for (let first = 0; first < windows; first += perRequest) {
       options.signal?.throwIfAborted();
       const count = Math.min(perRequest, windows - first);
       const part = data.subarray(first * samples, (first + count) * samples) as WirePixels;
       const masks = await this.#request({ data: part, shape: [count, ...shape] }, options);
-      masks.records.forEach((record, n) => {
-        decodeProbabilitiesInto(record, out, (first + n) * size);
-      });
+      for (const record of masks.records) encoded.push(record.data);
     }
-    return { data: out, shape: [windows, classes, ...window] };
+    return { data: encoded, shape: [classes, ...window] };
   }
 
   /** Nothing is kept open. */

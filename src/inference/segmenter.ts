@@ -1,4 +1,4 @@
-import type { Precision } from "../tiling/mask-record.ts";
+import type { MaskRecord, Precision } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import type { Raster, SampleArray } from "../tiling/raster.ts";
 
@@ -24,6 +24,14 @@ export interface SegmentOptions {
   signal?: AbortSignal;
 }
 
+/** Class probabilities of windows in the precision that was asked for, as mask records hold them. */
+export interface EncodedWindows {
+  /** Of one window, `[K, ...window]`. */
+  shape: readonly number[];
+  /** One a window, in the order of the batch; they may share memory. */
+  data: readonly MaskRecord["data"][];
+}
+
 /** Something that segments windows: a runtime on this machine or a service elsewhere. */
 export interface Segmenter {
   readonly info: SegmenterInfo;
@@ -33,5 +41,10 @@ export interface Segmenter {
   readonly traffic?: { bytesSent: number; bytesReceived: number };
   /** Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`. */
   segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>>;
+  /**
+   * As `segment`, encoded in `options.precision`: there where it is what the backend has anyway, so that nobody takes bytes
+   * to floats and back.
+   */
+  segmentEncoded?(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows>;
   close(): Promise<void>;
 }

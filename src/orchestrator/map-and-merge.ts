@@ -1,6 +1,5 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { LabelChunk } from "../image/label-sink.ts";
-import { scalingOf } from "../inference/scaling.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkRect, chunksTouching } from "../tiling/chunk-grid.ts";
 import { importanceMap } from "../tiling/importance-map.ts";
@@ -87,7 +86,6 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
     ),
   );
   const windowsTotal = shards.reduce((n, s) => n + s.windows.length, 0);
-  const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
   const lines = seamLines(plan.grid);
   let windowsDone = 0;
 
@@ -129,7 +127,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
         return { shard: batch, windows: batch.windows.length };
       },
       run: (member, { shard, from, to }, stop) =>
-        segmentBatch(segmenterOf.get(member)!, plan, sliceBatch(shard, from, to), scaling, stop),
+        segmentBatch(segmenterOf.get(member)!, plan, sliceBatch(shard, from, to), manifest, stop),
       deliver: merge,
       verdictOf,
       totalWindows: windowsTotal,

@@ -1,13 +1,14 @@
 import type { ImageSource } from "../image/image-source.ts";
-import { InferenceError } from "../inference/errors.ts";
+import { scalingOf } from "../inference/scaling.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
+import type { ModelManifest } from "../model-package/manifest.ts";
 import { extractSlices, extractWindow, regionForWindow } from "../tiling/extract-window.ts";
 import { encodeProbabilities, type MaskRecord } from "../tiling/mask-record.ts";
-import type { Scaling } from "../tiling/normalise.ts";
 import { allocate, dtypeOf, product, type Raster, type Rect } from "../tiling/raster.ts";
 import { resample } from "../tiling/resample.ts";
 import type { Shard } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
+import { checkEncoded, checkProbabilities } from "./check-answer.ts";
 import { alongPlane, type JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
 
@@ -71,17 +72,26 @@ export async function segmentBatch(
   segmenter: Segmenter,
   plan: JobPlan,
   batch: Batch,
-  scaling: Scaling,
+  manifest: ModelManifest,
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
   // What is resampled on the way back is rounded after that, and must come back exact.
   const window = alongPlane(plan.grid.window, plan.slices);
   const resampled = plan.modelWindow.join() !== window.join();
   const precision = resampled ? "f32" : plan.precision;
-  const probabilities = await segmenter.segment(batch.pixels, { scaling, precision, signal });
+  const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
+  const options = { scaling, precision, signal };
   const { info } = segmenter;
   const shape = [info.classes, ...plan.modelWindow];
-  checkProbabilities(probabilities, [batch.windows.length, ...shape], info.runtime);
+  const expected = [batch.windows.length, ...shape];
+  if (!resampled && segmenter.segmentEncoded) {
+    const { activation } = manifest.output;
+    const encoded = await segmenter.segmentEncoded(batch.pixels, options);
+    checkEncoded(encoded, { shape: expected, precision, activation, runtime: info.runtime });
+    return batch.windows.map((window, n) => ({ window, precision, data: encoded.data[n]! }));
+  }
+  const probabilities = await segmenter.segment(batch.pixels, options);
+  checkProbabilities(probabilities, expected, info.runtime);
   const length = product(shape);
   // One window at a time: on the grid it may be far larger than in the model.
   return batch.windows.map((number, n) => {
@@ -93,19 +103,4 @@ export async function segmentBatch(
       data: encodeProbabilities(onGrid.data, plan.precision),
     };
   });
-}
-
-/** A backend is believed nothing: what it sends is merged with what others sent, and would be found no more. */
-function checkProbabilities({ data, shape }: Raster, expected: readonly number[], runtime: string): void {
-  if (shape.join() !== expected.join() || data.length !== product(expected)) {
-    throw new InferenceError(
-      `${runtime} returned ${shape.join("×")} probabilities, ${expected.join("×")} were expected`,
-    );
-  }
-  for (let i = 0; i < data.length; i++) {
-    // Rounding may leave a little more than 1; NaN compares false with everything.
-    if (!(Math.abs(data[i]! - 0.5) <= 0.501)) {
-      throw new InferenceError(`${runtime} returned ${data[i]} where a probability was expected`);
-    }
-  }
 }

@@ -1,5 +1,4 @@
 import type { ImageSource } from "../image/image-source.ts";
-import { scalingOf } from "../inference/scaling.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { MaskRecord } from "../tiling/mask-record.ts";
@@ -21,14 +20,13 @@ export async function runShard(options: {
   signal?: AbortSignal;
 }): Promise<MaskRecord[]> {
   const { source, manifest, plan, shard, segmenter, together = 1, signal } = options;
-  const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
   const records: MaskRecord[] = [];
   const all = await readShard(source, plan, shard, signal);
   for (let first = 0; first < all.windows.length; first += together) {
     const end = Math.min(first + together, all.windows.length);
     const some = await Promise.all(
       Array.from({ length: end - first }, (_, n) =>
-        segmentBatch(segmenter, plan, sliceBatch(all, first + n, first + n + 1), scaling, signal),
+        segmentBatch(segmenter, plan, sliceBatch(all, first + n, first + n + 1), manifest, signal),
       ),
     );
     records.push(...some.flat());

@@ -1,4 +1,5 @@
 import { fromFloat16Bits, toFloat16Bits } from "./float16.ts";
+import { product, type Raster } from "./raster.ts";
 
 /** How probabilities travel and are kept: 1, 2 or 4 bytes each. */
 export type Precision = "u8" | "f16" | "f32";
@@ -26,6 +27,21 @@ export function encodeProbabilities(probabilities: Float32Array, precision: Prec
   const bytes = new Uint8Array(length);
   for (let i = 0; i < length; i++) bytes[i] = probabilities[i]! * 255 + 0.5;
   return bytes;
+}
+
+/** Probabilities `[N, K, ...window]` at the wire precision, one a window, and the shape of one. */
+export function encodeWindows(
+  { data, shape }: Raster<Float32Array>,
+  precision: Precision,
+): { data: MaskRecord["data"][]; shape: number[] } {
+  const [windows, ...one] = shape as [number, ...number[]];
+  const size = product(one);
+  return {
+    data: Array.from({ length: windows }, (_, n) =>
+      encodeProbabilities(data.subarray(n * size, (n + 1) * size), precision),
+    ),
+    shape: one,
+  };
 }
 
 /** Values to add up: bytes stay bytes (their scale cancels in a label), halves become floats. */
