@@ -13,6 +13,9 @@ import { product, type Raster, type Rect } from "./raster.ts";
 import { type WindowGrid, windowPosition } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
 
+/** In a label map, where no class has this number: up to 255 classes are numbered 0 to 254. */
+const UNDECIDED = 255;
+
 export interface MergerOptions {
   grid: WindowGrid;
   kept: WindowSet;
@@ -48,15 +51,22 @@ interface OpenChunk {
   remaining: number;
 }
 
-/** The part of a record that lies in one cell, `[K, ...cell]`, at its record's precision. */
-type Part = Uint8Array | Float32Array;
+/** A record that cells still wait with. */
+interface Held {
+  /** `[K, ...window]` */
+  values: Uint8Array | Float32Array;
+  /** The class of the largest value, where that decides: see `#vote`. */
+  labels: Uint8Array | undefined;
+  origin: readonly number[];
+  /** Cells that are not finished. */
+  cells: number;
+}
 
 /**
  * Merges mask records into chunks: weighted sum over the windows of a sample in raster order of the windows,
- * divided by the weight sum, then argmax. A cell (see cell-grid.ts) keeps its part of each record until its last
- * window is in and is summed then, so records may arrive in any order and give the same bytes. What is held is the
- * overlap strips between finished and missing windows, a byte a class and window at precision u8, and the chunks
- * they lie in: the frontier, not the image.
+ * divided by the weight sum, then argmax. A cell (see cell-grid.ts) is summed when its last window is in, so records
+ * may arrive in any order and give the same bytes. What is held is the records between finished and missing windows, a
+ * byte a class and sample at precision u8, and the chunks they lie in: the frontier, not the image.
  */
 export class Merger {
   readonly chunks: ChunkGrid;
@@ -65,12 +75,14 @@ export class Merger {
   readonly #cellCounts: readonly number[];
   /** Kept windows that cover a cell and are still missing; 0 from the start: never touched. */
   readonly #missing: Uint16Array;
-  /** By cell: the parts that are in, by the raster order of their windows. */
-  readonly #parts = new Map<number, (Part | undefined)[]>();
+  /** By window. */
+  readonly #held = new Map<number, Held>();
   readonly #open = new Map<number, OpenChunk>();
   readonly #seen: Uint8Array;
   readonly #wanted: Uint8Array;
   readonly #windowSize: number;
+  /** Of one sample. */
+  readonly #sums: Float32Array;
   #openCells = 0;
   #windows = 0;
   #covered = 0;
@@ -81,6 +93,7 @@ export class Merger {
     const { grid, kept, importance, classes, wanted } = options;
     this.#o = { output: "labels", ...options };
     this.#windowSize = product(grid.window);
+    this.#sums = new Float32Array(classes);
     if (importance.length !== this.#windowSize) {
       throw new RangeError(`importance map has ${importance.length} weights, the window ${this.#windowSize}`);
     }
@@ -125,23 +138,23 @@ export class Merger {
     const values = decodeForMerging(record);
     const position = windowPosition(grid, window);
     const origin = position.map((p, axis) => grid.starts[axis]![p]!);
+    const cells = this.#cellsOf(position).filter((cell) => this.#missing[cell]! > 0);
+    if (cells.length === 0) return [];
+    const votes = this.#o.output === "labels" && values instanceof Uint8Array;
+    const labels = votes ? argmax(values, this.#windowSize, classes) : undefined;
+    this.#held.set(window, { values, labels, origin, cells: cells.length });
     const done: MergedChunk[] = [];
-    for (const cell of this.#cellsOf(position)) {
-      if (this.#missing[cell] === 0) continue;
-      const intervals = this.#intervalsOf(cell);
-      const rect = cellRect(intervals);
-      const rows = rowOffsets(relativeTo(rect, origin), grid.window);
-      const windows = this.#keptWindowsOf(intervals);
-      let parts = this.#parts.get(cell);
-      if (!parts) {
-        parts = new Array(windows.length);
-        this.#parts.set(cell, parts);
-      }
-      parts[windows.indexOf(window)] = copyRows(values, rows, rect.size.at(-1)!, classes, this.#windowSize);
+    for (const cell of cells) {
       this.#missing[cell]!--;
       if (this.#missing[cell]! > 0) continue;
-      this.#parts.delete(cell);
-      done.push(...this.#emit(rect, this.#blend(rect, windows, parts as Part[])));
+      const intervals = this.#intervalsOf(cell);
+      const rect = cellRect(intervals);
+      const windows = this.#keptWindowsOf(intervals);
+      const held = windows.map((w) => this.#held.get(w)!);
+      done.push(...this.#emit(rect, votes ? this.#vote(rect, held) : this.#blend(rect, held)));
+      windows.forEach((w, turn) => {
+        if (--held[turn]!.cells === 0) this.#held.delete(w);
+      });
     }
     return done;
   }
@@ -169,25 +182,68 @@ export class Merger {
     };
   }
 
+  /**
+   * Labels of a cell from bytes, without summing where all windows name the same class: the weighted sum of vectors whose
+   * largest value is at the same place has it there too. Each largest value is larger by a 255th at least, which no
+   * rounding of float32 takes away, so the labels are those of `#blend`.
+   */
+  #vote(rect: Rect, held: readonly Held[]): Uint8Array {
+    const width = rect.size.at(-1)!;
+    const out = new Uint8Array(product(rect.size));
+    const first = held[0]!.labels!;
+    const rows = held.map(({ origin }) => rowOffsets(relativeTo(rect, origin), this.#o.grid.window));
+    const firstRows = rows[0]!;
+    const others = held.slice(1).map(({ labels }) => labels!);
+    const otherRows = rows.slice(1);
+    for (let row = 0, at = 0; row < firstRows.length; row++, at += width) {
+      const start = firstRows[row]!;
+      for (let x = 0; x < width; x++) out[at + x] = first[start + x]!;
+      for (let t = 0; t < others.length; t++) {
+        const labels = others[t]!;
+        const from = otherRows[t]![row]!;
+        // 255 is no class: at least two windows differ.
+        for (let x = 0; x < width; x++) if (labels[from + x] !== out[at + x]) out[at + x] = UNDECIDED;
+      }
+      if (others.length === 0) continue;
+      for (let x = 0; x < width; x++) {
+        if (out[at + x] === UNDECIDED) out[at + x] = this.#decide(held, rows, row, x);
+      }
+    }
+    this.#compared += out.length * others.length;
+    return out;
+  }
+
+  /** The class of one sample at which windows differ, by its weighted sums; counts who differs from those before it. */
+  #decide(held: readonly Held[], rows: readonly Int32Array[], row: number, x: number): number {
+    const { importance, classes } = this.#o;
+    const sums = this.#sums.fill(0);
+    for (let t = 0; t < held.length; t++) {
+      const { values, labels } = held[t]!;
+      const at = rows[t]![row]! + x;
+      if (t > 0 && largest(sums, classes) !== labels![at]) this.#disagreed++;
+      const weight = importance[at]!;
+      for (let k = 0, v = at; k < classes; k++, v += this.#windowSize) sums[k]! += weight * values[v]!;
+    }
+    return largest(sums, classes);
+  }
+
   /** Weighted sum over the windows of a cell in raster order, and what follows from it. */
-  #blend(rect: Rect, windows: readonly number[], parts: readonly Part[]): Uint8Array | Float32Array {
+  #blend(rect: Rect, held: readonly Held[]): Uint8Array | Float32Array {
     const { grid, classes, importance, output } = this.#o;
     const size = product(rect.size);
     const width = rect.size.at(-1)!;
-    if (windows.length === 1 && output === "labels") return argmax(parts[0]!, size, classes);
     const sums = new Float32Array(classes * size);
     const weights = new Float32Array(size);
-    windows.forEach((window, turn) => {
-      const part = parts[turn]!;
-      if (turn > 0) this.#compare(sums, part, size);
-      const origin = windowPosition(grid, window).map((p, axis) => grid.starts[axis]![p]!);
+    held.forEach(({ values, origin }, turn) => {
       const rows = rowOffsets(relativeTo(rect, origin), grid.window);
+      if (turn > 0) this.#compare(sums, values, rows, width);
       for (let row = 0; row < rows.length; row++) {
         const w = rows[row]!;
         const at = row * width;
         for (let k = 0; k < classes; k++) {
           const plane = k * size + at;
-          for (let x = 0; x < width; x++) sums[plane + x]! += importance[w + x]! * part[plane + x]!;
+          const from = k * this.#windowSize + w;
+          for (let x = 0; x < width; x++) sums[plane + x]! += importance[w + x]! * values[from + x]!;
         }
         for (let x = 0; x < width; x++) weights[at + x]! += importance[w + x]!;
       }
@@ -201,25 +257,30 @@ export class Merger {
   }
 
   /** Counts where a window names another class than the windows before it: the seam a blend has to hide. */
-  #compare(sums: Float32Array, part: Part, size: number): void {
+  #compare(sums: Float32Array, values: Uint8Array | Float32Array, rows: Int32Array, width: number): void {
     const { classes } = this.#o;
+    const size = rows.length * width;
     let disagreed = 0;
-    for (let i = 0; i < size; i++) {
-      let bestSum = sums[i]!;
-      let bestValue = part[i]!;
-      let a = 0;
-      let b = 0;
-      for (let k = 1, at = i + size; k < classes; k++, at += size) {
-        if (sums[at]! > bestSum) {
-          bestSum = sums[at]!;
-          a = k;
+    for (let row = 0, i = 0; row < rows.length; row++) {
+      for (let x = 0; x < width; x++, i++) {
+        let from = rows[row]! + x;
+        let bestSum = sums[i]!;
+        let bestValue = values[from]!;
+        let a = 0;
+        let b = 0;
+        for (let k = 1, at = i + size; k < classes; k++, at += size) {
+          from += this.#windowSize;
+          if (sums[at]! > bestSum) {
+            bestSum = sums[at]!;
+            a = k;
+          }
+          if (values[from]! > bestValue) {
+            bestValue = values[from]!;
+            b = k;
+          }
         }
-        if (part[at]! > bestValue) {
-          bestValue = part[at]!;
-          b = k;
-        }
+        if (a !== b) disagreed++;
       }
-      if (a !== b) disagreed++;
     }
     this.#compared += size;
     this.#disagreed += disagreed;
@@ -330,31 +391,23 @@ function cellRect(intervals: readonly Interval[]): Rect {
 }
 
 /** Class of the largest of `[K, size]` values; the first of equal ones. */
-function argmax(values: Part, size: number, classes: number): Uint8Array {
+function argmax(values: Uint8Array | Float32Array, size: number, classes: number): Uint8Array {
   const labels = new Uint8Array(size);
-  for (let i = 0; i < size; i++) {
-    let best = values[i]!;
-    let label = 0;
-    for (let k = 1, at = i + size; k < classes; k++, at += size) {
-      if (values[at]! > best) {
-        best = values[at]!;
-        label = k;
+  const best = values.slice(0, size);
+  for (let k = 1; k < classes; k++) {
+    for (let i = 0, at = k * size; i < size; i++, at++) {
+      if (values[at]! > best[i]!) {
+        best[i] = values[at]!;
+        labels[i] = k;
       }
     }
-    labels[i] = label;
   }
   return labels;
 }
 
-/** The rows of a box out of each class plane of a record, packed as `[K, ...box]`. */
-function copyRows(values: Part, rows: Int32Array, width: number, classes: number, classStride: number): Part {
-  const length = classes * rows.length * width;
-  const out = values instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length);
-  for (let k = 0, at = 0; k < classes; k++) {
-    for (let row = 0; row < rows.length; row++, at += width) {
-      const start = rows[row]! + k * classStride;
-      out.set(values.subarray(start, start + width), at);
-    }
-  }
-  return out;
+/** Place of the largest of `count` values; the first of equal ones. */
+function largest(values: Float32Array, count: number): number {
+  let place = 0;
+  for (let k = 1; k < count; k++) if (values[k]! > values[place]!) place = k;
+  return place;
 }

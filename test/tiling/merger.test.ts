@@ -104,7 +104,71 @@ function setUp(c: typeof caseArb extends fc.Arbitrary<infer T> ? T : never) {
   return { grid, total, importance: importanceMap(c.kind, grid.window), chunk: c.axes.map((a) => a.c) };
 }
 
+/** What merging is, sample by sample, in float32: labels, and how often a window differs from those before it. */
+function byHand(grid: WindowGrid, importance: Float32Array, classes: number, records: readonly MaskRecord[]) {
+  const labels = new Uint8Array(product(grid.shape));
+  let disagreed = 0;
+  const first = (values: ArrayLike<number>) => Array.from(values).indexOf(Math.max(...Array.from(values)));
+  for (let i = 0; i < labels.length; i++) {
+    const at = new Array<number>(grid.shape.length);
+    for (let axis = at.length - 1, rest = i; axis >= 0; axis--) {
+      at[axis] = rest % grid.shape[axis]!;
+      rest = Math.floor(rest / grid.shape[axis]!);
+    }
+    const sums = new Float32Array(classes);
+    let turn = 0;
+    for (const { window, data } of records) {
+      const { origin, size } = windowRect(grid, window);
+      if (at.some((a, axis) => a < origin[axis]! || a >= origin[axis]! + size[axis]!)) continue;
+      const place = at.reduce((p, a, axis) => p * size[axis]! + a - origin[axis]!, 0);
+      const values = Array.from({ length: classes }, (_, k) => data[k * product(size) + place]!);
+      if (turn++ > 0 && first(sums) !== first(values)) disagreed++;
+      values.forEach((value, k) => {
+        sums[k]! += importance[place]! * value;
+      });
+    }
+    labels[i] = first(sums);
+  }
+  return { labels, disagreed };
+}
+
 describe("merger", () => {
+  it("labels bytes as their weighted sums do, and counts the windows that differ", () => {
+    fc.assert(
+      fc.property(
+        caseArb,
+        fc.integer({ min: 2, max: 5 }),
+        fc.integer({ min: 1, max: 255 }),
+        (c, classes, steps) => {
+          const { grid, total, importance, chunk } = setUp(c);
+          fc.pre(total < 60);
+          // Few steps make ties; noise by window makes windows differ.
+          const records = Array.from({ length: total }, (_, w): MaskRecord => {
+            const { data } = pointwiseRecord(grid, w, classes, "f32", (k, at) =>
+              noise(c.seed + (w % 3), k, at),
+            );
+            const values = Uint8Array.from(data, (v) => Math.floor(v * steps));
+            return { window: w, precision: "u8", data: values };
+          });
+          const merger = new Merger({
+            grid,
+            kept: WindowSet.all(total),
+            importance,
+            classes,
+            precision: "u8",
+            chunk,
+          });
+          const chunks = [...records].reverse().flatMap((record) => merger.add(record));
+          merger.finish();
+          const hand = byHand(grid, importance, classes, records);
+          expect([...assemble(grid.shape, chunk, chunks, 1)]).toEqual([...hand.labels]);
+          expect(merger.comparison.disagreed).toBe(hand.disagreed);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
   it("makes tiling invisible to a pointwise model", () => {
     fc.assert(
       fc.property(caseArb, (c) => {
