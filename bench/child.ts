@@ -19,11 +19,22 @@ export function runJson(command: string, args: readonly string[]): Promise<any> 
   });
 }
 
-/** Runs the command line as its first line says, Node's flags included. */
+/** Runs the command line as its first line says, Node's flags and the environment included. */
 export async function tilewright(...args: string[]): Promise<void> {
   const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
-  const flags = /^#!.* node (.*)$/m.exec(readFileSync(main, "utf8"))![1]!.split(" ");
-  const child = spawn(process.execPath, [...flags, main, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  const [, set, flags] = /^#!.* -S (.*?)node (.*)$/m.exec(readFileSync(main, "utf8"))!;
+  const child = spawn(process.execPath, [...flags!.split(" "), main, ...args], {
+    env: {
+      ...process.env,
+      ...Object.fromEntries(
+        set!
+          .trim()
+          .split(" ")
+          .map((pair) => pair.split("=")),
+      ),
+    },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let told = "";
   child.stderr.on("data", (bytes) => {
     told += bytes;

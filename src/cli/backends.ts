@@ -5,6 +5,7 @@ import { RemoteSegmenter } from "../inference/remote-segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import type { Backend } from "../orchestrator/fleet/backend.ts";
+import type { Precision } from "../tiling/mask-record.ts";
 
 /** What runs the model: this machine's own runtime, WebAssembly as on edge functions, an edge function, a runner. */
 export type BackendChoice =
@@ -35,6 +36,8 @@ export interface BackendOptions {
   threads?: number;
   /** Windows of one run here. */
   batchSize: number;
+  /** What records will be rounded to. */
+  precision: Precision;
   /** For edge functions and runners; default as the environment says. */
   token?: string;
   signal?: AbortSignal;
@@ -62,7 +65,10 @@ export async function openBackends(
     choices.map(async ({ name, choice }) => {
       const backend = await open(name, choice, model, options);
       try {
-        await checkGoldenTile(backend.segmenter, model, { signal: options.signal });
+        await checkGoldenTile(backend.segmenter, model, {
+          precision: options.precision,
+          signal: options.signal,
+        });
       } catch (error) {
         await backend.segmenter.close();
         throw error;

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8
+#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { PullFrom } from "../../gpu-runner/settings.ts";
 import { OUTPUTS } from "../image/write/output-targets.ts";

@@ -108,6 +108,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     backends = await openBackends(backendNames, model, {
       threads: concurrency,
       batchSize,
+      precision: settings.precision,
       token: options.token,
       signal,
       onRefused: (backend, reason) => onProgress({ type: "backend", backend, reason }),

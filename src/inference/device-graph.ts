@@ -1,5 +1,6 @@
 import type { Activation } from "../tiling/activation.ts";
-import { product } from "../tiling/raster.ts";
+import type { Scaling } from "../tiling/normalise.ts";
+import { type DType, product } from "../tiling/raster.ts";
 import { InferenceError } from "./errors.ts";
 import {
   type ConstantTensor,
@@ -13,13 +14,15 @@ import {
 
 /** What the pixels are made of: bytes, 16-bit words, or floats for whatever else an image may hold. */
 export type PixelType = "uint8" | "uint16" | "float32";
+/** What the CPU takes as it is, without packing. */
+export type PlainPixelType = Exclude<DType, "float64">;
 /** What comes back: `round(255 p)` or the probabilities themselves. */
 export type OutputType = "u8" | "f32";
 
 /** Bits of the samples that travel packed in 32-bit words. */
 const BITS = { uint8: 8, uint16: 16 } as const;
 /** Oldest operators that the added nodes know. */
-const OLDEST_OPSET = 13;
+export const OLDEST_OPSET = 13;
 /** How far beyond 0 and 1 a probability may be: as in `activate`. */
 const LEEWAY = 0.501;
 /** Of float32. */
@@ -72,7 +75,7 @@ export interface DeviceGraph {
  * @throws {InferenceError} when the file is no such network
  */
 export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): DeviceGraph {
-  const { window, channels, classes, activation, pixels, pixelChannels, result } = options;
+  const { window, classes, activation, pixels, pixelChannels, result } = options;
   checkNetwork(model, options);
   const prefix = freePrefix(model);
   const size = product(window);
@@ -84,35 +87,14 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
   const samples = size * pixelChannels;
   const perWord = pixels === "float32" ? 1 : 32 / BITS[pixels];
   const pixelWords = Math.ceil(samples / perWord);
-  let x = pixels === "float32" ? pixelsName : before.unpack(pixelsName, pixelWords, samples, BITS[pixels]);
-  if (pixelChannels === 1) {
-    x = before.reshape(x, [-1, 1, ...window]);
-  } else {
-    x = before.reshape(x, [-1, ...window, pixelChannels]);
-    const perm = [0, window.length + 1, ...window.map((_, axis) => axis + 1)];
-    x = before.add("Transpose", [x], { perm });
-  }
-  const [low, factor, least, most, scale, offset] = before.split(scalingName, 6, 1);
-  x = before.add("Mul", [before.add("Sub", [x, low!]), factor!]);
-  x = before.add("Min", [before.add("Max", [x, least!]), most!]);
-  x = before.add("Add", [before.add("Mul", [x, scale!]), offset!]);
-  if (pixelChannels < channels) {
-    x = before.add("Concat", new Array<string>(channels).fill(x), { axis: 1 });
-  }
-  before.rename(x, options.input);
+  const floats =
+    pixels === "float32" ? pixelsName : before.unpack(pixelsName, pixelWords, samples, BITS[pixels]);
+  before.rename(scaled(before, floats, scalingName, options), options.input);
 
   const after = new NodeList(`${prefix}out_`);
   let resultName = `${prefix}result`;
   const faultsName = `${prefix}faults`;
-  let p = options.output;
-  if (activation === "softmax") p = after.add("Softmax", [p], { axis: 1 });
-  if (activation === "sigmoid") {
-    p = after.add("Sigmoid", [p]);
-    const each = classes === 2 ? [p] : after.split(p, classes - 1, 1);
-    const largest = each.reduce((a, b) => after.add("Max", [a, b]));
-    const background = after.add("Sub", [after.floats([1]), largest]);
-    p = after.add("Concat", [background, p], { axis: 1 });
-  }
+  const p = activated(after, options);
   // A comparison with what is no number is false, whatever minimum, maximum and activation make of it: WebGPU's sigmoid gives
   // a number. Scores without end count as faults too.
   const right = after.within(after.add("Sub", [p, after.floats([0.5])]), LEEWAY);
@@ -163,7 +145,112 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
   };
 }
 
-function checkNetwork(model: Uint8Array, options: DeviceGraphOptions): void {
+/**
+ * The same for the CPU, which takes samples of any type and gives bytes as bytes: `pixels` is `[N, ...window, C]`, the
+ * result `[N, K, ...window]` uint8. Scores that are no numbers come out as classes that do not add up
+ * (tiling/check-quantised.ts), for which reason `none`, whose classes need not, is not taken.
+ * @throws {InferenceError} when the file is no such network
+ */
+export function plainGraph(
+  model: Uint8Array,
+  options: Omit<DeviceGraphOptions, "pixels" | "result"> & { pixels: PlainPixelType },
+): Pick<DeviceGraph, "bytes" | "pixels" | "scaling" | "result"> {
+  const { window, classes, pixels, pixelChannels } = options;
+  checkNetwork(model, options);
+  const prefix = freePrefix(model);
+  const names = { pixels: `${prefix}pixels`, scaling: `${prefix}scaling`, result: `${prefix}result` };
+  const before = new NodeList(`${prefix}in_`);
+  const floats = before.add("Cast", [names.pixels], { to: ELEMENT.float });
+  before.rename(scaled(before, floats, names.scaling, options), options.input);
+  const after = new NodeList(`${prefix}out_`);
+  const toBytes = (p: string, unit: string) => {
+    const rounded = after.add("Add", [after.add("Mul", [p, unit]), after.floats([0.5])]);
+    return after.add("Cast", [rounded], { to: ELEMENTS.uint8 });
+  };
+  if (options.activation === "softmax") {
+    // Class by class: the CPU's own Softmax turns the classes to the last axis and back, which takes six times as long where
+    // they are few, and what is computed of one class is still in the cache for the next operator.
+    const scores = classes === 1 ? [options.output] : after.split(options.output, classes, 1);
+    const largest = classes === 1 ? options.output : after.add("Max", scores);
+    const powers = scores.map((score) => after.add("Exp", [after.add("Sub", [score, largest])]));
+    const unit = after.add("Div", [after.floats([255]), after.add("Sum", powers)]);
+    const each = powers.map((power) => toBytes(power, unit));
+    after.rename(after.add("Concat", each, { axis: 1 }), names.result);
+  } else {
+    after.rename(toBytes(activated(after, options), after.floats([255])), names.result);
+  }
+  const inputs: TensorInfo[] = [
+    { name: names.pixels, element: ELEMENTS[pixels], shape: ["windows", ...window, pixelChannels] },
+    { name: names.scaling, element: ELEMENT.float, shape: ["windows", 6, ...window.map(() => 1)] },
+  ];
+  const outputs: TensorInfo[] = [
+    { name: names.result, element: ELEMENTS.uint8, shape: ["windows", classes, ...window] },
+  ];
+  return {
+    bytes: surroundGraph(model, { before: before.nodes, after: after.nodes, inputs, outputs }),
+    ...names,
+  };
+}
+
+/** ONNX TensorProto.DataType. */
+const ELEMENTS: Record<PlainPixelType, number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  int32: 6,
+  uint32: 12,
+};
+
+type Around = Pick<DeviceGraphOptions, "window" | "channels" | "pixelChannels">;
+
+/** Pixels as floats, channels last → what the network is fed `[N, C, ...window]`. */
+function scaled(
+  before: NodeList,
+  floats: string,
+  scaling: string,
+  { window, channels, pixelChannels }: Around,
+): string {
+  let x: string;
+  if (pixelChannels === 1) {
+    x = before.reshape(floats, [-1, 1, ...window]);
+  } else {
+    x = before.reshape(floats, [-1, ...window, pixelChannels]);
+    const perm = [0, window.length + 1, ...window.map((_, axis) => axis + 1)];
+    x = before.add("Transpose", [x], { perm });
+  }
+  const [low, factor, least, most, scale, offset] = before.split(scaling, 6, 1);
+  x = before.add("Mul", [before.add("Sub", [x, low!]), factor!]);
+  x = before.add("Min", [before.add("Max", [x, least!]), most!]);
+  x = before.add("Add", [before.add("Mul", [x, scale!]), offset!]);
+  return pixelChannels < channels
+    ? before.add("Concat", new Array<string>(channels).fill(x), { axis: 1 })
+    : x;
+}
+
+/** Scores → probabilities `[N, K, ...window]`. */
+function activated(
+  after: NodeList,
+  { output, activation, classes }: Pick<DeviceGraphOptions, "output" | "activation" | "classes">,
+): string {
+  if (activation === "softmax") return after.add("Softmax", [output], { axis: 1 });
+  if (activation === "none") return output;
+  const p = after.add("Sigmoid", [output]);
+  const each = classes === 2 ? [p] : after.split(p, classes - 1, 1);
+  const largest = each.reduce((a, b) => after.add("Max", [a, b]));
+  const background = after.add("Sub", [after.floats([1]), largest]);
+  return after.add("Concat", [background, p], { axis: 1 });
+}
+
+/** The graph's input `scaling`: `[N, 6]`, what float32 holds in place of no limit. */
+export function feedScaling({ low, high, clip, scale = 1, offset = 0 }: Scaling, windows: number) {
+  const [least, most] = clip ?? [-LARGEST, LARGEST];
+  const one = [low, 1 / Math.max(high - low, 1e-6), least, most, scale, offset];
+  return Float32Array.from({ length: windows * one.length }, (_, i) => one[i % one.length]!);
+}
+
+function checkNetwork(model: Uint8Array, options: Omit<DeviceGraphOptions, "pixels" | "result">): void {
   const { input, output, window, channels, pixelChannels } = options;
   if (pixelChannels !== channels && pixelChannels !== 1) {
     throw new InferenceError(`pixels have ${pixelChannels} channels, the model takes ${channels}`);

@@ -3,7 +3,13 @@ import { checkQuantised } from "../tiling/check-quantised.ts";
 import { decodeProbabilities, encodeWindows } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
-import { type DeviceGraph, deviceGraph, type OutputType, type PixelType } from "./device-graph.ts";
+import {
+  type DeviceGraph,
+  deviceGraph,
+  feedScaling,
+  type OutputType,
+  type PixelType,
+} from "./device-graph.ts";
 import { type DeviceThread, deviceThread } from "./device-thread.ts";
 import { InferenceError } from "./errors.ts";
 import { inParts } from "./in-parts.ts";
@@ -277,13 +283,4 @@ function feedPixels(
     for (let i = 0; i < floats.length; i++) if (Number.isNaN(floats[i])) floats[i] = low;
   }
   return { data: floats };
-}
-
-/** What float32 holds: the graph's stand-in for no limit. */
-const NO_LIMIT = 3.4028234663852886e38;
-
-function feedScaling({ low, high, clip, scale = 1, offset = 0 }: Scaling, windows: number) {
-  const [least, most] = clip ?? [-NO_LIMIT, NO_LIMIT];
-  const one = [low, 1 / Math.max(high - low, 1e-6), least, most, scale, offset];
-  return Float32Array.from({ length: windows * one.length }, (_, i) => one[i % one.length]!);
 }

@@ -95,15 +95,16 @@ export class InferenceThread {
 
   /**
    * A run that has begun cannot be taken back: abort only stops the waiting. The feeds, in the order of the session's
-   * inputs, change hands.
+   * inputs, change hands, and so do `results`, in the order of its outputs: what is made beforehand is written into.
    */
   async run(
     session: number,
     feeds: readonly ThreadTensor[],
     signal: AbortSignal | undefined,
+    results?: readonly ThreadTensor[],
   ): Promise<ThreadRun> {
-    const buffers = feeds.map((f) => f.data.buffer);
-    const answer = await this.#ask((id) => ({ id, session, feeds }), buffers, signal);
+    const buffers = [...feeds, ...(results ?? [])].map((f) => f.data.buffer);
+    const answer = await this.#ask((id) => ({ id, session, feeds, results }), buffers, signal);
     if ("error" in answer) {
       throw new InferenceError(`the model failed to run: ${answer.error}`, {
         outOfMemory: isOutOfMemory(answer.error),

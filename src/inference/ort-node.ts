@@ -1,10 +1,15 @@
 import { availableParallelism } from "node:os";
 import type { ModelPackage } from "../model-package/load-package.ts";
-import type { Raster, SampleArray } from "../tiling/raster.ts";
+import { decodeProbabilitiesInto, encodeProbabilities } from "../tiling/mask-record.ts";
+import type { Scaling } from "../tiling/normalise.ts";
+import { dtypeOf, product, type Raster, type SampleArray } from "../tiling/raster.ts";
+import { feedScaling, OLDEST_OPSET, type PlainPixelType, plainGraph } from "./device-graph.ts";
 import { InferenceError } from "./errors.ts";
 import { InferenceThread } from "./inference-thread.ts";
+import { readOnnx } from "./onnx-file.ts";
+import type { SessionOptions, ThreadTensor } from "./ort-node-worker.ts";
 import { segmentWindows } from "./segment-windows.ts";
-import type { Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
+import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 
 export interface OrtNodeOptions {
   /** Threads, each with a session of its own; default all the machine offers. */
@@ -21,10 +26,15 @@ export class OrtNodeSegmenter implements Segmenter {
   runMilliseconds = 0;
   readonly #threads: readonly InferenceThread[];
   readonly #model: ModelPackage;
+  /** Sessions by what they take: pixels, by their type and channels, to give bytes; or the network's input for its scores. */
+  readonly #forms = new Map<string, Promise<Map<InferenceThread, number>>>();
+  /** The graph is one that nothing can be put around: what is around it is computed here. */
+  readonly #isPlain: boolean;
 
   private constructor(threads: readonly InferenceThread[], model: ModelPackage) {
     this.#threads = threads;
     this.#model = model;
+    this.#isPlain = !canBeSurrounded(model);
     const { manifest, variantName } = model;
     this.info = {
       model: manifest.name,
@@ -44,23 +54,153 @@ export class OrtNodeSegmenter implements Segmenter {
       );
     }
     const count = options.threads ?? availableParallelism();
-    const started = await Promise.allSettled(Array.from({ length: count }, () => startCpuThread(model)));
+    const started = await Promise.allSettled(Array.from({ length: count }, () => InferenceThread.start()));
     const threads = started.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
     const failed = started.find((s) => s.status === "rejected");
-    if (failed) {
+    try {
+      if (failed) throw failed.reason;
+      const segmenter = new OrtNodeSegmenter(threads, model);
+      // What does not load is met here, in the form that is wanted most.
+      if (segmenter.#makesBytes) await segmenter.#form("uint8", model.manifest.input.channels);
+      else await segmenter.#scores();
+      return segmenter;
+    } catch (error) {
       await Promise.all(threads.map((thread) => thread.close()));
-      throw failed.reason;
+      throw error;
     }
-    return new OrtNodeSegmenter(threads, model);
   }
 
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+    if (options.precision === "u8" && this.#makesBytes) {
+      const { data, shape } = await this.segmentEncoded(batch, options);
+      const size = product(shape);
+      const out = new Float32Array(data.length * size);
+      data.forEach((bytes, n) => {
+        decodeProbabilitiesInto({ precision: "u8", data: bytes }, out, n * size);
+      });
+      return { data: out, shape: [data.length, ...shape] };
+    }
+    const sessions = await this.#scores();
     return segmentWindows(this.#model, batch, options, async (input) => {
-      const thread = this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
-      const { data, milliseconds, shape } = await runCpuThread(thread, input, options.signal);
+      const thread = this.#idlest();
+      const { data, milliseconds, shape } = await runCpuThread(
+        thread,
+        input,
+        options.signal,
+        sessions.get(thread),
+      );
       this.runMilliseconds += milliseconds;
       return { data, shape };
     });
+  }
+
+  /** Bytes are made inside the graph, by the thread that computes it: scaling, activation and rounding hide there. */
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+    const { classes, window, channels } = this.info;
+    const shape = [classes, ...window];
+    const size = product(shape);
+    const pixelChannels = batch.shape.at(-1)!;
+    if (options.precision !== "u8" || !this.#makesBytes) {
+      const { precision = "f32" } = options;
+      const { data } = await this.segment(batch, options);
+      const windows = Array.from({ length: batch.shape[0]! }, (_, n) =>
+        encodeProbabilities(data.subarray(n * size, (n + 1) * size), precision),
+      );
+      return { shape, data: windows };
+    }
+    const spatial = batch.shape.slice(1, -1);
+    if (spatial.join() !== window.join()) {
+      throw new InferenceError(`windows are ${spatial.join("×")}, the model takes ${window.join("×")}`);
+    }
+    if (pixelChannels !== channels && pixelChannels !== 1) {
+      throw new RangeError(`pixels have ${pixelChannels} channels, the model takes ${channels}`);
+    }
+    const pixels = plainPixels(batch.data, options.scaling);
+    const form = await this.#form(dtypeOf(pixels) as PlainPixelType, pixelChannels);
+    const samples = product(batch.shape.slice(1));
+    const perRun = Math.min(batch.shape[0]!, this.#model.variant.windowsPerRun ?? batch.shape[0]!);
+    const data: Uint8Array[] = [];
+    for (let first = 0; first < batch.shape[0]!; first += perRun) {
+      options.signal?.throwIfAborted();
+      const count = Math.min(perRun, batch.shape[0]! - first);
+      // A copy, for it changes threads.
+      const part = pixels.slice(first * samples, (first + count) * samples) as ThreadTensor["data"];
+      const feeds = [
+        { data: part, shape: [count, ...window, pixelChannels] },
+        { data: feedScaling(options.scaling, count), shape: [count, 6, ...window.map(() => 1)] },
+      ];
+      const thread = this.#idlest();
+      const answer = [{ data: new Uint8Array(count * size), shape: [count, ...shape] }];
+      const { results, milliseconds } = await thread.run(form.get(thread)!, feeds, options.signal, answer);
+      this.runMilliseconds += milliseconds;
+      const bytes = results[0]!.data as Uint8Array;
+      for (let n = 0; n < count; n++) data.push(bytes.subarray(n * size, (n + 1) * size));
+    }
+    return { shape, data };
+  }
+
+  /** Whether the classes of a window add up to what tells that a score was no number, and the graph can be surrounded. */
+  get #makesBytes(): boolean {
+    return this.#model.manifest.output.activation !== "none" && !this.#isPlain;
+  }
+
+  #idlest(): InferenceThread {
+    return this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
+  }
+
+  /** The session of each thread with the network as it is. */
+  #scores(): Promise<Map<InferenceThread, number>> {
+    const { files, variant } = this.#model;
+    return this.#sessions("scores", () => ({
+      graph: files[0]!.bytes,
+      inputs: [variant.input],
+      outputs: [variant.output],
+    }));
+  }
+
+  /** The session of each thread that takes such pixels and gives bytes. */
+  #form(pixels: PlainPixelType, pixelChannels: number): Promise<Map<InferenceThread, number>> {
+    return this.#sessions(`${pixels}×${pixelChannels}`, () => this.#makeForm(pixels, pixelChannels));
+  }
+
+  /** Made when first asked for. */
+  #sessions(
+    key: string,
+    options: () => Omit<SessionOptions, "provider">,
+  ): Promise<Map<InferenceThread, number>> {
+    const known = this.#forms.get(key);
+    if (known) return known;
+    const made = this.#openAll(options);
+    this.#forms.set(key, made);
+    made.catch(() => this.#forms.delete(key));
+    return made;
+  }
+
+  async #openAll(options: () => Omit<SessionOptions, "provider">): Promise<Map<InferenceThread, number>> {
+    try {
+      const session = options();
+      const opened = await Promise.all(
+        this.#threads.map((thread) => thread.open({ ...session, provider: "cpu" })),
+      );
+      return new Map(this.#threads.map((thread, n) => [thread, opened[n]!]));
+    } catch (cause) {
+      throw doesNotLoad(this.#model, cause);
+    }
+  }
+
+  #makeForm(pixels: PlainPixelType, pixelChannels: number): Omit<SessionOptions, "provider"> {
+    const { manifest, variant, files } = this.#model;
+    const graph = plainGraph(files[0]!.bytes, {
+      input: variant.input,
+      output: variant.output,
+      window: manifest.window.size,
+      channels: manifest.input.channels,
+      classes: manifest.classes.length,
+      activation: manifest.output.activation,
+      pixels,
+      pixelChannels,
+    });
+    return { graph: graph.bytes, inputs: [graph.pixels, graph.scaling], outputs: [graph.result] };
   }
 
   async close(): Promise<void> {
@@ -77,12 +217,16 @@ export async function startCpuThread(model: ModelPackage): Promise<InferenceThre
     await thread.open({ graph, inputs: [input], outputs: [output], provider: "cpu" });
   } catch (cause) {
     await thread.close();
-    throw new InferenceError(`model ${model.manifest.name} does not load: ${(cause as Error).message}`, {
-      cause,
-      outOfMemory: (cause as InferenceError).outOfMemory,
-    });
+    throw doesNotLoad(model, cause);
   }
   return thread;
+}
+
+function doesNotLoad({ manifest }: ModelPackage, cause: unknown): InferenceError {
+  return new InferenceError(`model ${manifest.name} does not load: ${(cause as Error).message}`, {
+    cause,
+    outOfMemory: (cause as InferenceError).outOfMemory,
+  });
 }
 
 /** Input `[N, C, ...window]` → scores `[N, K, ...window]` on a thread of `startCpuThread`. The input is taken over. */
@@ -90,10 +234,30 @@ export async function runCpuThread(
   thread: InferenceThread,
   input: Raster<Float32Array>,
   signal: AbortSignal | undefined,
+  session = 0,
 ): Promise<Raster<Float32Array> & { milliseconds: number }> {
   const data = input.data as Float32Array<ArrayBuffer>;
-  const { results, milliseconds } = await thread.run(0, [{ data, shape: input.shape }], signal);
+  const { results, milliseconds } = await thread.run(session, [{ data, shape: input.shape }], signal);
   const scores = results[0]!;
   if (!(scores.data instanceof Float32Array)) throw new InferenceError("the network's output is not float32");
   return { data: scores.data, shape: scores.shape, milliseconds };
+}
+
+/** Samples that are no number count as the lowest, as in `normaliseWindows`. */
+function plainPixels(data: SampleArray, { low }: Scaling): Exclude<SampleArray, Float64Array> {
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return data;
+  const floats = Float32Array.from(data);
+  for (let i = 0; i < floats.length; i++) if (Number.isNaN(floats[i])) floats[i] = low;
+  return floats;
+}
+
+/** Files that are damaged, or too old for the added operators, are left to the runtime. */
+function canBeSurrounded({ files, variant }: ModelPackage): boolean {
+  try {
+    const { opset, inputs, outputs } = readOnnx(files[0]!.bytes);
+    const named = inputs.length === 1 && inputs[0]!.name === variant.input;
+    return opset >= OLDEST_OPSET && named && outputs.some(({ name }) => name === variant.output);
+  } catch {
+    return false;
+  }
 }

@@ -15,6 +15,7 @@ import { type MemberReport, runFleet } from "./fleet/fleet.ts";
 import { verdictOf } from "./fleet/verdict.ts";
 import { type Batch, readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
 import type { JobPlan } from "./plan-job.ts";
+import { RecordMemory } from "./record-memory.ts";
 
 export interface MapProgress {
   windowsDone: number;
@@ -71,7 +72,9 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
   const { signal = new AbortController().signal } = options;
   const { seams, milliseconds } = statistics;
   const { manifest } = model;
+  const memory = new RecordMemory();
   const merger = new Merger({
+    onReleased: (record) => memory.release(record),
     grid: plan.grid,
     kept: plan.kept,
     importance: importanceMap(plan.importance, plan.grid.window),
@@ -106,6 +109,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
 
   const merge = async (records: readonly MaskRecord[]) => {
     const started = clock.now();
+    memory.hold(records);
     const done = records.flatMap((record) => merger.add(record));
     milliseconds.merge += clock.now() - started;
     windowsDone += records.length;

@@ -29,6 +29,8 @@ export interface MergerOptions {
   output?: "labels" | "probabilities";
   /** Chunks to make, by number in raster order; the others are left out. Default all. */
   wanted?: (chunk: number) => boolean;
+  /** Told of each record that is not looked at any more. */
+  onReleased?: (record: MaskRecord) => void;
 }
 
 export interface MergedChunk {
@@ -51,16 +53,28 @@ interface OpenChunk {
   remaining: number;
 }
 
+type Values = Uint8Array | Float32Array;
+
 /** A record that cells still wait with. */
 interface Held {
-  /** `[K, ...window]` */
-  values: Uint8Array | Float32Array;
-  /** The class of the largest value, where that decides: see `#vote`. */
+  /** Undefined once what is left of it was copied. */
+  record: MaskRecord | undefined;
+  /** What is left of the window, and its values `[K, ...rect.size]`. */
+  rect: Rect;
+  values: Values;
+  /** The class of the largest value `[...rect.size]`, where that decides: see `#vote`. */
   labels: Uint8Array | undefined;
+  /** Of the window. */
   origin: readonly number[];
-  /** Cells that are not finished. */
-  cells: number;
+  /** Cells that are not finished, and how many there may be when it is looked at again whether less can be kept. */
+  cells: Set<number>;
+  shrinksAt: number;
 }
+
+/** A record is cut down when its unfinished cells are this share of those at the last look, or fewer. */
+const SHRINK = 1 / 3;
+/** Label arrays that are kept for the next records. */
+const SPARE = 4;
 
 /**
  * Merges mask records into chunks: weighted sum over the windows of a sample in raster order of the windows,
@@ -70,7 +84,8 @@ interface Held {
  */
 export class Merger {
   readonly chunks: ChunkGrid;
-  readonly #o: Required<Omit<MergerOptions, "wanted">>;
+  readonly #o: Required<Omit<MergerOptions, "wanted" | "onReleased">>;
+  readonly #onReleased: ((record: MaskRecord) => void) | undefined;
   readonly #cells: CellGrid;
   readonly #cellCounts: readonly number[];
   /** Kept windows that cover a cell and are still missing; 0 from the start: never touched. */
@@ -83,6 +98,9 @@ export class Merger {
   readonly #windowSize: number;
   /** Of one sample. */
   readonly #sums: Float32Array;
+  /** Label arrays of records that are done with, and the largest values so far of one window. */
+  readonly #spareLabels: Uint8Array[] = [];
+  readonly #best: Uint8Array;
   #openCells = 0;
   #windows = 0;
   #covered = 0;
@@ -91,9 +109,11 @@ export class Merger {
 
   constructor(options: MergerOptions) {
     const { grid, kept, importance, classes, wanted } = options;
+    this.#onReleased = options.onReleased;
     this.#o = { output: "labels", ...options };
     this.#windowSize = product(grid.window);
     this.#sums = new Float32Array(classes);
+    this.#best = new Uint8Array(this.#windowSize);
     if (importance.length !== this.#windowSize) {
       throw new RangeError(`importance map has ${importance.length} weights, the window ${this.#windowSize}`);
     }
@@ -131,7 +151,10 @@ export class Merger {
         `record of window ${window} has ${record.data.length} values, expected ${classes} × ${this.#windowSize}`,
       );
     }
-    if (this.#seen[window >> 3]! & (1 << (window & 7))) return [];
+    if (this.#seen[window >> 3]! & (1 << (window & 7))) {
+      this.#onReleased?.(record);
+      return [];
+    }
     this.#seen[window >> 3]! |= 1 << (window & 7);
     this.#windows++;
 
@@ -139,10 +162,22 @@ export class Merger {
     const position = windowPosition(grid, window);
     const origin = position.map((p, axis) => grid.starts[axis]![p]!);
     const cells = this.#cellsOf(position).filter((cell) => this.#missing[cell]! > 0);
-    if (cells.length === 0) return [];
+    if (cells.length === 0) {
+      this.#onReleased?.(record);
+      return [];
+    }
     const votes = this.#o.output === "labels" && values instanceof Uint8Array;
-    const labels = votes ? argmax(values, this.#windowSize, classes) : undefined;
-    this.#held.set(window, { values, labels, origin, cells: cells.length });
+    const labels = votes ? this.#labelsOf(values) : undefined;
+    this.#held.set(window, {
+      record,
+      rect: { origin, size: grid.window },
+      values,
+      labels,
+      origin,
+      cells: new Set(cells),
+      shrinksAt: cells.length * SHRINK,
+    });
+    const touched = new Set<number>();
     const done: MergedChunk[] = [];
     for (const cell of cells) {
       this.#missing[cell]!--;
@@ -153,8 +188,16 @@ export class Merger {
       const held = windows.map((w) => this.#held.get(w)!);
       done.push(...this.#emit(rect, votes ? this.#vote(rect, held) : this.#blend(rect, held)));
       windows.forEach((w, turn) => {
-        if (--held[turn]!.cells === 0) this.#held.delete(w);
+        held[turn]!.cells.delete(cell);
+        touched.add(w);
       });
+    }
+    for (const w of touched) {
+      const held = this.#held.get(w)!;
+      if (held.cells.size === 0) {
+        this.#held.delete(w);
+        this.#letGo(held);
+      } else if (held.cells.size <= held.shrinksAt) this.#shrink(held);
     }
     return done;
   }
@@ -182,6 +225,44 @@ export class Merger {
     };
   }
 
+  /** Keeps of a record the box around its unfinished cells, where that is half of it or less. */
+  #shrink(held: Held): void {
+    held.shrinksAt = held.cells.size * SHRINK;
+    const { rect } = held;
+    const low = rect.origin.map(() => Number.POSITIVE_INFINITY);
+    const high = rect.origin.map(() => Number.NEGATIVE_INFINITY);
+    for (const cell of held.cells) {
+      this.#intervalsOf(cell).forEach(({ start, end }, axis) => {
+        low[axis] = Math.min(low[axis]!, start);
+        high[axis] = Math.max(high[axis]!, end);
+      });
+    }
+    const left = { origin: low, size: high.map((h, axis) => h - low[axis]!) };
+    if (product(left.size) * 2 > product(rect.size)) return;
+    const rows = rowOffsets(relativeTo(left, rect.origin), rect.size);
+    const width = left.size.at(-1)!;
+    const values = copyRows(held.values, rows, width, this.#o.classes, product(rect.size));
+    const labels = held.labels && (copyRows(held.labels, rows, width, 1, 0) as Uint8Array);
+    this.#letGo(held);
+    Object.assign(held, { record: undefined, rect: left, values, labels });
+  }
+
+  /** What is not looked at any more: a whole record goes back to its owner, its labels are used again. */
+  #letGo({ record, labels }: Held): void {
+    if (!record) return;
+    if (labels && this.#spareLabels.length < SPARE) this.#spareLabels.push(labels);
+    this.#onReleased?.(record);
+  }
+
+  /** The class of the largest value at each sample of a record, the first of equal ones. */
+  #labelsOf(values: Uint8Array): Uint8Array {
+    const size = this.#windowSize;
+    const labels = this.#spareLabels.pop()?.fill(0) ?? new Uint8Array(size);
+    this.#best.set(values.subarray(0, size));
+    name(values, this.#best, labels, this.#o.classes);
+    return labels;
+  }
+
   /**
    * Labels of a cell from bytes, without summing where all windows name the same class: the weighted sum of vectors whose
    * largest value is at the same place has it there too. Each largest value is larger by a 255th at least, which no
@@ -191,10 +272,11 @@ export class Merger {
     const width = rect.size.at(-1)!;
     const out = new Uint8Array(product(rect.size));
     const first = held[0]!.labels!;
-    const rows = held.map(({ origin }) => rowOffsets(relativeTo(rect, origin), this.#o.grid.window));
+    const rows = held.map((h) => rowOffsets(relativeTo(rect, h.rect.origin), h.rect.size));
     const firstRows = rows[0]!;
     const others = held.slice(1).map(({ labels }) => labels!);
     const otherRows = rows.slice(1);
+    let weightRows: Int32Array[] | undefined;
     for (let row = 0, at = 0; row < firstRows.length; row++, at += width) {
       const start = firstRows[row]!;
       for (let x = 0; x < width; x++) out[at + x] = first[start + x]!;
@@ -206,7 +288,10 @@ export class Merger {
       }
       if (others.length === 0) continue;
       for (let x = 0; x < width; x++) {
-        if (out[at + x] === UNDECIDED) out[at + x] = this.#decide(held, rows, row, x);
+        if (out[at + x] === UNDECIDED) {
+          weightRows ??= held.map((h) => rowOffsets(relativeTo(rect, h.origin), this.#o.grid.window));
+          out[at + x] = this.#decide(held, rows, weightRows, row, x);
+        }
       }
     }
     this.#compared += out.length * others.length;
@@ -214,15 +299,22 @@ export class Merger {
   }
 
   /** The class of one sample at which windows differ, by its weighted sums; counts who differs from those before it. */
-  #decide(held: readonly Held[], rows: readonly Int32Array[], row: number, x: number): number {
+  #decide(
+    held: readonly Held[],
+    rows: readonly Int32Array[],
+    weightRows: readonly Int32Array[],
+    row: number,
+    x: number,
+  ): number {
     const { importance, classes } = this.#o;
     const sums = this.#sums.fill(0);
     for (let t = 0; t < held.length; t++) {
       const { values, labels } = held[t]!;
       const at = rows[t]![row]! + x;
+      const stride = labels!.length;
       if (t > 0 && largest(sums, classes) !== labels![at]) this.#disagreed++;
-      const weight = importance[at]!;
-      for (let k = 0, v = at; k < classes; k++, v += this.#windowSize) sums[k]! += weight * values[v]!;
+      const weight = importance[weightRows[t]![row]! + x]!;
+      for (let k = 0, v = at; k < classes; k++, v += stride) sums[k]! += weight * values[v]!;
     }
     return largest(sums, classes);
   }
@@ -234,15 +326,17 @@ export class Merger {
     const width = rect.size.at(-1)!;
     const sums = new Float32Array(classes * size);
     const weights = new Float32Array(size);
-    held.forEach(({ values, origin }, turn) => {
-      const rows = rowOffsets(relativeTo(rect, origin), grid.window);
-      if (turn > 0) this.#compare(sums, values, rows, width);
+    held.forEach(({ values, origin, rect: left }, turn) => {
+      const rows = rowOffsets(relativeTo(rect, left.origin), left.size);
+      const weightRows = rowOffsets(relativeTo(rect, origin), grid.window);
+      const stride = product(left.size);
+      if (turn > 0) this.#compare(sums, values, rows, width, stride);
       for (let row = 0; row < rows.length; row++) {
-        const w = rows[row]!;
+        const w = weightRows[row]!;
         const at = row * width;
         for (let k = 0; k < classes; k++) {
           const plane = k * size + at;
-          const from = k * this.#windowSize + w;
+          const from = k * stride + rows[row]!;
           for (let x = 0; x < width; x++) sums[plane + x]! += importance[w + x]! * values[from + x]!;
         }
         for (let x = 0; x < width; x++) weights[at + x]! += importance[w + x]!;
@@ -257,7 +351,7 @@ export class Merger {
   }
 
   /** Counts where a window names another class than the windows before it: the seam a blend has to hide. */
-  #compare(sums: Float32Array, values: Uint8Array | Float32Array, rows: Int32Array, width: number): void {
+  #compare(sums: Float32Array, values: Values, rows: Int32Array, width: number, stride: number): void {
     const { classes } = this.#o;
     const size = rows.length * width;
     let disagreed = 0;
@@ -269,7 +363,7 @@ export class Merger {
         let a = 0;
         let b = 0;
         for (let k = 1, at = i + size; k < classes; k++, at += size) {
-          from += this.#windowSize;
+          from += stride;
           if (sums[at]! > bestSum) {
             bestSum = sums[at]!;
             a = k;
@@ -391,9 +485,15 @@ function cellRect(intervals: readonly Interval[]): Rect {
 }
 
 /** Class of the largest of `[K, size]` values; the first of equal ones. */
-function argmax(values: Uint8Array | Float32Array, size: number, classes: number): Uint8Array {
+function argmax(values: Values, size: number, classes: number): Uint8Array {
   const labels = new Uint8Array(size);
-  const best = values.slice(0, size);
+  name(values, values.slice(0, size), labels, classes);
+  return labels;
+}
+
+/** Writes where a class has more than `best`, which begins as the first class's values. */
+function name(values: ArrayLike<number>, best: Values, labels: Uint8Array, classes: number): void {
+  const size = labels.length;
   for (let k = 1; k < classes; k++) {
     for (let i = 0, at = k * size; i < size; i++, at++) {
       if (values[at]! > best[i]!) {
@@ -402,7 +502,6 @@ function argmax(values: Uint8Array | Float32Array, size: number, classes: number
       }
     }
   }
-  return labels;
 }
 
 /** Place of the largest of `count` values; the first of equal ones. */
@@ -410,4 +509,17 @@ function largest(values: Float32Array, count: number): number {
   let place = 0;
   for (let k = 1; k < count; k++) if (values[k]! > values[place]!) place = k;
   return place;
+}
+
+/** The rows of a box out of each class plane, packed as `[K, ...box]`. */
+function copyRows(values: Values, rows: Int32Array, width: number, classes: number, stride: number): Values {
+  const length = classes * rows.length * width;
+  const out = values instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length);
+  for (let k = 0, at = 0; k < classes; k++) {
+    for (let row = 0; row < rows.length; row++, at += width) {
+      const start = rows[row]! + k * stride;
+      out.set(values.subarray(start, start + width), at);
+    }
+  }
+  return out;
 }

@@ -133,12 +133,13 @@ describe("a mixed fleet", () => {
 
   it("gets no work to a backend that computes the golden tile wrongly", async () => {
     const proxy = await spoiled(() => "answers with NaN");
-    const { manifest, lost } = await run({ backends: ["cpu", `gpu:${proxy.url}`] });
+    const precision = "f32";
+    const { manifest, lost } = await run({ precision, backends: ["cpu", `gpu:${proxy.url}`] });
     expect(manifest.backends.map((b) => b.name)).toEqual(["cpu"]);
     expect(lost).toMatchObject([
       { backend: `gpu:${proxy.url}`, reason: expect.stringMatching(/golden|probabilit/) },
     ]);
-    await expect(run({ backends: [`gpu:${proxy.url}`] })).rejects.toThrow(/probabilit/);
+    await expect(run({ precision, backends: [`gpu:${proxy.url}`] })).rejects.toThrow(/probabilit/);
   });
 
   it("ends with a sentence when the only backend has died, and another fleet goes on with its work", async () => {

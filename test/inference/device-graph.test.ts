@@ -5,8 +5,10 @@ import { deviceGraph } from "../../src/inference/device-graph.ts";
 import { DeviceSegmenter } from "../../src/inference/device-segmenter.ts";
 import { InferenceError } from "../../src/inference/errors.ts";
 import { freePrefix, readOnnx, surroundGraph } from "../../src/inference/onnx-file.ts";
+import { OrtNodeSegmenter } from "../../src/inference/ort-node.ts";
 import { segmentWindows } from "../../src/inference/segment-windows.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
+import { checkQuantised } from "../../src/tiling/check-quantised.ts";
 import { encodeProbabilities } from "../../src/tiling/mask-record.ts";
 import type { Scaling } from "../../src/tiling/normalise.ts";
 import { allocate, product, type Raster, type SampleArray } from "../../src/tiling/raster.ts";
@@ -99,12 +101,51 @@ describe("a network with everything around it in the graph", () => {
         } finally {
           await device.close();
         }
+        const cpu = await OrtNodeSegmenter.create(model, { threads: 1 });
+        try {
+          const encoded = await cpu.segmentEncoded(batch, { scaling, precision: "u8" });
+          expect([encoded.data.length, ...encoded.shape]).toEqual(host.shape);
+          const expected = encodeProbabilities(host.data, "u8");
+          const found = encoded.data.flatMap((one) => [...one]);
+          expect(found.length).toBe(expected.length);
+          for (const [i, byte] of found.entries()) {
+            const difference = Math.abs(byte - expected[i]!);
+            expect(difference).toBeLessThanOrEqual(1);
+            differing += difference;
+          }
+          samples += expected.length;
+        } finally {
+          await cpu.close();
+        }
       }),
       { numRuns: 40 },
     );
     expect(samples).toBeGreaterThan(10_000);
     expect(differing / samples).toBeLessThan(1e-3);
   });
+
+  it.each(["softmax", "sigmoid"] as const)(
+    "on the CPU gives bytes that tell of scores that are no numbers: %s",
+    async (activation) => {
+      const network = {
+        window: [8, 8],
+        channels: 1,
+        scores: 2,
+        weights: [-1, -1],
+        biases: [0, 0],
+        last: "Sqrt",
+      };
+      const model = networkPackage(network, activation);
+      const cpu = await OrtNodeSegmenter.create(model, { threads: 1 });
+      try {
+        const batch = { data: new Uint8Array(64).fill(200), shape: [1, 8, 8, 1] };
+        const { data } = await cpu.segmentEncoded(batch, { scaling: { low: 0, high: 255 }, precision: "u8" });
+        expect(() => checkQuantised(data[0] as Uint8Array, 1, 64, activation)).toThrow(RangeError);
+      } finally {
+        await cpu.close();
+      }
+    },
+  );
 
   it("takes every byte for itself, whatever its place in a word", async () => {
     const window = [16, 16];

@@ -85,13 +85,16 @@ describe("a runner on the cpu keeps the contract of the edge function", () => {
   });
 });
 
+function windowOf({ pixels: { data, shape } }: WindowBatch, n: number): WindowBatch["pixels"] {
+  const size = data.length / shape[0]!;
+  return { data: data.subarray(n * size, (n + 1) * size) as typeof data, shape: [1, ...shape.slice(1)] };
+}
+
 describe("the bytes of a runner on the cpu are those of the runtime in this process", () => {
   async function compare(model: ModelPackage, batch: WindowBatch): Promise<void> {
     const running = await runRunner(model, { sessions: 2 });
     const local = await OrtNodeSegmenter.create(model, { threads: 1 });
     try {
-      const { data } = await local.segment(batch.pixels, { scaling: batch.scaling });
-      const size = data.length / batch.windows.length;
       for (const precision of ["u8", "f16", "f32"] as const) {
         const response = await post(
           { url: running.url, token: TOKEN },
@@ -101,9 +104,15 @@ describe("the bytes of a runner on the cpu are those of the runtime in this proc
         expect(response.headers.get("Content-Type")).toBe(MASK_BATCH_TYPE);
         const masks = decodeMaskBatch(new Uint8Array(await response.arrayBuffer()));
         expect(masks.records.map((r) => r.window)).toEqual(batch.windows);
+        // One at a time, as the runner computes them.
         for (const [n, record] of masks.records.entries()) {
-          const expected = encodeProbabilities(data.subarray(n * size, (n + 1) * size), precision);
-          expect(Buffer.compare(bytesOf(record.data), bytesOf(expected)), `${precision} of ${n}`).toBe(0);
+          const window = await local.segmentEncoded(windowOf(batch, n), {
+            scaling: batch.scaling,
+            precision,
+          });
+          expect(Buffer.compare(bytesOf(record.data), bytesOf(window.data[0]!)), `${precision} of ${n}`).toBe(
+            0,
+          );
         }
       }
       const remote = await RemoteSegmenter.connect(running.url.href, { token: TOKEN, modelHash: model.hash });
