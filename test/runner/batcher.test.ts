@@ -125,6 +125,32 @@ describe("laws of the batcher", () => {
   });
 });
 
+describe("a session that answers in another shape", () => {
+  it("fails, rests as one that throws, and is tried again after that", async () => {
+    class Misshapen extends SimulatedDevice {
+      right = false;
+      override async segment(...args: Parameters<SimulatedDevice["segment"]>) {
+        const result = await super.segment(...args);
+        return this.right ? result : { ...result, shape: [result.shape[0]!, 1, 2, 2] };
+      }
+    }
+    const device = new Misshapen();
+    const batcher = batcherOf([device], { restMs: 50 });
+    for (let i = 0; i < 3; i++) {
+      expect(batcher.healthy).toBe(true);
+      await expect(batcher.segment(windowsOf([i]), { scaling: SCALING })).rejects.toThrow("expected 1×2×1×2");
+    }
+    expect(batcher.healthy).toBe(false);
+    // Who asks whether it is ready must let work come again, or nobody would ever find out.
+    await pause(60);
+    expect(batcher.healthy).toBe(true);
+    device.right = true;
+    await batcher.segment(windowsOf([5]), { scaling: SCALING });
+    expect(batcher.healthy).toBe(true);
+    await batcher.close();
+  });
+});
+
 describe("records", () => {
   const tags = [3, 141, 592, 653];
   it.each(["u8", "f16", "f32"] as const)("in %s are the same whoever rounds", async (precision) => {
