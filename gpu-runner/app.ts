@@ -10,6 +10,7 @@ import { discardBody, readBody } from "../src/service/read-body.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../src/tiling/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../src/tiling/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
+import { requireLoopbackHost } from "./loopback.ts";
 import type { RunnerMetrics } from "./metrics.ts";
 import type { Places } from "./places.ts";
 import { runnerProblem } from "./problems.ts";
@@ -38,7 +39,8 @@ interface Env {
 const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
 const LOGGED = new Set([...QUIET, "/v1/info", "/v1/segment"]);
 
-/** The routes of the runner. Where it has a token, everything but /healthz and /readyz asks for it. */
+/** The routes of the runner. Where it has a token, everything but /healthz and /readyz asks for it;
+ * where it has none, for a host of this machine. */
 export function createApp(parts: AppParts): Hono<Env> {
   const { settings, batcher, places, metrics } = parts;
   const { token, maxBodyBytes, maxWindows, bodyTimeoutMs } = settings;
@@ -57,7 +59,9 @@ export function createApp(parts: AppParts): Hono<Env> {
   });
 
   app.use(async (c, next) => {
-    if (token !== undefined) await requireBearer(c.req.header("Authorization"), token);
+    // Without a token the runner listens on loopback only.
+    if (token === undefined) requireLoopbackHost(c.req.header("Host"));
+    else await requireBearer(c.req.header("Authorization"), token);
     await next();
   });
 

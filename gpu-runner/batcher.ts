@@ -12,6 +12,8 @@ export interface BatcherOptions {
   latencyMs: number;
   /** Windows that wait at most; more are refused. */
   maxQueued: number;
+  /** How long a session that fails again and again is given nothing while another works; default 30 s. */
+  restMs?: number;
   /** After which a batch that was made smaller for want of memory is tried twice as large; default 60 s. */
   regrowMs?: number;
   /** Told after each run. */
@@ -93,9 +95,10 @@ export class Batcher implements Segmenter {
     return this.#limit;
   }
 
-  /** Whether some session has not just failed again and again. */
+  /** Whether some session is not at rest for having failed again and again; after its rest it is worth another try. */
   get healthy(): boolean {
-    return this.#sessions.some((s) => s.failedInARow < FAILURES_BEFORE_REST);
+    const now = performance.now();
+    return this.#sessions.some((s) => s.restsUntil <= now);
   }
 
   async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
@@ -214,9 +217,9 @@ export class Batcher implements Segmenter {
       const result = segmenter.segmentEncoded
         ? await segmenter.segmentEncoded(batch, options)
         : encodeWindows(await segmenter.segment(batch, options), precision);
+      this.#handOver(windows, result);
       session.failedInARow = 0;
       session.restsUntil = 0;
-      this.#handOver(windows, result);
     } catch (error) {
       outcome = this.#failed(session, windows, error);
     } finally {
@@ -268,7 +271,9 @@ export class Batcher implements Segmenter {
       for (const { job } of wanted) job.settle(new RunnerError("out_of_memory", sentence, { cause: error }));
       return "out_of_memory";
     }
-    if (++session.failedInARow >= FAILURES_BEFORE_REST) session.restsUntil = performance.now() + REST_MS;
+    if (++session.failedInARow >= FAILURES_BEFORE_REST) {
+      session.restsUntil = performance.now() + (this.#options.restMs ?? REST_MS);
+    }
     if (new Set(windows.map(({ job }) => job)).size > 1) {
       for (const window of wanted) window.alone = true;
       this.#queue.putBack(wanted);

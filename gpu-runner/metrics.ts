@@ -60,8 +60,18 @@ export function createMetrics(gauged: Gauged, labels: Record<string, string>) {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128],
     registers,
   });
+  let backlog: Gauge | undefined;
   return {
     registry,
+    /** A queue that never said how much it holds is not said to hold nothing. */
+    backlog(messages: number): void {
+      backlog ??= new Gauge({
+        name: "tilewright_queue_backlog",
+        help: "Messages of the queue that shards are pulled from, as it said last",
+        registers,
+      });
+      backlog.set(messages);
+    },
     windows,
     errors,
     bytes,

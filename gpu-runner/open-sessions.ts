@@ -20,7 +20,7 @@ export interface OpenSessions {
  */
 export async function openSessions(
   model: ModelPackage,
-  options: Pick<RunnerOptions, "providers" | "allowFallback" | "devices" | "sessions">,
+  options: Pick<RunnerOptions, "providers" | "allowFallback" | "allowCpuOperators" | "devices" | "sessions">,
   open: typeof openProvider,
   refused: (provider: string, error: InferenceError) => void,
 ): Promise<OpenSessions> {
@@ -43,7 +43,7 @@ export async function openSessions(
 async function openAll(
   provider: string,
   model: ModelPackage,
-  { devices, sessions }: Pick<RunnerOptions, "devices" | "sessions">,
+  { devices, sessions, allowCpuOperators }: Pick<RunnerOptions, "devices" | "sessions" | "allowCpuOperators">,
   open: typeof openProvider,
 ): Promise<OpenSessions> {
   const count = sessions ?? (provider === "cpu" ? availableParallelism() : (devices?.length ?? 1));
@@ -51,7 +51,8 @@ async function openAll(
   const golden = { maxAbs: 0, meanAbs: 0 };
   try {
     for (let i = 0; i < count; i++) {
-      const where = provider === "cpu" ? { threads: 1 } : { deviceId: devices?.[i % devices.length] };
+      const where =
+        provider === "cpu" ? { threads: 1 } : { deviceId: devices?.[i % devices.length], allowCpuOperators };
       const session = await open(provider, model, where);
       opened.push(session);
       if (!session.info.runtime.split(" ").includes(provider)) {

@@ -1,7 +1,7 @@
-import { isIP } from "node:net";
 import { PROVIDERS } from "../src/inference/open-provider.ts";
 import { JobError } from "../src/orchestrator/errors.ts";
 import { MIN_TOKEN_LENGTH } from "../src/service/bearer.ts";
+import { isLoopback } from "./loopback.ts";
 
 const MIB = 2 ** 20;
 /** Windows in one run of a GPU, where nothing else is asked for. */
@@ -26,6 +26,8 @@ export interface RunnerOptions {
   providers: readonly string[];
   /** Takes another provider where none of those runs the model. */
   allowFallback?: boolean;
+  /** Lets the CPU run operators that a GPU has no kernel for; else such a model is refused. */
+  allowCpuOperators?: boolean;
   /** GPUs, by their numbers; sessions are spread over them. Default the first. */
   devices?: readonly number[];
   host: string;
@@ -99,9 +101,4 @@ export function settingsFor(options: RunnerOptions, provider: string, sessions: 
     bodyTimeoutMs: (options.bodySeconds ?? 60) * 1000,
     drainMs: (options.drainSeconds ?? 30) * 1000,
   };
-}
-
-/** Whether only this machine can reach what listens there. */
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }

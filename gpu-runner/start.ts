@@ -143,7 +143,16 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     log.info({ queue: new URL(queue).host, service: new URL(service).host, shards }, "pulling shards");
     const counted = (windows: number) => metrics.windows.inc(windows);
     return pullShards(
-      { queue: new QueueClient(queue, queueToken), work, worker, shards, drainMs, log, onShard: counted },
+      {
+        queue: new QueueClient(queue, queueToken),
+        work,
+        worker,
+        shards,
+        drainMs,
+        log,
+        onShard: counted,
+        onBacklog: (messages) => metrics.backlog(messages),
+      },
       signal,
     ).finally(() => worker.close());
   }

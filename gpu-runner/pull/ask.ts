@@ -6,6 +6,8 @@ const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 const TRIES = 5;
 const FIRST_PAUSE_MS = 300;
 const TIMEOUT_MS = 60_000;
+/** Nobody waits longer on a service's word: leases run out meanwhile. */
+const LONGEST_PAUSE_MS = 60_000;
 
 /** Both services tell errors as JSON, each in its own shape. */
 const errorSchema = z.union([
@@ -23,6 +25,8 @@ export interface Ask {
   body?: unknown;
   contentType?: string;
   signal?: AbortSignal;
+  /** How often it is tried; default 5. */
+  tries?: number;
 }
 
 /**
@@ -30,11 +34,12 @@ export interface Ask {
  * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
  */
 export async function ask(options: Ask): Promise<Response> {
+  const { tries: most = TRIES } = options;
   for (let tries = 1; ; tries++) {
     try {
       return await once(options);
     } catch (error) {
-      if (!(error instanceof RemoteError) || !error.retryable || tries === TRIES) throw error;
+      if (!(error instanceof RemoteError) || !error.retryable || tries >= most) throw error;
       const ms = error.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + Math.random());
       await pause(ms, options.signal);
     }
@@ -71,6 +76,6 @@ async function once({ url, method, token, body, contentType, signal }: Ask): Pro
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(response.status),
     status: response.status,
-    retryAfterMs: seconds > 0 && seconds < 3600 ? seconds * 1000 : undefined,
+    retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, LONGEST_PAUSE_MS) : undefined,
   });
 }

@@ -22,6 +22,8 @@ export interface PullOptions {
   log: Logger;
   /** Told of each shard that was done. */
   onShard?: (windows: number) => void;
+  /** Told how many messages the queue holds, whenever it says so. */
+  onBacklog?: (messages: number) => void;
 }
 
 const LEASE_MS = 15 * 60_000;
@@ -29,6 +31,8 @@ const HEARTBEAT_MS = 30_000;
 /** An idle queue is asked this often at first, and ever more rarely. */
 const FIRST_POLL_MS = 500;
 const LONGEST_POLL_MS = 10_000;
+/** For a pull that is under way when the runner is stopped: what it leases is given back, and else is nobody's for a while. */
+const LAST_PULL_MS = 5000;
 /** Acknowledgements wait this long for each other: a call each would double what a queue costs. */
 const SETTLE_MS = 250;
 
@@ -42,24 +46,43 @@ const messageSchema = z.object({
  * and what was leased and not begun goes back. Nothing that is wrong with one shard ends it.
  */
 export async function pullShards(options: PullOptions, stop: AbortSignal): Promise<void> {
-  const { queue, shards, log, leaseMs = LEASE_MS, drainMs } = options;
+  const { queue, shards, log, leaseMs = LEASE_MS, drainMs, onBacklog } = options;
   const active = new Set<Promise<void>>();
   const abandon = new AbortController();
   const settlements = new Settlements(queue, log);
+  const lastPull = new AbortController();
+  const timers: ReturnType<typeof setTimeout>[] = [];
+  const drain = () => {
+    const reason = new DOMException("the runner stops", "AbortError");
+    // A little before the end, so that what was not done can still be given back.
+    const enough = 0.9 * drainMs;
+    timers.push(
+      setTimeout(() => lastPull.abort(reason), Math.min(LAST_PULL_MS, enough)),
+      setTimeout(() => abandon.abort(reason), enough),
+    );
+  };
+  stop.addEventListener("abort", drain, { once: true });
   let pollMs = FIRST_POLL_MS;
   while (!stop.aborted) {
     if (active.size >= shards) {
-      await Promise.race([...active, aborted(stop)]);
+      await oneOf(active, stop);
       continue;
     }
     let messages: PulledMessage[] = [];
     try {
-      messages = await queue.pull(shards - active.size, leaseMs, stop);
+      const pulled = await queue.pull(shards - active.size, leaseMs, lastPull.signal);
+      messages = pulled.messages;
+      if (pulled.backlog !== undefined) onBacklog?.(pulled.backlog);
     } catch (error) {
       if (stop.aborted) break;
       log.warn({ err: error }, "the queue cannot be asked; trying again");
+      const { retryable = false, retryAfterMs = 0 } = error instanceof RemoteError ? error : {};
       // A token that is wrong will not be right in half a second.
-      pollMs = LONGEST_POLL_MS;
+      pollMs = retryable ? Math.max(pollMs, retryAfterMs) : LONGEST_POLL_MS;
+    }
+    if (stop.aborted) {
+      for (const { lease } of messages) settlements.retry(lease, 0);
+      break;
     }
     if (messages.length === 0) {
       await Promise.race([pause(pollMs * (0.75 + Math.random() / 2), stop).catch(() => {}), ...active]);
@@ -74,14 +97,8 @@ export async function pullShards(options: PullOptions, stop: AbortSignal): Promi
       active.add(task);
     }
   }
-  if (active.size > 0) {
-    const timer = setTimeout(
-      () => abandon.abort(new DOMException("the runner stops", "AbortError")),
-      drainMs,
-    );
-    await Promise.all(active);
-    clearTimeout(timer);
-  }
+  await Promise.all(active);
+  for (const timer of timers) clearTimeout(timer);
   await settlements.flush();
 }
 
@@ -190,9 +207,15 @@ class Settlements {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+/** Settles when one of the tasks has ended, or `stop` says so; keeps nothing of either after that. */
+function oneOf(tasks: ReadonlySet<Promise<void>>, stop: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
+    const over = () => {
+      stop.removeEventListener("abort", over);
+      resolve();
+    };
+    if (stop.aborted) return resolve();
+    stop.addEventListener("abort", over);
+    for (const task of tasks) task.then(over, over);
   });
 }

@@ -11,6 +11,12 @@ export interface PulledMessage {
   body: unknown;
 }
 
+export interface Pulled {
+  messages: PulledMessage[];
+  /** Messages of the queue that nobody has acknowledged, leased or not; undefined where it does not say. */
+  backlog: number | undefined;
+}
+
 export interface Settlement {
   acks: string[];
   /** Given back, to be handed out again after so long. */
@@ -19,6 +25,7 @@ export interface Settlement {
 
 const pulledSchema = z.object({
   result: z.object({
+    message_backlog_count: z.number().nonnegative().optional().catch(undefined),
     messages: z
       .array(z.object({ body: z.unknown(), attempts: z.int().nonnegative(), lease_id: z.string().min(1) }))
       .default([]),
@@ -40,14 +47,18 @@ export class QueueClient {
     this.#token = token;
   }
 
-  /** At most `count` messages; none where none are waiting. @throws {RemoteError} */
-  async pull(count: number, leaseMs: number, signal?: AbortSignal): Promise<PulledMessage[]> {
+  /**
+   * At most `count` messages; none where none are waiting. Asked once: who pulls asks again anyway.
+   * @throws {RemoteError}
+   */
+  async pull(count: number, leaseMs: number, signal?: AbortSignal): Promise<Pulled> {
     const response = await ask({
       url: new URL("messages/pull", this.#url),
       method: "POST",
       token: this.#token,
       body: { batch_size: count, visibility_timeout_ms: leaseMs },
       signal,
+      tries: 1,
     });
     const parsed = pulledSchema.safeParse(await response.json().catch(() => undefined));
     if (!parsed.success) {
@@ -59,11 +70,15 @@ export class QueueClient {
         },
       );
     }
-    return parsed.data.result.messages.map(({ body, attempts, lease_id }) => ({
-      lease: lease_id,
-      attempts,
-      body: parseBody(body),
-    }));
+    const { messages, message_backlog_count: backlog } = parsed.data.result;
+    return {
+      messages: messages.map(({ body, attempts, lease_id }) => ({
+        lease: lease_id,
+        attempts,
+        body: parseBody(body),
+      })),
+      backlog,
+    };
   }
 
   /** @throws {RemoteError} */

@@ -18,7 +18,14 @@ interface OpenJob {
   source: ImageSource;
   /** Bytes of the source that were reported already. */
   told: number;
+}
+
+interface KeptJob {
+  opening: Promise<OpenJob>;
+  /** Shards that use it, or wait for it to be open. */
   users: number;
+  /** Not to be used by more: its source is closed by the last that does. */
+  dropped: boolean;
 }
 
 /** Does the shards of jobs whose plan, pixels and records travel through `/v1/work`. */
@@ -27,7 +34,7 @@ export class ShardWorker {
   readonly #model: { manifest: ModelManifest; hash: string };
   readonly #segmenter: Segmenter;
   readonly #together: number;
-  readonly #jobs = new Map<string, Promise<OpenJob>>();
+  readonly #jobs = new Map<string, KeptJob>();
 
   /** @param together windows of a shard that are under way at a time */
   constructor(
@@ -44,9 +51,10 @@ export class ShardWorker {
 
   /** Reads, segments and hands in one shard. @throws what a ledger is to be told */
   async run(jobId: string, id: number, signal: AbortSignal): Promise<ShardReport> {
-    const open = await this.#open(jobId, signal);
-    open.users++;
+    const kept = this.#keep(jobId, signal);
+    kept.users++;
     try {
+      const open = await kept.opening;
       const { job, plan } = open.planned;
       const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
       if (!shard) throw new JobError(`shard ${id} is not in the plan`);
@@ -80,31 +88,37 @@ export class ShardWorker {
       };
     } catch (error) {
       // A source whose reading failed is opened anew.
-      this.#jobs.delete(jobId);
+      this.#drop(jobId, kept);
       throw error;
     } finally {
-      open.users--;
+      if (--kept.users === 0 && kept.dropped) await closed(kept);
     }
   }
 
+  /** When no shard is under way any more. */
   async close(): Promise<void> {
-    const jobs = await Promise.allSettled(this.#jobs.values());
+    const jobs = [...this.#jobs.values()];
     this.#jobs.clear();
-    for (const job of jobs) if (job.status === "fulfilled") await job.value.source.close();
+    await Promise.all(jobs.map(closed));
   }
 
-  #open(jobId: string, signal: AbortSignal): Promise<OpenJob> {
+  #keep(jobId: string, signal: AbortSignal): KeptJob {
     const known = this.#jobs.get(jobId);
     if (known) return known;
-    const opening = this.#load(jobId, signal);
-    this.#jobs.set(jobId, opening);
-    opening.catch(() => this.#jobs.delete(jobId));
+    const kept: KeptJob = { opening: this.#load(jobId, signal), users: 0, dropped: false };
+    this.#jobs.set(jobId, kept);
     for (const [oldest, job] of this.#jobs) {
       if (this.#jobs.size <= KEPT_JOBS) break;
-      this.#jobs.delete(oldest);
-      job.then(({ users, source }) => (users === 0 ? source.close() : undefined)).catch(() => {});
+      this.#drop(oldest, job);
+      if (job.users === 0) void closed(job);
     }
-    return opening;
+    return kept;
+  }
+
+  #drop(jobId: string, job: KeptJob): void {
+    job.dropped = true;
+    // By now another may have been opened in its place.
+    if (this.#jobs.get(jobId) === job) this.#jobs.delete(jobId);
   }
 
   async #load(jobId: string, signal: AbortSignal): Promise<OpenJob> {
@@ -122,8 +136,13 @@ export class ShardWorker {
       await source.close();
       throw new ObjectChangedError(uri);
     }
-    return { planned, source, told: 0, users: 0 };
+    return { planned, source, told: 0 };
   }
+}
+
+/** Closes a job's source, where it was ever opened; what goes wrong with that is of no consequence to anybody. */
+async function closed({ opening }: KeptJob): Promise<void> {
+  await opening.then(({ source }) => source.close()).catch(() => {});
 }
 
 /** Stores write etags with quotes or without. */

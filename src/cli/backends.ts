@@ -1,4 +1,5 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
+import { openProvider } from "../inference/open-provider.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import { OrtWebSegmenter } from "../inference/ort-web.ts";
 import { RemoteSegmenter } from "../inference/remote-segmenter.ts";
@@ -7,25 +8,34 @@ import { JobError } from "../orchestrator/errors.ts";
 import type { Backend } from "../orchestrator/fleet/backend.ts";
 import type { Precision } from "../tiling/mask-record.ts";
 
-/** What runs the model: this machine's own runtime, WebAssembly as on edge functions, an edge function, a runner. */
+/** What runs the model: this machine's cores or its GPU, WebAssembly as on edge functions, an edge function, a runner. */
 export type BackendChoice =
   | { kind: "cpu" }
   | { kind: "wasm" }
+  | { kind: "cuda" }
+  | { kind: "webgpu" }
   | { kind: "edge"; url: string }
   | { kind: "gpu"; url: string };
 
-export const BACKENDS = "cpu, wasm, edge:<url> or gpu:<url>";
+export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or gpu:<url>";
 
 /** Requests under way beside those that compute: one is ready for when they are done, one is being merged. */
 const AHEAD = 2;
+/** Windows in one run of a GPU of this machine. */
+const GPU_BATCH = 16;
 /** A request of a few windows that takes longer is lost; a cold edge function loads its model within it. */
 const REQUEST_TIMEOUT_MS = 120_000;
+
+/** Whether a backend of that name is a GPU of this machine. */
+export function isDevice(name: string): name is "cuda" | "webgpu" {
+  return name === "cuda" || name === "webgpu";
+}
 
 /** @throws {JobError} when `text` names no backend */
 export function parseBackend(text: string): BackendChoice {
   // "local" is what one calls this machine beside others.
   if (text === "cpu" || text === "local") return { kind: "cpu" };
-  if (text === "wasm") return { kind: text };
+  if (text === "wasm" || isDevice(text)) return { kind: text };
   const [, kind, url] = /^(edge|gpu):(https?:\/\/.+)$/.exec(text) ?? [];
   if (!url || !URL.canParse(url)) throw new JobError(`there is no backend "${text}": choose of ${BACKENDS}`);
   return { kind: kind as "edge" | "gpu", url };
@@ -65,10 +75,11 @@ export async function openBackends(
     choices.map(async ({ name, choice }) => {
       const backend = await open(name, choice, model, options);
       try {
-        await checkGoldenTile(backend.segmenter, model, {
-          precision: options.precision,
-          signal: options.signal,
-        });
+        // A device passed it in the precision that it is asked for when it was opened.
+        if (!isDevice(choice.kind)) {
+          const { precision, signal } = options;
+          await checkGoldenTile(backend.segmenter, model, { precision, signal });
+        }
       } catch (error) {
         await backend.segmenter.close();
         throw error;
@@ -98,6 +109,11 @@ async function open(
         ? await OrtNodeSegmenter.create(model, { threads })
         : await OrtWebSegmenter.create(model);
     return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest: batchSize };
+  }
+  if (choice.kind === "cuda" || choice.kind === "webgpu") {
+    const segmenter = await openProvider(choice.kind, model, { signal });
+    const windowsPerRequest = batchSize * Math.max(1, Math.floor(GPU_BATCH / batchSize));
+    return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest };
   }
   const segmenter = await RemoteSegmenter.connect(choice.url, {
     token: tokenFor(choice.kind, token),

@@ -186,6 +186,7 @@ program
   .description("run the service that segments windows for others: on a GPU, or on the cores of this machine")
   .option("--provider <names>", `what runs the model: ${PROVIDERS.join(", ")}, or several in order`, "cpu")
   .option("--allow-fallback", "take another provider where none of those runs the model")
+  .option("--allow-cpu-operators", "let the CPU run operators that the GPU has no kernel for")
   .option("--devices <i,j,k>", "GPUs, by their numbers; default the first", parseList)
   .option("--host <address>", "address to listen on; others than loopback let other machines in", "127.0.0.1")
   .option("--port <n>", "port to listen on; 0 takes any free one", port, 8788)

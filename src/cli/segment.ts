@@ -24,7 +24,7 @@ import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
 import { plannedCoverage } from "../tiling/coverage.ts";
 import { planShards } from "../tiling/shards.ts";
-import { openBackends, parseBackend } from "./backends.ts";
+import { isDevice, openBackends, parseBackend } from "./backends.ts";
 import { realClock } from "./clock.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
@@ -49,7 +49,7 @@ export interface SegmentOptions extends JobSettings {
   outputs?: readonly string[];
   /** Threads of the model; default all cores. */
   concurrency?: number;
-  /** What runs the model, in any mix: "cpu" (the default), "wasm", "edge:<url>", "gpu:<url>". */
+  /** What runs the model, in any mix: "cpu" (the default), "cuda", "webgpu", "wasm", "edge:<url>", "gpu:<url>". */
   backends?: readonly string[];
   /** For edge functions and runners; default TILEWRIGHT_TOKEN of the environment. */
   token?: string;
@@ -93,7 +93,11 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
   RunDirectory.check(options.out, options);
 
   onProgress({ type: "stage", stage: "opening" });
-  const model = await loadModel(options.model, { variant: options.variant, signal });
+  const model = await loadModel(options.model, {
+    variant: options.variant,
+    half: backendNames.some(isDevice),
+    signal,
+  });
   const opened = await openSource(options.source, mpp, signal, options.series);
   const { source } = opened;
   let backends: readonly Backend[] = [];

@@ -119,6 +119,7 @@ describe("a mixed fleet", () => {
   it.each<[Unruly, Partial<SegmentOptions>, RegExp]>([
     ["answers for other windows", {}, /other windows/],
     ["answers in another shape", {}, /records are 3×128×32/],
+    ["answers with nothing but zeros", {}, /add up to 0 of 255/],
     ["answers with NaN", { precision: "f32" }, /NaN where a probability was expected/],
   ])("expels a runner that %s, and says why", async (how, options, reason) => {
     // The golden tile is asked for first, and is right.

@@ -14,6 +14,8 @@ export type Unruly =
   | "answers for other windows"
   /** Values that are no numbers, where they travel as floats. */
   | "answers with NaN"
+  /** Bytes that no softmax gives. */
+  | "answers with nothing but zeros"
   /** Records of another shape. */
   | "answers in another shape";
 
@@ -75,6 +77,7 @@ function spoil(how: Unruly, body: Uint8Array): Uint8Array {
     const [classes, height, width] = masks.shape as [number, number, number];
     return encodeMaskBatch({ ...masks, shape: [classes, width * 2, height / 2] });
   }
+  if (how === "answers with nothing but zeros") for (const { data } of masks.records) data.fill(0);
   for (const { data } of masks.records) if (data instanceof Float32Array) data[7] = Number.NaN;
   return encodeMaskBatch(masks);
 }

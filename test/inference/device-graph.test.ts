@@ -98,6 +98,10 @@ describe("a network with everything around it in the graph", () => {
           // What is asked for by precision rounds to the same bytes.
           const rounded = await device.segment(batch, { scaling, precision: "u8" });
           expect(encodeProbabilities(rounded.data, "u8")).toEqual(bytes.data);
+          // And encoded it is those bytes, window by window.
+          const encoded = await device.segmentEncoded(batch, { scaling, precision: "u8" });
+          expect([c.windows, ...encoded.shape]).toEqual(bytes.shape);
+          expect(Buffer.concat(encoded.data as Uint8Array[]).equals(bytes.data)).toBe(true);
         } finally {
           await device.close();
         }

@@ -60,6 +60,30 @@ it("takes a right answer, and asks as often as the function's limits need", asyn
   expect([...out.data]).toEqual(new Array(40).fill(Math.fround(0.2)));
 });
 
+it.each(["u8", "f16", "f32"] as const)("hands records in %s over as they came", async (precision) => {
+  const edge = await RemoteSegmenter.connect(url, { token: "t" });
+  const sent = [3, 44, 500].map((value) => {
+    const bytes = new Uint8Array(8).fill(value);
+    const data =
+      precision === "u8"
+        ? bytes
+        : precision === "f16"
+          ? Uint16Array.from(bytes)
+          : new Float32Array(8).fill(value / 511);
+    return data;
+  });
+  let given = 0;
+  respond = (response) => {
+    const part = sent.slice(given, given + 2);
+    given += 2;
+    const records = part.map((data, window) => ({ window, precision, data }));
+    answer(encodeMaskBatch({ model: HASH, variant: "v", precision, shape: [2, 2, 2], records }))(response);
+  };
+  const encoded = await edge.segmentEncoded(batch(3), { scaling, precision });
+  expect(encoded.shape).toEqual([2, 2, 2]);
+  expect(encoded.data.map((data) => data.slice())).toEqual(sent);
+});
+
 it.each<[string, boolean, (response: ServerResponse) => void, string]>([
   ["another type", true, answer(masks(), "text/html"), "its type is text/html"],
   ["garbage", true, answer(new Uint8Array(50)), 'does not begin with "TWMB"'],

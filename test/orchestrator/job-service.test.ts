@@ -225,7 +225,7 @@ describe("backends", () => {
   it("are named", () => {
     expect(parseBackend("cpu")).toEqual({ kind: "cpu" });
     expect(parseBackend("local")).toEqual({ kind: "cpu" });
-    expect(parseBackend("wasm")).toEqual({ kind: "wasm" });
+    for (const kind of ["wasm", "cuda", "webgpu"]) expect(parseBackend(kind)).toEqual({ kind });
     expect(parseBackend("gpu:http://g:8080")).toEqual({ kind: "gpu", url: "http://g:8080" });
     expect(parseBackend("edge:https://e.example/x")).toEqual({ kind: "edge", url: "https://e.example/x" });
     for (const text of ["gpu", "edge:", "edge:ftp://x", "edge:http://", ""]) {

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { Batcher, type BatcherOptions } from "../../gpu-runner/batcher.ts";
 import { RunnerError } from "../../gpu-runner/errors.ts";
 import { InferenceError } from "../../src/inference/errors.ts";
-import { expected, SimulatedDevice, windowsOf } from "./simulated-device.ts";
+import { encodeWindows } from "../../src/tiling/mask-record.ts";
+import { expected, RoundingDevice, SimulatedDevice, windowsOf } from "./simulated-device.ts";
 
 const SCALING = { low: 0, high: 1 };
 const POISON = 999;
@@ -121,6 +122,63 @@ describe("laws of the batcher", () => {
       expect(run.options).toEqual({ precision: "f32", ...kind });
       for (const tag of run.tags) expect(tag % kinds.length).toBe(run.tags[0]! % kinds.length);
     }
+  });
+});
+
+describe("a session that answers in another shape", () => {
+  it("fails, rests as one that throws, and is tried again after that", async () => {
+    class Misshapen extends SimulatedDevice {
+      right = false;
+      override async segment(...args: Parameters<SimulatedDevice["segment"]>) {
+        const result = await super.segment(...args);
+        return this.right ? result : { ...result, shape: [result.shape[0]!, 1, 2, 2] };
+      }
+    }
+    const device = new Misshapen();
+    const batcher = batcherOf([device], { restMs: 50 });
+    for (let i = 0; i < 3; i++) {
+      expect(batcher.healthy).toBe(true);
+      await expect(batcher.segment(windowsOf([i]), { scaling: SCALING })).rejects.toThrow("expected 1×2×1×2");
+    }
+    expect(batcher.healthy).toBe(false);
+    // Who asks whether it is ready must let work come again, or nobody would ever find out.
+    await pause(60);
+    expect(batcher.healthy).toBe(true);
+    device.right = true;
+    await batcher.segment(windowsOf([5]), { scaling: SCALING });
+    expect(batcher.healthy).toBe(true);
+    await batcher.close();
+  });
+});
+
+describe("records", () => {
+  const tags = [3, 141, 592, 653];
+  it.each(["u8", "f16", "f32"] as const)("in %s are the same whoever rounds", async (precision) => {
+    const answers = await Promise.all(
+      [new SimulatedDevice(), new RoundingDevice()].map(async (device) => {
+        const batcher = batcherOf([device]);
+        const encoded = await batcher.segmentEncoded(windowsOf(tags), { scaling: SCALING, precision });
+        await batcher.close();
+        return encoded;
+      }),
+    );
+    expect(answers[0]).toEqual(answers[1]);
+    const probabilities = Float32Array.from(tags.flatMap((tag) => expected(tag).flatMap((p) => [p, p])));
+    expect(answers[0]).toEqual(encodeWindows({ data: probabilities, shape: [4, 2, 1, 2] }, precision));
+  });
+
+  it("hold no memory of windows that shared a run with them", async () => {
+    class OneBuffer extends RoundingDevice {
+      override async segmentEncoded(...args: Parameters<RoundingDevice["segmentEncoded"]>) {
+        const { data, shape } = await super.segmentEncoded(...args);
+        const all = Buffer.concat(data as Uint8Array[]);
+        return { shape, data: data.map((_, n) => new Uint8Array(all.buffer, all.byteOffset + n * 4, 4)) };
+      }
+    }
+    const batcher = batcherOf([new OneBuffer()]);
+    const { data } = await batcher.segmentEncoded(windowsOf(tags), { scaling: SCALING, precision: "u8" });
+    for (const one of data) expect(one.buffer.byteLength).toBe(4);
+    await batcher.close();
   });
 });
 

@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -212,6 +213,27 @@ describe("what a runner does not start with", () => {
     expect(error.message).toContain("golden tile off by");
   });
 
+  it("a device that computes its bytes wrongly, or leaves work to the CPU that nobody allowed it to", async () => {
+    const asked: object[] = [];
+    const { device, open } = slowed({ runMs: 0 });
+    const watched: typeof open = async (name, model, options) => {
+      asked.push(options ?? {});
+      const session = await open(name, model, options);
+      const segment = session.segment.bind(session);
+      return Object.assign(session, {
+        segment: async (batch: Parameters<typeof segment>[0], how: Parameters<typeof segment>[1]) => {
+          const result = await segment(batch, how);
+          if (how.precision === "u8") result.data.fill(0);
+          return result;
+        },
+      });
+    };
+    const error = await refused({ providers: ["cuda"], open: watched, allowCpuOperators: true });
+    expect(error.message).toContain("golden tile off by");
+    expect(asked).toEqual([{ deviceId: undefined, allowCpuOperators: true }]);
+    expect(device.runs.length).toBe(1);
+  });
+
   it("an address that is taken", async () => {
     const first = await runRunner(pointwise);
     const error = await refused({ port: Number(first.url.port) });
@@ -238,6 +260,57 @@ describe("what a runner does not start with", () => {
     expect((await fetch(new URL("/metrics", running.url))).status).toBe(200);
     await running.runner.stop();
   });
+});
+
+describe("without a token", () => {
+  let running: Awaited<ReturnType<typeof runRunner>>;
+  beforeAll(async () => {
+    running = await runRunner(pointwise, { token: undefined });
+  });
+  afterAll(() => running?.runner.stop());
+
+  /** `fetch` sets the header itself. */
+  const ask = (host: string, path: string, method = "GET") =>
+    new Promise<{ status: number; body: string }>((resolve, reject) => {
+      const asked = request(new URL(path, running.url), { method, headers: { Host: host } }, (answer) => {
+        let body = "";
+        answer.on("data", (part) => {
+          body += part;
+        });
+        answer.on("end", () => resolve({ status: answer.statusCode!, body }));
+      });
+      asked.on("error", reject).end();
+    });
+
+  it.each(["localhost", "LOCALHOST:1234", "127.0.0.1:80", "127.8.8.8", "[::1]:8788", "[::1]"])(
+    "it is there for %s",
+    async (host) => expect((await ask(host, "/v1/info")).status).toBe(200),
+  );
+
+  it.each([
+    "rebound.example",
+    "rebound.example:8788",
+    "127.0.0.1.example",
+    "localhost.example",
+    "10.0.0.1",
+    "0.0.0.0",
+    "[::2]",
+  ])("a page of %s that resolves to it is refused", async (host) => {
+    for (const [path, method] of [
+      ["/v1/info", "GET"],
+      ["/metrics", "GET"],
+      ["/v1/segment", "POST"],
+    ] as const) {
+      const { status, body } = await ask(host, path, method);
+      expect(status).toBe(403);
+      expect(JSON.parse(body).error.code).toBe("wrong_host");
+    }
+    expect((await ask(host, "/healthz")).status).toBe(200);
+  });
+
+  it.each(["[::1].example", "::1", "localhost:80:80", "a@localhost"])("%s is no host at all", async (host) =>
+    expect((await ask(host, "/v1/info")).status).toBe(400),
+  );
 });
 
 function bytesOf(data: ArrayBufferView): Uint8Array {

@@ -1,5 +1,6 @@
 import { InferenceError } from "../../src/inference/errors.ts";
-import type { Segmenter, SegmentOptions } from "../../src/inference/segmenter.ts";
+import type { EncodedWindows, Segmenter, SegmentOptions } from "../../src/inference/segmenter.ts";
+import { encodeWindows } from "../../src/tiling/mask-record.ts";
 import type { Raster, SampleArray } from "../../src/tiling/raster.ts";
 
 export interface DeviceOptions {
@@ -82,6 +83,22 @@ export class SimulatedDevice implements Segmenter {
       out.set([a, a, b, b], n * 4);
     }
     return { data: out, shape: [windows, 2, 1, 2] };
+  }
+}
+
+/** A device whose graph rounds too: it answers in the precision asked for, and is never asked for floats to be rounded here. */
+export class RoundingDevice extends SimulatedDevice {
+  #rounding = false;
+
+  override segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+    if (!this.#rounding) throw new Error("it was asked for floats");
+    this.#rounding = false;
+    return super.segment(batch, options);
+  }
+
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+    this.#rounding = true;
+    return encodeWindows(await this.segment(batch, options), options.precision ?? "f32");
   }
 }
 

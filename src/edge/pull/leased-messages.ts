@@ -52,6 +52,11 @@ export class LeasedMessages extends DurableObject {
     });
   }
 
+  /** Messages that nobody has acknowledged, leased or not. */
+  async backlog(): Promise<number> {
+    return this.#sql.exec("SELECT COUNT(*) AS count FROM messages").one().count as number;
+  }
+
   /** A lease that is over settles nothing: the message may be another's by now. */
   async settle(
     acks: readonly string[],

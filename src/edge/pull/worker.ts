@@ -44,6 +44,7 @@ app.post("/client/v4/accounts/:account/queues/:queue/messages/pull", async (c) =
   for (const body of await messages.dead()) await c.env.DEAD.send(JSON.parse(body));
   const leased = await messages.lease(batch_size, visibility_timeout_ms);
   return answer({
+    message_backlog_count: await messages.backlog(),
     messages: leased.map(({ body, attempts, lease }) => ({
       // As the platform does with messages sent as JSON.
       body: btoa(body),
@@ -77,7 +78,7 @@ export default {
 function messagesOf({ MESSAGES }: Bindings, queue: string) {
   return MESSAGES.get(MESSAGES.idFromName(queue)) as unknown as Pick<
     LeasedMessages,
-    "add" | "lease" | "settle" | "dead"
+    "add" | "lease" | "backlog" | "settle" | "dead"
   >;
 }
 

@@ -4,6 +4,8 @@ const OPENS_AT = 3;
 const GIVES_UP_AT = 8;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 20_000;
+/** However long a service asks to be left alone: asking it once more costs little, and a job must not stand still for days. */
+const LONGEST_RETRY_AFTER_MS = 120_000;
 
 /** Keeps work away from a backend that fails: growing pauses, then one request at a time, then no more. */
 export class Breaker {
@@ -22,7 +24,7 @@ export class Breaker {
 
   /** Keeps work away for a while, without holding it against the backend. */
   rest(now: number, ms: number): void {
-    this.#pausedUntil = Math.max(this.#pausedUntil, now + ms);
+    this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(ms, LONGEST_RETRY_AFTER_MS));
   }
 
   succeeded(): void {
@@ -39,7 +41,8 @@ export class Breaker {
     if (startedAt < this.#pausedUntil) return false;
     this.#failures++;
     const ms = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1));
-    this.#pausedUntil = now + Math.max(retryAfterMs, ms * (0.5 + random / 2));
+    this.#pausedUntil =
+      now + Math.max(Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS), ms * (0.5 + random / 2));
     return this.#failures >= GIVES_UP_AT;
   }
 }
