@@ -14,6 +14,7 @@ import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
+import { recountSeams } from "../orchestrator/recount-seams.ts";
 import {
   type AttemptTotals,
   describeModel,
@@ -244,6 +245,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 
     const writing = performance.now();
     onProgress({ type: "stage", stage: "writing outputs" });
+    if (directory.resuming) totals.map.seams = await recountSeams(stage, plan, coverage.chunks, signal);
     const written = await writeJobOutputs({
       stage,
       targets: directoryTargets({ directory: directory.work, store: work, stage }),

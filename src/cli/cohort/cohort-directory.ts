@@ -42,6 +42,7 @@ export interface CohortSnapshot extends CohortRows {
   /** Of the table, in its order. */
   classes: readonly string[];
   kinds: readonly string[];
+  isVolume: boolean;
   /** Of each row, what names its work in the journal. */
   keys: readonly string[];
 }
@@ -56,6 +57,7 @@ const snapshotSchema = z.looseObject({
   keys: z.array(z.string()),
   classes: z.array(z.string()),
   kinds: z.array(z.string()),
+  isVolume: z.boolean(),
 });
 
 /** Where a cohort's state and tables lie. */

@@ -148,7 +148,9 @@ function tellLine(event: CohortProgress): void {
   } else if (event.type === "backend") {
     line(`going on without ${event.backend}: ${event.reason}`);
   } else if (event.state === "done") {
-    const how = event.found ? "was done already" : `${event.windows} windows in ${duration(event.seconds)}`;
+    const how = event.found
+      ? "was done already"
+      : `${event.windows} windows in ${event.seconds < 10 ? `${event.seconds.toFixed(1)} s` : duration(event.seconds)}`;
     line(`${event.id}: ${how} (${event.left} to do)`);
   } else if (event.state === "failed") {
     line(`${event.id}: ${event.code}: ${event.reason} (${event.left} to do)`);

@@ -23,7 +23,7 @@ import type { CohortRow } from "./manifest-rows.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
 import { PASSING, slideFailure } from "./slide-failure.ts";
 import { type SourceState, sourceState } from "./source-state.ts";
-import { type RowOutcome, takenNames } from "./table.ts";
+import { type RowOutcome, type TableShape, takenNames } from "./table.ts";
 import { type CohortTotals, totalsOf } from "./totals.ts";
 import { FactsCache, outcomesOf, writeReport, writeTables } from "./write-tables.ts";
 
@@ -379,11 +379,11 @@ async function priceOfWindow(
 }
 
 /** Columns of the table that come from the model. */
-export function shapeOf({ manifest }: ModelPackage): { classes: string[]; kinds: string[] } {
+export function shapeOf({ manifest }: ModelPackage): Omit<TableShape, "covariates"> {
   const classes = manifest.classes.map(({ name }) => name);
   const isVolume = manifest.input.axes === "zyx" || manifest.input.slices !== undefined;
-  if (isVolume) return { classes, kinds: [] };
-  return { classes, kinds: manifest.objects ? [manifest.objects.className] : classes.slice(1) };
+  if (isVolume) return { classes: classes.slice(1), kinds: [], isVolume };
+  return { classes, kinds: manifest.objects ? [manifest.objects.className] : classes.slice(1), isVolume };
 }
 
 /** Only what decides results, and nothing secret. */

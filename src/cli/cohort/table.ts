@@ -30,6 +30,8 @@ export interface TableShape {
   covariates: readonly string[];
   classes: readonly string[];
   kinds: readonly string[];
+  /** Classes are structures of a volume. */
+  isVolume: boolean;
 }
 
 const text = (name: string): Column => ({ name, type: "text" });
@@ -52,6 +54,9 @@ const FACTS: [Column, (facts: SlideFacts) => Cell][] = [
 const OF_CLASS = [
   ["fraction", "fraction"],
   ["area_um2", "areaUm2"],
+] as const;
+const OF_STRUCTURE = [
+  ["fraction", "fraction"],
   ["volume_mm3", "volumeMm3"],
 ] as const;
 const OF_KIND = [
@@ -67,13 +72,14 @@ const USED: [Column, (facts: SlideFacts) => Cell][] = [
   [number("cost_usd"), (f) => f.cost],
 ];
 
-export function columnsOf({ covariates, classes, kinds }: TableShape): Column[] {
+export function columnsOf({ covariates, classes, kinds, isVolume }: TableShape): Column[] {
+  const ofClass = isVolume ? OF_STRUCTURE : OF_CLASS;
   return [
     ...HEAD,
     ...covariates.map(text),
     text("job"),
     ...FACTS.map(([column]) => column),
-    ...classes.flatMap((name) => OF_CLASS.map(([prefix]) => number(`${prefix}_${name}`))),
+    ...classes.flatMap((name) => ofClass.map(([prefix]) => number(`${prefix}_${name}`))),
     ...kinds.flatMap((name) =>
       OF_KIND.map(([prefix]) => (prefix === "count" ? whole : number)(`${prefix}_${name}`)),
     ),
@@ -90,6 +96,7 @@ export function takenNames(shape: Omit<TableShape, "covariates">): ReadonlySet<s
 /** One row for every row of the manifest, in its order. */
 export function cellsOf(shape: TableShape, outcomes: readonly RowOutcome[]): Cell[][] {
   const flags = flagSlides(outcomes.map((o) => o.facts));
+  const ofClass = shape.isVolume ? OF_STRUCTURE : OF_CLASS;
   return outcomes.map(({ row, status, code, reason, job, facts, forecast, flags: more = [] }, i) => [
     row.id,
     nameOf(row.source),
@@ -100,7 +107,7 @@ export function cellsOf(shape: TableShape, outcomes: readonly RowOutcome[]): Cel
     ...shape.covariates.map((_, n) => row.values[n]),
     job,
     ...FACTS.map(([, of]) => facts && of(facts)),
-    ...shape.classes.flatMap((name) => OF_CLASS.map(([, field]) => facts?.classes.get(name)?.[field])),
+    ...shape.classes.flatMap((name) => ofClass.map(([, field]) => facts?.classes.get(name)?.[field])),
     ...shape.kinds.flatMap((name) => OF_KIND.map(([, field]) => facts?.kinds.get(name)?.[field])),
     ...USED.map(([, of]) => facts && of(facts)),
     forecast,
