@@ -142,6 +142,8 @@ export interface SlideRuntime {
   place(job: string): string;
   /** Holds the map back until the backends are free for it. */
   whileMapping<T>(map: () => Promise<T>): Promise<T>;
+  /** What tells the source from others with the same etag, where results of several sources lie together. */
+  originOf?(source: string): string | undefined;
   /** Measure focus and brightness, for tables that compare slides. */
   measureQuality?: boolean;
 }
@@ -177,7 +179,9 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 
     const planning = performance.now();
     onProgress({ type: "stage", stage: "planning" });
+    const origin = runtime.originOf?.(options.source);
     const job = await jobIdentity(source, model, settings, {
+      ...(origin !== undefined && { origin }),
       tilewright: VERSION,
       mask: mask?.etag,
       outputs,

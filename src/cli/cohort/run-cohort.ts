@@ -22,6 +22,7 @@ import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
 import { PASSING, slideFailure } from "./slide-failure.ts";
+import { originOf } from "./source-origin.ts";
 import { type SourceState, sourceState } from "./source-state.ts";
 import { type RowOutcome, type TableShape, takenNames } from "./table.ts";
 import { type CohortTotals, totalsOf } from "./totals.ts";
@@ -244,6 +245,7 @@ class CohortRun {
         backends: async () => backends,
         place: (job) => this.#facts.directory(job),
         whileMapping: oneAtATime(),
+        originOf,
         measureQuality: true,
       };
       const toDo = this.#toDo();
