@@ -21,7 +21,7 @@ export const EXIT = {
   output: 5,
   /** A job service or an edge function cannot be reached, or refuses. */
   service: 6,
-  /** The job came to an end there without results. */
+  /** The job came to an end there without results; of a cohort: some scans failed. */
   job: 7,
   /** Stopped by the user; `--resume` continues. */
   interrupted: 130,

@@ -8,6 +8,8 @@ import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
 import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { BACKENDS } from "./backends.ts";
+import { addCohortCommands } from "./cohort/commands.ts";
+import { planCohort, printForecast } from "./cohort/plan-cohort.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
 import { cancelJob, downloadJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
@@ -70,19 +72,24 @@ function withSettingOptions(command: Command): Command {
     .option("--no-tissue-mask", "segment every window, also empty ones");
 }
 
-withPlanOptions(program.command("segment <source>").description("segment one image"))
+/** Options of whatever runs the model here. */
+function withRunOptions(command: Command): Command {
+  return command
+    .option(
+      "--outputs <names>",
+      `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
+    )
+    .option("--concurrency <n>", "threads of the model; default all cores", count)
+    .option(
+      "--backend <name>",
+      `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); give it more than once to use all of them together; default cpu`,
+      (name: string, before: string[] = []) => [...before, name],
+    )
+    .option("--batch-size <n>", "windows per run of the model", count);
+}
+
+withRunOptions(withPlanOptions(program.command("segment <source>").description("segment one image")))
   .requiredOption("--out <dir>", "directory for the results")
-  .option(
-    "--outputs <names>",
-    `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
-  )
-  .option("--concurrency <n>", "threads of the model; default all cores", count)
-  .option(
-    "--backend <name>",
-    `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); give it more than once to use all of them together; default cpu`,
-    (name: string, before: string[] = []) => [...before, name],
-  )
-  .option("--batch-size <n>", "windows per run of the model", count)
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
   .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
@@ -116,16 +123,35 @@ program
   .action((source: string, flags) => inspectCommand(source, { ...flags, signal: controller.signal }));
 
 withPlanOptions(
-  program.command("plan <source>").description("windows, tissue, memory and time, without segmenting"),
+  program
+    .command("plan <source>")
+    .description("windows, tissue, memory and time, without segmenting; of a manifest (.csv) also the cost"),
 )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
+  .option("--sample <n>", "of a manifest (.csv): scans that are opened for the forecast; default 20", count)
   .option("--json", "as JSON")
-  .action((source: string, flags) =>
-    planCommand(
-      { ...planOptions(source, flags), concurrency: flags.concurrency, signal: controller.signal },
-      flags.json,
-    ),
-  );
+  .action(async (source: string, flags) => {
+    const options = {
+      ...planOptions(source, flags),
+      concurrency: flags.concurrency,
+      signal: controller.signal,
+    };
+    if (!/\.csv$/i.test(source)) return planCommand(options, flags.json);
+    const forecast = await planCohort({ ...options, sample: flags.sample });
+    if (flags.json) return void process.stdout.write(`${JSON.stringify(forecast)}\n`);
+    printForecast(source, forecast);
+  });
+
+addCohortCommands(program, {
+  withPlanOptions,
+  withRunOptions,
+  planOptions,
+  count,
+  signal: controller.signal,
+  toContinue: (how) => {
+    toContinue = how;
+  },
+});
 
 withSettingOptions(
   withService(

@@ -1,4 +1,3 @@
-import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { estimateMemory, planJob } from "../orchestrator/plan-job.ts";
@@ -7,8 +6,7 @@ import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
 import { duration } from "./progress.ts";
 import { type SegmentOptions, settingsOf } from "./segment.ts";
-
-const TIMED_RUNS = 4;
+import { secondsPerWindow } from "./time-window.ts";
 
 /** Windows, tissue, memory and time of a job. The time comes from running the golden tile here and now. */
 export async function planCommand(options: SegmentOptions, json: boolean | undefined): Promise<void> {
@@ -19,7 +17,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     const plan = await planJob(source, model.manifest, settingsOf(options), { mask: mask?.raster, signal });
     const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
-    const secondsPerWindow = seconds / threads;
+    const secondsOfWindow = seconds / threads;
     const report = {
       source: name,
       model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
@@ -34,8 +32,8 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       tissueFraction: plan.tissueFraction,
       intensities: plan.scaling,
       memoryBytes: estimateMemory(plan, model.manifest.classes.length),
-      secondsPerWindow,
-      seconds: secondsPerWindow * plan.kept.size,
+      secondsPerWindow: secondsOfWindow,
+      seconds: secondsOfWindow * plan.kept.size,
     };
     if (json) return void process.stdout.write(`${JSON.stringify(report)}\n`);
     const tissue =
@@ -54,7 +52,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     console.log(`  shards    ${report.shards}`);
     console.log(`  memory    about ${Math.round(report.memoryBytes / 1e6)} MB`);
     console.log(
-      `  time      about ${duration(report.seconds)} (${(secondsPerWindow * 1000).toFixed(0)} ms a window on this machine)`,
+      `  time      about ${duration(report.seconds)} (${(secondsOfWindow * 1000).toFixed(0)} ms a window on this machine)`,
     );
   } finally {
     await close();
@@ -62,18 +60,14 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
 }
 
 /** Seconds of one window on one thread: the golden tile, after it has proven the runtime. */
-async function timeWindow(
+export async function timeWindow(
   model: ModelPackage,
   threads: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<{ seconds: number; threads: number }> {
   const segmenter = await OrtNodeSegmenter.create(model, { threads });
-  const how = { precision: "u8", signal } as const;
   try {
-    await checkGoldenTile(segmenter, model, how);
-    const before = segmenter.runMilliseconds;
-    for (let i = 0; i < TIMED_RUNS; i++) await checkGoldenTile(segmenter, model, how);
-    const seconds = (segmenter.runMilliseconds - before) / TIMED_RUNS / 1000;
+    const seconds = await secondsPerWindow(segmenter, model, signal);
     return { seconds, threads: segmenter.info.threads };
   } finally {
     await segmenter.close();

@@ -1,9 +1,7 @@
-import { randomUUID } from "node:crypto";
 import {
   accessSync,
   constants,
   existsSync,
-  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -13,17 +11,16 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { OUTPUTS } from "../image/write/output-targets.ts";
 import { TEMPORARY_PREFIX } from "../storage/fs-store.ts";
+import { LOCK, refuseIfHeld, releaseLock, takeLock } from "./directory-lock.ts";
 import { OutputError } from "./exit-codes.ts";
 
 const WORK = ".tilewright";
 const FINISHED = "run.json";
-/** Inside the work directory: the job it belongs to, who works in it, and a publishing that has begun. */
+/** Inside the work directory: the job it belongs to, and a publishing that has begun. */
 const JOB = "job";
-const LOCK = "lock";
 const PUBLISHING = "publishing.json";
 
 export interface OpenFlags {
@@ -80,7 +77,7 @@ export class RunDirectory {
   static open(path: string, job: string, { resume, force }: OpenFlags): RunDirectory | string {
     const work = join(path, WORK);
     mkdirSync(work, { recursive: true });
-    lock(work);
+    takeLock(work);
     try {
       completePublishing(path);
       const begun = read(join(work, JOB));
@@ -155,51 +152,9 @@ function read(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, "utf8") : undefined;
 }
 
-const held = new Set<string>();
-
-/** One run at a time: two would write over each other's work. The lock of a dead process counts for nothing. */
-function refuseIfHeld(work: string): void {
-  const file = join(work, LOCK);
-  const owner = JSON.parse(read(file) ?? "{}") as { pid?: number; host?: string };
-  const elsewhere = owner.host !== undefined && owner.host !== hostname();
-  const here =
-    owner.pid === process.pid ? held.has(resolve(work)) : owner.pid !== undefined && isRunning(owner.pid);
-  if (!elsewhere && !here) return;
-  throw new OutputError(
-    elsewhere
-      ? `process ${owner.pid} on ${owner.host} is working in this directory: wait for it or choose another --out; if it is gone, remove ${file}`
-      : `process ${owner.pid} is working in this directory: wait for it or choose another --out`,
-  );
-}
-
-function lock(work: string): void {
-  const file = join(work, LOCK);
-  // Written first and linked after, so that nobody reads a lock without its owner.
-  const own = join(work, `${LOCK}-${randomUUID()}`);
-  writeFileSync(own, JSON.stringify({ pid: process.pid, host: hostname() }));
-  try {
-    for (let attempt = 0; attempt < 3; attempt++) {
-      refuseIfHeld(work);
-      try {
-        linkSync(own, file);
-        held.add(resolve(work));
-        return;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-        refuseIfHeld(work);
-        rmSync(file, { force: true });
-      }
-    }
-    throw new OutputError(`${file} cannot be taken: another run is starting in the same directory`);
-  } finally {
-    rmSync(own, { force: true });
-  }
-}
-
 /** Gives the lock back, and the directory itself when there is nothing in it. */
 function leave(work: string): void {
-  if (!held.delete(resolve(work))) return;
-  rmSync(join(work, LOCK), { force: true });
+  if (!releaseLock(work)) return;
   for (const directory of [work, dirname(work)]) {
     if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory);
   }
@@ -211,14 +166,5 @@ function sweep(work: string): void {
     if (entry.name.startsWith(TEMPORARY_PREFIX) || entry.name.endsWith(".partial")) {
       rmSync(join(entry.parentPath, entry.name), { force: true });
     }
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

@@ -3,14 +3,18 @@ import { join } from "node:path";
 import { z } from "zod";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type Backend, type BackendReport, startReport } from "../orchestrator/fleet/backend.ts";
 import type { MemberReport } from "../orchestrator/fleet/fleet.ts";
+import { measureQuality } from "../orchestrator/image-quality.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
 import { DEFAULT_OUTPUTS, objectSeed, parseOutputs, writeJobOutputs } from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
+import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
+import { recountSeams } from "../orchestrator/recount-seams.ts";
 import {
   type AttemptTotals,
   describeModel,
@@ -63,7 +67,6 @@ export interface SegmentOptions extends JobSettings {
 
 /** Threads compute other batches at the same time, so larger ones would only take memory. */
 const BATCH_SIZE = 1;
-const USD_PER_CORE_HOUR = 0.04;
 
 const machineOptions = z.object({
   mpp: z.number().positive().optional(),
@@ -73,63 +76,127 @@ const machineOptions = z.object({
 
 /** Segments one image on this machine. Resolves with the run manifest when everything is under its final name. */
 export async function segment(options: SegmentOptions): Promise<RunManifest> {
-  const { signal, onProgress = () => {} } = options;
-  const startedAt = new Date();
-  const started = performance.now();
-  const seconds: Record<string, number> = {};
-  const mark = (stage: string, since: number) => {
-    seconds[stage] = (performance.now() - since) / 1000;
-  };
+  const { onProgress } = options;
+  checkOptions(options);
+  RunDirectory.check(options.out, options);
+  onProgress?.({ type: "stage", stage: "opening" });
+  const model = await loadModelOf(options);
+  let backends: readonly Backend[] = [];
+  const release = () => Promise.all(backends.map((backend) => backend.segmenter.close()));
+  try {
+    const { manifest } = await segmentSlide(options, {
+      model,
+      // Before anything is written: what cannot run the model leaves nothing behind.
+      async backends() {
+        backends = await openBackendsOf(options, model);
+        return backends;
+      },
+      place: () => options.out,
+      async whileMapping(map) {
+        const mapped = await map();
+        // Now and not at the end: the sessions' memory is free for the outputs.
+        await release();
+        return mapped;
+      },
+    });
+    return manifest;
+  } finally {
+    await release();
+  }
+}
+
+/** The options of one run or of all runs of a cohort, checked: of each what the commands have no own type for. */
+export function checkOptions(options: Omit<SegmentOptions, "source" | "out">) {
   const settings = settingsOf(options);
   const machine = machineOptions.safeParse(options);
   if (!machine.success) {
     const { path, message } = machine.error.issues[0]!;
     throw new JobError(`option ${path.join(".")}: ${message}`);
   }
-  const { mpp, concurrency, batchSize } = machine.data;
   const backendNames = options.backends?.length ? options.backends : ["cpu"];
   for (const name of backendNames) parseBackend(name);
   const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
-  RunDirectory.check(options.out, options);
+  return { settings, ...machine.data, backendNames, outputs };
+}
 
-  onProgress({ type: "stage", stage: "opening" });
-  const model = await loadModel(options.model, {
-    variant: options.variant,
-    half: backendNames.some(isDevice),
-    signal,
+/** With the half-precision companion where a device may want it. */
+export function loadModelOf(options: Omit<SegmentOptions, "source" | "out">): Promise<ModelPackage> {
+  const { backendNames } = checkOptions(options);
+  const { variant, signal } = options;
+  return loadModel(options.model, { variant, half: backendNames.some(isDevice), signal });
+}
+
+export function openBackendsOf(
+  options: Omit<SegmentOptions, "source" | "out">,
+  model: ModelPackage,
+): Promise<Backend[]> {
+  const { backendNames, concurrency, batchSize, settings } = checkOptions(options);
+  return openBackends(backendNames, model, {
+    threads: concurrency,
+    batchSize,
+    precision: settings.precision,
+    token: options.token,
+    signal: options.signal,
+    onRefused: (backend, reason) => options.onProgress?.({ type: "backend", backend, reason }),
   });
+}
+
+/** What a slide is segmented with: its own, or shared by the slides of a cohort. Who made it closes it. */
+export interface SlideRuntime {
+  model: ModelPackage;
+  /** Asked for when the slide is open. */
+  backends(): Promise<readonly Backend[]>;
+  /** Directory for the results of a job. */
+  place(job: string): string;
+  /** Holds the map back until the backends are free for it. */
+  whileMapping<T>(map: () => Promise<T>): Promise<T>;
+  /** What tells the source from others with the same etag, where results of several sources lie together. */
+  originOf?(source: string): string | undefined;
+  /** Measure focus and brightness, for tables that compare slides. */
+  measureQuality?: boolean;
+}
+
+export interface SlideResult {
+  manifest: RunManifest;
+  /** The results of this very job were there already. */
+  found: boolean;
+}
+
+/** Segments one image with a model and backends that are at hand. `out` and `model` of the options count for nothing. */
+export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntime): Promise<SlideResult> {
+  const { signal, onProgress = () => {} } = options;
+  const startedAt = new Date();
+  let started = performance.now();
+  const seconds: Record<string, number> = {};
+  const mark = (stage: string, since: number) => {
+    seconds[stage] = (performance.now() - since) / 1000;
+  };
+  const { settings, mpp, batchSize, outputs } = checkOptions(options);
+  const { model } = runtime;
   const opened = await openSource(options.source, mpp, signal, options.series);
   const { source } = opened;
-  let backends: readonly Backend[] = [];
   let directory: RunDirectory | undefined;
   let work: WorkStore | undefined;
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
 
-    // Before anything is written: what cannot run the model leaves nothing behind.
     const loading = performance.now();
-    backends = await openBackends(backendNames, model, {
-      threads: concurrency,
-      batchSize,
-      precision: settings.precision,
-      token: options.token,
-      signal,
-      onRefused: (backend, reason) => onProgress({ type: "backend", backend, reason }),
-    });
-    const startReports = backends.map(startReport);
+    const backends = await runtime.backends();
     mark("loadModel", loading);
 
     const planning = performance.now();
     onProgress({ type: "stage", stage: "planning" });
+    const origin = runtime.originOf?.(options.source);
     const job = await jobIdentity(source, model, settings, {
+      ...(origin !== undefined && { origin }),
       tilewright: VERSION,
       mask: mask?.etag,
       outputs,
       batchSize,
     });
-    const place = RunDirectory.open(options.out, job, options);
-    if (typeof place === "string") return JSON.parse(place) as RunManifest;
+    const place = RunDirectory.open(runtime.place(job), job, options);
+    if (typeof place === "string") return { manifest: JSON.parse(place) as RunManifest, found: true };
     directory = place;
     work = new WorkStore(directory.work);
     const plan = await planJob(source, model.manifest, settings, {
@@ -149,34 +216,38 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const finished = new Set([...coverage.chunks].filter((c) => stage.has(chunkIndex(chunks, c))));
     const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].length;
 
-    const segmenting = performance.now();
-    onProgress({ type: "stage", stage: "segmenting" });
-    let reports: MemberReport[];
-    try {
-      reports = await mapAndMerge({
-        source,
-        model,
-        plan,
-        backends,
-        finished,
-        writeChunk: (chunk) => stage.writeChunk(chunk, { signal }),
-        batchSize,
-        signal,
-        clock: realClock,
-        statistics: totals.map,
-        onProgress: tellWindows(plan, segmenting, onProgress),
-        onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
-      });
-    } finally {
-      totals.bytesRead += source.bytesRead;
-      await writeTotals(work, totals);
-    }
-    mark("segment", segmenting);
-    const backendReports = reports.map((report, n) => startReports[n]!(report, seconds.segment!));
+    const planned = performance.now();
+    const backendReports = await runtime.whileMapping(async () => {
+      // Time in which others map is none of this slide's.
+      const segmenting = performance.now();
+      started += segmenting - planned;
+      onProgress({ type: "stage", stage: "segmenting" });
+      const startReports = backends.map(startReport);
+      let reports: MemberReport[];
+      try {
+        reports = await mapAndMerge({
+          source,
+          model,
+          plan,
+          backends,
+          finished,
+          writeChunk: (chunk) => stage.writeChunk(chunk, { signal }),
+          batchSize,
+          signal,
+          clock: realClock,
+          statistics: totals.map,
+          onProgress: tellWindows(plan, segmenting, onProgress),
+          onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
+        });
+      } finally {
+        totals.bytesRead += source.bytesRead;
+        await writeTotals(work!, totals);
+      }
+      mark("segment", segmenting);
+      return reports.map((report, n) => startReports[n]!(report, seconds.segment!));
+    });
     const modelSeconds = backendReports.flatMap((report) => report.modelSeconds ?? []);
     if (modelSeconds.length > 0) seconds.model = modelSeconds.reduce((a, b) => a + b);
-    // Now and not at the end: the sessions' memory is free for the outputs.
-    await Promise.all(backends.map((backend) => backend.segmenter.close()));
 
     for (const chunk of coverage.chunks) {
       if (!stage.has(chunkIndex(chunks, chunk))) {
@@ -186,6 +257,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
 
     const writing = performance.now();
     onProgress({ type: "stage", stage: "writing outputs" });
+    if (directory.resuming) totals.map.seams = await recountSeams(stage, plan, coverage.chunks, signal);
     const written = await writeJobOutputs({
       stage,
       targets: directoryTargets({ directory: directory.work, store: work, stage }),
@@ -198,6 +270,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       analysedPixels: coverage.covered,
       signal,
     });
+    const quality = runtime.measureQuality ? await measureQuality(source, plan, signal) : undefined;
     mark("outputs", writing);
     mark("total", started);
 
@@ -225,6 +298,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
       outputs: written.outputs,
       summary: written.summary,
+      quality,
       estimatedCost: estimateCost(seconds.total!, backendReports),
     };
     directory.publish(
@@ -232,9 +306,8 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       `${JSON.stringify(manifest, null, 2)}\n`,
     );
     onProgress({ type: "stage", stage: "done" });
-    return manifest;
+    return { manifest, found: false };
   } finally {
-    await Promise.all(backends.map((backend) => backend.segmenter.close()));
     await work?.close();
     directory?.release();
     await opened.close();

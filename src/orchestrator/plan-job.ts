@@ -7,7 +7,7 @@ import { product, type Raster, type Rect } from "../tiling/raster.ts";
 import { keepWindows, maskFraction, type RegionMask, tissueMask } from "../tiling/tissue-mask.ts";
 import { planWindowGrid, type WindowGrid, windowCount } from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
-import { JobError } from "./errors.ts";
+import { JobError, NoTissueError } from "./errors.ts";
 import { measurePercentiles } from "./intensities.ts";
 import { chooseChannels } from "./read-pixels.ts";
 import type { FullJobSettings, JobSettings } from "./settings.ts";
@@ -121,7 +121,7 @@ export async function planJob(
     tissueFraction = maskFraction(regionMask, region);
     kept = keepWindows(grid, region.origin, regionMask);
     if (kept.size === 0) {
-      throw new JobError(
+      throw new NoTissueError(
         mask
           ? "the mask leaves no window in the region: check that it shows the same slide"
           : "no tissue was found in the region: use --no-tissue-mask or --mask <file>",

@@ -4,6 +4,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import { seamScore } from "../tiling/seam-score.ts";
 import type { BackendReport } from "./fleet/backend.ts";
+import type { ImageQuality } from "./image-quality.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
 import type { SlideSummary } from "./outputs/slide-summary.ts";
 import type { JobPlan } from "./plan-job.ts";
@@ -61,6 +62,8 @@ export interface RunManifest {
   outputs: readonly { name: string; byteLength: number; sha256: string }[];
   /** Of 2-D images. */
   summary: SlideSummary | undefined;
+  /** Of runs in a cohort: see orchestrator/image-quality.ts. */
+  quality?: ImageQuality;
   /** Of this machine's time only; cloud backends add theirs. */
   estimatedCost: { currency: "USD"; amount: number; basis: string };
 }

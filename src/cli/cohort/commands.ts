@@ -1,0 +1,179 @@
+import type { Command } from "commander";
+import { EXIT } from "../exit-codes.ts";
+import { duration } from "../progress.ts";
+import type { SegmentOptions } from "../segment.ts";
+import { CohortDirectory } from "./cohort-directory.ts";
+import { usd } from "./report.ts";
+import { type CohortOptions, type CohortProgress, type CohortResult, runCohort } from "./run-cohort.ts";
+import {
+  type CohortStatus,
+  cancelCohort,
+  cohortStatus,
+  exportCohort,
+  markForRetry,
+  watchCohort,
+} from "./status-cohort.ts";
+import { totalsOf } from "./totals.ts";
+
+/** The commands' way to the parts of the command line that every command shares. */
+export interface CommandParts {
+  withPlanOptions: (command: Command) => Command;
+  withRunOptions: (command: Command) => Command;
+  // biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed where it is declared
+  planOptions: (source: string, flags: any) => SegmentOptions;
+  count: (text: string) => number;
+  signal: AbortSignal;
+  toContinue: (how: string) => void;
+}
+
+export function addCohortCommands(program: Command, parts: CommandParts): void {
+  const { signal, count, toContinue } = parts;
+  const cohort = program.command("cohort").description("many scans, one table");
+  const resumes = () => toContinue("continue later with the same command");
+
+  parts
+    .withRunOptions(
+      parts.withPlanOptions(
+        cohort
+          .command("run <scans>")
+          .description(
+            "segment every scan of a manifest (CSV), a folder, a pattern or s3://bucket/prefix, or go on with it",
+          ),
+      ),
+    )
+    .requiredOption("--out <dir>", "directory for state, tables and results")
+    .option(
+      "--store <dir>",
+      "directory of the single results; cohorts that share it share them; default jobs in --out",
+    )
+    .option("--slides-at-once <n>", "one maps while others are planned or written; default 2", count)
+    .option("--largest-first", "begin with the largest files")
+    .option("--json", "progress as JSON lines on stderr, the totals on stdout")
+    .action(async (scans: string, flags) => {
+      resumes();
+      const { source: _source, out: _out, ...plan } = parts.planOptions(scans, flags);
+      const options = {
+        ...plan,
+        outputs: flags.outputs?.split(","),
+        concurrency: flags.concurrency,
+        backends: flags.backend,
+        batchSize: flags.batchSize,
+      };
+      const defined = Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined));
+      await runAndTell(
+        {
+          ...(defined as unknown as typeof options),
+          cohort: scans,
+          out: flags.out,
+          store: flags.store,
+          slidesAtOnce: flags.slidesAtOnce,
+          largestFirst: flags.largestFirst,
+          signal,
+        },
+        Boolean(flags.json),
+      );
+    });
+
+  cohort
+    .command("status <dir>")
+    .description("how far a cohort is")
+    .option("--watch", "until nobody is at it")
+    .option("--json", "as JSON; with --watch one line for each change")
+    .action(async (dir: string, flags) => {
+      const tell = (status: CohortStatus) =>
+        flags.json ? void process.stdout.write(`${JSON.stringify(status)}\n`) : printStatus(status);
+      if (flags.watch) return watchCohort(dir, tell, signal);
+      tell(cohortStatus(dir));
+    });
+
+  cohort
+    .command("retry <dir>")
+    .description("do failed scans again, as the last run was asked to")
+    .option("--failed", "all that failed (the default)")
+    .option(
+      "--id <id>",
+      "only this one; may be given more than once",
+      (id: string, before: string[] = []) => [...before, id],
+    )
+    .option("--json", "progress as JSON lines on stderr, the totals on stdout")
+    .action(async (dir: string, flags) => {
+      resumes();
+      const { cohort: scans, options, store, slidesAtOnce, largestFirst } = new CohortDirectory(dir).read();
+      const marked = markForRetry(dir, flags.id);
+      if (!flags.json) process.stderr.write(`${marked} to be done again\n`);
+      await runAndTell(
+        { ...options, cohort: scans, out: dir, store, slidesAtOnce, largestFirst, signal },
+        Boolean(flags.json),
+      );
+    });
+
+  cohort
+    .command("cancel <dir>")
+    .description("stop a running cohort; the same command goes on with it")
+    .action((dir: string) => cancelCohort(dir, signal));
+
+  cohort
+    .command("export <dir>")
+    .description("write tables and report again from the results that are there")
+    .option("--json", "totals as JSON")
+    .action(async (dir: string, flags) => {
+      const outcomes = await exportCohort(dir, signal);
+      printResult({ rows: outcomes.length, out: dir, ...totalsOf(outcomes) }, Boolean(flags.json));
+    });
+}
+
+async function runAndTell(options: CohortOptions, json: boolean): Promise<void> {
+  const result = await runCohort({ ...options, onEvent: json ? tellJson : tellLine });
+  printResult(result, json);
+  if (result.failed > 0) process.exitCode = EXIT.job;
+}
+
+function tellJson(event: CohortProgress): void {
+  process.stderr.write(`${JSON.stringify(event)}\n`);
+}
+
+const KINDS: Record<string, string> = {
+  manifest: "of the manifest",
+  folder: "found in the folder, in the order of their paths",
+  pattern: "fit the pattern, in the order of their paths",
+  prefix: "found below the prefix, in the order of their keys",
+};
+
+function tellLine(event: CohortProgress): void {
+  const line = (text: string) => process.stderr.write(`${text}\n`);
+  if (event.type === "cohort") {
+    line(
+      `${event.rows} scans ${KINDS[event.kind] ?? ""}: ${event.done} done, ${event.failed} failed, ${event.toDo} to do`,
+    );
+  } else if (event.type === "backend") {
+    line(`going on without ${event.backend}: ${event.reason}`);
+  } else if (event.state === "done") {
+    const how = event.found
+      ? "was done already"
+      : `${event.windows} windows in ${event.seconds < 10 ? `${event.seconds.toFixed(1)} s` : duration(event.seconds)}`;
+    line(`${event.id}: ${how} (${event.left} to do)`);
+  } else if (event.state === "failed") {
+    line(`${event.id}: ${event.code}: ${event.reason} (${event.left} to do)`);
+  } else if (event.state === "changed") {
+    line(`${event.id}: the source changed since it was done, it is done again`);
+  }
+}
+
+function printResult(result: CohortResult, json: boolean): void {
+  if (json) return void process.stdout.write(`${JSON.stringify(result)}\n`);
+  for (const name of ["cohort.csv", "cohort.parquet", "objects", "report.html"])
+    console.log(`${result.out}/${name}`);
+  const beside = result.forecast === undefined ? "" : `, forecast ${usd(result.forecast)}`;
+  console.log(
+    `${result.done} of ${result.rows} done, ${result.failed} failed; ${result.windows} windows, ${usd(result.cost)} used${beside}`,
+  );
+}
+
+function printStatus(status: CohortStatus): void {
+  const { rows, done, failed, pending, running, holder, failures } = status;
+  const who = holder ? `process ${holder.pid} on ${holder.host} is at it` : "nobody is at it";
+  console.log(`${done} of ${rows} done, ${failed} failed, ${pending} to do; ${who}`);
+  if (running.length > 0) console.log(`  now: ${running.join(", ")}`);
+  for (const { id, code, reason } of failures.slice(0, 20)) console.log(`  ${id}: ${code}: ${reason}`);
+  if (failures.length > 20) console.log(`  and ${failures.length - 20} more`);
+}

@@ -1,0 +1,114 @@
+import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "csv-parse";
+import { writeWhole } from "./cohort-directory.ts";
+import { ParquetFile } from "./parquet.ts";
+import type { Column } from "./table.ts";
+
+/** Of the rows of `measurements.csv` that tell of objects, and how the columns are called here. */
+const COLUMNS: readonly (Column & { from?: string })[] = [
+  // The folder says it too, but readers make a number of "007" there.
+  { name: "slide_id", type: "text" },
+  { name: "object_id", from: "id", type: "text" },
+  { name: "class", type: "text" },
+  { name: "number", type: "whole" },
+  { name: "area_px", type: "whole" },
+  { name: "area_um2", type: "number" },
+  { name: "centroid_x_px", type: "number" },
+  { name: "centroid_y_px", type: "number" },
+  { name: "centroid_x_um", type: "number" },
+  { name: "centroid_y_um", type: "number" },
+  { name: "box_x_px", type: "number" },
+  { name: "box_y_px", type: "number" },
+  { name: "box_width_px", type: "number" },
+  { name: "box_height_px", type: "number" },
+  { name: "perimeter_um", type: "number" },
+  { name: "circularity", type: "number" },
+  { name: "major_axis_um", type: "number" },
+  { name: "minor_axis_um", type: "number" },
+  { name: "eccentricity", type: "number" },
+  { name: "orientation_deg", type: "number" },
+];
+
+/** Which job each folder was made from. Readers of the table pass over names that begin with a dot. */
+const MADE = ".made.json";
+
+/** A folder's name for an id, as Hive writes it: readers decode it. */
+export function partitionOf(id: string): string {
+  const escaped = encodeURIComponent(id).replace(
+    /[!'()*]/g,
+    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return `id=${escaped}`;
+}
+
+/**
+ * Brings `objects/id=<id>/part.parquet` in line with what is done: folders of slides that are not go, those that were
+ * made from this very job stay as they are.
+ * @param done each slide and where its job's results lie
+ */
+export async function writeObjectTables(
+  root: string,
+  done: readonly { id: string; job: string; directory: string }[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const made = readMade(join(root, MADE));
+  const wanted = new Map(done.map((slide) => [partitionOf(slide.id), slide]));
+  const there = existsSync(root) ? readdirSync(root).filter((name) => name.startsWith("id=")) : [];
+  let changed = false;
+  for (const name of there) {
+    if (wanted.has(name)) continue;
+    rmSync(join(root, name), { recursive: true, force: true });
+    changed = made.delete(name) || changed;
+  }
+  const present = new Set(there);
+  const missing = [...wanted].filter(([name, { job }]) => made.get(name) !== job || !present.has(name));
+  for (const [name, { id, job, directory }] of missing) {
+    signal?.throwIfAborted();
+    const measurements = join(directory, "measurements.csv");
+    if (!existsSync(measurements)) continue;
+    mkdirSync(join(root, name), { recursive: true });
+    await writeObjects(join(root, name, "part.parquet"), id, measurements, signal);
+    made.set(name, job);
+    changed = true;
+  }
+  // A process killed before this makes the folders again.
+  if (changed) writeWhole(join(root, MADE), JSON.stringify(Object.fromEntries(made)));
+}
+
+/** One row for each object of one slide, read as a stream. */
+export async function writeObjects(
+  file: string,
+  id: string,
+  measurements: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const table = new ParquetFile(file, COLUMNS);
+  try {
+    const rows = createReadStream(measurements).pipe(parse({ relax_column_count: false, bom: true }));
+    let at: number[] | undefined;
+    let level = 0;
+    for await (const record of rows as AsyncIterable<string[]>) {
+      if (at === undefined) {
+        level = record.indexOf("level");
+        at = COLUMNS.map(({ name, from }) => record.indexOf(from ?? name));
+        continue;
+      }
+      if (record[level] !== "object") continue;
+      signal?.throwIfAborted();
+      table.add(at.map((i, n) => (n === 0 ? id : record[i] || undefined)));
+    }
+    table.finish();
+  } catch (error) {
+    table.abort();
+    throw error;
+  }
+}
+
+function readMade(file: string): Map<string, string> {
+  try {
+    return new Map(Object.entries(JSON.parse(readFileSync(file, "utf8")) as Record<string, string>));
+  } catch {
+    return new Map();
+  }
+}

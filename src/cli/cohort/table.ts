@@ -1,0 +1,127 @@
+import { type Flag, flagSlides } from "./flags.ts";
+import { type CohortRow, nameOf } from "./manifest-rows.ts";
+import type { SlideFacts } from "./slide-facts.ts";
+
+export type RowStatus = "done" | "failed" | "pending" | "running";
+
+/** A row of the manifest and what became of it. */
+export interface RowOutcome {
+  row: CohortRow;
+  status: RowStatus;
+  code?: string;
+  reason?: string;
+  job?: string;
+  facts?: SlideFacts;
+  /** USD, before it was done. */
+  forecast?: number;
+  /** Of the source, beside those that come from comparing slides. */
+  flags?: readonly Flag[];
+}
+
+export type ColumnType = "text" | "whole" | "number";
+export interface Column {
+  name: string;
+  type: ColumnType;
+}
+export type Cell = string | number | undefined;
+
+/** Columns of a model's own; the same for every cohort of the model, whatever failed. */
+export interface TableShape {
+  covariates: readonly string[];
+  classes: readonly string[];
+  kinds: readonly string[];
+  /** Classes are structures of a volume. */
+  isVolume: boolean;
+}
+
+const text = (name: string): Column => ({ name, type: "text" });
+const whole = (name: string): Column => ({ name, type: "whole" });
+const number = (name: string): Column => ({ name, type: "number" });
+
+const HEAD = [text("id"), text("source"), text("status"), text("code"), text("reason"), text("flags")];
+const FACTS: [Column, (facts: SlideFacts) => Cell][] = [
+  [number("mpp_um"), (f) => f.mpp],
+  [whole("level"), (f) => f.level],
+  [number("tissue_fraction"), (f) => f.tissueFraction],
+  [whole("windows"), (f) => f.windows],
+  [number("seam_score"), (f) => f.seamScore],
+  [number("disagreement"), (f) => f.disagreement],
+  [number("coverage"), (f) => f.coverage],
+  [number("focus"), (f) => f.focus],
+  [number("intensity"), (f) => f.intensity],
+  [number("analysed_area_mm2"), (f) => f.analysedAreaMm2],
+];
+const OF_CLASS = [
+  ["fraction", "fraction"],
+  ["area_um2", "areaUm2"],
+] as const;
+const OF_STRUCTURE = [
+  ["fraction", "fraction"],
+  ["volume_mm3", "volumeMm3"],
+] as const;
+const OF_KIND = [
+  ["count", "count"],
+  ["density_per_mm2", "densityPerMm2"],
+  ["mean_area_um2", "meanAreaUm2"],
+  ["median_area_um2", "medianAreaUm2"],
+] as const;
+const USED: [Column, (facts: SlideFacts) => Cell][] = [
+  [number("seconds"), (f) => f.seconds],
+  [whole("bytes_read"), (f) => f.bytesRead],
+  [whole("bytes_written"), (f) => f.bytesWritten],
+  [number("cost_usd"), (f) => f.cost],
+];
+
+export function columnsOf({ covariates, classes, kinds, isVolume }: TableShape): Column[] {
+  const ofClass = isVolume ? OF_STRUCTURE : OF_CLASS;
+  return [
+    ...HEAD,
+    ...covariates.map(text),
+    text("job"),
+    ...FACTS.map(([column]) => column),
+    ...classes.flatMap((name) => ofClass.map(([prefix]) => number(`${prefix}_${name}`))),
+    ...kinds.flatMap((name) =>
+      OF_KIND.map(([prefix]) => (prefix === "count" ? whole : number)(`${prefix}_${name}`)),
+    ),
+    ...USED.map(([column]) => column),
+    number("forecast_usd"),
+  ];
+}
+
+/** Names that a manifest's own columns cannot have. */
+export function takenNames(shape: Omit<TableShape, "covariates">): ReadonlySet<string> {
+  return new Set(columnsOf({ ...shape, covariates: [] }).map((column) => column.name));
+}
+
+/** One row for every row of the manifest, in its order. */
+export function cellsOf(shape: TableShape, outcomes: readonly RowOutcome[]): Cell[][] {
+  const flags = flagSlides(outcomes.map((o) => o.facts));
+  const ofClass = shape.isVolume ? OF_STRUCTURE : OF_CLASS;
+  return outcomes.map(({ row, status, code, reason, job, facts, forecast, flags: more = [] }, i) => [
+    row.id,
+    nameOf(row.source),
+    status,
+    code,
+    reason,
+    [...flags[i]!, ...more].join(" ") || undefined,
+    ...shape.covariates.map((_, n) => row.values[n]),
+    job,
+    ...FACTS.map(([, of]) => facts && of(facts)),
+    ...shape.classes.flatMap((name) => ofClass.map(([, field]) => facts?.classes.get(name)?.[field])),
+    ...shape.kinds.flatMap((name) => OF_KIND.map(([, field]) => facts?.kinds.get(name)?.[field])),
+    ...USED.map(([, of]) => facts && of(facts)),
+    forecast,
+  ]);
+}
+
+/** RFC 4180: CRLF, quotes only where needed; a cell that does not apply is empty. */
+export function csvOf(columns: readonly Column[], cells: readonly (readonly Cell[])[]): string {
+  const line = (row: readonly Cell[]) => `${row.map(field).join(",")}\r\n`;
+  return line(columns.map((column) => column.name)) + cells.map(line).join("");
+}
+
+function field(cell: Cell): string {
+  if (cell === undefined || cell === null) return "";
+  const text = String(cell);
+  return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,0 +1,40 @@
+import type { RowOutcome } from "./table.ts";
+
+export interface CohortTotals {
+  done: number;
+  failed: number;
+  /** With those that are at work. */
+  pending: number;
+  windows: number;
+  seconds: number;
+  /** USD of what was used. */
+  cost: number;
+  /** USD that were forecast for the jobs in `cost`; undefined unless all of them have a forecast. */
+  forecast: number | undefined;
+}
+
+/** Sums over the rows; a job that several rows share counts once. */
+export function totalsOf(outcomes: readonly RowOutcome[]): CohortTotals {
+  const totals: CohortTotals = {
+    done: 0,
+    failed: 0,
+    pending: 0,
+    windows: 0,
+    seconds: 0,
+    cost: 0,
+    forecast: 0,
+  };
+  const counted = new Set<string>();
+  for (const { status, job, facts, forecast } of outcomes) {
+    totals[status === "running" ? "pending" : status]++;
+    if (status !== "done" || !job || !facts || counted.has(job)) continue;
+    counted.add(job);
+    totals.windows += facts.windows;
+    totals.seconds += facts.seconds;
+    totals.cost += facts.cost;
+    totals.forecast =
+      totals.forecast === undefined || forecast === undefined ? undefined : totals.forecast + forecast;
+  }
+  if (counted.size === 0) totals.forecast = undefined;
+  return totals;
+}

@@ -1,0 +1,100 @@
+import { basename, join } from "node:path";
+import { type CohortDirectory, type CohortSnapshot, writeWhole } from "./cohort-directory.ts";
+import type { Flag } from "./flags.ts";
+import type { KeyState } from "./journal.ts";
+import { writeObjectTables } from "./object-tables.ts";
+import { ParquetFile } from "./parquet.ts";
+import { reportHtml } from "./report.ts";
+import { readFacts, type SlideFacts } from "./slide-facts.ts";
+import { cellsOf, columnsOf, csvOf, type RowOutcome } from "./table.ts";
+import { thumbnailOf } from "./thumbnails.ts";
+
+/** Facts of jobs, read once. */
+export class FactsCache {
+  readonly #store: string;
+  readonly #known = new Map<string, SlideFacts>();
+
+  constructor(store: string) {
+    this.#store = store;
+  }
+
+  directory(job: string): string {
+    return join(this.#store, job);
+  }
+
+  get(job: string): SlideFacts | undefined {
+    const known = this.#known.get(job) ?? readFacts(this.directory(job), job);
+    if (known) this.#known.set(job, known);
+    return known;
+  }
+}
+
+/** What became of each row: done only where the results are there, whatever the journal says. */
+export function outcomesOf(
+  { rows, keys }: Pick<CohortSnapshot, "rows" | "keys">,
+  states: ReadonlyMap<string, KeyState>,
+  facts: FactsCache,
+  sourceFlags: ReadonlyMap<string, readonly Flag[]> = new Map(),
+): RowOutcome[] {
+  return rows.map((row, i) => {
+    const key = keys[i]!;
+    const state = states.get(key);
+    if (state?.status === "failed") {
+      return { row, status: "failed", code: state.code, reason: state.reason };
+    }
+    if (state?.status === "done") {
+      const found = facts.get(state.job);
+      if (found) {
+        const { job, forecast } = state;
+        return { row, status: "done", job, facts: found, forecast, flags: sourceFlags.get(key) };
+      }
+    }
+    return { row, status: state?.status === "running" ? "running" : "pending" };
+  });
+}
+
+/**
+ * Writes `cohort.csv`, `cohort.parquet` and `objects/`: each file whole or as it was, and objects before the rows that
+ * speak of them.
+ */
+export async function writeTables(
+  directory: CohortDirectory,
+  snapshot: CohortSnapshot,
+  outcomes: readonly RowOutcome[],
+  facts: FactsCache,
+  signal?: AbortSignal,
+): Promise<void> {
+  const done = outcomes.flatMap(({ row, status, job }) =>
+    status === "done" && job ? [{ id: row.id, job, directory: facts.directory(job) }] : [],
+  );
+  await writeObjectTables(join(directory.path, "objects"), done, signal);
+  const columns = columnsOf(snapshot);
+  // Whoever reads the table later cares little for which scan was at work when it was written.
+  const settled = outcomes.map((o) => (o.status === "running" ? { ...o, status: "pending" as const } : o));
+  const cells = cellsOf(snapshot, settled);
+  writeWhole(join(directory.path, "cohort.csv"), csvOf(columns, cells));
+  const table = new ParquetFile(join(directory.path, "cohort.parquet"), columns);
+  try {
+    for (const row of cells) table.add(row);
+    table.finish();
+  } catch (error) {
+    table.abort();
+    throw error;
+  }
+}
+
+export function writeReport(
+  directory: CohortDirectory,
+  snapshot: CohortSnapshot,
+  outcomes: readonly RowOutcome[],
+  facts: FactsCache,
+): void {
+  const { model } = snapshot;
+  const about = {
+    title: `Cohort ${basename(directory.path)}`,
+    model: `${model.name} ${model.version}`,
+    at: new Date().toISOString().slice(0, 16).replace("T", " "),
+  };
+  const html = reportHtml(about, snapshot, outcomes, (job) => thumbnailOf(facts.directory(job)));
+  writeWhole(join(directory.path, "report.html"), html);
+}
