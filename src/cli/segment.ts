@@ -3,11 +3,18 @@ import { join } from "node:path";
 import { z } from "zod";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
+import { SEGMENTATION_TYPES, type SegmentationType } from "../image/write/output-targets.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type Backend, type BackendReport, startReport } from "../orchestrator/fleet/backend.ts";
 import type { MemberReport } from "../orchestrator/fleet/fleet.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
-import { DEFAULT_OUTPUTS, objectSeed, parseOutputs, writeJobOutputs } from "../orchestrator/job-outputs.ts";
+import {
+  checkOutputs,
+  defaultOutputs,
+  objectSeed,
+  parseOutputs,
+  writeJobOutputs,
+} from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
@@ -47,6 +54,8 @@ export interface SegmentOptions extends JobSettings {
   /** Image whose pixels above 0 say what to segment; it spans the whole slide at any resolution. */
   mask?: string;
   outputs?: readonly string[];
+  /** How `labels.seg.dcm` holds labels; default binary. */
+  segType?: SegmentationType;
   /** Threads of the model; default all cores. */
   concurrency?: number;
   /** What runs the model, in any mix: "cpu" (the default), "wasm", "edge:<url>", "gpu:<url>". */
@@ -69,6 +78,7 @@ const machineOptions = z.object({
   mpp: z.number().positive().optional(),
   concurrency: z.int().min(1).max(1024).optional(),
   batchSize: z.int().min(1).max(1024).default(BATCH_SIZE),
+  segType: z.enum(SEGMENTATION_TYPES).optional(),
 });
 
 /** Segments one image on this machine. Resolves with the run manifest when everything is under its final name. */
@@ -86,20 +96,22 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
     const { path, message } = machine.error.issues[0]!;
     throw new JobError(`option ${path.join(".")}: ${message}`);
   }
-  const { mpp, concurrency, batchSize } = machine.data;
+  const { mpp, concurrency, batchSize, segType } = machine.data;
   const backendNames = options.backends?.length ? options.backends : ["cpu"];
   for (const name of backendNames) parseBackend(name);
-  const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
+  const asked = options.outputs && parseOutputs(options.outputs);
   RunDirectory.check(options.out, options);
 
   onProgress({ type: "stage", stage: "opening" });
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const opened = await openSource(options.source, mpp, signal, options.series);
   const { source } = opened;
+  const outputs = asked ?? defaultOutputs(source);
   let backends: readonly Backend[] = [];
   let directory: RunDirectory | undefined;
   let work: WorkStore | undefined;
   try {
+    checkOutputs(outputs, source);
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
 
@@ -122,6 +134,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       mask: mask?.etag,
       outputs,
       batchSize,
+      ...(segType !== undefined && { segType }),
     });
     const place = RunDirectory.open(options.out, job, options);
     if (typeof place === "string") return JSON.parse(place) as RunManifest;
@@ -190,6 +203,7 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
       sourceName: opened.name,
       objectSeed: await objectSeed(source, opened.name, model.hash, plan),
       outputs,
+      segType,
       analysedPixels: coverage.covered,
       signal,
     });

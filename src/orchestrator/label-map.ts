@@ -8,7 +8,8 @@ export function labelMapInfo(manifest: ModelManifest, plan: JobPlan): LabelMapIn
     shape: plan.region.size,
     chunk: plan.chunk,
     dtype: "uint8",
-    axes: manifest.input.axes,
+    // Of the image: a model of planes goes through a volume slice by slice.
+    axes: plan.region.size.length === 3 ? "zyx" : "yx",
     spacing: { values: plan.mpp, unit: "micrometer" },
     placement: { origin: plan.region0.origin, downsample: plan.downsample },
     classes: manifest.classes,
