@@ -51,9 +51,9 @@ export function checkOutputs(
       `${other} is for ${axes === "yx" ? "volumes, and this is a 2-D image" : "2-D images, and this is a volume"}: choose of ${possible.join(", ")}`,
     );
   }
-  if (outputs.includes("labels.seg.dcm") && headers?.format !== "dicom") {
+  if (outputs.includes("labels.seg.dcm") && headers?.references === undefined) {
     throw new JobError(
-      "labels.seg.dcm refers to the DICOM files it was made from, and the source is none: choose another output",
+      "labels.seg.dcm refers to the DICOM series or slide it was made from, and the source is none: choose another output",
     );
   }
 }
@@ -86,6 +86,8 @@ export function writeJobOutputs(options: {
       source,
       segmentation: {
         type: options.segType ?? "binary",
+        seed: options.objectSeed,
+        software: VERSION,
         algorithm: { name: manifest.name, version: manifest.version },
         level: plan.level,
         present: [],

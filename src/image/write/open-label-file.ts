@@ -1,5 +1,6 @@
 import type { LabelMapInfo, LabelSink } from "../label-sink.ts";
 import type { ByteSink } from "./byte-sink.ts";
+import { openDicomSegmentation } from "./dicom-seg/segmentation.ts";
 import { openNiftiLabels } from "./nifti.ts";
 import { openOmeTiff } from "./ome-tiff.ts";
 import type { LabelOrigin, LabelOutputName } from "./output-targets.ts";
@@ -13,5 +14,6 @@ export function openLabelFile(
   options: { bigTiff?: boolean } = {},
 ): Promise<LabelSink> {
   if (name === "labels.nii.gz") return openNiftiLabels(sink, info, origin.source);
+  if (name === "labels.seg.dcm") return openDicomSegmentation(sink, info, origin);
   return openOmeTiff(sink, info, options);
 }

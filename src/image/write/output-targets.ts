@@ -40,11 +40,18 @@ export type SegmentationType = (typeof SEGMENTATION_TYPES)[number];
 /** What `labels.seg.dcm` holds beside labels. */
 export interface Segmentation {
   type: SegmentationType;
+  /** Hex digits: the same labels, settings and model have the same, and UIDs are made from them. */
+  seed: string;
+  /** Version of Tilewright. */
+  software: string;
   /** Name and version of the model. */
   algorithm: { name: string; version: string };
   /** Of the source, that was segmented. */
   level: number;
-  /** Classes but background that each frame of labels holds, ascending: slices of a volume, or tiles in raster order. */
+  /**
+   * Classes but background that each slice of a volume holds, ascending; or each tile of a 2-D map, in raster order, its
+   * tiles being those of `frameTile`.
+   */
   present: readonly (readonly number[])[];
 }
 

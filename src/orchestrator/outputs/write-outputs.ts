@@ -24,6 +24,7 @@ import { type ObjectKinds, type ObjectsRule, objectKinds } from "./object-kinds.
 import { OutputSinks } from "./output-sinks.ts";
 import { Overlay } from "./overlay.ts";
 import { type Placement, placementOf } from "./placement.ts";
+import { PresentClasses } from "./present-classes.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
 import { SlideCounter, type SlideSummary } from "./slide-summary.ts";
 import type { VolumeSummary } from "./volume-summary.ts";
@@ -98,6 +99,7 @@ async function writePlane(
   const kinds = objectKinds(options.stage.info, options.objects);
   const first = await firstPass(options, kinds, sinks);
   if (wantsInstances(options.outputs)) await secondPass(options, kinds, first.numbers, sinks);
+  if (options.outputs.includes("labels.seg.dcm")) await writeSegmentation(options, first.present, sinks);
   return { summary: first.summary, pictures: await first.pictures() };
 }
 
@@ -139,6 +141,8 @@ interface FirstPass {
   summary: SlideSummary;
   /** Object numbers for the second pass. */
   numbers: Uint32Array;
+  /** Of `Segmentation`. */
+  present: readonly (readonly number[])[];
   pictures(): Promise<Pictures>;
 }
 
@@ -179,8 +183,10 @@ async function firstPass(
   const pyramid = new PyramidWriter(labels, info);
   const band = new BandBuffer(info);
   const total = keepNumbers ? 2 * height : height;
+  const present = outputs.includes("labels.seg.dcm") ? new PresentClasses(info) : undefined;
   for await (const row of tileRows(stage, signal)) {
     pyramid.addRow(row);
+    present?.addRow(row);
     for (const tile of row.tiles) if (tile !== undefined) counter.countPixels(tile.data as Uint8Array);
     await pyramid.settle();
     for (const rows of band.bands(row)) {
@@ -199,6 +205,7 @@ async function firstPass(
   return {
     summary,
     numbers: keepNumbers ? collector.numbers : new Uint32Array(),
+    present: present?.tiles ?? [],
     async pictures() {
       const pictures: Pictures = [];
       if (overlay !== undefined) pictures.push(["overlay.png", overlay.finish()]);
@@ -267,4 +274,18 @@ async function secondPass(
   }
   scanner.finish();
   await takeRows();
+}
+
+/** The frames of a DICOM segmentation, whose head lists those that hold anything: known only now. */
+async function writeSegmentation(
+  { stage, signal }: WriteOutputsOptions,
+  present: FirstPass["present"],
+  sinks: OutputSinks,
+): Promise<void> {
+  const sink = await sinks.labels("labels.seg.dcm", stage.info, present);
+  for await (const { row, tiles } of tileRows(stage, signal)) {
+    for (const [column, tile] of tiles.entries()) {
+      if (tile !== undefined) await sink?.writeTile(0, [row, column], tile);
+    }
+  }
 }
