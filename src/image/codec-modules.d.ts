@@ -18,7 +18,7 @@ declare module "dcmjs" {
   }
   export type DicomElements = Record<string, DicomElement>;
   const dcmjs: {
-    log: { setLevel(level: "silent"): void };
+    log: { setLevel(level: "silent"): void; getLogger(name: string): { setLevel(level: "silent"): void } };
     data: {
       DicomMessage: {
         readFile(bytes: ArrayBuffer, options: { untilTag: string }): { dict: DicomElements };

@@ -34,7 +34,7 @@ export function frameItem(
 ): Uint8Array {
   const segment = label === undefined ? [] : [label];
   const groups: Uint8Array[] = [];
-  if (reference) groups.push(derivation(reference));
+  if (reference !== undefined) groups.push(derivation(reference));
   if (info.axes === "zyx") {
     const position = decimalStrings(geometry.position({ z: place, row: 0, column: 0 }));
     groups.push(

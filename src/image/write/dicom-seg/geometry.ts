@@ -34,15 +34,20 @@ export function seriesGeometry(info: LabelMapInfo, affine: Affine): FrameGeometr
   };
 }
 
+/** Rows to the left and columns down on the glass, as most scanners have it. */
+const USUAL_ORIENTATION = [0, -1, 0, -1, 0, 0];
+
 /** @param head of the level that was segmented */
 export function slideGeometry(info: LabelMapInfo, head: DicomElements): FrameGeometry {
-  const orientation = numbersOf(head, "00480102");
+  const stated = numbersOf(head, "00480102");
+  const orientation = stated.length === 6 ? stated : USUAL_ORIENTATION;
   const origin = itemOf(head, "00480008");
   const measures = itemOf(itemOf(head, "52009229"), "00289110");
-  const [x, y] = [numbersOf(origin, "0040072A")[0], numbersOf(origin, "0040073A")[0]];
-  if (orientation.length !== 6 || x === undefined || y === undefined || info.spacing === undefined) {
+  // Left out by some, and then 0 for whoever lays labels over the slide: they meet all the same.
+  const [x = 0, y = 0] = [numbersOf(origin, "0040072A")[0], numbersOf(origin, "0040073A")[0]];
+  if (info.spacing === undefined) {
     throw new ImageFormatError(
-      "the slide does not tell where it lies on the glass, which labels.seg.dcm needs; choose another output",
+      "the slide does not state its pixel size, which labels.seg.dcm needs; choose another output",
     );
   }
   const unit = info.spacing.unit === "micrometer" ? 0.001 : 1;

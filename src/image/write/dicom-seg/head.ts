@@ -34,7 +34,10 @@ const STUDY: Readonly<Record<string, string>> = {
   "00080090": "PN",
   "00200010": "SH",
 };
-/** Taken over where the source has them: issuers, age and size, de-identification, frame of reference, specimen. */
+/** Of the glass, where there is one: section C.7.6.22. Its type may be empty, as its issuer. */
+const CONTAINER_IDENTIFIER = "00400512";
+const CONTAINER: Readonly<Record<string, string>> = { "00400513": "SQ", "00400518": "SQ" };
+/** Taken over where the source has them: issuers, age and size, de-identification, body part, glass and specimen. */
 const WHERE_STATED = [
   "00080051",
   "00081030",
@@ -48,8 +51,6 @@ const WHERE_STATED = [
   "00120064",
   "00180015",
   "00400512",
-  "00400513",
-  "00400518",
   "00400560",
 ];
 /** Lossy compression of the source is the labels' past too: ratio and method. */
@@ -61,7 +62,7 @@ export interface SegmentationHead {
   geometry: FrameGeometry;
   /** Of the source, by tag. */
   attributes: DicomElements;
-  /** All images the labels were made from. */
+  /** All images the labels were made from, as far as they tell who they are. */
   references: readonly FrameReference[];
   frames: number;
 }
@@ -90,7 +91,7 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
   const date =
     textOf(attributes, "00080023") ?? textOf(attributes, "00080022") ?? textOf(attributes, "00080020");
   const elements: DicomElements = {
-    ...copied(attributes),
+    ...copied(attributes, { ...PATIENT, ...STUDY, ...(attributes[CONTAINER_IDENTIFIER] && CONTAINER) }),
     "00080005": one("CS", "ISO_IR 192"),
     "00080008": { vr: "CS", Value: ["DERIVED", "PRIMARY"] },
     "00080016": one("UI", sopClass),
@@ -101,18 +102,21 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
     "00080070": one("LO", "Tilewright"),
     "0008103E": one("LO", label(`Segmentation by ${algorithm.name}`)),
     "00081090": one("LO", "Tilewright"),
-    "00081115": sequence({
-      "0020000E": one("UI", seriesUid ?? (await uid("source"))),
-      "0008114A": sequence(...instances(references).map(referenceItem)),
-    }),
+    ...(seriesUid !== undefined &&
+      references.length > 0 && {
+        "00081115": sequence({
+          "0020000E": one("UI", seriesUid),
+          "0008114A": sequence(...instances(references).map(referenceItem)),
+        }),
+      }),
     "00181000": one("LO", "1"),
     "00181020": one("LO", label(segmentation.software)),
-    "0020000D": attributes["0020000D"] ?? one("UI", await uid("study")),
+    "0020000D": one("UI", textOf(attributes, "0020000D") ?? (await uid("study"))),
     "0020000E": one("UI", await uid("series")),
     "00200011": one("IS", String(SERIES_NUMBER_OFFSET + (numbersOf(attributes, "00200011")[0] ?? 0))),
     "00200013": one("IS", "1"),
     "00200020": { vr: "CS", Value: [] },
-    "00200052": attributes["00200052"] ?? one("UI", await uid("frame of reference")),
+    "00200052": one("UI", textOf(attributes, "00200052") ?? (await uid("frame of reference"))),
     "00201040": attributes["00201040"] ?? { vr: "LO", Value: [] },
     "00209221": sequence({ "00209164": one("UI", dimensions) }),
     "00209222": sequence(
@@ -133,7 +137,7 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
     "00620013": one("CS", "NO"),
     "00700080": one("CS", "SEGMENTATION"),
     "00700081": one("LO", label(`Labels of ${algorithm.name}`)),
-    "00700084": one("PN", "Tilewright"),
+    "00700084": { vr: "PN", Value: [] },
     "52009229": sequence(sharedGroups(info, geometry)),
   };
   const file = new dcmjs.data.DicomDict({
@@ -161,11 +165,11 @@ function label(text: string): string {
   return [...text.replace(/[\\\p{Cc}]/gu, " ")].slice(0, 64).join("");
 }
 
-function copied(attributes: DicomElements): DicomElements {
+/** @param wanted representation of each attribute that is there at least empty */
+function copied(attributes: DicomElements, wanted: Readonly<Record<string, string>>): DicomElements {
   const out: DicomElements = {};
-  for (const [tag, vr] of Object.entries({ ...PATIENT, ...STUDY }))
-    out[tag] = attributes[tag] ?? { vr, Value: [] };
-  for (const tag of WHERE_STATED) if (attributes[tag]) out[tag] = attributes[tag];
+  for (const [tag, vr] of Object.entries(wanted)) out[tag] = attributes[tag] ?? { vr, Value: [] };
+  for (const tag of WHERE_STATED) if (attributes[tag]?.Value?.length) out[tag] = attributes[tag];
   return out;
 }
 
@@ -253,13 +257,13 @@ function sharedGroups(info: LabelMapInfo, geometry: FrameGeometry): DicomElement
   };
 }
 
-/** One per class; of a label map the background too, for its value is stored. */
+/** One per class but background: in a label map that is the value of padding. */
 function segments(
-  { info, segmentation: { type, algorithm } }: SegmentationHead,
+  { info, segmentation: { algorithm } }: SegmentationHead,
   toLab: (rgb: readonly number[]) => number[],
 ): DicomElements[] {
   return info.classes.flatMap(({ name, color }, number): DicomElements[] => {
-    if (number === 0 && type !== "labelmap") return [];
+    if (number === 0) return [];
     const rgb = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255);
     return [
       {

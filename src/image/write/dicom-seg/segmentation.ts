@@ -48,13 +48,21 @@ export async function openDicomSegmentation(
       );
     }
     await sink.append(
-      await segmentationHead({ info, segmentation, geometry, attributes, references, frames: frames.length }),
+      await segmentationHead({
+        info,
+        segmentation,
+        geometry,
+        attributes,
+        references: references.filter(isNamed),
+        frames: frames.length,
+      }),
     );
     await sink.append(openSequence(PER_FRAME_GROUPS));
     for (let from = 0; from < frames.length; from += ITEMS_AT_ONCE) {
-      const items = frames
-        .slice(from, from + ITEMS_AT_ONCE)
-        .map((frame) => frameItem(frame, info, geometry, volume ? references[frame.place] : references[0]));
+      const items = frames.slice(from, from + ITEMS_AT_ONCE).map((frame) => {
+        const reference = references[volume ? frame.place : 0]!;
+        return frameItem(frame, info, geometry, isNamed(reference) ? reference : undefined);
+      });
       await sink.append(joined(items));
     }
     await sink.append(closeSequence());
@@ -70,6 +78,11 @@ export async function openDicomSegmentation(
     await sink.abort();
     throw error;
   }
+}
+
+/** Files that were made anonymous may have lost who they are: nothing can refer to them. */
+function isNamed({ sopClass, sopInstance }: FrameReference): boolean {
+  return sopClass !== "" && sopInstance !== "";
 }
 
 /** What each label slice was made from; where it spans several slices, the one in its middle. */
