@@ -4,13 +4,16 @@ import type { JobPlan } from "./plan-job.ts";
 
 /** What the writers must know of a job's label map: it lies on the grid of the level that is segmented. */
 export function labelMapInfo(manifest: ModelManifest, plan: JobPlan): LabelMapInfo {
+  const volume = plan.region.size.length === 3;
   return {
     shape: plan.region.size,
     chunk: plan.chunk,
     dtype: "uint8",
     // Of the image: a model of planes goes through a volume slice by slice.
-    axes: plan.region.size.length === 3 ? "zyx" : "yx",
-    spacing: { values: plan.mpp, unit: "micrometer" },
+    axes: volume ? "zyx" : "yx",
+    spacing: volume
+      ? { values: plan.mpp.map((v) => v / 1000), unit: "millimeter" }
+      : { values: plan.mpp, unit: "micrometer" },
     placement: { origin: plan.region0.origin, downsample: plan.downsample },
     classes: manifest.classes,
     name: manifest.name,
