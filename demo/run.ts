@@ -31,8 +31,9 @@ const manifest = await segment({
   force: true,
   onProgress: progressPrinter(false),
 });
+const nuclei = "objects" in manifest.summary ? manifest.summary.objects[0]!.count : 0;
 console.log(
-  `found ${manifest.summary!.objects[0]!.count} nuclei in ${manifest.seconds.total!.toFixed(1)} s (${manifest.plan.windows} windows)\n`,
+  `found ${nuclei} nuclei in ${manifest.seconds.total!.toFixed(1)} s (${manifest.plan.windows} windows)\n`,
 );
 for (const { name } of manifest.outputs) console.log(join(out, name));
 console.log(join(out, "run.json"));

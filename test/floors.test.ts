@@ -31,6 +31,7 @@ const PORTS = new Set([
   "storage/object-store.ts",
   "storage/errors.ts",
   "image/image-source.ts",
+  "image/affine.ts",
   "image/label-sink.ts",
   "image/write/byte-sink.ts",
   "image/write/output-targets.ts",

@@ -1,10 +1,9 @@
 #!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { PullFrom } from "../../gpu-runner/settings.ts";
-import { OUTPUTS } from "../image/write/output-targets.ts";
+import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { PROVIDERS } from "../inference/open-provider.ts";
 import { JobError } from "../orchestrator/errors.ts";
-import { DEFAULT_OUTPUTS } from "../orchestrator/job-outputs.ts";
 import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { BACKENDS } from "./backends.ts";
@@ -77,7 +76,7 @@ function withRunOptions(command: Command): Command {
   return command
     .option(
       "--outputs <names>",
-      `comma-separated, of ${OUTPUTS.join(", ")}; default ${DEFAULT_OUTPUTS.join(",")}`,
+      `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source: of a 2-D image all but instances.* and labels.seg.dcm, of a volume labels.ome.zarr, measurements.csv and labels in the format it came in`,
     )
     .option("--concurrency <n>", "threads of the model; default all cores", count)
     .option(
@@ -90,6 +89,11 @@ function withRunOptions(command: Command): Command {
 
 withRunOptions(withPlanOptions(program.command("segment <source>").description("segment one image")))
   .requiredOption("--out <dir>", "directory for the results")
+  .addOption(
+    new Option("--seg-type <type>", "how labels.seg.dcm holds labels; default binary").choices(
+      SEGMENTATION_TYPES,
+    ),
+  )
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
   .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
@@ -110,7 +114,7 @@ withRunOptions(withPlanOptions(program.command("segment <source>").description("
     for (const { name, byteLength } of manifest.outputs)
       console.log(`${flags.out}/${name}  ${bytes(byteLength)}`);
     console.log(`${flags.out}/run.json`);
-    for (const { name, count } of manifest.summary?.objects ?? []) console.log(`${count} × ${name}`);
+    printSummary(manifest.summary);
     console.log(`${manifest.plan.windows} windows in ${duration(manifest.seconds.total!)}`);
   });
 
@@ -317,7 +321,17 @@ function printResults(out: string, manifest: string): void {
   const { outputs = [], summary } = JSON.parse(manifest) as Partial<RunManifest>;
   for (const { name, byteLength } of outputs) console.log(`${out}/${name}  ${bytes(byteLength)}`);
   console.log(`${out}/run.json`);
-  for (const { name, count } of summary?.objects ?? []) console.log(`${count} × ${name}`);
+  printSummary(summary);
+}
+
+function printSummary(summary: RunManifest["summary"] | undefined): void {
+  if (summary === undefined) return;
+  if ("objects" in summary) for (const { name, count } of summary.objects) console.log(`${count} × ${name}`);
+  else
+    for (const { name, voxels, volumeMl } of summary.structures)
+      console.log(
+        `${name}  ${volumeMl === undefined ? `${voxels} voxels` : `${volumeMl.toPrecision(4)} ml`}`,
+      );
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed above

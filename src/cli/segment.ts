@@ -3,13 +3,20 @@ import { join } from "node:path";
 import { z } from "zod";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
+import { SEGMENTATION_TYPES, type SegmentationType } from "../image/write/output-targets.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type Backend, type BackendReport, startReport } from "../orchestrator/fleet/backend.ts";
 import type { MemberReport } from "../orchestrator/fleet/fleet.ts";
 import { measureQuality } from "../orchestrator/image-quality.ts";
 import { jobIdentity } from "../orchestrator/job-identity.ts";
-import { DEFAULT_OUTPUTS, objectSeed, parseOutputs, writeJobOutputs } from "../orchestrator/job-outputs.ts";
+import {
+  checkOutputs,
+  defaultOutputs,
+  objectSeed,
+  parseOutputs,
+  writeJobOutputs,
+} from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
@@ -51,6 +58,8 @@ export interface SegmentOptions extends JobSettings {
   /** Image whose pixels above 0 say what to segment; it spans the whole slide at any resolution. */
   mask?: string;
   outputs?: readonly string[];
+  /** How `labels.seg.dcm` holds labels; default binary. */
+  segType?: SegmentationType;
   /** Threads of the model; default all cores. */
   concurrency?: number;
   /** What runs the model, in any mix: "cpu" (the default), "cuda", "webgpu", "wasm", "edge:<url>", "gpu:<url>". */
@@ -72,6 +81,7 @@ const machineOptions = z.object({
   mpp: z.number().positive().optional(),
   concurrency: z.int().min(1).max(1024).optional(),
   batchSize: z.int().min(1).max(1024).default(BATCH_SIZE),
+  segType: z.enum(SEGMENTATION_TYPES).optional(),
 });
 
 /** Segments one image on this machine. Resolves with the run manifest when everything is under its final name. */
@@ -115,8 +125,12 @@ export function checkOptions(options: Omit<SegmentOptions, "source" | "out">) {
   }
   const backendNames = options.backends?.length ? options.backends : ["cpu"];
   for (const name of backendNames) parseBackend(name);
-  const outputs = parseOutputs(options.outputs ?? DEFAULT_OUTPUTS);
-  return { settings, ...machine.data, backendNames, outputs };
+  return {
+    settings,
+    ...machine.data,
+    backendNames,
+    outputs: options.outputs && parseOutputs(options.outputs),
+  };
 }
 
 /** With the half-precision companion where a device may want it. */
@@ -171,13 +185,15 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
   const mark = (stage: string, since: number) => {
     seconds[stage] = (performance.now() - since) / 1000;
   };
-  const { settings, mpp, batchSize, outputs } = checkOptions(options);
+  const { settings, mpp, batchSize, segType, outputs: asked } = checkOptions(options);
   const { model } = runtime;
   const opened = await openSource(options.source, mpp, signal, options.series);
   const { source } = opened;
+  const outputs = asked ?? defaultOutputs(source);
   let directory: RunDirectory | undefined;
   let work: WorkStore | undefined;
   try {
+    checkOutputs(outputs, source);
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
 
@@ -194,6 +210,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       mask: mask?.etag,
       outputs,
       batchSize,
+      ...(segType !== undefined && { segType }),
     });
     const place = RunDirectory.open(runtime.place(job), job, options);
     if (typeof place === "string") return { manifest: JSON.parse(place) as RunManifest, found: true };
@@ -267,6 +284,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       sourceName: opened.name,
       objectSeed: await objectSeed(source, opened.name, model.hash, plan),
       outputs,
+      segType,
       analysedPixels: coverage.covered,
       signal,
     });

@@ -60,3 +60,33 @@ export function withPlaneSpacing(affine: Affine, y: number, x: number): Affine {
   const [i, j] = columnLengths(affine);
   return affine.map((row, r) => (r === 3 ? row : [(row[0]! * x) / i, (row[1]! * y) / j, row[2]!, row[3]!]));
 }
+
+/** Where samples lie in those of level 0: sample (z, y, x) begins at `origin` + `downsample` · (z, y, x). */
+export interface GridPlacement {
+  /** In samples of level 0, slow to fast. */
+  origin: readonly number[];
+  downsample: readonly number[];
+}
+
+/**
+ * The map of a grid that lies in level 0 as `placement` says, from the map of level 0. Samples are told by their centres:
+ * one that spans two of level 0 has its centre between theirs.
+ */
+export function placedAffine(affine: Affine, { origin, downsample }: GridPlacement): Affine {
+  const steps = downsample.toReversed();
+  const first = origin.toReversed().map((o, axis) => o + (steps[axis]! - 1) / 2);
+  return affine.map((row, r) =>
+    r === 3
+      ? row
+      : [...steps.map((step, c) => row[c]! * step), first.reduce((sum, o, c) => sum + row[c]! * o, row[3]!)],
+  );
+}
+
+/** Index (i, j, k) to millimetres. */
+export function applyAffine(
+  affine: Affine,
+  [i, j, k]: readonly [number, number, number],
+): [number, number, number] {
+  const at = (row: readonly number[]) => row[0]! * i + row[1]! * j + row[2]! * k + row[3]!;
+  return [at(affine[0]!), at(affine[1]!), at(affine[2]!)];
+}

@@ -22,6 +22,14 @@ export interface Spacing {
   unit: "micrometer" | "millimeter";
 }
 
+/** A stored DICOM image. Its UIDs are for files that refer to it, and never for a message. */
+export interface FrameReference {
+  sopClass: string;
+  sopInstance: string;
+  /** Which of its frames, from 0, where it has several and one of them is meant. */
+  frame?: number;
+}
+
 /** Headers as they are stored, for a writer that returns to the grid they describe. */
 export interface StoredHeaders {
   format: "nifti" | "dicom";
@@ -32,6 +40,8 @@ export interface StoredHeaders {
    * go back to where the source came from, and never for a log or a message.
    */
   read(index: number, options?: { signal?: AbortSignal }): Promise<Uint8Array>;
+  /** DICOM: what holds each slice of a series, in the order of z, or each level of a slide. */
+  references?: readonly FrameReference[];
 }
 
 /**

@@ -1,6 +1,13 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { LabelStage } from "../image/label-sink.ts";
-import { OUTPUTS, type OutputName, type OutputTargets } from "../image/write/output-targets.ts";
+import {
+  OUTPUTS,
+  type OutputName,
+  type OutputTargets,
+  PLANE_OUTPUTS,
+  type SegmentationType,
+  VOLUME_OUTPUTS,
+} from "../image/write/output-targets.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { Raster } from "../tiling/raster.ts";
 import { JobError } from "./errors.ts";
@@ -10,9 +17,16 @@ import type { JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
 import { VERSION } from "./version.ts";
 
-export const DEFAULT_OUTPUTS: readonly OutputName[] = OUTPUTS.filter(
-  (name) => !name.startsWith("instances."),
-);
+/** What is written where nothing is asked for: of volumes also what goes back to where they came from. */
+export function defaultOutputs({ axes, headers }: Pick<ImageSource, "axes" | "headers">): OutputName[] {
+  if (axes === "yx")
+    return PLANE_OUTPUTS.filter((name) => !name.startsWith("instances.") && name !== "labels.seg.dcm");
+  return VOLUME_OUTPUTS.filter(
+    (name) =>
+      (name !== "labels.nii.gz" || headers?.format === "nifti") &&
+      (name !== "labels.seg.dcm" || headers?.format === "dicom"),
+  );
+}
 
 /** Output names, checked, in the order of the list and once each. */
 export function parseOutputs(names: readonly string[]): OutputName[] {
@@ -23,6 +37,25 @@ export function parseOutputs(names: readonly string[]): OutputName[] {
     }
   }
   return OUTPUTS.filter((name) => names.includes(name));
+}
+
+/** @throws {JobError} when an output is asked for that the source has none of */
+export function checkOutputs(
+  outputs: readonly OutputName[],
+  { axes, headers }: Pick<ImageSource, "axes" | "headers">,
+): void {
+  const possible = axes === "yx" ? PLANE_OUTPUTS : VOLUME_OUTPUTS;
+  const other = outputs.find((name) => !possible.includes(name));
+  if (other !== undefined) {
+    throw new JobError(
+      `${other} is for ${axes === "yx" ? "volumes, and this is a 2-D image" : "2-D images, and this is a volume"}: choose of ${possible.join(", ")}`,
+    );
+  }
+  if (outputs.includes("labels.seg.dcm") && headers?.references === undefined) {
+    throw new JobError(
+      "labels.seg.dcm refers to the DICOM series or slide it was made from, and the source is none: choose another output",
+    );
+  }
 }
 
 /** Writes the chosen outputs of a finished label map, wherever `targets` puts them. */
@@ -38,6 +71,8 @@ export function writeJobOutputs(options: {
   /** Of `objectSeed`. */
   objectSeed: string;
   outputs: readonly OutputName[];
+  /** Of `labels.seg.dcm`; default binary. */
+  segType?: SegmentationType;
   analysedPixels: number;
   signal?: AbortSignal;
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
@@ -47,6 +82,17 @@ export function writeJobOutputs(options: {
     stage,
     outputs: options.outputs,
     targets,
+    origin: {
+      source,
+      segmentation: {
+        type: options.segType ?? "binary",
+        seed: options.objectSeed,
+        software: VERSION,
+        algorithm: { name: manifest.name, version: manifest.version },
+        level: plan.level,
+        present: [],
+      },
+    },
     objects: objectsOnGrid(manifest, plan),
     source: options.sourceName,
     idSeed: options.objectSeed,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { OUTPUTS } from "../image/write/output-targets.ts";
+import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { settingsSchema } from "./settings.ts";
 
 /** What is asked of the job service: by a person, or by a rule that a storage event met. */
@@ -20,6 +20,8 @@ export const jobRequestSchema = z.strictObject({
   mpp: z.number().positive().max(10_000).optional(),
   settings: settingsSchema.prefault({}),
   outputs: z.array(z.enum(OUTPUTS)).min(1).max(OUTPUTS.length).optional(),
+  /** How `labels.seg.dcm` holds labels; default binary. */
+  segType: z.enum(SEGMENTATION_TYPES).optional(),
   /** Told of the end of the job by a signed request; its host must be allowed by the service. */
   callback: z
     .url({ protocol: /^https?$/ })

@@ -9,8 +9,8 @@ export function labelMapInfo(manifest: ModelManifest, plan: JobPlan): LabelMapIn
     shape: plan.region.size,
     chunk: plan.chunk,
     dtype: "uint8",
+    // Of the image: a model of planes goes through a volume slice by slice. In what the field measures it by.
     axes: isVolume ? "zyx" : "yx",
-    // In what the field measures them by.
     spacing: isVolume
       ? { values: plan.mpp.map((um) => um / 1000), unit: "millimeter" }
       : { values: plan.mpp, unit: "micrometer" },

@@ -7,6 +7,7 @@ import type { BackendReport } from "./fleet/backend.ts";
 import type { ImageQuality } from "./image-quality.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
 import type { SlideSummary } from "./outputs/slide-summary.ts";
+import type { VolumeSummary } from "./outputs/volume-summary.ts";
 import type { JobPlan } from "./plan-job.ts";
 import type { FullJobSettings } from "./settings.ts";
 
@@ -60,8 +61,8 @@ export interface RunManifest {
   /** Largest resident size of the process so far, where the run was one process. */
   peakMemoryBytes?: number;
   outputs: readonly { name: string; byteLength: number; sha256: string }[];
-  /** Of 2-D images. */
-  summary: SlideSummary | undefined;
+  /** Objects of a 2-D image, or structures of a volume. */
+  summary: SlideSummary | VolumeSummary;
   /** Of runs in a cohort: see orchestrator/image-quality.ts. */
   quality?: ImageQuality;
   /** Of this machine's time only; cloud backends add theirs. */

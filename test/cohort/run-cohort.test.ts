@@ -20,6 +20,7 @@ import { planCohort } from "../../src/cli/cohort/plan-cohort.ts";
 import { type CohortOptions, type CohortProgress, runCohort } from "../../src/cli/cohort/run-cohort.ts";
 import { cohortStatus, exportCohort, markForRetry } from "../../src/cli/cohort/status-cohort.ts";
 import { segment } from "../../src/cli/index.ts";
+import type { SlideSummary } from "../../src/orchestrator/outputs/slide-summary.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
 import { lastingTable, makeSlides, readTable, writeManifest } from "./make-cohort.ts";
 
@@ -68,8 +69,9 @@ describe("a cohort", () => {
     const { ".thumbnail.png": _, ...inCohort } = treeHashes(join(out, "jobs", rows[0]!.job!));
     expect(inCohort).toEqual(treeHashes(alone));
     expect(rows[0]!.job).toBe(one.job);
-    expect(Number(rows[0]!.count_blob)).toBe(one.summary!.objects[0]!.count);
-    expect(Number(rows[0]!.fraction_rim)).toBe(one.summary!.classes[2]!.fraction);
+    const { objects, classes } = one.summary as SlideSummary;
+    expect(Number(rows[0]!.count_blob)).toBe(objects[0]!.count);
+    expect(Number(rows[0]!.fraction_rim)).toBe(classes[2]!.fraction);
     expect(readdirSync(join(out, "objects")).filter((n) => n.startsWith("id="))).toEqual(["id=a", "id=b"]);
     expect(readFileSync(join(out, "report.html"), "utf8")).toContain("data:image/png");
     expect(existsSync(join(out, "lock"))).toBe(false);

@@ -2,7 +2,7 @@
 
     python test/outputs/validate_outputs.py <run directory>
 
-Needs: pip install "zarr>=3" ome-zarr-models tifffile imagecodecs shapely
+Needs: pip install "zarr>=3" ome-zarr-models tifffile imagecodecs shapely, and nibabel for volumes
 More is checked with: pip install ngff-zarr jsonschema ome-types xmlschema openslide-python openslide-bin
 Exit status 1 and a sentence on the first complaint.
 """
@@ -22,6 +22,8 @@ from shapely.validation import explain_validity
 
 def mode_of_blocks(level, next_shape):
     """Most frequent of each 2x2 block; ties to the object, then to the smaller label; ragged edges vote alone."""
+    if level.ndim == 3:  # Slices of a volume are halved one by one, for their chunks hold one.
+        return np.stack([mode_of_blocks(plane, next_shape[1:]) for plane in level])
     h, w = next_shape
     # An edge sample repeated votes twice with itself, which changes no majority.
     padded = np.pad(level, ((0, 2 * h - level.shape[0]), (0, 2 * w - level.shape[1])), mode="edge")
@@ -36,7 +38,8 @@ def mode_of_blocks(level, next_shape):
 
 def check_pyramid(name, levels):
     for upper, lower in zip(levels, levels[1:]):
-        assert lower.shape == tuple(-(-n // 2) for n in upper.shape), f"{name}: {upper.shape} halves to {lower.shape}"
+        halved = upper.shape[:-2] + tuple(-(-n // 2) for n in upper.shape[-2:])
+        assert lower.shape == halved, f"{name}: {upper.shape} halves to {lower.shape}"
         assert np.array_equal(mode_of_blocks(upper, lower.shape), lower), f"{name}: level {lower.shape} is not the mode"
 
 
@@ -85,6 +88,24 @@ def check_zarr(path):
           f"levels {[l.shape for l in levels]}, scale {scales[0]}, {len(colors)} colours, "
           f"JSON schema: {check_ngff_schema(path)}")
     return levels[0]
+
+
+def check_nifti(path):
+    """With nibabel: what the header says of labels, and where they lie beside the OME-Zarr of the same run."""
+    import nibabel
+
+    image = nibabel.load(path)
+    header = image.header
+    assert header.get_data_dtype() == np.uint8 and header.get_intent()[0] == "label", f"{path.name}: no labels"
+    assert header.get_slope_inter() in ((1, 0), (None, None)), f"{path.name}: scaled"
+    multiscale = ImageLabel.from_zarr(zarr.open_group(path.parent / "labels.ome.zarr", mode="r")).ome_attributes.multiscales[0]
+    assert [axis.unit for axis in multiscale.axes] == ["millimeter"] * 3
+    scale = multiscale.datasets[0].coordinateTransformations[0].scale
+    zooms = nibabel.affines.voxel_sizes(image.affine)
+    assert np.allclose(zooms[::-1], scale, rtol=1e-5), f"{path.name}: samples {zooms} apart, in OME-Zarr {scale}"
+    print(f"  {path.name}: NIfTI {''.join(nibabel.aff2axcodes(image.affine))}, {image.shape}, {zooms} mm, "
+          f"sform {int(header['sform_code'])}, qform {int(header['qform_code'])}")
+    return np.asanyarray(image.dataobj).T
 
 
 def check_tiff(path):
@@ -139,7 +160,7 @@ def main(directory):
     print(f"{directory}:")
     maps = {}
     for name in ("labels", "instances"):
-        for suffix, check in ((".ome.zarr", check_zarr), (".ome.tiff", check_tiff)):
+        for suffix, check in ((".ome.zarr", check_zarr), (".ome.tiff", check_tiff), (".nii.gz", check_nifti)):
             path = directory / f"{name}{suffix}"
             if path.exists():
                 data = check(path)

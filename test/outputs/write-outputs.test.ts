@@ -9,13 +9,16 @@ import * as zarr from "zarrita";
 import type { LabelMapInfo } from "../../src/image/label-sink.ts";
 import { directoryTargets } from "../../src/image/write/directory-targets.ts";
 import { openLabelStage, StageMismatchError } from "../../src/image/write/label-stage.ts";
-import { OUTPUTS, type OutputName } from "../../src/image/write/output-targets.ts";
+import { type OutputName, PLANE_OUTPUTS } from "../../src/image/write/output-targets.ts";
+import type { SlideSummary } from "../../src/orchestrator/outputs/slide-summary.ts";
 import { type OutputsReport, writeOutputs } from "../../src/orchestrator/outputs/write-outputs.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
 import { downsampleByMode, pyramidLevels } from "../../src/tiling/label-pyramid.ts";
 import { product } from "../../src/tiling/raster.ts";
 import { cells, labelMapInfo, stageLabels } from "./label-map.ts";
 
+/** Of a slide that is no DICOM. */
+const SLIDE_OUTPUTS = PLANE_OUTPUTS.filter((name) => name !== "labels.seg.dcm");
 const SHAPE = [701, 530];
 const INFO = labelMapInfo(SHAPE, [128, 128]);
 const LABELS = cells(SHAPE, 300);
@@ -56,16 +59,17 @@ async function run(
     bigTiff?: boolean;
     objects?: typeof OBJECTS | undefined;
   } = {},
-): Promise<OutputsReport> {
-  const { info = INFO, labels = LABELS, outputs = OUTPUTS, bigTiff } = options;
+): Promise<OutputsReport & { summary: SlideSummary }> {
+  const { info = INFO, labels = LABELS, outputs = SLIDE_OUTPUTS, bigTiff } = options;
   const store = storeAt(directory);
   const stage = await openLabelStage(store, "labels.ome.zarr", info);
   await stageLabels(stage, labels);
   const [height, width] = info.shape as [number, number];
-  return writeOutputs({
+  const report = await writeOutputs({
     stage,
     outputs,
     targets: directoryTargets({ directory, store, stage, bigTiff }),
+    origin: { source: {} },
     objects: "objects" in options ? options.objects : OBJECTS,
     source: 'slide, "A".svs',
     idSeed: "00112233445566778899",
@@ -76,6 +80,7 @@ async function run(
       shape: [rect.height, rect.width, 1],
     }),
   });
+  return report as OutputsReport & { summary: SlideSummary };
 }
 
 /** Each level of the map, halved from the one above it. */
@@ -148,8 +153,8 @@ describe("outputs of a label map", async () => {
   const instances = Uint32Array.from(await readZarr(directory, "instances.ome.zarr", 0));
 
   it("are all there and nothing else, with the sizes and digests of the files", () => {
-    expect(readdirSync(directory).sort()).toEqual([...OUTPUTS].sort());
-    expect(report.outputs.map((o) => o.name)).toEqual([...OUTPUTS]);
+    expect(readdirSync(directory).sort()).toEqual([...SLIDE_OUTPUTS].sort());
+    expect(report.outputs.map((o) => o.name)).toEqual([...SLIDE_OUTPUTS]);
     for (const { name, byteLength, sha256 } of report.outputs) {
       if (name.endsWith(".zarr")) {
         const files = (
@@ -332,13 +337,14 @@ describe("other label maps", () => {
     const options = {
       stage,
       targets: directoryTargets({ directory, store, stage }),
+      origin: { source: {} },
       objects: undefined,
       source: "volume",
       idSeed: "00112233445566778899",
       analysedPixels: product(info.shape),
     };
     const { summary } = await writeOutputs({ ...options, outputs: ["labels.ome.zarr"] });
-    expect(summary).toBeUndefined();
+    expect(summary).toMatchObject({ structures: [{ voxels: 0 }, { voxels: block.length }] });
     const level1 = await readZarr(directory, "labels.ome.zarr", 1);
     expect(level1).toHaveLength(5 * 20 * 19);
     expect(Array.from(level1).reduce((n, v) => n + v, 0)).toBe(2 * 2 * 8 * 8);
@@ -398,6 +404,7 @@ describe("failures", () => {
       stage,
       outputs: ["labels.ome.tiff", "objects.geojson", "measurements.csv"],
       targets: how === "an abort" ? targets : failing,
+      origin: { source: {} },
       objects: OBJECTS,
       source: "slide",
       idSeed: "00112233445566778899",

@@ -7,7 +7,7 @@ import type { Runner } from "../../gpu-runner/start.ts";
 import { loadModel } from "../../src/cli/find-model.ts";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, PULL_PATH, type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { OUTPUTS } from "../../src/image/write/output-targets.ts";
+import { PLANE_OUTPUTS } from "../../src/image/write/output-targets.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import { decodePlannedJob } from "../../src/orchestrator/job-plan-message.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
@@ -30,7 +30,7 @@ let expected: Record<string, string>;
 const runners: Runner[] = [];
 const children: ChildProcess[] = [];
 
-const outputs = OUTPUTS.filter((name) => !name.startsWith("instances"));
+const outputs = PLANE_OUTPUTS.filter((name) => !name.startsWith("instances") && name !== "labels.seg.dcm");
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-pull-"));

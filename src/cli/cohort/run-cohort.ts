@@ -4,7 +4,6 @@ import type { ModelPackage } from "../../model-package/load-package.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { Backend } from "../../orchestrator/fleet/backend.ts";
 import { coreCost, edgeWindowsCost } from "../../orchestrator/prices.ts";
-import type { FullJobSettings } from "../../orchestrator/settings.ts";
 import { VERSION } from "../../orchestrator/version.ts";
 import {
   checkOptions,
@@ -407,13 +406,9 @@ export function sharedOptions(options: CohortOptions): SharedOptions {
 
 function planHash(
   model: ModelPackage,
-  {
-    settings,
-    outputs,
-    batchSize,
-  }: { settings: FullJobSettings; outputs: readonly string[]; batchSize: number },
+  { settings, outputs, batchSize, segType }: ReturnType<typeof checkOptions>,
 ): string {
-  return digest([VERSION, model.hash, model.manifest.version, settings, outputs, batchSize]);
+  return digest([VERSION, model.hash, model.manifest.version, settings, outputs, batchSize, segType]);
 }
 
 function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {

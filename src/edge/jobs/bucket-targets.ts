@@ -1,7 +1,7 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
 import type { ZarrLabelStage } from "../../image/write/label-stage.ts";
-import { openOmeTiff } from "../../image/write/ome-tiff.ts";
 import { openOmeZarr } from "../../image/write/ome-zarr.ts";
+import { openLabelFile } from "../../image/write/open-label-file.ts";
 import type { OutputName, OutputTargets } from "../../image/write/output-targets.ts";
 import { encodePng } from "../../image/write/png.ts";
 import { resultsStore } from "../shared/results-store.ts";
@@ -12,6 +12,8 @@ const CONTENT_TYPES: readonly [string, string][] = [
   [".geojson", "application/geo+json"],
   [".csv", "text/csv; charset=utf-8"],
   [".png", "image/png"],
+  [".gz", "application/gzip"],
+  [".dcm", "application/dicom"],
 ];
 
 /** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies. */
@@ -21,12 +23,12 @@ export function bucketTargets(bucket: R2Bucket, prefix: string, stage: ZarrLabel
     return new MultipartSink(bucket, prefix + name, name, type);
   };
   return {
-    async labels(name, info) {
+    async labels(name, info, origin) {
       if (name === "labels.ome.zarr") return stage.levelSink({ name });
       if (name === "instances.ome.zarr") {
         return openOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
       }
-      return openOmeTiff(open(name), info);
+      return openLabelFile(name, open(name), info, origin);
     },
     file: async (name) => open(name),
     async picture(name, picture) {

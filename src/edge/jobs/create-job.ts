@@ -1,4 +1,3 @@
-import { DEFAULT_OUTPUTS } from "../../orchestrator/job-outputs.ts";
 import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
 import type { FullJobRequest, JobStatus } from "../../orchestrator/job-request.ts";
 import { VERSION } from "../../orchestrator/version.ts";
@@ -44,7 +43,6 @@ export async function createJob(
   if (etag !== undefined && !isSameEtag(etag, info.etag)) {
     throw new Problem(409, "source_changed", `${uri} has been replaced since`);
   }
-  const full = { ...request, outputs: request.outputs ?? [...DEFAULT_OUTPUTS] };
   const document: JobDocument = {
     id: await jobId([
       uri,
@@ -52,9 +50,10 @@ export async function createJob(
       model.hash,
       model.manifest.version,
       VERSION,
-      full.mpp,
-      full.settings,
-      full.outputs,
+      request.mpp,
+      request.settings,
+      request.outputs,
+      ...(request.segType ? [request.segType] : []),
     ]),
     tilewright: VERSION,
     createdAt: new Date().toISOString(),
@@ -66,7 +65,7 @@ export async function createJob(
       hash: model.hash,
       license: model.manifest.license,
     },
-    request: full,
+    request,
   };
   const ledger = ledgerOf(env.LEDGERS!, document.id);
   let opened = await ledger.create(document, { again });

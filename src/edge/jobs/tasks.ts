@@ -1,7 +1,7 @@
 import { ZarrLabelStage } from "../../image/write/label-stage.ts";
 import { edgeShardBlock } from "../../orchestrator/edge-shards.ts";
 import { JobError } from "../../orchestrator/errors.ts";
-import { objectSeed, writeJobOutputs } from "../../orchestrator/job-outputs.ts";
+import { checkOutputs, defaultOutputs, objectSeed, writeJobOutputs } from "../../orchestrator/job-outputs.ts";
 import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
 import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
@@ -55,16 +55,23 @@ async function modelOf(env: Bindings, job: JobDocument): Promise<ServedModel> {
 async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   const job = (await ledger.document())!;
   const { manifest } = await modelOf(env, job);
-  const { settings, outputs } = job.request;
+  const { settings } = job.request;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const source = await openJobSource(env, job, signal);
+  // What there is by default depends on the source, which is opened here for the first time.
+  const outputs = job.request.outputs ?? defaultOutputs(source);
+  checkOutputs(outputs, source);
   const planned = await planJob(source, manifest, settings, {
-    thumbnail: outputs!.includes("overlay.png"),
+    thumbnail: outputs.includes("overlay.png"),
     signal,
     shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
   });
   checkSize(env, planned);
-  await resultsStore(env.RESULTS!).put(jobKeys.plan(job.id), encodePlannedJob({ job, plan: planned }));
+  const chosen = { ...job, request: { ...job.request, outputs } };
+  await resultsStore(env.RESULTS!).put(
+    jobKeys.plan(job.id),
+    encodePlannedJob({ job: chosen, plan: planned }),
+  );
   await ledger.setWindows(planned.kept.size);
   return { bytesRead: source.bytesRead };
 }
@@ -158,6 +165,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     sourceName: job.source.name,
     objectSeed: await objectSeed(source, job.source.name, job.model.hash, plan),
     outputs: job.request.outputs!,
+    segType: job.request.segType,
     analysedPixels: coverage.covered,
     signal,
     onProgress: () => {

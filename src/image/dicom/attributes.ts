@@ -6,6 +6,7 @@ export const ATTRIBUTES = {
   transferSyntax: [0x00020010, "UI"],
   imageType: [0x00080008, "CS"],
   sopClass: [0x00080016, "UI"],
+  sopInstance: [0x00080018, "UI"],
   modality: [0x00080060, "CS"],
   spacingBetweenSlices: [0x00180088, "DS"],
   series: [0x0020000e, "UI"],

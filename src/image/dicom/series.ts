@@ -59,6 +59,11 @@ export function seriesVolume(
         format: "dicom",
         count: slices.length,
         read: (z, options) => readHead(store, slices[order[z]!]!.file, limits, options?.signal),
+        references: order.map((i) => {
+          const { file, frame } = slices[i]!;
+          const { sopClass, sopInstance } = file;
+          return { sopClass, sopInstance, ...(file.places.length > 1 && { frame }) };
+        }),
       },
     },
     [

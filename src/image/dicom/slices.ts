@@ -23,6 +23,7 @@ export interface SliceFile {
   /** Groups the files of a series. A UID: for comparing, never for a message. */
   series: string;
   sopClass: string;
+  sopInstance: string;
   modality: string;
   syntax: TransferSyntax;
   format: PixelFormat;
@@ -92,6 +93,7 @@ export async function sliceFile(
     info,
     series: dataSet.text("series") ?? "",
     sopClass: dataSet.text("sopClass") ?? "",
+    sopInstance: dataSet.text("sopInstance") ?? "",
     modality: modalityOf(dataSet),
     syntax,
     format,

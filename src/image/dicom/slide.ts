@@ -28,6 +28,7 @@ export interface SlideFile {
   info: ObjectInfo;
   /** Groups the files of a slide. A UID: for comparing, never for a message. */
   series: string;
+  sopInstance: string;
   source: ByteSource;
   syntax: TransferSyntax;
   format: PixelFormat;
@@ -143,6 +144,7 @@ export async function slideFile(
     key,
     info,
     series: dataSet.text("series") ?? "",
+    sopInstance: dataSet.text("sopInstance") ?? "",
     source,
     syntax,
     format,
@@ -239,6 +241,7 @@ export function slideImage(
       headers: {
         format: "dicom",
         count: levels.length,
+        references: levels.map(({ sopInstance }) => ({ sopClass: WHOLE_SLIDE, sopInstance })),
         read: async (level, options) => {
           const { key, info, headBytes, syntax, source } = levels[level]!;
           const whole = syntax.deflated

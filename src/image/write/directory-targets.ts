@@ -3,9 +3,9 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import type { LabelMapInfo, LabelSink } from "../label-sink.ts";
 import { openFileSink } from "./file-sink.ts";
 import type { ZarrLabelStage } from "./label-stage.ts";
-import { openOmeTiff } from "./ome-tiff.ts";
 import { openOmeZarr } from "./ome-zarr.ts";
-import type { LabelOutputName, OutputTargets } from "./output-targets.ts";
+import { openLabelFile } from "./open-label-file.ts";
+import type { LabelOrigin, LabelOutputName, OutputTargets } from "./output-targets.ts";
 import { encodePng } from "./png.ts";
 
 /**
@@ -21,10 +21,10 @@ export function directoryTargets(options: {
 }): OutputTargets {
   const { directory, store, stage, bigTiff } = options;
   return {
-    async labels(name: LabelOutputName, info: LabelMapInfo): Promise<LabelSink> {
+    async labels(name: LabelOutputName, info: LabelMapInfo, origin: LabelOrigin): Promise<LabelSink> {
       if (name === "labels.ome.zarr") return stage.levelSink({ name });
       if (name === "instances.ome.zarr") return openOmeZarr({ store, prefix: name, name }, info);
-      return openOmeTiff(await openFileSink(join(directory, name)), info, { bigTiff });
+      return openLabelFile(name, await openFileSink(join(directory, name)), info, origin, { bigTiff });
     },
     file: (name) => openFileSink(join(directory, name)),
     async picture(name, picture) {

@@ -1,3 +1,4 @@
+import { csvLine } from "./csv-line.ts";
 import type { MeasuredObject } from "./measured-object.ts";
 import { decimal } from "./numbers.ts";
 import type { Placement } from "./placement.ts";
@@ -35,7 +36,6 @@ const COLUMNS = [
 
 type Row = Partial<Record<(typeof COLUMNS)[number], string>>;
 
-/** RFC 4180: CRLF, quotes only where needed. */
 export const CSV_HEAD = `${COLUMNS.join(",")}\r\n`;
 
 /** Positions and boxes in level-0 pixels (`_px`); `area_px` counts label pixels. */
@@ -105,9 +105,5 @@ export function slideRows(summary: SlideSummary, source: string): string {
 }
 
 function line(row: Row): string {
-  return `${COLUMNS.map((column) => field(row[column] ?? "")).join(",")}\r\n`;
-}
-
-function field(text: string): string {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return csvLine(COLUMNS, row);
 }

@@ -1,29 +1,34 @@
-import type {
-  LabelMapInfo,
-  LabelSink,
-  LabelStage,
-  LabelTile,
-  WrittenOutput,
-} from "../../image/label-sink.ts";
-import type { LabelOutputName, OutputName, OutputTargets } from "../../image/write/output-targets.ts";
+import type { LabelMapInfo, LabelSink, LabelStage, WrittenOutput } from "../../image/label-sink.ts";
+import {
+  type LabelOrigin,
+  type LabelOutputName,
+  type OutputName,
+  type OutputTargets,
+  PLANE_OUTPUTS,
+  VOLUME_OUTPUTS,
+} from "../../image/write/output-targets.ts";
 import { InstanceScanner } from "../../tiling/instances.ts";
 import { ObjectCollector, type ObjectRuns } from "../../tiling/instances-collect.ts";
 import { InstancePainter } from "../../tiling/instances-paint.ts";
-import { type LabelArray, PyramidBuilder } from "../../tiling/label-pyramid.ts";
+import type { LabelArray } from "../../tiling/label-pyramid.ts";
 import { measureObject } from "../../tiling/objects.ts";
 import { tracePolygons } from "../../tiling/polygons.ts";
 import type { Raster } from "../../tiling/raster.ts";
 import { DensityGrid } from "./density.ts";
 import { drawDetail, type LabelRect } from "./detail.ts";
 import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
-import { BandBuffer, type TileRow, tileRows } from "./label-bands.ts";
+import { BandBuffer, tileRows } from "./label-bands.ts";
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
 import { type ObjectKinds, type ObjectsRule, objectKinds } from "./object-kinds.ts";
+import { OutputSinks } from "./output-sinks.ts";
 import { Overlay } from "./overlay.ts";
 import { type Placement, placementOf } from "./placement.ts";
+import { PresentClasses } from "./present-classes.ts";
+import { PyramidWriter } from "./pyramid-writer.ts";
 import { SlideCounter, type SlideSummary } from "./slide-summary.ts";
-import { TextOutput } from "./text-output.ts";
+import type { VolumeSummary } from "./volume-summary.ts";
+import { writeVolume } from "./write-volume.ts";
 
 /** Side of the detail picture, in label samples. */
 const DETAIL_SIDE = 1024;
@@ -33,6 +38,8 @@ export interface WriteOutputsOptions {
   stage: LabelStage;
   outputs: readonly OutputName[];
   targets: OutputTargets;
+  /** What files that return to where the source came from are made from. */
+  origin: LabelOrigin;
   /** `objects` of the model package, sizes in label samples; without it each region of a class is an object. */
   objects: ObjectsRule | undefined;
   /** Names the slide in `measurements.csv`. */
@@ -55,13 +62,7 @@ export interface WriteOutputsOptions {
 export interface OutputsReport {
   /** In the order of `outputs`. */
   outputs: WrittenOutput[];
-  /** Undefined for a volume: its objects are not found yet. */
-  summary: SlideSummary | undefined;
-}
-
-interface Sink {
-  finalize(): Promise<WrittenOutput>;
-  abort(): Promise<void>;
+  summary: SlideSummary | VolumeSummary;
 }
 
 /**
@@ -71,29 +72,35 @@ interface Sink {
  * removed.
  */
 export async function writeOutputs(options: WriteOutputsOptions): Promise<OutputsReport> {
-  const { stage, outputs, targets, signal } = options;
+  const { stage, outputs, targets } = options;
   checkOptions(options);
-  const sinks = new Map<OutputName, Sink>();
+  const sinks = new OutputSinks(targets, outputs, options.origin);
   try {
+    const { summary, pictures } =
+      stage.info.axes === "yx"
+        ? await writePlane(options, sinks)
+        : { summary: await writeVolume(options, sinks), pictures: [] };
     const written = new Map<OutputName, WrittenOutput>();
-    const labels = await openLabels(["labels.ome.zarr", "labels.ome.tiff"], stage.info, options, sinks);
-    let summary: SlideSummary | undefined;
-    if (stage.info.axes !== "yx") await writeVolume(stage, labels, signal);
-    else {
-      const kinds = objectKinds(stage.info, options.objects);
-      const first = await firstPass(options, kinds, labels, sinks);
-      summary = first.summary;
-      if (wantsInstances(outputs)) await secondPass(options, kinds, first.numbers, sinks);
-      for (const [name, picture] of await first.pictures()) {
-        written.set(name, await targets.picture(name, picture));
-      }
-    }
-    for (const [name, sink] of sinks) written.set(name, await sink.finalize());
+    for (const [name, picture] of pictures) written.set(name, await targets.picture(name, picture));
+    for (const [name, output] of await sinks.finalize()) written.set(name, output);
     return { outputs: outputs.map((name) => written.get(name)!), summary };
   } catch (error) {
-    await Promise.allSettled([...sinks.values()].map((sink) => sink.abort()));
+    await sinks.abort();
     throw error;
   }
+}
+
+type Pictures = [OutputName, Raster<Uint8Array>][];
+
+async function writePlane(
+  options: WriteOutputsOptions,
+  sinks: OutputSinks,
+): Promise<{ summary: SlideSummary; pictures: Pictures }> {
+  const kinds = objectKinds(options.stage.info, options.objects);
+  const first = await firstPass(options, kinds, sinks);
+  if (wantsInstances(options.outputs)) await secondPass(options, kinds, first.numbers, sinks);
+  if (options.outputs.includes("labels.seg.dcm")) await writeSegmentation(options, first.present, sinks);
+  return { summary: first.summary, pictures: await first.pictures() };
 }
 
 function wantsInstances(outputs: readonly OutputName[]): boolean {
@@ -102,9 +109,12 @@ function wantsInstances(outputs: readonly OutputName[]): boolean {
 
 function checkOptions({ stage, outputs, thumbnail, readDetail, idSeed }: WriteOutputsOptions): void {
   const { axes } = stage.info;
-  const flat = outputs.find((name) => name !== "labels.ome.zarr");
-  if (axes !== "yx" && flat !== undefined) {
-    throw new RangeError(`${flat} is for 2-D images; a volume is written as labels.ome.zarr`);
+  const possible = axes === "yx" ? PLANE_OUTPUTS : VOLUME_OUTPUTS;
+  const other = outputs.find((name) => !possible.includes(name));
+  if (other !== undefined) {
+    throw new RangeError(
+      `${other} is for ${axes === "yx" ? "volumes" : "2-D images"}; choose of ${possible.join(", ")}`,
+    );
   }
   if (outputs.includes("overlay.png") && thumbnail === undefined)
     throw new TypeError("overlay.png needs a thumbnail");
@@ -117,73 +127,29 @@ function checkOptions({ stage, outputs, thumbnail, readDetail, idSeed }: WriteOu
 async function openLabels(
   names: readonly LabelOutputName[],
   info: LabelMapInfo,
-  { outputs, targets }: WriteOutputsOptions,
-  sinks: Map<OutputName, Sink>,
+  sinks: OutputSinks,
 ): Promise<LabelSink[]> {
   const opened: LabelSink[] = [];
   for (const name of names) {
-    if (!outputs.includes(name)) continue;
-    const sink = await targets.labels(name, info);
-    sinks.set(name, sink);
-    opened.push(sink);
+    const sink = await sinks.labels(name, info);
+    if (sink) opened.push(sink);
   }
   return opened;
-}
-
-/** Hands the tiles of level 0 and the levels that follow from them to all sinks. */
-class PyramidWriter {
-  readonly #sinks: readonly LabelSink[];
-  readonly #builder: PyramidBuilder;
-  #writes: Promise<void>[] = [];
-
-  constructor(sinks: readonly LabelSink[], info: LabelMapInfo) {
-    this.#sinks = sinks;
-    this.#builder = new PyramidBuilder({
-      ...info,
-      onTile: (level, index, data) => data && this.#write(level, index, { data }),
-    });
-  }
-
-  add(index: readonly number[], tile: LabelTile | undefined): void {
-    if (this.#sinks.length === 0) return;
-    if (tile !== undefined) this.#write(0, index, tile);
-    this.#builder.add(index, tile?.data);
-  }
-
-  addRow({ row, tiles }: TileRow): void {
-    tiles.forEach((tile, column) => {
-      this.add([row, column], tile);
-    });
-  }
-
-  async settle(): Promise<void> {
-    const writes = this.#writes;
-    this.#writes = [];
-    await Promise.all(writes);
-  }
-
-  #write(level: number, index: readonly number[], tile: LabelTile): void {
-    for (const sink of this.#sinks) {
-      const write = sink.writeTile(level, index, tile);
-      // `settle` meets the failure, unless something else fails before: then nobody asks any more.
-      write.catch(() => undefined);
-      this.#writes.push(write);
-    }
-  }
 }
 
 interface FirstPass {
   summary: SlideSummary;
   /** Object numbers for the second pass. */
   numbers: Uint32Array;
-  pictures(): Promise<[OutputName, Raster<Uint8Array>][]>;
+  /** Of `Segmentation`. */
+  present: readonly (readonly number[])[];
+  pictures(): Promise<Pictures>;
 }
 
 async function firstPass(
   options: WriteOutputsOptions,
   kinds: ObjectKinds,
-  labels: readonly LabelSink[],
-  sinks: Map<OutputName, Sink>,
+  sinks: OutputSinks,
 ): Promise<FirstPass> {
   const { stage, outputs, signal, source } = options;
   const { info } = stage;
@@ -191,14 +157,9 @@ async function firstPass(
   const placement = placementOf(info);
   const counter = new SlideCounter(info, kinds, placement);
   const density = new DensityGrid([height, width]);
-  const text = async (name: OutputName): Promise<TextOutput | undefined> => {
-    if (!outputs.includes(name)) return undefined;
-    const output = new TextOutput(await options.targets.file(name));
-    sinks.set(name, output);
-    return output;
-  };
-  const geojson = await text("objects.geojson");
-  const csv = await text("measurements.csv");
+  const labels = await openLabels(["labels.ome.zarr", "labels.ome.tiff"], info, sinks);
+  const geojson = await sinks.text("objects.geojson");
+  const csv = await sinks.text("measurements.csv");
   const overlay = outputs.includes("overlay.png")
     ? new Overlay(options.thumbnail!, { width, height })
     : undefined;
@@ -222,8 +183,10 @@ async function firstPass(
   const pyramid = new PyramidWriter(labels, info);
   const band = new BandBuffer(info);
   const total = keepNumbers ? 2 * height : height;
+  const present = outputs.includes("labels.seg.dcm") ? new PresentClasses(info) : undefined;
   for await (const row of tileRows(stage, signal)) {
     pyramid.addRow(row);
+    present?.addRow(row);
     for (const tile of row.tiles) if (tile !== undefined) counter.countPixels(tile.data as Uint8Array);
     await pyramid.settle();
     for (const rows of band.bands(row)) {
@@ -242,8 +205,9 @@ async function firstPass(
   return {
     summary,
     numbers: keepNumbers ? collector.numbers : new Uint32Array(),
+    present: present?.tiles ?? [],
     async pictures() {
-      const pictures: [OutputName, Raster<Uint8Array>][] = [];
+      const pictures: Pictures = [];
       if (overlay !== undefined) pictures.push(["overlay.png", overlay.finish()]);
       if (outputs.includes("overlay-detail.png")) {
         const rect = density.densest(DETAIL_SIDE);
@@ -276,7 +240,7 @@ async function secondPass(
   options: WriteOutputsOptions,
   { rule }: ObjectKinds,
   numbers: Uint32Array,
-  sinks: Map<OutputName, Sink>,
+  sinks: OutputSinks,
 ): Promise<void> {
   const { stage, signal } = options;
   const [height, width] = stage.info.shape as [number, number];
@@ -287,7 +251,7 @@ async function secondPass(
     classes: [],
     name: `${stage.info.name} objects`,
   };
-  const maps = await openLabels(["instances.ome.zarr", "instances.ome.tiff"], info, options, sinks);
+  const maps = await openLabels(["instances.ome.zarr", "instances.ome.tiff"], info, sinks);
   const columns = Math.ceil(width / tileWidth);
   const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
   const scanner = new InstanceScanner(width, rule, painter);
@@ -312,23 +276,16 @@ async function secondPass(
   await takeRows();
 }
 
-/** Pyramid of a label volume, chunk by chunk in raster order. */
-async function writeVolume(
-  stage: LabelStage,
-  labels: readonly LabelSink[],
-  signal?: AbortSignal,
+/** The frames of a DICOM segmentation, whose head lists those that hold anything: known only now. */
+async function writeSegmentation(
+  { stage, signal }: WriteOutputsOptions,
+  present: FirstPass["present"],
+  sinks: OutputSinks,
 ): Promise<void> {
-  const { shape, chunk } = stage.info;
-  const grid = shape.map((n, a) => Math.ceil(n / chunk[a]!));
-  const pyramid = new PyramidWriter(labels, stage.info);
-  const index = grid.map(() => 0);
-  for (let axis = 0; axis >= 0; ) {
-    const at = [...index];
-    pyramid.add(at, await stage.readTile(at, { signal }));
-    await pyramid.settle();
-    for (axis = grid.length - 1; axis >= 0; axis--) {
-      if (++index[axis]! < grid[axis]!) break;
-      index[axis] = 0;
+  const sink = await sinks.labels("labels.seg.dcm", stage.info, present);
+  for await (const { row, tiles } of tileRows(stage, signal)) {
+    for (const [column, tile] of tiles.entries()) {
+      if (tile !== undefined) await sink?.writeTile(0, [row, column], tile);
     }
   }
 }

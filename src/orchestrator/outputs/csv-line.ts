@@ -1,0 +1,11 @@
+/** A row of a table (RFC 4180: CRLF, quotes only where needed); a column that does not apply is empty. */
+export function csvLine<Column extends string>(
+  columns: readonly Column[],
+  row: Partial<Record<Column, string>>,
+): string {
+  return `${columns.map((column) => field(row[column] ?? "")).join(",")}\r\n`;
+}
+
+function field(text: string): string {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

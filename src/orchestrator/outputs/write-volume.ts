@@ -1,0 +1,53 @@
+import type { LabelSink } from "../../image/label-sink.ts";
+import { Slab } from "../../tiling/slab.ts";
+import { VolumeScanner } from "../../tiling/volume-scanner.ts";
+import { tileSlabs } from "./label-slabs.ts";
+import type { OutputSinks } from "./output-sinks.ts";
+import { PyramidWriter } from "./pyramid-writer.ts";
+import { volumeTable } from "./volume-csv.ts";
+import { spacingInMm, summariseVolume, type VolumeSummary } from "./volume-summary.ts";
+import type { WriteOutputsOptions } from "./write-outputs.ts";
+
+/**
+ * The outputs of a label volume: one pass over its slices for pyramid, file and measures, and a second one for a DICOM
+ * segmentation, whose head lists the frames that follow. Held are the chunks of one row along z and the runs of two slices.
+ */
+export async function writeVolume(options: WriteOutputsOptions, sinks: OutputSinks): Promise<VolumeSummary> {
+  const { stage, signal, source, origin } = options;
+  const { info } = stage;
+  const [depth, height, width] = info.shape as [number, number, number];
+  const zarr = await sinks.labels("labels.ome.zarr", info);
+  const pyramid = new PyramidWriter(zarr ? [zarr] : [], info);
+  const nifti = await sinks.labels("labels.nii.gz", info);
+  const csv = await sinks.text("measurements.csv");
+  const scanner = new VolumeScanner([height, width], spacingInMm(info) ?? [1, 1, 1]);
+  const slab = new Slab(info.shape, info.chunk);
+  const present: number[][] = [];
+  const twice = options.outputs.includes("labels.seg.dcm");
+  const total = twice ? 2 * depth : depth;
+  for await (const row of tileSlabs(stage, signal)) {
+    slab.clear();
+    for (const { index, tile } of row.tiles) {
+      pyramid.add(index, tile);
+      if (tile === undefined) continue;
+      await nifti?.writeTile(0, index, tile);
+      slab.place(index, tile.data as Uint8Array);
+    }
+    for (const { data } of slab.slices(row.slab)) present.push(scanner.push(data));
+    await pyramid.settle();
+    options.onProgress?.(Math.min(depth, (row.slab + 1) * info.chunk[0]!), total);
+  }
+  const summary = summariseVolume(info, origin.source.affine, scanner.finish(), options.analysedPixels);
+  csv?.add(volumeTable(summary, source));
+  await csv?.flush();
+  if (twice) await writeSegmentation(options, await sinks.labels("labels.seg.dcm", info, present));
+  return summary;
+}
+
+async function writeSegmentation(options: WriteOutputsOptions, sink: LabelSink | undefined): Promise<void> {
+  const [depth] = options.stage.info.shape;
+  for await (const { slab, tiles } of tileSlabs(options.stage, options.signal)) {
+    for (const { index, tile } of tiles) if (tile !== undefined) await sink?.writeTile(0, index, tile);
+    options.onProgress?.(depth! + Math.min(depth!, (slab + 1) * options.stage.info.chunk[0]!), 2 * depth!);
+  }
+}

@@ -1,0 +1,33 @@
+/** Side of the tiles that a 2-D label map is cut into where a format wants smaller ones than its chunks. */
+const SIDE = 512;
+
+/** Tile of a frame of a 2-D label map, `[y, x]`: a chunk, or a part of its width. */
+export function frameTile([height, width]: readonly number[]): [number, number] {
+  return [height!, width! % SIDE === 0 ? SIDE : width!];
+}
+
+/** Where each tile lies in a chunk, from left to right; those beyond the map are left out. */
+export function* tilesOfChunk(
+  [row, column]: readonly number[],
+  chunk: readonly number[],
+  shape: readonly number[],
+): Generator<{ index: number; x: number }> {
+  const [, tileWidth] = frameTile(chunk);
+  const across = Math.ceil(shape[1]! / tileWidth);
+  const first = (column! * chunk[1]!) / tileWidth;
+  for (let x = 0; x < chunk[1]!; x += tileWidth) {
+    const at = first + x / tileWidth;
+    if (at < across) yield { index: row! * across + at, x };
+  }
+}
+
+/** Classes but background of a rect of a chunk, ascending. */
+export function classesInTile(data: Uint8Array, chunkWidth: number, x: number, tileWidth: number): number[] {
+  const present = new Uint8Array(256);
+  for (let row = x; row < data.length; row += chunkWidth) {
+    for (let i = row; i < row + tileWidth; i++) present[data[i]!] = 1;
+  }
+  const labels: number[] = [];
+  for (let label = 1; label < 256; label++) if (present[label]) labels.push(label);
+  return labels;
+}

@@ -1,0 +1,52 @@
+import type { LabelMapInfo } from "../../../src/image/label-sink.ts";
+import { openLabelStage, type ZarrLabelStage } from "../../../src/image/write/label-stage.ts";
+import {
+  type OutputTargets,
+  SEGMENTATION_TYPES,
+  VOLUME_OUTPUTS,
+} from "../../../src/image/write/output-targets.ts";
+import { writeOutputs } from "../../../src/orchestrator/outputs/write-outputs.ts";
+import type { ObjectStore } from "../../../src/storage/object-store.ts";
+import { madeSeries } from "../../outputs/made-dicom-source.ts";
+import { blobs, stageVolume, volumeInfo } from "../../outputs/volume-labels.ts";
+
+const SHAPE = [9, 41, 37] as const;
+
+/** The outputs of one made label volume, with a segmentation of each type in turn. */
+export async function writeMadeVolume(
+  type: number,
+  store: ObjectStore,
+  targets: (stage: ZarrLabelStage) => OutputTargets,
+): Promise<unknown> {
+  const info: LabelMapInfo = volumeInfo({ shape: SHAPE });
+  const stage = await openLabelStage(store, "labels.ome.zarr", info);
+  const labels = blobs(SHAPE);
+  await stageVolume(stage, labels);
+  const seed = "00112233445566778899";
+  const affine = [
+    [-0.8, 0, 0, 100],
+    [0, -0.8, 0, 50],
+    [0, 0, 2, -30],
+    [0, 0, 0, 1],
+  ];
+  return writeOutputs({
+    stage,
+    outputs: VOLUME_OUTPUTS,
+    targets: targets(stage),
+    origin: {
+      source: madeSeries(SHAPE[0], affine),
+      segmentation: {
+        type: SEGMENTATION_TYPES[type]!,
+        seed,
+        software: "0",
+        algorithm: { name: "organs", version: "1" },
+        level: 0,
+        present: [],
+      },
+    },
+    objects: undefined,
+    source: "scan",
+    idSeed: seed,
+    analysedPixels: labels.length,
+  });
+}
