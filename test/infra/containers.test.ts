@@ -1,0 +1,232 @@
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseAllDocuments } from "yaml";
+import { createMetrics } from "../../gpu-runner/metrics.ts";
+import { loadModel } from "../../src/cli/find-model.ts";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { runRunner } from "../runner/run-runner.ts";
+import { refusal, wranglerHelp } from "./wrangler-help.ts";
+
+/** Whether they are valid to Kubernetes and to hadolint is for infra/kubernetes/check.sh. */
+const ROOT = join(import.meta.dirname, "../..");
+const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
+const FILES = {
+  dockerfile: read("gpu-runner/Dockerfile"),
+  compose: read("gpu-runner/compose.yaml"),
+  runner: read("infra/kubernetes/runner.yaml"),
+  autoscaling: read("infra/kubernetes/autoscaling.yaml"),
+  guide: read("docs/runner.md"),
+};
+
+/** What YAML holds is looked at by path, and a path that is not there fails the test. */
+type Tree = ReturnType<typeof JSON.parse>;
+function documents(text: string): Tree[] {
+  return parseAllDocuments(text, { merge: true, strict: true, uniqueKeys: true }).map((document) => {
+    expect([...document.errors, ...document.warnings]).toEqual([]);
+    return document.toJS();
+  });
+}
+const [compose] = documents(FILES.compose);
+const kubernetes = [...documents(FILES.runner), ...documents(FILES.autoscaling)];
+const kind = (name: string): Tree => kubernetes.find((document) => document.kind === name);
+const deployment = kind("Deployment").spec;
+const pod = deployment.template.spec;
+const container = pod.containers[0];
+const entrypoint: string[] = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(FILES.dockerfile)![1]!);
+const commands: string[][] = [
+  ["runner", ...entrypoint.slice(entrypoint.indexOf("runner") + 1)],
+  ["runner", ...compose.services.runner.command],
+  ["runner", ...compose.services.puller.command],
+  ["runner", ...container.args],
+];
+
+/** Flags of each command, by its own help. */
+const helps = new Map<string, string>();
+beforeAll(async () => {
+  for (const command of ["runner", "segment", "up", "upload"]) {
+    const args = [join(ROOT, "src/cli/main.ts"), command, "--help"];
+    helps.set(command, (await promisify(execFile)(process.execPath, args)).stdout);
+  }
+});
+const knows = (command: string, flag: string) =>
+  new RegExp(`^ +${flag}(?![\\w-])`, "m").test(helps.get(command)!);
+
+/** Lines of shell in the guide's blocks of code, continued ones joined, comments left out. */
+const shell = [...FILES.guide.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, block]) =>
+  block!
+    .replaceAll(/\\\n\s*/g, "")
+    .split("\n")
+    .map((line) => line.replace(/(^|\s+)#.*$/, "").trim())
+    .filter((line) => line !== ""),
+);
+
+describe("what runs the runner in containers", () => {
+  it("gives it flags that it has", () => {
+    for (const [command, ...args] of commands) {
+      const flags = args.filter((arg) => arg.startsWith("--"));
+      expect(flags.length).toBeGreaterThan(1);
+      for (const flag of flags) expect(knows(command!, flag), flag).toBe(true);
+    }
+  });
+
+  it("sets variables that it looks at", () => {
+    const names = Object.values(FILES).flatMap((text) => text.match(/TILEWRIGHT_[A-Z_]+/g) ?? []);
+    const known = [...helps.values()].join("") + read("src/cli/backends.ts");
+    expect(new Set(names).size).toBeGreaterThan(2);
+    for (const name of names) expect(known, name).toContain(name);
+  });
+
+  it("waits longer than it drains", () => {
+    const drain = (args: string[]) => Number(args[args.indexOf("--drain-seconds") + 1]);
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(drain(container.args) + 10);
+    for (const name of ["runner", "puller"]) {
+      const { command, stop_grace_period } = compose.services[name];
+      expect(Number(/^(\d+)s$/.exec(stop_grace_period)![1])).toBeGreaterThan(drain(command) + 10);
+    }
+  });
+
+  it("agrees on the port and on where the image has what", () => {
+    const port = Number(/--port <n>.*?default:\s+(\d+)/s.exec(helps.get("runner")!)![1]);
+    expect(entrypoint.slice(entrypoint.indexOf("--port"))[1]).toBe(String(port));
+    expect(FILES.dockerfile).toContain(`EXPOSE ${port}\n`);
+    expect(FILES.dockerfile).toContain(`http://127.0.0.1:${port}/healthz`);
+    expect(compose.services.runner.ports).toEqual([`127.0.0.1:${port}:${port}`]);
+    expect(compose.services.proxy.command.at(-1)).toBe(`runner:${port}`);
+    expect(container.ports[0].containerPort).toBe(port);
+    expect(kind("Service").spec.ports[0].port).toBe(port);
+    const { bin, devDependencies } = JSON.parse(read("package.json"));
+    expect(`./${entrypoint.find((word) => word.endsWith(".js"))}`).toBe(bin.tilewright);
+    expect(FILES.dockerfile).toContain(`node:${devDependencies.node}-`);
+    expect(existsSync(join(ROOT, compose.services.runner.build.dockerfile))).toBe(true);
+  });
+
+  it("builds the image of files that are there and that its context lets in", () => {
+    const allowed = read("gpu-runner/Dockerfile.dockerignore").match(/(?<=^!).*/gm)!;
+    const copied = [...FILES.dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, s]) =>
+      s!.split(" "),
+    );
+    expect(new Set(copied)).toEqual(new Set(allowed));
+    for (const path of copied) expect(existsSync(join(ROOT, path)), path).toBe(true);
+  });
+
+  it("runs it as nobody, on a file system that it cannot write to", () => {
+    expect(FILES.dockerfile).toMatch(/^USER 10001:10001$/m);
+    expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 10001 });
+    expect(container.securityContext).toMatchObject({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    });
+    for (const name of ["runner", "puller"]) {
+      expect(compose.services[name]).toMatchObject({ read_only: true, cap_drop: ["ALL"] });
+    }
+    // No token is written into a file.
+    for (const { name, value } of container.env) if (name.includes("TOKEN")) expect(value).toBeUndefined();
+  });
+
+  it("selects what it labels, and reads secrets that are said to be made", () => {
+    const { labels } = deployment.template.metadata;
+    for (const selector of [
+      deployment.selector.matchLabels,
+      kind("Service").spec.selector,
+      kind("PodDisruptionBudget").spec.selector.matchLabels,
+    ]) {
+      expect(labels).toMatchObject(selector);
+    }
+    const made = [...FILES.runner.matchAll(/--from-literal=([\w-]+)=/g)].map(([, key]) => key);
+    const keys = container.env.flatMap((e: Tree) => e.valueFrom.secretKeyRef?.key ?? []);
+    expect(new Set(keys)).toEqual(new Set(made));
+    expect(made).toContain(kind("TriggerAuthentication").spec.secretTargetRef[0].key);
+    const settings = container.env.flatMap((e: Tree) => e.valueFrom.configMapKeyRef?.key ?? []);
+    expect(settings).toEqual(Object.keys(kind("ConfigMap").data));
+    expect(new Set(kubernetes.map((document) => document.metadata.namespace))).toEqual(
+      new Set(["tilewright"]),
+    );
+  });
+
+  it("scales by a metric that a runner shows, at an address that the service has", async () => {
+    const { scaleTargetRef, triggers } = kind("ScaledObject").spec;
+    expect(scaleTargetRef.name).toBe(kind("Deployment").metadata.name);
+    const { metadata, authenticationRef, type } = triggers[0];
+    expect(type).toBe("metrics-api");
+    expect(authenticationRef.name).toBe(kind("TriggerAuthentication").metadata.name);
+    const { name, namespace } = kind("Service").metadata;
+    const url = new URL(metadata.url);
+    expect(url.host).toBe(`${name}.${namespace}.svc:${kind("Service").spec.ports[0].port}`);
+    expect(url.pathname).toBe("/metrics");
+    const metrics = createMetrics({ queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1 }, {});
+    metrics.backlog(3);
+    expect(await metrics.registry.metrics()).toMatch(new RegExp(`^${metadata.valueLocation} 3$`, "m"));
+    metrics.registry.clear();
+  });
+
+  describe("probes", () => {
+    const directory = mkdtempSync(join(tmpdir(), "tilewright-probes-"));
+    afterAll(() => rmSync(directory, { recursive: true }));
+    it("ask without a token for what a runner answers without one", async () => {
+      const { runner, url } = await runRunner(
+        await loadModel(writePointwisePackage(directory, { window: 32 })),
+      );
+      for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"]) {
+        const { path, port } = container[probe].httpGet;
+        expect(port).toBe(container.ports[0].name);
+        expect((await fetch(new URL(path, url))).status, path).toBe(200);
+      }
+      await runner.stop();
+    });
+  });
+});
+
+describe("docs/runner.md", () => {
+  it("has commands whose flags there are", () => {
+    let flags = 0;
+    for (const line of shell) {
+      const [command, rest] = commandOf(line) ?? [];
+      if (command === undefined) continue;
+      for (const flag of rest!.match(/--[a-z][\w-]*/g) ?? []) {
+        expect(knows(command, flag), `${command} ${flag}`).toBe(true);
+        flags++;
+      }
+    }
+    expect(flags).toBeGreaterThan(10);
+  });
+
+  it("tells every option of the runner", () => {
+    for (const [, flag] of helps.get("runner")!.matchAll(/^ {2}(--[a-z-]+)/gm))
+      expect(FILES.guide).toContain(`\`${flag}`);
+  });
+
+  it("asks of wrangler what it can do", async () => {
+    const lines = shell.filter((line) => line.startsWith("npx wrangler "));
+    expect(lines.length).toBeGreaterThan(1);
+    for (const line of lines) {
+      const words = line.split(/\s+/).slice(2);
+      const flag = words.findIndex((word) => word.startsWith("-"));
+      const help = await wranglerHelp(words.slice(0, flag === -1 ? undefined : flag));
+      expect(help, line).toBeDefined();
+      expect(refusal(help!, words.slice(help!.command.length)), line).toBeUndefined();
+    }
+  }, 60_000);
+
+  it("tells every metric", async () => {
+    const metrics = createMetrics({ queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1 }, {});
+    metrics.backlog(0);
+    for (const { name } of await metrics.registry.getMetricsAsJSON()) {
+      if (name.startsWith("tilewright_")) expect(FILES.guide).toContain(name);
+    }
+    metrics.registry.clear();
+  });
+});
+
+/** The command of ours in a line of shell, and what follows it. */
+function commandOf(line: string): [string, string] | undefined {
+  const [, command, flags] = /npx tilewright (\w+)(.*)/.exec(line) ?? [];
+  if (command !== undefined) return [command, flags!];
+  const [, rest] =
+    /(?:npm run gpu-runner --|^docker run .* tilewright-runner(?::cpu)?)(?= )(.*)/.exec(line) ?? [];
+  return rest === undefined ? undefined : ["runner", rest];
+}
