@@ -75,11 +75,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
     "--outputs <names>",
     `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source: of a 2-D image all but instances.* and labels.seg.dcm, of a volume labels.ome.zarr, measurements.csv and labels in the source's own format`,
   )
-  .addOption(
-    new Option("--seg-type <type>", "how labels.seg.dcm holds labels; default binary").choices(
-      SEGMENTATION_TYPES,
-    ),
-  )
+  .addOption(segTypeOption())
   .option("--concurrency <n>", "threads of the model; default all cores", count)
   .option(
     "--backend <name>",
@@ -95,6 +91,7 @@ withPlanOptions(program.command("segment <source>").description("segment one ima
       ...planOptions(source, flags),
       out: flags.out,
       outputs: flags.outputs?.split(","),
+      segType: flags.segType,
       concurrency: flags.concurrency,
       backends: flags.backend,
       batchSize: flags.batchSize,
@@ -137,7 +134,8 @@ withSettingOptions(
   ),
 )
   .option("--model <name>", "model package; default the one the service runs")
-  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default as the service says`)
+  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source`)
+  .addOption(segTypeOption())
   .option("--watch", "follow the job until it ends")
   .option("--out <dir>", "follow the job and download its results into this directory")
   .option("--force", "replace a finished run in --out")
@@ -155,6 +153,7 @@ withSettingOptions(
       to: flags.to,
       token: tokenOf(flags),
       outputs: flags.outputs?.split(","),
+      segType: flags.segType,
       watch: flags.watch,
       out: flags.out,
       force: flags.force,
@@ -295,6 +294,12 @@ function printResults(out: string, manifest: string): void {
   for (const { name, byteLength } of outputs) console.log(`${out}/${name}  ${bytes(byteLength)}`);
   console.log(`${out}/run.json`);
   printSummary(summary);
+}
+
+function segTypeOption(): Option {
+  return new Option("--seg-type <type>", "how labels.seg.dcm holds labels; default binary").choices(
+    SEGMENTATION_TYPES,
+  );
 }
 
 function printSummary(summary: RunManifest["summary"] | undefined): void {
