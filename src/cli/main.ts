@@ -89,11 +89,7 @@ function withRunOptions(command: Command): Command {
 
 withRunOptions(withPlanOptions(program.command("segment <source>").description("segment one image")))
   .requiredOption("--out <dir>", "directory for the results")
-  .addOption(
-    new Option("--seg-type <type>", "how labels.seg.dcm holds labels; default binary").choices(
-      SEGMENTATION_TYPES,
-    ),
-  )
+  .addOption(segTypeOption())
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
   .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
@@ -102,6 +98,7 @@ withRunOptions(withPlanOptions(program.command("segment <source>").description("
       ...planOptions(source, flags),
       out: flags.out,
       outputs: flags.outputs?.split(","),
+      segType: flags.segType,
       concurrency: flags.concurrency,
       backends: flags.backend,
       batchSize: flags.batchSize,
@@ -163,7 +160,8 @@ withSettingOptions(
   ),
 )
   .option("--model <name>", "model package; default the one the service runs")
-  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default as the service says`)
+  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source`)
+  .addOption(segTypeOption())
   .option("--watch", "follow the job until it ends")
   .option("--out <dir>", "follow the job and download its results into this directory")
   .option("--force", "replace a finished run in --out")
@@ -181,6 +179,7 @@ withSettingOptions(
       to: flags.to,
       token: tokenOf(flags),
       outputs: flags.outputs?.split(","),
+      segType: flags.segType,
       watch: flags.watch,
       out: flags.out,
       force: flags.force,
@@ -322,6 +321,12 @@ function printResults(out: string, manifest: string): void {
   for (const { name, byteLength } of outputs) console.log(`${out}/${name}  ${bytes(byteLength)}`);
   console.log(`${out}/run.json`);
   printSummary(summary);
+}
+
+function segTypeOption(): Option {
+  return new Option("--seg-type <type>", "how labels.seg.dcm holds labels; default binary").choices(
+    SEGMENTATION_TYPES,
+  );
 }
 
 function printSummary(summary: RunManifest["summary"] | undefined): void {

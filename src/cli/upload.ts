@@ -1,6 +1,7 @@
 import { realpathSync, type Stats, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
+import type { SegmentationType } from "../image/write/output-targets.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type JobState, type JobStatus, jobRequestSchema } from "../orchestrator/job-request.ts";
 import type { JobSettings } from "../orchestrator/settings.ts";
@@ -27,6 +28,8 @@ export interface UploadOptions {
   mpp?: number;
   settings?: JobSettings;
   outputs?: readonly string[];
+  /** How `labels.seg.dcm` holds labels; default binary. */
+  segType?: SegmentationType;
   /** Follows the job until it ends. */
   watch?: boolean;
   /** Directory for the results, which implies `watch`. */
@@ -130,8 +133,8 @@ export function refuseFailed({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, mpp, settings, outputs }: UploadOptions) {
-  const parsed = requestSchema.safeParse({ model, variant, mpp, settings, outputs });
+function requestOf({ model, variant, mpp, settings, outputs, segType }: UploadOptions) {
+  const parsed = requestSchema.safeParse({ model, variant, mpp, settings, outputs, segType });
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new JobError(`option ${path.join(".")}: ${message}`);
