@@ -131,8 +131,13 @@ export class ShardWorker {
       );
     }
     const { name, etag, uri } = job.source;
-    const source = await openImage(this.#work.source(jobId), name, { mpp: job.request.mpp, signal });
-    if (bare(source.etag) !== bare(etag)) {
+    const store = this.#work.source(jobId);
+    const source = await openImage(store, name, { mpp: job.request.mpp, signal });
+    // What several objects make up, or a part of an archive, has an etag of its own.
+    const same =
+      bare(source.etag) === bare(etag) ||
+      bare((await store.head(name, { signal }))?.etag ?? "") === bare(etag);
+    if (!same) {
       await source.close();
       throw new ObjectChangedError(uri);
     }

@@ -44,7 +44,9 @@ export function makeDicom(made: MadeDicom): Uint8Array {
     little: syntax !== SYNTAX.bigEndian,
     undefinedLengths: made.undefinedLengths ?? false,
   };
-  const meta = writeElements({ 131088: ["UI", syntax] }, { ...style, explicit: true, little: true });
+  const plain = { ...style, explicit: true, little: true };
+  const { length } = writeElements({ 131088: ["UI", syntax] }, plain);
+  const meta = writeElements({ 131072: ["UL", length], 131088: ["UI", syntax] }, plain);
   let { elements } = made;
   const { pixels } = made;
   const parts: Uint8Array[] = [];
