@@ -4,7 +4,6 @@ export {
   type CohortOptions,
   type CohortProgress,
   type CohortResult,
-  runCohort,
 } from "./cohort/run-cohort.ts";
 export type { ProgressEvent, ProgressListener } from "./progress.ts";
 export { type SegmentOptions, segment } from "./segment.ts";

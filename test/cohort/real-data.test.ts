@@ -61,6 +61,7 @@ describe.skipIf(!existsSync(data))("real files", () => {
         ...few.map((name) => join(images, name)),
       ]),
       model: "hippocampus",
+      outputs: ["labels.ome.zarr"],
       out,
     });
     expect(readTable(out).map((row) => row.reason)).toEqual(few.map(() => ""));
