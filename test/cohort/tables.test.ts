@@ -64,7 +64,7 @@ function outcomes(
 
 describe("the table", () => {
   it("says the same as CSV and as Parquet, one row for each of the manifest, whatever the values", async () => {
-    const cell = fc.string({ unit: "grapheme", maxLength: 12 }).filter((s) => s.isWellFormed());
+    const cell = fc.string({ unit: "grapheme", maxLength: 12 }).filter((s) => !/\p{Surrogate}/u.test(s));
     const file = join(directory, "cohort.parquet");
     await fc.assert(
       fc.asyncProperty(fc.array(cell, { minLength: 1, maxLength: 12 }), async (values) => {
