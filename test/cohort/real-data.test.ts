@@ -61,7 +61,6 @@ describe.skipIf(!existsSync(data))("real files", () => {
         ...few.map((name) => join(images, name)),
       ]),
       model: "hippocampus",
-      outputs: ["labels.ome.zarr"],
       out,
     });
     expect(readTable(out).map((row) => row.reason)).toEqual(few.map(() => ""));
