@@ -396,8 +396,8 @@ describe("a multi-frame volume", () => {
 
   test("is read where its groups were passed on by who did not know them", async () => {
     const made = makeDicom({ syntax: SYNTAX.implicit, elements: { 1375769129: ["SQ", [shared]] } });
-    // Behind the preamble, the transfer syntax and the sequence's own header.
-    const content = made.subarray(132 + 26 + 8);
+    // Behind the preamble, the group length, the transfer syntax and the sequence's own header.
+    const content = made.subarray(132 + 12 + 26 + 8);
     const known = enhanced(3, false);
     const unknown = makeDicom({
       elements: {
