@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InferenceError, RemoteError } from "../../src/inference/errors.ts";
@@ -357,6 +359,35 @@ describe("a fleet", () => {
         options: () => ({ next: () => Promise.reject(unreadable) }),
       }),
     ).rejects.toBe(unreadable);
+  });
+
+  it("keeps nothing of a request that is over, however long the job and its signal live", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const controller = new AbortController();
+    const clock = new VirtualClock();
+    const shards = new Array(400).fill(16);
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    const reports = await clock.run(
+      runFleet<Shard, Uint8Array>({
+        members: [{ name: "m", lanes: 4, windowsPerRequest: 1 }],
+        next: async () => (shards.length > 0 ? { shard: { first: 0 }, windows: shards.pop()! } : undefined),
+        run: async (_, { from, to }) => Array.from({ length: to - from }, () => new Uint8Array(10_000)),
+        deliver: async () => {},
+        verdictOf,
+        totalWindows: 6400,
+        quantum: 1,
+        clock,
+        random: () => 0.5,
+        signal: controller.signal,
+      }),
+    );
+    expect(reports[0]!.windows).toBe(6400);
+    collect();
+    // 64 MB went through.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(5e6);
+    expect(controller.signal.aborted).toBe(false);
   });
 
   it("stops when it is told to", async () => {

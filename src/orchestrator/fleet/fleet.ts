@@ -136,8 +136,6 @@ export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberRepor
   /** Shards that are not finished, oldest first. */
   const opened: Open<S>[] = [];
   const attempts = new Set<Attempt<S>>();
-  const stop = new AbortController();
-  const signal = AbortSignal.any([options.signal, stop.signal]);
   let pendingWindows = 0;
   let readWindows = 0;
   let doneWindows = 0;
@@ -162,7 +160,7 @@ export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberRepor
     ended = true;
     sleep?.();
     options.signal.removeEventListener("abort", aborted);
-    stop.abort(error);
+    for (const attempt of attempts) attempt.stop.abort(error);
     Promise.allSettled(loose).then(() => reject(error));
   };
   const loosely = (work: Promise<void>) => {
@@ -295,12 +293,14 @@ export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberRepor
       attempts.delete(attempt);
       for (let i = from; i < to; i++) open.running[i]!--;
     };
-    const requestSignal = AbortSignal.any([signal, attempt.stop.signal]);
+    // Its own, and not one made of several: those that listen to what is made of a signal that lives as long as the job are
+    // kept as long, with all that they hold.
+    const { signal } = attempt.stop;
     // Begun in a promise, so that a `run` that throws at once is a failure like any other.
     const running = Promise.resolve().then(() =>
-      options.run(worker.member, { shard: open.shard, from, to }, requestSignal),
+      options.run(worker.member, { shard: open.shard, from, to }, signal),
     );
-    Promise.race([running, rejection(requestSignal)])
+    Promise.race([running, rejection(signal)])
       .then(
         (results) => {
           over();
