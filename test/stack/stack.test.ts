@@ -422,6 +422,8 @@ describe("every route", () => {
       "GET /v1/jobs/{id}/outputs",
       "GET /v1/jobs/{id}/outputs/{path}",
       "GET /v1/uploads/{id}",
+      "GET /v1/work/{job}/plan",
+      "GET /v1/work/{job}/source/{path}",
       "HEAD /v1/webhooks/minio",
       "POST /v1/jobs",
       "POST /v1/uploads",
@@ -430,7 +432,9 @@ describe("every route", () => {
       "POST /v1/webhooks/minio",
       "POST /v1/webhooks/s3",
       "POST /v1/webhooks/sns",
+      "POST /v1/work/{job}/shards/{shard}",
       "PUT /v1/uploads/{id}/parts/{n}",
+      "PUT /v1/work/{job}/shards/{shard}/records",
     ]);
     expect(await (await service.fetch("/healthz", {}, "")).json()).toEqual({ ok: true });
   });

@@ -114,6 +114,29 @@ export function createWorkRoutes() {
     return new Response(plan.bytes as Uint8Array<ArrayBuffer>, { headers });
   });
 
+  // A path of several parts has no place in an OpenAPI template: it is documented by hand, and matched by Hono.
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: "/v1/work/{job}/source/{path}",
+    summary: "The source of a job, or what lies below it, by range",
+    request: {
+      params: jobParams.extend({
+        path: z
+          .string()
+          .openapi({ description: "The source's name, and what lies below it; it may hold slashes." }),
+      }),
+      headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
+    },
+    responses: {
+      200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
+      206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
+      412: refusal("the source is another than the one asked for"),
+      413: refusal("more than is handed out at a time"),
+      416: refusal("the range begins behind the end"),
+      503: refusal("the source cannot be read now"),
+      ...failures,
+    },
+  });
   app.get("/v1/work/:job/source/:path{.+}", sendSource);
 
   app.use(
