@@ -169,8 +169,13 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
     await closed;
-    // A device that hangs must not hold the process either.
-    await Promise.race([batcher.close(), answered ? new Promise(() => {}) : pause(CLOSE_MS)]);
+    // A device that hangs must not hold the process either, also where nobody waits for its answer any more.
+    const enough = new AbortController();
+    const bound = pause(answered ? Math.max(CLOSE_MS, settings.drainMs) : CLOSE_MS, enough.signal).catch(
+      () => {},
+    );
+    await Promise.race([batcher.close(), bound]);
+    enough.abort();
     metrics.registry.clear();
     log.info({ answered }, "stopped");
     return answered;

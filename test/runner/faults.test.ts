@@ -291,3 +291,31 @@ describe("a runner that is being stopped", () => {
     await expect(cutOff).rejects.toThrow();
   });
 });
+
+it("a device that hangs, and whose caller has gone, does not keep the runner from stopping", async () => {
+  const { open } = slowed({ runMs: 0 });
+  let golden = true;
+  const hanging: typeof open = async (name, which, options) => {
+    const session = await open(name, which, options);
+    return {
+      info: session.info,
+      close: () => new Promise(() => {}),
+      segment: (batch, how) => (golden ? session.segment(batch, how) : new Promise(() => {})),
+    };
+  };
+  const running = await runRunner(model, { open: hanging, drainSeconds: 0 });
+  golden = false;
+  const caller = new AbortController();
+  const asked = fetch(new URL("/v1/segment", running.url), {
+    method: "POST",
+    headers: { Authorization: `Bearer ${TOKEN}`, "Content-Type": WINDOW_BATCH_TYPE },
+    body: encodeWindowBatch(greys(model, 1)),
+    signal: caller.signal,
+  }).catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  caller.abort();
+  await asked;
+  const started = performance.now();
+  await running.runner.stop();
+  expect(performance.now() - started).toBeLessThan(4000);
+});
