@@ -221,6 +221,21 @@ describe("a fleet", () => {
     expect(ms / (total / rate)).toBeLessThan(1.15);
   });
 
+  it.each([1, 3, 5])(
+    "with one member hanging on the way in %i lanes ends within 1.15 of the ideal time",
+    async (lanes) => {
+      const { ms, total, delivered } = await run({
+        shards: new Array(60).fill(16),
+        members: [
+          { does: takes(30), lanes, windowsPerRequest: 64 },
+          { does: then(10, takes(30), hangs), lanes, windowsPerRequest: 64, timeoutMs: 120_000 },
+        ],
+      });
+      expect(sorted(delivered)).toEqual(whole(total));
+      expect(ms / ((total * 30) / lanes)).toBeLessThan(1.15);
+    },
+  );
+
   it("is not kept by a backend that is down for a while, which comes back to work", async () => {
     const { reports } = await run({
       shards: new Array(200).fill(16),

@@ -240,23 +240,26 @@ export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberRepor
   /** The part of another's request that this worker would finish first, of the one that has longest to go. */
   function hedge(worker: Worker): Range<S> | undefined {
     const now = clock.now();
+    const alone = workers.filter((w) => w.live).length === 1;
     let best: Range<S> | undefined;
     let longest = 0;
     for (const attempt of attempts) {
       const { open } = attempt;
       const usual = (attempt.worker.msPerWindow ?? 0) * (attempt.to - attempt.from);
       const age = now - attempt.startedAt;
-      if (attempt.worker === worker) {
-        const { timeoutMs } = worker.member;
-        if (timeoutMs === undefined || age < Math.max(LEAST_OVERDUE_MS, OVERDUE * usual)) continue;
-      }
+      const overdue = age >= Math.max(LEAST_OVERDUE_MS, OVERDUE * usual);
+      // Asking the same one again is for those who have no other to ask.
+      if (attempt.worker === worker && !(alone && overdue && worker.member.timeoutMs !== undefined)) continue;
       let from = attempt.from;
-      const free = (i: number) => open.done[i] === 0 && open.running[i] === 1;
+      // One second attempt is enough, unless it hangs too.
+      const most = overdue && !alone ? 2 : 1;
+      const free = (i: number) =>
+        open.done[i] === 0 && open.running[i]! <= most && (alone || !asks(worker, open, i));
       while (from < attempt.to && !free(from)) from += quantum;
       if (from >= attempt.to) continue;
       let to = from;
-      const most = Math.min(attempt.to, from + size(worker));
-      while (to < most && free(to)) to++;
+      const end = Math.min(attempt.to, from + size(worker));
+      while (to < end && free(to)) to++;
       // A request that takes longer than usual is expected to take as long again.
       const remaining = age < usual ? usual - age : age;
       const mine = (worker.msPerWindow ?? attempt.worker.msPerWindow ?? 0) * (to - from);
@@ -265,6 +268,12 @@ export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberRepor
       best = { open, from, to };
     }
     return best;
+  }
+
+  function asks(worker: Worker, open: Open<S>, i: number): boolean {
+    for (const a of attempts)
+      if (a.worker === worker && a.open === open && a.from <= i && i < a.to) return true;
+    return false;
   }
 
   function begin(worker: Worker, range: Range<S>, isHedge: boolean): void {
