@@ -87,6 +87,8 @@ export function createApp(parts: AppParts): Hono<Env> {
     const batch = decodeWindowBatch(bytes);
     checkBatch(batch, { hash: parts.model.hash, info: batcher.info }, maxWindows);
     const masks = encodeMaskBatch(await segmentBatch(batch, batcher, signal));
+    // Nobody looks at the pixels any more; left to the garbage collector they set it off, over and over.
+    (bytes.buffer as ArrayBuffer).transfer(0);
     c.set("windows", batch.windows.length);
     metrics.windows.inc(batch.windows.length);
     metrics.bytes.inc({ direction: "out" }, masks.length);

@@ -133,6 +133,8 @@ export class RemoteSegmenter implements Segmenter {
     });
     const bytes = new Uint8Array(await readAnswer(this.#url, signal, () => response.arrayBuffer()));
     this.traffic.bytesSent += body.length;
+    // A megabyte of which the garbage collector sees a few bytes; many of them set it off, over and over.
+    body.buffer.transfer(0);
     this.traffic.bytesReceived += bytes.length;
     /** What was damaged on the way may be whole the next time; what is whole and wrong will be wrong again. */
     const bad = (
