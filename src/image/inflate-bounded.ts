@@ -1,4 +1,5 @@
 import { Inflate } from "fflate";
+import { joinBytes } from "../storage/join-bytes.ts";
 
 /** Stored bytes inflated at a time: what a bomb makes of them, 16 MB, is the most that is held beyond the limit. */
 const PIECE_BYTES = 16 * 1024;
@@ -22,11 +23,5 @@ export function inflateBounded(bytes: Uint8Array, maxBytes: number): Uint8Array 
     if (total > maxBytes) throw new RangeError(`more than ${maxBytes} bytes`);
   }
   if (!ended) throw new Error("unexpected end of Deflate data");
-  const out = new Uint8Array(total);
-  let to = 0;
-  for (const piece of pieces) {
-    out.set(piece, to);
-    to += piece.length;
-  }
-  return out;
+  return joinBytes(pieces);
 }

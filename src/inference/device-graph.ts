@@ -1,3 +1,4 @@
+import type { ModelPackage } from "../model-package/load-package.ts";
 import type { Activation } from "../tiling/activation.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { type DType, product } from "../tiling/raster.ts";
@@ -19,16 +20,8 @@ export type PlainPixelType = Exclude<DType, "float64">;
 /** What comes back: `round(255 p)` or the probabilities themselves. */
 export type OutputType = "u8" | "f32";
 
-/** Bits of the samples that travel packed in 32-bit words. */
-const BITS = { uint8: 8, uint16: 16 } as const;
-/** Oldest operators that the added nodes know. */
-export const OLDEST_OPSET = 13;
-/** How far beyond 0 and 1 a probability may be: as in `activate`. */
-const LEEWAY = 0.501;
-/** Of float32. */
-const LARGEST = 3.4028234663852886e38;
-
-export interface DeviceGraphOptions {
+/** What has to be known of a network to put something around it. */
+interface Network {
   /** Names of the graph's input `[N, C, ...window]` and output `[N, K', ...window]`. */
   input: string;
   output: string;
@@ -38,6 +31,29 @@ export interface DeviceGraphOptions {
   /** K: with sigmoid one more than the network gives. */
   classes: number;
   activation: Activation;
+}
+
+export function networkOf({ manifest, variant }: Pick<ModelPackage, "manifest" | "variant">): Network {
+  return {
+    input: variant.input,
+    output: variant.output,
+    window: manifest.window.size,
+    channels: manifest.input.channels,
+    classes: manifest.classes.length,
+    activation: manifest.output.activation,
+  };
+}
+
+/** Bits of the samples that travel packed in 32-bit words. */
+const BITS = { uint8: 8, uint16: 16 } as const;
+/** Oldest operators that the added nodes know. */
+export const OLDEST_OPSET = 13;
+/** How far beyond 0 and 1 a probability may be: as in `activate`. */
+const LEEWAY = 0.501;
+/** Of float32. */
+const LARGEST = 3.4028234663852886e38;
+
+export interface DeviceGraphOptions extends Network {
   pixels: PixelType;
   /** Channels of the pixels: as many as the network takes, or 1 that feeds them all. */
   pixelChannels: number;

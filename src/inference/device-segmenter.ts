@@ -7,6 +7,7 @@ import {
   type DeviceGraph,
   deviceGraph,
   feedScaling,
+  networkOf,
   type OutputType,
   type PixelType,
 } from "./device-graph.ts";
@@ -226,16 +227,11 @@ export class DeviceSegmenter implements Segmenter {
   }
 
   async #makeForm(pixels: PixelType, pixelChannels: number, result: OutputType): Promise<Form> {
-    const { manifest, variant, files, half } = this.#model;
+    const { files, half } = this.#model;
     const { provider, deviceId, allowCpuOperators } = this.#options;
     const file = this.#options.half ? half! : files[0]!;
     const graph = deviceGraph(file.bytes, {
-      input: variant.input,
-      output: variant.output,
-      window: manifest.window.size,
-      channels: manifest.input.channels,
-      classes: manifest.classes.length,
-      activation: manifest.output.activation,
+      ...networkOf(this.#model),
       pixels,
       pixelChannels,
       result,

@@ -3,7 +3,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import { decodeProbabilitiesInto, encodeProbabilities } from "../tiling/mask-record.ts";
 import type { Scaling } from "../tiling/normalise.ts";
 import { dtypeOf, product, type Raster, type SampleArray } from "../tiling/raster.ts";
-import { feedScaling, OLDEST_OPSET, type PlainPixelType, plainGraph } from "./device-graph.ts";
+import { feedScaling, networkOf, OLDEST_OPSET, type PlainPixelType, plainGraph } from "./device-graph.ts";
 import { InferenceError } from "./errors.ts";
 import { InferenceThread } from "./inference-thread.ts";
 import { readOnnx } from "./onnx-file.ts";
@@ -189,14 +189,8 @@ export class OrtNodeSegmenter implements Segmenter {
   }
 
   #makeForm(pixels: PlainPixelType, pixelChannels: number): Omit<SessionOptions, "provider"> {
-    const { manifest, variant, files } = this.#model;
-    const graph = plainGraph(files[0]!.bytes, {
-      input: variant.input,
-      output: variant.output,
-      window: manifest.window.size,
-      channels: manifest.input.channels,
-      classes: manifest.classes.length,
-      activation: manifest.output.activation,
+    const graph = plainGraph(this.#model.files[0]!.bytes, {
+      ...networkOf(this.#model),
       pixels,
       pixelChannels,
     });

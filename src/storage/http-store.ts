@@ -1,4 +1,5 @@
 import { ObjectChangedError, StorageError } from "./errors.ts";
+import { joinBytes } from "./join-bytes.ts";
 import { checkKey } from "./key.ts";
 import type {
   ObjectInfo,
@@ -180,13 +181,7 @@ export class HttpStore implements ObjectStore {
     if (total > limit) {
       throw this.#unusable(key, `does not serve byte ranges, and the file is over ${limit} bytes`);
     }
-    const bytes = new Uint8Array(total);
-    let at = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-    return bytes;
+    return joinBytes(chunks);
   }
 
   #urlOf(key: string): string {

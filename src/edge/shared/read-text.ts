@@ -1,4 +1,5 @@
 import { Problem } from "../../service/problem.ts";
+import { joinBytes } from "../../storage/join-bytes.ts";
 
 /**
  * A body as UTF-8 text. Its length need not be stated: not every sender of events does, so bytes are counted as they come.
@@ -19,14 +20,8 @@ export async function readText(request: Request, maxBytes: number): Promise<stri
     }
     chunks.push(value);
   }
-  const bytes = new Uint8Array(total);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true }).decode(joinBytes(chunks));
   } catch {
     throw new Problem(400, "bad_message", "the body is not UTF-8");
   }

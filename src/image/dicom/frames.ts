@@ -1,3 +1,4 @@
+import { joinBytes } from "../../storage/join-bytes.ts";
 import type { ByteSource } from "../byte-source.ts";
 import type { Instance } from "./open-instance.ts";
 import { frameBytes, type PixelFormat } from "./pixel-format.ts";
@@ -112,13 +113,7 @@ function joinFragments(bytes: Uint8Array, withTable: boolean): Uint8Array {
   if (withTable) parts.shift();
   if (parts.length === 0) throw new DicomRefusal("a coded frame is empty");
   if (parts.length === 1) return parts[0]!;
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let to = 0;
-  for (const part of parts) {
-    out.set(part, to);
-    to += part.length;
-  }
-  return out;
+  return joinBytes(parts);
 }
 
 /** @throws {DicomRefusal} when the frames do not follow each other inside the file */

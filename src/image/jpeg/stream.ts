@@ -1,3 +1,4 @@
+import { joinBytes } from "../../storage/join-bytes.ts";
 import { ImageFormatError } from "../errors.ts";
 
 /** What the markers of a JPEG stream say, up to the first scan. */
@@ -142,7 +143,7 @@ export function completeJpeg(stream: Uint8Array, tables?: Uint8Array, color?: Jp
   const shared = tables ? tableSegments(tables) : EMPTY;
   const ending = stream.at(-2) === 0xff && stream.at(-1) === EOI ? EMPTY : Uint8Array.of(0xff, EOI);
   if (marker.length + shared.length + ending.length === 0) return stream;
-  return concatenate([
+  return joinBytes([
     stream.subarray(0, 2),
     shared,
     stream.subarray(2, header.frameOffset),
@@ -165,14 +166,4 @@ function tableSegments(tables: Uint8Array): Uint8Array {
   const from = tables[0] === 0xff && tables[1] === SOI ? 2 : 0;
   const ends = tables.at(-2) === 0xff && tables.at(-1) === EOI;
   return tables.subarray(from, tables.length - (ends ? 2 : 0));
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }

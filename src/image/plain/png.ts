@@ -1,5 +1,6 @@
 import { convertIndexedToRgb, type DecodedPng, decode } from "fast-png";
 import { Unzlib } from "fflate";
+import { joinBytes } from "../../storage/join-bytes.ts";
 import type { Raster } from "../../tiling/raster.ts";
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
@@ -83,13 +84,7 @@ function pixelChunks(bytes: Uint8Array): Uint8Array {
       kept.push(bytes.subarray(at, end));
     at = end;
   }
-  const out = new Uint8Array(kept.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of kept) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return joinBytes(kept);
 }
 
 /** Unpacks the image data into nothing, so that a small file cannot unpack to more than its header states. */

@@ -1,4 +1,5 @@
 import { registry } from "zarrita";
+import { joinBytes } from "../../storage/join-bytes.ts";
 import { product } from "../../tiling/raster.ts";
 
 /** What a codec is told of the chunks it decodes. */
@@ -84,13 +85,7 @@ async function inflate(bytes: Uint8Array, format: "gzip" | "deflate", maxBytes: 
     await reader.cancel().catch(() => {});
     throw tooLarge(maxBytes);
   }
-  const out = new Uint8Array(total);
-  let to = 0;
-  for (const piece of pieces) {
-    out.set(piece, to);
-    to += piece.length;
-  }
-  return out;
+  return joinBytes(pieces);
 }
 
 /** The content size a Zstandard frame states (RFC 8878 section 3.1.1.1), 0 where it states none. */

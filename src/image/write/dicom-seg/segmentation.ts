@@ -1,3 +1,4 @@
+import { joinBytes } from "../../../storage/join-bytes.ts";
 import { frameTile, tilesOfChunk } from "../../../tiling/frame-tile.ts";
 import type { FrameReference } from "../../image-source.ts";
 import type { LabelMapInfo, LabelSink, LabelTile, WrittenOutput } from "../../label-sink.ts";
@@ -63,7 +64,7 @@ export async function openDicomSegmentation(
         const reference = references[volume ? frame.place : 0]!;
         return frameItem(frame, info, geometry, isNamed(reference) ? reference : undefined);
       });
-      await sink.append(joined(items));
+      await sink.append(joinBytes(items));
     }
     await sink.append(closeSequence());
     await sink.append(elementHead(PIXEL_DATA, "OB", pixelBytes + (pixelBytes & 1)));
@@ -95,16 +96,6 @@ function slicesOf(
     const middle = Math.floor(origin + (z + 0.5) * downsample);
     return references[Math.min(references.length - 1, middle)]!;
   });
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 /** Writes the samples of the frames that were announced, place by place. */
