@@ -26,5 +26,8 @@ export function readTable(out: string): Record<string, string>[] {
 
 /** The table without what differs from run to run. */
 export function lastingTable(out: string): Record<string, string>[] {
-  return readTable(out).map(({ seconds, bytes_read, cost_usd, forecast_usd, ...lasting }) => lasting);
+  return readTable(out).map(
+    // What windows disagreed on is counted as they are merged: a killed attempt takes its share with it (docs/cohorts.md).
+    ({ seconds, bytes_read, cost_usd, forecast_usd, disagreement, ...lasting }) => lasting,
+  );
 }
