@@ -104,9 +104,7 @@ export class RunDirectory {
       leave(work);
       throw error;
     }
-    for (const name of readdirSync(work)) {
-      if (name !== LOCK) rmSync(join(work, name), { recursive: true, force: true });
-    }
+    clear(work);
     writeFileSync(join(work, JOB), job);
     return new RunDirectory(path, false);
   }
@@ -117,6 +115,11 @@ export class RunDirectory {
     writeFileSync(temporary, JSON.stringify({ names, manifest }), { flush: true });
     renameSync(temporary, join(this.work, PUBLISHING));
     completePublishing(this.path);
+  }
+
+  /** What was refused before any work was done has nothing to resume. */
+  giveUp(): void {
+    if (!this.resuming) clear(this.work);
   }
 
   /** Leaves the work, if there is some, for a later `--resume`. */
@@ -143,6 +146,11 @@ function completePublishing(path: string): void {
   const temporary = join(work, FINISHED);
   writeFileSync(temporary, manifest, { flush: true });
   renameSync(temporary, join(path, FINISHED));
+  clear(work);
+}
+
+/** Removes all but the lock. */
+function clear(work: string): void {
   for (const name of readdirSync(work)) {
     if (name !== LOCK) rmSync(join(work, name), { recursive: true, force: true });
   }

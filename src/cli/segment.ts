@@ -220,6 +220,9 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       mask: mask?.raster,
       thumbnail: outputs.includes("overlay.png"),
       signal,
+    }).catch((error) => {
+      place.giveUp();
+      throw error;
     });
     const totals = readTotals(directory);
     totals.attempts++;

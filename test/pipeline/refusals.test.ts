@@ -72,6 +72,12 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     for (let run = before; run < runs; run++) expect(existsSync(join(directory, `out-${run}`))).toBe(false);
   });
 
+  it("what planning refuses, and leaves no directory behind", () => {
+    const before = runs;
+    refused([slide, "--model", model, "--level", "7"], 2, /level 7 does not exist/);
+    for (let run = before; run < runs; run++) expect(existsSync(join(directory, `out-${run}`))).toBe(false);
+  });
+
   it("a model of slices on an image that is one plane", () => {
     const slices = writePointwisePackage(join(directory, "slices"));
     const file = join(slices, "model.json");
