@@ -2,6 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { realClock } from "../../src/cli/clock.ts";
 import { InferenceError, RemoteError } from "../../src/inference/errors.ts";
 import { type FleetOptions, type Member, runFleet, type Task } from "../../src/orchestrator/fleet/fleet.ts";
 import { verdictOf } from "../../src/orchestrator/fleet/verdict.ts";
@@ -374,6 +375,30 @@ describe("a fleet", () => {
         options: () => ({ next: () => Promise.reject(unreadable) }),
       }),
     ).rejects.toBe(unreadable);
+  });
+
+  it("lets answers from elsewhere come in beside a member that computes on this very thread", async () => {
+    let left = 40;
+    const work = runFleet<Shard, number>({
+      members: [
+        { name: "here", lanes: 3, windowsPerRequest: 1 },
+        { name: "elsewhere", lanes: 1, windowsPerRequest: 1, timeoutMs: 60_000 },
+      ],
+      next: async () => (left-- > 0 ? { shard: { first: 0 }, windows: 1 } : undefined),
+      async run({ name }) {
+        if (name === "elsewhere") await new Promise((resolve) => setTimeout(resolve, 5));
+        else for (const end = performance.now() + 10; performance.now() < end; );
+        return [0];
+      },
+      deliver: async () => {},
+      verdictOf,
+      totalWindows: 40,
+      quantum: 1,
+      clock: realClock,
+      random: () => 0.5,
+      signal: new AbortController().signal,
+    });
+    expect((await work)[1]!.windows).toBeGreaterThan(3);
   });
 
   it("keeps nothing of a request that is over, however long the job and its signal live", async () => {

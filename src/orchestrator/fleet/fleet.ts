@@ -305,8 +305,8 @@ export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberRepor
     // Its own, and not one made of several: those that listen to what is made of a signal that lives as long as the job are
     // kept as long, with all that they hold.
     const { signal } = attempt.stop;
-    // Begun in a promise, so that a `run` that throws at once is a failure like any other.
-    const running = Promise.resolve().then(() =>
+    // Begun from the event loop: a member that computes on this very thread would otherwise let no answer of others come in.
+    const running = new Promise<void>((go) => clock.after(0, go)).then(() =>
       options.run(worker.member, { shard: open.shard, from, to }, signal),
     );
     Promise.race([running, rejection(signal)])
