@@ -18,8 +18,8 @@ function crcTables(): Int32Array[] {
   return tables;
 }
 
-/** CRC-32 as gzip stores it, unsigned. */
-export function crc32(bytes: Uint8Array): number {
+/** CRC-32 as gzip stores it, unsigned. `before`: that of the bytes before these. */
+export function crc32(bytes: Uint8Array, before = 0): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = CRC_TABLES as [
     Int32Array,
     Int32Array,
@@ -30,7 +30,7 @@ export function crc32(bytes: Uint8Array): number {
     Int32Array,
     Int32Array,
   ];
-  let c = -1;
+  let c = ~before;
   let i = 0;
   for (const end = bytes.length - 7; i < end; i += 8) {
     c ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);

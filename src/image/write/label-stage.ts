@@ -58,7 +58,7 @@ export class ZarrLabelStage implements LabelStage {
     this.#store = store;
     this.#prefix = prefix;
     this.#present = present;
-    this.#empty = gzipTile({ data: this.#allocate() });
+    this.#empty = gzipTile({ data: this.#allocate() }, info.chunk.at(-1)!);
   }
 
   get presentCount(): number {
@@ -71,7 +71,8 @@ export class ZarrLabelStage implements LabelStage {
 
   async writeChunk(chunk: LabelChunk, options: { signal?: AbortSignal } = {}): Promise<void> {
     const data = this.#pad(chunk);
-    await this.#store.put(chunkKey(this.#prefix, 0, chunk.index), gzipTile({ data }), options);
+    const bytes = gzipTile({ data }, this.info.chunk.at(-1)!);
+    await this.#store.put(chunkKey(this.#prefix, 0, chunk.index), bytes, options);
     this.#present.add(chunk.index.join("/"));
   }
 
@@ -99,7 +100,7 @@ export class ZarrLabelStage implements LabelStage {
         if (level > 0) return inner.writeTile(level, index, tile);
         const key = index.join("/");
         if (!background.delete(key)) throw new RangeError(`chunk ${key} is not in the stage ${this.#prefix}`);
-        parts.push(await describePart(partKey(key), gzipTile(tile)));
+        parts.push(await describePart(partKey(key), gzipTile(tile, this.info.chunk.at(-1)!)));
       },
       finalize: async (): Promise<WrittenOutput> => {
         for (const key of background) parts.push(await describePart(partKey(key), this.#empty));
