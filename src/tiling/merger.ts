@@ -9,6 +9,7 @@ import {
   chunksTouching,
 } from "./chunk-grid.ts";
 import { decodeForMerging, type MaskRecord, PRECISION_UNIT, type Precision } from "./mask-record.ts";
+import { name, nameBytes } from "./name-classes.ts";
 import { product, type Raster, type Rect } from "./raster.ts";
 import { type WindowGrid, windowPosition } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
@@ -98,9 +99,8 @@ export class Merger {
   readonly #windowSize: number;
   /** Of one sample. */
   readonly #sums: Float32Array;
-  /** Label arrays of records that are done with, and the largest values so far of one window. */
+  /** Label arrays of records that are done with. */
   readonly #spareLabels: Uint8Array[] = [];
-  readonly #best: Uint8Array;
   #openCells = 0;
   #windows = 0;
   #covered = 0;
@@ -113,7 +113,6 @@ export class Merger {
     this.#o = { output: "labels", ...options };
     this.#windowSize = product(grid.window);
     this.#sums = new Float32Array(classes);
-    this.#best = new Uint8Array(this.#windowSize);
     if (importance.length !== this.#windowSize) {
       throw new RangeError(`importance map has ${importance.length} weights, the window ${this.#windowSize}`);
     }
@@ -257,9 +256,8 @@ export class Merger {
   /** The class of the largest value at each sample of a record, the first of equal ones. */
   #labelsOf(values: Uint8Array): Uint8Array {
     const size = this.#windowSize;
-    const labels = this.#spareLabels.pop()?.fill(0) ?? new Uint8Array(size);
-    this.#best.set(values.subarray(0, size));
-    name(values, this.#best, labels, this.#o.classes);
+    const labels = this.#spareLabels.pop() ?? new Uint8Array(size);
+    nameBytes(values, labels, this.#o.classes);
     return labels;
   }
 
@@ -489,19 +487,6 @@ function argmax(values: Values, size: number, classes: number): Uint8Array {
   const labels = new Uint8Array(size);
   name(values, values.slice(0, size), labels, classes);
   return labels;
-}
-
-/** Writes where a class has more than `best`, which begins as the first class's values. */
-function name(values: ArrayLike<number>, best: Values, labels: Uint8Array, classes: number): void {
-  const size = labels.length;
-  for (let k = 1; k < classes; k++) {
-    for (let i = 0, at = k * size; i < size; i++, at++) {
-      if (values[at]! > best[i]!) {
-        best[i] = values[at]!;
-        labels[i] = k;
-      }
-    }
-  }
 }
 
 /** Place of the largest of `count` values; the first of equal ones. */
