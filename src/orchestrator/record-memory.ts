@@ -12,7 +12,8 @@ export class RecordMemory {
     for (const { data } of records) this.#records.set(data.buffer, (this.#records.get(data.buffer) ?? 0) + 1);
   }
 
-  release({ data: { buffer } }: MaskRecord): void {
+  release({ data: { buffer }, labels }: MaskRecord): void {
+    if (labels?.buffer instanceof ArrayBuffer) labels.buffer.transfer(0);
     const left = this.#records.get(buffer)! - 1;
     if (left > 0) return void this.#records.set(buffer, left);
     this.#records.delete(buffer);
