@@ -30,7 +30,7 @@ export interface MapOptions {
   backends: readonly Backend[];
   /** Chunks that an earlier attempt finished, by number. */
   finished: ReadonlySet<number>;
-  writeChunk: (chunk: LabelChunk) => Promise<void>;
+  writeChunk: (chunk: LabelChunk) => Promise<unknown>;
   /** Windows that are never parted within a shard: what a run of the model takes, where it takes several. */
   batchSize: number;
   signal?: AbortSignal;
