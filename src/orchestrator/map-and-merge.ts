@@ -74,7 +74,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
   const { manifest } = model;
   const memory = new RecordMemory();
   const merger = new Merger({
-    onReleased: (record) => memory.release(record),
+    onReleased: (buffer) => memory.release(buffer),
     grid: plan.grid,
     kept: plan.kept,
     importance: importanceMap(plan.importance, plan.grid.window),

@@ -31,8 +31,8 @@ export interface MergerOptions {
   output?: "labels" | "probabilities";
   /** Chunks to make, by number in raster order; the others are left out. Default all. */
   wanted?: (chunk: number) => boolean;
-  /** Told of each record that is not looked at any more. */
-  onReleased?: (record: MaskRecord) => void;
+  /** Told of memory that is not looked at any more: once for each record in it, and of what the merger copied. */
+  onReleased?: (memory: ArrayBufferLike) => void;
 }
 
 export interface MergedChunk {
@@ -89,7 +89,7 @@ const ROWS_KEPT = 512;
 export class Merger {
   readonly chunks: ChunkGrid;
   readonly #o: Required<Omit<MergerOptions, "wanted" | "onReleased">>;
-  readonly #onReleased: ((record: MaskRecord) => void) | undefined;
+  readonly #onReleased: ((memory: ArrayBufferLike) => void) | undefined;
   readonly #cells: CellGrid;
   readonly #cellCounts: readonly number[];
   /** Kept windows that cover a cell and are still missing; 0 from the start: never touched. */
@@ -158,7 +158,7 @@ export class Merger {
       );
     }
     if (this.#seen[window >> 3]! & (1 << (window & 7))) {
-      this.#onReleased?.(record);
+      this.#releaseRecord(record);
       return [];
     }
     this.#seen[window >> 3]! |= 1 << (window & 7);
@@ -169,7 +169,7 @@ export class Merger {
     const origin = position.map((p, axis) => grid.starts[axis]![p]!);
     const cells = this.#cellsOf(position).filter((cell) => this.#missing[cell]! > 0);
     if (cells.length === 0) {
-      this.#onReleased?.(record);
+      this.#releaseRecord(record);
       return [];
     }
     const votes = this.#o.output === "labels" && values instanceof Uint8Array;
@@ -260,11 +260,20 @@ export class Merger {
     Object.assign(held, { record: undefined, rect: left, values, labels });
   }
 
-  /** What is not looked at any more: a whole record goes back to its owner, its labels are used again. */
-  #letGo({ record, labels }: Held): void {
-    if (!record) return;
-    if (labels && !record.labels && this.#spareLabels.length < SPARE) this.#spareLabels.push(labels);
-    this.#onReleased?.(record);
+  /** What is not looked at any more goes back to its owner; labels of whole records are used again. */
+  #letGo({ record, values, labels }: Held): void {
+    if (record) {
+      this.#releaseRecord(record);
+      if (labels && !record.labels && this.#spareLabels.length < SPARE) this.#spareLabels.push(labels);
+      return;
+    }
+    this.#onReleased?.(values.buffer);
+    if (labels) this.#onReleased?.(labels.buffer);
+  }
+
+  #releaseRecord({ data, labels }: MaskRecord): void {
+    this.#onReleased?.(data.buffer);
+    if (labels) this.#onReleased?.(labels.buffer);
   }
 
   /** The class of the largest value at each sample of a record, the first of equal ones. */
