@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { ModelPackage } from "../../model-package/load-package.ts";
+import { eachOf } from "../../orchestrator/each-of.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { Backend } from "../../orchestrator/fleet/backend.ts";
 import { coreCost, edgeWindowsCost } from "../../orchestrator/prices.ts";
+import { PASSING } from "../../orchestrator/scan-failure.ts";
 import { VERSION } from "../../orchestrator/version.ts";
 import {
   checkOptions,
@@ -20,7 +22,7 @@ import type { Flag } from "./flags.ts";
 import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
-import { PASSING, slideFailure } from "./slide-failure.ts";
+import { slideFailure } from "./slide-failure.ts";
 import { originOf } from "./source-origin.ts";
 import { type SourceState, sourceState } from "./source-state.ts";
 import { type RowOutcome, type TableShape, takenNames } from "./table.ts";
@@ -417,27 +419,6 @@ function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: s
 
 function digest(parts: unknown): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 24);
-}
-
-/** Runs `work` for each, `atOnce` of them together; the first failure ends it when those under way are done. */
-export async function eachOf<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  let failure: { error: unknown } | undefined;
-  const worker = async () => {
-    while (next < items.length && !failure) {
-      try {
-        await work(items[next++]!);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
-  if (failure) throw failure.error;
 }
 
 function now(): string {
