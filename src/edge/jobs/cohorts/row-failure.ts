@@ -17,12 +17,16 @@ const CODES: Record<string, FailureCode> = {
   work_lost: "storage",
 };
 
-/** Why a job ended without results. */
-export function jobFailure({ state, error }: Pick<JobStatus, "state" | "error">): ScanFailure {
+/** Why a job ended without results; the folder of its source is left out, as on one machine. */
+export function jobFailure({
+  state,
+  error,
+  source,
+}: Pick<JobStatus, "state" | "error" | "source">): ScanFailure {
   if (state === "cancelled")
     return { code: "refused", reason: "its job was cancelled: retry the scan to start it again" };
   const { code, message } = error ?? { code: "", message: "its job failed and does not say why" };
-  return { code: CODES[code] ?? "refused", reason: plain(message) };
+  return { code: CODES[code] ?? "refused", reason: plain(withoutFolder(message, source.uri)) };
 }
 
 /**
@@ -37,6 +41,11 @@ export function startFailure(error: unknown): ScanFailure & { passing: boolean }
   if (error instanceof StorageError && !error.retryable)
     return { code: "unreadable", reason, passing: false };
   return { code: error instanceof StorageError ? "storage" : "unexpected", reason, passing: true };
+}
+
+function withoutFolder(text: string, uri: string): string {
+  const [, folder] = /^[a-z0-9]+:\/\/[^/]+\/(.+\/)[^/]+$/i.exec(uri) ?? [];
+  return folder === undefined ? text : text.replaceAll(folder, "");
 }
 
 function plain(text: string): string {
