@@ -23,7 +23,11 @@ export const cohortRowSchema = z.strictObject({
 });
 export type NewCohortRow = z.output<typeof cohortRowSchema>;
 
-export const rowsSchema = z.array(cohortRowSchema).min(1).max(MAX_ROWS_A_REQUEST);
+export const rowsSchema = z
+  .array(cohortRowSchema)
+  .min(1)
+  .max(MAX_ROWS_A_REQUEST)
+  .refine((rows) => new Set(rows.map((row) => row.id)).size === rows.length, "must have no id twice");
 
 const limits = {
   /** Scans under way together: a further one begins when one has ended. */

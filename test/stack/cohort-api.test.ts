@@ -57,7 +57,7 @@ const rowsOf = (keys: readonly string[]) =>
   keys.map((key, i) => ({ id: `s${i}`, source: `${BUCKET}/${key}` }));
 
 async function ask<T>(method: string, path: string, body?: unknown, status = [200, 201]): Promise<T> {
-  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  const headers: Record<string, string> = body === undefined ? {} : { "Content-Type": "application/json" };
   const answer = await service.fetch(`/v1/cohorts${path}`, { method, headers, body: JSON.stringify(body) });
   const text = await answer.text();
   expect(status, text).toContain(answer.status);
@@ -286,6 +286,7 @@ describe("the routes of cohorts", () => {
     expect((await refused({ rows: [{ ...row, id: "a/b" }] })).error.message).toContain("rows.0.id");
     expect((await refused({ rows: [{ ...row, mask: "m.png" }] })).error.message).toContain("rows.0");
     expect((await refused({ rows: new Array(1001).fill(row) })).error.message).toContain("rows");
+    expect((await refused({ rows: [row, row] })).error.message).toContain("no id twice");
     const { id } = await open({});
     const long = { rows: new Array(600).fill({ ...row, source: `${BUCKET}/${"x".repeat(2000)}` }) };
     expect((await refused(long, `/${id}/rows`)).error.code).toBe("too_large");
@@ -314,6 +315,11 @@ describe("the routes of cohorts", () => {
       expect(looking.status, path).toBe(method === "GET" ? 404 : 403);
       expect((await service.fetch(`/v1/cohorts${path}`, init, "no-token-of-this-service")).status).toBe(401);
     }
+    for (const [token, status] of [
+      [READ_TOKEN, 403],
+      ["no-token-of-this-service", 401],
+    ] as const)
+      expect((await service.post("/v1/cohorts", {}, token)).status).toBe(status);
     const document = (await (await service.fetch("/v1/openapi.json")).json()) as { paths: object };
     expect(Object.keys(document.paths).filter((path) => path.startsWith("/v1/cohorts"))).toHaveLength(7);
   });

@@ -144,7 +144,9 @@ describe("a cohort at a service", () => {
       rows: { total: 6, done: 5, failed: 1 },
       failures: [{ id: "bad", code: "unreadable" }],
     });
-    expect((await run(["status", out])).stdout).toMatch(/^5 of 7 done, 1 failed, 0 under way, 1 to do; done/);
+    expect((await run(["status", out])).stdout).toMatch(
+      /^5 of 7 done, 1 failed, 0 under way, 0 to do, 1 not sent; done/,
+    );
     const refused = await run(["status", out], "not-the-token-of-this-service");
     expect(refused.code).toBe(6);
     expect(refused.stderr).toContain("the bearer token is missing or wrong");

@@ -230,8 +230,10 @@ function printResult(result: CohortResult, json: boolean): void {
 function printAnswer({ state, reason, rows, scans, spentUsd, limits, failures }: ServiceAnswer): void {
   const { done, failed, running } = rows;
   const limit = limits.spendLimitUsd === null ? "" : ` of ${usd(limits.spendLimitUsd)}`;
-  const toDo = scans - done - failed - running;
-  console.log(`${done} of ${scans} done, ${failed} failed, ${running} under way, ${toDo} to do; ${state}`);
+  const more = scans > rows.total ? `, ${scans - rows.total} not sent` : "";
+  console.log(
+    `${done} of ${scans} done, ${failed} failed, ${running} under way, ${rows.pending} to do${more}; ${state}`,
+  );
   console.log(`  ${usd(spentUsd)}${limit} spent`);
   if (reason !== undefined) console.log(`  ${reason}`);
   printFailures(failures);

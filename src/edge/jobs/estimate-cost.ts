@@ -32,9 +32,9 @@ export function estimateCost(
   };
 }
 
-/** Chunks of a merge block, and shards over as much of a slide. */
+/** Chunks of a merge block, and shards over as much of a large slide (docs/deploy.md). */
 const CHUNKS_A_MERGE = 8;
-const SHARDS_A_MERGE = 2;
+const SHARDS_A_MERGE = 7;
 
 /** USD of a job that is planned and no more. */
 export function forecastJob(

@@ -6,7 +6,7 @@ import type { CohortSnapshot } from "../cohort-directory.ts";
 import { CohortClient } from "./cohort-client.ts";
 
 export interface ServiceAnswer extends CloudCohortStatus {
-  /** Of the manifest; those whose files are still on their way are not in `rows`. */
+  /** Of the manifest; those whose files are still on their way, or are not there, are not in `rows`. */
   scans: number;
   failures: readonly { id: string; code: string; reason: string }[];
 }

@@ -19,7 +19,7 @@ import { checkOptions, loadModelOf } from "../../segment.ts";
 import { CohortDirectory, type CohortSnapshot, type Download } from "../cohort-directory.ts";
 import { CohortManifestError } from "../cohort-error.ts";
 import { findRows } from "../find-rows.ts";
-import { Journal } from "../journal.ts";
+import { type CohortEvent, Journal } from "../journal.ts";
 import type { CohortRow } from "../manifest-rows.ts";
 import {
   type CohortOptions,
@@ -132,8 +132,9 @@ class CloudRun {
   readonly #facts: FactsCache;
   /** Of each id of the manifest, the row and its key. */
   readonly #rows: ReadonlyMap<string, { row: CohortRow; key: string }>;
-  /** Rows as the service told last. */
+  /** Rows as the service told last, and those that are done or failed. */
   readonly #told = new Map<string, CohortRowStatus>();
+  readonly #settled: Set<string>;
   readonly #stop = new AbortController();
 
   constructor(
@@ -149,6 +150,8 @@ class CloudRun {
     this.#journal = journal;
     this.#facts = facts;
     this.#rows = new Map(snapshot.rows.map((row, i) => [row.id, { row, key: snapshot.keys[i]! }]));
+    const ended = this.outcomes().filter(({ status }) => status === "done" || status === "failed");
+    this.#settled = new Set(ended.map(({ row }) => row.id));
   }
 
   outcomes(): RowOutcome[] {
@@ -163,9 +166,10 @@ class CloudRun {
     if (state === "paused" || state === "cancelled") await this.#client.resume();
     await this.catchUp();
     const again = [...this.#told.values()].filter(({ id, state, code }) => {
+      const key = this.#rows.get(id)?.key;
+      if (key === undefined) return false;
       if (state === "failed") return PASSING.has(code!);
       // Done there, and its results were removed since.
-      const key = this.#rows.get(id)?.key ?? "";
       return state === "done" && this.#journal.states.get(key)?.status === "failed";
     });
     if (again.length > 0) await this.#client.retry(again.map(({ id }) => id));
@@ -210,34 +214,48 @@ class CloudRun {
       this.#told.set(row.id, row);
       if (this.#rows.has(row.id)) changed.set(row.id, row);
     }
-    const done: CohortRowStatus[] = [];
-    for (const row of changed.values())
-      if (row.state === "done") done.push(row);
-      else this.#note(row);
+    const rows = [...changed.values()];
+    // One write for all: each is waited for until it is on the disk.
+    this.#journal.append(...rows.flatMap((row) => this.#eventOf(row) ?? []));
+    const done = rows.filter(({ state }) => state === "done");
     await eachOf(done, DOWNLOADS_AT_ONCE, (row) => this.#fetch(row));
     return changed.size > 0;
   }
 
-  #note({ id, state, code, reason }: CohortRowStatus): void {
+  /** What is to be written down of a row that is not done; undefined where that is known already. */
+  #eventOf({ id, state, code, reason }: CohortRowStatus): CohortEvent | undefined {
     const { key } = this.#rows.get(id)!;
     const known = this.#journal.states.get(key);
     const at = now();
-    if (state === "failed") {
-      this.#fail(id, { code: code ?? "unexpected", reason: reason ?? "no reason was given" });
-    } else if (state === "running" && known?.status !== "running") {
-      this.#journal.append({ at, type: "begun", key });
-      this.#tell({ type: "slide", id, state: "begun" });
-    } else if (state === "pending" && known !== undefined && known.status !== "pending") {
-      this.#journal.append({ at, type: "retried", key });
+    switch (state) {
+      case "failed":
+        return this.#failure(id, { code: code ?? "unexpected", reason: reason ?? "no reason was given" });
+      case "running":
+        this.#settled.delete(id);
+        if (known?.status === "running") return undefined;
+        this.#tell({ type: "slide", id, state: "begun" });
+        return { at, type: "begun", key };
+      case "pending":
+        this.#settled.delete(id);
+        if (known === undefined || known.status === "pending") return undefined;
+        return { at, type: "retried", key };
+      case "done":
+        return undefined;
     }
   }
 
-  #fail(id: string, { code, reason }: { code: string; reason: string }): void {
+  #failure(id: string, { code, reason }: { code: string; reason: string }): CohortEvent | undefined {
     const { key } = this.#rows.get(id)!;
     const known = this.#journal.states.get(key);
-    if (known?.status === "failed" && known.code === code && known.reason === reason) return;
-    this.#journal.append({ at: now(), type: "failed", key, code, reason });
+    if (known?.status === "failed" && known.code === code && known.reason === reason) return undefined;
+    this.#settled.add(id);
     this.#tell({ type: "slide", id, state: "failed", code, reason, left: this.#left() });
+    return { at: now(), type: "failed", key, code, reason };
+  }
+
+  #fail(id: string, failure: { code: string; reason: string }): void {
+    const event = this.#failure(id, failure);
+    if (event) this.#journal.append(event);
   }
 
   /** Results before the word that they are there. */
@@ -253,6 +271,7 @@ class CloudRun {
       if (!(error instanceof ServiceError) || error.status !== 404) throw error;
       return this.#fail(id, { code: "storage", reason: `the results of job ${job} are not there any more` });
     }
+    this.#settled.add(id);
     const known = this.#journal.states.get(key);
     if (known?.status === "done" && known.job === job) return;
     this.#journal.append({
@@ -311,7 +330,7 @@ class CloudRun {
   }
 
   #left(): number {
-    return totalsOf(this.outcomes()).pending;
+    return this.#rows.size - this.#settled.size;
   }
 
   #tell(event: Parameters<NonNullable<CohortOptions["onEvent"]>>[0]): void {

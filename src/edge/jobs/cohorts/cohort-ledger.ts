@@ -22,14 +22,16 @@ import { inPlace, startRow } from "./start-row.ts";
 
 /** Calls of other objects under way together. */
 const AT_ONCE = 12;
-/** Of one alarm, which has 15 minutes: jobs started, sources looked up for their size, jobs cancelled. */
-const STARTS = 1000;
-const SIZES = 500;
+/** Of one alarm, which has 15 minutes: time in which jobs are started, sources looked up for their size, jobs cancelled. */
+const BEGINNING_MS = 60_000;
+const SIZES = 200;
 const CANCELS = 200;
 const HEAD_TIMEOUT_MS = 20_000;
 /** Between two looks at what runs: short after something moved, doubled while nothing does. */
 const FIRST_LOOK_MS = 1000;
 const LONGEST_LOOK_MS = 15_000;
+/** Of each scan under way: many are not looked at as often. */
+const LOOK_MS_A_SCAN = 20;
 /** An alarm that is cut off is followed by another one. */
 const CUT_OFF_MS = 60_000;
 const TRIES = 5;
@@ -182,21 +184,21 @@ export class CohortLedger extends DurableObject<Bindings> {
     const { wanted } = this.#meta()!;
     const due = wanted === "running" ? this.#rows.nextDue(now) : undefined;
     if (!busy) return due;
-    return Math.min(now + this.#lookMs, due ?? Number.POSITIVE_INFINITY);
+    const look = now + Math.max(this.#lookMs, LOOK_MS_A_SCAN * this.#rows.counts.running);
+    return Math.min(look, due ?? look);
   }
 
   /** Begins rows as long as the limits allow; one whose job is there already makes room for the next at once. */
   async #begin(): Promise<boolean> {
-    let begun = 0;
+    const until = Date.now() + BEGINNING_MS;
+    let begun = false;
     await eachOf(Array.from({ length: AT_ONCE }), AT_ONCE, async () => {
-      while (begun < STARTS) {
-        const row = this.#nextRow();
-        if (!row) return;
-        begun++;
+      for (let row = this.#nextRow(); row && Date.now() < until; row = this.#nextRow()) {
+        begun = true;
         await this.#start(this.#rows.begin(row, Date.now()));
       }
     });
-    return begun > 0;
+    return begun;
   }
 
   /** Read anew each time: limits and rows may have changed meanwhile. */
@@ -204,27 +206,28 @@ export class CohortLedger extends DurableObject<Bindings> {
     const meta = this.#meta()!;
     if (meta.wanted !== "running" || this.#rows.counts.running >= meta.limits.concurrency) return undefined;
     const row = this.#rows.next(Date.now());
+    if (!row) return undefined;
     const spend = this.#spend(meta);
-    const verdict = row ? mayBegin(spend, row.forecast ?? undefined) : "wait";
+    const verdict = mayBegin(spend, row.forecast ?? undefined);
     const waits = typeof verdict === "number" ? spendReason(spend, verdict) : undefined;
     if (waits !== meta.waits) this.#save({ ...meta, waits });
     return verdict === "yes" ? row : undefined;
   }
 
-  /** @returns true: something moved */
+  /** Makes the job of a row that is begun. @returns true: something moved */
   async #start(row: StoredRow): Promise<boolean> {
     const { job } = this.#meta()!;
     try {
       const { status, mine } = await startRow(this.env, job, row);
-      const started = this.#rows.same(row);
-      if (started) {
-        this.#rows.started(row, status.id, mine);
-        if (isFinal(status.state))
-          await this.#look({ ...row, job: status.id, mine: mine ? 1 : 0 }, status.id);
-      } else {
+      const started = { ...row, job: status.id, mine: mine ? 1 : 0 };
+      if (!this.#rows.same(row)) {
         // Replaced meanwhile: nobody waits for this job.
-        this.#giveUp({ ...row, job: status.id, mine: mine ? 1 : 0 });
+        this.#giveUp(started);
+        return true;
       }
+      this.#rows.started(row, status.id, mine);
+      // Where that fails the next look does it.
+      if (isFinal(status.state)) await this.#end(started, status).catch(console.error);
     } catch (error) {
       const { passing, ...failure } = startFailure(error);
       if (!this.#rows.same(row)) return true;
