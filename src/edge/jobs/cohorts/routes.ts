@@ -1,4 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import {
   type CloudCohortStatus,
@@ -13,6 +14,7 @@ import {
   rowsSchema,
 } from "../../../orchestrator/cohort-request.ts";
 import { Problem } from "../../../service/problem.ts";
+import { discardBody } from "../../../service/read-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../bindings.ts";
 import { checkServed, servedModel } from "../served-model.ts";
@@ -20,6 +22,8 @@ import { type CohortStub, cohortLedger } from "./cohort-ledger.ts";
 
 /** As many rows as a request may have, with addresses and ids of usual lengths. */
 const MAX_BODY_BYTES = 2 ** 20;
+/** What is read of one that is refused: as many rows as a request may have, with the longest addresses. */
+const MAX_DISCARDED_BYTES = 8 * 2 ** 20;
 
 const id = z.object({
   id: z
@@ -208,7 +212,9 @@ function present<T>(found: T | undefined): T {
   return found;
 }
 
-function tooLarge(): never {
+async function tooLarge(c: Context): Promise<never> {
+  // Answered before the body was read, the connection would break and the sentence be lost.
+  await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
   throw new Problem(
     413,
     "too_large",
