@@ -93,6 +93,7 @@ export const rowStatusSchema = z.object({
   id: z.string(),
   /** Without the query of an address, which may be a signature. */
   source: z.string(),
+  mpp: z.number().optional(),
   state: z.enum(ROW_STATES),
   job: z.string().optional(),
   code: z.enum(FAILURE_CODES).optional(),
@@ -104,6 +105,11 @@ export const rowStatusSchema = z.object({
   costUsd: usd.optional(),
 });
 export type CohortRowStatus = z.infer<typeof rowStatusSchema>;
+
+/** A source as it is shown to whoever asks. */
+export function withoutQuery(source: string): string {
+  return /^https?:/i.test(source) ? source.replace(/[?#].*$/s, "") : source;
+}
 
 /** `GET /v1/cohorts/:id/rows`. */
 export const rowsPageSchema = z.object({

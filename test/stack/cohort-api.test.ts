@@ -32,7 +32,10 @@ beforeAll(async () => {
     port: 0,
     model,
     bundles,
-    jobs: JOBS_BINDINGS,
+    jobs: {
+      ...JOBS_BINDINGS,
+      RULES: JSON.stringify([{ name: "all", bucket: "tilewright-scans", prefix: "uploads/" }]),
+    },
     segment: SEGMENT_BINDINGS,
     log: (line) => process.env.STACK_LOG && console.error(line),
   });
@@ -263,6 +266,22 @@ describe("a cohort", () => {
     await ask("POST", `/${mine.id}/cancel`);
     expect((await ended(theirs.id)).rows).toMatchObject({ done: 1, failed: 0 });
     expect(await show(mine.id)).toMatchObject({ state: "cancelled", rows: { pending: 1 } });
+  });
+});
+
+describe("a scan that is uploaded for a cohort", () => {
+  it("starts no job, though a rule would", async () => {
+    const silent = await service.upload(slide, "silent.tiff", null);
+    const refusal = await until(async () => {
+      const upload = (await (await service.fetch(`/v1/uploads/${silent.id}`)).json()) as {
+        refusal?: string;
+        job?: string;
+      };
+      expect(upload.job).toBeUndefined();
+      return upload.refusal;
+    });
+    expect(refusal).toContain("asks for no job");
+    expect(await service.jobOf((await service.upload(slide, "ruled.tiff")).id)).toMatch(/^[0-9a-f]{32}$/);
   });
 });
 

@@ -172,6 +172,12 @@ describe("a cohort at a service", () => {
     const second = readTable(out)[1]!;
     expect([second.status, second.job === first.job]).toEqual(["done", false]);
     expect(Number(second.windows)).toBeGreaterThan(Number(first.windows));
+    // So it is with another pixel size.
+    const b = readTable(out)[2]!;
+    writeManifest(more, ["id,source,mpp", "a,s0.tiff,", "late,late.tiff,", "b,s1.tiff,0.3"]);
+    expect((await run(toService(out, more))).code).toBe(0);
+    expect(readTable(out).map((row) => row.mpp_um)).toEqual([second.mpp_um, second.mpp_um, "0.3"]);
+    expect(readTable(out)[2]!.job).not.toBe(b.job);
   });
 
   it("waits for a higher spend limit without failing anything, and goes on with one", {

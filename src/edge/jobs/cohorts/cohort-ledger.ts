@@ -104,18 +104,16 @@ export class CohortLedger extends DurableObject<Bindings> {
     return meta && this.#status(meta);
   }
 
-  /** Adds rows. One whose id is there stays as it is, unless its source or pixel size is another. "full": none was added. */
+  /** Adds rows, of ids that differ. One whose id is there stays as it is, unless its source or pixel size is another. "full": none was added. */
   async add(rows: readonly NewCohortRow[]): Promise<CloudCohortStatus | "full" | undefined> {
     const meta = this.#meta();
     if (!meta) return undefined;
     const known = this.#rows.known(rows.map((row) => row.id));
-    const fresh = new Set(rows.map((row) => row.id).filter((id) => !known.has(id)));
-    if (this.#rows.total + fresh.size > MAX_COHORT_ROWS) return "full";
+    if (this.#rows.total + rows.length - known.size > MAX_COHORT_ROWS) return "full";
     for (const row of rows) {
       const before = known.get(row.id);
-      if (!before) {
-        if (fresh.delete(row.id)) this.#rows.add(row);
-      } else if (before.source !== row.source || before.mpp !== (row.mpp ?? null)) {
+      if (!before) this.#rows.add(row);
+      else if (before.source !== row.source || before.mpp !== (row.mpp ?? null)) {
         this.#giveUp(before);
         this.#rows.replace(before, row);
       }
@@ -207,6 +205,8 @@ export class CohortLedger extends DurableObject<Bindings> {
     if (meta.wanted !== "running" || this.#rows.counts.running >= meta.limits.concurrency) return undefined;
     const row = this.#rows.next(Date.now());
     if (!row) return undefined;
+    // All that runs is added up for a limit alone.
+    if (meta.limits.spendLimitUsd === null) return row;
     const spend = this.#spend(meta);
     const verdict = mayBegin(spend, row.forecast ?? undefined);
     const waits = typeof verdict === "number" ? spendReason(spend, verdict) : undefined;

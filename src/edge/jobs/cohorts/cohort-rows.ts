@@ -5,7 +5,7 @@ import type {
   CohortRowsPage,
   NewCohortRow,
 } from "../../../orchestrator/cohort-request.ts";
-import { ROW_STATES } from "../../../orchestrator/cohort-request.ts";
+import { ROW_STATES, withoutQuery } from "../../../orchestrator/cohort-request.ts";
 import type { ScanFailure } from "../../../orchestrator/scan-failure.ts";
 
 /** A row as it is written down. Times are milliseconds since 1970, money is USD. */
@@ -248,10 +248,11 @@ export class CohortRows {
 }
 
 function statusOf(row: StoredRow): CohortRowStatus {
-  const { id, source, state, job, windows, forecast, cost, code, reason } = row;
+  const { id, source, mpp, state, job, windows, forecast, cost, code, reason } = row;
   return {
     id,
-    source: /^https?:/i.test(source) ? source.replace(/[?#].*$/s, "") : source,
+    source: withoutQuery(source),
+    mpp: mpp ?? undefined,
     state,
     job: job ?? undefined,
     code: code ?? undefined,
