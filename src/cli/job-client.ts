@@ -84,7 +84,12 @@ export class JobClient {
     this.#options = options;
   }
 
-  async createUpload(upload: { name: string; byteLength: number; request: object }): Promise<RemoteUpload> {
+  /** @param upload `request`: null starts no job */
+  async createUpload(upload: {
+    name: string;
+    byteLength: number;
+    request: object | null;
+  }): Promise<RemoteUpload> {
     const begun = await this.#json(uploadSchema, "POST", "v1/uploads", { body: JSON.stringify(upload) });
     if (begun.byteLength === upload.byteLength) return begun;
     throw this.#badAnswer("byteLength: it is another file's", false);
@@ -199,6 +204,14 @@ export class JobClient {
         if (!error.retryable || ++failures > 4) throw error;
       }
     }
+  }
+
+  /**
+   * One question in JSON to a path below the service's address; what fails for a while is tried again.
+   * @throws {ServiceError}
+   */
+  ask<T>(schema: z.ZodType<T>, method: string, path: string, body?: object): Promise<T> {
+    return this.#json(schema, method, path, body && { body: JSON.stringify(body) });
   }
 
   async #json<T>(schema: z.ZodType<T>, method: string, path: string, init: RequestDetails = {}): Promise<T> {

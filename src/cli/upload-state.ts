@@ -9,7 +9,7 @@ export interface UploadIdentity {
   byteLength: number;
   modifiedMs: number;
   url: string;
-  request: object;
+  request: object | null;
 }
 
 /**

@@ -72,17 +72,9 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
     onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
   });
   if (out !== undefined) checkDownloadPlace(out, options.force);
-  const state = new UploadState({
-    path: realpathSync(path),
-    byteLength: before.size,
-    modifiedMs: before.mtimeMs,
-    url: client.url.href,
-    request,
-  });
 
   onEvent({ type: "stage", stage: "uploading" });
-  const scan = { path, before, request };
-  const { id, source } = await send(client, scan, state, options, onEvent);
+  const { id, source, state } = await sendScan(client, { path, before, request }, options);
   onEvent({ type: "stage", stage: "waiting for the job" });
   const job = await jobOf(client, id, source, signal).catch((error: unknown) => {
     // Refused for good: the same command is to be a new upload when the reason is gone.
@@ -102,6 +94,33 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   if (result.status) refuseFailed(result.status);
   onEvent({ type: "stage", stage: "done" });
   return result;
+}
+
+/** A file as it was when its upload began, and the job it asks for; null: none is to start. */
+export interface Scan {
+  path: string;
+  before: Stats;
+  request: object | null;
+}
+
+/**
+ * Sends a scan, or what an earlier run left of it.
+ * @returns how the service names it, and what remembers it from run to run until it is told to forget
+ */
+export async function sendScan(
+  client: JobClient,
+  scan: Scan,
+  options: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
+): Promise<{ id: string; source: string; state: UploadState }> {
+  const { path, before, request } = scan;
+  const state = new UploadState({
+    path: realpathSync(path),
+    byteLength: before.size,
+    modifiedMs: before.mtimeMs,
+    url: client.url.href,
+    request,
+  });
+  return { ...(await send(client, scan, state, options)), state };
 }
 
 /** Follows a job to its end, telling of it. */
@@ -140,7 +159,8 @@ function requestOf({ model, variant, mpp, settings, outputs, segType }: UploadOp
   throw new JobError(`option ${path.join(".")}: ${message}`);
 }
 
-function scanAt(path: string): Stats {
+/** @throws where there is no file that can be sent */
+export function scanAt(path: string): Stats {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) throw new ImageNotFoundError(path, `${path} does not exist; check the path`);
   if (!stats.isFile()) {
@@ -153,10 +173,13 @@ function scanAt(path: string): Stats {
 /** Sends what is missing, and has the service make it one object. */
 async function send(
   client: JobClient,
-  { path, before, request }: { path: string; before: Stats; request: object },
+  { path, before, request }: Scan,
   state: UploadState,
-  { concurrency = CONCURRENCY, signal }: UploadOptions,
-  tell: UploadListener,
+  {
+    concurrency = CONCURRENCY,
+    signal,
+    onEvent: tell = () => {},
+  }: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
 ): Promise<{ id: string; source: string }> {
   let known = await resumed(client, state, before.size);
   if (!known) {

@@ -16,6 +16,7 @@ export interface Bindings {
   TASKS?: Queue;
   EVENTS?: Queue;
   LEDGERS?: DurableObjectNamespace;
+  COHORTS?: DurableObjectNamespace;
   UPLOADS?: DurableObjectNamespace;
   SEEN?: DurableObjectNamespace;
   JOBS?: Workflow;
