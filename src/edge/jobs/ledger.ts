@@ -7,6 +7,7 @@ import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../shared/ledger-
 import type { Bindings } from "./bindings.ts";
 import { sendTasks } from "./send-tasks.ts";
 import { STAGES } from "./stages.ts";
+import { readStoredReport, storeReport } from "./stored-report.ts";
 
 /** Tasks of a job on a queue at a time: twice the consumers a queue can have. Few enough that one alarm can send them again. */
 const TASKS_AHEAD = 500;
@@ -24,6 +25,8 @@ interface Meta {
   stallSeconds: number;
   windows?: number;
   expected: Partial<Record<TaskKind, number>>;
+  /** What ran the model, as the first task said that told; kept once, for a row of each task is what a ledger is large by. */
+  runtime?: string;
   /** How far the tasks of the stage were sent, in the order of their ids; `tasks` counts those that were done before, too. */
   sent?: { kind: TaskKind; last: number; tasks: number };
   error?: { code: string; message: string };
@@ -118,13 +121,14 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     const finished = this.#finishedOf(kind);
     const { rowsWritten } = this.#sql.exec(
       "UPDATE tasks SET done = 1, report = ?, error = NULL WHERE kind = ? AND id = ? AND done = 0",
-      JSON.stringify(report),
+      storeReport(report),
       kind,
       id,
     );
     if (rowsWritten === 0) return;
     finished.tasks++;
     finished.windows += report.windows ?? 0;
+    meta.runtime ??= report.runtime;
     this.#moved(meta);
     if (finished.tasks === meta.expected[kind]) return this.#advance(meta, kind);
     try {
@@ -181,7 +185,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (row) {
       this.#sql.exec("UPDATE tasks SET done = 0, report = NULL WHERE kind = 'shard' AND id = ?", shard);
       finished.tasks--;
-      finished.windows -= (JSON.parse(row.report as string) as TaskReport).windows ?? 0;
+      finished.windows -= readStoredReport(row.report as string).windows ?? 0;
       this.#moved(meta);
     }
     await sendTasks(this.env, meta.document.id, "shard", [shard]);
@@ -199,17 +203,16 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   async totals(kind: TaskKind): Promise<TaskTotals> {
     const meta = this.#meta();
     let done = 0;
-    const sum: TaskReport = { windows: 0, bytesRead: 0 };
+    const sum: TaskReport = { windows: 0, bytesRead: 0, runtime: meta?.runtime };
     for (const row of this.#sql.exec(
       "SELECT report FROM tasks WHERE kind = ? AND done = 1 ORDER BY id",
       kind,
     )) {
-      const report = JSON.parse(row.report as string) as TaskReport;
+      const report = readStoredReport(row.report as string);
       done++;
       sum.windows! += report.windows ?? 0;
       sum.bytesRead! += report.bytesRead ?? 0;
       sum.modelMilliseconds = (sum.modelMilliseconds ?? 0) + (report.modelMilliseconds ?? 0);
-      sum.runtime ??= report.runtime;
       if (report.merge) sum.merge = sum.merge ? addStatistics(sum.merge, report.merge) : report.merge;
     }
     return { total: meta?.expected[kind] ?? 0, done, report: sum };
@@ -347,7 +350,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (!finished) {
       const { n, w } = this.#sql
         .exec(
-          "SELECT count(*) AS n, coalesce(sum(json_extract(report, '$.windows')), 0) AS w FROM tasks WHERE kind = ? AND done = 1",
+          "SELECT count(*) AS n, coalesce(sum(json_extract(report, '$[0]')), 0) AS w FROM tasks WHERE kind = ? AND done = 1",
           kind,
         )
         .one();
