@@ -3,6 +3,7 @@ import { ledgerOf, type TaskKind, type TaskReport, taskLedger } from "../../src/
 import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-messages.ts";
 import type { JobDocument } from "../../src/orchestrator/job-plan-message.ts";
 import { jobRequestSchema } from "../../src/orchestrator/job-request.ts";
+import { CPU_MS_PER_TASK } from "../../src/orchestrator/prices.ts";
 import { consumeTask } from "../../src/service/consume-task.ts";
 import { StorageError } from "../../src/storage/errors.ts";
 import { noSeams } from "../../src/tiling/seam-score.ts";
@@ -263,12 +264,17 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       // Written by a try whose report was lost.
       if (job.records[shard]) return { windows };
       r2.reads += READS_A_SHARD;
-      let ms = durations.shard + windows * durations.window;
+      let cpu = windows * durations.window;
+      let ms = durations.shard + cpu;
       if (random.happens(faults.stragglers)) ms *= faults.stragglerFactor;
-      if (delivery.consumer.cold || random.happens(faults.coldStarts)) ms += durations.coldStart;
+      if (delivery.consumer.cold || random.happens(faults.coldStarts)) {
+        ms += durations.coldStart;
+        cpu += durations.coldStart;
+      }
       delivery.consumer.cold = false;
       const how = await busy(ms);
-      cpuMs.model += ms;
+      cpuMs.model += cpu;
+      cpuMs.tasks += CPU_MS_PER_TASK;
       windowsComputed += windows;
       if (how === "gone") return "gone";
       if (how === "failed") throw new StorageError("the source does not answer", { retryable: true });
