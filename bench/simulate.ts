@@ -27,6 +27,8 @@ const { values: flags } = parseArgs({
 const seed = Number(flags.seed);
 const few = Number(flags.slides);
 const many = Number(flags.large);
+/** Where four queues have enough to do. */
+const fewer = Math.ceil(few / 2);
 const DOCS = join(import.meta.dirname, "../docs");
 /** Different plans; the slides of a cohort are so many of each. */
 const PLANS = 25;
@@ -62,7 +64,7 @@ async function run(
 ): Promise<Run> {
   const scenario: Scenario = {
     seed,
-    slides: cohort(few),
+    slides: cohort(fewer),
     concurrency,
     platform: { ...CLOUDFLARE, queues },
     durations: ON_CLOUDFLARE,
@@ -83,16 +85,18 @@ async function run(
 }
 
 const byQueues: Run[] = [];
-for (const queues of [1, 4, 16, 40]) byQueues.push(await run("", queues, 8 * queues));
+for (const queues of [1, 4, 16, 40]) {
+  byQueues.push(await run("", queues, 8 * queues, { slides: cohort(few) }));
+}
 const byConcurrency: Run[] = [];
 for (const each of [1, 2, 4, 8, 16]) byConcurrency.push(await run("", 4, 4 * each));
 const others = [
   await run("as above", 4, 32),
-  await run("largest first", 4, 32, { slides: cohort(few, "largest first") }),
-  await run("smallest first", 4, 32, { slides: cohort(few, "smallest first") }),
-  await run("all slides begun at once", 4, few),
-  await run("at most 100 tasks of a job on a queue", 4, 32, { bindings: { TASKS_AHEAD: "100" } }),
-  await run("no bound on a job's tasks on a queue", 4, 32, { bindings: { TASKS_AHEAD: "1000000" } }),
+  await run("largest first", 4, 32, { slides: cohort(fewer, "largest first") }),
+  await run("smallest first", 4, 32, { slides: cohort(fewer, "smallest first") }),
+  await run("all slides begun at once", 4, fewer),
+  await run("at most 400 tasks of a job under way", 4, 32, { bindings: { TASKS_AHEAD: "100" } }),
+  await run("no bound on a job's tasks", 4, 32, { bindings: { TASKS_AHEAD: "1000000" } }),
   await run("no faults", 4, 32, { faults: NO_FAULTS }),
   await run("ten times the faults", 4, 32, {
     faults: {

@@ -63,8 +63,6 @@ export class LedgerHost {
     hosted.busyUntil = start + (hosted.takes.get(method) ?? 0);
     return new Promise((resolve, reject) => {
       this.#time.after(start - now, () => {
-        this.calls++;
-        this.callsOf[method] = (this.callsOf[method] ?? 0) + 1;
         this.#timed(hosted, method, () => (hosted.ledger as never as Methods)[method]!(...args)).then(
           resolve,
           reject,
@@ -74,6 +72,8 @@ export class LedgerHost {
   }
 
   #timed<T>(hosted: Hosted, method: string, call: () => Promise<T>): Promise<T> {
+    this.calls++;
+    this.callsOf[method] = (this.callsOf[method] ?? 0) + 1;
     const before = hosted.sql.rowsWritten;
     const started = performance.now();
     const answer = call();

@@ -70,14 +70,17 @@ export const CLOUDFLARE: Platform = {
   stepMs: 50,
 };
 
-/** A window takes 0.5 to 1 s of CPU there, by estimate; all else as it was measured here (docs/scale.md), CPU that is 4 times slower. */
+/**
+ * A window of the bundled model takes 0.18 s of CPU in workerd on one core here; 0.5 to 1 s is expected of the platform, and larger
+ * models take as long. Merging is as measured here (bench/scale-local.ts), finishing as docs/deploy.md has it; the rest is assumed.
+ */
 export const ON_CLOUDFLARE: Durations = {
   window: 700,
   shard: 1500,
   coldStart: 4000,
-  plan: 15_000,
-  merge: 1500,
-  mergeWindow: 12,
+  plan: 5000,
+  merge: 500,
+  mergeWindow: 2.5,
   finish: 5000,
   finishMegapixel: 90,
   spread: 0.1,

@@ -323,14 +323,15 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       if (kind === "plan") {
         r2.reads += READS_A_PLAN;
         r2.writes++;
+        await ledger.document();
         await ledger.setWindows(slide.windows);
         return { bytesRead: 20_000_000 };
       }
       if (merge) return mergeOf(merge, jobs.get(id)!, ledger);
       r2.reads += slide.chunks + READS_A_PLAN;
       r2.writes += outputsOf(slide);
-      await ledger.totals("shard");
-      await ledger.totals("merge");
+      if ((await ledger.take("finish", 0)) === "skip") return {};
+      await Promise.all((["plan", "shard", "merge"] as const).map((stage) => ledger.totals(stage)));
       await ledger.setOutputs([]);
       return { bytesRead: 50_000_000 };
     });

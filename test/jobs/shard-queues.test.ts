@@ -5,7 +5,7 @@ import { shardQueueIndex, shardQueueOf } from "../../src/edge/jobs/shard-queues.
 
 const hex = fc.stringMatching(/^[0-9a-f]{32}$/);
 
-describe("the queue of a job", () => {
+describe("the queue of shards", () => {
   it("is one of those that are bound, and the same each time", () => {
     fc.assert(
       fc.property(fc.string(), fc.integer({ min: 1, max: 100 }), (job, count) => {
@@ -16,7 +16,7 @@ describe("the queue of a job", () => {
     );
   });
 
-  it("gets its even share of jobs", () => {
+  it("gets its even share", () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(hex, { minLength: 4000, maxLength: 4000 }),
@@ -37,9 +37,9 @@ describe("the queue of a job", () => {
   it("is among SHARDS, SHARDS_1 … up to the first that is missing", () => {
     const named = (name: string) => ({ name }) as unknown as Bindings["SHARDS"];
     const env: Bindings = { SHARDS: named("0"), SHARDS_1: named("1"), SHARDS_3: named("3") };
-    const chosen = Array.from({ length: 50 }, (_, n) => shardQueueOf(env, `job ${n}`));
+    const chosen = Array.from({ length: 50 }, (_, n) => shardQueueOf(env, "job", 100 * n));
     expect(new Set(chosen)).toEqual(new Set([env.SHARDS, env.SHARDS_1]));
     const one = { SHARDS: named("0") };
-    expect(shardQueueOf(one, "any")).toBe(one.SHARDS);
+    expect(shardQueueOf(one, "any", 7)).toBe(one.SHARDS);
   });
 });

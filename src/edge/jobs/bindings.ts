@@ -43,7 +43,7 @@ export interface Bindings {
   VARIANT?: string;
   /** How long a job may stand still before its ledger sends again what is not done. Default 300. */
   STALL_SECONDS?: string;
-  /** Tasks of a job that may be on a queue at a time: what keeps a large job from standing before all others. Default 500. */
+  /** Tasks of a job that may be under way at a time, for each queue of shards: what keeps a large job from standing before all others. Default 500. */
   TASKS_AHEAD?: string;
   /** Before the first retry of a task, and so much longer before each further one. Default 5. */
   RETRY_SECONDS?: string;

@@ -6,10 +6,11 @@ import { addStatistics } from "../../orchestrator/merge-block.ts";
 import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../shared/ledger-port.ts";
 import type { Bindings } from "./bindings.ts";
 import { sendTasks } from "./send-tasks.ts";
+import { shardQueues } from "./shard-queues.ts";
 import { STAGES } from "./stages.ts";
 import { readStoredReport, storeReport } from "./stored-report.ts";
 
-/** Tasks of a job on a queue at a time: twice the consumers a queue can have. Few enough that one alarm can send them again. */
+/** Tasks of a job under way at a time, for each queue of shards: twice the consumers a queue can have. Few enough that one alarm can send them again. */
 const TASKS_AHEAD = 500;
 /** More are sent when this share of them has room. */
 const REFILL_SHARE = 0.2;
@@ -45,6 +46,8 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   readonly #stallSeconds: number;
   readonly #tasksAhead: number;
   #sending = false;
+  /** As it was saved last, once it is known: every call asks for it. */
+  #known: Meta | undefined;
   /** Finished tasks and their windows by kind, counted once an instance: rows are what a Durable Object pays for. */
   readonly #finished = new Map<TaskKind, { tasks: number; windows: number }>();
 
@@ -52,7 +55,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     super(state, env);
     this.#sql = state.storage.sql;
     this.#stallSeconds = Number(env.STALL_SECONDS) || 300;
-    this.#tasksAhead = Number(env.TASKS_AHEAD) || TASKS_AHEAD;
+    this.#tasksAhead = (Number(env.TASKS_AHEAD) || TASKS_AHEAD) * shardQueues(env).length;
     this.#sql.exec(`
       CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL);
       CREATE TABLE IF NOT EXISTS tasks (kind TEXT, id INTEGER, done INTEGER NOT NULL DEFAULT 0, report TEXT, error TEXT,
@@ -332,8 +335,10 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   #meta(): Meta | undefined {
+    if (this.#known) return this.#known;
     const row = this.#sql.exec("SELECT value FROM meta").toArray()[0];
-    return row && (JSON.parse(row.value as string) as Meta);
+    this.#known = row && (JSON.parse(row.value as string) as Meta);
+    return this.#known;
   }
 
   #moved(meta: Meta): void {
@@ -342,6 +347,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   #save(meta: Meta): void {
+    this.#known = meta;
     this.#sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", JSON.stringify(meta));
   }
 

@@ -16,7 +16,7 @@ export async function sendTasks(
   for (let i = 0; i < ids.length; i += SEND_BATCH) {
     const some = ids.slice(i, i + SEND_BATCH);
     if (kind === "shard") {
-      await shardQueueOf(env, job).sendBatch(
+      await shardQueueOf(env, job, some[0]!).sendBatch(
         some.map((shard) => ({ body: { job, shard } satisfies ShardMessage })),
       );
     } else {
