@@ -33,6 +33,8 @@ const DOCS = join(import.meta.dirname, "../docs");
 /** Different plans; the slides of a cohort are so many of each. */
 const PLANS = 25;
 
+// Ledgers warn of what the faults do to them.
+console.warn = () => {};
 const workers = await loadWorkers();
 const { manifest } = await loadModel("nuclei");
 const plans = await makeSlides(manifest, PLANS, new Random(seed));
@@ -51,6 +53,9 @@ function cohort(count: number, order: Order = "by chance"): Slide[] {
 
 interface Run {
   what: string;
+  /** CPU of this machine for all of the simulation, in microseconds a window, and its memory at the end. */
+  cpuMicros: number;
+  memoryBytes: number;
   figures: Figures;
   outcome: Outcome;
 }
@@ -76,12 +81,17 @@ async function run(
   const outcome = await simulate(scenario, workers);
   const { user, system } = process.cpuUsage(cpu);
   const figures = figuresOf(scenario, outcome);
+  const took = (performance.now() - from) / 1000;
   console.log(
-    `${what}: ${figures.hours.toFixed(2)} h, ${figures.windowsPerSecond.toFixed(0)} windows/s; simulated in ${((performance.now() - from) / 1000).toFixed(0)} s, ` +
-      `${((user + system) / outcome.windows).toFixed(2)} µs CPU a window, ${((outcome.ledger.cpuMs * 1000) / outcome.windows).toFixed(2)} in ledgers, ` +
-      `${outcome.ledger.bytesPerShard.toFixed(0)} bytes a shard in ledgers, ${(process.memoryUsage().rss / 1e6).toFixed(0)} MB`,
+    `${queues} queues, ${concurrency} jobs at a time, ${figures.slides} slides ${what}: simulated in ${took.toFixed(0)} s`,
   );
-  return { what, figures, outcome };
+  return {
+    what,
+    figures,
+    outcome,
+    cpuMicros: (user + system) / outcome.windows,
+    memoryBytes: process.memoryUsage().rss,
+  };
 }
 
 const byQueues: Run[] = [];
@@ -101,6 +111,7 @@ const others = [
   await run("ten times the faults", 4, 32, {
     faults: {
       duplicates: 0.01,
+      refusals: 0,
       failures: 0.02,
       crashes: 0.01,
       stragglers: 0.1,
@@ -147,6 +158,17 @@ const blocks = {
       ["rows of a ledger, busiest 10 s", ({ figures }) => percent(figures.ledgerUsed)],
       ["messages waiting, at most", ({ figures }) => `${figures.mostWaiting}`],
       ["R2 operations/s", ({ figures }) => `${Math.round(figures.r2PerSecond)}`],
+    ],
+  ),
+  machinery: table(
+    [...byQueues, large],
+    [
+      ["slides", ({ figures }) => `${figures.slides}`],
+      ["queues", ({ figures }) => `${figures.queues}`],
+      ["shards", ({ outcome }) => `${outcome.shards}`],
+      ["CPU a window", ({ cpuMicros }) => `${cpuMicros.toFixed(1)} µs`],
+      ["a shard in its ledger", ({ outcome }) => `${outcome.ledger.bytesPerShard.toFixed(0)} bytes`],
+      ["memory of the simulation", ({ memoryBytes }) => `${(memoryBytes / 1e6).toFixed(0)} MB`],
     ],
   ),
   fleet: fleets,

@@ -85,7 +85,9 @@ function scale(axis: Axis, values: readonly number[], from: number, to: number) 
   const high = Math.max(...values);
   const low = axis.log ? Math.min(...values) : 0;
   const ticks = axis.ticks ?? (axis.log ? powers(low, high) : steps(high));
-  const [first, last] = [Math.min(low, ticks[0]!), Math.max(high, ticks.at(-1)!)];
+  const first = Math.min(low, ticks[0]!);
+  const highest = Math.max(high, ticks.at(-1)!);
+  const last = highest > first ? highest : 10 * first;
   const position = axis.log ? Math.log : (v: number) => v;
   return {
     ticks,

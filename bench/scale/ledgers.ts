@@ -7,6 +7,8 @@ import type { VirtualTime } from "./virtual-time.ts";
 
 /** Over which the rows of one ledger are counted for its rate. */
 const RATE_MS = 10_000;
+/** Before an alarm that failed is tried again. */
+const ALARM_RETRY_MS = 2000;
 
 interface Hosted {
   ledger: Ledger & { alarm(): Promise<void> };
@@ -114,7 +116,9 @@ export class LedgerHost {
     const setAlarm = async (at: number) => {
       hosted.cancelAlarm();
       hosted.cancelAlarm = this.#time.after(at - Date.now(), () => {
-        void this.#timed(hosted, "alarm", () => hosted.ledger.alarm());
+        this.#timed(hosted, "alarm", () => hosted.ledger.alarm()).catch(() =>
+          setAlarm(Date.now() + ALARM_RETRY_MS),
+        );
       });
     };
     hosted.ledger = new this.#JobLedger({ storage: { sql, setAlarm } } as never, this.env);

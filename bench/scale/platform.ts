@@ -41,6 +41,8 @@ export interface Durations {
 export interface Faults {
   /** Of messages that come twice. */
   duplicates: number;
+  /** Of calls that would put messages on a queue, which takes none of them. */
+  refusals: number;
   /** Of tries that fail half way and say so. */
   failures: number;
   /** Of tries whose consumer is gone half way without a word. */
@@ -88,6 +90,7 @@ export const ON_CLOUDFLARE: Durations = {
 
 export const USUAL_FAULTS: Faults = {
   duplicates: 0.001,
+  refusals: 0,
   failures: 0.002,
   crashes: 0.001,
   stragglers: 0.01,
@@ -98,6 +101,7 @@ export const USUAL_FAULTS: Faults = {
 
 export const NO_FAULTS: Faults = {
   duplicates: 0,
+  refusals: 0,
   failures: 0,
   crashes: 0,
   stragglers: 0,

@@ -1,4 +1,4 @@
-import type { Platform } from "./platform.ts";
+import type { Faults, Platform } from "./platform.ts";
 import type { Random } from "./random.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
@@ -30,7 +30,7 @@ export class ModelQueue<T> {
   readonly #time: VirtualTime;
   readonly #random: Random;
   readonly #platform: Platform;
-  readonly #duplicates: number;
+  readonly #faults: Faults;
   readonly #consume: (delivery: Delivery<T>) => void;
   readonly #giveUp: (body: T) => void;
   /** Ready from `#head` on. */
@@ -53,14 +53,14 @@ export class ModelQueue<T> {
     time: VirtualTime;
     random: Random;
     platform: Platform;
-    duplicates: number;
+    faults: Faults;
     consume: (delivery: Delivery<T>) => void;
     giveUp: (body: T) => void;
   }) {
     this.#time = options.time;
     this.#random = options.random;
     this.#platform = options.platform;
-    this.#duplicates = options.duplicates;
+    this.#faults = options.faults;
     this.#consume = options.consume;
     this.#giveUp = options.giveUp;
   }
@@ -86,6 +86,7 @@ export class ModelQueue<T> {
     this.#sendFree = Math.max(this.#sendFree, this.#time.now()) + takes;
     this.sendMs += takes;
     await this.#time.wait(this.#sendFree - this.#time.now());
+    if (this.#random.happens(this.#faults.refusals)) throw new Error("the queue takes nothing now");
     this.sent += messages.length;
     for (const { body } of messages) this.#ready.push({ body, attempts: 0 });
     this.#next();
@@ -122,7 +123,7 @@ export class ModelQueue<T> {
       attempts: attempts + 1,
       ack: () =>
         settle(() => {
-          if (this.#random.happens(this.#duplicates)) {
+          if (this.#random.happens(this.#faults.duplicates)) {
             this.#later(this.#random.between(0, TWICE_WITHIN_MS), { body, attempts: 0 });
           }
         }),

@@ -115,7 +115,7 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       time,
       random,
       platform,
-      duplicates: faults.duplicates,
+      faults,
       consume,
       giveUp: (body) => void ledgerOf(env.LEDGERS!, body.job).giveUp(...taskOf(body)),
     });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type LoadedWorkers, loadWorkers } from "../../bench/scale/load-workers.ts";
 import { CLOUDFLARE, NO_FAULTS, ON_CLOUDFLARE } from "../../bench/scale/platform.ts";
 import { Random } from "../../bench/scale/random.ts";
@@ -13,6 +13,10 @@ beforeAll(async () => {
   workers = await loadWorkers();
   made = await makeSlides((await loadModel("nuclei")).manifest, 4, new Random(7));
 });
+
+// Ledgers warn of what the faults do to them.
+beforeEach(() => void vi.spyOn(console, "warn").mockImplementation(() => {}));
+afterEach(() => void vi.restoreAllMocks());
 
 const scenario = (change: Partial<Scenario> = {}): Scenario => ({
   seed: 1,
@@ -68,6 +72,7 @@ describe("a simulated cohort", () => {
       ahead: fc.constantFrom(1, 7, 50, 500),
       faults: fc.record({
         duplicates: share(0.3),
+        refusals: share(0.3),
         failures: share(0.1),
         crashes: share(0.1),
         stragglers: share(0.2),
@@ -97,7 +102,7 @@ describe("a simulated cohort", () => {
   });
 
   it("is the same for the same seed, and another for another", async () => {
-    const faults = { ...NO_FAULTS, duplicates: 0.01, failures: 0.01, crashes: 0.01 };
+    const faults = { ...NO_FAULTS, refusals: 0.1, duplicates: 0.01, failures: 0.01, crashes: 0.01 };
     const bare = ({ ledger: { cpuMs: _, ...ledger }, ...rest }: Outcome) => ({ ...rest, ledger });
     const [first, again, other] = [
       await run({ faults }),

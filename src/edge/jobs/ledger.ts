@@ -347,8 +347,8 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   #save(meta: Meta): void {
-    this.#known = meta;
     this.#sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", JSON.stringify(meta));
+    this.#known = meta;
   }
 
   #finishedOf(kind: TaskKind): { tasks: number; windows: number } {
