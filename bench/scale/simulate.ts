@@ -1,14 +1,11 @@
 import type { Bindings } from "../../src/edge/jobs/bindings.ts";
-import { ledgerOf, type TaskKind, type TaskReport, taskLedger } from "../../src/edge/shared/ledger-port.ts";
+import { ledgerOf, type TaskKind } from "../../src/edge/shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-messages.ts";
 import type { JobDocument } from "../../src/orchestrator/job-plan-message.ts";
 import { jobRequestSchema } from "../../src/orchestrator/job-request.ts";
-import { CPU_MS_PER_TASK } from "../../src/orchestrator/prices.ts";
-import { consumeTask } from "../../src/service/consume-task.ts";
-import { StorageError } from "../../src/storage/errors.ts";
-import { noSeams } from "../../src/tiling/seam-score.ts";
 import { LedgerHost } from "./ledgers.ts";
 import type { LoadedWorkers } from "./load-workers.ts";
+import { type ModelledJob, ModelledTasks } from "./modelled-tasks.ts";
 import type { Durations, Faults, Platform } from "./platform.ts";
 import { type Delivery, ModelQueue } from "./queue.ts";
 import { Random } from "./random.ts";
@@ -16,16 +13,6 @@ import type { Slide } from "./slides.ts";
 import { Timeline, type TimelinePoint } from "./timeline.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { WorkflowHost } from "./workflows.ts";
-
-/** R2 reads of a try of a shard: is it there, and the region's tiles; the plan, where an isolate does not have it. */
-const READS_A_SHARD = 9;
-/** Reads of planning and of finishing beside the chunks: headers and tiles of the source. */
-const READS_A_PLAN = 60;
-/** Plans that an isolate keeps, as read-plan.ts has it. */
-const PLANS_KEPT = 2;
-/** Rows of chunks between two signs of life, as tasks.ts has it. */
-const ALIVE_EVERY = 4;
-const RUNTIME = "onnxruntime-web 1.30.0 (edge function)";
 
 export interface Scenario {
   seed: number;
@@ -70,12 +57,9 @@ export interface Outcome {
   timeline: TimelinePoint[];
 }
 
-interface Job {
+interface Job extends ModelledJob {
   id: string;
-  slide: Slide;
   slideIndex: number;
-  /** By id of the shard: whether its records are in the bucket. */
-  records: Uint8Array;
   startedAt: number;
   ended: boolean;
 }
@@ -91,10 +75,6 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
   const random = new Random(scenario.seed);
   const jobs = new Map<string, Job>();
   const outcome: Outcome["jobs"] = [];
-  const cpuMs = { model: 0, tasks: 0 };
-  const r2 = { reads: 0, writes: 0 };
-  let windowsComputed = 0;
-  let windowsDone = 0;
 
   const ledgers = new LedgerHost(time, platform, workers);
   const workflows = new WorkflowHost({
@@ -117,12 +97,18 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       platform,
       faults,
       consume,
-      giveUp: (body) => void ledgerOf(env.LEDGERS!, body.job).giveUp(...taskOf(body)),
+      giveUp: (body) => watched(ledgerOf(env.LEDGERS!, body.job).giveUp(...taskOf(body))),
     });
   const shardQueues = Array.from({ length: platform.queues }, () =>
-    queueOf<ShardMessage>(consumeShard, ({ shard }) => ["shard", shard]),
+    queueOf<ShardMessage>(
+      (delivery) => watched(tasks.shard(delivery)),
+      ({ shard }) => ["shard", shard],
+    ),
   );
-  const taskQueue = queueOf<TaskMessage>(consumeOther, ({ kind, id }) => [kind, id]);
+  const taskQueue = queueOf<TaskMessage>(
+    (delivery) => watched(tasks.other(delivery)),
+    ({ kind, id }) => [kind, id],
+  );
   const env: Bindings = {
     ...scenario.bindings,
     LEDGERS: ledgers.namespace,
@@ -136,12 +122,20 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
   ledgers.env = env;
   workflows.env = env;
 
+  const tasks = new ModelledTasks({
+    time,
+    random,
+    durations,
+    faults,
+    jobOf: (id) => jobs.get(id)!,
+    ledgerOf: (id) => ledgerOf(ledgers.namespace, id),
+  });
   const timeline = new Timeline(time, () => ({
-    windows: windowsDone,
+    windows: tasks.windowsDone,
     waiting: shardQueues.reduce((n, q) => n + q.waiting, 0),
     busy: shardQueues.reduce((n, q) => n + q.busy, 0),
     rows: ledgers.rows,
-    r2: r2.reads + r2.writes,
+    r2: tasks.r2.reads + tasks.r2.writes,
     jobs: underWay,
   }));
 
@@ -212,151 +206,6 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
     begin();
   }
 
-  /** Time of a task; part of it where it fails or its consumer is lost. */
-  async function busy(ms: number): Promise<"done" | "failed" | "gone"> {
-    const takes = ms * random.lognormal(durations.spread);
-    if (random.happens(faults.crashes)) {
-      await time.wait(takes * random.uniform());
-      return "gone";
-    }
-    if (random.happens(faults.failures)) {
-      await time.wait(takes * random.uniform());
-      return "failed";
-    }
-    await time.wait(takes);
-    return "done";
-  }
-
-  function consume<T extends { job: string }>(
-    delivery: Delivery<T>,
-    kind: TaskKind,
-    id: number,
-    work: () => Promise<TaskReport | "gone">,
-  ): void {
-    // A consumer that is gone settles nothing: the platform hands the message out again.
-    const gone = () => {
-      delivery.consumer.cold = true;
-      delivery.consumer.jobs.length = 0;
-      delivery.retry();
-    };
-    const ledger = taskLedger(ledgerOf(env.LEDGERS!, delivery.body.job), kind, id);
-    const task = consumeTask(
-      delivery,
-      ledger,
-      async () => {
-        const report = await work();
-        if (report !== "gone") return report;
-        gone();
-        return new Promise<TaskReport>(() => {});
-      },
-      { log: () => {} },
-    );
-    watched(task);
-  }
-
-  function consumeShard(delivery: Delivery<ShardMessage>): void {
-    const { job: id, shard } = delivery.body;
-    consume(delivery, "shard", shard, async () => {
-      const job = jobs.get(id)!;
-      const windows = job.slide.windowsOf[shard]!;
-      readPlan(delivery, id);
-      r2.reads++;
-      // Written by a try whose report was lost.
-      if (job.records[shard]) return { windows };
-      r2.reads += READS_A_SHARD;
-      let cpu = windows * durations.window;
-      let ms = durations.shard + cpu;
-      if (random.happens(faults.stragglers)) ms *= faults.stragglerFactor;
-      if (delivery.consumer.cold || random.happens(faults.coldStarts)) {
-        ms += durations.coldStart;
-        cpu += durations.coldStart;
-      }
-      delivery.consumer.cold = false;
-      const how = await busy(ms);
-      cpuMs.model += cpu;
-      cpuMs.tasks += CPU_MS_PER_TASK;
-      windowsComputed += windows;
-      if (how === "gone") return "gone";
-      if (how === "failed") throw new StorageError("the source does not answer", { retryable: true });
-      r2.writes++;
-      // One of two that were at it.
-      if (!job.records[shard]) windowsDone += windows;
-      job.records[shard] = 1;
-      return {
-        windows,
-        bytesRead: 1_500_000 + Math.floor(500_000 * random.uniform()),
-        modelMilliseconds: Math.round(windows * durations.window),
-        runtime: RUNTIME,
-      };
-    });
-  }
-
-  function readPlan({ consumer }: Delivery<unknown>, job: string): void {
-    const { jobs: kept } = consumer;
-    if (kept.includes(job)) return;
-    r2.reads++;
-    kept.push(job);
-    if (kept.length > PLANS_KEPT) kept.shift();
-  }
-
-  function consumeOther(delivery: Delivery<TaskMessage>): void {
-    const { job: id, kind, id: task } = delivery.body;
-    const ledger = ledgerOf(env.LEDGERS!, id);
-    consume(delivery, kind, task, async () => {
-      const { slide } = jobs.get(id)!;
-      const merge = kind === "merge" ? slide.merges.find((m) => m.id === task)! : undefined;
-      const ms = {
-        plan: durations.plan,
-        merge: durations.merge + (merge?.windows ?? 0) * durations.mergeWindow,
-        finish: durations.finish + slide.megapixels * durations.finishMegapixel,
-      }[kind];
-      if (kind !== "plan") readPlan(delivery, id);
-      if (kind === "finish") {
-        for (let row = ALIVE_EVERY; row <= slide.chunkRows; row += ALIVE_EVERY) {
-          time.after((ms * row) / (slide.chunkRows + 1), () => void ledger.alive());
-        }
-      }
-      const how = await busy(ms);
-      cpuMs.tasks += ms;
-      if (how === "gone") return "gone";
-      if (how === "failed") throw new StorageError("the bucket does not answer", { retryable: true });
-      if (kind === "plan") {
-        r2.reads += READS_A_PLAN;
-        r2.writes++;
-        await ledger.document();
-        await ledger.setWindows(slide.windows);
-        return { bytesRead: 20_000_000 };
-      }
-      if (merge) return mergeOf(merge, jobs.get(id)!, ledger);
-      r2.reads += slide.chunks + READS_A_PLAN;
-      r2.writes += outputsOf(slide);
-      if ((await ledger.take("finish", 0)) === "skip") return {};
-      await Promise.all((["plan", "shard", "merge"] as const).map((stage) => ledger.totals(stage)));
-      await ledger.setOutputs([]);
-      return { bytesRead: 50_000_000 };
-    });
-  }
-
-  async function mergeOf(
-    merge: Slide["merges"][number],
-    { records, slide }: Job,
-    ledger: ReturnType<typeof ledgerOf>,
-  ): Promise<TaskReport> {
-    const first = merge.shards[0]!;
-    if (records[first] && random.happens(faults.lostRecords)) {
-      records[first] = 0;
-      windowsDone -= slide.windowsOf[first]!;
-    }
-    for (const shard of merge.shards) {
-      r2.reads++;
-      if (records[shard]) continue;
-      await ledger.redo(shard);
-      throw new StorageError(`the records of shard ${shard} are gone`, { retryable: true });
-    }
-    r2.writes += merge.chunks;
-    return { merge: { windows: merge.windows, seams: noSeams(), compared: 1e6, disagreed: 1e3 } };
-  }
-
   begin();
   await time.run(() => {
     if (fault) throw fault;
@@ -377,10 +226,10 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       seconds,
       jobs: outcome,
       windows: slides.reduce((n, slide) => n + slide.windows, 0),
-      windowsComputed,
+      windowsComputed: tasks.windowsComputed,
       shards,
       tasks: slides.reduce((n, slide) => n + slide.shards.length + slide.merges.length + 2, 0),
-      cpuMs,
+      cpuMs: tasks.cpuMs,
       queue: {
         sent: sum((q) => q.sent),
         deliveries: sum((q) => q.deliveries),
@@ -398,7 +247,7 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
         bytesPerShard: ledgers.byteLength / shards,
         cpuMs: ledgers.cpuMs,
       },
-      r2,
+      r2: tasks.r2,
       workflow: { created: workflows.created, restarted: workflows.restarted, steps: workflows.steps },
       used: {
         consumers: shardQueues.reduce((n, q) => n + q.busyMs, 0) / (capacity * shardQueues.length),
@@ -416,11 +265,6 @@ function idsOf(slide: Slide, kind: TaskKind): number[] {
   if (kind === "shard") return [...slide.shards];
   if (kind === "merge") return slide.merges.map(({ id }) => id);
   return [0];
-}
-
-/** Chunks of the pyramid above the first level, a third of that, and metadata and outputs beside it. */
-export function outputsOf(slide: Slide): number {
-  return Math.round(slide.chunks / 3) + 16;
 }
 
 function documentOf(id: string): JobDocument {
