@@ -10,12 +10,13 @@ import { checkDownloadPlace, downloadOutputs } from "./job-client-download.ts";
 import { JobFailedError, ServiceError } from "./job-client-errors.ts";
 import { pause } from "./job-client-retry.ts";
 import { watchJob } from "./job-client-watch.ts";
+import { scanFolder, sendFolder } from "./upload-folder.ts";
 import { partLength, sendParts } from "./upload-parts.ts";
 import { tellBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
 import { UploadState } from "./upload-state.ts";
 
 export interface UploadOptions {
-  /** Path of the scan. */
+  /** Path of the scan: a file, or a directory that is an OME-Zarr or holds DICOM files. */
   file: string;
   /** Address of the job service. */
   to: string;
@@ -24,6 +25,8 @@ export interface UploadOptions {
   /** Name of a model package there. */
   model?: string;
   variant?: string;
+  /** Number of the DICOM series, counted from 1, where there are several. */
+  series?: number;
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp?: number;
   settings?: JobSettings;
@@ -35,7 +38,7 @@ export interface UploadOptions {
   /** Directory for the results, which implies `watch`. */
   out?: string;
   force?: boolean;
-  /** Parts under way at a time. */
+  /** Parts of a file, or files of a directory, under way at a time. */
   concurrency?: number;
   signal?: AbortSignal;
   onEvent?: UploadListener;
@@ -65,26 +68,16 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   const { to, token, out, signal, onEvent = () => {} } = options;
   const path = resolve(options.file);
   const request = requestOf(options);
-  const before = scanAt(path);
   const client = new JobClient(to, {
     token,
     signal,
     onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
   });
   if (out !== undefined) checkDownloadPlace(out, options.force);
-  const state = new UploadState({
-    path: realpathSync(path),
-    byteLength: before.size,
-    modifiedMs: before.mtimeMs,
-    url: client.url.href,
-    request,
-  });
+  const { state, send } = await sending(client, path, request, options, onEvent);
 
   onEvent({ type: "stage", stage: "uploading" });
-  const scan = { path, before, request };
-  const { id, source } = await send(client, scan, state, options, onEvent);
-  onEvent({ type: "stage", stage: "waiting for the job" });
-  const job = await jobOf(client, id, source, signal).catch((error: unknown) => {
+  const { job, source } = await send().catch((error: unknown) => {
     // Refused for good: the same command is to be a new upload when the reason is gone.
     if (error instanceof JobFailedError) state.forget();
     throw error;
@@ -102,6 +95,34 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   if (result.status) refuseFailed(result.status);
   onEvent({ type: "stage", stage: "done" });
   return result;
+}
+
+/** How a scan is sent, by what lies at its path; `send` ends with the job that was started. */
+async function sending(
+  client: JobClient,
+  path: string,
+  request: object,
+  options: UploadOptions,
+  tell: UploadListener,
+): Promise<{ state: UploadState; send(): Promise<{ job: string; source: string }> }> {
+  const { concurrency, signal } = options;
+  const stats = statSync(path, { throwIfNoEntry: false });
+  const identity = { path: stats ? realpathSync(path) : path, url: client.url.href, request };
+  if (stats?.isDirectory()) {
+    const scan = await scanFolder(path, signal);
+    const state = new UploadState({ ...identity, byteLength: scan.byteLength, version: scan.etag });
+    return { state, send: () => sendFolder(client, scan, state, { request, concurrency, signal }, tell) };
+  }
+  const before = scanAt(path);
+  const state = new UploadState({ ...identity, byteLength: before.size, version: before.mtimeMs });
+  return {
+    state,
+    send: async () => {
+      const { id, source } = await sendFile(client, { path, before, request }, state, options, tell);
+      tell({ type: "stage", stage: "waiting for the job" });
+      return { job: await jobOf(client, id, source, signal), source };
+    },
+  };
 }
 
 /** Follows a job to its end, telling of it. */
@@ -133,8 +154,8 @@ export function refuseFailed({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, mpp, settings, outputs, segType }: UploadOptions) {
-  const parsed = requestSchema.safeParse({ model, variant, mpp, settings, outputs, segType });
+function requestOf({ model, variant, series, mpp, settings, outputs, segType }: UploadOptions) {
+  const parsed = requestSchema.safeParse({ model, variant, series, mpp, settings, outputs, segType });
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new JobError(`option ${path.join(".")}: ${message}`);
@@ -144,14 +165,14 @@ function scanAt(path: string): Stats {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) throw new ImageNotFoundError(path, `${path} does not exist; check the path`);
   if (!stats.isFile()) {
-    throw new ImageNotFoundError(path, `${path} is not a file; scans are uploaded one file at a time`);
+    throw new ImageNotFoundError(path, `${path} is neither a file nor a directory`);
   }
   if (stats.size === 0) throw new ImageFormatError(`${path} is empty`);
   return stats;
 }
 
 /** Sends what is missing, and has the service make it one object. */
-async function send(
+async function sendFile(
   client: JobClient,
   { path, before, request }: { path: string; before: Stats; request: object },
   state: UploadState,
