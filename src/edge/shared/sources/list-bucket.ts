@@ -43,7 +43,13 @@ async function ask(url: URL, fetch: typeof globalThis.fetch, signal?: AbortSigna
     if (cause instanceof StorageError) throw cause;
     throw new StorageError(`cannot reach ${url.host}; try again later`, { retryable: true, cause });
   }
-  const xml = await readXml(response, MAX_ANSWER_BYTES);
+  const xml = await readXml(response, MAX_ANSWER_BYTES).catch((cause: Error) => {
+    if (signal?.aborted) throw signal.reason;
+    throw new StorageError(`a listing by ${url.host} broke off (${cause.message}); try again later`, {
+      retryable: true,
+      cause,
+    });
+  });
   if (response.ok) return xml;
   const retryable = response.status >= 500 || response.status === 429;
   throw new StorageError(
@@ -59,7 +65,15 @@ function objectOf(contents: string, isEncoded: boolean): ListedObject {
   if (!key || !etag || !Number.isSafeInteger(byteLength)) {
     throw unusable("an object without key, etag or size");
   }
-  return { key: isEncoded ? decodeURIComponent(key.replaceAll("+", "%20")) : key, etag, byteLength };
+  return { key: isEncoded ? decoded(key) : key, etag, byteLength };
+}
+
+function decoded(key: string): string {
+  try {
+    return decodeURIComponent(key.replaceAll("+", "%20"));
+  } catch {
+    throw unusable("a key that cannot be read");
+  }
 }
 
 function unusable(what: string): StorageError {
