@@ -24,8 +24,8 @@ export interface FolderRouteOptions {
 
 const MAX_JSON_BYTES = 16 * 1024;
 const PAGE_SIZE = 1000;
-/** What is read of a file that is refused. */
-const MAX_DISCARDED_BYTES = MAX_FILE_BYTES;
+/** What is read of a file that is refused, also of one that is a little too large. */
+const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
 const folderParams = z.object({ id: z.string().regex(UPLOAD_ID, "must be a folder's id") });
 const name = z
