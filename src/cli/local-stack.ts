@@ -116,6 +116,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             },
             durableObjects: {
               LEDGERS: { className: "JobLedger", useSQLite: true },
+              COHORTS: { className: "CohortLedger", useSQLite: true },
               UPLOADS: { className: "UploadLedger", useSQLite: true },
               SEEN: { className: "SeenMessages", useSQLite: true },
             },

@@ -62,7 +62,7 @@ export async function mergeBlock(options: {
   classes: number;
   block: MergeBlock;
   readRecords: (shard: Shard) => Promise<readonly MaskRecord[]>;
-  writeChunk: (chunk: LabelChunk) => Promise<void>;
+  writeChunk: (chunk: LabelChunk) => Promise<unknown>;
 }): Promise<MergeStatistics> {
   const { plan, classes, block, readRecords, writeChunk } = options;
   const wanted = new Set(block.chunks);

@@ -18,6 +18,7 @@ export interface Bindings {
   TASKS?: Queue;
   EVENTS?: Queue;
   LEDGERS?: DurableObjectNamespace;
+  COHORTS?: DurableObjectNamespace;
   UPLOADS?: DurableObjectNamespace;
   SEEN?: DurableObjectNamespace;
   JOBS?: Workflow;

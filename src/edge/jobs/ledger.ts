@@ -247,9 +247,9 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     );
   }
 
-  async cancel(): Promise<JobState | undefined> {
+  async cancel(reason?: { code: string; message: string }): Promise<JobState | undefined> {
     const meta = this.#live();
-    if (meta) await this.#end(meta, "cancelled");
+    if (meta) await this.#end({ ...meta, error: reason }, "cancelled");
     return this.#meta()?.state;
   }
 

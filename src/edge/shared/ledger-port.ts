@@ -51,7 +51,8 @@ export interface Ledger {
   fail(code: string, message: string): Promise<void>;
   /** A task was given up after its last try. */
   giveUp(kind: TaskKind, id: number): Promise<void>;
-  cancel(): Promise<JobState | undefined>;
+  /** @param reason why, where it is not whoever asks for the job */
+  cancel(reason?: { code: string; message: string }): Promise<JobState | undefined>;
 }
 
 export function ledgerOf(namespace: DurableObjectNamespace, job: string): Ledger {
