@@ -87,7 +87,7 @@ async function run(
   const figures = figuresOf(scenario, outcome);
   const took = (performance.now() - from) / 1000;
   console.log(
-    `${queues} queues, ${concurrency} jobs at a time, ${figures.slides} slides ${what}: simulated in ${took.toFixed(0)} s`,
+    `${queues} queues, ${concurrency} jobs at a time, ${figures.slides} slides ${what}: ${figures.failed} failed; simulated in ${took.toFixed(0)} s`,
   );
   return {
     what,
