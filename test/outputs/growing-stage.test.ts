@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import type { LabelChunk, LabelTile } from "../../src/image/label-sink.ts";
 import { openLabelStage } from "../../src/image/write/label-stage.ts";
 import { GrowingStage } from "../../src/orchestrator/outputs/growing-stage.ts";
+import { tileRows } from "../../src/orchestrator/outputs/label-bands.ts";
+import { tileSlabs } from "../../src/orchestrator/outputs/label-slabs.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 
 const CHUNK = [4, 8];
@@ -16,6 +18,19 @@ function open(store = new MemoryStore()) {
     axes: "yx",
     spacing: undefined,
     placement: { origin: [0, 0], downsample: [1, 1] },
+    classes: [],
+    name: "made",
+  });
+}
+
+function openVolume() {
+  return openLabelStage(new MemoryStore(), "labels", {
+    shape: [8, 4, 8],
+    chunk: [4, 4, 8],
+    dtype: "uint8",
+    axes: "zyx",
+    spacing: undefined,
+    placement: { origin: [0, 0, 0], downsample: [1, 1, 1] },
     classes: [],
     name: "made",
   });
@@ -70,5 +85,28 @@ describe("a growing stage", () => {
     await expect(waiting).rejects.toThrow("the model failed");
     await expect(growing.readTile([2, 0])).rejects.toThrow("the model failed");
     expect(classOf(await growing.readTile([0, 0]))).toBe(1);
+  });
+
+  it("is left by a reader that was stopped before it began, and nothing is left that fails unheard", async () => {
+    const unheard: unknown[] = [];
+    const listen = (reason: unknown) => void unheard.push(reason);
+    process.on("unhandledRejection", listen);
+    try {
+      for (const [stage, read] of [
+        [await open(), tileRows],
+        [await openVolume(), tileSlabs],
+      ] as const) {
+        const growing = new GrowingStage(stage, () => true);
+        const first = read(growing, AbortSignal.abort(new Error("stopped"))).next();
+        first.catch(() => undefined);
+        await new Promise((resolve) => setImmediate(resolve));
+        growing.end(new Error("stopped"));
+        await expect(first).rejects.toThrow("stopped");
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(unheard).toEqual([]);
+    } finally {
+      process.off("unhandledRejection", listen);
+    }
   });
 });
