@@ -232,7 +232,7 @@ export class CohortLedger extends DurableObject<Bindings> {
       const { passing, ...failure } = startFailure(error);
       if (!this.#rows.same(row)) return true;
       if (passing && row.tries + 1 < TRIES)
-        this.#rows.putBack(row, Date.now() + FIRST_TRY_MS * 2 ** row.tries, true);
+        this.#rows.putOff(row, Date.now() + FIRST_TRY_MS * 2 ** row.tries);
       else this.#rows.fail(row, failure, undefined);
     }
     return true;

@@ -104,7 +104,7 @@ export class CohortRows {
   /** Failed or done, to be done or looked for again; the forecast stays. */
   again(row: StoredRow): void {
     this.#sql.exec(
-      "UPDATE rows SET seq = ?, state = 'pending', job = NULL, mine = 0, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?",
+      "UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, job = NULL, mine = 0, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?",
       ++this.#seq,
       row.n,
     );
@@ -144,16 +144,20 @@ export class CohortRows {
     this.#sql.exec("UPDATE rows SET bytes = ? WHERE n = ?", bytes, n);
   }
 
-  /** Under way from here on, also where the object is cut off before the job is there. @returns the row as it is then */
+  /**
+   * Under way from here on, also where the object is cut off before the job is there. A start that was put off began when its
+   * first try did: the job may be there since then. @returns the row as it is then
+   */
   begin(row: StoredRow, nowMs: number): StoredRow {
+    const startedAt = row.started_at ?? nowMs;
     this.#sql.exec(
       "UPDATE rows SET seq = ?, state = 'running', job = NULL, mine = 0, started_at = ? WHERE n = ?",
       ++this.#seq,
-      nowMs,
+      startedAt,
       row.n,
     );
     this.#moved(row.state, "running");
-    return { ...row, state: "running", job: null, mine: 0, started_at: nowMs };
+    return { ...row, state: "running", job: null, mine: 0, started_at: startedAt };
   }
 
   /** The row as it is now, where it is still in the start that `row` tells of. */
@@ -203,10 +207,22 @@ export class CohortRows {
     this.#moved("running", "failed");
   }
 
-  /** A start that came to nothing, to be tried again later, or a job that was given up. */
+  /** A start that came to nothing, to be tried again later. */
+  putOff({ n, tries }: StoredRow, dueAt: number): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, state = 'pending', tries = ?, due_at = ? WHERE n = ?",
+      ++this.#seq,
+      tries + 1,
+      dueAt,
+      n,
+    );
+    this.#moved("running", "pending");
+  }
+
+  /** A row whose job was given up, to be started anew. */
   putBack({ n, tries }: StoredRow, dueAt: number, counts: boolean): void {
     this.#sql.exec(
-      "UPDATE rows SET seq = ?, state = 'pending', job = NULL, mine = 0, tries = ?, due_at = ? WHERE n = ?",
+      "UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, job = NULL, mine = 0, tries = ?, due_at = ? WHERE n = ?",
       ++this.#seq,
       counts ? tries + 1 : tries,
       dueAt,
