@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers } from "../../src/cli/local-stack.ts";
+import { RunDirectory } from "../../src/cli/run-directory.ts";
 import type { CloudCohortStatus } from "../../src/orchestrator/cohort-request.ts";
 import { makeSlides, readTable, writeManifest } from "../cohort/make-cohort.ts";
 import { writeMadeSlide } from "../made/slide.ts";
@@ -178,6 +179,37 @@ describe("a cohort at a service", () => {
     expect((await run(toService(out, more))).code).toBe(0);
     expect(readTable(out).map((row) => row.mpp_um)).toEqual([second.mpp_um, second.mpp_um, "0.3"]);
     expect(readTable(out)[2]!.job).not.toBe(b.job);
+  });
+
+  it("has one job for rows of the same scan, fetches it once and pays for it once", {
+    timeout: 180_000,
+  }, async () => {
+    const out = join(directory, "twins");
+    const twins = join(directory, "twins.csv");
+    writeMadeSlide(join(directory, "twin.tiff"), { width: 700, height: 330 });
+    const readers = Array.from({ length: 6 }, (_, i) => `r${i},twin.tiff,reader ${i}`);
+    writeManifest(twins, ["id,source,reader", ...readers]);
+    const { code, stderr } = await run(toService(out, twins));
+    expect(code, stderr).toBe(0);
+    const table = readTable(out);
+    expect(table.map((row) => row.status)).toEqual(new Array(6).fill("done"));
+    expect(new Set(table.map((row) => row.job)).size).toBe(1);
+    expect((await statusOf(out)).spentUsd).toBeCloseTo(Number(table[0]!.cost_usd), 9);
+
+    // Where another run is at the results, the scan is left for later and nothing else stops.
+    const { job } = table[0]!;
+    const place = join(out, "jobs", job!);
+    rmSync(place, { recursive: true });
+    const other = RunDirectory.open(place, job!, { resume: true }) as RunDirectory;
+    const busy = await run(toService(out, twins));
+    other.release();
+    expect(busy.code, busy.stderr).toBe(7);
+    expect(new Set(readTable(out).map((row) => row.code))).toEqual(new Set(["busy"]));
+    const free = await run(toService(out, twins));
+    expect(free.code, free.stderr).toBe(0);
+    expect(lasting(out)).toEqual(
+      table.map(({ job, seconds, bytes_read, bytes_written, cost_usd, forecast_usd, ...kept }) => kept),
+    );
   });
 
   it("waits for a higher spend limit without failing anything, and goes on with one", {

@@ -6,6 +6,7 @@ import {
 } from "../../../orchestrator/cohort-request.ts";
 import { eachOf } from "../../../orchestrator/each-of.ts";
 import { PASSING } from "../../../orchestrator/scan-failure.ts";
+import { BusyError } from "../../directory-lock.ts";
 import type { JobClient } from "../../job-client.ts";
 import { ServiceError } from "../../job-client-errors.ts";
 import { pause } from "../../job-client-retry.ts";
@@ -126,8 +127,13 @@ export class CloudRun {
     const rows = [...changed.values()];
     // One write for all: each is waited for until it is on the disk.
     this.#journal.append(...rows.flatMap((row) => this.#eventOf(row) ?? []));
-    const done = rows.filter(({ state }) => state === "done");
-    await eachOf(done, DOWNLOADS_AT_ONCE, (row) => this.#fetch(row));
+    // Rows of the same scan share a job, whose results are fetched once.
+    const done = new Map<string, CohortRowStatus[]>();
+    for (const row of rows)
+      if (row.state === "done") done.set(row.job!, [...(done.get(row.job!) ?? []), row]);
+    await eachOf([...done.values()], DOWNLOADS_AT_ONCE, async (twins) => {
+      for (const row of twins) await this.#fetch(row);
+    });
     return changed.size > 0;
   }
 
@@ -184,6 +190,8 @@ export class CloudRun {
       const wanted = { download: service!.download, model, signal };
       await fetchJob(this.#client.jobs, job!, this.#facts.directory(job!), wanted);
     } catch (error) {
+      // Cohorts that share a store fetch the same.
+      if (error instanceof BusyError) return this.#fail(id, slideFailure(error, [])!);
       // Removed there: to be done again when somebody asks for it.
       if (!(error instanceof ServiceError) || error.status !== 404) throw error;
       return this.#fail(id, { code: "storage", reason: `the results of job ${job} are not there any more` });

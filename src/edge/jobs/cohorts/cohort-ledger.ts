@@ -218,7 +218,10 @@ export class CohortLedger extends DurableObject<Bindings> {
   async #start(row: StoredRow): Promise<boolean> {
     const { job } = this.#meta()!;
     try {
-      const { status, mine } = await startRow(this.env, job, row);
+      const found = await startRow(this.env, job, row);
+      const { status } = found;
+      // Of rows of the same scan, begun together, one pays.
+      const mine = found.mine && !this.#rows.isPaidFor(status.id);
       const started = { ...row, job: status.id, mine: mine ? 1 : 0 };
       if (!this.#rows.same(row)) {
         // Replaced meanwhile: nobody waits for this job.

@@ -124,6 +124,11 @@ export class CohortRows {
     return this.#select("state = 'pending' AND due_at <= ? ORDER BY bytes DESC, n LIMIT 1", nowMs)[0];
   }
 
+  /** Whether a row that is under way has the job, and its cost is this cohort's. */
+  isPaidFor(job: string): boolean {
+    return this.#select("state = 'running' AND mine = 1 AND job = ?", job).length > 0;
+  }
+
   /** When the first of those that wait after a failure is due. */
   nextDue(nowMs: number): number | undefined {
     const { at } = this.#sql
