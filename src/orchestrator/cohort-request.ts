@@ -89,21 +89,30 @@ export const cohortStatusSchema = z.object({
 export type CloudCohortStatus = z.infer<typeof cohortStatusSchema>;
 
 /** A row and what became of it. */
-export const rowStatusSchema = z.object({
-  id: z.string(),
-  /** Without the query of an address, which may be a signature. */
-  source: z.string(),
-  mpp: z.number().optional(),
-  state: z.enum(ROW_STATES),
-  job: z.string().optional(),
-  code: z.enum(FAILURE_CODES).optional(),
-  reason: z.string().optional(),
-  windows: count.optional(),
-  /** Before it was done. */
-  forecastUsd: usd.optional(),
-  /** Of its job, whoever started it. */
-  costUsd: usd.optional(),
-});
+export const rowStatusSchema = z
+  .object({
+    id: z.string(),
+    /** Without the query of an address, which may be a signature. */
+    source: z.string(),
+    mpp: z.number().optional(),
+    state: z.enum(ROW_STATES),
+    /** Whoever fetches its results names a directory so. */
+    job: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/)
+      .optional(),
+    code: z.enum(FAILURE_CODES).optional(),
+    reason: z.string().optional(),
+    windows: count.optional(),
+    /** Before it was done. */
+    forecastUsd: usd.optional(),
+    /** Of its job, whoever started it. */
+    costUsd: usd.optional(),
+  })
+  .refine(({ state, job }) => state !== "done" || job !== undefined, {
+    path: ["job"],
+    message: "what is done has one",
+  });
 export type CohortRowStatus = z.infer<typeof rowStatusSchema>;
 
 /** A source as it is shown to whoever asks. */

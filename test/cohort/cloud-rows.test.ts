@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { pagesOf } from "../../src/cli/cohort/cloud/cohort-client.ts";
-import { cohortRowSchema, rowsSchema } from "../../src/orchestrator/cohort-request.ts";
+import { cohortRowSchema, rowsPageSchema, rowsSchema } from "../../src/orchestrator/cohort-request.ts";
 
 const row = fc.record({
   id: fc.stringMatching(/^[\w. -]{1,200}$/),
@@ -29,5 +29,17 @@ describe("rows on their way to a service", () => {
 
   it.each(["", "a/b", "a\\b", "a\nb", "x".repeat(201)])("with the id %j are refused", (id) => {
     expect(cohortRowSchema.safeParse({ id, source: "r2://b/k" }).success).toBe(false);
+  });
+});
+
+describe("rows as a service tells them", () => {
+  const page = (row: object) =>
+    rowsPageSchema.safeParse({ rows: [{ id: "a", source: "r2://b/k", ...row }], cursor: "1", more: false });
+
+  it("are refused where a job has no name that a directory may have, or what is done has none", () => {
+    expect(page({ state: "done", job: "0123456789abcdef0123456789abcdef" }).success).toBe(true);
+    expect(page({ state: "pending" }).success).toBe(true);
+    for (const job of ["../../elsewhere", "/etc", "..", "", undefined])
+      expect(page({ state: "done", job }).success).toBe(false);
   });
 });
