@@ -1,0 +1,92 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type SegmentOptions, segment } from "../../src/cli/index.ts";
+import { makeNifti } from "../image/make-nifti.ts";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writeMadeSlide } from "../made/slide.ts";
+import { treeHashes } from "../made/tree-hashes.ts";
+import { writeVolumePackage } from "../made/volume-package.ts";
+
+/** Outputs are written while windows are segmented: whatever ends either of them ends both, and leaves what can be resumed. */
+let directory: string;
+let given: Record<string, Omit<SegmentOptions, "out">>;
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-stopped-"));
+  const size = [70, 61, 40];
+  const data = Uint8Array.from({ length: 70 * 61 * 40 }, (_, i) => 127 + 127 * Math.sin(i / 91));
+  const rows = [
+    [-1, 0, 0, 40],
+    [0, 1, 0, -20],
+    [0, 0, 1, 7],
+  ];
+  const volume = join(directory, "scan.nii.gz");
+  writeFileSync(volume, makeNifti({ type: "uint8", size, data, sform: { code: 3, rows }, gzip: true }));
+  const slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 700, height: 700 }).path;
+  const pointwise = writePointwisePackage(join(directory, "pointwise"));
+  given = {
+    slide: { source: slide, model: pointwise, tissueMask: false, concurrency: 1 },
+    volume: { source: volume, model: writeVolumePackage(join(directory, "cubes")), concurrency: 1 },
+  };
+  for (const [what, options] of Object.entries(given))
+    await segment({ ...options, out: join(directory, what) });
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+let unheard: unknown[] = [];
+const listen = (reason: unknown) => void unheard.push(reason);
+beforeEach(() => {
+  unheard = [];
+  process.on("unhandledRejection", listen);
+});
+afterEach(async () => {
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("unhandledRejection", listen);
+  expect(unheard).toEqual([]);
+});
+
+describe.each(["slide", "volume"])("a run over a %s", (what) => {
+  const out = (name: string) => join(directory, `${what}-${name}`);
+  const resumed = async (place: string) => {
+    await segment({ ...given[what]!, out: place, resume: true });
+    expect(treeHashes(place)).toEqual(treeHashes(join(directory, what)));
+  };
+
+  it.each([0, 1, 2, 3, 5, 8])(
+    "that is stopped after %i events says so, and goes on to the same bytes",
+    async (events) => {
+      const place = out(`stopped-${events}`);
+      const stop = new AbortController();
+      const reason = new DOMException("stopped", "AbortError");
+      let seen = 0;
+      const onProgress = () => {
+        if (seen++ === events) stop.abort(reason);
+      };
+      const run = segment({ ...given[what]!, out: place, signal: stop.signal, onProgress });
+      await expect(run).rejects.toBe(reason);
+      expect(existsSync(join(place, "run.json"))).toBe(false);
+      expect(existsSync(join(place, ".tilewright", "lock"))).toBe(false);
+      await resumed(place);
+    },
+  );
+
+  it("one of whose outputs cannot be written ends with that fault, and goes on to the same bytes", async () => {
+    const place = out("refused");
+    const file = join(place, ".tilewright", ".measurements.csv.partial");
+    let windows = 0;
+    const run = segment({
+      ...given[what]!,
+      out: place,
+      onProgress(event) {
+        if (event.type === "stage" && event.stage === "segmenting") mkdirSync(file);
+        if (event.type === "progress") windows++;
+      },
+    });
+    await expect(run).rejects.toMatchObject({ code: "EISDIR" });
+    expect(windows).toBeLessThan(10);
+    expect(readdirSync(place)).toEqual([".tilewright"]);
+    rmSync(file, { recursive: true });
+    await resumed(place);
+  });
+});
