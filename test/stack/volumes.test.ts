@@ -27,7 +27,10 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-stack-volumes-"));
   vi.stubEnv("XDG_STATE_HOME", join(directory, "state-home"));
   bucket = await openBucketServer();
-  const SOURCES = JSON.stringify([{ kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint }]);
+  const SOURCES = JSON.stringify([
+    { kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint },
+    { kind: "http", host: new URL(bucket.endpoint).host },
+  ]);
   model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255 });
   bundles = await bundleWorkers();
   stack = await startStack({
@@ -224,6 +227,28 @@ describe("a prefix of somebody's bucket", () => {
     expect((await service.start({ source: source.slice(0, -1), model: "volume" })).job.id).toBe(first.job.id);
     bucket.objects.set("hospital/case 7/more.txt", new Uint8Array(3));
     expect((await service.start({ source, model: "volume" })).job.id).not.toBe(first.job.id);
+  });
+
+  it("an OME-Zarr, there and on a web server: the bytes of one machine", async () => {
+    bucket.objects.clear();
+    for (const [key, bytes] of Object.entries(zarrFiles())) bucket.objects.set(`z/mr.ome.zarr/${key}`, bytes);
+    const alone = join(directory, "alone-zarr");
+    await segment({
+      source: writeFiles("z/mr.ome.zarr", zarrFiles()),
+      model,
+      out: alone,
+      backends: ["wasm"],
+    });
+    for (const base of ["s3:/", bucket.endpoint]) {
+      const { job } = await service.start({
+        source: `${base}/scans-elsewhere/z/mr.ome.zarr/`,
+        model: "volume",
+      });
+      expect((await service.ended(job.id, 120)).error).toBeUndefined();
+      const out = join(directory, `out-zarr-${base.length}`);
+      await service.download(job.id, out);
+      expect(treeHashes(out)).toEqual(treeHashes(alone));
+    }
   });
 
   it("an object that is replaced after the job was made ends the job, and says so", async () => {
