@@ -13,6 +13,8 @@ export interface DownloadOptions {
   out: string;
   /** Replaces a finished run there. */
   force?: boolean;
+  /** Of the job's outputs, by their names, those that are wanted beside `run.json`; default all. */
+  only?: ReadonlySet<string>;
   /** Files under way at a time. */
   concurrency?: number;
   signal?: AbortSignal;
@@ -35,7 +37,7 @@ export function checkDownloadPlace(out: string, force: boolean | undefined): voi
 }
 
 /**
- * Fetches everything that a job has written. Nothing has its final name before all of it is there and checked, and
+ * Fetches what a job has written. Nothing has its final name before all of it is there and checked, and
  * `run.json` comes last, as with a run on this machine; a download that was cut short goes on when it is repeated.
  * @returns the manifest, as text
  */
@@ -44,7 +46,7 @@ export async function downloadOutputs(
   { id, outputs }: JobStatus,
   options: DownloadOptions,
 ): Promise<string> {
-  const { out, force, concurrency = 6, signal, onBegin } = options;
+  const { out, force, only, concurrency = 6, signal, onBegin } = options;
   checkDownloadPlace(out, force);
   const files = await client.outputs(id);
   const listed = files.find(({ name }) => name === MANIFEST);
@@ -54,7 +56,8 @@ export async function downloadOutputs(
       retryable: false,
     });
   }
-  const rest = files.filter((file) => file !== listed);
+  const isWanted = ({ name }: OutputFile) => !only || only.has(topOf(name));
+  const rest = files.filter((file) => file !== listed && isWanted(file));
   for (const { name } of rest) checkName(name, client);
   const hashes = new Map(outputs?.map(({ name, sha256 }) => [name, sha256]));
 
@@ -81,7 +84,7 @@ export async function downloadOutputs(
     const chunks: Uint8Array[] = [];
     for await (const chunk of client.output(id, listed)) chunks.push(chunk);
     const manifest = Buffer.concat(chunks).toString("utf8");
-    place.publish([...new Set(rest.map(({ name }) => name.split("/")[0]!))], manifest);
+    place.publish([...new Set(rest.map(({ name }) => topOf(name)))], manifest);
     return manifest;
   } catch (error) {
     throw withoutRoom(error) ?? error;
@@ -124,6 +127,11 @@ async function fetchFile(
     });
   }
   renameSync(temporary, path);
+}
+
+/** The output that a file is, or is a part of. */
+function topOf(name: string): string {
+  return name.split("/")[0]!;
 }
 
 /** Names come from outside and become files. */

@@ -47,7 +47,7 @@ const folderFilesSchema = z.object({
   files: z.array(z.object({ path: z.string().max(4096), etag: z.string().max(256) })),
   cursor: z.string().min(1).optional(),
 });
-const completedFolderSchema = z.object({ source: z.string(), job: z.string() });
+const completedFolderSchema = z.object({ source: z.string(), job: z.string().optional() });
 
 const outputFileSchema = z.object({ name: z.string().max(1024), byteLength: count, etag: z.string() });
 export type OutputFile = z.infer<typeof outputFileSchema>;
@@ -91,7 +91,12 @@ export class JobClient {
     this.#options = options;
   }
 
-  async createUpload(upload: { name: string; byteLength: number; request: object }): Promise<RemoteUpload> {
+  /** @param upload `request`: null starts no job */
+  async createUpload(upload: {
+    name: string;
+    byteLength: number;
+    request: object | null;
+  }): Promise<RemoteUpload> {
     const begun = await this.#json(uploadSchema, "POST", "v1/uploads", { body: JSON.stringify(upload) });
     if (begun.byteLength === upload.byteLength) return begun;
     throw this.#badAnswer("byteLength: it is another file's", false);
@@ -143,8 +148,8 @@ export class JobClient {
   /** @param etag of all files, by their MD5: see `prefixEtag` */
   completeFolder(
     id: string,
-    folder: { name: string; etag: string; request: object },
-  ): Promise<{ source: string; job: string }> {
+    folder: { name: string; etag: string; request: object | null },
+  ): Promise<{ source: string; job?: string }> {
     const details = { body: JSON.stringify(folder), timeoutMs: COMPLETE_TIMEOUT_MS };
     return this.#json(completedFolderSchema, "POST", `v1/folders/${id}/complete`, details);
   }
@@ -239,6 +244,14 @@ export class JobClient {
         if (!error.retryable || ++failures > 4) throw error;
       }
     }
+  }
+
+  /**
+   * One question in JSON to a path below the service's address; what fails for a while is tried again.
+   * @throws {ServiceError}
+   */
+  ask<T>(schema: z.ZodType<T>, method: string, path: string, body?: object): Promise<T> {
+    return this.#json(schema, method, path, body && { body: JSON.stringify(body) });
   }
 
   async #json<T>(schema: z.ZodType<T>, method: string, path: string, init: RequestDetails = {}): Promise<T> {

@@ -148,6 +148,8 @@ addCohortCommands(program, {
   withRunOptions,
   planOptions,
   count,
+  positive,
+  tokenOf,
   signal: controller.signal,
   toContinue: (how) => {
     toContinue = how;

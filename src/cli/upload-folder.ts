@@ -26,7 +26,8 @@ export interface FolderScan {
 }
 
 export interface SendFolderOptions {
-  request: object;
+  /** null: no job is to start. */
+  request: object | null;
   /** Files under way at a time, 16 at most; each is in memory while it is. */
   concurrency: number | undefined;
   signal: AbortSignal | undefined;
@@ -95,7 +96,7 @@ export async function sendFolder(
   state: UploadState,
   { request, concurrency = CONCURRENCY, signal }: SendFolderOptions,
   tell: UploadListener,
-): Promise<{ source: string; job: string }> {
+): Promise<{ source: string; job?: string }> {
   const { path, byteLength } = scan;
   const name = basename(path).normalize("NFC").trim();
   let id = state.read();

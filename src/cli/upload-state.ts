@@ -10,7 +10,7 @@ export interface UploadIdentity {
   /** Another when the content is: when a file was modified, the etag of all files of a directory. */
   version: number | string;
   url: string;
-  request: object;
+  request: object | null;
 }
 
 /**

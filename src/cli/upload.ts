@@ -10,7 +10,7 @@ import { checkDownloadPlace, downloadOutputs } from "./job-client-download.ts";
 import { JobFailedError, ServiceError } from "./job-client-errors.ts";
 import { pause } from "./job-client-retry.ts";
 import { watchJob } from "./job-client-watch.ts";
-import { scanFolder, sendFolder } from "./upload-folder.ts";
+import { type FolderScan, scanFolder, sendFolder } from "./upload-folder.ts";
 import { partLength, sendParts } from "./upload-parts.ts";
 import { tellBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
 import { UploadState } from "./upload-state.ts";
@@ -74,14 +74,25 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
     onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
   });
   if (out !== undefined) checkDownloadPlace(out, options.force);
-  const { state, send } = await sending(client, path, request, options, onEvent);
+  const scan = await scanAt(path, signal);
+  const state = stateOf(client, scan, request);
 
   onEvent({ type: "stage", stage: "uploading" });
-  const { job, source } = await send().catch((error: unknown) => {
-    // Refused for good: the same command is to be a new upload when the reason is gone.
-    if (error instanceof JobFailedError) state.forget();
-    throw error;
-  });
+  const { id, source, ...sent } = await sendScan(client, scan, state, request, options);
+  let { job } = sent;
+  if (id !== undefined) {
+    onEvent({ type: "stage", stage: "waiting for the job" });
+    job = await jobOf(client, id, source, signal).catch((error: unknown) => {
+      // Refused for good: the same command is to be a new upload when the reason is gone.
+      if (error instanceof JobFailedError) state.forget();
+      throw error;
+    });
+  }
+  if (job === undefined)
+    throw new ServiceError(`${client.url.host} started no job for ${source}`, {
+      code: "no_job",
+      retryable: false,
+    });
   onEvent({ type: "job", job, source });
   const result: UploadResult = { job, source };
   if (options.watch || out !== undefined) {
@@ -97,32 +108,47 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   return result;
 }
 
-/** How a scan is sent, by what lies at its path; `send` ends with the job that was started. */
-async function sending(
-  client: JobClient,
-  path: string,
-  request: object,
-  options: UploadOptions,
-  tell: UploadListener,
-): Promise<{ state: UploadState; send(): Promise<{ job: string; source: string }> }> {
-  const { concurrency, signal } = options;
-  const stats = statSync(path, { throwIfNoEntry: false });
-  const identity = { path: stats ? realpathSync(path) : path, url: client.url.href, request };
-  if (stats?.isDirectory()) {
-    const scan = await scanFolder(path, signal);
-    const state = new UploadState({ ...identity, byteLength: scan.byteLength, version: scan.etag });
-    return { state, send: () => sendFolder(client, scan, state, { request, concurrency, signal }, tell) };
+/** A scan on this machine, as it was when its upload began. */
+export interface LocalScan {
+  path: string;
+  byteLength: number;
+  /** Another when the content is: when a file was modified, the etag of all files of a directory. */
+  version: number | string;
+  /** Of a directory. */
+  folder?: FolderScan;
+}
+
+/** What lies at a path. @throws {ImageNotFoundError} @throws {ImageFormatError} where it is no scan */
+export async function scanAt(path: string, signal?: AbortSignal): Promise<LocalScan> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    const folder = await scanFolder(path, signal);
+    return { path, byteLength: folder.byteLength, version: folder.etag, folder };
   }
-  const before = scanAt(path);
-  const state = new UploadState({ ...identity, byteLength: before.size, version: before.mtimeMs });
-  return {
-    state,
-    send: async () => {
-      const { id, source } = await sendFile(client, { path, before, request }, state, options, tell);
-      tell({ type: "stage", stage: "waiting for the job" });
-      return { job: await jobOf(client, id, source, signal), source };
-    },
-  };
+  const { size, mtimeMs } = fileAt(path);
+  return { path, byteLength: size, version: mtimeMs };
+}
+
+/** What remembers an upload from run to run until it is told to forget. `request`: null where no job is to start. */
+export function stateOf(client: JobClient, scan: LocalScan, request: object | null): UploadState {
+  const { path, byteLength, version } = scan;
+  return new UploadState({ path: realpathSync(path), byteLength, version, url: client.url.href, request });
+}
+
+/**
+ * Sends a scan, or what an earlier run left of it.
+ * @returns how the service names it; the upload's id, of a file, or the job, of a directory
+ */
+export async function sendScan(
+  client: JobClient,
+  scan: LocalScan,
+  state: UploadState,
+  request: object | null,
+  options: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
+): Promise<{ source: string; id?: string; job?: string }> {
+  const { concurrency, signal, onEvent = () => {} } = options;
+  return scan.folder
+    ? sendFolder(client, scan.folder, state, { request, concurrency, signal }, onEvent)
+    : sendFile(client, scan, state, request, options);
 }
 
 /** Follows a job to its end, telling of it. */
@@ -161,7 +187,7 @@ function requestOf({ model, variant, series, mpp, settings, outputs, segType }: 
   throw new JobError(`option ${path.join(".")}: ${message}`);
 }
 
-function scanAt(path: string): Stats {
+function fileAt(path: string): Stats {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) throw new ImageNotFoundError(path, `${path} does not exist; check the path`);
   if (!stats.isFile()) {
@@ -174,24 +200,28 @@ function scanAt(path: string): Stats {
 /** Sends what is missing, and has the service make it one object. */
 async function sendFile(
   client: JobClient,
-  { path, before, request }: { path: string; before: Stats; request: object },
+  { path, byteLength, version }: LocalScan,
   state: UploadState,
-  { concurrency = CONCURRENCY, signal }: UploadOptions,
-  tell: UploadListener,
+  request: object | null,
+  {
+    concurrency = CONCURRENCY,
+    signal,
+    onEvent: tell = () => {},
+  }: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
 ): Promise<{ id: string; source: string }> {
-  let known = await resumed(client, state, before.size);
+  let known = await resumed(client, state, byteLength);
   if (!known) {
-    known = await client.createUpload({ name: basename(path), byteLength: before.size, request });
+    known = await client.createUpload({ name: basename(path), byteLength, request });
     state.write(known.id);
   }
   for (let attempt = 1; ; attempt++) {
     try {
       if (known.state === "open") {
         const there = known.done.reduce((sum, n) => sum + partLength(known!, n), 0);
-        const onSent = tellBytes(before.size, there, tell);
+        const onSent = tellBytes(byteLength, there, tell);
         await sendParts(client, known, { path, concurrency, signal, onSent });
-        const after = scanAt(path);
-        if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) {
+        const after = fileAt(path);
+        if (after.size !== byteLength || after.mtimeMs !== version) {
           await client.abortUpload(known.id);
           state.forget();
           throw new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);

@@ -1,7 +1,7 @@
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
 import { InferenceError, RemoteError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
-import { JobError } from "../orchestrator/errors.ts";
+import { JobError, NoTissueError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
 import { Problem } from "./problem.ts";
 
@@ -13,9 +13,9 @@ export function finalFailure(error: unknown): { code: string; message: string } 
       message: "the source was replaced while the job ran: start the job again",
     };
   }
-  if (error instanceof ImageFormatError || error instanceof ImageNotFoundError) {
-    return { code: "source_unreadable", message: error.message };
-  }
+  if (error instanceof ImageFormatError) return { code: "source_unreadable", message: error.message };
+  if (error instanceof ImageNotFoundError) return { code: "source_missing", message: error.message };
+  if (error instanceof NoTissueError) return { code: "no_tissue", message: error.message };
   if (error instanceof JobError) return { code: "job_refused", message: error.message };
   if (error instanceof Problem && error.status < 500) return { code: error.code, message: error.message };
   return undefined;

@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,44 +7,7 @@ import { type Bundles, bundleWorkers } from "../../src/cli/local-stack.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
-import { Service, until } from "./service.ts";
-
-/** The stack as its own process group, so that SIGKILL reaches workerd and Node at once, as a power cut would. */
-class KillableStack {
-  readonly service: Service;
-  readonly #child: ChildProcess;
-
-  private constructor(child: ChildProcess, url: string) {
-    this.#child = child;
-    this.service = new Service(new URL(url));
-  }
-
-  static async start(state: string, model: string, bundles: Bundles): Promise<KillableStack> {
-    const script = new URL("run-stack.ts", import.meta.url).pathname;
-    const child = spawn(process.execPath, [script, state, model, bundles.jobs, bundles.segment], {
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let said = "";
-    child.stdout!.on("data", (bytes) => {
-      said += bytes;
-    });
-    child.stderr!.on("data", (bytes) => {
-      said += bytes;
-    });
-    const url = await until(async () => {
-      if (child.exitCode !== null) throw new Error(said);
-      return /^up at (\S+)/m.exec(said)?.[1];
-    });
-    return new KillableStack(child, url);
-  }
-
-  async kill(): Promise<void> {
-    const gone = new Promise((resolve) => this.#child.once("close", resolve));
-    process.kill(-this.#child.pid!, "SIGKILL");
-    await gone;
-  }
-}
+import { KillableStack } from "./killable-stack.ts";
 
 let directory: string;
 let bundles: Bundles;

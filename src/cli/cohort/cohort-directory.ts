@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import type { CohortJob } from "../../orchestrator/cohort-request.ts";
 import { type Holder, holderOf, releaseLock, takeLock } from "../directory-lock.ts";
 import { OutputError } from "../exit-codes.ts";
 import type { SegmentOptions } from "../segment.ts";
@@ -27,6 +28,20 @@ export type SharedOptions = Omit<
   SegmentOptions,
   "source" | "out" | "resume" | "force" | "signal" | "onProgress" | "token"
 >;
+
+/** What is fetched of each scan that a service has done: what the tables are made from, or everything. */
+export const DOWNLOADS = ["tables", "all"] as const;
+export type Download = (typeof DOWNLOADS)[number];
+
+/** Where a cohort runs that does not run on this machine. The token is never written down. */
+export interface CohortService {
+  url: string;
+  /** Its id there. */
+  cohort: string;
+  /** What is asked for of every scan. */
+  job: CohortJob;
+  download: Download;
+}
 
 /** `cohort.json`: the checked manifest and the command, as the last run had them. */
 export interface CohortSnapshot extends CohortRows {
@@ -45,6 +60,7 @@ export interface CohortSnapshot extends CohortRows {
   isVolume: boolean;
   /** Of each row, what names its work in the journal. */
   keys: readonly string[];
+  service?: CohortService;
 }
 
 const snapshotSchema = z.looseObject({
@@ -55,6 +71,7 @@ const snapshotSchema = z.looseObject({
   covariates: z.array(z.string()),
   rows: z.array(z.looseObject({ id: z.string(), source: z.string(), values: z.array(z.string()) })),
   keys: z.array(z.string()),
+  service: z.looseObject({ url: z.string(), cohort: z.string(), job: z.looseObject({}) }).optional(),
   classes: z.array(z.string()),
   kinds: z.array(z.string()),
   isVolume: z.boolean(),
@@ -81,6 +98,21 @@ export class CohortDirectory {
     const other = readdirSync(this.path).filter((name) => !OURS.test(name));
     if (other.length > 0)
       throw new OutputError(`${this.path} holds other things: choose a directory of its own`);
+  }
+
+  /**
+   * A directory belongs to one place.
+   * @param place address of a service, undefined for this machine
+   * @returns the cohort that is there
+   */
+  refuseOtherPlace(place: string | undefined): CohortSnapshot | undefined {
+    const before = existsSync(this.snapshotFile) ? this.read() : undefined;
+    if (!before || before.service?.url === place) return before;
+    const where = before.service ? `the service ${before.service.url}` : "this machine";
+    const how = before.service ? `--to ${before.service.url}` : "no --to";
+    throw new OutputError(
+      `${this.path} holds a cohort of ${where}: go on with ${how}, or choose another --out`,
+    );
   }
 
   /** One run at a time. */

@@ -26,6 +26,8 @@ export type CohortEvent =
       forecast?: number;
     }
   | { at: string; type: "failed"; key: string; code: string; reason: string; etag?: string }
+  /** A local file lies at the service; here `key` names the file as it was. */
+  | { at: string; type: "uploaded"; key: string; source: string }
   /** To be done again. */
   | { at: string; type: "retried"; key: string }
   | { at: string; type: "cancelled" };
@@ -36,6 +38,7 @@ export type KeyState = { begun: number } & (
   | { status: "running" }
   | Omit<Extract<CohortEvent, { type: "done" }> & { status: "done" }, "type" | "key">
   | Omit<Extract<CohortEvent, { type: "failed" }> & { status: "failed" }, "type" | "key">
+  | Omit<Extract<CohortEvent, { type: "uploaded" }> & { status: "uploaded" }, "type" | "key">
 );
 
 const NEWLINE = 10;
@@ -51,6 +54,7 @@ export function apply(states: Map<string, KeyState>, event: CohortEvent): void {
       break;
     case "done":
     case "failed":
+    case "uploaded":
       states.set(key, { ...rest, status: type, begun } as KeyState);
       break;
     case "retried":

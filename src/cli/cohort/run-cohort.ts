@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { ModelPackage } from "../../model-package/load-package.ts";
+import { eachOf } from "../../orchestrator/each-of.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { Backend } from "../../orchestrator/fleet/backend.ts";
 import { coreCost, edgeWindowsCost } from "../../orchestrator/prices.ts";
+import { PASSING } from "../../orchestrator/scan-failure.ts";
 import { VERSION } from "../../orchestrator/version.ts";
 import {
   checkOptions,
@@ -20,12 +22,13 @@ import type { Flag } from "./flags.ts";
 import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
-import { PASSING, slideFailure } from "./slide-failure.ts";
+import { slideFailure } from "./slide-failure.ts";
 import { originOf } from "./source-origin.ts";
 import { type SourceState, sourceState } from "./source-state.ts";
 import { type RowOutcome, type TableShape, takenNames } from "./table.ts";
+import { TableWriter } from "./table-writer.ts";
 import { type CohortTotals, totalsOf } from "./totals.ts";
-import { FactsCache, outcomesOf, writeReport, writeTables } from "./write-tables.ts";
+import { FactsCache, outcomesOf, writeReport } from "./write-tables.ts";
 
 export interface CohortOptions extends SharedOptions {
   /** Manifest, folder, pattern or `s3://bucket/prefix`. */
@@ -44,7 +47,7 @@ export interface CohortOptions extends SharedOptions {
 
 export type CohortProgress =
   | { type: "cohort"; rows: number; kind: string; done: number; failed: number; toDo: number }
-  | { type: "slide"; id: string; state: "begun" }
+  | { type: "slide"; id: string; state: "begun" | "uploading" }
   | {
       type: "slide";
       id: string;
@@ -69,9 +72,6 @@ const LOOK_UPS_AT_ONCE = 32;
 const CANCEL_POLL_MS = 500;
 /** Scans in a row that no backend could run: then it is not the scans. */
 const LOST_IN_A_ROW = 3;
-/** Tables are written anew after this, and never for more than this share of the time. */
-const TABLE_INTERVAL_MS = 10_000;
-const TABLE_SHARE = 0.05;
 
 /**
  * Segments every scan of a cohort, and writes one table of them all. Whatever ended an earlier run, the same call goes
@@ -87,6 +87,7 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     throw new JobError(`slides at once must be a whole number from 1 to ${MAX_SLIDES_AT_ONCE}`);
   const directory = new CohortDirectory(options.out);
   directory.refuseOther();
+  directory.refuseOtherPlace(undefined);
   const shared = sharedOptions(options);
   const checked = checkOptions(shared);
   const model = await loadModelOf({ ...shared, signal });
@@ -121,12 +122,12 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     const outcomes = run.outcomes();
     const { done, failed, pending } = totalsOf(outcomes);
     onEvent({ type: "cohort", rows: outcomes.length, kind: found.kind, done, failed, toDo: pending });
-    await run.tables();
+    await run.tables.write();
     try {
       if (pending > 0) await run.segmentAll(model);
     } finally {
       // As much of the table as the disk takes; what stopped the run is what is told.
-      await run.tables().catch((error) => {
+      await run.tables.write().catch((error) => {
         if (!signal.aborted) throw error;
       });
     }
@@ -145,15 +146,13 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
 class CohortRun {
   readonly #options: CohortOptions;
   readonly #snapshot: CohortSnapshot;
-  readonly #directory: CohortDirectory;
+  readonly tables: TableWriter;
   readonly #journal: Journal;
   readonly #facts: FactsCache;
   readonly #signal: AbortSignal;
   readonly #stop: AbortController;
   readonly #flags = new Map<string, readonly Flag[]>();
   readonly #sizes = new Map<string, number>();
-  #tablesAt = 0;
-  #tablesMs = 0;
   #lostInARow = 0;
 
   constructor(
@@ -167,7 +166,7 @@ class CohortRun {
   ) {
     this.#options = options;
     this.#snapshot = snapshot;
-    this.#directory = directory;
+    this.tables = new TableWriter(directory, snapshot, () => this.outcomes(), facts);
     this.#journal = journal;
     this.#facts = facts;
     this.#signal = signal;
@@ -176,13 +175,6 @@ class CohortRun {
 
   outcomes(): RowOutcome[] {
     return outcomesOf(this.#snapshot, this.#journal.states, this.#facts, this.#flags);
-  }
-
-  async tables(): Promise<void> {
-    const started = performance.now();
-    await writeTables(this.#directory, this.#snapshot, this.outcomes(), this.#facts);
-    this.#tablesAt = performance.now();
-    this.#tablesMs = this.#tablesAt - started;
   }
 
   /** Rows by the work they ask for: those that ask for the same share it. */
@@ -254,7 +246,7 @@ class CohortRun {
         if (this.#signal.aborted) return;
         try {
           left = await this.#segmentOne(key, row, runtime, price, () => --left);
-          await this.#tablesNowAndThen();
+          await this.tables.nowAndThen();
         } catch (error) {
           fatal ??= { error };
           this.#stop.abort(error);
@@ -333,14 +325,6 @@ class CohortRun {
     return left;
   }
 
-  async #tablesNowAndThen(): Promise<void> {
-    const wait = Math.max(TABLE_INTERVAL_MS, this.#tablesMs / TABLE_SHARE);
-    if (performance.now() - this.#tablesAt < wait) return;
-    // Others end while this one is written.
-    this.#tablesAt = performance.now();
-    await this.tables();
-  }
-
   #tell(event: { type: string }): void {
     if (event.type === "backend") this.#options.onEvent?.(event as CohortProgress);
   }
@@ -411,33 +395,12 @@ function planHash(
   return digest([VERSION, model.hash, model.manifest.version, settings, outputs, batchSize, segType]);
 }
 
-function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {
+export function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {
   return digest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work]);
 }
 
-function digest(parts: unknown): string {
+export function digest(parts: unknown): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 24);
-}
-
-/** Runs `work` for each, `atOnce` of them together; the first failure ends it when those under way are done. */
-export async function eachOf<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  let failure: { error: unknown } | undefined;
-  const worker = async () => {
-    while (next < items.length && !failure) {
-      try {
-        await work(items[next++]!);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
-  if (failure) throw failure.error;
 }
 
 function now(): string {

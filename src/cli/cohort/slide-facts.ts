@@ -75,7 +75,8 @@ export function factsOf(run: RunManifest): SlideFacts {
     seconds: run.seconds.total ?? 0,
     bytesRead: run.bytesRead,
     bytesWritten: run.bytesWritten,
-    cost: costOf(run),
+    // A run of a service has no stages here: it says itself what it used.
+    cost: run.seconds.segment === undefined ? run.estimatedCost.amount : costOf(run),
     outputs: new Set(run.outputs.map((output) => output.name)),
   };
 }

@@ -2,37 +2,17 @@ import path from "node:path";
 import { ImageFormatError, ImageNotFoundError } from "../../image/errors.ts";
 import { InferenceError, RemoteError } from "../../inference/errors.ts";
 import { JobError, NoTissueError } from "../../orchestrator/errors.ts";
+import type { FailureCode, ScanFailure } from "../../orchestrator/scan-failure.ts";
 import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
 import { parseSourceAddress } from "../../storage/source-address.ts";
 import { BusyError } from "../directory-lock.ts";
 import { EXIT, explain } from "../exit-codes.ts";
 
-/** Why a scan has no results; documented in docs/cohorts.md. */
-export type FailureCode =
-  | "missing"
-  | "unreadable"
-  | "changed"
-  | "storage"
-  | "no-tissue"
-  | "refused"
-  | "backend"
-  | "busy"
-  | "unexpected";
-
-/** Nothing about the scan itself: the next run tries them again without being asked. */
-export const PASSING: ReadonlySet<string> = new Set<FailureCode>(["storage", "backend", "busy", "changed"]);
-
-export interface SlideFailure {
-  code: FailureCode;
-  /** One sentence, without places on this machine. */
-  reason: string;
-}
-
 /** What a scan failed for, or undefined where it is no fault of the scan and no other would fare better. */
 export function slideFailure(
   error: unknown,
   places: readonly (string | undefined)[],
-): SlideFailure | undefined {
+): ScanFailure | undefined {
   const { message, exitCode } = explain(error);
   const failed = (code: FailureCode, reason = message) => ({ code, reason: withoutPlaces(reason, places) });
   if (error instanceof BusyError) return failed("busy", "another run is at the same scan: run again later");

@@ -7,6 +7,7 @@ import { jobKeys } from "../shared/job-keys.ts";
 import { jsonContent } from "../shared/open-api.ts";
 import { requireAccess, requireScope } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
+import { createCohortRoutes } from "./cohorts/routes.ts";
 import { createJob } from "./create-job.ts";
 import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { createJobRoutes } from "./job-routes.ts";
@@ -31,6 +32,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.openapi(health, (c) => c.json({ ok: true as const }));
   app.use("/v1/jobs/*", requireAccess());
+  app.use("/v1/cohorts/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
   app.use("/v1/folders/*", requireAccess());
   app.use("/v1/work/*", requireScope("work"));
@@ -41,6 +43,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
     await next();
   });
   app.route("/", createJobRoutes());
+  app.route("/", createCohortRoutes());
   app.route("/", createOutputRoutes());
   app.route("/", createWorkRoutes());
   app.route("/", createUploadRoutes({ completed: announceScan }));

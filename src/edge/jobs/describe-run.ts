@@ -1,4 +1,5 @@
 import type { ImageSource } from "../../image/image-source.ts";
+import type { ImageQuality } from "../../orchestrator/image-quality.ts";
 import type { PlannedJob } from "../../orchestrator/job-plan-message.ts";
 import type { OutputsReport } from "../../orchestrator/outputs/write-outputs.ts";
 import {
@@ -21,10 +22,11 @@ export async function describeRun(
     coverage: Coverage;
     classes: number;
     report: OutputsReport;
+    quality: ImageQuality;
     ledger: Ledger;
   },
 ): Promise<RunManifest> {
-  const { source, coverage, report, ledger } = run;
+  const { source, coverage, report, quality, ledger } = run;
   const { job, plan } = run.planned;
   const [planning, shards, merges] = await Promise.all([
     ledger.totals("plan"),
@@ -71,6 +73,7 @@ export async function describeRun(
     },
     outputs: report.outputs,
     summary: report.summary,
+    quality,
     estimatedCost: estimateCost(env, {
       windows: merged,
       tasks: shards.total + merges.total + 2,

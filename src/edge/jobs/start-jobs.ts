@@ -5,15 +5,16 @@ import { createJob } from "./create-job.ts";
 import { addressOf, matchRules, rulesOf } from "./events/rules.ts";
 import type { StorageEvent } from "./events/storage-event.ts";
 import { recordJob, recordRefusal } from "./uploads/ledger-calls.ts";
-import { REQUEST_METADATA, uploadIdOf } from "./uploads/upload-plan.ts";
+import { encodeRequest, REQUEST_METADATA, uploadIdOf } from "./uploads/upload-plan.ts";
 
-/** Starts the job that an event asks for: what an upload brought with it, else what the first rule says, else none. */
+/** Starts the job that an event asks for: what an upload brought with it, also that there be none, else what the first rule says, else none. */
 export async function startJobs(env: Bindings, event: StorageEvent): Promise<void> {
   const uploadId = event.bucket === env.SCANS_BUCKET ? uploadIdOf(event.key) : undefined;
   if (event.action !== "create") return;
   try {
     const brought = uploadId === undefined ? undefined : await requestOf(env, event);
-    const requests = brought ? [brought] : matchRules(rulesOf(env), event);
+    const requests =
+      brought === undefined ? matchRules(rulesOf(env), event) : brought === null ? [] : [brought];
     for (const request of requests) {
       const { status } = await createJob(env, request, { again: false, etag: event.etag });
       if (uploadId !== undefined) await recordJob(env, uploadId, status.id);
@@ -22,7 +23,9 @@ export async function startJobs(env: Bindings, event: StorageEvent): Promise<voi
       await recordRefusal(
         env,
         uploadId,
-        "the upload asks for no job, and no rule does: start one with POST /v1/jobs",
+        brought === null
+          ? "the upload asks for no job: start one with POST /v1/jobs"
+          : "the upload asks for no job, and no rule does: start one with POST /v1/jobs",
       );
     }
   } catch (error) {
@@ -33,11 +36,12 @@ export async function startJobs(env: Bindings, event: StorageEvent): Promise<voi
   }
 }
 
-/** The job request that was given with an upload; it travels with the object, so the event alone is enough. */
-async function requestOf(env: Bindings, event: StorageEvent): Promise<FullJobRequest | undefined> {
+/** The job request that was given with an upload, null for none; it travels with the object, so the event alone is enough. */
+async function requestOf(env: Bindings, event: StorageEvent): Promise<FullJobRequest | null | undefined> {
   const object = await env.SCANS!.head(event.key);
   const text = object?.customMetadata?.[REQUEST_METADATA];
   if (text === undefined) return undefined;
+  if (text === encodeRequest(null)) return null;
   const parsed = jobRequestSchema.safeParse({
     ...parsedObject(text),
     source: addressOf({ ...event, provider: "r2" }),

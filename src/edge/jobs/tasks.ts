@@ -1,6 +1,7 @@
 import { ZarrLabelStage } from "../../image/write/label-stage.ts";
 import { edgeShardBlock } from "../../orchestrator/edge-shards.ts";
 import { JobError } from "../../orchestrator/errors.ts";
+import { measureQuality } from "../../orchestrator/image-quality.ts";
 import { checkOutputs, defaultOutputs, objectSeed, writeJobOutputs } from "../../orchestrator/job-outputs.ts";
 import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
@@ -181,6 +182,8 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     source,
     coverage,
     report,
+    // Of every job: which of them a cohort will find is not known.
+    quality: await measureQuality(source, plan, signal),
     ledger,
   });
   await resultsStore(env.RESULTS!).put(

@@ -3,6 +3,7 @@ import { createApp } from "./app.ts";
 import type { Bindings } from "./bindings.ts";
 import { consumeDeadLetters, consumeEvents, consumeTasks } from "./queues.ts";
 
+export { CohortLedger } from "./cohorts/cohort-ledger.ts";
 export { JobLedger } from "./ledger.ts";
 export { SeenMessages } from "./seen-messages.ts";
 export { UploadLedger } from "./uploads/upload-ledger.ts";

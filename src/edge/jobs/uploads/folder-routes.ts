@@ -77,7 +77,7 @@ const listFiles = createRoute({
 const completeFolder = createRoute({
   method: "post",
   path: "/v1/folders/{id}/complete",
-  summary: "Start the job of a folder whose files are all there",
+  summary: "End a folder whose files are all there, and start its job",
   request: {
     params: folderParams,
     body: {
@@ -85,7 +85,14 @@ const completeFolder = createRoute({
       content: {
         "application/json": {
           schema: z
-            .strictObject({ name, etag, request: uploadRequestSchema.prefault({}) })
+            .strictObject({
+              name,
+              etag,
+              request: uploadRequestSchema
+                .nullable()
+                .prefault({})
+                .openapi({ description: "The job to start with it; null: none." }),
+            })
             .openapi("CompleteFolder"),
         },
       },
@@ -93,8 +100,8 @@ const completeFolder = createRoute({
   },
   responses: {
     200: jsonContent(
-      z.object({ source: z.string(), job: z.string() }).openapi("CompletedFolder"),
-      "Its job; asking again gives the same answer.",
+      z.object({ source: z.string(), job: z.string().optional() }).openapi("CompletedFolder"),
+      "Its job, where one was asked for; asking again gives the same answer.",
     ),
     409: refusal("The files that are there are not those of the etag."),
     422: refusal("The request does not fit, or there are too many files."),
@@ -179,7 +186,8 @@ export function createFolderRoutes({ start }: FolderRouteOptions) {
       );
     }
     const source = `r2://${bucket}/${key}`;
-    return c.json({ source, job: await start(c.env, source, request) }, 200);
+    const job = request === null ? undefined : await start(c.env, source, request);
+    return c.json({ source, job }, 200);
   });
 
   return app;

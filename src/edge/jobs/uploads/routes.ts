@@ -146,7 +146,7 @@ export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: 
         "this service hands out no presigned addresses; send the parts to it instead",
       );
     }
-    const encoded = request && encodeRequest(request);
+    const encoded = request === undefined ? undefined : encodeRequest(request);
     if (encoded !== undefined && encoded.length > MAX_REQUEST_BYTES) {
       throw new Problem(
         422,

@@ -73,8 +73,8 @@ export const REQUEST_METADATA = "tilewright-request";
 /** Objects carry 2 KiB of metadata in all; name and value count. */
 export const MAX_REQUEST_BYTES = 2048 - REQUEST_METADATA.length - 64;
 
-/** JSON in ASCII alone: it travels in a header where the storage is reached over HTTP. */
-export function encodeRequest(request: object): string {
+/** JSON in ASCII alone: it travels in a header where the storage is reached over HTTP. null: no job is to start. */
+export function encodeRequest(request: object | null): string {
   return JSON.stringify(request).replace(
     /[^ -~]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -10,7 +10,9 @@ export const newUploadSchema = z
   .strictObject({
     name: z.string().min(1).max(1024).openapi({ description: "Name of the file, without folders." }),
     byteLength: z.int().min(1),
-    request: uploadRequestSchema.optional().openapi({ description: "The job to start with it." }),
+    request: uploadRequestSchema
+      .nullish()
+      .openapi({ description: "The job to start with it; null: none, whatever the service's rules say." }),
     presigned: z
       .boolean()
       .default(false)

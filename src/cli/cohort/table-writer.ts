@@ -1,0 +1,43 @@
+import type { CohortDirectory, CohortSnapshot } from "./cohort-directory.ts";
+import type { RowOutcome } from "./table.ts";
+import { type FactsCache, writeTables } from "./write-tables.ts";
+
+/** Tables are written anew after this, and never for more than this share of the time. */
+const INTERVAL_MS = 10_000;
+const SHARE = 0.05;
+
+/** Keeps the tables of a cohort that is under way not too old, and not at the cost of the work. */
+export class TableWriter {
+  readonly #directory: CohortDirectory;
+  readonly #snapshot: CohortSnapshot;
+  readonly #outcomes: () => readonly RowOutcome[];
+  readonly #facts: FactsCache;
+  #at = 0;
+  #ms = 0;
+
+  constructor(
+    directory: CohortDirectory,
+    snapshot: CohortSnapshot,
+    outcomes: () => readonly RowOutcome[],
+    facts: FactsCache,
+  ) {
+    this.#directory = directory;
+    this.#snapshot = snapshot;
+    this.#outcomes = outcomes;
+    this.#facts = facts;
+  }
+
+  async write(): Promise<void> {
+    const started = performance.now();
+    await writeTables(this.#directory, this.#snapshot, this.#outcomes(), this.#facts);
+    this.#at = performance.now();
+    this.#ms = this.#at - started;
+  }
+
+  async nowAndThen(): Promise<void> {
+    if (performance.now() - this.#at < Math.max(INTERVAL_MS, this.#ms / SHARE)) return;
+    // Others end while this one is written.
+    this.#at = performance.now();
+    await this.write();
+  }
+}

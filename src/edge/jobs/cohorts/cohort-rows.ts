@@ -1,0 +1,264 @@
+import type { SqlStorage } from "@cloudflare/workers-types";
+import type {
+  CohortRowState,
+  CohortRowStatus,
+  CohortRowsPage,
+  NewCohortRow,
+} from "../../../orchestrator/cohort-request.ts";
+import { ROW_STATES, withoutQuery } from "../../../orchestrator/cohort-request.ts";
+import type { ScanFailure } from "../../../orchestrator/scan-failure.ts";
+
+/** A row as it is written down. Times are milliseconds since 1970, money is USD. */
+export interface StoredRow {
+  n: number;
+  id: string;
+  source: string;
+  mpp: number | null;
+  state: CohortRowState;
+  /** Of a row that is running: undefined as long as its job is being started. */
+  job: string | null;
+  /** The job's cost is this cohort's. */
+  mine: number;
+  started_at: number | null;
+  /** Starts that came to nothing, and when the next one is due. */
+  tries: number;
+  due_at: number;
+  bytes: number | null;
+  windows: number | null;
+  forecast: number | null;
+  cost: number | null;
+  code: ScanFailure["code"] | null;
+  reason: string | null;
+}
+
+export type RowCounts = Record<CohortRowState, number>;
+
+/** Of a row whose source is another now, all that was known is gone. */
+const FORGET =
+  "job = NULL, mine = 0, tries = 0, due_at = 0, bytes = NULL, windows = NULL, forecast = NULL, cost = NULL, code = NULL, reason = NULL";
+
+/**
+ * The rows of a cohort in the SQLite of a Durable Object. Each change gives a row the next number in `seq`: rows in that
+ * order, from where a reader stopped, are what changed since.
+ */
+export class CohortRows {
+  readonly #sql: SqlStorage;
+  #seq: number;
+  /** Counted once an instance: rows are what a Durable Object pays for. */
+  readonly #counts: RowCounts;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+    sql.exec(`
+      CREATE TABLE IF NOT EXISTS rows (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL,
+        source TEXT NOT NULL, mpp REAL, state TEXT NOT NULL, job TEXT, mine INTEGER NOT NULL DEFAULT 0,
+        started_at INTEGER, tries INTEGER NOT NULL DEFAULT 0, due_at INTEGER NOT NULL DEFAULT 0, bytes INTEGER,
+        windows INTEGER, forecast REAL, cost REAL, code TEXT, reason TEXT);
+      CREATE INDEX IF NOT EXISTS rows_by_change ON rows (seq);
+      CREATE INDEX IF NOT EXISTS rows_by_state ON rows (state, bytes DESC, n);
+    `);
+    this.#seq = sql.exec<{ seq: number | null }>("SELECT max(seq) AS seq FROM rows").one().seq ?? 0;
+    this.#counts = Object.fromEntries(ROW_STATES.map((state) => [state, 0])) as RowCounts;
+    for (const { state, n } of sql.exec<{ state: CohortRowState; n: number }>(
+      "SELECT state, count(*) AS n FROM rows GROUP BY state",
+    ))
+      this.#counts[state] = n;
+  }
+
+  get counts(): Readonly<RowCounts> {
+    return this.#counts;
+  }
+
+  get total(): number {
+    return ROW_STATES.reduce((sum, state) => sum + this.#counts[state], 0);
+  }
+
+  /** Those of `ids` that are there. */
+  known(ids: readonly string[]): Map<string, StoredRow> {
+    return new Map(ids.flatMap((id) => this.#select("id = ?", id)).map((row) => [row.id, row]));
+  }
+
+  add({ id, source, mpp }: NewCohortRow): void {
+    this.#sql.exec(
+      "INSERT INTO rows (id, seq, source, mpp, state) VALUES (?, ?, ?, ?, 'pending')",
+      id,
+      ++this.#seq,
+      source,
+      mpp ?? null,
+    );
+    this.#counts.pending++;
+  }
+
+  /** Another source under the same id, to be done. */
+  replace(row: StoredRow, { source, mpp }: Pick<NewCohortRow, "source" | "mpp">): void {
+    this.#sql.exec(
+      `UPDATE rows SET seq = ?, state = 'pending', source = ?, mpp = ?, started_at = NULL, ${FORGET} WHERE n = ?`,
+      ++this.#seq,
+      source,
+      mpp ?? null,
+      row.n,
+    );
+    this.#moved(row.state, "pending");
+  }
+
+  /** Failed or done, to be done or looked for again; the forecast stays. */
+  again(row: StoredRow): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, state = 'pending', job = NULL, mine = 0, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?",
+      ++this.#seq,
+      row.n,
+    );
+    this.#moved(row.state, "pending");
+  }
+
+  failed(): StoredRow[] {
+    return this.#select("state = 'failed' ORDER BY n");
+  }
+
+  running(): StoredRow[] {
+    return this.#select("state = 'running' ORDER BY n");
+  }
+
+  /** The one that begins next: the largest where sizes are known, else the first. */
+  next(nowMs: number): StoredRow | undefined {
+    return this.#select("state = 'pending' AND due_at <= ? ORDER BY bytes DESC, n LIMIT 1", nowMs)[0];
+  }
+
+  /** When the first of those that wait after a failure is due. */
+  nextDue(nowMs: number): number | undefined {
+    const { at } = this.#sql
+      .exec<{ at: number | null }>(
+        "SELECT min(due_at) AS at FROM rows WHERE state = 'pending' AND due_at > ?",
+        nowMs,
+      )
+      .one();
+    return at ?? undefined;
+  }
+
+  unsized(most: number): StoredRow[] {
+    return this.#select("state = 'pending' AND bytes IS NULL ORDER BY bytes DESC, n LIMIT ?", most);
+  }
+
+  /** Nobody who reads rows is told: it changes their order alone. */
+  size({ n }: StoredRow, bytes: number): void {
+    this.#sql.exec("UPDATE rows SET bytes = ? WHERE n = ?", bytes, n);
+  }
+
+  /** Under way from here on, also where the object is cut off before the job is there. @returns the row as it is then */
+  begin(row: StoredRow, nowMs: number): StoredRow {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, state = 'running', job = NULL, mine = 0, started_at = ? WHERE n = ?",
+      ++this.#seq,
+      nowMs,
+      row.n,
+    );
+    this.#moved(row.state, "running");
+    return { ...row, state: "running", job: null, mine: 0, started_at: nowMs };
+  }
+
+  /** The row as it is now, where it is still in the start that `row` tells of. */
+  same(row: StoredRow): StoredRow | undefined {
+    return this.#select("n = ? AND state = 'running' AND started_at = ?", row.n, row.started_at)[0];
+  }
+
+  started({ n }: StoredRow, job: string, mine: boolean): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, job = ?, mine = ? WHERE n = ?",
+      ++this.#seq,
+      job,
+      mine ? 1 : 0,
+      n,
+    );
+  }
+
+  planned({ n }: StoredRow, windows: number, forecast: number): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, windows = ?, forecast = ? WHERE n = ?",
+      ++this.#seq,
+      windows,
+      forecast,
+      n,
+    );
+  }
+
+  done({ n }: StoredRow, cost: number | undefined): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, state = 'done', cost = ?, code = NULL, reason = NULL WHERE n = ?",
+      ++this.#seq,
+      cost ?? null,
+      n,
+    );
+    this.#moved("running", "done");
+  }
+
+  fail({ n }: StoredRow, { code, reason }: ScanFailure, cost: number | undefined): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, state = 'failed', code = ?, reason = ?, cost = ? WHERE n = ?",
+      ++this.#seq,
+      code,
+      reason,
+      cost ?? null,
+      n,
+    );
+    this.#moved("running", "failed");
+  }
+
+  /** A start that came to nothing, to be tried again later, or a job that was given up. */
+  putBack({ n, tries }: StoredRow, dueAt: number, counts: boolean): void {
+    this.#sql.exec(
+      "UPDATE rows SET seq = ?, state = 'pending', job = NULL, mine = 0, tries = ?, due_at = ? WHERE n = ?",
+      ++this.#seq,
+      counts ? tries + 1 : tries,
+      dueAt,
+      n,
+    );
+    this.#moved("running", "pending");
+  }
+
+  /** Rows that changed after `cursor`, in the order of their last change. */
+  page(cursor: number, most: number): CohortRowsPage {
+    const found = this.#sql
+      .exec<StoredRow & { seq: number } & Record<string, string | number | null>>(
+        "SELECT * FROM rows WHERE seq > ? ORDER BY seq LIMIT ?",
+        cursor,
+        most + 1,
+      )
+      .toArray();
+    const rows = found.slice(0, most);
+    return {
+      rows: rows.map(statusOf),
+      cursor: String(rows.at(-1)?.seq ?? cursor),
+      more: found.length > most,
+    };
+  }
+
+  #select(where: string, ...values: readonly (string | number | null)[]): StoredRow[] {
+    return this.#sql
+      .exec<StoredRow & Record<string, string | number | null>>(
+        `SELECT * FROM rows WHERE ${where}`,
+        ...values,
+      )
+      .toArray();
+  }
+
+  #moved(from: CohortRowState, to: CohortRowState): void {
+    this.#counts[from]--;
+    this.#counts[to]++;
+  }
+}
+
+function statusOf(row: StoredRow): CohortRowStatus {
+  const { id, source, mpp, state, job, windows, forecast, cost, code, reason } = row;
+  return {
+    id,
+    source: withoutQuery(source),
+    mpp: mpp ?? undefined,
+    state,
+    job: job ?? undefined,
+    code: code ?? undefined,
+    reason: reason ?? undefined,
+    windows: windows ?? undefined,
+    forecastUsd: forecast ?? undefined,
+    costUsd: cost ?? undefined,
+  };
+}

@@ -1,0 +1,223 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import {
+  type CloudCohortStatus,
+  COHORT_ID,
+  changedLimitsSchema,
+  cohortRequestSchema,
+  cohortStatusSchema,
+  MAX_COHORT_ROWS,
+  MAX_ROWS_A_REQUEST,
+  retrySchema,
+  rowsPageSchema,
+  rowsSchema,
+} from "../../../orchestrator/cohort-request.ts";
+import { Problem } from "../../../service/problem.ts";
+import { discardBody } from "../../../service/read-body.ts";
+import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import type { Bindings } from "../bindings.ts";
+import { checkServed, servedModel } from "../served-model.ts";
+import { type CohortStub, cohortLedger } from "./cohort-ledger.ts";
+
+/** As many rows as a request may have, with addresses and ids of usual lengths. */
+const MAX_BODY_BYTES = 2 ** 20;
+/** What is read of one that is refused: as many rows as a request may have, with the longest addresses. */
+const MAX_DISCARDED_BYTES = 8 * 2 ** 20;
+
+const id = z.object({
+  id: z
+    .string()
+    .regex(COHORT_ID, "must be a cohort's id")
+    .openapi({ param: { name: "id", in: "path" } }),
+});
+const statusSchema = cohortStatusSchema.openapi("CohortStatus");
+const status = (description: string) => jsonContent(statusSchema, description);
+const body = <T extends z.ZodType>(schema: T) => ({
+  body: { required: true, content: { "application/json": { schema } } },
+});
+const failures = { 401: refusal("no token, or a wrong one"), 403: refusal("a token without the scope") };
+const missing = { 404: refusal("there is no such cohort") };
+const badBody = { 413: refusal("the body is too large"), 422: refusal("the request does not fit") };
+
+const create = createRoute({
+  method: "post",
+  path: "/v1/cohorts",
+  summary: "Open a cohort, or find the one of this id; its scans begin as they come",
+  request: body(cohortRequestSchema.openapi("CohortRequest")),
+  responses: {
+    200: status("the cohort is there already"),
+    201: status("the cohort is open"),
+    409: refusal("the cohort of this id asks for something else, or it is full"),
+    ...badBody,
+    ...failures,
+  },
+});
+const show = createRoute({
+  method: "get",
+  path: "/v1/cohorts/{id}",
+  summary: "How a cohort stands: scans per state, what it has cost, why it waits",
+  request: { params: id },
+  responses: { 200: status("the cohort"), ...missing, ...failures },
+});
+const limit = createRoute({
+  method: "patch",
+  path: "/v1/cohorts/{id}",
+  summary: "Change limits; a cohort that waits for a higher spend limit goes on by itself",
+  request: { params: id, ...body(changedLimitsSchema.openapi("CohortLimits")) },
+  responses: { 200: status("the cohort"), ...missing, ...badBody, ...failures },
+});
+const addRows = createRoute({
+  method: "post",
+  path: "/v1/cohorts/{id}/rows",
+  summary: `Add up to ${MAX_ROWS_A_REQUEST} scans, ${MAX_COHORT_ROWS} in all; one whose id is there is done anew only if it differs`,
+  request: { params: id, ...body(z.strictObject({ rows: rowsSchema }).openapi("CohortRows")) },
+  responses: {
+    200: status("the cohort"),
+    409: refusal("the cohort is full"),
+    ...missing,
+    ...badBody,
+    ...failures,
+  },
+});
+const listRows = createRoute({
+  method: "get",
+  path: "/v1/cohorts/{id}/rows",
+  summary: "Scans and what became of them, in the order of their last change",
+  request: {
+    params: id,
+    query: z.object({
+      cursor: z
+        .string()
+        .regex(/^\d{1,15}$/, "must be the cursor of a page before")
+        .optional()
+        .openapi({
+          description: "Of the page before; after the last page it brings what changed since.",
+        }),
+    }),
+  },
+  responses: {
+    200: jsonContent(
+      rowsPageSchema.openapi("CohortRowsPage"),
+      `a page of at most ${MAX_ROWS_A_REQUEST} scans`,
+    ),
+    422: refusal("the cursor is none of a page before"),
+    ...missing,
+    ...failures,
+  },
+});
+const retry = createRoute({
+  method: "post",
+  path: "/v1/cohorts/{id}/retry",
+  summary: "Do scans again that failed, or look again for those that are done and named",
+  request: { params: id, ...body(retrySchema.openapi("CohortRetry")) },
+  responses: { 200: status("the cohort"), ...missing, ...badBody, ...failures },
+});
+const control = <T extends string>(verb: T, summary: string) =>
+  createRoute({
+    method: "post",
+    path: `/v1/cohorts/{id}/${verb}` as const,
+    summary,
+    request: { params: id },
+    responses: { 200: status("the cohort"), ...missing, ...failures },
+  });
+const pause = control("pause", "Begin nothing more; what is under way goes on to its end");
+const resume = control("resume", "Go on with a cohort that was paused or cancelled");
+const cancel = control("cancel", "End what is under way too; what is done stays");
+
+/** `/v1/cohorts`: many scans, one request. Who may is decided before. */
+export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
+  const app = openApiApp<{ Bindings: Bindings }>();
+
+  app.use("/v1/cohorts/*", bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+
+  app.openapi(create, async (c) => {
+    const { id = newId(), job, limits, rows } = c.req.valid("json");
+    // Told once and now, not by every scan.
+    checkServed(await servedModel(c.env), job);
+    const cohort = cohortOf(c.env, id);
+    const opened = await cohort.create(id, job, limits);
+    if (opened === "other") {
+      throw new Problem(409, "cohort_differs", "the cohort of this id has other settings: choose another id");
+    }
+    const status = rows ? added(await cohort.add(rows)) : opened.status;
+    return c.json(status, opened.created ? 201 : 200);
+  });
+
+  app.openapi(show, async (c) => {
+    const { id } = c.req.valid("param");
+    return c.json(present(await cohortOf(c.env, id).status()), 200);
+  });
+
+  app.openapi(limit, async (c) => {
+    const { id } = c.req.valid("param");
+    return c.json(present(await cohortOf(c.env, id).setLimits(c.req.valid("json"))), 200);
+  });
+
+  app.openapi(addRows, async (c) => {
+    const { id } = c.req.valid("param");
+    return c.json(added(await cohortOf(c.env, id).add(c.req.valid("json").rows)), 200);
+  });
+
+  app.openapi(listRows, async (c) => {
+    const { id } = c.req.valid("param");
+    const { cursor = "0" } = c.req.valid("query");
+    return c.json(present(await cohortOf(c.env, id).page(Number(cursor), MAX_ROWS_A_REQUEST)), 200);
+  });
+
+  app.openapi(retry, async (c) => {
+    const { id } = c.req.valid("param");
+    return c.json(present(await cohortOf(c.env, id).retry(c.req.valid("json").ids)), 200);
+  });
+
+  for (const [route, wanted] of [
+    [pause, "paused"],
+    [resume, "running"],
+    [cancel, "cancelled"],
+  ] as const) {
+    app.openapi(route, async (c) => {
+      const { id } = c.req.valid("param");
+      return c.json(present(await cohortOf(c.env, id).want(wanted)), 200);
+    });
+  }
+  return app;
+}
+
+function cohortOf({ COHORTS }: Bindings, id: string): CohortStub {
+  if (typeof COHORTS?.idFromName === "function") return cohortLedger(COHORTS, id);
+  throw new Problem(
+    503,
+    "not_configured",
+    "the Worker's binding COHORTS must be the Durable Objects of the class CohortLedger",
+  );
+}
+
+function newId(): string {
+  return crypto.randomUUID().replaceAll("-", "");
+}
+
+function added(status: CloudCohortStatus | "full" | undefined): CloudCohortStatus {
+  if (status === "full") {
+    throw new Problem(
+      409,
+      "cohort_full",
+      `a cohort has at most ${MAX_COHORT_ROWS} scans: open another one for the rest`,
+    );
+  }
+  return present(status);
+}
+
+function present<T>(found: T | undefined): T {
+  if (found === undefined) throw new Problem(404, "cohort_missing", "there is no such cohort");
+  return found;
+}
+
+async function tooLarge(c: Context): Promise<never> {
+  // Answered before the body was read, the connection would break and the sentence be lost.
+  await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
+  throw new Problem(
+    413,
+    "too_large",
+    `the body may have at most ${MAX_BODY_BYTES} bytes: send the scans in several requests`,
+  );
+}

@@ -1,0 +1,53 @@
+import type { JobStatus } from "../../../orchestrator/job-request.ts";
+import type { FailureCode, ScanFailure } from "../../../orchestrator/scan-failure.ts";
+import { finalFailure, reasonOf } from "../../../service/job-failure.ts";
+import { StorageError } from "../../../storage/errors.ts";
+
+/** Another cohort that had the same job was cancelled: this one starts it again. */
+export const COHORT_CANCELLED = "cohort_cancelled";
+
+/** Codes of jobs and of what refuses them, as cohorts have them everywhere. */
+const CODES: Record<string, FailureCode> = {
+  source_missing: "missing",
+  source_unreadable: "unreadable",
+  source_changed: "changed",
+  no_tissue: "no-tissue",
+  // A window that no try could segment.
+  task_failed: "backend",
+  work_lost: "storage",
+};
+
+/** Why a job ended without results; the folder of its source is left out, as on one machine. */
+export function jobFailure({
+  state,
+  error,
+  source,
+}: Pick<JobStatus, "state" | "error" | "source">): ScanFailure {
+  if (state === "cancelled")
+    return { code: "refused", reason: "its job was cancelled: retry the scan to start it again" };
+  const { code, message } = error ?? { code: "", message: "its job failed and does not say why" };
+  return { code: CODES[code] ?? "refused", reason: plain(withoutFolder(message, source.uri)) };
+}
+
+/**
+ * Why a job could not be started.
+ * @returns `passing`: another try may help
+ */
+export function startFailure(error: unknown): ScanFailure & { passing: boolean } {
+  const failure = finalFailure(error);
+  if (failure)
+    return { code: CODES[failure.code] ?? "refused", reason: plain(failure.message), passing: false };
+  const reason = plain(reasonOf(error, console.error));
+  if (error instanceof StorageError && !error.retryable)
+    return { code: "unreadable", reason, passing: false };
+  return { code: error instanceof StorageError ? "storage" : "unexpected", reason, passing: true };
+}
+
+function withoutFolder(text: string, uri: string): string {
+  const [, folder] = /^[a-z0-9]+:\/\/[^/]+\/(.+\/)[^/]+$/i.exec(uri) ?? [];
+  return folder === undefined ? text : text.replaceAll(folder, "");
+}
+
+function plain(text: string): string {
+  return text.replaceAll(/\s+/g, " ").slice(0, 500);
+}

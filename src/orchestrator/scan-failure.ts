@@ -1,0 +1,22 @@
+/** Why a scan of a cohort has no results; documented in docs/cohorts.md. */
+export const FAILURE_CODES = [
+  "missing",
+  "unreadable",
+  "changed",
+  "storage",
+  "no-tissue",
+  "refused",
+  "backend",
+  "busy",
+  "unexpected",
+] as const;
+export type FailureCode = (typeof FAILURE_CODES)[number];
+
+/** Nothing about the scan itself: the next run tries them again without being asked. */
+export const PASSING: ReadonlySet<string> = new Set<FailureCode>(["storage", "backend", "busy", "changed"]);
+
+export interface ScanFailure {
+  code: FailureCode;
+  /** One sentence, without places on the machine that says it. */
+  reason: string;
+}

@@ -1,0 +1,33 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { pagesOf } from "../../src/cli/cohort/cloud/cohort-client.ts";
+import { cohortRowSchema, rowsSchema } from "../../src/orchestrator/cohort-request.ts";
+
+const row = fc.record({
+  id: fc.stringMatching(/^[\w. -]{1,200}$/),
+  source: fc.string({ minLength: 1, maxLength: 2048 }),
+});
+
+describe("rows on their way to a service", () => {
+  it("are cut into pages that a request takes, none lost and none twice", () => {
+    fc.assert(
+      fc.property(fc.array(row, { maxLength: 300 }), fc.integer({ min: 1, max: 12 }), (some, times) => {
+        const rows = Array.from({ length: times }, () => some)
+          .flat()
+          .map((row, i) => ({ ...row, id: `${i} ${row.id}`.slice(0, 200) }));
+        const pages = [...pagesOf(rows)];
+        expect(pages.flat()).toEqual(rows);
+        for (const page of pages) {
+          expect(rowsSchema.safeParse(page).success).toBe(true);
+          // Three bytes a character at most, below the 1 MiB of a body.
+          expect(new TextEncoder().encode(JSON.stringify({ rows: page })).length).toBeLessThan(2 ** 20);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it.each(["", "a/b", "a\\b", "a\nb", "x".repeat(201)])("with the id %j are refused", (id) => {
+    expect(cohortRowSchema.safeParse({ id, source: "r2://b/k" }).success).toBe(false);
+  });
+});
