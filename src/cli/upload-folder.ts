@@ -38,7 +38,7 @@ const MAX_CONCURRENCY = 16;
 /** What systems leave in every directory that they show. */
 const LITTER = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
 const ADVICE =
-  "copy the directory into a bucket with a tool of its storage and start the job with POST /v1/jobs";
+  "copy the directory into a bucket with a tool of its storage, then: tilewright jobs start <its address>";
 
 /**
  * What there is to send of a directory: of an OME-Zarr everything, else its DICOM files and nothing beside them.
