@@ -3,7 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { LabelChunk, LabelTile } from "../../src/image/label-sink.ts";
 import { openLabelStage } from "../../src/image/write/label-stage.ts";
 import { GrowingStage } from "../../src/orchestrator/outputs/growing-stage.ts";
+import { tileSlabs } from "../../src/orchestrator/outputs/label-slabs.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { labelMapInfo } from "./label-map.ts";
 
 const CHUNK = [4, 8];
 const GRID = 6;
@@ -70,5 +72,16 @@ describe("a growing stage", () => {
     await expect(waiting).rejects.toThrow("the model failed");
     await expect(growing.readTile([2, 0])).rejects.toThrow("the model failed");
     expect(classOf(await growing.readTile([0, 0]))).toBe(1);
+  });
+
+  it("leaves nobody waiting unheard when a volume's outputs are stopped before they begin", async () => {
+    const stage = await openLabelStage(new MemoryStore(), "labels", labelMapInfo([2, 4, 8], [1, 4, 8]));
+    const growing = new GrowingStage(stage, () => true);
+    const stopped = new Error("stopped");
+    const slabs = tileSlabs(growing, AbortSignal.abort(stopped));
+    await expect(slabs.next()).rejects.toBe(stopped);
+    growing.end(stopped);
+    // A rejection that nobody hears would end the process, and fails this test.
+    await new Promise((resolve) => setTimeout(resolve, 10));
   });
 });

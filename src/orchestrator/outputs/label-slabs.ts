@@ -22,10 +22,10 @@ export async function* tileSlabs(stage: LabelStage, signal?: AbortSignal): Async
     );
     return { slab, tiles };
   };
-  let next = read(0);
+  let next: Promise<TileSlab> | undefined;
   for (let slab = 0; slab < slabs; slab++) {
     signal?.throwIfAborted();
-    const current = await next;
+    const current = await (next ?? read(slab));
     if (slab + 1 < slabs) {
       next = read(slab + 1);
       // Asked for when its turn comes; until then, or if it never comes, nobody needs to hear of a failure.
