@@ -4,6 +4,10 @@ import { configDefaults, defineConfig } from "vitest/config";
 export const SLOW = ["test/stack/**", "test/infra/**", "test/jobs/upload-command.test.ts"];
 
 export default defineConfig({
+  // The simulation runs the job service's classes outside of workerd.
+  resolve: {
+    alias: { "cloudflare:workers": new URL("bench/scale/cloudflare-workers.ts", import.meta.url).pathname },
+  },
   test: {
     include: ["test/**/*.test.ts", "src/**/*.test.ts"],
     // These need a server (npm run test:s3) or a GPU (npm run test:webgpu), or take minutes (npm run test:stack).

@@ -1,6 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { makeTiff } from "./image/make-tiff.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 const built = existsSync(new URL("../dist/src/cli/index.js", import.meta.url));
@@ -30,6 +33,26 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
       expect(found).toEqual(["int4 cpu", "int4 wasm", "int4 fp16", "int4-edge cpu", "int4-edge wasm"]);
     },
   );
+
+  it("reads the samples of a TIFF: what the compiler writes is not always what it was given", () => {
+    const directory = mkdtempSync(join(tmpdir(), "tilewright-package-"));
+    try {
+      const data = Uint8Array.from({ length: 20 * 30 }, (_, i) => (i * 7) % 251);
+      const file = join(directory, "made.tif");
+      writeFileSync(file, makeTiff([{ image: { data, shape: [20, 30, 1] } }]));
+      const script = `
+        const { openImage } = await import("./dist/src/image/open-image.js");
+        const { FsStore } = await import("./dist/src/storage/fs-store.js");
+        const image = await openImage(new FsStore(${JSON.stringify(directory)}), "made.tif");
+        const { data } = await image.readRegion(0, { origin: [0, 0], size: [20, 30] });
+        console.log(JSON.stringify([...data]));`;
+      const args = ["--input-type=module", "-e", script];
+      const out = execFileSync(process.execPath, args, { cwd: ROOT, encoding: "utf8" });
+      expect(JSON.parse(out)).toEqual([...data]);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
 
   it("packs models and build, no tests and no sources", () => {
     const [{ files }] = JSON.parse(

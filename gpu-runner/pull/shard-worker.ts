@@ -130,11 +130,13 @@ export class ShardWorker {
         `the runner holds ${this.#model.manifest.name} ${variant}, job ${jobId} was planned for ${job.model.name} ${job.model.variant} with other weights: start the runner with the package of the job service`,
       );
     }
-    const { name, etag, uri } = job.source;
-    const store = this.#work.source(jobId);
-    const source = await openImage(store, name, { mpp: job.request.mpp, signal });
-    // What several objects make up, or a part of an archive, has an etag of its own.
+    const { name, etag, uri, kind } = job.source;
+    const { mpp, series } = job.request;
+    const store = await this.#work.source(job, signal);
+    const source = await openImage(store, name, { mpp, series, signal });
+    // A prefix was compared when its objects were handed out; a part of an archive has an etag of its own.
     const same =
+      kind === "prefix" ||
       bare(source.etag) === bare(etag) ||
       bare((await store.head(name, { signal }))?.etag ?? "") === bare(etag);
     if (!same) {

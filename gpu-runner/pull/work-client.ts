@@ -1,8 +1,14 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
-import { decodePlannedJob, type PlannedJob } from "../../src/orchestrator/job-plan-message.ts";
+import {
+  decodePlannedJob,
+  type JobDocument,
+  type PlannedJob,
+} from "../../src/orchestrator/job-plan-message.ts";
+import { ObjectChangedError } from "../../src/storage/errors.ts";
 import { HttpStore } from "../../src/storage/http-store.ts";
-import type { ObjectStore } from "../../src/storage/object-store.ts";
+import type { ListedObject, ObjectStore } from "../../src/storage/object-store.ts";
+import { snapshotStore } from "../../src/storage/snapshot-store.ts";
 import { withRetry } from "../../src/storage/with-retry.ts";
 import { MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
 import { ask } from "./ask.ts";
@@ -20,6 +26,14 @@ type ShardEvent =
   | { event: "done"; report: ShardReport }
   | { event: "tried"; message: string }
   | { event: "failed"; code: string; message: string };
+
+const objectsSchema = z.object({
+  objects: z
+    .array(
+      z.object({ key: z.string().max(4096), etag: z.string().max(512), byteLength: z.int().nonnegative() }),
+    )
+    .max(100_000),
+});
 
 /** The `/v1/work` routes of a job service: plan and pixels in, records and reports out. */
 export class WorkClient {
@@ -39,9 +53,26 @@ export class WorkClient {
   }
 
   /** A store in which the job's source lies under its name. */
-  source(job: string): ObjectStore {
+  async source({ id, source }: JobDocument, signal?: AbortSignal): Promise<ObjectStore> {
     const headers = { Authorization: `Bearer ${this.#token}` };
-    return withRetry(new HttpStore(this.#at(job, "source/").href, { headers }));
+    const store = withRetry(new HttpStore(this.#at(id, "source/").href, { headers }));
+    return source.kind === "prefix" ? snapshotStore(store, await this.#objects(id, signal)) : store;
+  }
+
+  /** @throws {ObjectChangedError} where the prefix holds others than when the job was made */
+  async #objects(job: string, signal?: AbortSignal): Promise<ListedObject[]> {
+    const response = await ask({
+      url: this.#at(job, "objects"),
+      method: "GET",
+      token: this.#token,
+      signal,
+    }).catch((error: unknown) => {
+      if (error instanceof RemoteError && error.code === "source_changed") throw new ObjectChangedError(job);
+      throw error;
+    });
+    const parsed = objectsSchema.safeParse(await response.json().catch(() => undefined));
+    if (parsed.success) return parsed.data.objects;
+    throw this.#badAnswer();
   }
 
   async putRecords(
@@ -72,7 +103,11 @@ export class WorkClient {
     });
     const parsed = z.object({ run: z.boolean() }).safeParse(await response.json().catch(() => undefined));
     if (parsed.success) return parsed.data.run;
-    throw new RemoteError(`${this.#url.host} does not answer as a job service of Tilewright`, {
+    throw this.#badAnswer();
+  }
+
+  #badAnswer(): RemoteError {
+    return new RemoteError(`${this.#url.host} does not answer as a job service of Tilewright`, {
       code: "bad_answer",
       retryable: false,
     });

@@ -42,13 +42,13 @@ function* checkNames({ config, jobs, segment, probe }: Configuration): Generator
   for (const [binding, script] of Object.entries(segment.foreignObjects)) {
     if (script !== jobs.name) yield `${segment.name} looks for ${binding} in ${script}, not in ${jobs.name}`;
   }
-  const known = new Set<string>(Object.values(queues));
+  const known = new Set<string>(Object.values(queues).flat());
   for (const worker of [jobs, segment]) {
     const named = worker.consumes.flatMap((c) => [
       c.queue,
       ...(c.deadLetterQueue ? [c.deadLetterQueue] : []),
     ]);
-    for (const queue of new Set([...worker.produces, ...named])) {
+    for (const queue of new Set([...Object.values(worker.produces), ...named])) {
       if (!known.has(queue)) yield `${worker.name} uses the queue ${queue}, which config.json does not name`;
     }
   }
@@ -56,10 +56,24 @@ function* checkNames({ config, jobs, segment, probe }: Configuration): Generator
   for (const queue of known) {
     if (!consumed.includes(queue)) yield `nobody consumes the queue ${queue}`;
   }
+  yield* checkShardQueues(jobs);
   for (const worker of [jobs, segment, probe]) {
     if (worker.vars.MODEL === modelName(config)) continue;
     yield `${worker.name} has MODEL ${worker.vars.MODEL ?? "of no name"}, the package to upload is ${modelName(config)}`;
   }
+}
+
+/** A queue that is consumed and not bound is being emptied, which is well; one behind a gap would never be chosen. */
+function* checkShardQueues({ name, produces }: WorkerConfig): Generator<string> {
+  const bindings = Object.keys(produces).filter((binding) => /^SHARDS(_|$)/.test(binding));
+  for (let n = 0; n < Math.max(1, bindings.length); n++) {
+    const binding = n === 0 ? "SHARDS" : `SHARDS_${n}`;
+    if (produces[binding] === undefined) {
+      yield `${name} binds no queue to ${binding}: queues of shards are SHARDS, SHARDS_1, SHARDS_2 and so on, without a gap`;
+    }
+  }
+  const bound = bindings.map((binding) => produces[binding]);
+  if (new Set(bound).size < bound.length) yield `${name} binds one queue of shards twice`;
 }
 
 function* checkVars({ config, jobs, segment }: Configuration): Generator<string> {

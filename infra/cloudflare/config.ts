@@ -19,17 +19,24 @@ const notificationSchema = z.strictObject({
 });
 
 export const configSchema = z.strictObject({
-  buckets: z.strictObject({ scans: bucket, results: bucket, models: bucket }).refine(areDistinct, {
-    error: "each bucket needs a name of its own",
-  }),
+  buckets: z
+    .strictObject({ scans: bucket, results: bucket, models: bucket })
+    .refine((buckets) => areDistinct(Object.values(buckets)), {
+      error: "each bucket needs a name of its own",
+    }),
   queues: z
     .strictObject({
-      shards: queue("tilewright-shards"),
+      /** Shards of a job go to one of those that the job service is bound to; all are consumed. */
+      shards: z
+        .union([queue("tilewright-shards"), z.array(queue("tilewright-shards")).min(1).max(100)])
+        .transform((names) => (typeof names === "string" ? [names] : names)),
       tasks: queue("tilewright-tasks"),
       events: queue("tilewright-events"),
       dead: queue("tilewright-dead"),
     })
-    .refine(areDistinct, { error: "each queue needs a name of its own" }),
+    .refine((queues) => areDistinct(Object.values(queues).flat()), {
+      error: "each queue needs a name of its own",
+    }),
   /** Where new buckets lie, as a hint; default near to whoever creates them. */
   location: z.enum(["weur", "eeur", "apac", "wnam", "enam", "oc"]).optional(),
   /** Directory of the model package, from the root of the repository; its last part is the package's name. */
@@ -77,6 +84,6 @@ function overlap(a: z.output<typeof notificationSchema>, b: z.output<typeof noti
   return prefixes && (a.suffix.endsWith(b.suffix) || b.suffix.endsWith(a.suffix));
 }
 
-function areDistinct(names: Record<string, string>): boolean {
-  return new Set(Object.values(names)).size === Object.keys(names).length;
+function areDistinct(names: readonly string[]): boolean {
+  return new Set(names).size === names.length;
 }

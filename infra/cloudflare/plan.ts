@@ -39,7 +39,7 @@ export function planSetup(config: Config, known: Known): Step[] {
   return [
     signedIn(),
     ...Object.values(buckets).map((name) => createBucket(config, name)),
-    ...Object.values(queues).map(createQueue),
+    ...Object.values(queues).flat().map(createQueue),
     bucketFile(known, buckets.scans, "lifecycle", scansLifecycle(config), "parts of unfinished uploads go"),
     bucketFile(known, buckets.results, "lifecycle", resultsLifecycle(config), "work/ of lost jobs goes"),
     ...(config.browserOrigins.length > 0

@@ -20,7 +20,8 @@ export interface WorkerConfig {
   vars: Readonly<Record<string, string>>;
   /** Names of buckets by binding. */
   buckets: Readonly<Record<string, string>>;
-  produces: readonly string[];
+  /** Queues by binding. */
+  produces: Readonly<Record<string, string>>;
   consumes: readonly { queue: string; deadLetterQueue?: string }[];
   /** Durable Objects that live in another Worker: its name, by binding. */
   foreignObjects: Readonly<Record<string, string>>;
@@ -32,7 +33,7 @@ const rawSchema = z.object({
   vars: z.record(z.string(), z.unknown()),
   r2_buckets: z.array(z.object({ binding: z.string(), bucket_name: z.string() })),
   queues: z.object({
-    producers: z.array(z.object({ queue: z.string() })).default([]),
+    producers: z.array(z.object({ binding: z.string(), queue: z.string() })).default([]),
     consumers: z.array(z.object({ queue: z.string(), dead_letter_queue: z.string().optional() })).default([]),
   }),
   durable_objects: z.object({
@@ -49,7 +50,7 @@ export function readWorkerConfig(worker: WorkerName): WorkerConfig {
     name,
     vars: Object.fromEntries(Object.entries(vars).map(([key, value]) => [key, String(value)])),
     buckets: Object.fromEntries(r2_buckets.map(({ binding, bucket_name }) => [binding, bucket_name])),
-    produces: queues.producers.map(({ queue }) => queue),
+    produces: Object.fromEntries(queues.producers.map(({ binding, queue }) => [binding, queue])),
     consumes: queues.consumers.map((c) => ({ queue: c.queue, deadLetterQueue: c.dead_letter_queue })),
     foreignObjects: Object.fromEntries(
       durable_objects.bindings.flatMap((b) => (b.script_name ? [[b.name, b.script_name]] : [])),

@@ -42,6 +42,13 @@ export type RemoteUpload = z.infer<typeof uploadSchema>;
 
 const completionSchema = z.object({ source: z.string(), job: z.string().optional() });
 
+const folderSchema = z.object({ id: z.string().regex(/^[\w-]{1,128}$/) });
+const folderFilesSchema = z.object({
+  files: z.array(z.object({ path: z.string().max(4096), etag: z.string().max(256) })),
+  cursor: z.string().min(1).optional(),
+});
+const completedFolderSchema = z.object({ source: z.string(), job: z.string().optional() });
+
 const outputFileSchema = z.object({ name: z.string().max(1024), byteLength: count, etag: z.string() });
 export type OutputFile = z.infer<typeof outputFileSchema>;
 const listingSchema = z.object({ files: z.array(outputFileSchema), cursor: z.string().min(1).optional() });
@@ -112,6 +119,39 @@ export class JobClient {
 
   async abortUpload(id: string): Promise<void> {
     await this.#again(() => this.#request("DELETE", `v1/uploads/${id}`)).catch(unlessAbsent);
+  }
+
+  createFolder(name: string): Promise<{ id: string }> {
+    return this.#json(folderSchema, "POST", "v1/folders", { body: JSON.stringify({ name }) });
+  }
+
+  /** What the service has of a folder: the etag of each path. */
+  async folderFiles(id: string): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
+    let cursor: string | undefined;
+    do {
+      const query: string = cursor === undefined ? "" : `?cursor=${encodeURIComponent(cursor)}`;
+      const page = await this.#json(folderFilesSchema, "GET", `v1/folders/${id}/files${query}`);
+      for (const { path, etag } of page.files) found.set(path, etag);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return found;
+  }
+
+  async putFile(id: string, path: string, bytes: Uint8Array<ArrayBuffer>, md5: Uint8Array): Promise<void> {
+    const address = `v1/folders/${id}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
+    const headers = { "Content-MD5": Buffer.from(md5).toString("base64") };
+    const body = { body: bytes, type: "application/octet-stream", headers, timeoutMs: PART_TIMEOUT_MS };
+    await (await this.#again(() => this.#request("PUT", address, body))).body?.cancel();
+  }
+
+  /** @param etag of all files, by their MD5: see `prefixEtag` */
+  completeFolder(
+    id: string,
+    folder: { name: string; etag: string; request: object | null },
+  ): Promise<{ source: string; job?: string }> {
+    const details = { body: JSON.stringify(folder), timeoutMs: COMPLETE_TIMEOUT_MS };
+    return this.#json(completedFolderSchema, "POST", `v1/folders/${id}/complete`, details);
   }
 
   status(job: string): Promise<JobStatus> {

@@ -6,6 +6,8 @@ import { bundleWorker, COMPATIBILITY_DATE, modulesOf } from "./worker-bundle.ts"
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
 /** Long enough for a shard of a slow machine, short enough that a killed stack goes on soon after its restart. */
 const STALL_SECONDS = "30";
+/** One shard at a time is done here: another job should not wait for hundreds. */
+const TASKS_AHEAD = "50";
 
 export interface StackOptions {
   /** Everything the stack keeps lies under it. */
@@ -16,6 +18,8 @@ export interface StackOptions {
   /** Directory of the model package. */
   model: string;
   variant?: string;
+  /** Queues of shards, each with a consumer of its own; default 1, which is what runners can pull from. */
+  shardQueues?: number;
   /** Who takes shards: the edge function, or runners that pull them from below `PULL_PATH`. */
   shards?: "edge" | "pull";
   /** Bindings beside or instead of the usual ones, by Worker; `segment` of whoever takes the shards. */
@@ -67,6 +71,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const name = basename(options.model);
     const model = { MODEL: name, ...(options.variant ? { VARIANT: options.variant } : {}) };
     const names = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
+    const shards = Array.from({ length: options.shardQueues ?? 1 }, (_, n) => ({
+      binding: n === 0 ? "SHARDS" : `SHARDS_${n}`,
+      queue: n === 0 ? "tilewright-shards" : `tilewright-shards-${n}`,
+    }));
     const retries = {
       maxBatchSize: 1,
       maxBatchTimeout: 0,
@@ -87,10 +95,17 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             name: "tilewright",
             ...(await modulesOf(bundles.jobs)),
             compatibilityDate: COMPATIBILITY_DATE,
-            bindings: { ...names, ...model, STALL_SECONDS, SYNTHESISE_EVENTS: "true", ...options.jobs },
+            bindings: {
+              ...names,
+              ...model,
+              STALL_SECONDS,
+              TASKS_AHEAD,
+              SYNTHESISE_EVENTS: "true",
+              ...options.jobs,
+            },
             r2Buckets: BUCKETS,
             queueProducers: {
-              SHARDS: "tilewright-shards",
+              ...Object.fromEntries(shards.map(({ binding, queue }) => [binding, queue])),
               TASKS: "tilewright-tasks",
               EVENTS: "tilewright-events",
             },
@@ -124,7 +139,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
                 compatibilityDate: COMPATIBILITY_DATE,
                 bindings: { ...names, ...model, ...options.segment },
                 r2Buckets: BUCKETS,
-                queueConsumers: { "tilewright-shards": retries },
+                queueConsumers: Object.fromEntries(shards.map(({ queue }) => [queue, retries])),
                 durableObjects: {
                   LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
                 },

@@ -158,7 +158,11 @@ addCohortCommands(program, {
 
 withSettingOptions(
   withService(
-    program.command("upload <file>").description("send a scan to a job service, which segments it"),
+    program
+      .command("upload <scan>")
+      .description(
+        "send a file, an OME-Zarr or a directory of DICOM files to a job service, which segments it",
+      ),
   ),
 )
   .option("--model <name>", "model package; default the one the service runs")
@@ -167,15 +171,17 @@ withSettingOptions(
   .option("--watch", "follow the job until it ends")
   .option("--out <dir>", "follow the job and download its results into this directory")
   .option("--force", "replace a finished run in --out")
-  .option("--concurrency <n>", "parts on their way at a time", count)
+  .option("--series <n>", SERIES, count)
+  .option("--concurrency <n>", "parts or files on their way at a time", count)
   .option("--json", "progress as JSON lines on stderr, the job on stdout")
   .action(async (file: string, flags) => {
     toContinue = "continue later with the same command";
-    const { model, variant, mpp, series: _, ...settings } = planOptions(file, flags);
+    const { model, variant, mpp, series, ...settings } = planOptions(file, flags);
     const { job, status, manifest } = await upload({
       file,
       model,
       variant,
+      series,
       mpp,
       settings,
       to: flags.to,

@@ -35,7 +35,7 @@ export function progressPrinter(
         event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;
       const rest = event.windowsToDo === event.windows ? "" : `, ${event.windowsToDo} still to do`;
       return line(
-        `${event.windows} windows at level ${event.level} (${event.mpp.toPrecision(3)} µm)${tissue}${rest}`,
+        `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm)${tissue}${rest}`,
       );
     }
     const { windowsDone, windowsTotal, windowsPerSecond, secondsLeft } = event;

@@ -19,6 +19,8 @@ import {
 } from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
+import { GrowingStage } from "../orchestrator/outputs/growing-stage.ts";
+import type { OutputsReport } from "../orchestrator/outputs/write-outputs.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
 import { recountSeams } from "../orchestrator/recount-seams.ts";
@@ -192,7 +194,12 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
   const outputs = asked ?? defaultOutputs(source);
   let directory: RunDirectory | undefined;
   let work: WorkStore | undefined;
+  let writing: Promise<OutputsReport> | undefined;
+  const stop = new AbortController();
+  const cancel = () => stop.abort(signal!.reason);
+  signal?.addEventListener("abort", cancel);
   try {
+    signal?.throwIfAborted();
     checkOutputs(outputs, source);
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
@@ -236,6 +243,9 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     const finished = new Set([...coverage.chunks].filter((c) => stage.has(chunkIndex(chunks, c))));
     const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].length;
 
+    const expected = new Set([...coverage.chunks].map((chunk) => chunkIndex(chunks, chunk).join()));
+    const growing = new GrowingStage(stage, (index) => expected.has(index.join()));
+    const seed = await objectSeed(source, opened.name, model.hash, plan);
     const planned = performance.now();
     const backendReports = await runtime.whileMapping(async () => {
       // Time in which others map is none of this slide's.
@@ -244,6 +254,21 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       onProgress({ type: "stage", stage: "segmenting" });
       const startReports = backends.map(startReport);
       let reports: MemberReport[];
+      // Outputs are written as the label map grows; a fault there leaves nothing to map for.
+      writing = writeJobOutputs({
+        stage: growing,
+        targets: directoryTargets({ directory: place.work, store: work!, stage }),
+        manifest: model.manifest,
+        plan,
+        source,
+        sourceName: opened.name,
+        objectSeed: seed,
+        outputs,
+        segType,
+        analysedPixels: coverage.covered,
+        signal: stop.signal,
+      });
+      writing.catch((error) => stop.abort(error));
       try {
         reports = await mapAndMerge({
           source,
@@ -251,14 +276,22 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
           plan,
           backends,
           finished,
-          writeChunk: (chunk) => stage.writeChunk(chunk, { signal }),
+          writeChunk: (chunk) => growing.writeChunk(chunk, { signal: stop.signal }),
           batchSize,
-          signal,
+          signal: stop.signal,
           clock: realClock,
           statistics: totals.map,
           onProgress: tellWindows(plan, segmenting, onProgress),
           onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
         });
+        for (const chunk of coverage.chunks) {
+          if (!stage.has(chunkIndex(chunks, chunk))) {
+            throw new JobError(`chunk ${chunk} of the label map is missing: continue with --resume`);
+          }
+        }
+      } catch (error) {
+        growing.end(error);
+        throw error;
       } finally {
         totals.bytesRead += source.bytesRead;
         await writeTotals(work!, totals);
@@ -269,30 +302,12 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     const modelSeconds = backendReports.flatMap((report) => report.modelSeconds ?? []);
     if (modelSeconds.length > 0) seconds.model = modelSeconds.reduce((a, b) => a + b);
 
-    for (const chunk of coverage.chunks) {
-      if (!stage.has(chunkIndex(chunks, chunk))) {
-        throw new JobError(`chunk ${chunk} of the label map is missing: continue with --resume`);
-      }
-    }
-
-    const writing = performance.now();
+    const mapped = performance.now();
     onProgress({ type: "stage", stage: "writing outputs" });
     if (directory.resuming) totals.map.seams = await recountSeams(stage, plan, coverage.chunks, signal);
-    const written = await writeJobOutputs({
-      stage,
-      targets: directoryTargets({ directory: directory.work, store: work, stage }),
-      manifest: model.manifest,
-      plan,
-      source,
-      sourceName: opened.name,
-      objectSeed: await objectSeed(source, opened.name, model.hash, plan),
-      outputs,
-      segType,
-      analysedPixels: coverage.covered,
-      signal,
-    });
+    const written = await writing!;
     const quality = runtime.measureQuality ? await measureQuality(source, plan, signal) : undefined;
-    mark("outputs", writing);
+    mark("outputs", mapped);
     mark("total", started);
 
     const manifest: RunManifest = {
@@ -329,6 +344,10 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     onProgress({ type: "stage", stage: "done" });
     return { manifest, found: false };
   } finally {
+    signal?.removeEventListener("abort", cancel);
+    // Nothing of this run may be at work when the directory is another's.
+    stop.abort();
+    await writing?.catch(() => undefined);
     await work?.close();
     directory?.release();
     await opened.close();

@@ -7,7 +7,8 @@ import { join } from "node:path";
 export interface UploadIdentity {
   path: string;
   byteLength: number;
-  modifiedMs: number;
+  /** Another when the content is: when a file was modified, the etag of all files of a directory. */
+  version: number | string;
   url: string;
   request: object | null;
 }
@@ -20,8 +21,8 @@ export class UploadState {
   readonly #file: string;
 
   constructor(identity: UploadIdentity, directory = stateDirectory()) {
-    const { path, byteLength, modifiedMs, url, request } = identity;
-    const text = JSON.stringify([path, byteLength, modifiedMs, url, request]);
+    const { path, byteLength, version, url, request } = identity;
+    const text = JSON.stringify([path, byteLength, version, url, request]);
     this.#file = join(directory, `${createHash("sha256").update(text).digest("hex")}.json`);
   }
 

@@ -10,12 +10,13 @@ import { checkDownloadPlace, downloadOutputs } from "./job-client-download.ts";
 import { JobFailedError, ServiceError } from "./job-client-errors.ts";
 import { pause } from "./job-client-retry.ts";
 import { watchJob } from "./job-client-watch.ts";
+import { type FolderScan, scanFolder, sendFolder } from "./upload-folder.ts";
 import { partLength, sendParts } from "./upload-parts.ts";
 import { tellBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
 import { UploadState } from "./upload-state.ts";
 
 export interface UploadOptions {
-  /** Path of the scan. */
+  /** Path of the scan: a file, or a directory that is an OME-Zarr or holds DICOM files. */
   file: string;
   /** Address of the job service. */
   to: string;
@@ -24,6 +25,8 @@ export interface UploadOptions {
   /** Name of a model package there. */
   model?: string;
   variant?: string;
+  /** Number of the DICOM series, counted from 1, where there are several. */
+  series?: number;
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp?: number;
   settings?: JobSettings;
@@ -35,7 +38,7 @@ export interface UploadOptions {
   /** Directory for the results, which implies `watch`. */
   out?: string;
   force?: boolean;
-  /** Parts under way at a time. */
+  /** Parts of a file, or files of a directory, under way at a time. */
   concurrency?: number;
   signal?: AbortSignal;
   onEvent?: UploadListener;
@@ -65,22 +68,31 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   const { to, token, out, signal, onEvent = () => {} } = options;
   const path = resolve(options.file);
   const request = requestOf(options);
-  const before = scanAt(path);
   const client = new JobClient(to, {
     token,
     signal,
     onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
   });
   if (out !== undefined) checkDownloadPlace(out, options.force);
+  const scan = await scanAt(path, signal);
+  const state = stateOf(client, scan, request);
 
   onEvent({ type: "stage", stage: "uploading" });
-  const { id, source, state } = await sendScan(client, { path, before, request }, options);
-  onEvent({ type: "stage", stage: "waiting for the job" });
-  const job = await jobOf(client, id, source, signal).catch((error: unknown) => {
-    // Refused for good: the same command is to be a new upload when the reason is gone.
-    if (error instanceof JobFailedError) state.forget();
-    throw error;
-  });
+  const { id, source, ...sent } = await sendScan(client, scan, state, request, options);
+  let { job } = sent;
+  if (id !== undefined) {
+    onEvent({ type: "stage", stage: "waiting for the job" });
+    job = await jobOf(client, id, source, signal).catch((error: unknown) => {
+      // Refused for good: the same command is to be a new upload when the reason is gone.
+      if (error instanceof JobFailedError) state.forget();
+      throw error;
+    });
+  }
+  if (job === undefined)
+    throw new ServiceError(`${client.url.host} started no job for ${source}`, {
+      code: "no_job",
+      retryable: false,
+    });
   onEvent({ type: "job", job, source });
   const result: UploadResult = { job, source };
   if (options.watch || out !== undefined) {
@@ -96,31 +108,47 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   return result;
 }
 
-/** A file as it was when its upload began, and the job it asks for; null: none is to start. */
-export interface Scan {
+/** A scan on this machine, as it was when its upload began. */
+export interface LocalScan {
   path: string;
-  before: Stats;
-  request: object | null;
+  byteLength: number;
+  /** Another when the content is: when a file was modified, the etag of all files of a directory. */
+  version: number | string;
+  /** Of a directory. */
+  folder?: FolderScan;
+}
+
+/** What lies at a path. @throws {ImageNotFoundError} @throws {ImageFormatError} where it is no scan */
+export async function scanAt(path: string, signal?: AbortSignal): Promise<LocalScan> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    const folder = await scanFolder(path, signal);
+    return { path, byteLength: folder.byteLength, version: folder.etag, folder };
+  }
+  const { size, mtimeMs } = fileAt(path);
+  return { path, byteLength: size, version: mtimeMs };
+}
+
+/** What remembers an upload from run to run until it is told to forget. `request`: null where no job is to start. */
+export function stateOf(client: JobClient, scan: LocalScan, request: object | null): UploadState {
+  const { path, byteLength, version } = scan;
+  return new UploadState({ path: realpathSync(path), byteLength, version, url: client.url.href, request });
 }
 
 /**
  * Sends a scan, or what an earlier run left of it.
- * @returns how the service names it, and what remembers it from run to run until it is told to forget
+ * @returns how the service names it; the upload's id, of a file, or the job, of a directory
  */
 export async function sendScan(
   client: JobClient,
-  scan: Scan,
+  scan: LocalScan,
+  state: UploadState,
+  request: object | null,
   options: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
-): Promise<{ id: string; source: string; state: UploadState }> {
-  const { path, before, request } = scan;
-  const state = new UploadState({
-    path: realpathSync(path),
-    byteLength: before.size,
-    modifiedMs: before.mtimeMs,
-    url: client.url.href,
-    request,
-  });
-  return { ...(await send(client, scan, state, options)), state };
+): Promise<{ source: string; id?: string; job?: string }> {
+  const { concurrency, signal, onEvent = () => {} } = options;
+  return scan.folder
+    ? sendFolder(client, scan.folder, state, { request, concurrency, signal }, onEvent)
+    : sendFile(client, scan, state, request, options);
 }
 
 /** Follows a job to its end, telling of it. */
@@ -152,48 +180,48 @@ export function refuseFailed({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, mpp, settings, outputs, segType }: UploadOptions) {
-  const parsed = requestSchema.safeParse({ model, variant, mpp, settings, outputs, segType });
+function requestOf({ model, variant, series, mpp, settings, outputs, segType }: UploadOptions) {
+  const parsed = requestSchema.safeParse({ model, variant, series, mpp, settings, outputs, segType });
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new JobError(`option ${path.join(".")}: ${message}`);
 }
 
-/** @throws where there is no file that can be sent */
-export function scanAt(path: string): Stats {
+function fileAt(path: string): Stats {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) throw new ImageNotFoundError(path, `${path} does not exist; check the path`);
   if (!stats.isFile()) {
-    throw new ImageNotFoundError(path, `${path} is not a file; scans are uploaded one file at a time`);
+    throw new ImageNotFoundError(path, `${path} is neither a file nor a directory`);
   }
   if (stats.size === 0) throw new ImageFormatError(`${path} is empty`);
   return stats;
 }
 
 /** Sends what is missing, and has the service make it one object. */
-async function send(
+async function sendFile(
   client: JobClient,
-  { path, before, request }: Scan,
+  { path, byteLength, version }: LocalScan,
   state: UploadState,
+  request: object | null,
   {
     concurrency = CONCURRENCY,
     signal,
     onEvent: tell = () => {},
   }: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
 ): Promise<{ id: string; source: string }> {
-  let known = await resumed(client, state, before.size);
+  let known = await resumed(client, state, byteLength);
   if (!known) {
-    known = await client.createUpload({ name: basename(path), byteLength: before.size, request });
+    known = await client.createUpload({ name: basename(path), byteLength, request });
     state.write(known.id);
   }
   for (let attempt = 1; ; attempt++) {
     try {
       if (known.state === "open") {
         const there = known.done.reduce((sum, n) => sum + partLength(known!, n), 0);
-        const onSent = tellBytes(before.size, there, tell);
+        const onSent = tellBytes(byteLength, there, tell);
         await sendParts(client, known, { path, concurrency, signal, onSent });
-        const after = scanAt(path);
-        if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) {
+        const after = fileAt(path);
+        if (after.size !== byteLength || after.mtimeMs !== version) {
           await client.abortUpload(known.id);
           state.forget();
           throw new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);

@@ -60,8 +60,11 @@ export interface LabelSink {
 export interface LabelStage {
   readonly info: LabelMapInfo;
   has(index: readonly number[]): boolean;
-  /** Writes one chunk of level 0, whole or cut at the border. Writing the same chunk twice changes nothing. */
-  writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<void>;
+  /**
+   * Writes one chunk of level 0, whole or cut at the border, and takes over its samples. Writing the same chunk twice
+   * changes nothing. Answers what `readTile` would.
+   */
+  writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<LabelTile | undefined>;
   /** The chunk, or `undefined` where it is absent or all background. */
   readTile(index: readonly number[], options?: { signal?: AbortSignal }): Promise<LabelTile | undefined>;
 }

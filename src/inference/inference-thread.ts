@@ -1,6 +1,13 @@
 import { Worker } from "node:worker_threads";
+import type { Activation } from "../tiling/activation.ts";
 import { InferenceError, isOutOfMemory } from "./errors.ts";
-import type { SessionOptions, ThreadAnswer, ThreadRequest, ThreadTensor } from "./ort-node-worker.ts";
+import type {
+  SessionOptions,
+  ThreadAnswer,
+  ThreadLabels,
+  ThreadRequest,
+  ThreadTensor,
+} from "./ort-node-worker.ts";
 
 interface Settle {
   resolve: (answer: ThreadAnswer) => void;
@@ -11,6 +18,8 @@ export interface ThreadRun {
   /** In the order of the session's outputs. */
   results: readonly ThreadTensor[];
   milliseconds: number;
+  /** Of each window, where that was asked for and the bytes are what the activation gives. */
+  labels?: readonly ThreadLabels[];
 }
 
 /** Sessions in a thread of their own. Runs queue up there, so that it never waits for us. */
@@ -96,15 +105,17 @@ export class InferenceThread {
   /**
    * A run that has begun cannot be taken back: abort only stops the waiting. The feeds, in the order of the session's
    * inputs, change hands, and so do `results`, in the order of its outputs: what is made beforehand is written into.
+   * @param nameAfter the first output holds bytes `[N, K, ...window]` of this activation: name their classes
    */
   async run(
     session: number,
     feeds: readonly ThreadTensor[],
     signal: AbortSignal | undefined,
     results?: readonly ThreadTensor[],
+    nameAfter?: Activation,
   ): Promise<ThreadRun> {
     const buffers = [...feeds, ...(results ?? [])].map((f) => f.data.buffer);
-    const answer = await this.#ask((id) => ({ id, session, feeds, results }), buffers, signal);
+    const answer = await this.#ask((id) => ({ id, session, feeds, results, nameAfter }), buffers, signal);
     if ("error" in answer) {
       throw new InferenceError(`the model failed to run: ${answer.error}`, {
         outOfMemory: isOutOfMemory(answer.error),

@@ -1,5 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import * as ort from "onnxruntime-node";
+import type { Activation } from "../tiling/activation.ts";
+import { checkQuantised } from "../tiling/check-quantised.ts";
+import { nameBytes } from "../tiling/name-classes.ts";
+import { product } from "../tiling/raster.ts";
 
 /**
  * Holds sessions off the main thread: onnxruntime-node computes synchronously, and the thread that waits
@@ -41,6 +45,9 @@ export interface ThreadTensor {
   shape: readonly number[];
 }
 
+/** The class of the largest byte of each sample of a window. */
+export type ThreadLabels = Uint8Array<ArrayBuffer>;
+
 /** `undefined` in place of a request ends the thread. */
 export type ThreadRequest =
   | { id: number; open: SessionOptions }
@@ -51,11 +58,13 @@ export type ThreadRequest =
       feeds: readonly ThreadTensor[];
       /** Made beforehand, in the order of the session's outputs, where type and shape are known. */
       results?: readonly ThreadTensor[];
+      /** The first output holds bytes `[N, K, ...window]` of this activation, whose classes are to be named. */
+      nameAfter?: Activation;
     };
 
 export type ThreadAnswer =
   | { id: number; session: number }
-  | { id: number; results: readonly ThreadTensor[]; milliseconds: number }
+  | { id: number; results: readonly ThreadTensor[]; milliseconds: number; labels?: readonly ThreadLabels[] }
   | { id: number; error: string };
 
 const { closing } = workerData as Start;
@@ -89,10 +98,11 @@ async function answer(request: ThreadRequest): Promise<void> {
     } else {
       const { session, feeds } = request;
       const { results, milliseconds } = await run(sessions[session]!, feeds, request.results);
-      port.postMessage(
-        { id, results, milliseconds } satisfies ThreadAnswer,
-        results.map((r) => r.data.buffer),
-      );
+      const labels = request.nameAfter && labelsOf(results[0]!, request.nameAfter);
+      port.postMessage({ id, results, milliseconds, labels } satisfies ThreadAnswer, [
+        ...results.map((r) => r.data.buffer),
+        ...(labels ?? []).map((l) => l.buffer),
+      ]);
     }
   } catch (error) {
     port.postMessage({ id, error: (error as Error).message } satisfies ThreadAnswer);
@@ -144,6 +154,23 @@ async function run(
     return { data, shape: tensor.dims };
   });
   return { results, milliseconds };
+}
+
+/** Of each window; undefined where the bytes are not what the activation gives: whoever asked looks at them and says why. */
+function labelsOf({ data, shape }: ThreadTensor, activation: Activation): ThreadLabels[] | undefined {
+  const [windows, classes, ...window] = shape as [number, number, ...number[]];
+  const size = product(window);
+  const bytes = data as Uint8Array;
+  try {
+    checkQuantised(bytes, windows, size, activation);
+  } catch {
+    return undefined;
+  }
+  return Array.from({ length: windows }, (_, n) => {
+    const labels = new Uint8Array(size);
+    nameBytes(bytes.subarray(n * classes * size, (n + 1) * classes * size), labels, classes);
+    return labels;
+  });
 }
 
 function tensorOf({ data, shape }: ThreadTensor): ort.Tensor {

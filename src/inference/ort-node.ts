@@ -119,7 +119,9 @@ export class OrtNodeSegmenter implements Segmenter {
     const form = await this.#form(dtypeOf(pixels) as PlainPixelType, pixelChannels);
     const samples = product(batch.shape.slice(1));
     const perRun = Math.min(batch.shape[0]!, this.#model.variant.windowsPerRun ?? batch.shape[0]!);
+    const nameAfter = options.labels ? this.#model.manifest.output.activation : undefined;
     const data: Uint8Array[] = [];
+    const labels: Uint8Array[] = [];
     for (let first = 0; first < batch.shape[0]!; first += perRun) {
       options.signal?.throwIfAborted();
       const count = Math.min(perRun, batch.shape[0]! - first);
@@ -131,12 +133,14 @@ export class OrtNodeSegmenter implements Segmenter {
       ];
       const thread = this.#idlest();
       const answer = [{ data: new Uint8Array(count * size), shape: [count, ...shape] }];
-      const { results, milliseconds } = await thread.run(form.get(thread)!, feeds, options.signal, answer);
+      const run = await thread.run(form.get(thread)!, feeds, options.signal, answer, nameAfter);
+      const { results, milliseconds } = run;
       this.runMilliseconds += milliseconds;
       const bytes = results[0]!.data as Uint8Array;
       for (let n = 0; n < count; n++) data.push(bytes.subarray(n * size, (n + 1) * size));
+      labels.push(...(run.labels ?? []));
     }
-    return { shape, data };
+    return { shape, data, labels: labels.length === data.length ? labels : undefined };
   }
 
   /** Whether the classes of a window add up to what tells that a score was no number, and the graph can be surrounded. */

@@ -21,6 +21,8 @@ export interface SegmentOptions {
    * same as the exact value would. Default f32.
    */
   precision?: Precision;
+  /** With `segmentEncoded`: name the classes too, where that costs the caller nothing. */
+  labels?: boolean;
   signal?: AbortSignal;
 }
 
@@ -30,6 +32,11 @@ export interface EncodedWindows {
   shape: readonly number[];
   /** One a window, in the order of the batch; they may share memory. */
   data: readonly MaskRecord["data"][];
+  /**
+   * As `MaskRecord.labels`, one a window: only from a runtime of this very process, which has then checked that the bytes are
+   * what the activation gives.
+   */
+  labels?: readonly Uint8Array[];
 }
 
 /** Something that segments windows: a runtime on this machine or a service elsewhere. */

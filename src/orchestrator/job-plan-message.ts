@@ -12,8 +12,11 @@ export interface JobDocument {
   id: string;
   tilewright: string;
   createdAt: string;
-  /** `uri` in its canonical form; `name` is the last part of it. */
-  source: { uri: string; name: string; etag: string; byteLength: number };
+  /**
+   * `uri` in its canonical form; `name` is the last part of it. Without `kind` it is one object; of a Zarr the etag is
+   * that of its metadata and the size is not known, of a prefix both are of all objects below it.
+   */
+  source: { uri: string; name: string; etag: string; byteLength: number; kind?: "zarr" | "prefix" };
   model: { name: string; version: string; variant: string; hash: string; license: string };
   request: FullJobRequest;
 }

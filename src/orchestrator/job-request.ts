@@ -16,6 +16,8 @@ export const jobRequestSchema = z.strictObject({
     .string()
     .regex(/^[\w][\w.-]{0,99}$/)
     .optional(),
+  /** Number of the DICOM series, counted from 1, where the source holds several. */
+  series: z.int().min(1).max(100_000).optional(),
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp: z.number().positive().max(10_000).optional(),
   settings: settingsSchema.prefault({}),

@@ -30,7 +30,7 @@ export interface MapOptions {
   backends: readonly Backend[];
   /** Chunks that an earlier attempt finished, by number. */
   finished: ReadonlySet<number>;
-  writeChunk: (chunk: LabelChunk) => Promise<void>;
+  writeChunk: (chunk: LabelChunk) => Promise<unknown>;
   /** Windows that are never parted within a shard: what a run of the model takes, where it takes several. */
   batchSize: number;
   signal?: AbortSignal;
@@ -74,7 +74,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
   const { manifest } = model;
   const memory = new RecordMemory();
   const merger = new Merger({
-    onReleased: (record) => memory.release(record),
+    onReleased: (buffer) => memory.release(buffer),
     grid: plan.grid,
     kept: plan.kept,
     importance: importanceMap(plan.importance, plan.grid.window),

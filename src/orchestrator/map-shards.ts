@@ -45,13 +45,21 @@ export async function readShard(
   const channels = plan.channels.length * (slices ? 2 * slices.context + 1 : 1);
   const size = product(modelWindow) * channels;
   const data = allocate(dtypeOf(region.data), windows.length * size);
+  const resampled = plan.grid.window.join() !== modelWindow.join();
   windows.forEach((window, n) => {
     const rect = toLevel(plan, windowRect(plan.grid, window));
+    const place = data.subarray(n * size, (n + 1) * size) as Raster["data"];
+    if (!slices && !resampled) {
+      extractWindow(region, regionRect, rect, levelShape, "reflect", place);
+      return;
+    }
     const pixels = slices
       ? extractSlices(region, regionRect, rect, levelShape, slices)
       : extractWindow(region, regionRect, rect, levelShape);
-    data.set(resample(pixels, modelWindow, 0).data, n * size);
+    place.set(resample(pixels, modelWindow, 0).data);
   });
+  // Of volumes megabytes a shard, of which the garbage collector sees a few bytes.
+  (region.data.buffer as ArrayBuffer).transfer(0);
   return { windows, pixels: { data, shape: [windows.length, ...modelWindow, channels] } };
 }
 
@@ -86,9 +94,14 @@ export async function segmentBatch(
   const expected = [batch.windows.length, ...shape];
   if (!resampled && segmenter.segmentEncoded) {
     const { activation } = manifest.output;
-    const encoded = await segmenter.segmentEncoded(batch.pixels, options);
+    const encoded = await segmenter.segmentEncoded(batch.pixels, { ...options, labels: true });
     checkEncoded(encoded, { shape: expected, precision, activation, runtime: info.runtime });
-    return batch.windows.map((window, n) => ({ window, precision, data: encoded.data[n]! }));
+    return batch.windows.map((window, n) => ({
+      window,
+      precision,
+      data: encoded.data[n]!,
+      labels: encoded.labels?.[n],
+    }));
   }
   const probabilities = await segmenter.segment(batch.pixels, options);
   checkProbabilities(probabilities, expected, info.runtime);

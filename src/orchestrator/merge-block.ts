@@ -62,7 +62,7 @@ export async function mergeBlock(options: {
   classes: number;
   block: MergeBlock;
   readRecords: (shard: Shard) => Promise<readonly MaskRecord[]>;
-  writeChunk: (chunk: LabelChunk) => Promise<void>;
+  writeChunk: (chunk: LabelChunk) => Promise<unknown>;
 }): Promise<MergeStatistics> {
   const { plan, classes, block, readRecords, writeChunk } = options;
   const wanted = new Set(block.chunks);
@@ -77,22 +77,13 @@ export async function mergeBlock(options: {
   });
   const seams = noSeams();
   const lines = seamLines(plan.grid);
-  const box = boxAround(merger.chunks, block.chunks);
   const finish = async ({ index, raster }: MergedChunk) => {
     const labels = raster as Raster<Uint8Array>;
     countSeams(labels, chunkRect(merger.chunks, index), lines, seams);
     await writeChunk({ index, raster: labels });
   };
   let windows = 0;
-  for (const id of shardsTouching(plan.grid, plan.shardBlock, box)) {
-    const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
-    if (!shard) continue;
-    const needed = new Set(
-      shard.windows.filter((w) =>
-        chunksTouching(merger.chunks, windowRect(plan.grid, w)).some((c) => wanted.has(c)),
-      ),
-    );
-    if (needed.size === 0) continue;
+  for (const { shard, windows: needed } of shardsOfBlock(plan, block)) {
     for (const record of await readRecords(shard)) {
       if (!needed.has(record.window)) continue;
       windows++;
@@ -101,6 +92,25 @@ export async function mergeBlock(options: {
   }
   merger.finish();
   return { windows, seams, ...merger.comparison };
+}
+
+/** The shards whose records a block is merged from, in the order of reading, and which of their windows lie over it. */
+export function* shardsOfBlock(
+  plan: Pick<JobPlan, "region" | "chunk" | "grid" | "kept" | "shardBlock">,
+  block: MergeBlock,
+): Generator<{ shard: Shard; windows: ReadonlySet<number> }> {
+  const chunks = chunkGrid(plan.region.size, plan.chunk);
+  const wanted = new Set(block.chunks);
+  for (const id of shardsTouching(plan.grid, plan.shardBlock, boxAround(chunks, block.chunks))) {
+    const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
+    if (!shard) continue;
+    const windows = new Set(
+      shard.windows.filter((w) =>
+        chunksTouching(chunks, windowRect(plan.grid, w)).some((c) => wanted.has(c)),
+      ),
+    );
+    if (windows.size > 0) yield { shard, windows };
+  }
 }
 
 function boxAround(chunks: ChunkGrid, numbers: readonly number[]): Rect {

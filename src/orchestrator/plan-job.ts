@@ -252,12 +252,12 @@ function chooseLevel(
   const short = Math.min(...alongPlane(window, slices));
   if (long > WINDOW_LIMIT) {
     throw new JobError(
-      `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${long} pixels: check --mpp`,
+      `at level ${level} (${Number(mpp[0]!.toPrecision(3))} µm) a window of the model spans ${long} pixels: check --mpp`,
     );
   }
   if (short < Math.min(8, ...manifest.window.size)) {
     throw new JobError(
-      `at level ${level} (${mpp[0]!.toPrecision(3)} µm) a window of the model spans ${short} pixels, too few to see anything: choose a finer --level or check --mpp`,
+      `at level ${level} (${Number(mpp[0]!.toPrecision(3))} µm) a window of the model spans ${short} pixels, too few to see anything: choose a finer --level or check --mpp`,
     );
   }
   return { level, mpp, window };

@@ -1,21 +1,26 @@
 import type { MaskRecord } from "../tiling/mask-record.ts";
 
 /**
- * Gives the memory of records back as soon as the last record in a buffer is done with. Left to the garbage collector it
- * would be there for long: what a collector sees of a record is a few bytes, and of volumes each record has megabytes.
+ * Gives memory back as soon as the last record in it is done with. Left to the garbage collector it would be there for long:
+ * what a collector sees of a record is a few bytes, and of volumes each record has megabytes.
  */
 export class RecordMemory {
-  readonly #records = new Map<ArrayBufferLike, number>();
+  /** Records, and their labels, that lie in a buffer. */
+  readonly #users = new Map<ArrayBufferLike, number>();
 
   /** The records, and nobody else, use their buffers from now on. */
   hold(records: readonly MaskRecord[]): void {
-    for (const { data } of records) this.#records.set(data.buffer, (this.#records.get(data.buffer) ?? 0) + 1);
+    for (const { data, labels } of records) {
+      for (const { buffer } of labels ? [data, labels] : [data])
+        this.#users.set(buffer, (this.#users.get(buffer) ?? 0) + 1);
+    }
   }
 
-  release({ data: { buffer } }: MaskRecord): void {
-    const left = this.#records.get(buffer)! - 1;
-    if (left > 0) return void this.#records.set(buffer, left);
-    this.#records.delete(buffer);
+  /** One record less in a buffer; one that nothing was said of has one. */
+  release(buffer: ArrayBufferLike): void {
+    const left = (this.#users.get(buffer) ?? 1) - 1;
+    if (left > 0) return void this.#users.set(buffer, left);
+    this.#users.delete(buffer);
     if (buffer instanceof ArrayBuffer) buffer.transfer(0);
   }
 }

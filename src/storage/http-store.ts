@@ -14,7 +14,7 @@ export interface HttpStoreOptions {
   /** Query string every request carries, without "?": the signature of a presigned address. */
   search?: string;
   headers?: Record<string, string>;
-  /** Largest object read whole from a server that does not serve ranges. */
+  /** Largest object read whole, asked for as such or from a server that does not serve ranges. */
   maxWholeBytes?: number;
   fetch?: typeof fetch;
 }
@@ -53,7 +53,8 @@ export class HttpStore implements ObjectStore {
   async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
     const response = await this.#request(key, { signal: options?.signal });
     if (response === undefined) return undefined;
-    const bytes = await this.#body(key, response);
+    const limit = this.#options.maxWholeBytes;
+    const bytes = await this.#body(key, response, limit, `has ${key} with more than ${limit} bytes`);
     return { bytes, byteLength: bytes.length, etag: etagOf(response, bytes.length) };
   }
 
@@ -156,13 +157,19 @@ export class HttpStore implements ObjectStore {
         `does not serve byte ranges, and the file of ${stated} bytes is too large to read whole`,
       );
     }
-    const bytes = await this.#body(key, response, limit);
+    const tooLarge = `does not serve byte ranges, and the file is over ${limit} bytes`;
+    const bytes = await this.#body(key, response, limit, tooLarge);
     const etag = etagOf(response, bytes.length);
     this.#whole.set(key, { etag, bytes });
     return { byteLength: bytes.length, etag };
   }
 
-  async #body(key: string, response: Response, limit = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
+  async #body(
+    key: string,
+    response: Response,
+    limit = Number.POSITIVE_INFINITY,
+    tooLarge = "",
+  ): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     let total = 0;
     try {
@@ -178,9 +185,7 @@ export class HttpStore implements ObjectStore {
         cause,
       });
     }
-    if (total > limit) {
-      throw this.#unusable(key, `does not serve byte ranges, and the file is over ${limit} bytes`);
-    }
+    if (total > limit) throw this.#unusable(key, tooLarge);
     return joinBytes(chunks);
   }
 

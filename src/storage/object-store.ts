@@ -4,6 +4,11 @@ export interface ObjectInfo {
   etag: string;
 }
 
+/** An object as a listing tells of it. */
+export interface ListedObject extends ObjectInfo {
+  key: string;
+}
+
 export interface StoredObject extends ObjectInfo {
   bytes: Uint8Array;
 }

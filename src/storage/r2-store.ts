@@ -2,6 +2,7 @@ import type { R2Bucket, R2Object } from "@cloudflare/workers-types";
 import { ObjectChangedError, StorageError } from "./errors.ts";
 import { checkKey } from "./key.ts";
 import type {
+  ListedObject,
   ObjectInfo,
   ObjectStore,
   PutOptions,
@@ -18,6 +19,8 @@ export interface R2StoreOptions {
   prefix?: string;
   /** Keys asked for at a time when listing; R2 gives at most 1000, which is the default. */
   pageSize?: number;
+  /** Largest object that is read whole; others are an error. */
+  maxWholeBytes?: number;
 }
 
 /**
@@ -28,11 +31,13 @@ export class R2Store implements ObjectStore {
   readonly #bucket: R2Bucket;
   readonly #prefix: string;
   readonly #pageSize: number | undefined;
+  readonly #maxWholeBytes: number;
 
   constructor(bucket: R2Bucket, options: R2StoreOptions = {}) {
     this.#bucket = bucket;
     this.#prefix = options.prefix ?? "";
     this.#pageSize = options.pageSize;
+    this.#maxWholeBytes = options.maxWholeBytes ?? Number.POSITIVE_INFINITY;
   }
 
   async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
@@ -43,6 +48,10 @@ export class R2Store implements ObjectStore {
   async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
     return this.#call(key, options, async (name) => {
       const found = await this.#bucket.get(name);
+      if (found && found.size > this.#maxWholeBytes) {
+        await found.body.cancel().catch(() => {});
+        throw tooLarge(key, found.size, this.#maxWholeBytes);
+      }
       return found ? { ...infoOf(found), bytes: new Uint8Array(await found.arrayBuffer()) } : undefined;
     });
   }
@@ -82,13 +91,19 @@ export class R2Store implements ObjectStore {
   }
 
   async *list(prefix: string, options?: ReadOptions): AsyncIterable<string> {
+    for await (const { key } of this.objects(prefix, options)) yield key;
+  }
+
+  /** What `list` yields, with what is known of each: R2 tells both in one answer. */
+  async *objects(prefix: string, options?: ReadOptions): AsyncIterable<ListedObject> {
     let cursor: string | undefined;
     do {
       options?.signal?.throwIfAborted();
       const page = await this.#guard(`${prefix}*`, () =>
         this.#bucket.list({ prefix: this.#prefix + prefix, cursor, limit: this.#pageSize }),
       );
-      for (const { key } of page.objects) yield key.slice(this.#prefix.length);
+      for (const object of page.objects)
+        yield { key: object.key.slice(this.#prefix.length), ...infoOf(object) };
       cursor = page.truncated ? page.cursor : undefined;
     } while (cursor !== undefined);
   }
@@ -109,7 +124,7 @@ export class R2Store implements ObjectStore {
     try {
       return await call();
     } catch (cause) {
-      if (cause instanceof ObjectChangedError) throw cause;
+      if (cause instanceof ObjectChangedError || cause instanceof StorageError) throw cause;
       const retryable = RETRYABLE.has(codeOf(cause) ?? 0);
       throw new StorageError(
         `R2 refuses ${this.#prefix}${key} (${(cause as Error).message}); ${retryable ? "try again later" : "check the bucket's binding"}`,
@@ -117,6 +132,13 @@ export class R2Store implements ObjectStore {
       );
     }
   }
+}
+
+function tooLarge(key: string, byteLength: number, limit: number): StorageError {
+  return new StorageError(
+    `${key} has ${byteLength} bytes, over the ${limit} that are read at once; write it in smaller chunks`,
+    { retryable: false },
+  );
 }
 
 function infoOf(object: R2Object): ObjectInfo {

@@ -1,5 +1,5 @@
 import type { Rect } from "./raster.ts";
-import { product } from "./raster.ts";
+import { product, type SampleArray } from "./raster.ts";
 
 /**
  * Where each row (run along the last axis) of a box begins inside a row-major array of `shape`. Kernels loop
@@ -12,16 +12,52 @@ export function rowOffsets(box: Rect, shape: readonly number[]): Int32Array {
   const strides = new Array<number>(axes).fill(1);
   for (let axis = axes - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1]! * shape[axis + 1]!;
   const base = box.origin.reduce((sum, o, axis) => sum + o * strides[axis]!, 0);
-  for (let row = 0; row < rows; row++) {
-    let offset = base;
-    for (let axis = axes - 2, rest = row; axis >= 0; axis--) {
-      const n = box.size[axis]!;
-      offset += (rest % n) * strides[axis]!;
-      rest = Math.floor(rest / n);
-    }
+  const at = new Array<number>(axes).fill(0);
+  for (let row = 0, offset = base; row < rows; row++) {
     offsets[row] = offset;
+    for (let axis = axes - 2; axis >= 0; axis--) {
+      offset += strides[axis]!;
+      if (++at[axis]! < box.size[axis]!) break;
+      offset -= box.size[axis]! * strides[axis]!;
+      at[axis] = 0;
+    }
   }
   return offsets;
+}
+
+/** A box of samples in a row-major array of `shape`, by where it begins. */
+interface Place {
+  data: SampleArray;
+  shape: readonly number[];
+  origin: readonly number[];
+}
+
+/** Copies a box of `size` from one array into another. */
+export function copyBox(from: Place, to: Place, size: readonly number[]): void {
+  const last = size.length - 1;
+  const rows = product(size.slice(0, last));
+  const fromRows = rowSteps(from);
+  const toRows = rowSteps(to);
+  const at = new Array<number>(size.length).fill(0);
+  let start = fromRows.start;
+  let target = toRows.start;
+  for (let row = 0; row < rows; row++) {
+    to.data.set(from.data.subarray(start, start + size[last]!), target);
+    for (let axis = last - 1; axis >= 0; axis--) {
+      start += fromRows.strides[axis]!;
+      target += toRows.strides[axis]!;
+      if (++at[axis]! < size[axis]!) break;
+      start -= size[axis]! * fromRows.strides[axis]!;
+      target -= size[axis]! * toRows.strides[axis]!;
+      at[axis] = 0;
+    }
+  }
+}
+
+function rowSteps({ shape, origin }: Place): { start: number; strides: number[] } {
+  const strides = new Array<number>(shape.length).fill(1);
+  for (let axis = shape.length - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1]! * shape[axis + 1]!;
+  return { start: origin.reduce((sum, o, axis) => sum + o * strides[axis]!, 0), strides };
 }
 
 /** The part of `a` inside `b`, or undefined when they do not meet. */

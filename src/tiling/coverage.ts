@@ -1,5 +1,5 @@
 import { cutIntoCells } from "./cell-grid.ts";
-import { chunkGrid, chunksTouching } from "./chunk-grid.ts";
+import { chunkGrid } from "./chunk-grid.ts";
 import { product } from "./raster.ts";
 import type { WindowGrid } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
@@ -15,27 +15,39 @@ export interface Coverage {
 /** What a plan must produce, computed from the plan alone: the yardstick a finished job is held against. */
 export function plannedCoverage(grid: WindowGrid, kept: WindowSet, chunk: readonly number[]): Coverage {
   const { intervals } = cutIntoCells(grid);
-  const counts = intervals.map((list) => list.length);
+  const axes = intervals.length;
   const chunks = chunkGrid(grid.shape, chunk);
   const touched = new Set<number>();
-  let covered = 0;
-  const cells = product(counts);
-  for (let cell = 0; cell < cells; cell++) {
-    const position = new Array<number>(counts.length);
-    for (let axis = counts.length - 1, rest = cell; axis >= 0; axis--) {
-      position[axis] = rest % counts[axis]!;
-      rest = Math.floor(rest / counts[axis]!);
+  /** Of the cell that is looked at: its interval along each axis. */
+  const position = new Array<number>(axes).fill(0);
+
+  const isCovered = (axis: number, before: number): boolean => {
+    const { first, last } = intervals[axis]![position[axis]!]!;
+    const from = before * grid.starts[axis]!.length;
+    for (let window = from + first; window <= from + last; window++) {
+      if (axis === axes - 1 ? kept.has(window) : isCovered(axis + 1, window)) return true;
     }
-    const at = position.map((p, axis) => intervals[axis]![p]!);
-    let windows = [0];
-    at.forEach(({ first, last }, axis) => {
-      const n = grid.starts[axis]!.length;
-      windows = windows.flatMap((w) => Array.from({ length: last - first + 1 }, (_, i) => w * n + first + i));
-    });
-    if (!windows.some((w) => kept.has(w))) continue;
-    const rect = { origin: at.map((i) => i.start), size: at.map((i) => i.end - i.start) };
-    covered += product(rect.size);
-    for (const c of chunksTouching(chunks, rect)) touched.add(c);
+    return false;
+  };
+  const touch = (axis: number, before: number): void => {
+    const { start, end } = intervals[axis]![position[axis]!]!;
+    const from = before * chunks.counts[axis]!;
+    const last = Math.floor((end - 1) / chunk[axis]!);
+    for (let c = Math.floor(start / chunk[axis]!); c <= last; c++) {
+      if (axis === axes - 1) touched.add(from + c);
+      else touch(axis + 1, from + c);
+    }
+  };
+
+  let covered = 0;
+  for (let axis = axes - 1; axis >= 0; ) {
+    if (isCovered(0, 0)) {
+      covered += position.reduce((n, p, a) => n * (intervals[a]![p]!.end - intervals[a]![p]!.start), 1);
+      touch(0, 0);
+    }
+    // On to the next cell, the last axis first.
+    for (axis = axes - 1; axis >= 0 && ++position[axis]! === intervals[axis]!.length; axis--)
+      position[axis] = 0;
   }
   return { covered, uncovered: product(grid.shape) - covered, chunks: touched };
 }

@@ -31,6 +31,7 @@ export function regionForWindow(window: Rect, imageShape: readonly number[]): Re
 /**
  * Cuts `window` (in image coordinates) out of `region`, which holds the image samples of `regionRect`
  * (`[...size, C]`). Samples beyond the image are padded; inside it they are always real.
+ * @param out zeros, to cut the window into
  */
 export function extractWindow(
   region: Raster,
@@ -38,10 +39,9 @@ export function extractWindow(
   window: Rect,
   imageShape: readonly number[],
   padding: Padding = "reflect",
+  out = allocate(dtypeOf(region.data), product(window.size) * region.shape.at(-1)!),
 ): Raster {
-  const axes = imageShape.length;
-  const channels = region.shape[axes]!;
-  const out = allocate(dtypeOf(region.data), product(window.size) * channels);
+  const channels = region.shape[imageShape.length]!;
   const maps = imageShape.map((n, axis) =>
     axisMap(
       window.origin[axis]!,

@@ -10,6 +10,8 @@ export interface MaskRecord {
   window: number;
   precision: Precision;
   data: Uint8Array | Uint16Array | Float32Array;
+  /** The class of the largest value at each sample `[...window]`, the first of equal ones, where that was found out already. */
+  labels?: Uint8Array;
 }
 
 /** What a stored value of 1.0 is, so that sums can be brought back to probabilities. */

@@ -1,4 +1,5 @@
-import { intersect, relativeTo, rowOffsets } from "./box.ts";
+import { copyBox, intersect, relativeTo, rowOffsets } from "./box.ts";
+import { byteWords } from "./byte-words.ts";
 import { type CellGrid, cutIntoCells, type Interval } from "./cell-grid.ts";
 import {
   type ChunkGrid,
@@ -9,6 +10,7 @@ import {
   chunksTouching,
 } from "./chunk-grid.ts";
 import { decodeForMerging, type MaskRecord, PRECISION_UNIT, type Precision } from "./mask-record.ts";
+import { name, nameBytes } from "./name-classes.ts";
 import { product, type Raster, type Rect } from "./raster.ts";
 import { type WindowGrid, windowPosition } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
@@ -29,8 +31,8 @@ export interface MergerOptions {
   output?: "labels" | "probabilities";
   /** Chunks to make, by number in raster order; the others are left out. Default all. */
   wanted?: (chunk: number) => boolean;
-  /** Told of each record that is not looked at any more. */
-  onReleased?: (record: MaskRecord) => void;
+  /** Told of memory that is not looked at any more: once for each record in it, and of what the merger copied. */
+  onReleased?: (memory: ArrayBufferLike) => void;
 }
 
 export interface MergedChunk {
@@ -75,6 +77,8 @@ interface Held {
 const SHRINK = 1 / 3;
 /** Label arrays that are kept for the next records. */
 const SPARE = 4;
+/** Row offsets that are kept: of a window in a volume a few kilobytes each. */
+const ROWS_KEPT = 512;
 
 /**
  * Merges mask records into chunks: weighted sum over the windows of a sample in raster order of the windows,
@@ -85,7 +89,7 @@ const SPARE = 4;
 export class Merger {
   readonly chunks: ChunkGrid;
   readonly #o: Required<Omit<MergerOptions, "wanted" | "onReleased">>;
-  readonly #onReleased: ((record: MaskRecord) => void) | undefined;
+  readonly #onReleased: ((memory: ArrayBufferLike) => void) | undefined;
   readonly #cells: CellGrid;
   readonly #cellCounts: readonly number[];
   /** Kept windows that cover a cell and are still missing; 0 from the start: never touched. */
@@ -98,9 +102,11 @@ export class Merger {
   readonly #windowSize: number;
   /** Of one sample. */
   readonly #sums: Float32Array;
-  /** Label arrays of records that are done with, and the largest values so far of one window. */
+  /** Labels of one cell, which is no larger than a window. */
+  readonly #cell: Uint8Array;
+  readonly #rows = new Map<string, Int32Array>();
+  /** Label arrays of records that are done with. */
   readonly #spareLabels: Uint8Array[] = [];
-  readonly #best: Uint8Array;
   #openCells = 0;
   #windows = 0;
   #covered = 0;
@@ -113,7 +119,7 @@ export class Merger {
     this.#o = { output: "labels", ...options };
     this.#windowSize = product(grid.window);
     this.#sums = new Float32Array(classes);
-    this.#best = new Uint8Array(this.#windowSize);
+    this.#cell = new Uint8Array(this.#windowSize);
     if (importance.length !== this.#windowSize) {
       throw new RangeError(`importance map has ${importance.length} weights, the window ${this.#windowSize}`);
     }
@@ -152,7 +158,7 @@ export class Merger {
       );
     }
     if (this.#seen[window >> 3]! & (1 << (window & 7))) {
-      this.#onReleased?.(record);
+      this.#releaseRecord(record);
       return [];
     }
     this.#seen[window >> 3]! |= 1 << (window & 7);
@@ -163,11 +169,11 @@ export class Merger {
     const origin = position.map((p, axis) => grid.starts[axis]![p]!);
     const cells = this.#cellsOf(position).filter((cell) => this.#missing[cell]! > 0);
     if (cells.length === 0) {
-      this.#onReleased?.(record);
+      this.#releaseRecord(record);
       return [];
     }
     const votes = this.#o.output === "labels" && values instanceof Uint8Array;
-    const labels = votes ? this.#labelsOf(values) : undefined;
+    const labels = votes ? (record.labels ?? this.#labelsOf(values)) : undefined;
     this.#held.set(window, {
       record,
       rect: { origin, size: grid.window },
@@ -239,57 +245,67 @@ export class Merger {
     }
     const left = { origin: low, size: high.map((h, axis) => h - low[axis]!) };
     if (product(left.size) * 2 > product(rect.size)) return;
-    const rows = rowOffsets(relativeTo(left, rect.origin), rect.size);
-    const width = left.size.at(-1)!;
-    const values = copyRows(held.values, rows, width, this.#o.classes, product(rect.size));
-    const labels = held.labels && (copyRows(held.labels, rows, width, 1, 0) as Uint8Array);
+    const { origin } = relativeTo(left, rect.origin);
+    const part = <T extends Values>(data: T, planes: number): T => {
+      const size = [planes, ...left.size];
+      const out =
+        data instanceof Uint8Array ? new Uint8Array(product(size)) : new Float32Array(product(size));
+      const from = { data, shape: [planes, ...rect.size], origin: [0, ...origin] };
+      copyBox(from, { data: out, shape: size, origin: size.map(() => 0) }, size);
+      return out as T;
+    };
+    const values = part(held.values, this.#o.classes);
+    const labels = held.labels && part(held.labels, 1);
     this.#letGo(held);
     Object.assign(held, { record: undefined, rect: left, values, labels });
   }
 
-  /** What is not looked at any more: a whole record goes back to its owner, its labels are used again. */
-  #letGo({ record, labels }: Held): void {
-    if (!record) return;
-    if (labels && this.#spareLabels.length < SPARE) this.#spareLabels.push(labels);
-    this.#onReleased?.(record);
+  /** What is not looked at any more goes back to its owner; labels of whole records are used again. */
+  #letGo({ record, values, labels }: Held): void {
+    if (record) {
+      this.#releaseRecord(record);
+      if (labels && !record.labels && this.#spareLabels.length < SPARE) this.#spareLabels.push(labels);
+      return;
+    }
+    this.#onReleased?.(values.buffer);
+    if (labels) this.#onReleased?.(labels.buffer);
+  }
+
+  #releaseRecord({ data, labels }: MaskRecord): void {
+    this.#onReleased?.(data.buffer);
+    if (labels) this.#onReleased?.(labels.buffer);
   }
 
   /** The class of the largest value at each sample of a record, the first of equal ones. */
   #labelsOf(values: Uint8Array): Uint8Array {
     const size = this.#windowSize;
-    const labels = this.#spareLabels.pop()?.fill(0) ?? new Uint8Array(size);
-    this.#best.set(values.subarray(0, size));
-    name(values, this.#best, labels, this.#o.classes);
+    const labels = this.#spareLabels.pop() ?? new Uint8Array(size);
+    nameBytes(values, labels, this.#o.classes);
     return labels;
   }
 
   /**
    * Labels of a cell from bytes, without summing where all windows name the same class: the weighted sum of vectors whose
    * largest value is at the same place has it there too. Each largest value is larger by a 255th at least, which no
-   * rounding of float32 takes away, so the labels are those of `#blend`.
+   * rounding of float32 takes away, so the labels are those of `#blend`. Valid until the next cell.
    */
   #vote(rect: Rect, held: readonly Held[]): Uint8Array {
     const width = rect.size.at(-1)!;
-    const out = new Uint8Array(product(rect.size));
-    const first = held[0]!.labels!;
-    const rows = held.map((h) => rowOffsets(relativeTo(rect, h.rect.origin), h.rect.size));
-    const firstRows = rows[0]!;
-    const others = held.slice(1).map(({ labels }) => labels!);
-    const otherRows = rows.slice(1);
+    const out = this.#cell.subarray(0, product(rect.size));
+    const rows = held.map((h) => this.#rowsOf(relativeTo(rect, h.rect.origin), h.rect.size));
+    const voices = held.map(({ labels, rect: { size } }, t) => voiceOf(labels!, rows[t]!, size.at(-1)!));
+    const target = { labels: out, words: byteWords(out, width) };
+    const [first, ...others] = voices as [Voice, ...Voice[]];
     let weightRows: Int32Array[] | undefined;
-    for (let row = 0, at = 0; row < firstRows.length; row++, at += width) {
-      const start = firstRows[row]!;
-      for (let x = 0; x < width; x++) out[at + x] = first[start + x]!;
+    for (let row = 0, at = 0; row < rows[0]!.length; row++, at += width) {
+      copyRow(first, rows[0]![row]!, target, at, width);
+      let agreed = true;
       for (let t = 0; t < others.length; t++) {
-        const labels = others[t]!;
-        const from = otherRows[t]![row]!;
-        // 255 is no class: at least two windows differ.
-        for (let x = 0; x < width; x++) if (labels[from + x] !== out[at + x]) out[at + x] = UNDECIDED;
+        if (!compareRow(others[t]!, rows[t + 1]![row]!, target, at, width)) agreed = false;
       }
-      if (others.length === 0) continue;
-      for (let x = 0; x < width; x++) {
+      for (let x = 0; x < width && !agreed; x++) {
         if (out[at + x] === UNDECIDED) {
-          weightRows ??= held.map((h) => rowOffsets(relativeTo(rect, h.origin), this.#o.grid.window));
+          weightRows ??= held.map((h) => this.#rowsOf(relativeTo(rect, h.origin), this.#o.grid.window));
           out[at + x] = this.#decide(held, rows, weightRows, row, x);
         }
       }
@@ -327,8 +343,8 @@ export class Merger {
     const sums = new Float32Array(classes * size);
     const weights = new Float32Array(size);
     held.forEach(({ values, origin, rect: left }, turn) => {
-      const rows = rowOffsets(relativeTo(rect, left.origin), left.size);
-      const weightRows = rowOffsets(relativeTo(rect, origin), grid.window);
+      const rows = this.#rowsOf(relativeTo(rect, left.origin), left.size);
+      const weightRows = this.#rowsOf(relativeTo(rect, origin), grid.window);
       const stride = product(left.size);
       if (turn > 0) this.#compare(sums, values, rows, width, stride);
       for (let row = 0; row < rows.length; row++) {
@@ -380,26 +396,33 @@ export class Merger {
     this.#disagreed += disagreed;
   }
 
+  /** `rowOffsets`, of which there are few different ones and as many as cells. */
+  #rowsOf(box: Rect, shape: readonly number[]): Int32Array {
+    const key = [...box.origin, ...box.size, ...shape].join();
+    let rows = this.#rows.get(key);
+    if (rows) return rows;
+    if (this.#rows.size >= ROWS_KEPT) this.#rows.clear();
+    rows = rowOffsets(box, shape);
+    this.#rows.set(key, rows);
+    return rows;
+  }
+
   /** Copies a finished cell into the wanted chunks it lies in; returns those it completed. */
   #emit(rect: Rect, values: Uint8Array | Float32Array): MergedChunk[] {
     const planes = this.#o.output === "probabilities" ? this.#o.classes : 1;
-    const cellSize = product(rect.size);
     const done: MergedChunk[] = [];
     this.#openCells--;
     for (const number of chunksTouching(this.chunks, rect)) {
       if (!this.#wanted[number]) continue;
       const chunk = this.#open.get(number) ?? this.#openChunk(number, planes);
       const part = intersect(rect, chunk.rect)!;
-      const from = rowOffsets(relativeTo(part, rect.origin), rect.size);
-      const to = rowOffsets(relativeTo(part, chunk.rect.origin), chunk.rect.size);
-      const width = part.size.at(-1)!;
-      const chunkSize = product(chunk.rect.size);
-      for (let p = 0; p < planes; p++) {
-        for (let row = 0; row < from.length; row++) {
-          const start = p * cellSize + from[row]!;
-          chunk.data.set(values.subarray(start, start + width), p * chunkSize + to[row]!);
-        }
-      }
+      const from = relativeTo(part, rect.origin).origin;
+      const to = relativeTo(part, chunk.rect.origin).origin;
+      copyBox(
+        { data: values, shape: [planes, ...rect.size], origin: [0, ...from] },
+        { data: chunk.data, shape: [planes, ...chunk.rect.size], origin: [0, ...to] },
+        [planes, ...part.size],
+      );
       const samples = product(part.size);
       chunk.remaining -= samples;
       this.#covered += samples;
@@ -484,6 +507,46 @@ function cellRect(intervals: readonly Interval[]): Rect {
   return { origin: intervals.map((i) => i.start), size: intervals.map((i) => i.end - i.start) };
 }
 
+/** Labels, and four at a time where every row of them begins with a word. */
+interface Voice {
+  labels: Uint8Array;
+  words: Uint32Array | undefined;
+}
+
+function voiceOf(labels: Uint8Array, rows: Int32Array, rowLength: number): Voice {
+  return { labels, words: rows[0]! % 4 === 0 ? byteWords(labels, rowLength) : undefined };
+}
+
+function copyRow(from: Voice, start: number, to: Voice, at: number, width: number): void {
+  if (from.words && to.words) {
+    const shift = (start - at) >> 2;
+    const end = (at + width) >> 2;
+    for (let i = at >> 2; i < end; i++) to.words[i] = from.words[i + shift]!;
+  } else for (let x = 0; x < width; x++) to.labels[at + x] = from.labels[start + x]!;
+}
+
+/** Whether a window names the classes that `to` has; `UNDECIDED` is written where not, which is no class. */
+function compareRow(from: Voice, start: number, to: Voice, at: number, width: number): boolean {
+  let same = true;
+  const compare = (x: number, end: number) => {
+    for (; x < end; x++) {
+      if (from.labels[start + x] === to.labels[at + x]) continue;
+      to.labels[at + x] = UNDECIDED;
+      same = false;
+    }
+  };
+  if (!from.words || !to.words) {
+    compare(0, width);
+    return same;
+  }
+  const f = start >> 2;
+  const t = at >> 2;
+  for (let i = 0; i < width >> 2; i++) {
+    if (from.words[f + i] !== to.words[t + i]) compare(4 * i, 4 * i + 4);
+  }
+  return same;
+}
+
 /** Class of the largest of `[K, size]` values; the first of equal ones. */
 function argmax(values: Values, size: number, classes: number): Uint8Array {
   const labels = new Uint8Array(size);
@@ -491,35 +554,9 @@ function argmax(values: Values, size: number, classes: number): Uint8Array {
   return labels;
 }
 
-/** Writes where a class has more than `best`, which begins as the first class's values. */
-function name(values: ArrayLike<number>, best: Values, labels: Uint8Array, classes: number): void {
-  const size = labels.length;
-  for (let k = 1; k < classes; k++) {
-    for (let i = 0, at = k * size; i < size; i++, at++) {
-      if (values[at]! > best[i]!) {
-        best[i] = values[at]!;
-        labels[i] = k;
-      }
-    }
-  }
-}
-
 /** Place of the largest of `count` values; the first of equal ones. */
 function largest(values: Float32Array, count: number): number {
   let place = 0;
   for (let k = 1; k < count; k++) if (values[k]! > values[place]!) place = k;
   return place;
-}
-
-/** The rows of a box out of each class plane, packed as `[K, ...box]`. */
-function copyRows(values: Values, rows: Int32Array, width: number, classes: number, stride: number): Values {
-  const length = classes * rows.length * width;
-  const out = values instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length);
-  for (let k = 0, at = 0; k < classes; k++) {
-    for (let row = 0; row < rows.length; row++, at += width) {
-      const start = rows[row]! + k * stride;
-      out.set(values.subarray(start, start + width), at);
-    }
-  }
-  return out;
 }

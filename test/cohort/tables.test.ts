@@ -225,11 +225,50 @@ describe("the report", () => {
     const elements = [...html.matchAll(/<([a-z][a-z0-9]*)\b([^>]*)>/gi)];
     expect(new Set(elements.map((m) => m[1]!.toLowerCase())).has("script")).toBe(false);
     for (const [, name, attributes] of elements) {
-      expect(attributes, name).not.toMatch(/\son\w+=/i);
-      expect(attributes, name).not.toMatch(/(src|href)=(?!"data:image\/png;base64,)/i);
+      // Outside of quotes there is nothing but names: what others wrote is inside them.
+      const named = [...attributes!.matchAll(/\s([\w-]+)="([^"]*)"/g)];
+      expect(named.map(([whole]) => whole).join(""), name).toBe(attributes!.replace(/\s*\/$/, ""));
+      for (const [, attribute, value] of named) {
+        expect(attribute, name).not.toMatch(/^on/i);
+        if (/^(src|href)$/.test(attribute!)) expect(value).toMatch(/^data:image\/png;base64,/);
+      }
     }
     expect(html).not.toContain("/secret/place");
     expect(html).toContain("unreadable");
+  });
+
+  it("is read without eyes too: pictures, drawings and columns say what they are", () => {
+    const rows = outcomes(
+      Array.from({ length: 12 }, () => ""),
+      (n) => (n === 3 ? { tissueFraction: 0 } : {}),
+    );
+    const html = reportHtml({ title: "t", model: "m", at: "now" }, shape, rows, () => new Uint8Array(9));
+    const all = (element: RegExp) => [...html.matchAll(element)].map(([text]) => text);
+    expect(all(/<img [^>]*>/g).length).toBeGreaterThan(0);
+    for (const img of all(/<img [^>]*>/g)) expect(img).toMatch(/alt="s\d+ with/);
+    for (const svg of all(/<svg [^>]*>/g))
+      expect(svg).toMatch(/role="img" aria-label="[^"]+: \d+ scans, from/);
+    expect(all(/<table>/g).length).toBe(2);
+    expect(all(/<table><thead><tr><th scope="col">/g).length).toBe(2);
+    for (const th of all(/<th[ >][^>]*/g)) expect(th).toContain('scope="col"');
+    expect(all(/<main>/g)).toHaveLength(1);
+  });
+
+  it("names the source of a failure where its id does not", () => {
+    const failed = outcomes(["", ""]).map((o) => ({
+      ...o,
+      status: "failed" as const,
+      code: "c",
+      reason: "r",
+    }));
+    const html = (rows: typeof failed) =>
+      reportHtml({ title: "t", model: "m", at: "now" }, shape, rows, () => undefined);
+    expect(html(failed.map((o) => ({ ...o, row: { ...o.row, source: `/a/${o.row.id}` } })))).not.toContain(
+      ">source<",
+    );
+    expect(html(failed.map((o) => ({ ...o, row: { ...o.row, source: "/a/b.svs" } })))).toContain(
+      "<td>b.svs</td>",
+    );
   });
 
   it("shows a bounded number of pictures, flagged ones first", () => {

@@ -29,3 +29,22 @@ test("a listing goes on where its page ends", async () => {
   for (const name of names) await store.put(name, bytes("x"));
   expect(await keys(store, "")).toEqual(names);
 });
+
+test("a listing tells of each object what looking it up does", async () => {
+  const store = await open();
+  for (let i = 0; i < 7; i++) await store.put(`a/${i}`, bytes("x".repeat(i)));
+  await store.put("b", bytes("x"));
+  const listed = await store.objects("a/");
+  expect(listed.map(({ key }) => key)).toEqual(Array.from({ length: 7 }, (_, i) => `a/${i}`));
+  for (const { key, ...info } of listed) expect(info).toEqual(await store.head(key));
+});
+
+test("an object is read whole only where it is as small as is allowed; by range it is read in any case", async () => {
+  const prefix = `store-${++made}/`;
+  const store = new RemoteStore(url, prefix, 4);
+  await store.put("small", bytes("1234"));
+  await store.put("large", bytes("12345"));
+  expect((await store.get("small"))!.byteLength).toBe(4);
+  await expect(store.get("large")).rejects.toMatchObject({ name: "StorageError", retryable: false });
+  expect(await store.getRange("large", 0, 5)).toEqual(bytes("12345"));
+});

@@ -143,8 +143,11 @@ describe("a network with everything around it in the graph", () => {
       const cpu = await OrtNodeSegmenter.create(model, { threads: 1 });
       try {
         const batch = { data: new Uint8Array(64).fill(200), shape: [1, 8, 8, 1] };
-        const { data } = await cpu.segmentEncoded(batch, { scaling: { low: 0, high: 255 }, precision: "u8" });
+        const options = { scaling: { low: 0, high: 255 }, precision: "u8", labels: true } as const;
+        const { data, labels } = await cpu.segmentEncoded(batch, options);
         expect(() => checkQuantised(data[0] as Uint8Array, 1, 64, activation)).toThrow(RangeError);
+        // Named are classes of bytes that are right.
+        expect(labels).toBeUndefined();
       } finally {
         await cpu.close();
       }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../src/cli/find-model.ts";
 import { RUNTIMES } from "../../src/cli/verify-model.ts";
+import { OrtNodeSegmenter } from "../../src/inference/ort-node.ts";
 import { segmentWindows } from "../../src/inference/segment-windows.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import { pointwiseLabel, writePointwisePackage } from "../made/pointwise-package.ts";
@@ -61,6 +62,26 @@ describe.each(Object.entries(RUNTIMES))("the %s runtime", (_, create) => {
       await segmenter.close();
     }
   });
+});
+
+it("the cpu runtime names the class of the largest byte, where that is asked for", async () => {
+  const limited = { ...model, variant: { ...model.variant, windowsPerRun: 2 } };
+  const segmenter = await OrtNodeSegmenter.create(limited, { threads: 2 });
+  try {
+    const options = { scaling: SCALING, precision: "u8" } as const;
+    expect((await segmenter.segmentEncoded(ramps(5), options)).labels).toBeUndefined();
+    const { data, labels } = await segmenter.segmentEncoded(ramps(5), { ...options, labels: true });
+    const size = WINDOW * WINDOW;
+    expect(labels).toHaveLength(5);
+    data.forEach((bytes, n) => {
+      for (let i = 0; i < size; i++) {
+        const scores = [0, 1, 2].map((k) => bytes[k * size + i]!);
+        expect(labels![n]![i]).toBe(scores.indexOf(Math.max(...scores)));
+      }
+    });
+  } finally {
+    await segmenter.close();
+  }
 });
 
 it("a graph that takes fewer windows at a time is run as often as it needs", async () => {

@@ -88,6 +88,35 @@ describe("the configuration as it ships", () => {
   });
 });
 
+describe("several queues of shards", () => {
+  const more = (given: Configuration, bound: readonly number[], consumed: readonly number[]) => {
+    given.config.queues.shards.push(...consumed.map((n) => `tilewright-shards-${n}`));
+    for (const n of consumed) (given.segment.consumes as unknown[]).push({ queue: `tilewright-shards-${n}` });
+    for (const n of bound) Object.assign(given.jobs.produces, { [`SHARDS_${n}`]: `tilewright-shards-${n}` });
+  };
+
+  it("fit together", () => expect(problems((g) => more(g, [1, 2, 3], [1, 2, 3]))).toEqual([]));
+
+  it("may be consumed and no longer chosen, while they are emptied", () =>
+    expect(problems((g) => more(g, [1], [1, 2, 3]))).toEqual([]));
+
+  it("are not chosen where nobody consumes them", () => {
+    expect(problems((g) => more(g, [1, 2], [1]))).toEqual([
+      "tilewright uses the queue tilewright-shards-2, which config.json does not name",
+    ]);
+  });
+
+  it("have no gap, for those behind it would never be chosen", () => {
+    expect(problems((g) => more(g, [2], [1, 2])).join("\n")).toContain("binds no queue to SHARDS_1");
+  });
+
+  it("are not one queue twice", () => {
+    expect(problems((g) => void Object.assign(g.jobs.produces, { SHARDS_1: "tilewright-shards" }))).toEqual([
+      "tilewright binds one queue of shards twice",
+    ]);
+  });
+});
+
 describe("what would not work is told", () => {
   it.each<[string, (given: Configuration) => void, RegExp]>([
     [
@@ -98,7 +127,7 @@ describe("what would not work is told", () => {
     ["another bucket of the probe", (g) => void Object.assign(g.probe.buckets, { MODELS: "other" }), /probe/],
     [
       "a queue nobody makes",
-      (g) => void (g.jobs.produces as string[]).push("tilewright-new"),
+      (g) => void Object.assign(g.jobs.produces, { NEW: "tilewright-new" }),
       /tilewright-new/,
     ],
     ["a queue nobody reads", (g) => void (g.segment.consumes as unknown[]).pop(), /nobody consumes.*shards/],

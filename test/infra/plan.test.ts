@@ -104,7 +104,7 @@ describe("the order of the plan", () => {
         expect(at("r2", "create", bucket)).toBeLessThan(deployed);
       }
       const dead = consumes.flatMap((c) => (c.deadLetterQueue ? [c.deadLetterQueue] : []));
-      for (const queue of [...produces, ...consumes.map((c) => c.queue), ...dead]) {
+      for (const queue of [...Object.values(produces), ...consumes.map((c) => c.queue), ...dead]) {
         expect(at("queues", "create", queue), queue).toBeGreaterThan(0);
         expect(at("queues", "create", queue)).toBeLessThan(deployed);
       }
@@ -150,7 +150,7 @@ describe("the order of the plan", () => {
     expect(probe.some(({ argv }) => argv[0] === "queues")).toBe(false);
     const { produces, consumes, foreignObjects, buckets, vars } = readWorkerConfig("probe");
     expect({ produces, consumes, foreignObjects }).toEqual({
-      produces: [],
+      produces: {},
       consumes: [],
       foreignObjects: {},
     });
@@ -190,7 +190,7 @@ describe("the configuration", () => {
   // Loose, for what is not valid must be written too.
   interface Loose {
     buckets: { scans: string; results: string };
-    queues: { tasks: string };
+    queues: { tasks: string; shards: string | string[] };
     notifications: { prefix: string; suffix?: string }[];
     browserOrigins: string[];
     keepWorkDays: number;
@@ -211,6 +211,12 @@ describe("the configuration", () => {
       (c) => (c.queues.tasks = "work"),
       /queues\.tasks.*tilewright-tasks/,
     ],
+    [
+      "a queue of shards twice",
+      (c) => (c.queues.shards = ["tilewright-shards", "tilewright-shards"]),
+      /name of its own/,
+    ],
+    ["no queue of shards", (c) => (c.queues.shards = []), /queues\.shards/],
     ["no rule for uploads", (c) => (c.notifications = [{ prefix: "in/" }]), /uploads\//],
     ["rules that overlap", (c) => c.notifications.push({ prefix: "a/", suffix: ".svs" }), /overlap/],
     ["an origin with a path", (c) => (c.browserOrigins = ["https://a.example/"]), /origin/],
@@ -218,6 +224,14 @@ describe("the configuration", () => {
     ["a field of no meaning", (c) => (c.bukets = {}), /the whole/],
     ["a way out of the repository", (c) => (c.modelPackage = "../nuclei"), /modelPackage/],
   ])("refuses %s", (_, change, message) => expect(changed(change)).toThrow(message));
+
+  it("takes one queue of shards, or several, and makes them all", () => {
+    const shards = ["tilewright-shards", "tilewright-shards-1", "tilewright-shards-2"];
+    expect(SHIPPED.queues.shards).toEqual(["tilewright-shards"]);
+    const steps = planSetup(changed((c) => (c.queues.shards = shards))(), KNOWN);
+    const made = steps.flatMap(({ argv }) => (argv[1] === "create" && argv[0] === "queues" ? [argv[2]] : []));
+    expect(made).toEqual([...shards, "tilewright-tasks", "tilewright-events", "tilewright-dead"]);
+  });
 
   it("refuses what is not JSON", () => expect(() => readConfig("{")).toThrow(/not JSON/));
 

@@ -76,6 +76,8 @@ test.each([
   ["a deletion", event("a.svs", { action: "delete" })],
   ["work of ours", event("work/a.svs")],
   ["an output of ours", event("results/job/labels.ome.tiff")],
+  ["a file of a folder that is uploaded", event(`uploads/${"0".repeat(32)}/case/1.dcm`)],
+  ["a chunk of a Zarr", event("slides/a.ome.ZARR/0/c/1/2.svs")],
   ["a key that leaves its bucket", event("../a.svs")],
   ["an absolute key", event("/a.svs")],
   ["a control character", event("a\u0007.svs")],

@@ -354,7 +354,11 @@ it("what cannot work is refused in one sentence, with its exit code", async () =
   expectRefusal(warned, 5, /is a file: --out must name/);
   expect((await tilewright(plain)).stderr).not.toContain("note:");
   expectRefusal(await tilewright(["upload", `${scan}x`, "--to", to]), 3, /does not exist/);
-  expectRefusal(await tilewright(["upload", directory, "--to", to]), 3, /is not a file/);
+  expectRefusal(
+    await tilewright(["upload", directory, "--to", to]),
+    3,
+    /without OME-Zarr metadata and without DICOM files/,
+  );
   expectRefusal(await tilewright(["upload", scan, "--to", "example"]), 2, /--to example is no address/);
   expectRefusal(await tilewright(["upload", scan, "--to", "http://a:b@c"]), 2, /must hold no password/);
   expectRefusal(await tilewright(["upload", scan, "--to", to, "--outputs", "x"]), 2, /option outputs\.0/);

@@ -386,6 +386,10 @@ it("every route is in the OpenAPI document", async () => {
     "/v1/uploads/{id}": ["get", "delete"],
     "/v1/uploads/{id}/parts/{n}": ["put"],
     "/v1/uploads/{id}/complete": ["post"],
+    "/v1/folders": ["post"],
+    "/v1/folders/{id}/files": ["get"],
+    "/v1/folders/{id}/files/{path}": ["put"],
+    "/v1/folders/{id}/complete": ["post"],
     "/v1/jobs/{id}/outputs": ["get"],
     "/v1/jobs/{id}/outputs/{path}": ["get"],
   });

@@ -1,17 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Runner } from "../../gpu-runner/start.ts";
 import { loadModel } from "../../src/cli/find-model.ts";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, PULL_PATH, type Stack, startStack } from "../../src/cli/local-stack.ts";
+import { upload } from "../../src/cli/upload.ts";
 import { PLANE_OUTPUTS } from "../../src/image/write/output-targets.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import { decodePlannedJob } from "../../src/orchestrator/job-plan-message.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
 import { planShards } from "../../src/tiling/shards.ts";
+import { makeSlideLevel } from "../made/dicom-slide.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
@@ -128,6 +130,31 @@ describe("a runner that pulls shards", () => {
     const job = await service.ended(await start());
     expect(job).toMatchObject({ state: "failed", error: { code: "job_refused" } });
     expect(job.error!.message).toMatch(/the runner holds .* planned for pointwise/);
+  });
+});
+
+describe("a source of many objects", () => {
+  it("is read by the runner too: a DICOM slide of three files, to the bytes of one machine", async () => {
+    const path = join(directory, "folder");
+    mkdirSync(path);
+    for (const n of [1, 2, 4]) writeFileSync(join(path, `${n}.dcm`), makeSlideLevel(n, 900, 700));
+    const alone = join(directory, "alone-folder");
+    await segment({ source: path, model: packageDirectory, out: alone, outputs });
+    await startRunnerHere();
+    vi.stubEnv("XDG_STATE_HOME", join(directory, "state-home"));
+    const to = stack.url.href;
+    const { job } = await upload({ file: path, to, token: TOKEN, model: "pointwise", outputs });
+    vi.unstubAllEnvs();
+    expect(await finished(job)).toEqual(treeHashes(alone));
+    expect(
+      JSON.parse(readFileSync(join(directory, `out-${job}`, "run.json"), "utf8")).backends[0].runtime,
+    ).toMatch(/\(runner\)$/);
+    const { objects } = (await (await service.fetch(`/v1/work/${job}/objects`)).json()) as {
+      objects: { key: string }[];
+    };
+    expect(objects.map(({ key }) => key)).toEqual(["folder/1.dcm", "folder/2.dcm", "folder/4.dcm"]);
+    expect((await service.fetch(`/v1/work/${job}/source/folder`)).status).toBe(404);
+    expect((await service.fetch(`/v1/work/${job}/source/folder/4.dcm`)).status).toBe(200);
   });
 });
 

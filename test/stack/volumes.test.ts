@@ -1,15 +1,18 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { zipSync } from "fflate";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
+import { upload } from "../../src/cli/upload.ts";
 import { makeDicom } from "../image/make-dicom.ts";
 import { makeNifti } from "../image/make-nifti.ts";
+import { makeOmeZarr } from "../image/make-zarr.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
 import { writeVolumePackage } from "../made/volume-package.ts";
-import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service } from "./service.ts";
+import { type BucketServer, openBucketServer } from "./bucket-server.ts";
+import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, TOKEN } from "./service.ts";
 
 /** Volumes through the whole service, with a network over volumes whose labels are known beforehand. */
 let directory: string;
@@ -17,9 +20,14 @@ let model: string;
 let bundles: Bundles;
 let stack: Stack;
 let service: Service;
+/** A bucket of S3 that others own. */
+let bucket: BucketServer;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-stack-volumes-"));
+  vi.stubEnv("XDG_STATE_HOME", join(directory, "state-home"));
+  bucket = await openBucketServer();
+  const SOURCES = JSON.stringify([{ kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint }]);
   model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255 });
   bundles = await bundleWorkers();
   stack = await startStack({
@@ -28,13 +36,15 @@ beforeAll(async () => {
     port: 0,
     model,
     bundles,
-    jobs: JOBS_BINDINGS,
-    segment: SEGMENT_BINDINGS,
+    jobs: { ...JOBS_BINDINGS, SOURCES },
+    segment: { ...SEGMENT_BINDINGS, SOURCES },
   });
   service = new Service(stack.url);
 }, 120_000);
 afterAll(async () => {
+  vi.unstubAllEnvs();
   await stack?.stop();
+  await bucket?.close();
   await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });
 });
@@ -69,13 +79,13 @@ function nifti(): Uint8Array {
   });
 }
 
-function seriesInZip(): Uint8Array {
+/** A series of 37 slices, as files by names that say nothing of the order. */
+function seriesFiles(uid = "1.2.840.999.8"): Record<string, Uint8Array> {
   const [nx, ny, nz] = SIZE;
   const files: Record<string, Uint8Array> = {};
   for (let z = 0; z < nz; z++) {
     const pixels = new Uint8Array(nx * ny);
     for (let i = 0; i < pixels.length; i++) pixels[i] = intensity(i % nx, Math.floor(i / nx), z);
-    // Names that say nothing of the order.
     files[`scan/${(z * 17) % nz}.dcm`] = makeDicom({
       elements: {
         524310: ["UI", "1.2.840.10008.5.1.4.1.1.4"],
@@ -84,7 +94,7 @@ function seriesInZip(): Uint8Array {
         1048592: ["PN", "Jane^Quux"],
         1048608: ["LO", "PATIENT-4711"],
         2097165: ["UI", "1.2.840.999.7"],
-        2097166: ["UI", "1.2.840.999.8"],
+        2097166: ["UI", uid],
         2097202: ["DS", [0, 0, z]],
         2097207: ["DS", [1, 0, 0, 0, 1, 0]],
         2097234: ["UI", "1.2.840.999.9"],
@@ -101,7 +111,37 @@ function seriesInZip(): Uint8Array {
       pixels,
     });
   }
-  return zipSync(files, { level: 0 });
+  return files;
+}
+
+const seriesInZip = () => zipSync(seriesFiles(), { level: 0 });
+
+/** The same volume as an OME-Zarr of many chunks. */
+function zarrFiles(): Record<string, Uint8Array> {
+  const [nx, ny, nz] = SIZE;
+  const { objects } = makeOmeZarr({
+    version: "0.5",
+    axes: "zyx",
+    shape: [nz, ny, nx],
+    chunks: [16, 25, 32],
+    dtype: "uint8",
+    key: "mr.ome.zarr",
+    scale: [1, 1, 1],
+    unit: "millimeter",
+  });
+  return Object.fromEntries(
+    Object.entries(objects).map(([key, bytes]) => [key.slice("mr.ome.zarr/".length), bytes]),
+  );
+}
+
+/** @returns the directory */
+function writeFiles(name: string, files: Record<string, Uint8Array>): string {
+  const root = join(directory, name);
+  for (const [key, bytes] of Object.entries(files)) {
+    mkdirSync(join(root, dirname(key)), { recursive: true });
+    writeFileSync(join(root, key), bytes);
+  }
+  return root;
 }
 
 describe("a volume through the service", () => {
@@ -123,5 +163,93 @@ describe("a volume through the service", () => {
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     const manifest = readFileSync(join(out, "run.json"), "utf8");
     expect(manifest).not.toMatch(/Quux|PATIENT-4711|1\.2\.840\.999/);
+  });
+});
+
+describe("a directory through the service", () => {
+  it.each([
+    ["mr.ome.zarr", zarrFiles, ["labels.ome.zarr", "measurements.csv"]],
+    ["case 1", seriesFiles, ["labels.ome.zarr", "labels.seg.dcm", "measurements.csv"]],
+  ] as const)("%s: sent file by file, the bytes of one machine", async (name, make, outputs) => {
+    const path = writeFiles(name, make());
+    writeFileSync(join(path, "notes of a patient.txt"), "Jane Quux");
+    const alone = join(directory, `alone-${name}`);
+    const run = await segment({ source: path, model, out: alone, backends: ["wasm"] });
+    expect(run.outputs.map((o) => o.name).sort()).toEqual(expect.arrayContaining([...outputs]));
+    const out = join(directory, `out-${name}`);
+    const to = stack.url.href;
+    const sent = await upload({ file: path, to, token: TOKEN, model: "volume", out });
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+    expect(readFileSync(join(out, "run.json"), "utf8")).not.toMatch(/Quux|PATIENT-4711|1\.2\.840\.999/);
+    // What lies below the prefix is what counts: the same is the same job, however it is asked for.
+    const again = await service.start({ source: `${sent.source}/`, model: "volume" });
+    expect(again).toMatchObject({ status: 200, job: { id: sent.job, state: "done" } });
+    const repeated = await upload({ file: path, to, token: TOKEN, model: "volume" });
+    expect(repeated.source).not.toBe(sent.source);
+  });
+
+  it("one of several series, by its number", async () => {
+    const second = Object.entries(seriesFiles("1.2.840.999.88"));
+    const path = writeFiles("two", {
+      ...seriesFiles(),
+      ...Object.fromEntries(second.slice(0, 30).map(([key, bytes]) => [`second/${key}`, bytes])),
+    });
+    const options = { file: path, to: stack.url.href, token: TOKEN, model: "volume" };
+    await expect(upload({ ...options, watch: true })).rejects.toThrow(
+      /holds 2 DICOM series: 1 \(MR, 37 slices/,
+    );
+    const alone = join(directory, "alone-two");
+    await segment({ source: path, series: 1, model, out: alone, backends: ["wasm"] });
+    const out = join(directory, "out-two");
+    await upload({ ...options, series: 1, out });
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+  });
+});
+
+describe("a prefix of somebody's bucket", () => {
+  const source = "s3://scans-elsewhere/hospital/case 7/";
+
+  it("a DICOM series: the bytes of one machine, and another job when one slice is another", async () => {
+    bucket.objects.clear();
+    for (const [key, bytes] of Object.entries(seriesFiles()))
+      bucket.objects.set(`hospital/case 7/${key}`, bytes);
+    bucket.objects.set("hospital/case 77/a.dcm", new Uint8Array(200));
+    const alone = join(directory, "alone-bucket");
+    await segment({ source: writeFiles("case 7", seriesFiles()), model, out: alone, backends: ["wasm"] });
+    const first = await service.start({ source, model: "volume" });
+    expect((await service.ended(first.job.id, 120)).error).toBeUndefined();
+    const out = join(directory, "out-bucket");
+    await service.download(first.job.id, out);
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+    expect((await service.start({ source: source.slice(0, -1), model: "volume" })).job.id).toBe(first.job.id);
+    bucket.objects.set("hospital/case 7/more.txt", new Uint8Array(3));
+    expect((await service.start({ source, model: "volume" })).job.id).not.toBe(first.job.id);
+  });
+
+  it("an object that is replaced after the job was made ends the job, and says so", async () => {
+    bucket.objects.clear();
+    const files = Object.entries(seriesFiles());
+    for (const [key, bytes] of files) bucket.objects.set(`hospital/case 8/${key}`, bytes);
+    const [key, bytes] = files[5]!;
+    const other = bytes.slice();
+    other[other.length - 1]! ^= 1;
+    // The first listing is the request's own: what comes after it sees the other slice.
+    const replace = () => bucket.objects.set(`hospital/case 8/${key}`, other);
+    bucket.afterListing.set("hospital/case 8/", replace);
+    const { job } = await service.start({ source: "s3://scans-elsewhere/hospital/case 8", model: "volume" });
+    const ended = await service.ended(job.id, 60);
+    expect(ended).toMatchObject({ state: "failed", error: { code: "source_changed" } });
+  });
+
+  it("nothing there, or too much, is told at once", async () => {
+    bucket.objects.clear();
+    const empty = await service.post("/v1/jobs", { source, model: "volume" });
+    expect(empty.status).toBe(404);
+    for (let i = 0; i <= 4000; i++) bucket.objects.set(`hospital/case 7/${i}`, new Uint8Array(1));
+    const many = await service.post("/v1/jobs", { source, model: "volume" });
+    expect(many.status).toBe(422);
+    expect(await many.json()).toMatchObject({
+      error: { code: "source_refused", message: expect.stringMatching(/more than 4000 objects/) },
+    });
   });
 });

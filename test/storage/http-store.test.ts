@@ -114,6 +114,14 @@ describe("a server with ranges", () => {
   });
 });
 
+test("an object is read whole only where it is as small as is allowed, whatever the server says", async () => {
+  for (const headers of [{ "Content-Length": content.length }, {}]) {
+    answer = (_: IncomingMessage, response: ServerResponse) => response.writeHead(200, headers).end(content);
+    await expect(new HttpStore(base, { maxWholeBytes: 9 }).get("a")).rejects.toThrow(/more than 9 bytes/);
+    expect((await new HttpStore(base, { maxWholeBytes: 10 }).get("a"))!.byteLength).toBe(10);
+  }
+});
+
 describe("a server without ranges", () => {
   const whole = (_: IncomingMessage, response: ServerResponse) =>
     response.writeHead(200, { "Content-Length": content.length, ETag: '"one"' }).end(content);

@@ -19,7 +19,8 @@ export function histogram(values: readonly number[], label: string): string {
     const height = (n / most) * (BASE - 12);
     return `<rect x="${(i * step + 0.5).toFixed(1)}" y="${(BASE - height).toFixed(1)}" width="${(step - 1).toFixed(1)}" height="${height.toFixed(1)}"/>`;
   });
-  const plain = label.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+  const told = `${label}: ${values.length} scans, from ${short(low)} to ${short(high)}`;
+  const plain = told.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${plain}">${bars.join("")}<line x1="0" y1="${BASE}" x2="${WIDTH}" y2="${BASE}"/><text x="0" y="${HEIGHT - 4}">${short(low)}</text><text x="${WIDTH}" y="${HEIGHT - 4}" text-anchor="end">${short(high)}</text><text x="${WIDTH}" y="9" text-anchor="end">${most}</text></svg>`;
 }
 

@@ -20,6 +20,8 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p{margin:.4rem 0}.sof
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 .numbers{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;margin:1rem 0}.numbers b{display:block;font-size:1.4rem}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:1rem}
+.code{overflow-wrap:normal;white-space:nowrap}
+@media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}table,tbody,tr,td{display:block}tr{border-bottom:1px solid var(--line);padding:.4rem 0}td{border:0;padding:0}td:first-child{font-weight:600}}
 figure{margin:0;min-width:0}figure img{max-width:100%;display:block;background:var(--line)}figcaption{font-size:.85rem;overflow-wrap:anywhere}
 .flag{color:var(--bad)}svg{max-width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--soft);font:11px system-ui,sans-serif}svg line{stroke:var(--line)}`;
 
@@ -52,6 +54,7 @@ export function reportHtml(
 <style>${STYLE}</style>
 </head>
 <body>
+<main>
 <h1>${escaped(about.title)}</h1>
 <p class="soft">${escaped(about.model)}, ${escaped(about.at)}</p>
 <div class="numbers">
@@ -65,6 +68,7 @@ ${failures(outcomes)}
 ${flagged(outcomes, flags)}
 ${distributions(shape, outcomes)}
 ${pictures(outcomes, flags, pictureOf)}
+</main>
 </body>
 </html>
 `;
@@ -73,18 +77,23 @@ ${pictures(outcomes, flags, pictureOf)}
 function failures(outcomes: readonly RowOutcome[]): string {
   const failed = outcomes.filter((o) => o.status === "failed");
   if (failed.length === 0) return "";
-  const rows = failed
-    .slice(0, MAX_FAILURES)
-    .map(
-      ({ row, code, reason }) =>
-        `<tr><td>${escaped(row.id)}</td><td>${escaped(nameOf(row.source))}</td><td>${escaped(code)}</td><td>${escaped(reason)}</td></tr>`,
-    );
+  // Ids are file names where the manifest gives none: once is enough then.
+  const sourceOf = ({ source, id }: RowOutcome["row"]) => (nameOf(source) === id ? "" : nameOf(source));
+  const named = failed.some(({ row }) => sourceOf(row) !== "");
+  const rows = failed.slice(0, MAX_FAILURES).map(({ row, code, reason }) => {
+    const source = named ? `<td>${escaped(sourceOf(row))}</td>` : "";
+    return `<tr><td>${escaped(row.id)}</td>${source}<td class="code">${escaped(code)}</td><td>${escaped(reason)}</td></tr>`;
+  });
   const more =
     failed.length > MAX_FAILURES ? `<p>And ${failed.length - MAX_FAILURES} more, in cohort.csv.</p>` : "";
   return `<h2>Failures</h2>
-<table><thead><tr><th>id</th><th>source</th><th>code</th><th>reason</th></tr></thead><tbody>
+<table>${head(["id", ...(named ? ["source"] : []), "code", "reason"])}<tbody>
 ${rows.join("\n")}
 </tbody></table>${more}`;
+}
+
+function head(columns: readonly string[]): string {
+  return `<thead><tr>${columns.map((name) => `<th scope="col">${name}</th>`).join("")}</tr></thead>`;
 }
 
 function flagged(outcomes: readonly RowOutcome[], flags: readonly (readonly string[])[]): string {
@@ -100,7 +109,7 @@ function flagged(outcomes: readonly RowOutcome[], flags: readonly (readonly stri
       ({ id, flags }) => `<tr><td>${escaped(id)}</td><td class="flag">${escaped(flags.join(", "))}</td></tr>`,
     );
   return `<h2>To be looked at</h2>
-${any.length === 0 ? "<p>No scan is flagged.</p>" : `<table><tbody>\n${rows.join("\n")}\n</tbody></table>`}
+${any.length === 0 ? "<p>No scan is flagged.</p>" : `<table>${head(["id", "flags"])}<tbody>\n${rows.join("\n")}\n</tbody></table>`}
 <details><summary class="soft">Rules</summary><ul class="soft">${rules.join("")}</ul>
 <p class="soft">Outliers are told where at least ${LEAST_SLIDES} scans have a value.</p></details>`;
 }
@@ -151,7 +160,7 @@ function pictures(
     bytes += png.length;
     const flag = flags.length > 0 ? `<br><span class="flag">${escaped(flags.join(", "))}</span>` : "";
     figures.push(
-      `<figure><img alt="" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"><figcaption>${escaped(row.id)}${flag}</figcaption></figure>`,
+      `<figure><img alt="${escaped(row.id)} with the outlines that were found" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"><figcaption>${escaped(row.id)}${flag}</figcaption></figure>`,
     );
   }
   if (figures.length === 0) return "";

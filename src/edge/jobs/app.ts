@@ -8,11 +8,13 @@ import { jsonContent } from "../shared/open-api.ts";
 import { requireAccess, requireScope } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
 import { createCohortRoutes } from "./cohorts/routes.ts";
+import { createJob } from "./create-job.ts";
 import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { createJobRoutes } from "./job-routes.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { seenMessages } from "./seen-messages.ts";
 import { announceScan } from "./synthesise-event.ts";
+import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
 import { createWorkRoutes } from "./work/routes.ts";
 
@@ -32,6 +34,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.use("/v1/jobs/*", requireAccess());
   app.use("/v1/cohorts/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
+  app.use("/v1/folders/*", requireAccess());
   app.use("/v1/work/*", requireScope("work"));
   // A job that is under way has written things already; its results are those of one that is done.
   app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
@@ -44,6 +47,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.route("/", createOutputRoutes());
   app.route("/", createWorkRoutes());
   app.route("/", createUploadRoutes({ completed: announceScan }));
+  app.route("/", createFolderRoutes({ start: startFolderJob }));
   app.route(
     "/",
     createWebhookRoutes<{ Bindings: Bindings }>((env) => ({
@@ -65,6 +69,12 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.onError((error) => answer(error));
   return app;
 }
+
+/** No event does: each of the files would be one. */
+const startFolderJob: FolderRouteOptions["start"] = async (env, source, request) => {
+  const { status } = await createJob(env, { ...request, source }, { again: true });
+  return status.id;
+};
 
 /** What is not ours is told by an id, under which the log has more. */
 function answer(error: unknown): Response {

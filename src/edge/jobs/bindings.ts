@@ -13,6 +13,8 @@ export interface Bindings {
 
   /** Shards on their way to the edge function, the work done here, and storage events. */
   SHARDS?: Queue;
+  /** More queues of shards; jobs spread over all of them. */
+  [more: `SHARDS_${number}`]: Queue | undefined;
   TASKS?: Queue;
   EVENTS?: Queue;
   LEDGERS?: DurableObjectNamespace;
@@ -42,6 +44,8 @@ export interface Bindings {
   VARIANT?: string;
   /** How long a job may stand still before its ledger sends again what is not done. Default 300. */
   STALL_SECONDS?: string;
+  /** Tasks of a job that may be under way at a time, for each queue of shards: what keeps a large job from standing before all others. Default 500. */
+  TASKS_AHEAD?: string;
   /** Before the first retry of a task, and so much longer before each further one. Default 5. */
   RETRY_SECONDS?: string;
   /** How long after a job's end its tasks that were under way may still write; then that is removed. Default 960. */

@@ -4,6 +4,7 @@ import { VERSION } from "../../orchestrator/version.ts";
 import { Problem } from "../../service/problem.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
+import { describeSource } from "../shared/sources/describe-source.ts";
 import { openSourceStore } from "../shared/sources/open-source-store.ts";
 import type { Bindings } from "./bindings.ts";
 import { callbackAllowed } from "./callback.ts";
@@ -11,7 +12,7 @@ import { isSameEtag } from "./events/storage-event.ts";
 import { checkServed, servedModel } from "./served-model.ts";
 
 /** A request waits for it. */
-const HEAD_TIMEOUT_MS = 20_000;
+const LOOK_UP_TIMEOUT_MS = 20_000;
 
 export interface CreatedJob {
   created: boolean;
@@ -35,11 +36,11 @@ export async function createJob(
       "the callback's host is not among those this service may call",
     );
   }
-  const { store, key, name, uri } = openSourceStore(env, request.source);
+  const opened = openSourceStore(env, request.source);
+  const { name, uri } = opened;
   const model = await servedModel(env);
   checkServed(model, request);
-  const info = await store.head(key, { signal: AbortSignal.timeout(HEAD_TIMEOUT_MS) });
-  if (!info) throw new Problem(404, "source_missing", `there is no ${uri}: check bucket and key`);
+  const info = await describeSource(opened, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
   if (etag !== undefined && !isSameEtag(etag, info.etag)) {
     throw new Problem(409, "source_changed", `${uri} has been replaced since`);
   }
@@ -54,10 +55,11 @@ export async function createJob(
       request.settings,
       request.outputs,
       ...(request.segType ? [request.segType] : []),
+      ...(request.series ? [request.series] : []),
     ]),
     tilewright: VERSION,
     createdAt: new Date().toISOString(),
-    source: { uri, name, etag: info.etag, byteLength: info.byteLength },
+    source: { uri, name, ...info },
     model: {
       name: model.manifest.name,
       version: model.manifest.version,
@@ -68,13 +70,13 @@ export async function createJob(
     request,
   };
   const ledger = ledgerOf(env.LEDGERS!, document.id);
-  let opened = await ledger.create(document, { again });
+  let job = await ledger.create(document, { again });
   // Done, and its results were removed since: what is asked for is not there.
-  if (opened.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {
-    opened = await ledger.create(document, { again, lost: true });
+  if (job.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {
+    job = await ledger.create(document, { again, lost: true });
   }
-  if (opened.created) await startWorkflow(env, document.id);
-  return opened;
+  if (job.created) await startWorkflow(env, document.id);
+  return job;
 }
 
 async function startWorkflow(env: Bindings, id: string): Promise<void> {

@@ -6,10 +6,14 @@ import { addStatistics } from "../../orchestrator/merge-block.ts";
 import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../shared/ledger-port.ts";
 import type { Bindings } from "./bindings.ts";
 import { sendTasks } from "./send-tasks.ts";
+import { shardQueues } from "./shard-queues.ts";
 import { STAGES } from "./stages.ts";
+import { readStoredReport, storeReport } from "./stored-report.ts";
 
-/** Tasks told of again at a time, so that one alarm does not outlast its limit. */
-const RESEND = 1000;
+/** Tasks of a job under way at a time, for each queue of shards: twice the consumers a queue can have. Few enough that one alarm can send them again. */
+const TASKS_AHEAD = 500;
+/** More are sent when this share of them has room. */
+const REFILL_SHARE = 0.2;
 const LONGEST_STALL_SECONDS = 3600;
 
 interface Meta {
@@ -22,6 +26,10 @@ interface Meta {
   stallSeconds: number;
   windows?: number;
   expected: Partial<Record<TaskKind, number>>;
+  /** What ran the model, as the first task said that told; kept once, for a row of each task is what a ledger is large by. */
+  runtime?: string;
+  /** How far the tasks of the stage were sent, in the order of their ids; `tasks` counts those that were done before, too. */
+  sent?: { kind: TaskKind; last: number; tasks: number };
   error?: { code: string; message: string };
   outputs?: NonNullable<JobStatus["outputs"]>;
   /** Of a job that has ended: its Workflow could not be told, so nobody cleans up and calls back yet. */
@@ -36,6 +44,10 @@ interface Meta {
 export class JobLedger extends DurableObject<Bindings> implements Ledger {
   readonly #sql: SqlStorage;
   readonly #stallSeconds: number;
+  readonly #tasksAhead: number;
+  #sending = false;
+  /** As it was saved last, once it is known: every call asks for it. */
+  #known: Meta | undefined;
   /** Finished tasks and their windows by kind, counted once an instance: rows are what a Durable Object pays for. */
   readonly #finished = new Map<TaskKind, { tasks: number; windows: number }>();
 
@@ -43,6 +55,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     super(state, env);
     this.#sql = state.storage.sql;
     this.#stallSeconds = Number(env.STALL_SECONDS) || 300;
+    this.#tasksAhead = (Number(env.TASKS_AHEAD) || TASKS_AHEAD) * shardQueues(env).length;
     this.#sql.exec(`
       CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL);
       CREATE TABLE IF NOT EXISTS tasks (kind TEXT, id INTEGER, done INTEGER NOT NULL DEFAULT 0, report TEXT, error TEXT,
@@ -82,19 +95,21 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     return this.#meta()?.document;
   }
 
-  async expect(kind: TaskKind, ids: readonly number[], total: number): Promise<number[]> {
+  async expect(kind: TaskKind, ids: readonly number[], total: number): Promise<void> {
     const meta = this.#live();
-    if (!meta) return [];
+    if (!meta) return;
     for (const id of ids) this.#sql.exec("INSERT OR IGNORE INTO tasks (kind, id) VALUES (?, ?)", kind, id);
     meta.expected[kind] = total;
     this.#moved(meta);
-    const done = new Set(
-      this.#sql
-        .exec("SELECT id FROM tasks WHERE kind = ? AND done = 1", kind)
-        .toArray()
-        .map((row) => row.id as number),
-    );
-    return ids.filter((id) => !done.has(id));
+  }
+
+  async send(kind: TaskKind): Promise<number> {
+    const meta = this.#live();
+    if (!meta) return 0;
+    const { tasks } = this.#finishedOf(kind);
+    this.#moved({ ...meta, sent: { kind, last: -1, tasks } });
+    await this.#sendAhead(kind);
+    return (meta.expected[kind] ?? 0) - tasks;
   }
 
   async take(kind: TaskKind, id: number) {
@@ -109,15 +124,58 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     const finished = this.#finishedOf(kind);
     const { rowsWritten } = this.#sql.exec(
       "UPDATE tasks SET done = 1, report = ?, error = NULL WHERE kind = ? AND id = ? AND done = 0",
-      JSON.stringify(report),
+      storeReport(report),
       kind,
       id,
     );
     if (rowsWritten === 0) return;
     finished.tasks++;
     finished.windows += report.windows ?? 0;
+    meta.runtime ??= report.runtime;
     this.#moved(meta);
-    if (finished.tasks === meta.expected[kind]) await this.#advance(meta, kind);
+    if (finished.tasks === meta.expected[kind]) return this.#advance(meta, kind);
+    try {
+      await this.#sendAhead(kind);
+    } catch (error) {
+      // The task is done all the same; the next one that is, or the alarm, sends what was not taken.
+      console.warn(`job ${meta.document.id}: no more tasks could be sent (${(error as Error).message})`);
+    }
+  }
+
+  /** Sends tasks of a stage in the order of their ids, as far as a job may be ahead. */
+  async #sendAhead(kind: TaskKind): Promise<void> {
+    // While a queue is told, this object is told of tasks.
+    if (this.#sending) return;
+    this.#sending = true;
+    try {
+      for (let meta = this.#live(); meta?.sent?.kind === kind; meta = this.#live()) {
+        const { last, tasks } = meta.sent;
+        const room = this.#tasksAhead - (tasks - this.#finishedOf(kind).tasks);
+        if (room < this.#tasksAhead * REFILL_SHARE) return;
+        const ids = this.#notDone(kind, last, room);
+        if (ids.length === 0) return;
+        await sendTasks(this.env, meta.document.id, kind, ids);
+        const now = this.#live();
+        // Unless the stage was begun anew meanwhile.
+        if (now?.createdAt === meta.createdAt && now.sent?.kind === kind && now.sent.last === last) {
+          this.#save({ ...now, sent: { kind, last: ids.at(-1)!, tasks: tasks + ids.length } });
+        }
+      }
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  #notDone(kind: TaskKind, after: number, limit: number): number[] {
+    return this.#sql
+      .exec(
+        "SELECT id FROM tasks WHERE kind = ? AND done = 0 AND id > ? ORDER BY id LIMIT ?",
+        kind,
+        after,
+        limit,
+      )
+      .toArray()
+      .map((row) => row.id as number);
   }
 
   async redo(shard: number): Promise<void> {
@@ -130,7 +188,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (row) {
       this.#sql.exec("UPDATE tasks SET done = 0, report = NULL WHERE kind = 'shard' AND id = ?", shard);
       finished.tasks--;
-      finished.windows -= (JSON.parse(row.report as string) as TaskReport).windows ?? 0;
+      finished.windows -= readStoredReport(row.report as string).windows ?? 0;
       this.#moved(meta);
     }
     await sendTasks(this.env, meta.document.id, "shard", [shard]);
@@ -148,17 +206,16 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   async totals(kind: TaskKind): Promise<TaskTotals> {
     const meta = this.#meta();
     let done = 0;
-    const sum: TaskReport = { windows: 0, bytesRead: 0 };
+    const sum: TaskReport = { windows: 0, bytesRead: 0, runtime: meta?.runtime };
     for (const row of this.#sql.exec(
       "SELECT report FROM tasks WHERE kind = ? AND done = 1 ORDER BY id",
       kind,
     )) {
-      const report = JSON.parse(row.report as string) as TaskReport;
+      const report = readStoredReport(row.report as string);
       done++;
       sum.windows! += report.windows ?? 0;
       sum.bytesRead! += report.bytesRead ?? 0;
       sum.modelMilliseconds = (sum.modelMilliseconds ?? 0) + (report.modelMilliseconds ?? 0);
-      sum.runtime ??= report.runtime;
       if (report.merge) sum.merge = sum.merge ? addStatistics(sum.merge, report.merge) : report.merge;
     }
     return { total: meta?.expected[kind] ?? 0, done, report: sum };
@@ -212,10 +269,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   /** Nothing has moved for too long: a message, an event or the Workflow's own step may be lost. */
   async #wake(meta: Meta): Promise<void> {
     const { kind } = STAGES.find((s) => s.state === meta.state)!;
-    const pending = this.#sql
-      .exec("SELECT id FROM tasks WHERE kind = ? AND done = 0 ORDER BY id LIMIT ?", kind, RESEND)
-      .toArray()
-      .map((row) => row.id as number);
+    const pending = this.#notDone(kind, -1, this.#tasksAhead);
     if (pending.length > 0) return sendTasks(this.env, meta.document.id, kind, pending);
     await this.#restartWorkflow(meta.document.id);
   }
@@ -281,8 +335,10 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   #meta(): Meta | undefined {
+    if (this.#known) return this.#known;
     const row = this.#sql.exec("SELECT value FROM meta").toArray()[0];
-    return row && (JSON.parse(row.value as string) as Meta);
+    this.#known = row && (JSON.parse(row.value as string) as Meta);
+    return this.#known;
   }
 
   #moved(meta: Meta): void {
@@ -292,6 +348,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
 
   #save(meta: Meta): void {
     this.#sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", JSON.stringify(meta));
+    this.#known = meta;
   }
 
   #finishedOf(kind: TaskKind): { tasks: number; windows: number } {
@@ -299,7 +356,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (!finished) {
       const { n, w } = this.#sql
         .exec(
-          "SELECT count(*) AS n, coalesce(sum(json_extract(report, '$.windows')), 0) AS w FROM tasks WHERE kind = ? AND done = 1",
+          "SELECT count(*) AS n, coalesce(sum(json_extract(report, '$[0]')), 0) AS w FROM tasks WHERE kind = ? AND done = 1",
           kind,
         )
         .one();

@@ -1,6 +1,7 @@
 import type { TaskKind } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./bindings.ts";
+import { shardQueueOf } from "./shard-queues.ts";
 
 /** Messages a queue takes in one call. */
 const SEND_BATCH = 100;
@@ -15,7 +16,9 @@ export async function sendTasks(
   for (let i = 0; i < ids.length; i += SEND_BATCH) {
     const some = ids.slice(i, i + SEND_BATCH);
     if (kind === "shard") {
-      await env.SHARDS!.sendBatch(some.map((shard) => ({ body: { job, shard } satisfies ShardMessage })));
+      await shardQueueOf(env, job, some[0]!).sendBatch(
+        some.map((shard) => ({ body: { job, shard } satisfies ShardMessage })),
+      );
     } else {
       await env.TASKS!.sendBatch(some.map((id) => ({ body: { job, kind, id } satisfies TaskMessage })));
     }

@@ -8,7 +8,6 @@ import { readPlan } from "../shared/read-plan.ts";
 import type { Bindings } from "./bindings.ts";
 import { sendCallback } from "./callback.ts";
 import { removeWork } from "./remove-work.ts";
-import { sendTasks } from "./send-tasks.ts";
 import { STAGES, type Stage } from "./stages.ts";
 
 /** Ids that one call of the ledger takes. */
@@ -72,23 +71,21 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
     if (isFinal(status.state)) return { waits: false, state: status.state };
     let ids: number[];
     try {
-      ids = await this.#ids(job, kind);
+      ids = await this.ids(job, kind);
     } catch (error) {
       if (!(error instanceof RangeError || error instanceof WireFormatError)) throw error;
       await ledger.fail("work_lost", "the plan of the job was removed or damaged: start it again");
       return { waits: false, state: "failed" };
     }
-    let pending = 0;
     for (let i = 0; i < ids.length; i += EXPECT_BATCH) {
-      const left = await ledger.expect(kind, ids.slice(i, i + EXPECT_BATCH), ids.length);
-      pending += left.length;
-      await sendTasks(this.env, job, kind, left);
+      await ledger.expect(kind, ids.slice(i, i + EXPECT_BATCH), ids.length);
     }
-    if (pending > 0) return { waits: true, state: status.state };
+    if ((await ledger.send(kind)) > 0) return { waits: true, state: status.state };
     return { waits: false, state: (await ledger.status())!.state };
   }
 
-  async #ids(job: string, kind: TaskKind): Promise<number[]> {
+  /** Of the tasks of a stage, rising. */
+  protected async ids(job: string, kind: TaskKind): Promise<number[]> {
     if (kind === "plan" || kind === "finish") return [0];
     const { plan } = await readPlan(this.env.RESULTS!, job);
     if (kind === "merge") return planMergeBlocks(plan).map((block) => block.id);

@@ -6,7 +6,7 @@ import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
 import { shardAt } from "../../tiling/shards.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { SourceHost } from "../shared/job-source.ts";
-import { type Ledger, ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
+import { ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
@@ -30,14 +30,14 @@ export class ShardConsumer {
       const { job, shard } = message.body;
       if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
       const ledger = ledgerOf(env.LEDGERS, job);
-      const work = () => this.#run(env, job, shard, ledger);
+      const work = () => this.#run(env, job, shard);
       await consumeTask(message, taskLedger(ledger, "shard", shard), work, {
         retrySeconds: retrySeconds(env),
       });
     }
   }
 
-  async #run(env: Bindings, jobId: string, id: number, ledger: Ledger): Promise<TaskReport> {
+  async #run(env: Bindings, jobId: string, id: number): Promise<TaskReport> {
     if (!env.RESULTS) throw new Error("the binding RESULTS is missing: records cannot be stored");
     const { job, plan } = await readPlan(env.RESULTS, jobId);
     const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
@@ -71,7 +71,6 @@ export class ShardConsumer {
         records,
       });
       await store.put(key, bytes, { ifNoneMatch: "*" });
-      await ledger.alive();
       const { runtime } = model.segmenter.info;
       return {
         windows: records.length,

@@ -7,6 +7,8 @@ import type { ImageSource } from "../../image/image-source.ts";
 import { openImage } from "../../image/open-image.ts";
 import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
 import { ObjectChangedError } from "../../storage/errors.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import { lookUpSource } from "./sources/look-up-source.ts";
 import { openSourceStore, type SourceBindings } from "./sources/open-source-store.ts";
 
 const CODECS = { jpeg: jpegTurboWasm, jpeg2000: openJpegWasm, jpegls: charLsWasm };
@@ -32,16 +34,21 @@ export async function openJobSource(
   job: JobDocument,
   signal: AbortSignal,
 ): Promise<ImageSource> {
-  const { store, key } = openSourceStore(env, job.request.source);
-  const source = await openImage(store, key, {
-    mpp: job.request.mpp,
-    limits: LIMITS,
-    acrossRequests: true,
-    signal,
-  });
-  // What several objects make up, or a part of an archive, has an etag of its own.
+  const opened = openSourceStore(env, job.request.source);
+  const { mpp, series } = job.request;
+  const open = (store: ObjectStore) =>
+    openImage(store, opened.key, { mpp, series, limits: LIMITS, acrossRequests: true, signal });
+  if (job.source.kind === "prefix") {
+    const found = await lookUpSource(opened, signal);
+    if (found?.kind !== "prefix" || found.info.etag !== job.source.etag)
+      throw new ObjectChangedError(job.source.uri);
+    return open(found.store);
+  }
+  const source = await open(opened.store);
+  // A part of an archive has an etag of its own.
   const same =
-    source.etag === job.source.etag || (await store.head(key, { signal }))?.etag === job.source.etag;
+    source.etag === job.source.etag ||
+    (await opened.store.head(opened.key, { signal }))?.etag === job.source.etag;
   if (!same) throw new ObjectChangedError(job.source.uri);
   return source;
 }

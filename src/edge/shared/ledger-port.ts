@@ -32,8 +32,10 @@ export interface Ledger {
   ): Promise<{ created: boolean; status: JobStatus }>;
   status(): Promise<JobStatus | undefined>;
   document(): Promise<JobDocument | undefined>;
-  /** Notes tasks that are about to be sent. May be told in parts; `total` is that of all parts. @returns those not done yet */
-  expect(kind: TaskKind, ids: readonly number[], total: number): Promise<number[]>;
+  /** Notes tasks that are about to be sent. May be told in parts; `total` is that of all parts. */
+  expect(kind: TaskKind, ids: readonly number[], total: number): Promise<void>;
+  /** Sends the tasks that are not done: as many as a job may have on a queue, and more as they get done. @returns how many are not done */
+  send(kind: TaskKind): Promise<number>;
   /** "skip": the task is done, or the job has ended. */
   take(kind: TaskKind, id: number): Promise<"run" | "skip">;
   done(kind: TaskKind, id: number, report: TaskReport): Promise<void>;

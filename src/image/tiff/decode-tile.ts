@@ -180,13 +180,13 @@ function toSamples(raw: Uint8Array, page: TiffPage, extent: TileExtent, samples:
     if (floatPredictor) undoFloatPredictor(bytes, extent, samples, size);
     else if (size > 1 && !page.file.littleEndian) swapBytes(bytes, size);
     const count = extent.width * extent.height * samples;
-    const data = new (
-      allocate(page.dtype, 0).constructor as new (
-        b: ArrayBuffer,
-        o: number,
-        n: number,
-      ) => SampleArray
-    )(bytes.buffer as ArrayBuffer, 0, count);
+    // Named first: of `new (f().constructor as T)(…)` the compiler (TypeScript 7.0) drops the parentheses.
+    const Samples = allocate(page.dtype, 0).constructor as new (
+      b: ArrayBuffer,
+      o: number,
+      n: number,
+    ) => SampleArray;
+    const data = new Samples(bytes.buffer as ArrayBuffer, 0, count);
     if (page.predictor === 2) undoDifferences(data, extent, samples);
     return data;
   }

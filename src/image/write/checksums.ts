@@ -1,50 +1,52 @@
+/** Sixteen tables of 256 for CRC-32 (RFC 1952 section 8), sixteen bytes a step. */
 const CRC_TABLES = crcTables();
 
-/** Eight tables for CRC-32 (RFC 1952 section 8), eight bytes a step. */
-function crcTables(): Int32Array[] {
-  const tables = Array.from({ length: 8 }, () => new Int32Array(256));
+function crcTables(): Int32Array {
+  const tables = new Int32Array(16 * 256);
   for (let n = 0; n < 256; n++) {
     let c = n;
     for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0xedb88320 : c >>> 1;
-    tables[0]![n] = c;
+    tables[n] = c;
   }
-  for (let n = 0; n < 256; n++) {
-    let c = tables[0]![n]!;
-    for (let k = 1; k < 8; k++) {
-      c = tables[0]![c & 255]! ^ (c >>> 8);
-      tables[k]![n] = c;
-    }
+  for (let at = 256; at < tables.length; at++) {
+    const before = tables[at - 256]!;
+    tables[at] = tables[before & 255]! ^ (before >>> 8);
   }
   return tables;
 }
 
-/** CRC-32 as gzip stores it, unsigned. */
-export function crc32(bytes: Uint8Array): number {
-  const [t0, t1, t2, t3, t4, t5, t6, t7] = CRC_TABLES as [
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-  ];
-  let c = -1;
-  let i = 0;
-  for (const end = bytes.length - 7; i < end; i += 8) {
-    c ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
+/** What the four bytes of a word do to a CRC when `after` bytes follow them; the first byte is the lowest. */
+function advance(word: number, after: number): number {
+  const t = CRC_TABLES;
+  const at = after << 8;
+  return (
+    t[at + 768 + (word & 255)]! ^
+    t[at + 512 + ((word >>> 8) & 255)]! ^
+    t[at + 256 + ((word >>> 16) & 255)]! ^
+    t[at + (word >>> 24)]!
+  );
+}
+
+/** CRC-32 as gzip stores it, unsigned. `before`: that of the bytes before these. */
+export function crc32(bytes: Uint8Array, before = 0): number {
+  const t = CRC_TABLES;
+  let c = ~before;
+  const oneByOne = (from: number, to: number) => {
+    for (let i = from; i < to; i++) c = t[(c ^ bytes[i]!) & 255]! ^ (c >>> 8);
+  };
+  const aligned = Math.min(bytes.length, -bytes.byteOffset & 3);
+  const steps = (bytes.length - aligned) >> 4;
+  oneByOne(0, aligned);
+  // Words as a little-endian machine has them, as all supported are.
+  const words = steps > 0 ? new Int32Array(bytes.buffer, bytes.byteOffset + aligned, 4 * steps) : [];
+  for (let i = 0; i < words.length; i += 4) {
     c =
-      t7[c & 255]! ^
-      t6[(c >>> 8) & 255]! ^
-      t5[(c >>> 16) & 255]! ^
-      t4[c >>> 24]! ^
-      t3[bytes[i + 4]!]! ^
-      t2[bytes[i + 5]!]! ^
-      t1[bytes[i + 6]!]! ^
-      t0[bytes[i + 7]!]!;
+      advance(words[i]! ^ c, 12) ^
+      advance(words[i + 1]!, 8) ^
+      advance(words[i + 2]!, 4) ^
+      advance(words[i + 3]!, 0);
   }
-  for (; i < bytes.length; i++) c = t0[(c ^ bytes[i]!) & 255]! ^ (c >>> 8);
+  oneByOne(aligned + 16 * steps, bytes.length);
   return ~c >>> 0;
 }
 

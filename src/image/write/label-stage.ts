@@ -58,7 +58,7 @@ export class ZarrLabelStage implements LabelStage {
     this.#store = store;
     this.#prefix = prefix;
     this.#present = present;
-    this.#empty = gzipTile({ data: this.#allocate() });
+    this.#empty = gzipTile({ data: this.#allocate() }, info.chunk.at(-1)!);
   }
 
   get presentCount(): number {
@@ -69,10 +69,15 @@ export class ZarrLabelStage implements LabelStage {
     return this.#present.has(index.join("/"));
   }
 
-  async writeChunk(chunk: LabelChunk, options: { signal?: AbortSignal } = {}): Promise<void> {
-    const data = this.#pad(chunk);
-    await this.#store.put(chunkKey(this.#prefix, 0, chunk.index), gzipTile({ data }), options);
+  async writeChunk(
+    chunk: LabelChunk,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<LabelTile | undefined> {
+    const tile: LabelTile = { data: this.#pad(chunk) };
+    const bytes = gzipTile(tile, this.info.chunk.at(-1)!);
+    await this.#store.put(chunkKey(this.#prefix, 0, chunk.index), bytes, options);
     this.#present.add(chunk.index.join("/"));
+    return sameBytes(bytes, this.#empty) ? undefined : tile;
   }
 
   async readTile(
@@ -92,16 +97,19 @@ export class ZarrLabelStage implements LabelStage {
   levelSink(target: Omit<OmeZarrTarget, "store" | "prefix">): LabelSink {
     const parts: ConstructorParameters<typeof OmeZarrSink>[2] = [];
     const inner = new OmeZarrSink({ ...target, store: this.#store, prefix: this.#prefix }, this.info, parts);
-    const background = new Set(this.#present);
+    const told = new Set<string>();
     const partKey = (index: string) => `0/c/${index}`;
     return {
       writeTile: async (level: number, index: readonly number[], tile: LabelTile): Promise<void> => {
         if (level > 0) return inner.writeTile(level, index, tile);
         const key = index.join("/");
-        if (!background.delete(key)) throw new RangeError(`chunk ${key} is not in the stage ${this.#prefix}`);
-        parts.push(await describePart(partKey(key), gzipTile(tile)));
+        if (!this.#present.has(key) || told.has(key))
+          throw new RangeError(`chunk ${key} is not in the stage ${this.#prefix}`);
+        told.add(key);
+        parts.push(await describePart(partKey(key), gzipTile(tile, this.info.chunk.at(-1)!)));
       },
       finalize: async (): Promise<WrittenOutput> => {
+        const background = [...this.#present].filter((key) => !told.has(key));
         for (const key of background) parts.push(await describePart(partKey(key), this.#empty));
         return inner.finalize();
       },

@@ -1,17 +1,14 @@
-import { deflateSync, inflateSync } from "fflate";
+import { inflateSync } from "fflate";
+import { joinBytes } from "../../storage/join-bytes.ts";
 import type { LabelTile } from "../label-sink.ts";
 import { adler32, crc32 } from "./checksums.ts";
+import { deflateLabels } from "./deflate-labels.ts";
 
-/**
- * The three wrappings of one DEFLATE stream. Zarr's `gzip` codec and TIFF's compression 8 (zlib) differ only in
- * header and trailer, so a staged Zarr chunk becomes a TIFF tile without being compressed again.
- *
- * fflate and not the platform's zlib: it gives the same bytes on Node, in workerd and in a browser, which zlib
- * builds do not promise. Level 5 is where its time is least and within 11 % of level 6 in size on label maps.
- */
-const LEVEL = 5;
+// The three wrappings of one DEFLATE stream. Zarr's `gzip` codec and TIFF's compression 8 (zlib) differ only in
+// header and trailer, so a staged Zarr chunk becomes a TIFF tile without being compressed again.
 
-const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
+/** Of RFC 1952, without a time: the same labels are the same bytes. */
+export const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
 const GZIP_TRAILER_BYTES = 8;
 
 /** The samples as little-endian bytes; shares memory where the machine is little-endian, as all supported are. */
@@ -20,27 +17,31 @@ export function tileBytes(data: Uint8Array | Uint32Array): Uint8Array {
 }
 
 /** Compresses the tile unless that was done, and remembers it on the tile. */
-export function deflateTile(tile: LabelTile): Uint8Array {
-  tile.deflated ??= deflateSync(tileBytes(tile.data), { level: LEVEL });
+function deflateTile(tile: LabelTile, width: number): Uint8Array {
+  const { data } = tile;
+  const sample = data.BYTES_PER_ELEMENT;
+  tile.deflated ??= deflateLabels(tileBytes(data), sample, width * sample);
   return tile.deflated;
 }
 
-/** Bytes of a Zarr v3 chunk under the codecs `bytes` (little) and `gzip`. */
-export function gzipTile(tile: LabelTile): Uint8Array {
-  const body = deflateTile(tile);
+/** Bytes of a Zarr v3 chunk under the codecs `bytes` (little) and `gzip`. `width`: samples in a row. */
+export function gzipTile(tile: LabelTile, width: number): Uint8Array {
+  const body = deflateTile(tile, width);
   tile.crc32 ??= crc32(tileBytes(tile.data));
-  const out = new Uint8Array(GZIP_HEADER.length + body.length + GZIP_TRAILER_BYTES);
-  out.set(GZIP_HEADER);
-  out.set(body, GZIP_HEADER.length);
-  const trailer = new DataView(out.buffer, out.length - GZIP_TRAILER_BYTES);
-  trailer.setUint32(0, tile.crc32, true);
-  trailer.setUint32(4, tile.data.byteLength, true);
-  return out;
+  return joinBytes([GZIP_HEADER, body, gzipTrailer(tile.crc32, tile.data.byteLength)]);
 }
 
-/** Bytes of a TIFF tile under compression 8 (Adobe deflate). */
-export function zlibTile(tile: LabelTile): Uint8Array {
-  const body = deflateTile(tile);
+/** @param byteLength what was compressed */
+export function gzipTrailer(crc: number, byteLength: number): Uint8Array {
+  const trailer = new DataView(new ArrayBuffer(GZIP_TRAILER_BYTES));
+  trailer.setUint32(0, crc, true);
+  trailer.setUint32(4, byteLength % 2 ** 32, true);
+  return new Uint8Array(trailer.buffer);
+}
+
+/** Bytes of a TIFF tile under compression 8 (Adobe deflate). `width`: samples in a row. */
+export function zlibTile(tile: LabelTile, width: number): Uint8Array {
+  const body = deflateTile(tile, width);
   const out = new Uint8Array(2 + body.length + 4);
   out[0] = 0x78;
   out[1] = 0x9c;

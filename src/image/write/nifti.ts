@@ -1,16 +1,15 @@
-import { Gzip } from "fflate";
 import type { ImageSource } from "../image-source.ts";
 import type { LabelMapInfo, LabelSink, WrittenOutput } from "../label-sink.ts";
 import type { ByteSink } from "./byte-sink.ts";
+import { crc32 } from "./checksums.ts";
+import { LabelDeflate } from "./deflate-labels.ts";
+import { GZIP_HEADER, gzipTrailer } from "./label-tile.ts";
 import { niftiLabelHeader } from "./nifti-header.ts";
 import { SliceSink, type SliceWriter } from "./slice-sink.ts";
 
-/** As for label tiles: fflate, for the same bytes everywhere. */
-const LEVEL = 5;
-
 /**
  * Writes a label volume as `.nii.gz`, slice after slice: uint8, i, j and k along x, y and z as in the source. Held are the
- * slices of one row of chunks and the window of Deflate.
+ * slices of one row of chunks.
  */
 export async function openNiftiLabels(
   sink: ByteSink,
@@ -21,7 +20,7 @@ export async function openNiftiLabels(
     const writer = new NiftiWriter(sink, info);
     const labels = new SliceSink(sink, info, writer);
     const stored = source.headers?.format === "nifti" ? await source.headers.read(0) : undefined;
-    await writer.push(niftiLabelHeader(info, source.affine, stored));
+    await writer.begin(niftiLabelHeader(info, source.affine, stored));
     return labels;
   } catch (error) {
     await sink.abort();
@@ -31,32 +30,38 @@ export async function openNiftiLabels(
 
 class NiftiWriter implements SliceWriter {
   readonly #sink: ByteSink;
-  readonly #gzip: Gzip;
+  readonly #deflate: LabelDeflate;
   readonly #empty: Uint8Array;
-  #deflated: Uint8Array[] = [];
+  #crc = 0;
+  #byteLength = 0;
 
   constructor(sink: ByteSink, info: LabelMapInfo) {
+    const [, height, width] = info.shape as [number, number, number];
     this.#sink = sink;
-    this.#empty = new Uint8Array(info.shape[1]! * info.shape[2]!);
-    // No time: the same labels are the same bytes.
-    this.#gzip = new Gzip({ level: LEVEL, mtime: 0 }, (bytes) => {
-      this.#deflated.push(bytes);
-    });
+    this.#empty = new Uint8Array(height * width);
+    this.#deflate = new LabelDeflate(1, width);
   }
 
-  async push(bytes: Uint8Array, last = false): Promise<void> {
-    this.#gzip.push(bytes, last);
-    const deflated = this.#deflated;
-    this.#deflated = [];
-    for (const part of deflated) await this.#sink.append(part);
+  async begin(header: Uint8Array): Promise<void> {
+    await this.#sink.append(GZIP_HEADER);
+    await this.#push(header);
   }
 
   writeSlice(_z: number, data: Uint8Array | undefined): Promise<void> {
-    return this.push(data ?? this.#empty);
+    return this.#push(data ?? this.#empty);
   }
 
   async finish(): Promise<WrittenOutput> {
-    await this.push(new Uint8Array(0), true);
+    await this.#sink.append(this.#deflate.finish());
+    await this.#sink.append(gzipTrailer(this.#crc, this.#byteLength));
     return this.#sink.finish();
+  }
+
+  async #push(bytes: Uint8Array): Promise<void> {
+    this.#crc = crc32(bytes, this.#crc);
+    this.#byteLength += bytes.length;
+    this.#deflate.push(bytes);
+    const done = this.#deflate.take();
+    if (done.length > 0) await this.#sink.append(done);
   }
 }

@@ -78,7 +78,7 @@ class OmeTiff implements LabelSink {
   writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
     const { grid, offsets, byteCounts } = this.#levels[level]!;
     const at = index[0]! * grid[1]! + index[1]!;
-    const bytes = zlibTile(tile);
+    const bytes = zlibTile(tile, this.#info.chunk.at(-1)!);
     // Calls may overlap: each has its place in the file when called, and appends one after the other.
     this.#appended = this.#appended.then(() => {
       offsets[at] = this.#sink.byteLength;
@@ -109,7 +109,7 @@ class OmeTiff implements LabelSink {
     if (this.#levels.every(({ byteCounts }) => !byteCounts.includes(0))) return;
     const length = product(this.#info.chunk);
     const empty = this.#info.dtype === "uint8" ? new Uint8Array(length) : new Uint32Array(length);
-    const bytes = zlibTile({ data: empty });
+    const bytes = zlibTile({ data: empty }, this.#info.chunk.at(-1)!);
     const offset = this.#sink.byteLength;
     await this.#sink.append(bytes);
     for (const { offsets, byteCounts } of this.#levels) {

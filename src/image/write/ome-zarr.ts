@@ -55,7 +55,7 @@ export class OmeZarrSink implements LabelSink {
   }
 
   async writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
-    await this.#put(chunkKey("", level, index).slice(1), gzipTile(tile));
+    await this.#put(chunkKey("", level, index).slice(1), gzipTile(tile, this.#info.chunk.at(-1)!));
   }
 
   async finalize(): Promise<WrittenOutput> {

@@ -6,20 +6,31 @@ export interface TileSlab {
   tiles: readonly { index: readonly number[]; tile: LabelTile | undefined }[];
 }
 
-/** Reads a label volume's rows of chunks in the order of z, chunks in raster order. */
+/**
+ * Reads a label volume's rows of chunks in the order of z, chunks in raster order. The next row is fetched while one is
+ * looked at.
+ */
 export async function* tileSlabs(stage: LabelStage, signal?: AbortSignal): AsyncGenerator<TileSlab> {
   const { shape, chunk } = stage.info;
   const [slabs, rows, columns] = shape.map((n, a) => Math.ceil(n / chunk[a]!)) as [number, number, number];
+  const read = async (slab: number) => {
+    const tiles = await Promise.all(
+      Array.from({ length: rows * columns }, async (_, n) => {
+        const index = [slab, Math.floor(n / columns), n % columns];
+        return { index, tile: await stage.readTile(index, { signal }) };
+      }),
+    );
+    return { slab, tiles };
+  };
+  let next = read(0);
   for (let slab = 0; slab < slabs; slab++) {
     signal?.throwIfAborted();
-    const indices = Array.from({ length: rows * columns }, (_, n) => [
-      slab,
-      Math.floor(n / columns),
-      n % columns,
-    ]);
-    const tiles = await Promise.all(
-      indices.map(async (index) => ({ index, tile: await stage.readTile(index, { signal }) })),
-    );
-    yield { slab, tiles };
+    const current = await next;
+    if (slab + 1 < slabs) {
+      next = read(slab + 1);
+      // Asked for when its turn comes; until then, or if it never comes, nobody needs to hear of a failure.
+      next.catch(() => undefined);
+    }
+    yield current;
   }
 }

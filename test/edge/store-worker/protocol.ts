@@ -1,7 +1,7 @@
 /** One call on the store in the Worker; bytes travel as numbers. */
 export interface StoreCall {
   prefix: string;
-  method: "head" | "get" | "getRange" | "put" | "list";
+  method: "head" | "get" | "getRange" | "put" | "list" | "objects";
   /** The prefix for `list`. */
   key: string;
   offset?: number;
@@ -10,6 +10,7 @@ export interface StoreCall {
   ifMatch?: string;
   ifNoneMatch?: "*";
   aborted?: boolean;
+  maxWholeBytes?: number;
 }
 
 export interface StoreReply {

@@ -1,5 +1,6 @@
 import { ObjectChangedError, StorageError } from "../../../src/storage/errors.ts";
 import type {
+  ListedObject,
   ObjectInfo,
   ObjectStore,
   PutOptions,
@@ -14,9 +15,12 @@ export class RemoteStore implements ObjectStore {
   readonly #url: URL;
   readonly #prefix: string;
 
-  constructor(url: URL, prefix: string) {
+  readonly #maxWholeBytes: number | undefined;
+
+  constructor(url: URL, prefix: string, maxWholeBytes?: number) {
     this.#url = url;
     this.#prefix = prefix;
+    this.#maxWholeBytes = maxWholeBytes;
   }
 
   head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
@@ -43,8 +47,14 @@ export class RemoteStore implements ObjectStore {
     yield* (await this.#call<string[]>({ method: "list", key: prefix }, options))!;
   }
 
+  async objects(prefix: string): Promise<ListedObject[]> {
+    return (await this.#call<ListedObject[]>({ method: "objects", key: prefix }))!;
+  }
+
   async #call<T>(call: Omit<StoreCall, "prefix">, options?: ReadOptions): Promise<T | undefined> {
-    const body = JSON.stringify({ ...call, prefix: this.#prefix, aborted: options?.signal?.aborted });
+    const maxWholeBytes = this.#maxWholeBytes;
+    const aborted = options?.signal?.aborted;
+    const body = JSON.stringify({ ...call, prefix: this.#prefix, aborted, maxWholeBytes });
     const response = await fetch(this.#url, { method: "POST", body });
     const { value, error } = (await response.json()) as StoreReply;
     if (!error) return value as T | undefined;

@@ -6,7 +6,11 @@ import type { StoreCall, StoreReply } from "./protocol.ts";
 export default {
   async fetch(request: Request, env: { BUCKET: R2Bucket }): Promise<Response> {
     const call = (await request.json()) as StoreCall;
-    const store = new R2Store(env.BUCKET, { prefix: call.prefix, pageSize: 3 });
+    const store = new R2Store(env.BUCKET, {
+      prefix: call.prefix,
+      pageSize: 3,
+      maxWholeBytes: call.maxWholeBytes,
+    });
     const signal = call.aborted ? AbortSignal.abort() : undefined;
     let reply: StoreReply;
     try {
@@ -36,6 +40,11 @@ async function answer(store: R2Store, call: StoreCall, signal: AbortSignal | und
     }
     case "put":
       return store.put(call.key, Uint8Array.from(call.bytes!), { signal, ifNoneMatch: call.ifNoneMatch });
+    case "objects": {
+      const objects: unknown[] = [];
+      for await (const object of store.objects(call.key, { signal })) objects.push(object);
+      return objects;
+    }
     case "list": {
       const keys: string[] = [];
       for await (const key of store.list(call.key, { signal })) keys.push(key);

@@ -3,6 +3,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import type { Bindings } from "../../../src/edge/jobs/bindings.ts";
 import { createOutputRoutes } from "../../../src/edge/jobs/outputs/routes.ts";
+import { createFolderRoutes } from "../../../src/edge/jobs/uploads/folder-routes.ts";
 import { recordJob, recordRefusal } from "../../../src/edge/jobs/uploads/ledger-calls.ts";
 import { type CompletedScan, createUploadRoutes } from "../../../src/edge/jobs/uploads/routes.ts";
 import { UploadLedger as Ledger } from "../../../src/edge/jobs/uploads/upload-ledger.ts";
@@ -55,6 +56,8 @@ function failingOnce(bucket: R2Bucket, when: "before" | "after" | "parts"): R2Bu
 /** Scans that the service was told of, for as long as this isolate lives. */
 const told: CompletedScan[] = [];
 let failNext = false;
+/** Jobs of folders, likewise. */
+const started: { source: string; request: object }[] = [];
 
 const app = new OpenAPIHono<{ Bindings: TestBindings }>();
 
@@ -76,6 +79,15 @@ app.route(
       if (when === "later") await recordJob(env, id, JOB);
       if (when === "refused") await recordRefusal(env, id, "the model is not there");
       return undefined;
+    },
+  }),
+);
+app.route(
+  "/",
+  createFolderRoutes({
+    async start(_env, source, request) {
+      started.push({ source, request });
+      return JOB;
     },
   }),
 );
@@ -103,6 +115,7 @@ app.get("/v1/jobs/:id", async (c) => {
   });
 });
 
+app.get("/test/started", (c) => c.json(started));
 app.get("/test/told", (c) => c.json(told));
 app.post("/test/fail-next", (c) => {
   failNext = true;

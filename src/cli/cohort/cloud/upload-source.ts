@@ -1,10 +1,9 @@
-import { type Stats, statSync } from "node:fs";
-import { basename } from "node:path";
+import { readdirSync, type Stats, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { ImageNotFoundError } from "../../../image/errors.ts";
-import { JobError } from "../../../orchestrator/errors.ts";
 import { parseSourceAddress } from "../../../storage/source-address.ts";
 import type { JobClient } from "../../job-client.ts";
-import { scanAt, sendScan } from "../../upload.ts";
+import { scanAt, sendScan, stateOf } from "../../upload.ts";
 import type { Journal } from "../journal.ts";
 import { digest } from "../run-cohort.ts";
 
@@ -13,7 +12,7 @@ export function isLocal(source: string): boolean {
   return parseSourceAddress(source).scheme === "file";
 }
 
-/** How the service names a local file as it is now; undefined where it is not there or not sent yet. */
+/** How the service names a local scan as it is now; undefined where it is not there or not sent yet. */
 export function uploadedSource(journal: Journal, source: string): string | undefined {
   const path = pathOf(source);
   const stats = statSync(path, { throwIfNoEntry: false });
@@ -22,8 +21,8 @@ export function uploadedSource(journal: Journal, source: string): string | undef
 }
 
 /**
- * Brings a local file to the service, once: the journal knows those that are there, and an upload that was cut off goes
- * on. No job starts with it.
+ * Brings a local file or directory to the service, once: the journal knows those that are there, and an upload that was cut
+ * off goes on. No job starts with it.
  * @returns the source as the service names it
  */
 export async function uploadSource(
@@ -39,15 +38,13 @@ export async function uploadSource(
   const name = basename(path);
   // As it is told where the scan is segmented on this machine.
   if (!stats) throw new ImageNotFoundError(name, `${name} does not exist; check its name and place`);
-  if (stats.isDirectory()) {
-    throw new JobError(`${name} is a directory: put it into the service's bucket and name that as source`);
-  }
+  const key = keyOf(path, stats);
+  const scan = await scanAt(path, signal);
   onBegin();
-  const before = scanAt(path);
-  const sent = await sendScan(client, { path, before, request: null }, { signal });
-  const at = new Date().toISOString();
-  journal.append({ at, type: "uploaded", key: keyOf(path, before), source: sent.source });
-  sent.state.forget();
+  const state = stateOf(client, scan, null);
+  const sent = await sendScan(client, scan, state, null, { signal });
+  journal.append({ at: new Date().toISOString(), type: "uploaded", key, source: sent.source });
+  state.forget();
   return sent.source;
 }
 
@@ -56,7 +53,15 @@ function pathOf(source: string): string {
   return address.scheme === "file" ? address.path : source;
 }
 
-/** Names a file as it is in the journal. */
-function keyOf(path: string, { size, mtimeMs }: Stats): string {
-  return digest([path, size, mtimeMs]);
+/** Names a scan as it is in the journal: by size and time, of a directory by those of its files. */
+function keyOf(path: string, stats: Stats): string {
+  if (!stats.isDirectory()) return digest([path, stats.size, stats.mtimeMs]);
+  const files = readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
+  return digest([
+    path,
+    ...files.flatMap((file) => {
+      const one = statSync(join(path, file), { throwIfNoEntry: false });
+      return one?.isFile() ? [file, one.size, one.mtimeMs] : [];
+    }),
+  ]);
 }

@@ -4,6 +4,7 @@ import { bucketSchema } from "../../shared/bucket-name.ts";
 import { jsonBinding } from "../../shared/json-binding.ts";
 import { isObjectKey, isOwnKey } from "../../shared/object-key.ts";
 import type { Bindings } from "../bindings.ts";
+import { isFolderFile } from "../uploads/folder-plan.ts";
 import type { StorageEvent } from "./storage-event.ts";
 
 const ruleSchema = z.strictObject({
@@ -40,12 +41,14 @@ export function rulesOf(env: Pick<Bindings, "RULES" | "RESULTS_BUCKET">): Rules 
 
 /**
  * The jobs that an event starts: that of the first rule it meets, or none. What the service writes starts nothing: the
- * results bucket and, in every bucket, all below `work/` and `results/`.
+ * results bucket and, in every bucket, all below `work/` and `results/`. Nor do the files of a folder that is uploaded
+ * or the chunks of a Zarr: they are no scans by themselves, and when the last one is there no event tells.
  */
 export function matchRules(rules: Rules, event: StorageEvent): FullJobRequest[] {
   const { bucket, key } = event;
   if (event.action !== "create" || !isObjectKey(key)) return [];
   if (bucket === rules.resultsBucket || isOwnKey(key)) return [];
+  if (isFolderFile(key) || /\.zarr\//i.test(key)) return [];
   const rule = rules.list.find((r) => meets(r, bucket, key));
   return rule ? [jobRequestSchema.parse({ ...rule.request, source: addressOf(event) })] : [];
 }

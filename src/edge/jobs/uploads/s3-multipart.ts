@@ -1,4 +1,5 @@
 import { AwsClient } from "aws4fetch";
+import { readXml, xmlElement } from "../../shared/s3-xml.ts";
 import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
 
 export interface S3Access {
@@ -36,7 +37,7 @@ export class S3Multipart implements Multipart {
   async create(key: string, metadata: Record<string, string>): Promise<string> {
     const headers = Object.fromEntries(Object.entries(metadata).map(([k, v]) => [`x-amz-meta-${k}`, v]));
     const answer = await this.#ask("POST", this.#url(key, { uploads: "" }), { headers });
-    const uploadId = element(answer, "UploadId");
+    const uploadId = xmlElement(answer, "UploadId");
     if (!uploadId) throw new Error("the S3 server began no upload");
     return uploadId;
   }
@@ -51,16 +52,16 @@ export class S3Multipart implements Multipart {
         this.#url(key, { uploadId, "max-parts": "1000", "part-number-marker": marker }),
       );
       for (const [, part] of answer.matchAll(/<Part>(.*?)<\/Part>/gs)) {
-        const n = Number(element(part!, "PartNumber"));
-        const etag = element(part!, "ETag");
-        const byteLength = Number(element(part!, "Size"));
+        const n = Number(xmlElement(part!, "PartNumber"));
+        const etag = xmlElement(part!, "ETag");
+        const byteLength = Number(xmlElement(part!, "Size"));
         if (!Number.isInteger(n) || !etag || !Number.isInteger(byteLength)) {
           throw new Error("the S3 server lists a part without number, etag or size");
         }
         parts.push({ n, etag, byteLength });
       }
-      const next = element(answer, "NextPartNumberMarker");
-      if (element(answer, "IsTruncated") !== "true" || !next || next === marker) break;
+      const next = xmlElement(answer, "NextPartNumberMarker");
+      if (xmlElement(answer, "IsTruncated") !== "true" || !next || next === marker) break;
       marker = next;
     }
     return parts;
@@ -73,7 +74,7 @@ export class S3Multipart implements Multipart {
     const body = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list.join("")}</CompleteMultipartUpload>`;
     const headers = { "Content-Type": "application/xml" };
     const answer = await this.#ask("POST", this.#url(key, { uploadId }), { body, headers });
-    const etag = element(answer, "ETag");
+    const etag = xmlElement(answer, "ETag");
     // The status is sent before the work is done: an error may follow it.
     if (!etag) throw refusalOf(answer) ?? new Error("the S3 server did not complete the upload");
     return { etag: etag.replace(/^"|"$/g, "") };
@@ -119,23 +120,13 @@ export class S3Multipart implements Multipart {
     init: { body?: string; headers?: Record<string, string> } = {},
   ): Promise<string> {
     const response = await this.#client.fetch(url, { method, ...init, redirect: "manual" });
-    const text = await readText(response, MAX_ANSWER_BYTES);
+    const text = await readXml(response, MAX_ANSWER_BYTES);
     if (response.ok) return text;
     throw (
-      refusalOf(text) ?? new Error(`the S3 server answers ${response.status} ${element(text, "Code") ?? ""}`)
+      refusalOf(text) ??
+      new Error(`the S3 server answers ${response.status} ${xmlElement(text, "Code") ?? ""}`)
     );
   }
-}
-
-/** Text of the first such element: answers of S3 are flat where they are read here. */
-function element(xml: string, name: string): string | undefined {
-  const text = new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1];
-  return text
-    ?.replaceAll("&quot;", '"')
-    .replaceAll("&#34;", '"')
-    .replaceAll("&lt;", "<")
-    .replaceAll("&gt;", ">")
-    .replaceAll("&amp;", "&");
 }
 
 function escaped(text: string): string {
@@ -143,25 +134,8 @@ function escaped(text: string): string {
 }
 
 function refusalOf(answer: string): PartsRefused | undefined {
-  const code = element(answer, "Code");
+  const code = xmlElement(answer, "Code");
   if (code === "NoSuchUpload") return new PartsRefused("upload");
   if (code === "InvalidPart" || code === "InvalidPartOrder") return new PartsRefused("parts");
   return undefined;
-}
-
-async function readText(response: Response, maxBytes: number): Promise<string> {
-  const reader = response.body?.getReader();
-  if (!reader) return "";
-  const decoder = new TextDecoder();
-  let text = "";
-  let byteLength = 0;
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    byteLength += read.value.length;
-    if (byteLength > maxBytes) {
-      await reader.cancel();
-      throw new Error(`the S3 server answers with more than ${maxBytes} bytes`);
-    }
-    text += decoder.decode(read.value, { stream: true });
-  }
-  return text + decoder.decode();
 }

@@ -53,7 +53,8 @@ export function fileName(name: string): string | undefined {
   return new TextEncoder().encode(plain).length > MAX_NAME_BYTES ? undefined : plain;
 }
 
-const FOLDER = "uploads";
+/** All that is uploaded lies below it. */
+export const FOLDER = "uploads";
 
 /** Each upload has a folder of its own, so none can write over another. */
 export function keyOf(id: string, name: string): string {

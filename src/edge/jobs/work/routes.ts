@@ -12,7 +12,7 @@ import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
 import { documentOf } from "./job-document.ts";
-import { sendSource } from "./source-routes.ts";
+import { sendSource, sourceObjects } from "./source-routes.ts";
 
 /** Records of a shard are at most 6 MiB (orchestrator/edge-shards.ts), and their header. */
 const MAX_RECORDS_BYTES = 8 * 2 ** 20;
@@ -65,6 +65,20 @@ const planRoute = createRoute({
     ...failures,
   },
 });
+const objectsRoute = createRoute({
+  method: "get",
+  path: "/v1/work/{job}/objects",
+  summary: "What lies below the source of a job, where that is a prefix of objects",
+  request: { params: jobParams },
+  responses: {
+    200: jsonContent(
+      z.object({ objects: z.array(z.object({ key: z.string(), etag: z.string(), byteLength: z.int() })) }),
+      "none of a source that is one object or a Zarr",
+    ),
+    409: refusal("the source was replaced since the job was made"),
+    ...failures,
+  },
+});
 const eventRoute = createRoute({
   method: "post",
   path: "/v1/work/{job}/shards/{shard}",
@@ -112,6 +126,10 @@ export function createWorkRoutes() {
     if (!plan) throw new Problem(404, "plan_missing", "the job has ended, or was never planned");
     const headers = { "Content-Type": "application/octet-stream", "Cache-Control": "no-store" };
     return new Response(plan.bytes as Uint8Array<ArrayBuffer>, { headers });
+  });
+
+  app.openapi(objectsRoute, async (c) => {
+    return c.json({ objects: await sourceObjects(c.env, c.req.valid("param").job) }, 200);
   });
 
   // A path of several parts has no place in an OpenAPI template: it is documented by hand, and matched by Hono.

@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import { Problem } from "../../../service/problem.ts";
-import type { ObjectStore } from "../../../storage/object-store.ts";
+import type { ListedObject, ObjectStore } from "../../../storage/object-store.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
+import { lookUpSource } from "../../shared/sources/look-up-source.ts";
 import { openSourceStore } from "../../shared/sources/open-source-store.ts";
 import type { Bindings } from "../bindings.ts";
 import { byteRange } from "../outputs/byte-range.ts";
@@ -25,6 +26,8 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
   if (path === undefined) throw missing();
   const target = key + path;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
+  // A prefix is no object itself.
+  if (path === "" && source.kind !== undefined) throw missing();
   // Of the source itself it is known: a read that finds another object fails by its etag.
   const info = path === "" ? source : await store.head(target, { signal });
   if (!info) throw missing();
@@ -62,6 +65,25 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
       "Content-Length": String(length),
     },
   });
+}
+
+/**
+ * What lies below a job's source, where that is a prefix: a runner cannot list what it is handed on.
+ * @throws {Problem} 409 where it is another than the one the job was made for
+ */
+export async function sourceObjects(env: Bindings, job: string): Promise<ListedObject[]> {
+  const { source, request } = await documentOf(env, job);
+  if (source.kind !== "prefix") return [];
+  const opened = openSourceStore(env, request.source);
+  const found = await lookUpSource(opened, AbortSignal.timeout(TIMEOUT_MS));
+  if (found?.kind !== "prefix" || found.info.etag !== source.etag) {
+    throw new Problem(409, "source_changed", "the source is another than the one the job was made for");
+  }
+  return found.objects.map(({ key, etag, byteLength }) => ({
+    key: `${source.name}${key.slice(opened.key.length)}`,
+    etag: quoted(etag),
+    byteLength,
+  }));
 }
 
 async function read(

@@ -1,16 +1,17 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
 import { Problem } from "../../../service/problem.ts";
 import { HttpStore } from "../../../storage/http-store.ts";
-import type { ObjectStore } from "../../../storage/object-store.ts";
+import type { ListedObject, ObjectStore, ReadOptions } from "../../../storage/object-store.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import { withRetry } from "../../../storage/with-retry.ts";
 import { isObjectKey, isOwnKey } from "../object-key.ts";
 import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
+import { listBucket } from "./list-bucket.ts";
 import { plainRefusals } from "./plain-refusals.ts";
 import { signedFetch } from "./signed-fetch.ts";
 import { sourceSettingsOf } from "./source-settings.ts";
 
-/** Largest file read whole from a web server that does not serve ranges: an isolate has 128 MiB for everything. */
+/** Largest object read whole: metadata and chunks of a Zarr, files of web servers without ranges. An isolate has 128 MiB for everything. */
 const MAX_WHOLE_BYTES = 16 * 2 ** 20;
 const MAX_URI_LENGTH = 2048;
 
@@ -23,11 +24,13 @@ export interface SourceBindings {
   SOURCE_KEYS?: string;
 }
 
-/** An object that may be read; nothing was asked of its storage yet. */
+/** An object, or a prefix of objects, that may be read; nothing was asked of its storage yet. */
 export interface SourceStore {
   store: ObjectStore;
-  /** Of the object in `store`. */
+  /** Of the object in `store`, or of what lies below `<key>/`. */
   key: string;
+  /** What lies below a prefix; undefined of a web server, which tells nobody. */
+  objects?: (prefix: string, options?: ReadOptions) => AsyncIterable<ListedObject>;
   /** Last part of the address, for file names. */
   name: string;
   /** The address to show and to compare. A query is left out, for it may be a signature: to read again, open what was given. */
@@ -72,24 +75,27 @@ function openScans(env: SourceBindings, rest: string): SourceStore {
       "the Worker's bindings SCANS and SCANS_BUCKET must be an R2 bucket and its name",
     );
   }
-  const isResult = bucket === env.RESULTS_BUCKET && isOwnKey(key);
+  // Also the whole of a folder that holds them.
+  const isResult = bucket === env.RESULTS_BUCKET && isOwnKey(`${key}/`);
   if (bucket !== env.SCANS_BUCKET || isResult) {
     throw refused(
       `r2://${bucket} may not be read there; of R2 sources come from r2://${env.SCANS_BUCKET} alone`,
     );
   }
-  return opened(new R2Store(env.SCANS), key, `r2://${bucket}/${key}`);
+  const store = new R2Store(env.SCANS, { maxWholeBytes: MAX_WHOLE_BYTES });
+  const objects: SourceStore["objects"] = (prefix, options) => store.objects(prefix, options);
+  return { ...opened(store, key, `r2://${bucket}/${key}`), objects };
 }
 
 function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.fetch): SourceStore {
   const { bucket, key } = splitBucket(rest);
   const source = sourceSettingsOf(env).buckets.get(bucket);
   if (!source) throw refused(`the bucket ${bucket} is none of those that may be read`);
-  const store = new HttpStore(`${source.endpoint}/${bucket}`, {
-    fetch: signedFetch(bucket, source, fetch),
-    maxWholeBytes: MAX_WHOLE_BYTES,
-  });
-  return opened(plainRefusals(store), key, `s3://${bucket}/${key}`);
+  const signed = signedFetch(bucket, source, fetch);
+  const url = `${source.endpoint}/${bucket}`;
+  const store = new HttpStore(url, { fetch: signed, maxWholeBytes: MAX_WHOLE_BYTES });
+  const objects: SourceStore["objects"] = (prefix, options) => listBucket(url, prefix, signed, options);
+  return { ...opened(plainRefusals(store), key, `s3://${bucket}/${key}`), objects };
 }
 
 function openAddress(env: SourceBindings, uri: string, fetch: typeof globalThis.fetch): SourceStore {
@@ -113,7 +119,7 @@ function opened(store: ObjectStore, key: string, uri: string): SourceStore {
   return { store: withRetry(store), key, name: key.slice(key.lastIndexOf("/") + 1), uri };
 }
 
-/** Keys are written as they are, not URL-encoded. A final "/" of a Zarr is left out. */
+/** Keys are written as they are, not URL-encoded. A final "/" of a prefix is left out. */
 function splitBucket(rest: string): { bucket: string; key: string } {
   const slash = rest.indexOf("/");
   const bucket = rest.slice(0, slash);

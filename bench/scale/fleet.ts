@@ -1,0 +1,84 @@
+import { type Member, type MemberReport, runFleet } from "../../src/orchestrator/fleet/fleet.ts";
+import { Random } from "./random.ts";
+import { VirtualTime } from "./virtual-time.ts";
+
+/** A runner with one device, as the scheduler meets it. */
+export interface SimulatedRunner {
+  msPerWindow: number;
+  /** Requests at a time, and windows in each at most. */
+  lanes: number;
+  windowsPerRequest: number;
+  /** Of a request, there and back. */
+  roundTripMs: number;
+  /** After so many windows it answers nothing more. */
+  hangsAfter?: number;
+}
+
+export interface FleetOutcome {
+  seconds: number;
+  reports: MemberReport[];
+  /** Of this machine, for all of it. */
+  cpuMs: number;
+}
+
+/** One list of shards through the fleet's own scheduler in virtual time; each device does one window after the other. */
+export async function simulateFleet(options: {
+  seed: number;
+  runners: readonly SimulatedRunner[];
+  /** Windows of each shard, in the order of reading. */
+  shards: readonly number[];
+  timeoutMs: number;
+}): Promise<FleetOutcome> {
+  const time = new VirtualTime();
+  const random = new Random(options.seed);
+  const devices = options.runners.map((runner, n) => ({ runner, name: `runner ${n}`, freeAt: 0, done: 0 }));
+  const byMember = new Map<string, (typeof devices)[number]>(devices.map((device) => [device.name, device]));
+  const totalWindows = options.shards.reduce((sum, n) => sum + n, 0);
+  let delivered = 0;
+  let nextShard = 0;
+  let over = false;
+  const cpuBefore = process.cpuUsage();
+  const running = runFleet<number, number>({
+    members: devices.map<Member>(({ name, runner }) => ({
+      name,
+      lanes: runner.lanes,
+      windowsPerRequest: runner.windowsPerRequest,
+      timeoutMs: options.timeoutMs,
+    })),
+    next: async () => {
+      const shard = nextShard++;
+      const windows = options.shards[shard];
+      return windows === undefined ? undefined : { shard, windows };
+    },
+    run: async (member, { from, to }) => {
+      const device = byMember.get(member.name)!;
+      const { msPerWindow, roundTripMs, hangsAfter = Number.POSITIVE_INFINITY } = device.runner;
+      device.done += to - from;
+      if (device.done > hangsAfter) return new Promise(() => {});
+      device.freeAt = Math.max(device.freeAt, time.now() + roundTripMs / 2) + (to - from) * msPerWindow;
+      await time.wait(device.freeAt + roundTripMs / 2 - time.now());
+      return Array.from({ length: to - from }, (_, n) => n);
+    },
+    deliver: async (results) => {
+      delivered += results.length;
+    },
+    verdictOf: (error) =>
+      (error as Error).name === "TimeoutError"
+        ? { kind: "retry", code: "timeout" }
+        : { kind: "expel", code: "unexpected" },
+    totalWindows,
+    quantum: 1,
+    clock: time,
+    random: () => random.uniform(),
+    signal: new AbortController().signal,
+  }).finally(() => {
+    over = true;
+  });
+  // Whatever it fails with is told below.
+  running.catch(() => {});
+  await time.run(() => over);
+  const reports = await running;
+  if (delivered !== totalWindows) throw new Error(`${delivered} of ${totalWindows} windows were delivered`);
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return { seconds: time.now() / 1000, reports, cpuMs: (user + system) / 1000 };
+}

@@ -1,0 +1,21 @@
+import { isObjectKey } from "../../shared/object-key.ts";
+import { FOLDER, fileName, keyOf, UPLOAD_ID } from "./upload-plan.ts";
+
+/** A file of a folder is sent whole, in one request: a Worker on the smallest plan takes no more than 100 MB. */
+export const MAX_FILE_BYTES = 60 * 2 ** 20;
+/** Chunks of a large Zarr. Of DICOM files far fewer make one job. */
+export const MAX_FOLDER_FILES = 100_000;
+
+/** Where a file of a folder lies; `path` begins with the folder's name. Undefined for what is no such path. */
+export function folderFileKey(id: string, path: string): string | undefined {
+  const [name = "", ...rest] = path.split("/");
+  if (!UPLOAD_ID.test(id) || fileName(name) !== name || rest.length === 0) return undefined;
+  const key = keyOf(id, path);
+  return isObjectKey(key) && !path.includes("\\") ? key : undefined;
+}
+
+/** Whether an object is a file of a folder that was sent: none of them is a scan by itself. */
+export function isFolderFile(key: string): boolean {
+  const [folder, id = "", name, ...rest] = key.split("/");
+  return folder === FOLDER && UPLOAD_ID.test(id) && !!name && rest.length > 0;
+}

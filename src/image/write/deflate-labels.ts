@@ -1,0 +1,245 @@
+import { canonicalCodes, codeLengths } from "./huffman.ts";
+
+// Of RFC 1951.
+const END = 256;
+const MAX_MATCH = 258;
+const MAX_DISTANCE = 32768;
+const CODE_BITS = 15;
+/** In which order the lengths of the code of code lengths are sent. */
+const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+
+/** The first value of each symbol; `counts[b]` symbols in a row stand for 2^b values each. */
+function firstValues(from: number, counts: readonly number[]): number[] {
+  let next = from;
+  return counts.flatMap((count, bits) =>
+    Array.from({ length: count }, () => {
+      next += 1 << bits;
+      return next - (1 << bits);
+    }),
+  );
+}
+
+/** By symbol, from 257; the longest has one of its own. */
+const LENGTHS = [...firstValues(3, [8, 4, 4, 4, 4, 4]), MAX_MATCH];
+const DISTANCES = firstValues(1, [4, ...new Array<number>(13).fill(2)]);
+
+function symbolOf(value: number, first: readonly number[]): number {
+  return first.findLastIndex((from) => from <= value);
+}
+
+const LENGTH_SYMBOL = Uint16Array.from({ length: MAX_MATCH + 1 }, (_, n) => 257 + symbolOf(n, LENGTHS));
+/** Bits that say which of the values of its symbol a length is. */
+const LENGTH_EXTRA = LENGTHS.map((from, s) => (from === MAX_MATCH ? 0 : Math.max(0, (s >> 2) - 1)));
+
+/** Shorter ones take as many bits as what they stand for. */
+const SHORTEST_RUN = 4;
+const SHORTEST_COPY = 6;
+
+/** Tokens that share a code: a literal, or the length of a match added to one of these. */
+const BLOCK_TOKENS = 16384;
+const RUN = 256;
+const COPY = 768;
+
+/** One DEFLATE stream, see `LabelDeflate`. */
+export function deflateLabels(bytes: Uint8Array, sample: number, row: number): Uint8Array<ArrayBuffer> {
+  const deflate = new LabelDeflate(sample, row);
+  deflate.push(bytes);
+  return deflate.finish();
+}
+
+/**
+ * DEFLATE (RFC 1951) for label maps. Looked for are the sample before and the row above, repeated, for that is what a label
+ * map is made of: a search of all that went before takes four times as long and finds a tenth more or less. Any bytes are
+ * allowed, every inflate reads them, and they are the same on every machine.
+ */
+export class LabelDeflate {
+  readonly #blocks: BlockWriter;
+  readonly #sample: number;
+  readonly #row: number;
+
+  /**
+   * @param sample bytes of a sample
+   * @param row bytes of a row
+   */
+  constructor(sample: number, row: number) {
+    this.#sample = sample;
+    // Too long a row lies beyond what a match can reach: runs only.
+    this.#row = row > sample && row <= MAX_DISTANCE ? row : sample;
+    this.#blocks = new BlockWriter(sample, this.#row);
+  }
+
+  /** The next bytes, which repeat nothing of those before. Blocks that are full are there for `take`. */
+  push(bytes: Uint8Array): void {
+    const { length } = bytes;
+    const sample = this.#sample;
+    const row = this.#row;
+    const firstCopy = row > sample ? row : length;
+    for (let at = 0; at < length; ) {
+      const end = Math.min(at + MAX_MATCH, length);
+      let run = at;
+      if (at >= sample) while (run < end && bytes[run] === bytes[run - sample]) run++;
+      let copy = at;
+      if (at >= firstCopy && run < end) while (copy < end && bytes[copy] === bytes[copy - row]) copy++;
+      if (copy > run + 1 && copy - at >= SHORTEST_COPY) {
+        this.#blocks.add(COPY + copy - at);
+        at = copy;
+      } else if (run - at >= SHORTEST_RUN) {
+        this.#blocks.add(RUN + run - at);
+        at = run;
+      } else this.#blocks.add(bytes[at++]!);
+    }
+  }
+
+  /** What is done of the stream, once. */
+  take(): Uint8Array<ArrayBuffer> {
+    return this.#blocks.take();
+  }
+
+  /** The rest of the stream. */
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#blocks.finish();
+  }
+}
+
+/** Writes tokens block by block, each block with the code that suits it best. */
+class BlockWriter {
+  readonly #tokens = new Uint16Array(BLOCK_TOKENS);
+  readonly #distances: readonly number[];
+  #count = 0;
+  #out = new Uint8Array(4096);
+  #length = 0;
+  /** Bits that do not fill a byte yet. */
+  #bits = 0;
+  #bitCount = 0;
+
+  /** The distances of a run and of a copy. */
+  constructor(run: number, copy: number) {
+    this.#distances = [run, copy];
+  }
+
+  add(token: number): void {
+    if (this.#count === BLOCK_TOKENS) this.#writeBlock(false);
+    this.#tokens[this.#count++] = token;
+  }
+
+  take(): Uint8Array<ArrayBuffer> {
+    const done = this.#out.slice(0, this.#length);
+    this.#length = 0;
+    return done;
+  }
+
+  finish(): Uint8Array<ArrayBuffer> {
+    this.#writeBlock(true);
+    this.#put(0, (8 - this.#bitCount) & 7);
+    return this.take();
+  }
+
+  #writeBlock(last: boolean): void {
+    const tokens = this.#tokens.subarray(0, this.#count);
+    this.#count = 0;
+    // No symbol takes more than 15 bits, and a distance no more than 15 and 13.
+    this.#reserve(512 + tokens.length * 7);
+    const counts = new Uint32Array(286);
+    counts[END] = 1;
+    const distanceCounts = new Uint32Array(DISTANCES.length);
+    const symbols = this.#distances.map((distance) => symbolOf(distance, DISTANCES));
+    for (const token of tokens) {
+      if (token < RUN) counts[token]!++;
+      else {
+        const copy = token < COPY ? 0 : 1;
+        counts[LENGTH_SYMBOL[token - (copy ? COPY : RUN)]!]!++;
+        distanceCounts[symbols[copy]!]!++;
+      }
+    }
+    const lengths = codeLengths(counts, CODE_BITS);
+    const distanceLengths = codeLengths(distanceCounts, CODE_BITS);
+    this.#put(last ? 0b101 : 0b100, 3);
+    this.#writeCodes(lengths, distanceLengths);
+
+    const codes = canonicalCodes(lengths);
+    const distanceCodes = canonicalCodes(distanceLengths);
+    for (const token of tokens) {
+      if (token < RUN) {
+        this.#put(codes[token]!, lengths[token]!);
+        continue;
+      }
+      const copy = token < COPY ? 0 : 1;
+      const length = token - (copy ? COPY : RUN);
+      const s = LENGTH_SYMBOL[length]!;
+      this.#put(codes[s]!, lengths[s]!);
+      this.#put(length - LENGTHS[s - 257]!, LENGTH_EXTRA[s - 257]!);
+      const symbol = symbols[copy]!;
+      this.#put(distanceCodes[symbol]!, distanceLengths[symbol]!);
+      this.#put(this.#distances[copy]! - DISTANCES[symbol]!, Math.max(0, (symbol >> 1) - 1));
+    }
+    this.#put(codes[END]!, lengths[END]!);
+  }
+
+  /** RFC 1951, 3.2.7: both codes by the lengths of their symbols, which are coded themselves. */
+  #writeCodes(lengths: Uint8Array, distanceLengths: Uint8Array): void {
+    const used = (of: Uint8Array, least: number) => Math.max(least, of.findLastIndex((n) => n > 0) + 1);
+    const literals = used(lengths, 257);
+    const distances = used(distanceLengths, 1);
+    const all = [...lengths.subarray(0, literals), ...distanceLengths.subarray(0, distances)];
+    const steps = repeats(all);
+    const counts = new Uint32Array(ORDER.length);
+    for (const { symbol } of steps) counts[symbol]!++;
+    const stepLengths = codeLengths(counts, 7);
+    const stepCodes = canonicalCodes(stepLengths);
+    const told = Math.max(4, ORDER.findLastIndex((symbol) => stepLengths[symbol]! > 0) + 1);
+    this.#put(literals - 257, 5);
+    this.#put(distances - 1, 5);
+    this.#put(told - 4, 4);
+    for (const symbol of ORDER.slice(0, told)) this.#put(stepLengths[symbol]!, 3);
+    for (const { symbol, extra, extraBits } of steps) {
+      this.#put(stepCodes[symbol]!, stepLengths[symbol]!);
+      this.#put(extra, extraBits);
+    }
+  }
+
+  /** Up to 16 bits, the lowest first. */
+  #put(value: number, count: number): void {
+    this.#bits |= value << this.#bitCount;
+    this.#bitCount += count;
+    while (this.#bitCount >= 8) {
+      this.#out[this.#length++] = this.#bits;
+      this.#bits >>>= 8;
+      this.#bitCount -= 8;
+    }
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#length + bytes <= this.#out.length) return;
+    const wider = new Uint8Array(Math.max(2 * this.#out.length, this.#length + bytes));
+    wider.set(this.#out.subarray(0, this.#length));
+    this.#out = wider;
+  }
+}
+
+/** Lengths of codes with their repeats: 16 is the length before 3 to 6 times, 17 and 18 are zeros. */
+function repeats(lengths: readonly number[]): { symbol: number; extra: number; extraBits: number }[] {
+  const steps: { symbol: number; extra: number; extraBits: number }[] = [];
+  for (let at = 0; at < lengths.length; ) {
+    const value = lengths[at]!;
+    let end = at + 1;
+    while (end < lengths.length && lengths[end] === value) end++;
+    let left = end - at;
+    if (value > 0) {
+      steps.push({ symbol: value, extra: 0, extraBits: 0 });
+      left--;
+    }
+    while (left > 0) {
+      const [symbol, least, most, extraBits] =
+        value > 0 ? [16, 3, 6, 2] : left > 10 ? [18, 11, 138, 7] : [17, 3, 10, 3];
+      if (left < least!) {
+        for (; left > 0; left--) steps.push({ symbol: value, extra: 0, extraBits: 0 });
+        break;
+      }
+      const count = Math.min(left, most!);
+      steps.push({ symbol: symbol!, extra: count - least!, extraBits: extraBits! });
+      left -= count;
+    }
+    at = end;
+  }
+  return steps;
+}

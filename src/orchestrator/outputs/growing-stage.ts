@@ -1,0 +1,75 @@
+import type { LabelChunk, LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+
+interface Wait {
+  resolve: (tile: LabelTile | undefined) => void;
+  reject: (error: unknown) => void;
+}
+
+/** Samples of chunks that are kept for whoever is about to ask: a layer of windows ends many chunks of a volume at once. */
+const KEPT_BYTES = 16 << 20;
+
+/**
+ * A label map that is read while it is made: who asks for a chunk that is still to come gets it when it is written, from
+ * memory and not from the store. So outputs are written beside inference.
+ */
+export class GrowingStage implements LabelStage {
+  readonly #stage: LabelStage;
+  readonly #isExpected: (index: readonly number[]) => boolean;
+  readonly #waiting = new Map<string, Wait[]>();
+  readonly #kept = new Map<string, LabelTile>();
+  #keptBytes = 0;
+  #ended: { error: unknown } | undefined;
+
+  /** `isExpected`: whether a chunk that is not there will be; others are background. */
+  constructor(stage: LabelStage, isExpected: (index: readonly number[]) => boolean) {
+    this.#stage = stage;
+    this.#isExpected = isExpected;
+  }
+
+  get info(): LabelMapInfo {
+    return this.#stage.info;
+  }
+
+  has(index: readonly number[]): boolean {
+    return this.#stage.has(index);
+  }
+
+  async writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<LabelTile | undefined> {
+    const tile = await this.#stage.writeChunk(chunk, options);
+    const key = chunk.index.join();
+    const waits = this.#waiting.get(key);
+    if (waits) for (const { resolve } of waits) resolve(tile);
+    else if (tile && !this.#ended && this.#keptBytes + tile.data.byteLength <= KEPT_BYTES) {
+      this.#kept.set(key, tile);
+      this.#keptBytes += tile.data.byteLength;
+    }
+    this.#waiting.delete(key);
+    return tile;
+  }
+
+  async readTile(
+    index: readonly number[],
+    options?: { signal?: AbortSignal },
+  ): Promise<LabelTile | undefined> {
+    const key = index.join();
+    const kept = this.#kept.get(key);
+    if (kept) {
+      this.#kept.delete(key);
+      this.#keptBytes -= kept.data.byteLength;
+      return kept;
+    }
+    if (this.#stage.has(index) || !this.#isExpected(index)) return this.#stage.readTile(index, options);
+    if (this.#ended) throw this.#ended.error;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { resolve, reject }]);
+    });
+  }
+
+  /** No more chunks come: whoever waits for one meets `error`. */
+  end(error: unknown): void {
+    this.#ended = { error };
+    this.#kept.clear();
+    for (const waits of this.#waiting.values()) for (const { reject } of waits) reject(error);
+    this.#waiting.clear();
+  }
+}

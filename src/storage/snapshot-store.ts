@@ -1,0 +1,22 @@
+import type { ListedObject, ObjectStore } from "./object-store.ts";
+
+/**
+ * A store as it was when it was listed: what it holds is known without a request, and nothing else is there. Bytes are
+ * read from the store itself; a reader that gives the etag it was told finds out what was replaced since.
+ */
+export function snapshotStore(store: ObjectStore, objects: Iterable<ListedObject>): ObjectStore {
+  const known = new Map([...objects].map((object) => [object.key, object]));
+  return {
+    head: async (key) => {
+      const found = known.get(key);
+      return found && { byteLength: found.byteLength, etag: found.etag };
+    },
+    get: async (key, options) => (known.has(key) ? store.get(key, options) : undefined),
+    getRange: async (key, offset, length, options) =>
+      known.has(key) ? store.getRange(key, offset, length, options) : undefined,
+    put: (key, bytes, options) => store.put(key, bytes, options),
+    list: async function* (prefix) {
+      for (const key of [...known.keys()].sort()) if (key.startsWith(prefix)) yield key;
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { LabelChunk, LabelTile } from "../../src/image/label-sink.ts";
+import { openLabelStage } from "../../src/image/write/label-stage.ts";
+import { GrowingStage } from "../../src/orchestrator/outputs/growing-stage.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+
+const CHUNK = [4, 8];
+const GRID = 6;
+
+function open(store = new MemoryStore()) {
+  return openLabelStage(store, "labels", {
+    shape: [CHUNK[0]! * GRID, CHUNK[1]!],
+    chunk: CHUNK,
+    dtype: "uint8",
+    axes: "yx",
+    spacing: undefined,
+    placement: { origin: [0, 0], downsample: [1, 1] },
+    classes: [],
+    name: "made",
+  });
+}
+
+/** Chunk `row` is all of one class; 0 is background. */
+function chunk(row: number, value: number): LabelChunk {
+  return { index: [row, 0], raster: { data: new Uint8Array(32).fill(value), shape: CHUNK } };
+}
+
+const classOf = (tile: LabelTile | undefined) => tile?.data[5] ?? 0;
+
+describe("a growing stage", () => {
+  it("gives each chunk as the finished one does, in whatever order they are written and asked for", async () => {
+    const orders = fc.record({
+      values: fc.array(fc.nat(2), { minLength: GRID, maxLength: GRID }),
+      expected: fc.array(fc.boolean(), { minLength: GRID, maxLength: GRID }),
+      before: fc.subarray([0, 1, 2, 3, 4, 5]),
+      steps: fc.shuffledSubarray(
+        Array.from({ length: GRID }, (_, row) => [`write ${row}`, `read ${row}`, `read ${row}`]).flat(),
+        { minLength: 3 * GRID },
+      ),
+    });
+    await fc.assert(
+      fc.asyncProperty(orders, async ({ values, expected, before, steps }) => {
+        const stage = await open();
+        for (const row of before) if (expected[row]) await stage.writeChunk(chunk(row, values[row]!));
+        const growing = new GrowingStage(stage, ([row]) => expected[row!]!);
+        const reads: Promise<void>[] = [];
+        for (const step of steps) {
+          const row = Number(step.split(" ")[1]);
+          if (step.startsWith("read")) {
+            const wanted = expected[row] ? values[row] : 0;
+            reads.push(growing.readTile([row, 0]).then((tile) => expect(classOf(tile)).toBe(wanted)));
+          } else if (expected[row] && !before.includes(row)) {
+            await growing.writeChunk(chunk(row, values[row]!));
+          }
+        }
+        await Promise.all(reads);
+        for (let row = 0; row < GRID; row++)
+          expect(classOf(await growing.readTile([row, 0]))).toBe(expected[row] ? values[row] : 0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("tells whoever waits, and whoever comes later, why no more come", async () => {
+    const growing = new GrowingStage(await open(), () => true);
+    const waiting = growing.readTile([1, 0]);
+    await growing.writeChunk(chunk(0, 1));
+    growing.end(new Error("the model failed"));
+    await expect(waiting).rejects.toThrow("the model failed");
+    await expect(growing.readTile([2, 0])).rejects.toThrow("the model failed");
+    expect(classOf(await growing.readTile([0, 0]))).toBe(1);
+  });
+});
