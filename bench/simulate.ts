@@ -37,7 +37,11 @@ const PLANS = 25;
 console.warn = () => {};
 const workers = await loadWorkers();
 const { manifest } = await loadModel("nuclei");
+const cpuBefore = process.cpuUsage();
 const plans = await makeSlides(manifest, PLANS, new Random(seed));
+const planning = process.cpuUsage(cpuBefore);
+const planned = plans.reduce((n, { windows }) => n + windows, 0);
+console.log(`planning: ${((planning.user + planning.system) / planned).toFixed(1)} µs CPU a window`);
 
 type Order = "by chance" | "largest first" | "smallest first";
 function cohort(count: number, order: Order = "by chance"): Slide[] {
@@ -83,7 +87,7 @@ async function run(
   const figures = figuresOf(scenario, outcome);
   const took = (performance.now() - from) / 1000;
   console.log(
-    `${queues} queues, ${concurrency} jobs at a time, ${figures.slides} slides ${what}: simulated in ${took.toFixed(0)} s`,
+    `${queues} queues, ${concurrency} jobs at a time, ${figures.slides} slides ${what}: ${figures.failed} failed; simulated in ${took.toFixed(0)} s`,
   );
   return {
     what,
@@ -208,7 +212,7 @@ function charts(): Record<string, string> {
       ],
     }),
     concurrency: lineChart({
-      title: "Jobs at a time, 4 queues: how many consumers work, and how long a slide takes",
+      title: "Consumers at work and time of a slide, 4 queues",
       x: {
         label: "jobs at a time",
         log: true,
@@ -237,16 +241,14 @@ function charts(): Record<string, string> {
       series: [{ name: "windows/s", points: rate }],
     }),
     waiting: lineChart({
-      title: `${many} slides, 16 queues: what waits, and what ledgers and R2 do`,
+      title: `${many} slides, 16 queues, largest first: shards waiting on all queues`,
       x: { label: "hours" },
-      y: { label: "messages; operations/s" },
+      y: { label: "messages" },
       series: [
         {
           name: "shards waiting",
           points: large.outcome.timeline.map((p) => [p.seconds / 3600, p.waiting]),
         },
-        { name: "ledger rows/s", points: rates(large.outcome, ({ rows }) => rows) },
-        { name: "R2 operations/s", points: rates(large.outcome, ({ r2 }) => r2) },
       ],
     }),
   };

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -33,6 +33,31 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
       expect(found).toEqual(["int4 cpu", "int4 wasm", "int4 fp16", "int4-edge cpu", "int4-edge wasm"]);
     },
   );
+
+  it("brings the service up", async () => {
+    const state = mkdtempSync(join(tmpdir(), "tilewright-package-"));
+    const args = ["dist/src/cli/main.js", "up", "--port", "0", "--state", state];
+    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    try {
+      let said = "";
+      const url = await new Promise<string>((resolve, reject) => {
+        const hear = (bytes: Buffer) => {
+          said += bytes;
+          const at = /http:\/\/127\.0\.0\.1:\d+/.exec(said);
+          if (at) resolve(at[0]);
+        };
+        child.stdout.on("data", hear);
+        child.stderr.on("data", hear);
+        child.once("close", (code) => reject(new Error(`it ended with ${code}: ${said}`)));
+      });
+      expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    } finally {
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(state, { recursive: true, force: true });
+    }
+  });
 
   it("reads the samples of a TIFF: what the compiler writes is not always what it was given", () => {
     const directory = mkdtempSync(join(tmpdir(), "tilewright-package-"));

@@ -25,8 +25,8 @@ const LEFT = 70;
 const RIGHT = 20;
 const TOP = 34;
 const BOTTOM = 66;
-/** Told apart by people who see red and green alike: Okabe and Ito 2008. */
-const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
+/** Told apart by people who see red and green alike: after Okabe and Ito 2008. */
+const COLORS = ["#2b8cce", "#d55e00", "#009e73", "#cc79a7"];
 
 /** A line chart as SVG that reads on light and on dark pages; the same input gives the same text. */
 export function lineChart({ title, x, y, series }: Chart): string {

@@ -21,8 +21,6 @@ export interface Figures {
   mostWaiting: number;
   r2PerSecond: number;
   failed: number;
-  /** Windows computed more than once, over all. */
-  twice: number;
   usd: number;
   cost: Cost;
 }
@@ -46,7 +44,6 @@ export function figuresOf(scenario: Scenario, outcome: Outcome): Figures {
     mostWaiting: outcome.queue.mostWaiting,
     r2PerSecond: (outcome.r2.reads + outcome.r2.writes) / outcome.seconds,
     failed: outcome.jobs.filter(({ error }) => error !== undefined).length,
-    twice: outcome.windowsComputed / outcome.windows - 1,
     usd: totalOf(cost),
     cost,
   };

@@ -69,10 +69,6 @@ export class ModelQueue<T> {
     return this.#ready.length - this.#head + this.#delayed;
   }
 
-  get busy(): number {
-    return this.#busy;
-  }
-
   /** Time of all consumers together in which they had something to do. */
   get busyMs(): number {
     return this.#busyMs + this.#busy * (this.#time.now() - this.#busySince);

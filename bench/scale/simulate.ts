@@ -1,4 +1,5 @@
 import type { Bindings } from "../../src/edge/jobs/bindings.ts";
+import { CohortRows, type StoredRow } from "../../src/edge/jobs/cohorts/cohort-rows.ts";
 import { ledgerOf, type TaskKind } from "../../src/edge/shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-messages.ts";
 import type { JobDocument } from "../../src/orchestrator/job-plan-message.ts";
@@ -10,6 +11,7 @@ import type { Durations, Faults, Platform } from "./platform.ts";
 import { type Delivery, ModelQueue } from "./queue.ts";
 import { Random } from "./random.ts";
 import type { Slide } from "./slides.ts";
+import { SqlStorage } from "./sql-storage.ts";
 import { Timeline, type TimelinePoint } from "./timeline.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { WorkflowHost } from "./workflows.ts";
@@ -59,13 +61,13 @@ export interface Outcome {
 
 interface Job extends ModelledJob {
   id: string;
-  slideIndex: number;
+  row: StoredRow;
   startedAt: number;
   ended: boolean;
 }
 
 /**
- * A cohort through the job service in virtual time. Real are the ledgers, the Workflow, how tasks are sent, chosen queues
+ * A cohort through the job service in virtual time. Real are the cohort's rows, the ledgers, the Workflow, how tasks are sent, chosen queues
  * and tried again, and all plans; a model are the platform and how long a task takes.
  * @throws where something is lost or done in excess of what the platform allows
  */
@@ -133,21 +135,20 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
   const timeline = new Timeline(time, () => ({
     windows: tasks.windowsDone,
     waiting: shardQueues.reduce((n, q) => n + q.waiting, 0),
-    busy: shardQueues.reduce((n, q) => n + q.busy, 0),
     rows: ledgers.rows,
     r2: tasks.r2.reads + tasks.r2.writes,
-    jobs: underWay,
   }));
 
-  let next = 0;
-  let underWay = 0;
+  const rows = new CohortRows(new SqlStorage() as never);
+  for (const n of slides.keys()) rows.add({ id: `slide ${n}`, source: `s3://cohort/${n}.svs` });
   let mayBegin = true;
   let fault: unknown;
   /** At most so many jobs at a time, and the next one when one has ended. */
   function begin(): void {
-    while (mayBegin && underWay < scenario.concurrency && next < slides.length) {
-      underWay++;
-      watched(start(next++));
+    while (mayBegin && rows.counts.running < scenario.concurrency) {
+      const row = rows.next(Date.now());
+      if (!row) return;
+      watched(start(rows.begin(row, Date.now())));
       if (!scenario.betweenMs) continue;
       mayBegin = false;
       time.after(scenario.betweenMs, () => {
@@ -164,17 +165,19 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
     });
   }
 
-  async function start(index: number): Promise<void> {
-    const slide = slides[index]!;
+  async function start(row: StoredRow): Promise<void> {
+    // Rows are numbered from 1.
+    const slide = slides[row.n - 1]!;
     const job: Job = {
       id: random.hex(),
       slide,
-      slideIndex: index,
+      row,
       records: new Uint8Array(slide.windowsOf.length),
       startedAt: time.now(),
       ended: false,
     };
     jobs.set(job.id, job);
+    rows.started(row, job.id, true);
     await ledgerOf(env.LEDGERS!, job.id).create(documentOf(job.id), { again: false });
     await env.JOBS!.create({ id: job.id });
   }
@@ -197,12 +200,13 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       throw new Error(`job ${job.id} has ${status.windows!.done} and ${windows} of ${slide.windows} windows`);
     }
     outcome.push({
-      slide: job.slideIndex,
+      slide: job.row.n - 1,
       startedAt: job.startedAt,
       endedAt,
       ...(status.error && { error: status.error.message }),
     });
-    underWay--;
+    if (status.error) rows.fail(job.row, { code: "unexpected", reason: status.error.message }, undefined);
+    else rows.done(job.row, undefined);
     begin();
   }
 

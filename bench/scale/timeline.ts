@@ -6,10 +6,8 @@ export interface TimelinePoint {
   windows: number;
   rows: number;
   r2: number;
-  /** Shards on queues, in hands of consumers, and jobs under way. */
+  /** Shards on queues. */
   waiting: number;
-  busy: number;
-  jobs: number;
 }
 
 const MOST_POINTS = 400;

@@ -1,11 +1,16 @@
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { JobError } from "../orchestrator/errors.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** The clone: this file lies in its `src/`, or built in its `dist/src/`. The package holds no Workers. */
+const ROOT = ["../..", "../../.."]
+  .map((up) => fileURLToPath(new URL(up, import.meta.url)))
+  .find((directory) => existsSync(join(directory, "wrangler.toml")));
 
 /** What both Workers' configurations say. */
 export const COMPATIBILITY_DATE = "2026-11-01";
@@ -20,6 +25,9 @@ export interface Bundle {
 
 /** Bundles the Worker of a wrangler configuration, given from the repository's root, without touching the network. */
 export async function bundleWorker(config: string): Promise<Bundle> {
+  if (ROOT === undefined) {
+    throw new JobError("the Workers are built from a clone of the repository: git clone it and npm ci");
+  }
   const directory = await mkdtemp(join(tmpdir(), "tilewright-worker-"));
   const remove = () => rm(directory, { recursive: true, force: true });
   const wrangler = join(ROOT, "node_modules/wrangler/bin/wrangler.js");

@@ -1,6 +1,7 @@
 import type { R2Bucket, ReadableStream as R2Stream } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES } from "../../../orchestrator/folder-limits.ts";
 import { Problem } from "../../../service/problem.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import type { ListedObject } from "../../../storage/object-store.ts";
@@ -10,7 +11,7 @@ import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../bindings.ts";
 import { outputPath } from "../outputs/output-path.ts";
-import { folderFileKey, MAX_FILE_BYTES, MAX_FOLDER_FILES } from "./folder-plan.ts";
+import { folderFileKey } from "./folder-plan.ts";
 import { fileName, keyOf, newUploadId, UPLOAD_ID } from "./upload-plan.ts";
 import { uploadRequestSchema } from "./upload-schemas.ts";
 import { uploadSettingsOf } from "./upload-settings.ts";
@@ -202,8 +203,12 @@ async function takeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
   if (stated === undefined || !/^\d+$/.test(stated)) {
     throw new Problem(411, "length_required", "the request must state the length of its body");
   }
-  if (Number(stated) > MAX_FILE_BYTES) {
-    throw new Problem(413, "too_large", `the file has ${stated} bytes, at most ${MAX_FILE_BYTES} are taken`);
+  if (Number(stated) > MAX_FOLDER_FILE_BYTES) {
+    throw new Problem(
+      413,
+      "too_large",
+      `the file has ${stated} bytes, at most ${MAX_FOLDER_FILE_BYTES} are taken`,
+    );
   }
   const md5 = hexOf(c.req.header("Content-MD5"));
   if (md5 === undefined) {
