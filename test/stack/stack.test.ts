@@ -425,6 +425,7 @@ describe("every route", () => {
       "GET /v1/jobs/{id}/outputs",
       "GET /v1/jobs/{id}/outputs/{path}",
       "GET /v1/uploads/{id}",
+      "GET /v1/work/{job}/objects",
       "GET /v1/work/{job}/plan",
       "GET /v1/work/{job}/source/{path}",
       "HEAD /v1/webhooks/minio",
