@@ -64,6 +64,26 @@ describe("a growing stage", () => {
     );
   });
 
+  it("hands over what is written just before it is asked for: nothing is read from the store again", async () => {
+    const store = new MemoryStore();
+    const growing = new GrowingStage(await open(store), () => true);
+    let reads = 0;
+    const get = store.get.bind(store);
+    store.get = (...args: Parameters<typeof get>) => {
+      reads++;
+      return get(...args);
+    };
+    const first = growing.readTile([0, 0]);
+    // All at once, as a layer of windows ends; the reader goes on while they are being written.
+    const written = Array.from({ length: GRID }, (_, row) => growing.writeChunk(chunk(row, 1)));
+    await first;
+    for (let row = 1; row < GRID; row++) expect(classOf(await growing.readTile([row, 0]))).toBe(1);
+    await Promise.all(written);
+    expect(reads).toBe(0);
+    expect(classOf(await growing.readTile([3, 0]))).toBe(1);
+    expect(reads).toBe(1);
+  });
+
   it("tells whoever waits, and whoever comes later, why no more come", async () => {
     const growing = new GrowingStage(await open(), () => true);
     const waiting = growing.readTile([1, 0]);
