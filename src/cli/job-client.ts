@@ -154,6 +154,11 @@ export class JobClient {
     return this.#json(completedFolderSchema, "POST", `v1/folders/${id}/complete`, details);
   }
 
+  /** Starts a job, or finds the one that is there. */
+  startJob(request: { source: string }): Promise<JobStatus> {
+    return this.#json(jobStatusSchema, "POST", "v1/jobs", { body: JSON.stringify(request) });
+  }
+
   status(job: string): Promise<JobStatus> {
     return this.#json(jobStatusSchema, "GET", `v1/jobs/${encodeURIComponent(job)}`);
   }

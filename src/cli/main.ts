@@ -17,7 +17,7 @@ import { duration, progressPrinter } from "./progress.ts";
 import { runner } from "./runner.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
 import { up } from "./up.ts";
-import { upload } from "./upload.ts";
+import { type JobOptions, startJob, type UploadResult, upload } from "./upload.ts";
 import { uploadPrinter } from "./upload-progress.ts";
 import { RUNTIMES, verifyModel } from "./verify-model.ts";
 
@@ -156,48 +156,54 @@ addCohortCommands(program, {
   },
 });
 
-withSettingOptions(
-  withService(
-    program
-      .command("upload <scan>")
-      .description(
-        "send a file, an OME-Zarr or a directory of DICOM files to a job service, which segments it",
-      ),
-  ),
+/** Options of a job at a service, and of what becomes of it. */
+function withJobOptions(command: Command): Command {
+  return withSettingOptions(withService(command))
+    .option("--model <name>", "model package; default the one the service runs")
+    .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source`)
+    .addOption(segTypeOption())
+    .option("--series <n>", SERIES, count)
+    .option("--watch", "follow the job until it ends")
+    .option("--out <dir>", "follow the job and download its results into this directory")
+    .option("--force", "replace a finished run in --out")
+    .option("--json", "progress as JSON lines on stderr, the job on stdout");
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed where it is declared
+function jobOptions(source: string, flags: any): JobOptions {
+  const { model, variant, mpp, series, ...settings } = planOptions(source, flags);
+  return {
+    ...{ model, variant, series, mpp, settings },
+    to: flags.to,
+    token: tokenOf(flags),
+    outputs: flags.outputs?.split(","),
+    segType: flags.segType,
+    watch: flags.watch,
+    out: flags.out,
+    force: flags.force,
+    signal: controller.signal,
+    onEvent: uploadPrinter(Boolean(flags.json)),
+  };
+}
+
+function printJob({ job, status, manifest }: UploadResult, flags: { json?: boolean; out: string }): void {
+  if (flags.json) return void process.stdout.write(`${JSON.stringify(status ?? { id: job })}\n`);
+  if (manifest !== undefined) printResults(flags.out, manifest);
+  else console.log(job);
+}
+
+withJobOptions(
+  program
+    .command("upload <scan>")
+    .description(
+      "send a file, an OME-Zarr or a directory of DICOM files to a job service, which segments it",
+    ),
 )
-  .option("--model <name>", "model package; default the one the service runs")
-  .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source`)
-  .addOption(segTypeOption())
-  .option("--watch", "follow the job until it ends")
-  .option("--out <dir>", "follow the job and download its results into this directory")
-  .option("--force", "replace a finished run in --out")
-  .option("--series <n>", SERIES, count)
   .option("--concurrency <n>", "parts or files on their way at a time", count)
-  .option("--json", "progress as JSON lines on stderr, the job on stdout")
   .action(async (file: string, flags) => {
     toContinue = "continue later with the same command";
-    const { model, variant, mpp, series, ...settings } = planOptions(file, flags);
-    const { job, status, manifest } = await upload({
-      file,
-      model,
-      variant,
-      series,
-      mpp,
-      settings,
-      to: flags.to,
-      token: tokenOf(flags),
-      outputs: flags.outputs?.split(","),
-      segType: flags.segType,
-      watch: flags.watch,
-      out: flags.out,
-      force: flags.force,
-      concurrency: flags.concurrency,
-      signal: controller.signal,
-      onEvent: uploadPrinter(Boolean(flags.json)),
-    });
-    if (flags.json) return void process.stdout.write(`${JSON.stringify(status ?? { id: job })}\n`);
-    if (manifest !== undefined) return printResults(flags.out, manifest);
-    console.log(job);
+    const { concurrency } = flags;
+    printJob(await upload({ ...jobOptions(file, flags), file, concurrency }), flags);
   });
 
 program
@@ -264,6 +270,16 @@ function pullFrom({ pull, service }: { pull?: string; service?: string }): PullF
 }
 
 const jobs = program.command("jobs").description("jobs of a job service");
+withJobOptions(
+  jobs
+    .command("start <address>")
+    .description(
+      "segment what the service reads where it lies: r2://, s3:// or https://, also a prefix of objects",
+    ),
+).action(async (address: string, flags) => {
+  toContinue = "continue later with the same command";
+  printJob(await startJob(address, jobOptions(address, flags)), flags);
+});
 withService(jobs.command("show <job>").description("how far a job is"))
   .option("--json", "as JSON")
   .action((job: string, flags) => showJob(job, serviceOf(flags), Boolean(flags.json)));

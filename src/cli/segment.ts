@@ -248,6 +248,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     const seed = await objectSeed(source, opened.name, model.hash, plan);
     const planned = performance.now();
     const backendReports = await runtime.whileMapping(async () => {
+      signal?.throwIfAborted();
       // Time in which others map is none of this slide's.
       const segmenting = performance.now();
       started += segmenting - planned;

@@ -1,10 +1,15 @@
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { isDicom } from "../image/dicom/open-instance.ts";
 import { ImageFormatError } from "../image/errors.ts";
+import { ZARR_NODES } from "../image/zarr/zarr-reader.ts";
+import {
+  MAX_FOLDER_FILE_BYTES,
+  MAX_FOLDER_FILES,
+  MAX_PREFIX_OBJECTS,
+} from "../orchestrator/folder-limits.ts";
 import { FsStore } from "../storage/fs-store.ts";
-import type { ListedObject } from "../storage/object-store.ts";
+import type { ListedObject, ObjectInfo } from "../storage/object-store.ts";
 import { prefixEtag } from "../storage/prefix-etag.ts";
 import type { JobClient } from "./job-client.ts";
 import { ServiceError } from "./job-client-errors.ts";
@@ -28,14 +33,12 @@ export interface SendFolderOptions {
   signal: AbortSignal | undefined;
 }
 
-/** The service takes no larger file in one request, and no more of them. */
-const MAX_FILE_BYTES = 60 * 2 ** 20;
-const MAX_FILES = 100_000;
 const CONCURRENCY = 8;
 const MAX_CONCURRENCY = 16;
-const ZARR_METADATA = new Set(["zarr.json", ".zattrs", ".zgroup", ".zarray"]);
 /** What systems leave in every directory that they show. */
 const LITTER = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
+const ADVICE =
+  "copy the directory into a bucket with a tool of its storage, then: tilewright jobs start <its address>";
 
 /**
  * What there is to send of a directory: of an OME-Zarr everything, else its DICOM files and nothing beside them.
@@ -43,39 +46,45 @@ const LITTER = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
  */
 export async function scanFolder(path: string, signal: AbortSignal | undefined): Promise<FolderScan> {
   const store = new FsStore(path);
-  const files: ListedObject[] = [];
-  const add = async (key: string) => {
-    const info = await store.head(key, { signal });
-    if (info) files.push({ key, ...info });
-    if (files.length > MAX_FILES)
-      throw new ImageFormatError(`${path} holds more than ${MAX_FILES} files; ${ADVICE}`);
-  };
-  const keys: string[] = [];
-  for await (const key of store.list("", { signal })) {
-    if (keys.push(key) > 2 * MAX_FILES)
-      throw new ImageFormatError(`${path} holds more than ${MAX_FILES} files; ${ADVICE}`);
+  try {
+    const keys: string[] = [];
+    for await (const key of store.list("", { signal })) {
+      if (keys.push(key) > MAX_FOLDER_FILES) throw tooMany(path, MAX_FOLDER_FILES);
+    }
+    const isZarr = keys.some((key) => ZARR_NODES.includes(key));
+    const files: ListedObject[] = [];
+    for (const key of keys) {
+      const info = await store.head(key, { signal });
+      if (info && (isZarr ? !LITTER.test(key) : await holdsDicom(store, key, info)))
+        files.push({ key, ...info });
+    }
+    if (files.length === 0) {
+      throw new ImageFormatError(
+        `${path} is a directory without OME-Zarr metadata and without DICOM files; give an image file inside it`,
+      );
+    }
+    if (!isZarr && files.length > MAX_PREFIX_OBJECTS) throw tooMany(path, MAX_PREFIX_OBJECTS);
+    const large = files.find(({ byteLength }) => byteLength > MAX_FOLDER_FILE_BYTES);
+    if (large) {
+      throw new ImageFormatError(
+        `${join(path, large.key)} has more than the ${MAX_FOLDER_FILE_BYTES >> 20} MiB that a file of a directory may have; ${ADVICE}`,
+      );
+    }
+    const byteLength = files.reduce((sum, file) => sum + file.byteLength, 0);
+    return { path, files, byteLength, etag: await prefixEtag(files) };
+  } finally {
+    await store.close();
   }
-  const isZarr = keys.some((key) => ZARR_METADATA.has(key));
-  for (const key of keys) {
-    if (isZarr ? !LITTER.test(key) : await isDicomFile(join(path, key))) await add(key);
-  }
-  if (files.length === 0) {
-    throw new ImageFormatError(
-      `${path} is a directory without OME-Zarr metadata and without DICOM files; give an image file inside it`,
-    );
-  }
-  const large = files.find(({ byteLength }) => byteLength > MAX_FILE_BYTES);
-  if (large) {
-    throw new ImageFormatError(
-      `${join(path, large.key)} has more than the ${MAX_FILE_BYTES >> 20} MiB that a file of a directory may have; ${ADVICE}`,
-    );
-  }
-  const byteLength = files.reduce((sum, file) => sum + file.byteLength, 0);
-  return { path, files, byteLength, etag: await prefixEtag(files) };
 }
 
-const ADVICE =
-  "copy the directory into a bucket with a tool of its storage and start the job with POST /v1/jobs";
+async function holdsDicom(store: FsStore, key: string, { etag }: ObjectInfo): Promise<boolean> {
+  const head = await store.getRange(key, 0, 132, { ifMatch: etag });
+  return head !== undefined && isDicom(head);
+}
+
+function tooMany(path: string, most: number): ImageFormatError {
+  return new ImageFormatError(`${path} holds more than ${most} files, the most of one scan; ${ADVICE}`);
+}
 
 /**
  * Sends the files that are not there yet, and starts the job. What is there is told by its content, so a repeated
@@ -96,6 +105,7 @@ export async function sendFolder(
     id = (await client.createFolder(name)).id;
     state.write(id);
   }
+  const store = new FsStore(path);
   const onSent = tellBytes(byteLength, 0, tell);
   const sent: ListedObject[] = [];
   const queue = [...scan.files];
@@ -104,11 +114,14 @@ export async function sendFolder(
     for (let file = queue.shift(); file !== undefined && !failed; file = queue.shift()) {
       try {
         signal?.throwIfAborted();
-        const bytes = await readFile(path, file);
+        const { key, etag } = file;
+        const bytes = await store.getRange(key, 0, file.byteLength, { ifMatch: etag, signal });
+        if (bytes?.length !== file.byteLength) throw changed(path);
         const md5 = createHash("md5").update(bytes).digest();
-        const below = `${name}/${file.key}`;
-        if (there.get(below) !== md5.toString("hex")) await client.putFile(id!, below, bytes, md5);
-        sent.push({ key: file.key, etag: md5.toString("hex"), byteLength: bytes.length });
+        const below = `${name}/${key}`;
+        if (there.get(below) !== md5.toString("hex"))
+          await client.putFile(id!, below, bytes as Uint8Array<ArrayBuffer>, md5);
+        sent.push({ key, etag: md5.toString("hex"), byteLength: bytes.length });
         onSent(bytes.length);
       } catch (error) {
         failed = true;
@@ -117,7 +130,9 @@ export async function sendFolder(
     }
   };
   const senders = Array.from({ length: Math.min(MAX_CONCURRENCY, concurrency) }, send);
-  for (const sender of await Promise.allSettled(senders)) {
+  const ended = await Promise.allSettled(senders);
+  await store.close();
+  for (const sender of ended) {
     if (sender.status === "rejected") {
       // Another file by the same path: it changed since a run before.
       if (sender.reason instanceof ServiceError && sender.reason.code === "file_exists") state.forget();
@@ -127,35 +142,11 @@ export async function sendFolder(
   const now = await scanFolder(path, signal);
   if (now.etag !== scan.etag) {
     state.forget();
-    throw new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);
+    throw changed(path);
   }
   return client.completeFolder(id, { name, etag: await prefixEtag(sent), request });
 }
 
-async function readFile(path: string, { key, byteLength }: ListedObject): Promise<Uint8Array<ArrayBuffer>> {
-  const file = await open(join(path, key));
-  try {
-    const bytes = new Uint8Array(byteLength);
-    let at = 0;
-    while (at < byteLength) {
-      const { bytesRead } = await file.read(bytes, at, byteLength - at, at);
-      if (bytesRead === 0)
-        throw new ImageFormatError(`${join(path, key)} became shorter while it was uploaded; begin again`);
-      at += bytesRead;
-    }
-    return bytes;
-  } finally {
-    await file.close();
-  }
-}
-
-async function isDicomFile(path: string): Promise<boolean> {
-  const file = await open(path);
-  try {
-    const head = new Uint8Array(132);
-    const { bytesRead } = await file.read(head, 0, head.length, 0);
-    return isDicom(head.subarray(0, bytesRead));
-  } finally {
-    await file.close();
-  }
+function changed(path: string): ImageFormatError {
+  return new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);
 }

@@ -15,9 +15,8 @@ import { partLength, sendParts } from "./upload-parts.ts";
 import { tellBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
 import { UploadState } from "./upload-state.ts";
 
-export interface UploadOptions {
-  /** Path of the scan: a file, or a directory that is an OME-Zarr or holds DICOM files. */
-  file: string;
+/** A job of a service, and what is to become of it. */
+export interface JobOptions {
   /** Address of the job service. */
   to: string;
   /** Bearer token of the service. */
@@ -38,10 +37,15 @@ export interface UploadOptions {
   /** Directory for the results, which implies `watch`. */
   out?: string;
   force?: boolean;
-  /** Parts of a file, or files of a directory, under way at a time. */
-  concurrency?: number;
   signal?: AbortSignal;
   onEvent?: UploadListener;
+}
+
+export interface UploadOptions extends JobOptions {
+  /** Path of the scan: a file, or a directory that is an OME-Zarr or holds DICOM files. */
+  file: string;
+  /** Parts of a file, or files of a directory, under way at a time. */
+  concurrency?: number;
 }
 
 export interface UploadResult {
@@ -65,14 +69,10 @@ const requestSchema = jobRequestSchema.omit({ source: true });
  * on where it was when it is repeated.
  */
 export async function upload(options: UploadOptions): Promise<UploadResult> {
-  const { to, token, out, signal, onEvent = () => {} } = options;
+  const { out, signal, onEvent = () => {} } = options;
   const path = resolve(options.file);
   const request = requestOf(options);
-  const client = new JobClient(to, {
-    token,
-    signal,
-    onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
-  });
+  const client = clientOf(options);
   if (out !== undefined) checkDownloadPlace(out, options.force);
   const scan = await scanAt(path, signal);
   const state = stateOf(client, scan, request);
@@ -93,16 +93,48 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
       code: "no_job",
       retryable: false,
     });
-  onEvent({ type: "job", job, source });
-  const result: UploadResult = { job, source };
-  if (options.watch || out !== undefined) {
-    result.status = await follow(client, job, signal, onEvent);
-    if (result.status.state === "done" && out !== undefined) {
-      result.manifest = await fetchResults(client, result.status, { ...options, out }, onEvent);
-    }
-  }
+  const result = await watched(client, { job, source }, options);
   // From here on the same command is a new upload.
   state.forget();
+  return ended(result, options);
+}
+
+/**
+ * Starts the job of a source that the service reads where it lies, or finds the job that is there.
+ * @param source `r2://bucket/key`, `s3://bucket/key` or `https://host/path`: an object, an OME-Zarr, or a prefix
+ */
+export async function startJob(source: string, options: JobOptions): Promise<UploadResult> {
+  const request = { ...requestOf(options), source };
+  const client = clientOf(options);
+  if (options.out !== undefined) checkDownloadPlace(options.out, options.force);
+  const status = await client.startJob(request);
+  return ended(await watched(client, { job: status.id, source: status.source.uri }, options), options);
+}
+
+function clientOf({ to, token, signal, onEvent = () => {} }: JobOptions): JobClient {
+  return new JobClient(to, {
+    token,
+    signal,
+    onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
+  });
+}
+
+/** Follows a job and fetches its results, as far as either is asked for. */
+async function watched(
+  client: JobClient,
+  started: { job: string; source: string },
+  options: JobOptions,
+): Promise<UploadResult> {
+  const { watch, out, signal, onEvent = () => {} } = options;
+  onEvent({ type: "job", ...started });
+  if (!watch && out === undefined) return started;
+  const status = await follow(client, started.job, signal, onEvent);
+  if (status.state !== "done" || out === undefined) return { ...started, status };
+  return { ...started, status, manifest: await fetchResults(client, status, { ...options, out }, onEvent) };
+}
+
+/** @throws {JobFailedError} for a job that ended without results */
+function ended(result: UploadResult, { onEvent = () => {} }: JobOptions): UploadResult {
   if (result.status) refuseFailed(result.status);
   onEvent({ type: "stage", stage: "done" });
   return result;
@@ -180,7 +212,7 @@ export function refuseFailed({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, series, mpp, settings, outputs, segType }: UploadOptions) {
+function requestOf({ model, variant, series, mpp, settings, outputs, segType }: JobOptions) {
   const parsed = requestSchema.safeParse({ model, variant, series, mpp, settings, outputs, segType });
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;

@@ -24,6 +24,14 @@ const SHARD_BLOCK: readonly [number, number] = [2, 8];
  * and there are a quarter as many; the height is what the rows of open chunks cost.
  */
 const CHUNK = [512, 2048];
+/** What a side of a TIFF tile is a multiple of. */
+const TILE_UNIT = 16;
+
+/** No larger than the label map, for the rest of a chunk would be stored, compressed and read for nothing. */
+function chunkOf(size: readonly number[]): number[] {
+  const plane = size.slice(-2).map((n, a) => Math.min(CHUNK[a]!, Math.ceil(n / TILE_UNIT) * TILE_UNIT));
+  return [...size.slice(2).map(() => 1), ...plane];
+}
 /** Samples of a shard's windows in a volume. */
 const SHARD_SAMPLES = 4 << 20;
 const PLAN_WINDOW_LIMIT = 50_000_000;
@@ -167,7 +175,7 @@ export async function planJob(
     channels,
     scaling,
     shardBlock: [...region.size.slice(2).map(() => 1), ...shardBlock],
-    chunk: [...region.size.slice(2).map(() => 1), ...CHUNK],
+    chunk: chunkOf(region.size),
     tissueFraction,
     thumbnail,
   };

@@ -147,7 +147,9 @@ describe("is refused before a byte is sent", () => {
   test("a file that is too large for one request, with what to do", async () => {
     write({ "a.dcm": dicom() });
     truncateSync(join(path, "a.dcm"), 60 * 2 ** 20 + 1);
-    await expect(scanFolder(path, undefined)).rejects.toThrow(/more than the 60 MiB .* POST \/v1\/jobs/);
+    await expect(scanFolder(path, undefined)).rejects.toThrow(
+      /more than the 60 MiB .* tilewright jobs start/,
+    );
   });
 
   test("what is not there", async () => {

@@ -49,7 +49,7 @@ afterAll(async () => {
 });
 
 async function startStack(): Promise<void> {
-  stack = await KillableStack.start(join(directory, "state"), model, bundles, port);
+  stack = await KillableStack.start(join(directory, "state"), model, bundles, { port });
 }
 
 /** A client comes back to the address that it knows. */

@@ -12,17 +12,19 @@ export class KillableStack {
     this.service = new Service(new URL(url));
   }
 
-  /** @param port default any free one */
-  static async start(state: string, model: string, bundles: Bundles, port = 0): Promise<KillableStack> {
+  /** @param given `port`: default any free one; `bindings` of both Workers, beside those of the tests */
+  static async start(
+    state: string,
+    model: string,
+    { jobs, segment }: Bundles,
+    given: { port?: number; bindings?: Record<string, string> } = {},
+  ): Promise<KillableStack> {
     const script = new URL("run-stack.ts", import.meta.url).pathname;
-    const child = spawn(
-      process.execPath,
-      [script, state, model, bundles.jobs, bundles.segment, String(port)],
-      {
-        detached: true,
-        stdio: ["ignore", "pipe", "pipe"],
-      },
-    );
+    const options = JSON.stringify({ state, model, jobs, segment, port: 0, ...given });
+    const child = spawn(process.execPath, [script, options], {
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let said = "";
     child.stdout!.on("data", (bytes) => {
       said += bytes;

@@ -1,15 +1,13 @@
-/** The stack in a process of its own, to be killed: `run-stack.ts <state> <model> <jobs bundle> <segment bundle> <port>`. */
+/** The stack in a process of its own, to be killed; what it runs with comes as JSON, see `KillableStack`. */
 import { startStack } from "../../src/cli/local-stack.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS } from "./service.ts";
 
-const [state, model, jobs, segment, port] = process.argv.slice(2) as [string, string, string, string, string];
+const { jobs, segment, bindings, ...options } = JSON.parse(process.argv[2]!);
 const stack = await startStack({
-  state,
   host: "127.0.0.1",
-  port: Number(port),
-  model,
+  ...options,
   bundles: { jobs, segment, remove: async () => {} },
-  jobs: JOBS_BINDINGS,
-  segment: SEGMENT_BINDINGS,
+  jobs: { ...JOBS_BINDINGS, ...bindings },
+  segment: { ...SEGMENT_BINDINGS, ...bindings },
 });
 console.log(`up at ${stack.url.origin}`);

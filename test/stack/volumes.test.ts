@@ -1,11 +1,13 @@
+import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { upload } from "../../src/cli/upload.ts";
+import { startJob, upload } from "../../src/cli/upload.ts";
 import { makeDicom } from "../image/make-dicom.ts";
 import { makeNifti } from "../image/make-nifti.ts";
 import { makeOmeZarr } from "../image/make-zarr.ts";
@@ -27,7 +29,10 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-stack-volumes-"));
   vi.stubEnv("XDG_STATE_HOME", join(directory, "state-home"));
   bucket = await openBucketServer();
-  const SOURCES = JSON.stringify([{ kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint }]);
+  const SOURCES = JSON.stringify([
+    { kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint },
+    { kind: "http", host: new URL(bucket.endpoint).host },
+  ]);
   model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255 });
   bundles = await bundleWorkers();
   stack = await startStack({
@@ -78,6 +83,12 @@ function nifti(): Uint8Array {
     gzip: true,
   });
 }
+
+const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const tilewright = (args: string[]) =>
+  promisify(execFile)(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, TILEWRIGHT_TOKEN: TOKEN },
+  });
 
 /** A series of 37 slices, as files by names that say nothing of the order. */
 function seriesFiles(uid = "1.2.840.999.8"): Record<string, Uint8Array> {
@@ -216,14 +227,46 @@ describe("a prefix of somebody's bucket", () => {
     bucket.objects.set("hospital/case 77/a.dcm", new Uint8Array(200));
     const alone = join(directory, "alone-bucket");
     await segment({ source: writeFiles("case 7", seriesFiles()), model, out: alone, backends: ["wasm"] });
-    const first = await service.start({ source, model: "volume" });
-    expect((await service.ended(first.job.id, 120)).error).toBeUndefined();
     const out = join(directory, "out-bucket");
-    await service.download(first.job.id, out);
+    const first = await startJob(source, { to: stack.url.href, token: TOKEN, model: "volume", out });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
-    expect((await service.start({ source: source.slice(0, -1), model: "volume" })).job.id).toBe(first.job.id);
+    expect((await service.start({ source: source.slice(0, -1), model: "volume" })).job.id).toBe(first.job);
+    const args = ["jobs", "start", source, "--model", "volume", "--to", stack.url.href];
+    expect((await tilewright(args)).stdout).toBe(`${first.job}\n`);
+    expect(JSON.parse((await tilewright([...args, "--watch", "--json"])).stdout)).toMatchObject({
+      state: "done",
+    });
+    await expect(tilewright([...args, "--series", "0"])).rejects.toMatchObject({ code: 2 });
+    await expect(tilewright(args.with(2, `${source}no/`))).rejects.toMatchObject({
+      code: 6,
+      stderr: expect.stringMatching(
+        /there is no s3:\/\/scans-elsewhere\/hospital\/case 7\/no: check bucket and key/,
+      ),
+    });
     bucket.objects.set("hospital/case 7/more.txt", new Uint8Array(3));
-    expect((await service.start({ source, model: "volume" })).job.id).not.toBe(first.job.id);
+    expect((await service.start({ source, model: "volume" })).job.id).not.toBe(first.job);
+  });
+
+  it("an OME-Zarr, there and on a web server: the bytes of one machine", async () => {
+    bucket.objects.clear();
+    for (const [key, bytes] of Object.entries(zarrFiles())) bucket.objects.set(`z/mr.ome.zarr/${key}`, bytes);
+    const alone = join(directory, "alone-zarr");
+    await segment({
+      source: writeFiles("z/mr.ome.zarr", zarrFiles()),
+      model,
+      out: alone,
+      backends: ["wasm"],
+    });
+    for (const base of ["s3:/", bucket.endpoint]) {
+      const { job } = await service.start({
+        source: `${base}/scans-elsewhere/z/mr.ome.zarr/`,
+        model: "volume",
+      });
+      expect((await service.ended(job.id, 120)).error).toBeUndefined();
+      const out = join(directory, `out-zarr-${base.length}`);
+      await service.download(job.id, out);
+      expect(treeHashes(out)).toEqual(treeHashes(alone));
+    }
   });
 
   it("an object that is replaced after the job was made ends the job, and says so", async () => {

@@ -1,5 +1,4 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { bodyLimit } from "hono/body-limit";
 import { streamSSE } from "hono/streaming";
 import {
   isFinal,
@@ -9,6 +8,7 @@ import {
 } from "../../orchestrator/job-request.ts";
 import { Problem } from "../../service/problem.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
+import { limitBody } from "../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../shared/open-api.ts";
 import type { Bindings } from "./bindings.ts";
 import { createJob } from "./create-job.ts";
@@ -83,7 +83,7 @@ const events = createRoute({
 export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = openApiApp<{ Bindings: Bindings }>();
 
-  app.use("/v1/jobs", bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  app.use("/v1/jobs", limitBody(MAX_BODY_BYTES));
 
   app.openapi(create, async (c) => {
     const { created, status } = await createJob(c.env, c.req.valid("json"), { again: true });
@@ -132,8 +132,4 @@ async function statusOf({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
   const status = await ledgerOf(LEDGERS!, id).status();
   if (!status) throw new Problem(404, "job_missing", `there is no job ${id}`);
   return status;
-}
-
-function tooLarge(): never {
-  throw new Problem(413, "too_large", `the body may have at most ${MAX_BODY_BYTES} bytes`);
 }

@@ -1,6 +1,9 @@
 import type { AsyncReadable, GetOptions, RangeQuery } from "zarrita";
 import type { ObjectStore } from "../../storage/object-store.ts";
 
+/** Any of these makes what lies beside it a Zarr. */
+export const ZARR_NODES: readonly string[] = ["zarr.json", ".zattrs", ".zgroup", ".zarray"];
+
 /** Keys of metadata: small, and read by every opening. */
 const METADATA = /(^|\/)(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata)$/;
 

@@ -35,16 +35,27 @@ export class GrowingStage implements LabelStage {
   }
 
   async writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<LabelTile | undefined> {
-    const tile = await this.#stage.writeChunk(chunk, options);
     const key = chunk.index.join();
-    const waits = this.#waiting.get(key);
-    if (waits) for (const { resolve } of waits) resolve(tile);
-    else if (tile && !this.#ended && this.#keptBytes + tile.data.byteLength <= KEPT_BYTES) {
-      this.#kept.set(key, tile);
-      this.#keptBytes += tile.data.byteLength;
+    // From here on nobody asks the store, or what is kept below would be kept for nobody.
+    const waits = this.#waiting.get(key) ?? [];
+    this.#waiting.set(key, waits);
+    try {
+      const tile = await this.#stage.writeChunk(chunk, options);
+      for (const { resolve } of waits) resolve(tile);
+      if (tile && waits.length === 0) this.#keep(key, tile);
+      return tile;
+    } catch (error) {
+      for (const { reject } of waits) reject(error);
+      throw error;
+    } finally {
+      this.#waiting.delete(key);
     }
-    this.#waiting.delete(key);
-    return tile;
+  }
+
+  #keep(key: string, tile: LabelTile): void {
+    if (this.#ended || this.#keptBytes + tile.data.byteLength > KEPT_BYTES) return;
+    this.#kept.set(key, tile);
+    this.#keptBytes += tile.data.byteLength;
   }
 
   async readTile(
@@ -58,10 +69,13 @@ export class GrowingStage implements LabelStage {
       this.#keptBytes -= kept.data.byteLength;
       return kept;
     }
-    if (this.#stage.has(index) || !this.#isExpected(index)) return this.#stage.readTile(index, options);
+    const waits = this.#waiting.get(key);
+    if (!waits && (this.#stage.has(index) || !this.#isExpected(index)))
+      return this.#stage.readTile(index, options);
     if (this.#ended) throw this.#ended.error;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { resolve, reject }]);
+      if (waits) waits.push({ resolve, reject });
+      else this.#waiting.set(key, [{ resolve, reject }]);
     });
   }
 

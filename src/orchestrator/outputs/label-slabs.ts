@@ -13,7 +13,7 @@ export interface TileSlab {
 export async function* tileSlabs(stage: LabelStage, signal?: AbortSignal): AsyncGenerator<TileSlab> {
   const { shape, chunk } = stage.info;
   const [slabs, rows, columns] = shape.map((n, a) => Math.ceil(n / chunk[a]!)) as [number, number, number];
-  const read = async (slab: number): Promise<TileSlab> => {
+  const read = async (slab: number) => {
     const tiles = await Promise.all(
       Array.from({ length: rows * columns }, async (_, n) => {
         const index = [slab, Math.floor(n / columns), n % columns];

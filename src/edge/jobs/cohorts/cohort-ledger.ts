@@ -33,7 +33,7 @@ const LONGEST_LOOK_MS = 15_000;
 /** Of each scan under way: many are not looked at as often. */
 const LOOK_MS_A_SCAN = 20;
 /** An alarm that is cut off is followed by another one. */
-const CUT_OFF_MS = 60_000;
+const CUT_OFF_MS = 20_000;
 const TRIES = 5;
 const FIRST_TRY_MS = 5000;
 

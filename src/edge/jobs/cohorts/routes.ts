@@ -1,6 +1,4 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import {
   type CloudCohortStatus,
   COHORT_ID,
@@ -14,7 +12,7 @@ import {
   rowsSchema,
 } from "../../../orchestrator/cohort-request.ts";
 import { Problem } from "../../../service/problem.ts";
-import { discardBody } from "../../../service/read-body.ts";
+import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../bindings.ts";
 import { checkServed, servedModel } from "../served-model.ts";
@@ -22,8 +20,6 @@ import { type CohortStub, cohortLedger } from "./cohort-ledger.ts";
 
 /** As many rows as a request may have, with addresses and ids of usual lengths. */
 const MAX_BODY_BYTES = 2 ** 20;
-/** What is read of one that is refused: as many rows as a request may have, with the longest addresses. */
-const MAX_DISCARDED_BYTES = 8 * 2 ** 20;
 
 const id = z.object({
   id: z
@@ -129,7 +125,7 @@ const cancel = control("cancel", "End what is under way too; what is done stays"
 export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = openApiApp<{ Bindings: Bindings }>();
 
-  app.use("/v1/cohorts/*", bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  app.use("/v1/cohorts/*", limitBody(MAX_BODY_BYTES, ": send the scans in several requests"));
 
   app.openapi(create, async (c) => {
     const { id = newId(), job, limits, rows } = c.req.valid("json");
@@ -210,14 +206,4 @@ function added(status: CloudCohortStatus | "full" | undefined): CloudCohortStatu
 function present<T>(found: T | undefined): T {
   if (found === undefined) throw new Problem(404, "cohort_missing", "there is no such cohort");
   return found;
-}
-
-async function tooLarge(c: Context): Promise<never> {
-  // Answered before the body was read, the connection would break and the sentence be lost.
-  await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
-  throw new Problem(
-    413,
-    "too_large",
-    `the body may have at most ${MAX_BODY_BYTES} bytes: send the scans in several requests`,
-  );
 }

@@ -1,11 +1,6 @@
 import { isObjectKey } from "../../shared/object-key.ts";
 import { FOLDER, fileName, keyOf, UPLOAD_ID } from "./upload-plan.ts";
 
-/** A file of a folder is sent whole, in one request: a Worker on the smallest plan takes no more than 100 MB. */
-export const MAX_FILE_BYTES = 60 * 2 ** 20;
-/** Chunks of a large Zarr. Of DICOM files far fewer make one job. */
-export const MAX_FOLDER_FILES = 100_000;
-
 /** Where a file of a folder lies; `path` begins with the folder's name. Undefined for what is no such path. */
 export function folderFileKey(id: string, path: string): string | undefined {
   const [name = "", ...rest] = path.split("/");

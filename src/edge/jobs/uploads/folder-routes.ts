@@ -1,16 +1,17 @@
 import type { R2Bucket, ReadableStream as R2Stream } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES } from "../../../orchestrator/folder-limits.ts";
 import { Problem } from "../../../service/problem.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import type { ListedObject } from "../../../storage/object-store.ts";
 import { prefixEtag } from "../../../storage/prefix-etag.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
+import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../bindings.ts";
 import { outputPath } from "../outputs/output-path.ts";
-import { folderFileKey, MAX_FILE_BYTES, MAX_FOLDER_FILES } from "./folder-plan.ts";
+import { folderFileKey } from "./folder-plan.ts";
 import { fileName, keyOf, newUploadId, UPLOAD_ID } from "./upload-plan.ts";
 import { uploadRequestSchema } from "./upload-schemas.ts";
 import { uploadSettingsOf } from "./upload-settings.ts";
@@ -114,7 +115,7 @@ const completeFolder = createRoute({
 export function createFolderRoutes({ start }: FolderRouteOptions) {
   const app = openApiApp<{ Bindings: Bindings }>();
   for (const path of ["/v1/folders", "/v1/folders/:id/complete"]) {
-    app.use(path, bodyLimit({ maxSize: MAX_JSON_BYTES, onError: tooLarge }));
+    app.use(path, limitBody(MAX_JSON_BYTES));
   }
 
   app.openapi(createFolder, async (c) => {
@@ -202,8 +203,12 @@ async function takeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
   if (stated === undefined || !/^\d+$/.test(stated)) {
     throw new Problem(411, "length_required", "the request must state the length of its body");
   }
-  if (Number(stated) > MAX_FILE_BYTES) {
-    throw new Problem(413, "too_large", `the file has ${stated} bytes, at most ${MAX_FILE_BYTES} are taken`);
+  if (Number(stated) > MAX_FOLDER_FILE_BYTES) {
+    throw new Problem(
+      413,
+      "too_large",
+      `the file has ${stated} bytes, at most ${MAX_FOLDER_FILE_BYTES} are taken`,
+    );
   }
   const md5 = hexOf(c.req.header("Content-MD5"));
   if (md5 === undefined) {
@@ -262,8 +267,4 @@ function checkedName(given: string): string {
 function hexOf(base64: string | undefined): string | undefined {
   if (base64 === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(base64)) return undefined;
   return Array.from(atob(base64), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
-}
-
-function tooLarge(): never {
-  throw new Problem(413, "too_large", `the body may have at most ${MAX_JSON_BYTES} bytes`);
 }

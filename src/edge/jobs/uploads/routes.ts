@@ -1,9 +1,9 @@
 import type { ReadableStream as R2Stream } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { Problem } from "../../../service/problem.ts";
 import { discardBody } from "../../../service/read-body.ts";
+import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../bindings.ts";
 import { type UploadLedgerStub, uploadLedger } from "./ledger-calls.ts";
@@ -123,7 +123,7 @@ const abortUpload = createRoute({
 export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: UploadRouteOptions) {
   const app = openApiApp<{ Bindings: Bindings }>();
 
-  app.use("/v1/uploads", bodyLimit({ maxSize: MAX_JSON_BYTES, onError: tooLargeAQuestion }));
+  app.use("/v1/uploads", limitBody(MAX_JSON_BYTES));
 
   app.openapi(createUpload, async (c) => {
     const settings = uploadSettingsOf(c.env);
@@ -329,8 +329,4 @@ function unavailable(): Problem {
   return new Problem(503, "storage_unavailable", "the upload cannot be reached; try again", {
     "Retry-After": "1",
   });
-}
-
-function tooLargeAQuestion(): never {
-  throw new Problem(413, "too_large", `the body may have at most ${MAX_JSON_BYTES} bytes`);
 }

@@ -1,15 +1,11 @@
+import { ZARR_NODES } from "../../../image/zarr/zarr-reader.ts";
+import { MAX_PREFIX_OBJECTS } from "../../../orchestrator/folder-limits.ts";
 import type { ListedObject, ObjectInfo, ObjectStore } from "../../../storage/object-store.ts";
 import { prefixEtag } from "../../../storage/prefix-etag.ts";
 import { snapshotStore } from "../../../storage/snapshot-store.ts";
 import { isObjectKey } from "../object-key.ts";
 import { refused } from "./allowed-fetch.ts";
 import type { SourceStore } from "./open-source-store.ts";
-
-/** Objects of a DICOM series or slide: the head of each is read by every isolate, which may make 10 000 requests. */
-export const MAX_PREFIX_OBJECTS = 4000;
-
-/** Any of these makes a prefix a Zarr. */
-const ZARR_METADATA = ["zarr.json", ".zattrs", ".zgroup", ".zarray"];
 
 /** What lies at an address now. */
 export type FoundSource =
@@ -41,7 +37,7 @@ export async function lookUpSource(
 }
 
 async function isZarr(store: ObjectStore, key: string, signal: AbortSignal): Promise<boolean> {
-  for (const name of ZARR_METADATA) if (await store.head(`${key}/${name}`, { signal })) return true;
+  for (const name of ZARR_NODES) if (await store.head(`${key}/${name}`, { signal })) return true;
   return false;
 }
 
