@@ -9,6 +9,7 @@ import type { Raster } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
 import { planShards } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
+import { eachOf } from "./each-of.ts";
 import type { Backend } from "./fleet/backend.ts";
 import type { Clock } from "./fleet/clock.ts";
 import { type MemberReport, runFleet } from "./fleet/fleet.ts";
@@ -115,7 +116,8 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
     windowsDone += records.length;
     statistics.windows += records.length;
     options.onProgress?.({ windowsDone, windowsTotal });
-    if (done.length > 0) await timed("write", async () => void (await Promise.all(done.map(finishChunk))));
+    // Where one fails, those that are being written are waited for: nothing is at work when this ends.
+    if (done.length > 0) await timed("write", () => eachOf(done, done.length, finishChunk));
   };
 
   const segmenterOf = new Map(backends.map((backend) => [backend as object, backend.segmenter]));

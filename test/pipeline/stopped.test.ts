@@ -2,12 +2,22 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { openBackends } from "../../src/cli/backends.ts";
+import { realClock } from "../../src/cli/clock.ts";
+import { loadModel } from "../../src/cli/find-model.ts";
 import { type SegmentOptions, segment } from "../../src/cli/index.ts";
+import { openSource } from "../../src/cli/open-source.ts";
+import { openLabelStage } from "../../src/image/write/label-stage.ts";
+import { mapAndMerge, noStatistics } from "../../src/orchestrator/map-and-merge.ts";
+import { planJob } from "../../src/orchestrator/plan-job.ts";
+import { checkSettings } from "../../src/orchestrator/settings.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { makeNifti } from "../image/make-nifti.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
 import { writeVolumePackage } from "../made/volume-package.ts";
+import { labelMapInfo } from "../outputs/label-map.ts";
 
 /** Outputs are written while windows are segmented: whatever ends either of them ends both, and leaves what can be resumed. */
 let directory: string;
@@ -88,5 +98,52 @@ describe.each(["slide", "volume"])("a run over a %s", (what) => {
     expect(readdirSync(place)).toEqual([".tilewright"]);
     rmSync(file, { recursive: true });
     await resumed(place);
+  });
+});
+
+describe("what fails waits for what is still being written, so that nobody writes into the directory of the next run", () => {
+  it("where a chunk of the label map cannot be written", async () => {
+    const { source: path, model: place } = given.volume!;
+    const model = await loadModel(place);
+    const { source, close } = await openSource(path, undefined, undefined);
+    const plan = await planJob(source, model.manifest, checkSettings({}), { thumbnail: false });
+    const backends = await openBackends(["cpu"], model, {
+      threads: 1,
+      batchSize: 1,
+      precision: plan.precision,
+    });
+    let underWay = 0;
+    const run = mapAndMerge({
+      ...{ source, model, plan, backends, finished: new Set<number>(), batchSize: 1, clock: realClock },
+      statistics: noStatistics(),
+      async writeChunk({ index }) {
+        if (index[0] === 0) throw new Error("no room");
+        underWay++;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        underWay--;
+      },
+    });
+    await expect(run).rejects.toThrow("no room");
+    expect(underWay).toBe(0);
+    for (const { segmenter } of backends) await segmenter.close();
+    await close();
+  });
+
+  it("where an output is given up", async () => {
+    const store = new MemoryStore();
+    const stage = await openLabelStage(store, "labels", labelMapInfo([64, 64], [16, 16]));
+    const put = store.put.bind(store);
+    const calls = { begun: 0, ended: 0 };
+    store.put = async (...args: Parameters<typeof put>) => {
+      calls.begun++;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      calls.ended++;
+      return put(...args);
+    };
+    const sink = stage.levelSink({ name: "labels.ome.zarr" });
+    const written = sink.writeTile(1, [0, 0], { data: new Uint8Array(256).fill(1) });
+    await sink.abort();
+    expect(calls).toEqual({ begun: 1, ended: 1 });
+    await written;
   });
 });

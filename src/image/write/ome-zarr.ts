@@ -46,6 +46,7 @@ export class OmeZarrSink implements LabelSink {
   readonly #target: OmeZarrTarget;
   readonly #info: LabelMapInfo;
   readonly #parts: StoredPart[];
+  readonly #writing = new Set<Promise<void>>();
 
   /** `parts`: objects of the group that are in the store already. */
   constructor(target: OmeZarrTarget, info: LabelMapInfo, parts: StoredPart[]) {
@@ -55,7 +56,13 @@ export class OmeZarrSink implements LabelSink {
   }
 
   async writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
-    await this.#put(chunkKey("", level, index).slice(1), gzipTile(tile, this.#info.chunk.at(-1)!));
+    const write = this.#put(chunkKey("", level, index).slice(1), gzipTile(tile, this.#info.chunk.at(-1)!));
+    this.#writing.add(write);
+    try {
+      await write;
+    } finally {
+      this.#writing.delete(write);
+    }
   }
 
   async finalize(): Promise<WrittenOutput> {
@@ -75,6 +82,7 @@ export class OmeZarrSink implements LabelSink {
   }
 
   async abort(): Promise<void> {
+    await Promise.allSettled(this.#writing);
     await this.#target.discard?.();
   }
 
