@@ -16,7 +16,7 @@ import { type MemberReport, runFleet } from "./fleet/fleet.ts";
 import { verdictOf } from "./fleet/verdict.ts";
 import { type Batch, readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
 import type { JobPlan } from "./plan-job.ts";
-import { RecordMemory } from "./record-memory.ts";
+import { PixelMemory, RecordMemory } from "./record-memory.ts";
 
 export interface MapProgress {
   windowsDone: number;
@@ -120,6 +120,9 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
     if (done.length > 0) await timed("write", () => eachOf(done, done.length, finishChunk));
   };
 
+  const pixels = new PixelMemory();
+  // One backend without a time limit is never asked twice for a window; else another attempt may be at the same pixels.
+  const runOnce = backends.length === 1 && backends[0]!.timeoutMs === undefined;
   const segmenterOf = new Map(backends.map((backend) => [backend as object, backend.segmenter]));
   let nextShard = 0;
   let reports: MemberReport[];
@@ -132,8 +135,17 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
         const batch = await timed("read", () => readShard(source, plan, shard, signal));
         return { shard: batch, windows: batch.windows.length };
       },
-      run: (member, { shard, from, to }, stop) =>
-        segmentBatch(segmenterOf.get(member)!, plan, sliceBatch(shard, from, to), manifest, stop),
+      async run(member, { shard, from, to }, stop) {
+        const records = await segmentBatch(
+          segmenterOf.get(member)!,
+          plan,
+          sliceBatch(shard, from, to),
+          manifest,
+          stop,
+        );
+        if (runOnce) pixels.done(shard, to - from);
+        return records;
+      },
       deliver: merge,
       verdictOf,
       totalWindows: windowsTotal,

@@ -1,4 +1,5 @@
 import type { MaskRecord } from "../tiling/mask-record.ts";
+import type { Batch } from "./map-shards.ts";
 
 /**
  * Gives memory back as soon as the last record in it is done with. Left to the garbage collector it would be there for long:
@@ -22,5 +23,17 @@ export class RecordMemory {
     if (left > 0) return void this.#users.set(buffer, left);
     this.#users.delete(buffer);
     if (buffer instanceof ArrayBuffer) buffer.transfer(0);
+  }
+}
+
+/** The same for the pixels of a shard, once all of its windows have been run. */
+export class PixelMemory {
+  readonly #run = new WeakMap<Batch, number>();
+
+  done(shard: Batch, windows: number): void {
+    const run = (this.#run.get(shard) ?? 0) + windows;
+    this.#run.set(shard, run);
+    const { buffer } = shard.pixels.data;
+    if (run === shard.windows.length && buffer instanceof ArrayBuffer) buffer.transfer(0);
   }
 }
