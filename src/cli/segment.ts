@@ -19,7 +19,7 @@ import {
 } from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
-import { GrowingStage } from "../orchestrator/outputs/growing-stage.ts";
+import { GrowingStage, growsWithMap } from "../orchestrator/outputs/growing-stage.ts";
 import type { OutputsReport } from "../orchestrator/outputs/write-outputs.ts";
 import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
@@ -246,17 +246,8 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     const expected = new Set([...coverage.chunks].map((chunk) => chunkIndex(chunks, chunk).join()));
     const growing = new GrowingStage(stage, (index) => expected.has(index.join()));
     const seed = await objectSeed(source, opened.name, model.hash, plan);
-    const planned = performance.now();
-    const backendReports = await runtime.whileMapping(async () => {
-      signal?.throwIfAborted();
-      // Time in which others map is none of this slide's.
-      const segmenting = performance.now();
-      started += segmenting - planned;
-      onProgress({ type: "stage", stage: "segmenting" });
-      const startReports = backends.map(startReport);
-      let reports: MemberReport[];
-      // Outputs are written as the label map grows; a fault there leaves nothing to map for.
-      writing = writeJobOutputs({
+    const write = () =>
+      writeJobOutputs({
         stage: growing,
         targets: directoryTargets({ directory: place.work, store: work!, stage }),
         manifest: model.manifest,
@@ -269,7 +260,20 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
         analysedPixels: coverage.covered,
         signal: stop.signal,
       });
-      writing.catch((error) => stop.abort(error));
+    const planned = performance.now();
+    const backendReports = await runtime.whileMapping(async () => {
+      signal?.throwIfAborted();
+      // Time in which others map is none of this slide's.
+      const segmenting = performance.now();
+      started += segmenting - planned;
+      onProgress({ type: "stage", stage: "segmenting" });
+      const startReports = backends.map(startReport);
+      let reports: MemberReport[];
+      if (growsWithMap(stage.info)) {
+        writing = write();
+        // A fault there leaves nothing to map for.
+        writing.catch((error) => stop.abort(error));
+      }
       try {
         reports = await mapAndMerge({
           source,
@@ -306,7 +310,8 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     const mapped = performance.now();
     onProgress({ type: "stage", stage: "writing outputs" });
     if (directory.resuming) totals.map.seams = await recountSeams(stage, plan, coverage.chunks, signal);
-    const written = await writing!;
+    writing ??= write();
+    const written = await writing;
     const quality = runtime.measureQuality ? await measureQuality(source, plan, signal) : undefined;
     mark("outputs", mapped);
     mark("total", started);

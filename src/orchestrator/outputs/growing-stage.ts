@@ -5,8 +5,18 @@ interface Wait {
   reject: (error: unknown) => void;
 }
 
+import { product } from "../../tiling/raster.ts";
+
 /** Samples of chunks that are kept for whoever is about to ask: a layer of windows ends many chunks of a volume at once. */
 const KEPT_BYTES = 16 << 20;
+
+/** A row of chunks that is held beside the map. */
+const ROW_BYTES = 8 << 20;
+
+/** Whether outputs may grow with the map. On the widest slides they wait for its end, when its memory is free: time matters less there. */
+export function growsWithMap({ shape, chunk }: Pick<LabelMapInfo, "shape" | "chunk">): boolean {
+  return chunk[0]! * product(shape.slice(1)) <= ROW_BYTES;
+}
 
 /**
  * A label map that is read while it is made: who asks for a chunk that is still to come gets it when it is written, from
