@@ -99,6 +99,7 @@ export class Merger {
   readonly #open = new Map<number, OpenChunk>();
   readonly #seen: Uint8Array;
   readonly #wanted: Uint8Array;
+  readonly #wantsAll: boolean;
   readonly #windowSize: number;
   /** Of one sample. */
   readonly #sums: Float32Array;
@@ -130,6 +131,7 @@ export class Merger {
     this.chunks = chunkGrid(grid.shape, options.chunk);
     this.#wanted = new Uint8Array(chunkCount(this.chunks));
     for (let i = 0; i < this.#wanted.length; i++) this.#wanted[i] = wanted && !wanted(i) ? 0 : 1;
+    this.#wantsAll = !this.#wanted.includes(0);
     this.#cellCounts = this.#cells.intervals.map((list) => list.length);
     const cells = product(this.#cellCounts);
     this.#missing = new Uint16Array(cells);
@@ -192,7 +194,9 @@ export class Merger {
       const rect = cellRect(intervals);
       const windows = this.#keptWindowsOf(intervals);
       const held = windows.map((w) => this.#held.get(w)!);
-      done.push(...this.#emit(rect, votes ? this.#vote(rect, held) : this.#blend(rect, held)));
+      for (const part of this.#wantedParts(rect))
+        done.push(...this.#emit(part, votes ? this.#vote(part, held) : this.#blend(part, held)));
+      this.#openCells--;
       windows.forEach((w, turn) => {
         held[turn]!.cells.delete(cell);
         touched.add(w);
@@ -407,11 +411,19 @@ export class Merger {
     return rows;
   }
 
+  /** A cell, or what of it lies in wanted chunks: the rest is somebody else's to make, and to compare. */
+  #wantedParts(rect: Rect): Rect[] {
+    if (this.#wantsAll) return [rect];
+    const touched = chunksTouching(this.chunks, rect);
+    const wanted = touched.filter((c) => this.#wanted[c]);
+    if (wanted.length === touched.length) return [rect];
+    return wanted.map((c) => intersect(rect, chunkRect(this.chunks, chunkIndex(this.chunks, c)))!);
+  }
+
   /** Copies a finished cell into the wanted chunks it lies in; returns those it completed. */
   #emit(rect: Rect, values: Uint8Array | Float32Array): MergedChunk[] {
     const planes = this.#o.output === "probabilities" ? this.#o.classes : 1;
     const done: MergedChunk[] = [];
-    this.#openCells--;
     for (const number of chunksTouching(this.chunks, rect)) {
       if (!this.#wanted[number]) continue;
       const chunk = this.#open.get(number) ?? this.#openChunk(number, planes);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { jobFailure, startFailure } from "../../src/edge/jobs/cohorts/row-failure.ts";
+import { ImageFormatError } from "../../src/image/errors.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
 import { Problem } from "../../src/service/problem.ts";
 import { StorageError } from "../../src/storage/errors.ts";
@@ -24,7 +25,7 @@ describe("why a scan failed", () => {
 
   it("says whether starting it again may help", () => {
     const verdict = (error: unknown) => {
-      const { code, passing } = startFailure(error);
+      const { code, passing } = startFailure(error, "r2://scans/uploads/1/a.svs");
       return [code, passing];
     };
     expect(verdict(new Problem(404, "source_missing", "there is none"))).toEqual(["missing", false]);
@@ -33,7 +34,11 @@ describe("why a scan failed", () => {
     expect(verdict(new StorageError("down", { retryable: true }))).toEqual(["storage", true]);
     expect(verdict(new StorageError("forbidden", { retryable: false }))).toEqual(["unreadable", false]);
     expect(verdict(new JobError("no"))).toEqual(["refused", false]);
-    const { reason } = startFailure(new TypeError("cannot read secrets of undefined"));
+    const { reason } = startFailure(new TypeError("cannot read secrets of undefined"), "r2://scans/a");
     expect(reason).not.toContain("secrets");
+    const unreadable = new ImageFormatError("uploads/1/a.zarr is a Zarr group without metadata");
+    expect(startFailure(unreadable, "r2://scans/uploads/1/a.zarr").reason).toBe(
+      "a.zarr is a Zarr group without metadata",
+    );
   });
 });

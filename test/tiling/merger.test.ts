@@ -52,7 +52,7 @@ function merge(options: MergerOptions, records: Iterable<MaskRecord>) {
   const merger = new Merger(options);
   const chunks: MergedChunk[] = [];
   for (const record of records) chunks.push(...merger.add(record));
-  return { chunks, summary: merger.finish(), grid: merger.chunks };
+  return { chunks, summary: merger.finish(), grid: merger.chunks, comparison: merger.comparison };
 }
 
 /** Chunks back into one array `[planes, ...shape]`. */
@@ -240,6 +240,10 @@ describe("merger", () => {
         const parts = merge({ ...options, wanted }, [...kept].map(record));
         const expected = whole.chunks.filter((m) => wanted(m.number)).sort((a, b) => a.number - b.number);
         expect(parts.chunks.sort((a, b) => a.number - b.number)).toEqual(expected);
+        // What several merges compare is what one compares: blocks of a job in the cloud, attempts of a run.
+        const others = merge({ ...options, wanted: (n) => !wanted(n) }, [...kept].map(record));
+        for (const count of ["compared", "disagreed"] as const)
+          expect(parts.comparison[count] + others.comparison[count]).toBe(whole.comparison[count]);
       }),
       { numRuns: 60 },
     );

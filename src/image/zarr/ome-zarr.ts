@@ -238,6 +238,12 @@ function copyChunk(
 /** What zarrita and its codecs throw on damaged data becomes an `ImageFormatError`; storage errors pass. */
 function rethrow(cause: unknown, key: string): never {
   const name = (cause as Error)?.name;
+  if (isForbiddenCompilation(cause)) {
+    throw new ImageFormatError(
+      `${key} is compressed with blosc, lz4 or zstd, which cannot be unpacked where WebAssembly may not be compiled, as in a service; segment it on one machine, or write it with gzip`,
+      { cause },
+    );
+  }
   if (
     isZarritaError(cause) ||
     name === "SyntaxError" ||
@@ -251,4 +257,12 @@ function rethrow(cause: unknown, key: string): never {
     );
   }
   throw cause;
+}
+
+/** Whether a codec could not be made: numcodecs compiles its own from bytes, which Workers forbid. */
+function isForbiddenCompilation(cause: unknown): boolean {
+  for (let error = cause; error instanceof Error; error = error.cause) {
+    if (/wasm code generation disallowed/i.test(error.message)) return true;
+  }
+  return false;
 }

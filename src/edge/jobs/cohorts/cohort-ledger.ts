@@ -232,7 +232,7 @@ export class CohortLedger extends DurableObject<Bindings> {
       // Where that fails the next look does it.
       if (isFinal(status.state)) await this.#end(started, status).catch(console.error);
     } catch (error) {
-      const { passing, ...failure } = startFailure(error);
+      const { passing, ...failure } = startFailure(error, row.source);
       if (!this.#rows.same(row)) return true;
       if (passing && row.tries + 1 < TRIES)
         this.#rows.putOff(row, Date.now() + FIRST_TRY_MS * 2 ** row.tries);

@@ -30,14 +30,15 @@ export function jobFailure({
 }
 
 /**
- * Why a job could not be started.
+ * Why the job of a source could not be started.
  * @returns `passing`: another try may help
  */
-export function startFailure(error: unknown): ScanFailure & { passing: boolean } {
+export function startFailure(error: unknown, source: string): ScanFailure & { passing: boolean } {
   const failure = finalFailure(error);
+  const sentence = (text: string) => plain(withoutFolder(text, source));
   if (failure)
-    return { code: CODES[failure.code] ?? "refused", reason: plain(failure.message), passing: false };
-  const reason = plain(reasonOf(error, console.error));
+    return { code: CODES[failure.code] ?? "refused", reason: sentence(failure.message), passing: false };
+  const reason = sentence(reasonOf(error, console.error));
   if (error instanceof StorageError && !error.retryable)
     return { code: "unreadable", reason, passing: false };
   return { code: error instanceof StorageError ? "storage" : "unexpected", reason, passing: true };
