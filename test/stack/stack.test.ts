@@ -6,6 +6,7 @@ import type { Workflow } from "@cloudflare/workers-types";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/cli/index.ts";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
+import { upload } from "../../src/cli/upload.ts";
 import type { Ledger } from "../../src/edge/shared/ledger-port.ts";
 import { PLANE_OUTPUTS } from "../../src/image/write/output-targets.ts";
 import { decodePlannedJob, type JobDocument } from "../../src/orchestrator/job-plan-message.ts";
@@ -17,7 +18,7 @@ import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
 import { type CallbackHost, openCallbackHost } from "./callback-host.ts";
 import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
-import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, until } from "./service.ts";
+import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, TOKEN, until } from "./service.ts";
 
 /** Both Workers as they would be deployed, in workerd, with a package whose labels are known beforehand. */
 let directory: string;
@@ -541,3 +542,11 @@ function order(state: JobStatus["state"]): number {
 function labelsOf(hashes: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(hashes).filter(([name]) => name.startsWith("labels.")));
 }
+
+it("a Zarr in a codec that Workers may not compile is refused, and not called damaged", async () => {
+  const file = new URL("../image/fixtures/v2-blosc-fortran.ome.zarr", import.meta.url).pathname;
+  const options = { to: stack.url.href, token: TOKEN, model: "pointwise", mpp: 0.5, watch: true };
+  await expect(upload({ ...options, file, settings: { channels: [0] } })).rejects.toThrow(
+    /is compressed with blosc, lz4 or zstd, which cannot be unpacked/,
+  );
+});
