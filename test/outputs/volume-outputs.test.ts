@@ -156,9 +156,10 @@ describe("labels.nii.gz", () => {
         view.setInt16(254, 0, true);
         const byQform = await openBytes("labels.nii", bytes);
         expect(byQform.details!.orientationFrom).toBe("qform");
-        // Near half a turn the first part of the quaternion is the root of what float32 leaves of 1 - b² - c² - d², some
-        // 1.8e-7; that is 4e-4, and twice that of a column's length at its end.
-        expectClose(byQform.affine!, affine, 8.5e-4 * Math.max(...columnLengths(affine)));
+        // b, c and d are float32, each 2^-25 off at most, so a² = 1 - b² - c² - d² is 2 √3 2^-25 off. Near half a turn, where
+        // a is 0, that makes a its root, 3.2e-4, and an entry of the rotation, such as 2 (bc + ad), twice as much.
+        const rounding = 2 * Math.sqrt(2 * Math.sqrt(3) * 2 ** -25);
+        expectClose(byQform.affine!, affine, rounding * Math.max(1, ...columnLengths(affine)));
       }),
       { numRuns: 60 },
     );

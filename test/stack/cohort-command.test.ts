@@ -343,6 +343,17 @@ describe("what a service cannot do", () => {
     expect(existsSync(out)).toBe(false);
   });
 
+  it("and an address or a token that is wrong binds no directory to it", { timeout: 60_000 }, async () => {
+    const out = join(directory, "mistyped");
+    const free = await freePort();
+    const away = await run([...toService(out), "--to", `http://127.0.0.1:${free}`]);
+    expect(away.stderr).toMatch(/cannot reach 127\.0\.0\.1/);
+    expect(away.code).toBe(6);
+    const strange = await run(toService(out), "not-the-token-of-this-service");
+    expect(strange.stderr).toContain("the bearer token is missing or wrong");
+    expect(existsSync(out)).toBe(false);
+  });
+
   it("keeps cohorts of a service and of this machine apart, and those of other settings", async () => {
     const there = join(directory, "there");
     const local = await run(["run", manifest, "--model", model, "--out", there]);

@@ -49,8 +49,8 @@ export function deflateLabels(bytes: Uint8Array, sample: number, row: number): U
 
 /**
  * DEFLATE (RFC 1951) for label maps. Looked for are the sample before and the row above, repeated, for that is what a label
- * map is made of: a search of all that went before takes four times as long and finds a tenth more or less. Any bytes are
- * allowed, every inflate reads them, and they are the same on every machine.
+ * map is made of: a search of all that went before takes four times as long or more and finds less, noise aside
+ * (bench/deflate.ts). Any bytes are allowed, every inflate reads them, and they are the same on every machine.
  */
 export class LabelDeflate {
   readonly #blocks: BlockWriter;

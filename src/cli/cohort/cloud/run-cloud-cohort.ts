@@ -9,6 +9,7 @@ import { totalsOf } from "../totals.ts";
 import { FactsCache, writeReport } from "../write-tables.ts";
 import { CloudRun } from "./cloud-run.ts";
 import { type CloudCohortOptions, refuseLocalOnly, snapshotOf } from "./cloud-snapshot.ts";
+import { CohortClient } from "./cohort-client.ts";
 
 /**
  * Has a job service segment every scan of a cohort, and writes one table of them all here. The service works by itself:
@@ -24,6 +25,11 @@ export async function runCloudCohort(options: CloudCohortOptions): Promise<Cohor
   const client = new JobClient(options.to, { token: options.token, signal });
   const before = directory.refuseOtherPlace(client.url.href);
   const { snapshot, kind } = await snapshotOf(options, client.url.href, before);
+  // A directory is bound to an address only once that has answered; should we end here, an empty cohort is left there.
+  if (!before) {
+    const { cohort, job } = snapshot.service!;
+    await new CohortClient(client, cohort).open(job, {});
+  }
 
   directory.lock();
   let journal: Journal | undefined;
