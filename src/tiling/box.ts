@@ -1,5 +1,5 @@
 import type { Rect } from "./raster.ts";
-import { product, type SampleArray } from "./raster.ts";
+import { product, type SampleArray, strides } from "./raster.ts";
 
 /**
  * Where each row (run along the last axis) of a box begins inside a row-major array of `shape`. Kernels loop
@@ -9,16 +9,15 @@ export function rowOffsets(box: Rect, shape: readonly number[]): Int32Array {
   const axes = shape.length;
   const rows = product(box.size.slice(0, axes - 1));
   const offsets = new Int32Array(rows);
-  const strides = new Array<number>(axes).fill(1);
-  for (let axis = axes - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1]! * shape[axis + 1]!;
-  const base = box.origin.reduce((sum, o, axis) => sum + o * strides[axis]!, 0);
+  const steps = strides(shape);
+  const base = indexOf(box.origin, steps);
   const at = new Array<number>(axes).fill(0);
   for (let row = 0, offset = base; row < rows; row++) {
     offsets[row] = offset;
     for (let axis = axes - 2; axis >= 0; axis--) {
-      offset += strides[axis]!;
+      offset += steps[axis]!;
       if (++at[axis]! < box.size[axis]!) break;
-      offset -= box.size[axis]! * strides[axis]!;
+      offset -= box.size[axis]! * steps[axis]!;
       at[axis] = 0;
     }
   }
@@ -36,28 +35,26 @@ interface Place {
 export function copyBox(from: Place, to: Place, size: readonly number[]): void {
   const last = size.length - 1;
   const rows = product(size.slice(0, last));
-  const fromRows = rowSteps(from);
-  const toRows = rowSteps(to);
+  const fromSteps = strides(from.shape);
+  const toSteps = strides(to.shape);
   const at = new Array<number>(size.length).fill(0);
-  let start = fromRows.start;
-  let target = toRows.start;
+  let start = indexOf(from.origin, fromSteps);
+  let target = indexOf(to.origin, toSteps);
   for (let row = 0; row < rows; row++) {
     to.data.set(from.data.subarray(start, start + size[last]!), target);
     for (let axis = last - 1; axis >= 0; axis--) {
-      start += fromRows.strides[axis]!;
-      target += toRows.strides[axis]!;
+      start += fromSteps[axis]!;
+      target += toSteps[axis]!;
       if (++at[axis]! < size[axis]!) break;
-      start -= size[axis]! * fromRows.strides[axis]!;
-      target -= size[axis]! * toRows.strides[axis]!;
+      start -= size[axis]! * fromSteps[axis]!;
+      target -= size[axis]! * toSteps[axis]!;
       at[axis] = 0;
     }
   }
 }
 
-function rowSteps({ shape, origin }: Place): { start: number; strides: number[] } {
-  const strides = new Array<number>(shape.length).fill(1);
-  for (let axis = shape.length - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1]! * shape[axis + 1]!;
-  return { start: origin.reduce((sum, o, axis) => sum + o * strides[axis]!, 0), strides };
+function indexOf(position: readonly number[], steps: readonly number[]): number {
+  return position.reduce((sum, at, axis) => sum + at * steps[axis]!, 0);
 }
 
 /** The part of `a` inside `b`, or undefined when they do not meet. */

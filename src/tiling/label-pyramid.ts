@@ -1,4 +1,4 @@
-import { product } from "./raster.ts";
+import { product, strides } from "./raster.ts";
 
 /** Label samples: class indices (`Uint8Array`) or object numbers (`Uint32Array`). */
 export type LabelArray = Uint8Array | Uint32Array;
@@ -145,16 +145,6 @@ function downsamplePlane(
 
 function preferredOrSame(a: number, b: number): number {
   return a === b ? a : preferred(a, b);
-}
-
-function strides(shape: readonly number[]): number[] {
-  const out = new Array<number>(shape.length);
-  let stride = 1;
-  for (let a = shape.length - 1; a >= 0; a--) {
-    out[a] = stride;
-    stride *= shape[a]!;
-  }
-  return out;
 }
 
 interface Pending {

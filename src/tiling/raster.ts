@@ -43,6 +43,13 @@ const ARRAYS = {
   float64: Float64Array,
 } as const;
 
+/** How far apart neighbours along each axis lie in a row-major array. */
+export function strides(shape: readonly number[]): number[] {
+  const out = new Array<number>(shape.length).fill(1);
+  for (let axis = shape.length - 2; axis >= 0; axis--) out[axis] = out[axis + 1]! * shape[axis + 1]!;
+  return out;
+}
+
 /** A zeroed sample array of `length` samples. */
 export function allocate(dtype: DType, length: number): SampleArray {
   return new ARRAYS[dtype](length);

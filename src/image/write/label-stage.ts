@@ -1,4 +1,5 @@
 import type { ObjectStore } from "../../storage/object-store.ts";
+import { copyBox } from "../../tiling/box.ts";
 import { product } from "../../tiling/raster.ts";
 import type {
   LabelChunk,
@@ -134,20 +135,9 @@ export class ZarrLabelStage implements LabelStage {
     }
     if (expected.every((n, a) => n === chunk[a])) return raster.data;
     const out = this.#allocate();
-    const row = expected[expected.length - 1]!;
-    const rows = raster.data.length / row;
-    for (let r = 0; r < rows; r++) {
-      // Position of row r in the whole chunk: its index per leading axis, in the chunk's strides.
-      let rest = r;
-      let at = 0;
-      let stride = chunk[chunk.length - 1]!;
-      for (let a = expected.length - 2; a >= 0; a--) {
-        at += (rest % expected[a]!) * stride;
-        rest = Math.floor(rest / expected[a]!);
-        stride *= chunk[a]!;
-      }
-      out.set(raster.data.subarray(r * row, (r + 1) * row), at);
-    }
+    const origin = expected.map(() => 0);
+    const from = { data: raster.data, shape: expected, origin };
+    copyBox(from, { data: out, shape: chunk, origin }, expected);
     return out;
   }
 }

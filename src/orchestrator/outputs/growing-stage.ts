@@ -1,11 +1,10 @@
 import type { LabelChunk, LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+import { product } from "../../tiling/raster.ts";
 
 interface Wait {
   resolve: (tile: LabelTile | undefined) => void;
   reject: (error: unknown) => void;
 }
-
-import { product } from "../../tiling/raster.ts";
 
 /** Samples of chunks that are kept for whoever is about to ask: a layer of windows ends many chunks of a volume at once. */
 const KEPT_BYTES = 16 << 20;
@@ -13,7 +12,7 @@ const KEPT_BYTES = 16 << 20;
 /** A row of chunks that is held beside the map. */
 const ROW_BYTES = 8 << 20;
 
-/** Whether outputs may grow with the map. On the widest slides they wait for its end, when its memory is free: time matters less there. */
+/** Whether outputs may grow with the map. On the widest slides they wait for its end, when its memory is free. */
 export function growsWithMap({ shape, chunk }: Pick<LabelMapInfo, "shape" | "chunk">): boolean {
   return chunk[0]! * product(shape.slice(1)) <= ROW_BYTES;
 }
