@@ -7,6 +7,7 @@ import { checkBatch } from "../src/service/check-batch.ts";
 import { describeModel, type ProvenModel } from "../src/service/describe-model.ts";
 import { bodyOf, methodNotAllowed, Problem } from "../src/service/problem.ts";
 import { discardBody, readBody } from "../src/service/read-body.ts";
+import { freeMemory } from "../src/tiling/free-memory.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../src/tiling/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../src/tiling/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
@@ -86,9 +87,12 @@ export function createApp(parts: AppParts): Hono<Env> {
     metrics.bytes.inc({ direction: "in" }, bytes.length);
     const batch = decodeWindowBatch(bytes);
     checkBatch(batch, { hash: parts.model.hash, info: batcher.info }, maxWindows);
-    const masks = encodeMaskBatch(await segmentBatch(batch, batcher, signal));
-    // Nobody looks at the pixels any more; left to the garbage collector they set it off, over and over.
-    (bytes.buffer as ArrayBuffer).transfer(0);
+    const answered = await segmentBatch(batch, batcher, signal);
+    const masks = encodeMaskBatch(answered);
+    // Nobody looks at pixels and records any more.
+    freeMemory(bytes, ...answered.records.map(({ data }) => data));
+    // One that goes away in the middle may be read by the system yet.
+    outgoing.once("close", () => outgoing.writableFinished && freeMemory(masks));
     c.set("windows", batch.windows.length);
     metrics.windows.inc(batch.windows.length);
     metrics.bytes.inc({ direction: "out" }, masks.length);

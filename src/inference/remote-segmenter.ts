@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../tiling/mask-batch.ts";
+import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch, maxMaskBatchBytes } from "../tiling/mask-batch.ts";
 import { decodeProbabilitiesInto, type MaskRecord } from "../tiling/mask-record.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
+import { BrokenAnswerError, type HttpAnswer, httpRequest, LongAnswerError } from "./http-request.ts";
 import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
@@ -13,11 +14,13 @@ export interface RemoteOptions {
   token?: string;
   /** Hash of the weights that are expected; another model there is refused before any work. */
   modelHash?: string;
-  fetch?: typeof fetch;
   signal?: AbortSignal;
 }
 
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+/** Of what a service says of itself. */
+const MAX_INFO_BYTES = 1 << 20;
 
 /** Answers that the same request may not get again. 507: memory that another program holds now may be free later. */
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
@@ -55,12 +58,16 @@ export class RemoteSegmenter implements Segmenter {
    */
   static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
     const url = new URL(base.endsWith("/") ? base : `${base}/`);
-    const response = await request(url, "v1/info", options, { method: "GET", signal: options.signal });
-    const parsed = serviceInfoSchema.safeParse(await readAnswer(url, options.signal, () => response.json()));
+    const { status, bytes } = await request(url, "v1/info", options, {
+      method: "GET",
+      maxBytes: MAX_INFO_BYTES,
+      signal: options.signal,
+    });
+    const parsed = serviceInfoSchema.safeParse(jsonOf(bytes));
     if (!parsed.success) {
       throw new RemoteError(
         `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
-        { code: "bad_answer", retryable: false, status: response.status },
+        { code: "bad_answer", retryable: false, status },
       );
     }
     const { model } = parsed.data;
@@ -124,17 +131,17 @@ export class RemoteSegmenter implements Segmenter {
     const { model } = this.#service;
     const windows = Array.from({ length: pixels.shape[0]! }, (_, n) => n);
     const { hash, variant } = model;
+    const { classes, window } = this.#service;
     const body = encodeWindowBatch({ model: hash, variant, precision, windows, scaling, pixels });
-    const response = await request(this.#url, "v1/segment", this.#options, {
+    const bytesSent = body.length;
+    const { status, headers, bytes } = await request(this.#url, "v1/segment", this.#options, {
       method: "POST",
-      headers: { "Content-Type": WINDOW_BATCH_TYPE },
+      contentType: WINDOW_BATCH_TYPE,
       body,
+      maxBytes: maxMaskBatchBytes(windows.length, [classes, ...window], precision),
       signal,
     });
-    const bytes = new Uint8Array(await readAnswer(this.#url, signal, () => response.arrayBuffer()));
-    this.traffic.bytesSent += body.length;
-    // A megabyte of which the garbage collector sees a few bytes; many of them set it off, over and over.
-    body.buffer.transfer(0);
+    this.traffic.bytesSent += bytesSent;
     this.traffic.bytesReceived += bytes.length;
     /** What was damaged on the way may be whole the next time; what is whole and wrong will be wrong again. */
     const bad = (
@@ -144,11 +151,11 @@ export class RemoteSegmenter implements Segmenter {
       new RemoteError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
         code: "bad_answer",
         retryable,
-        status: response.status,
+        status,
         cause,
       });
-    if (response.headers.get("Content-Type") !== MASK_BATCH_TYPE) {
-      throw bad(`its type is ${response.headers.get("Content-Type")}`, { retryable: true });
+    if (headers["content-type"] !== MASK_BATCH_TYPE) {
+      throw bad(`its type is ${headers["content-type"] ?? "not stated"}`, { retryable: true });
     }
     let masks: MaskBatch;
     try {
@@ -156,7 +163,6 @@ export class RemoteSegmenter implements Segmenter {
     } catch (cause) {
       throw cause instanceof WireFormatError ? bad(cause.message, { retryable: true, cause }) : cause;
     }
-    const { classes, window } = this.#service;
     if (masks.shape.join() !== [classes, ...window].join()) throw bad(`records are ${masks.shape.join("×")}`);
     if (masks.records.map((r) => r.window).join() !== windows.join()) throw bad("it is for other windows");
     if (masks.model !== hash || masks.variant !== variant) throw bad("it is of another model");
@@ -169,49 +175,54 @@ export class RemoteSegmenter implements Segmenter {
 async function request(
   base: URL,
   path: string,
-  options: RemoteOptions,
-  init: RequestInit,
-): Promise<Response> {
-  const headers = new Headers(init.headers);
-  if (options.token) headers.set("Authorization", `Bearer ${options.token}`);
-  let response: Response;
+  { token }: RemoteOptions,
+  { contentType, ...rest }: Omit<Parameters<typeof httpRequest>[1], "headers"> & { contentType?: string },
+): Promise<HttpAnswer> {
+  const headers: Record<string, string> = {};
+  if (contentType) headers["Content-Type"] = contentType;
+  if (token) headers.Authorization = `Bearer ${token}`;
+  let answer: HttpAnswer;
   try {
-    // Not followed: a redirect could carry the pixels anywhere.
-    response = await (options.fetch ?? fetch)(new URL(path, base), { ...init, headers, redirect: "manual" });
+    answer = await httpRequest(new URL(path, base), { ...rest, headers });
   } catch (cause) {
-    if (init.signal?.aborted) throw init.signal.reason;
-    throw new RemoteError(`cannot reach ${base.host}; check the address and the network`, {
-      code: "unreachable",
-      retryable: true,
-      cause,
-    });
+    if (rest.signal?.aborted) throw cause;
+    if (cause instanceof LongAnswerError) {
+      throw new RemoteError(`${base.host} answers with more than was asked for: ${cause.message}`, {
+        code: "bad_answer",
+        retryable: false,
+        cause,
+      });
+    }
+    const broken = cause instanceof BrokenAnswerError;
+    throw new RemoteError(
+      broken
+        ? `the answer of ${base.host} broke off or is not what it says it is`
+        : `cannot reach ${base.host}; check the address and the network`,
+      { code: broken ? "bad_answer" : "unreachable", retryable: true, cause },
+    );
   }
-  if (response.ok) return response;
-  const parsed = problemSchema.safeParse(await response.json().catch(() => undefined));
+  const { status, bytes } = answer;
+  if (status >= 200 && status < 300) return answer;
+  const parsed = problemSchema.safeParse(jsonOf(bytes));
   const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
-  throw new RemoteError(`${base.host} answers ${response.status}: ${problem.message}`, {
+  throw new RemoteError(`${base.host} answers ${status}: ${problem.message}`, {
     code: problem.code,
-    retryable: RETRYABLE_STATUS.has(response.status),
-    status: response.status,
-    retryAfterMs: retryAfterMs(response),
+    retryable: RETRYABLE_STATUS.has(status),
+    status,
+    retryAfterMs: retryAfterMs(answer.headers["retry-after"]),
   });
 }
 
 /** `Retry-After` in seconds; services of ours give no dates. */
-function retryAfterMs(response: Response): number | undefined {
-  const seconds = response.headers.get("Retry-After");
-  return seconds !== null && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
+function retryAfterMs(seconds: string | undefined): number | undefined {
+  return seconds !== undefined && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
 }
 
-async function readAnswer<T>(base: URL, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
+/** @returns undefined where it is no JSON */
+function jsonOf(bytes: Uint8Array): unknown {
   try {
-    return await read();
-  } catch (cause) {
-    if (signal?.aborted) throw signal.reason;
-    throw new RemoteError(`the answer of ${base.host} broke off or is not what it says it is`, {
-      code: "bad_answer",
-      retryable: true,
-      cause,
-    });
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return undefined;
   }
 }

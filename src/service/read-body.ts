@@ -1,3 +1,4 @@
+import { freeMemory } from "../tiling/free-memory.ts";
 import { Problem } from "./problem.ts";
 
 export interface ReadBodyOptions {
@@ -50,6 +51,7 @@ async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Pro
     // More than was stated never fits, and is refused by its platform too.
     bytes.set(chunk, at);
     at += chunk.length;
+    if (chunk.length === chunk.buffer.byteLength) freeMemory(chunk);
   }
   return bytes.subarray(0, at);
 }

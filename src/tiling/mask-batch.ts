@@ -1,7 +1,13 @@
 import type { MaskRecord, Precision } from "./mask-record.ts";
 import { product } from "./raster.ts";
 import { fieldsOf, modelHash, precisionOf, shapeOf, variantName, windowNumbers } from "./wire-header.ts";
-import { decodeMessage, encodeMessage, WireFormatError } from "./wire-message.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  FIXED_BYTES,
+  MAX_HEADER_BYTES,
+  WireFormatError,
+} from "./wire-message.ts";
 
 export const MASK_BATCH_MAGIC = "TWMB";
 export const MASK_BATCH_TYPE = "application/vnd.tilewright.mask-batch";
@@ -26,6 +32,11 @@ export function encodeMaskBatch(batch: MaskBatch): Uint8Array<ArrayBuffer> {
     { ...rest, windows, shape: [records.length, ...shape] },
     records.map((record) => record.data),
   );
+}
+
+/** Bytes of a whole message at most. @param shape of one record, `[K, ...window]` */
+export function maxMaskBatchBytes(records: number, shape: readonly number[], precision: Precision): number {
+  return FIXED_BYTES + MAX_HEADER_BYTES + records * product(shape) * SAMPLE_BYTES[precision];
 }
 
 /** Values lie in `bytes` where that is aligned, and are not copied. @throws {WireFormatError} */

@@ -10,7 +10,7 @@ export class WireFormatError extends Error {
 
 export const WIRE_VERSION = 1;
 /** Fixed part: magic, version, length of the header, length of the payload; four bytes each. */
-const FIXED_BYTES = 16;
+export const FIXED_BYTES = 16;
 /** The header ends at a multiple of this, so that samples of any type can be seen in place. */
 const ALIGNMENT = 8;
 export const MAX_HEADER_BYTES = 1 << 16;

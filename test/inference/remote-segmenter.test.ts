@@ -85,6 +85,29 @@ it.each(["u8", "f16", "f32"] as const)("hands records in %s over as they came", 
 });
 
 it.each<[string, boolean, (response: ServerResponse) => void, string]>([
+  [
+    "more bytes than were asked for, stated",
+    false,
+    (response) =>
+      void response
+        .on("error", () => {})
+        .writeHead(200, { "Content-Length": 1e12, "Content-Type": MASK_BATCH_TYPE })
+        .write("x"),
+    "more than was asked for",
+  ],
+  [
+    "bytes without end",
+    false,
+    (response) => {
+      const pour = () => {
+        while (!response.destroyed && response.write(new Uint8Array(1 << 16)));
+      };
+      response.on("drain", pour).on("error", () => {});
+      response.writeHead(200, { "Content-Type": MASK_BATCH_TYPE });
+      pour();
+    },
+    "more than was asked for",
+  ],
   ["another type", true, answer(masks(), "text/html"), "its type is text/html"],
   ["garbage", true, answer(new Uint8Array(50)), 'does not begin with "TWMB"'],
   ["an answer that is cut off", true, answer(masks().slice(0, -3)), "the message has"],
@@ -145,4 +168,66 @@ it("a function that never answers is given up when the signal says so", async ()
   await expect(edge.segment(batch(1), { scaling, precision: "u8", signal: controller.signal })).rejects.toBe(
     reason,
   );
+});
+
+it("what a service says of itself is not read without end", async () => {
+  const pouring = createServer((request, response) => {
+    request.resume();
+    const pour = () => {
+      while (!response.destroyed && response.write(" ".repeat(1 << 16)));
+    };
+    response.on("drain", pour).on("error", () => {});
+    pour();
+  });
+  await new Promise<void>((resolve) => pouring.listen(0, "127.0.0.1", resolve));
+  try {
+    const { port } = pouring.address() as AddressInfo;
+    const connecting = RemoteSegmenter.connect(`http://127.0.0.1:${port}`, {});
+    await expect(connecting).rejects.toMatchObject({ code: "bad_answer", retryable: false });
+  } finally {
+    pouring.closeAllConnections();
+    pouring.close();
+  }
+});
+
+/** The body is larger than what lies in the system's buffers, so that most of it is still to be sent. */
+it("a refusal that comes before the body was sent is told, and what is sent afterwards is whole", async () => {
+  const received: number[] = [];
+  const refusing = createServer((request, response) => {
+    if (request.url === "/v1/info") {
+      response.end(
+        JSON.stringify({
+          model: { name: "m", variant: "v", hash: HASH },
+          window: [2048, 2048],
+          channels: 1,
+          classes: 2,
+          limits: { maxWindows: 4, maxBodyBytes: 1 << 26 },
+          runtime: { name: "none" },
+        }),
+      );
+    } else if (received.length === 0) {
+      received.push(0);
+      response.writeHead(401, { "Content-Type": "application/json" });
+      response.end(JSON.stringify({ error: { code: "unauthorized", message: "no" } }));
+      request.resume();
+    } else {
+      request.on("data", (bytes: Uint8Array) => received.push(bytes.reduce((sum, byte) => sum + byte, 0)));
+      request.on("end", () => response.writeHead(503).end());
+    }
+  });
+  await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+  try {
+    const { port } = refusing.address() as AddressInfo;
+    const edge = await RemoteSegmenter.connect(`http://127.0.0.1:${port}`, {});
+    const pixels = { data: new Uint8Array(4 << 22).fill(1), shape: [4, 2048, 2048, 1] };
+    await expect(edge.segment(pixels, { scaling })).rejects.toMatchObject({
+      status: 401,
+      code: "unauthorized",
+    });
+    await expect(edge.segment(pixels, { scaling })).rejects.toMatchObject({ status: 503 });
+    expect(received.reduce((sum, n) => sum + n)).toBeGreaterThanOrEqual(4 << 22);
+  } finally {
+    refusing.closeAllConnections();
+    refusing.close();
+  }
 });

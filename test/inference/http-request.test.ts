@@ -1,0 +1,77 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { httpRequest } from "../../src/inference/http-request.ts";
+
+/** A server that answers with what it was sent, its length stated or not. */
+let server: Server;
+let base: URL;
+beforeAll(async () => {
+  server = createServer(async (request, response) => {
+    const parts: Uint8Array[] = [];
+    for await (const part of request) parts.push(part);
+    const bytes = Buffer.concat(parts);
+    if (request.url === "/stated") response.setHeader("Content-Length", bytes.length);
+    // In two writes, so that it is chunked where no length was stated.
+    response.write(bytes.subarray(0, bytes.length >> 1));
+    response.end(bytes.subarray(bytes.length >> 1));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  base = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+const maxBytes = 1 << 20;
+
+it("what is sent and what comes back are whole, in any size and several at a time", async () => {
+  const size = fc.oneof(fc.nat(200), fc.integer({ min: 60_000, max: 70_000 }), fc.nat(600_000));
+  const bodies = fc.array(fc.record({ size, seed: fc.nat(255), stated: fc.boolean() }), {
+    minLength: 1,
+    maxLength: 4,
+  });
+  await fc.assert(
+    fc.asyncProperty(bodies, async (sent) => {
+      await Promise.all(
+        sent.map(async ({ size, seed, stated }) => {
+          const body = Uint8Array.from({ length: size }, (_, i) => seed + i * 31 + (i >> 8));
+          const expected = body.slice();
+          const url = new URL(stated ? "/stated" : "/", base);
+          const { status, bytes } = await httpRequest(url, { method: "POST", headers: {}, body, maxBytes });
+          expect(status).toBe(200);
+          expect(Buffer.compare(bytes, expected)).toBe(0);
+        }),
+      );
+    }),
+    { numRuns: 60 },
+  );
+});
+
+it("the memory of a body that was sent is given back", async () => {
+  const body = new Uint8Array(300_000).fill(1);
+  await httpRequest(new URL("/stated", base), { method: "POST", headers: {}, body, maxBytes });
+  expect(body.length).toBe(0);
+});
+
+it("an answer as long as is allowed is taken, one byte more is not", async () => {
+  for (const path of ["/stated", "/"]) {
+    const ask = (bytes: number) =>
+      httpRequest(new URL(path, base), {
+        method: "POST",
+        headers: {},
+        body: new Uint8Array(bytes),
+        maxBytes: 500,
+      });
+    expect((await ask(500)).bytes.length).toBe(500);
+    await expect(ask(501)).rejects.toMatchObject({ name: "LongAnswerError" });
+  }
+});
+
+it("one that was given up before it began is not sent", async () => {
+  const reason = new Error("enough");
+  const options = { method: "GET", headers: {}, maxBytes, signal: AbortSignal.abort(reason) } as const;
+  await expect(httpRequest(base, options)).rejects.toBe(reason);
+});
