@@ -1,7 +1,7 @@
 import { isFinal, type JobStatus } from "../orchestrator/job-request.ts";
 import { JobClient } from "./job-client.ts";
 import { checkDownloadPlace } from "./job-client-download.ts";
-import { JobFailedError } from "./job-client-errors.ts";
+import { JobFailedError, ServiceError } from "./job-client-errors.ts";
 import { fetchResults, follow, refuseFailed } from "./upload.ts";
 import type { UploadListener } from "./upload-progress.ts";
 
@@ -26,6 +26,19 @@ export async function cancelJob(job: string, { to, ...access }: ServiceAccess): 
   if (isFinal(state)) throw new JobFailedError(`job ${job} is ${state} already: there is nothing to cancel`);
   await client.cancel(job);
   console.log(`job ${job} is being cancelled`);
+}
+
+/** Has the service remove the results and the record of a job that has ended. */
+export async function removeJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
+  const client = new JobClient(to, access);
+  const { source } = await client.status(job);
+  try {
+    await client.remove(job);
+  } catch (error) {
+    // The answer to a try before this one was lost.
+    if (!(error instanceof ServiceError && error.code === "job_missing")) throw error;
+  }
+  console.log(`job ${job} is removed, results and all; its scan is still at ${source.uri}`);
 }
 
 /** Waits for a job and fetches its results. @returns the run manifest, as text */

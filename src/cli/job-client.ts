@@ -168,6 +168,15 @@ export class JobClient {
     await response.body?.cancel();
   }
 
+  /** Removes all that the service keeps of a job that has ended. */
+  async remove(job: string): Promise<void> {
+    const path = `v1/jobs/${encodeURIComponent(job)}/data`;
+    const response = await this.#again(() =>
+      this.#request("DELETE", path, { timeoutMs: COMPLETE_TIMEOUT_MS }),
+    );
+    await response.body?.cancel();
+  }
+
   /**
    * Statuses as the service sends them, until the stream ends or breaks; nothing is tried again.
    * @throws {ServiceError}

@@ -11,7 +11,7 @@ import { addCohortCommands } from "./cohort/commands.ts";
 import { planCohort, printForecast } from "./cohort/plan-cohort.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
-import { cancelJob, downloadJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
+import { cancelJob, downloadJob, removeJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
 import { runner } from "./runner.ts";
@@ -286,6 +286,13 @@ withService(jobs.command("show <job>").description("how far a job is"))
 withService(jobs.command("cancel <job>").description("end a job")).action((job: string, flags) =>
   cancelJob(job, serviceOf(flags)),
 );
+withService(
+  jobs
+    .command("remove <job>")
+    .description(
+      "remove all that the service keeps of a job that has ended: results and record; the scan stays (needs the scope admin)",
+    ),
+).action((job: string, flags) => removeJob(job, serviceOf(flags)));
 withService(jobs.command("download <job>").description("fetch the results of a job, when it is done"))
   .requiredOption("--out <dir>", "directory for the results")
   .option("--force", "replace a finished run there")

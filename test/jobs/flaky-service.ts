@@ -89,6 +89,7 @@ export class FlakyService {
     else if (area === "uploads") this.#upload(response, what, id!, rest[0], body);
     else if (what === "GET jobs") this.#json(response, this.#status());
     else if (what === "DELETE jobs") this.#json(response, {});
+    else if (what === "DELETE data") response.writeHead(204).end();
     else if (what === "GET events" && this.eventsAtATime > 0) this.#events(response);
     else if (what === "GET outputs" && rest.length === 0) this.#list(response);
     else if (what === "GET outputs") this.#file(request, response, decodeURIComponent(rest.join("/")));

@@ -299,7 +299,7 @@ describe("with a service that misbehaves", () => {
     expectRefusal(ended, 6, /has no run.json, so its results are not whole/);
   });
 
-  it("jobs are shown, cancelled and fetched by their id", async () => {
+  it("jobs are shown, cancelled, removed and fetched by their id", async () => {
     service.states = [{ state: "mapping", windows: { total: 9, done: 4 } }];
     const shown = await tilewright(["jobs", "show", JOB, "--to", to]);
     expect(shown.stdout).toMatch(/state +mapping\nsource +r2:\/\/scans\/x\nmodel +nuclei\nwindows +4\/9\n/);
@@ -308,6 +308,9 @@ describe("with a service that misbehaves", () => {
     expect((await tilewright(["jobs", "cancel", JOB, "--to", to])).code).toBe(0);
     expect(service.count("DELETE jobs")).toBe(1);
     service.states = [{ state: "done" }];
+    const removed = await tilewright(["jobs", "remove", JOB, "--to", to]);
+    expect(removed.stdout).toMatch(/is removed, results and all; its scan is still at r2:\/\/scans\/x\n/);
+    expect(service.count("DELETE data")).toBe(1);
     expectRefusal(await tilewright(["jobs", "cancel", JOB, "--to", to]), 7, /is done already/);
     service.files.set("objects.geojson", Buffer.from("{}"));
     const out = newOut();

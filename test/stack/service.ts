@@ -4,10 +4,12 @@ import type { JobStatus } from "../../src/orchestrator/job-request.ts";
 
 export const TOKEN = "token-of-the-tests-that-may-do-all";
 export const READ_TOKEN = "token-of-the-tests-that-may-look";
+export const SUBMIT_TOKEN = "token-of-the-tests-that-may-submit";
 /** Bindings of the job service under test: it gives up and goes on sooner than one in use. */
 export const JOBS_BINDINGS = {
   TOKENS: JSON.stringify([
     { name: "tests", token: TOKEN, scopes: ["admin"] },
+    { name: "submitter", token: SUBMIT_TOKEN, scopes: ["submit", "read"] },
     { name: "reader", token: READ_TOKEN, scopes: ["read"] },
   ]),
   STALL_SECONDS: "5",

@@ -18,7 +18,15 @@ import { writeMadeSlide } from "../made/slide.ts";
 import { treeHashes } from "../made/tree-hashes.ts";
 import { type CallbackHost, openCallbackHost } from "./callback-host.ts";
 import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
-import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, TOKEN, until } from "./service.ts";
+import {
+  JOBS_BINDINGS,
+  READ_TOKEN,
+  SEGMENT_BINDINGS,
+  Service,
+  SUBMIT_TOKEN,
+  TOKEN,
+  until,
+} from "./service.ts";
 
 /** Both Workers as they would be deployed, in workerd, with a package whose labels are known beforehand. */
 let directory: string;
@@ -243,6 +251,49 @@ describe("a job", () => {
     expect((await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).status).toBe(409);
   });
 
+  it("that has ended is removed whole when an operator says so, and can be asked for again", async () => {
+    await put("in/removed.tiff", slide);
+    const request = { ...REQUEST, source: "r2://tilewright-scans/in/removed.tiff" };
+    const { job } = await service.start(request);
+    const remove = (token?: string) => service.fetch(`/v1/jobs/${job.id}/data`, { method: "DELETE" }, token);
+    const early = await remove();
+    expect([early.status, await early.text()]).toEqual([409, expect.stringContaining("cancel it first")]);
+    expect((await service.ended(job.id)).state).toBe("done");
+    for (const [token, status] of [
+      [READ_TOKEN, 403],
+      [SUBMIT_TOKEN, 403],
+      ["a-token-that-nobody-was-given", 401],
+    ] as const) {
+      expect((await remove(token)).status).toBe(status);
+    }
+    expect((await service.fetch(`/v1/jobs/${job.id}/outputs`)).status).toBe(200);
+    expect((await remove()).status).toBe(204);
+    const bucket = await results0();
+    for (const top of ["work", "results"]) {
+      expect((await bucket.list({ prefix: `${top}/${job.id}/` })).objects).toEqual([]);
+    }
+    for (const path of ["", "/events", "/outputs", "/outputs/run.json"]) {
+      expect((await service.fetch(`/v1/jobs/${job.id}${path}`)).status).toBe(404);
+    }
+    expect((await remove()).status).toBe(404);
+    const again = await service.start(request);
+    expect([again.status, again.job.id]).toEqual([202, job.id]);
+    expect((await service.ended(job.id)).state).toBe("done");
+    expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expected)));
+  });
+
+  it("that failed or was cancelled is removed, too", async () => {
+    const { job } = await service.start({ ...REQUEST, source: `http://${host.host}/removed-early.tiff` });
+    await planOf(job.id);
+    await (await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).text();
+    expect((await service.fetch(`/v1/jobs/${job.id}/data`, { method: "DELETE" })).status).toBe(204);
+    expect((await service.fetch(`/v1/jobs/${job.id}`)).status).toBe(404);
+    // Its Workflow comes to its end without it, and what comes in late is removed.
+    const bucket = await results0();
+    await bucket.put(`work/${job.id}/records/0`, "late");
+    await until(async () => ((await bucket.head(`work/${job.id}/records/0`)) ? undefined : true));
+  });
+
   it("that ends has removed what its last tasks write after that", async () => {
     await put("in/late.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/late.tiff" });
@@ -416,6 +467,7 @@ describe("every route", () => {
     );
     expect(routes.sort()).toEqual([
       "DELETE /v1/jobs/{id}",
+      "DELETE /v1/jobs/{id}/data",
       "DELETE /v1/uploads/{id}",
       "GET /healthz",
       "GET /v1/cohorts/{id}",
@@ -458,6 +510,7 @@ describe("every route", () => {
     ["/v1/jobs", body({ source: "r2://tilewright-scans/x" })],
     [`/v1/jobs/${ID}`, {}],
     [`/v1/jobs/${ID}`, { method: "DELETE" }],
+    [`/v1/jobs/${ID}/data`, { method: "DELETE" }],
     [`/v1/jobs/${ID}/events`, {}],
     [`/v1/jobs/${ID}/outputs`, {}],
     [`/v1/jobs/${ID}/outputs/run.json`, {}],

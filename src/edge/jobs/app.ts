@@ -32,6 +32,8 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.openapi(health, (c) => c.json({ ok: true as const }));
   app.use("/v1/jobs/*", requireAccess());
+  // What is removed cannot be had again.
+  app.on("DELETE", "/v1/jobs/:id/data", requireScope("admin"));
   app.use("/v1/cohorts/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
   app.use("/v1/folders/*", requireAccess());

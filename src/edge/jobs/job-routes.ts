@@ -12,6 +12,7 @@ import { limitBody } from "../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../shared/open-api.ts";
 import type { Bindings } from "./bindings.ts";
 import { createJob } from "./create-job.ts";
+import { removeAll } from "./remove-work.ts";
 
 /** Far more than a request that fits has. */
 const MAX_BODY_BYTES = 64 * 1024;
@@ -67,6 +68,18 @@ const cancel = createRoute({
     ...failures,
   },
 });
+const remove = createRoute({
+  method: "delete",
+  path: "/v1/jobs/{id}/data",
+  summary: "Remove all that is kept of a job that has ended: its results and its record. The scan stays",
+  request: { params: id },
+  responses: {
+    204: { description: "nothing of it is left" },
+    404: refusal("there is no such job"),
+    409: refusal("the job is under way: cancel it first"),
+    ...failures,
+  },
+});
 const events = createRoute({
   method: "get",
   path: "/v1/jobs/{id}/events",
@@ -100,6 +113,18 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     }
     await ledgerOf(c.env.LEDGERS!, id).cancel();
     return c.json(await statusOf(c.env, id), 200);
+  });
+
+  app.openapi(remove, async (c) => {
+    const { id } = c.req.valid("param");
+    const { state } = await statusOf(c.env, id);
+    if (!isFinal(state)) throw new Problem(409, "job_running", `the job is ${state}: cancel it first`);
+    // The record last: whoever is cut off in between asks again and is not told that there is no such job.
+    await removeAll(c.env, id);
+    if (!(await ledgerOf(c.env.LEDGERS!, id).forget())) {
+      throw new Problem(409, "job_running", "the job was started again meanwhile: cancel it first");
+    }
+    return c.body(null, 204);
   });
 
   app.openapi(events, async (c) => {

@@ -253,6 +253,24 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     return this.#meta()?.state;
   }
 
+  async forget(): Promise<boolean> {
+    const ended = () => {
+      const meta = this.#meta();
+      return meta && isFinal(meta.state) ? meta : undefined;
+    };
+    const meta = ended();
+    // Its Workflow would wait for the end for ever.
+    if (meta?.untold) await this.#tellEnd(meta);
+    // Looked at again: the job may have been started over while its Workflow was told.
+    if (!ended()) return false;
+    this.#sql.exec("DELETE FROM tasks");
+    this.#sql.exec("DELETE FROM meta");
+    this.#known = undefined;
+    this.#finished.clear();
+    await this.ctx.storage.deleteAlarm();
+    return true;
+  }
+
   override async alarm(): Promise<void> {
     const meta = this.#meta();
     if (!meta) return;

@@ -6,10 +6,15 @@ import type { Bindings } from "./bindings.ts";
 const DELETE_BATCH = 1000;
 
 /** Deletes what a job needed on its way, and the outputs of one that did not get to its end. */
-export async function removeWork(env: Bindings, job: string, state: JobState): Promise<number> {
-  let removed = await removeBelow(env.RESULTS!, jobKeys.work(job));
-  if (state !== "done") removed += await removeBelow(env.RESULTS!, jobKeys.results(job));
-  return removed;
+export function removeWork(env: Bindings, job: string, state: JobState): Promise<number> {
+  return state === "done" ? removeBelow(env.RESULTS!, jobKeys.work(job)) : removeAll(env, job);
+}
+
+/** Deletes every object of a job, the one first that says that there are results. */
+export async function removeAll(env: Bindings, job: string): Promise<number> {
+  const bucket = env.RESULTS!;
+  await bucket.delete(jobKeys.manifest(job));
+  return (await removeBelow(bucket, jobKeys.work(job))) + (await removeBelow(bucket, jobKeys.results(job)));
 }
 
 async function removeBelow(bucket: NonNullable<Bindings["RESULTS"]>, prefix: string): Promise<number> {

@@ -53,6 +53,8 @@ export interface Ledger {
   giveUp(kind: TaskKind, id: number): Promise<void>;
   /** @param reason why, where it is not whoever asks for the job */
   cancel(reason?: { code: string; message: string }): Promise<JobState | undefined>;
+  /** Of a job that has ended nothing is known any more. @returns whether it had */
+  forget(): Promise<boolean>;
 }
 
 export function ledgerOf(namespace: DurableObjectNamespace, job: string): Ledger {
