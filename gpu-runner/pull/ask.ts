@@ -1,5 +1,12 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
+import {
+  BrokenAnswerError,
+  type HttpAnswer,
+  httpRequest,
+  jsonOf,
+  LongAnswerError,
+} from "../../src/inference/http-request.ts";
 import { pause } from "../../src/storage/with-retry.ts";
 
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -8,6 +15,7 @@ const FIRST_PAUSE_MS = 300;
 const TIMEOUT_MS = 60_000;
 /** Nobody waits longer on a service's word: leases run out meanwhile. */
 const LONGEST_PAUSE_MS = 60_000;
+const MAX_ANSWER_BYTES = 2 ** 20;
 
 /** Both services tell errors as JSON, each in its own shape. */
 const errorSchema = z.union([
@@ -24,6 +32,8 @@ export interface Ask {
   /** JSON, or bytes with their type. */
   body?: unknown;
   contentType?: string;
+  /** Of an answer; default 1 MiB. */
+  maxBytes?: number;
   signal?: AbortSignal;
   /** How often it is tried; default 5. */
   tries?: number;
@@ -33,7 +43,7 @@ export interface Ask {
  * One request to a service, tried again where that may help. Every call made with it may be repeated.
  * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
  */
-export async function ask(options: Ask): Promise<Response> {
+export async function ask(options: Ask): Promise<HttpAnswer> {
   const { tries: most = TRIES } = options;
   for (let tries = 1; ; tries++) {
     try {
@@ -46,36 +56,48 @@ export async function ask(options: Ask): Promise<Response> {
   }
 }
 
-async function once({ url, method, token, body, contentType, signal }: Ask): Promise<Response> {
+async function once(options: Ask): Promise<HttpAnswer> {
+  const { url, method, token, body, contentType, maxBytes = MAX_ANSWER_BYTES, signal } = options;
   const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = contentType ?? "application/json";
+  const json = contentType === undefined && body !== undefined;
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  let response: Response;
+  let answer: HttpAnswer;
   try {
-    response = await fetch(url, {
+    answer = await httpRequest(url, {
       method,
       headers,
-      body: contentType === undefined ? body && JSON.stringify(body) : (body as Uint8Array<ArrayBuffer>),
+      body: json ? new TextEncoder().encode(JSON.stringify(body)) : (body as Uint8Array<ArrayBuffer>),
+      maxBytes,
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      // Not followed: a redirect could carry the token anywhere.
-      redirect: "manual",
-    } as RequestInit);
+    });
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
-    throw new RemoteError(`cannot reach ${url.host}; check the address and the network`, {
-      code: "unreachable",
-      retryable: true,
-      cause,
-    });
+    throw unanswered(url, cause);
   }
-  if (response.ok) return response;
-  const parsed = errorSchema.safeParse(await response.json().catch(() => undefined));
+  const { status } = answer;
+  if (status >= 200 && status < 300) return answer;
+  const parsed = errorSchema.safeParse(jsonOf(answer));
   const problem = parsed.success ? parsed.data : { code: "bad_answer", message: "no reason was given" };
-  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
-  throw new RemoteError(`${url.host} answers ${response.status}: ${problem.message}`, {
+  const seconds = Number(answer.headers["retry-after"] ?? Number.NaN);
+  throw new RemoteError(`${url.host} answers ${status}: ${problem.message}`, {
     code: problem.code,
-    retryable: RETRYABLE_STATUS.has(response.status),
-    status: response.status,
+    retryable: RETRYABLE_STATUS.has(status),
+    status,
     retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, LONGEST_PAUSE_MS) : undefined,
   });
+}
+
+function unanswered({ host }: URL, cause: unknown): RemoteError {
+  if (cause instanceof LongAnswerError) {
+    const sentence = `${host} answers with more than was asked for: ${cause.message}`;
+    return new RemoteError(sentence, { code: "bad_answer", retryable: false, cause });
+  }
+  return cause instanceof BrokenAnswerError
+    ? new RemoteError(`the answer of ${host} broke off`, { code: "bad_answer", retryable: true, cause })
+    : new RemoteError(`cannot reach ${host}; check the address and the network`, {
+        code: "unreachable",
+        retryable: true,
+        cause,
+      });
 }

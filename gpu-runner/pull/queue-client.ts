@@ -1,6 +1,10 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
+import { jsonOf } from "../../src/inference/http-request.ts";
 import { ask } from "./ask.ts";
+
+/** A hundred messages of 128 KB each, as base64. */
+const MAX_PULLED_BYTES = 2 ** 25;
 
 export interface PulledMessage {
   /** Proof of the lease: with it the message is acknowledged or given back. */
@@ -52,15 +56,16 @@ export class QueueClient {
    * @throws {RemoteError}
    */
   async pull(count: number, leaseMs: number, signal?: AbortSignal): Promise<Pulled> {
-    const response = await ask({
+    const answer = await ask({
       url: new URL("messages/pull", this.#url),
       method: "POST",
       token: this.#token,
       body: { batch_size: count, visibility_timeout_ms: leaseMs },
       signal,
+      maxBytes: MAX_PULLED_BYTES,
       tries: 1,
     });
-    const parsed = pulledSchema.safeParse(await response.json().catch(() => undefined));
+    const parsed = pulledSchema.safeParse(jsonOf(answer));
     if (!parsed.success) {
       throw new RemoteError(
         `${this.#url.host} does not answer as a queue: ${z.prettifyError(parsed.error)}`,
@@ -84,7 +89,7 @@ export class QueueClient {
   /** @throws {RemoteError} */
   async settle({ acks, retries }: Settlement, signal?: AbortSignal): Promise<void> {
     if (acks.length + retries.length === 0) return;
-    const response = await ask({
+    await ask({
       url: new URL("messages/ack", this.#url),
       method: "POST",
       token: this.#token,
@@ -94,7 +99,6 @@ export class QueueClient {
       },
       signal,
     });
-    await response.body?.cancel();
   }
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
+import { jsonOf } from "../../src/inference/http-request.ts";
 import {
   decodePlannedJob,
   type JobDocument,
@@ -12,6 +13,11 @@ import { snapshotStore } from "../../src/storage/snapshot-store.ts";
 import { withRetry } from "../../src/storage/with-retry.ts";
 import { MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
 import { ask } from "./ask.ts";
+
+/** A bit a window and a thumbnail: far more than a plan that a service makes has. */
+const MAX_PLAN_BYTES = 2 ** 27;
+/** Of the objects of a source below a prefix. */
+const MAX_LISTING_BYTES = 2 ** 26;
 
 export interface ShardReport {
   windows: number;
@@ -48,8 +54,14 @@ export class WorkClient {
 
   /** @throws {RemoteError} 404 where the job has ended */
   async plan(job: string, signal?: AbortSignal): Promise<PlannedJob> {
-    const response = await ask({ url: this.#at(job, "plan"), method: "GET", token: this.#token, signal });
-    return decodePlannedJob(new Uint8Array(await response.arrayBuffer()));
+    const { bytes } = await ask({
+      url: this.#at(job, "plan"),
+      method: "GET",
+      token: this.#token,
+      maxBytes: MAX_PLAN_BYTES,
+      signal,
+    });
+    return decodePlannedJob(bytes);
   }
 
   /** A store in which the job's source lies under its name. */
@@ -61,16 +73,17 @@ export class WorkClient {
 
   /** @throws {ObjectChangedError} where the prefix holds others than when the job was made */
   async #objects(job: string, signal?: AbortSignal): Promise<ListedObject[]> {
-    const response = await ask({
+    const answer = await ask({
       url: this.#at(job, "objects"),
       method: "GET",
       token: this.#token,
+      maxBytes: MAX_LISTING_BYTES,
       signal,
     }).catch((error: unknown) => {
       if (error instanceof RemoteError && error.code === "source_changed") throw new ObjectChangedError(job);
       throw error;
     });
-    const parsed = objectsSchema.safeParse(await response.json().catch(() => undefined));
+    const parsed = objectsSchema.safeParse(jsonOf(answer));
     if (parsed.success) return parsed.data.objects;
     throw this.#badAnswer();
   }
@@ -81,7 +94,7 @@ export class WorkClient {
     records: Uint8Array<ArrayBuffer>,
     signal?: AbortSignal,
   ): Promise<void> {
-    const response = await ask({
+    await ask({
       url: this.#at(job, `shards/${shard}/records`),
       method: "PUT",
       token: this.#token,
@@ -89,19 +102,18 @@ export class WorkClient {
       contentType: MASK_BATCH_TYPE,
       signal,
     });
-    await response.body?.cancel();
   }
 
   /** @returns whether the shard is still to be done: the answer to "take" */
   async tell(job: string, shard: number, event: ShardEvent, signal?: AbortSignal): Promise<boolean> {
-    const response = await ask({
+    const answer = await ask({
       url: this.#at(job, `shards/${shard}`),
       method: "POST",
       token: this.#token,
       body: event,
       signal,
     });
-    const parsed = z.object({ run: z.boolean() }).safeParse(await response.json().catch(() => undefined));
+    const parsed = z.object({ run: z.boolean() }).safeParse(jsonOf(answer));
     if (parsed.success) return parsed.data.run;
     throw this.#badAnswer();
   }

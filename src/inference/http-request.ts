@@ -4,10 +4,12 @@ import { joinBytes } from "../storage/join-bytes.ts";
 import { freeMemory } from "../tiling/free-memory.ts";
 
 export interface HttpRequest {
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "PUT";
   headers: Record<string, string>;
-  /** Sent from where it lies, and given back once it was sent: nobody may look at it any more. */
+  /** Sent from where it lies. */
   body?: Uint8Array<ArrayBuffer>;
+  /** Nobody looks at the body any more: its memory is given back once it was sent. */
+  freeBody?: boolean;
   /** Bytes of an answer at most; one that is longer is broken off. */
   maxBytes: number;
   signal?: AbortSignal | undefined;
@@ -38,7 +40,7 @@ export class LongAnswerError extends Error {
  * @throws {Error} of the connection, where no answer began; what `signal` says when it was aborted
  */
 export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-  const { method, headers, body, maxBytes, signal } = options;
+  const { method, headers, body, freeBody, maxBytes, signal } = options;
   signal?.throwIfAborted();
   const ask = url.protocol === "https:" ? requestHttps : requestHttp;
   const length = body ? { "Content-Length": String(body.length) } : {};
@@ -57,7 +59,7 @@ export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpA
       throw cause instanceof LongAnswerError ? cause : new BrokenAnswerError("it broke off", { cause });
     });
     // An answer may come before the body is out, and the system reads that from where it lies.
-    if (body && request.writableFinished) freeMemory(body);
+    if (body && freeBody && request.writableFinished) freeMemory(body);
     return { status: answer.statusCode!, headers: answer.headers, bytes };
   } catch (error) {
     throw signal?.aborted ? signal.reason : error;
@@ -82,4 +84,13 @@ async function wholeAnswer(answer: IncomingMessage, maxBytes: number): Promise<U
     else if (piece.length === piece.buffer.byteLength) freeMemory(piece);
   }
   return whole ?? joinBytes(pieces);
+}
+
+/** @returns undefined where the answer is no JSON */
+export function jsonOf({ bytes }: HttpAnswer): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return undefined;
+  }
 }

@@ -5,7 +5,7 @@ import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
-import { BrokenAnswerError, type HttpAnswer, httpRequest, LongAnswerError } from "./http-request.ts";
+import { BrokenAnswerError, type HttpAnswer, httpRequest, jsonOf, LongAnswerError } from "./http-request.ts";
 import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 
@@ -58,16 +58,16 @@ export class RemoteSegmenter implements Segmenter {
    */
   static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
     const url = new URL(base.endsWith("/") ? base : `${base}/`);
-    const { status, bytes } = await request(url, "v1/info", options, {
+    const answer = await request(url, "v1/info", options, {
       method: "GET",
       maxBytes: MAX_INFO_BYTES,
       signal: options.signal,
     });
-    const parsed = serviceInfoSchema.safeParse(jsonOf(bytes));
+    const parsed = serviceInfoSchema.safeParse(jsonOf(answer));
     if (!parsed.success) {
       throw new RemoteError(
         `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
-        { code: "bad_answer", retryable: false, status },
+        { code: "bad_answer", retryable: false, status: answer.status },
       );
     }
     const { model } = parsed.data;
@@ -138,6 +138,7 @@ export class RemoteSegmenter implements Segmenter {
       method: "POST",
       contentType: WINDOW_BATCH_TYPE,
       body,
+      freeBody: true,
       maxBytes: maxMaskBatchBytes(windows.length, [classes, ...window], precision),
       signal,
     });
@@ -201,9 +202,9 @@ async function request(
       { code: broken ? "bad_answer" : "unreachable", retryable: true, cause },
     );
   }
-  const { status, bytes } = answer;
+  const { status } = answer;
   if (status >= 200 && status < 300) return answer;
-  const parsed = problemSchema.safeParse(jsonOf(bytes));
+  const parsed = problemSchema.safeParse(jsonOf(answer));
   const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
   throw new RemoteError(`${base.host} answers ${status}: ${problem.message}`, {
     code: problem.code,
@@ -216,13 +217,4 @@ async function request(
 /** `Retry-After` in seconds; services of ours give no dates. */
 function retryAfterMs(seconds: string | undefined): number | undefined {
   return seconds !== undefined && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
-}
-
-/** @returns undefined where it is no JSON */
-function jsonOf(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return undefined;
-  }
 }
