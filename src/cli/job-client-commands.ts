@@ -1,7 +1,7 @@
 import { isFinal, type JobStatus } from "../orchestrator/job-request.ts";
 import { JobClient } from "./job-client.ts";
 import { checkDownloadPlace } from "./job-client-download.ts";
-import { JobFailedError, ServiceError } from "./job-client-errors.ts";
+import { JobFailedError } from "./job-client-errors.ts";
 import { fetchResults, follow, refuseFailed } from "./upload.ts";
 import type { UploadListener } from "./upload-progress.ts";
 
@@ -32,12 +32,7 @@ export async function cancelJob(job: string, { to, ...access }: ServiceAccess): 
 export async function removeJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
   const client = new JobClient(to, access);
   const { source } = await client.status(job);
-  try {
-    await client.remove(job);
-  } catch (error) {
-    // The answer to a try before this one was lost.
-    if (!(error instanceof ServiceError && error.code === "job_missing")) throw error;
-  }
+  await client.remove(job);
   console.log(`job ${job} is removed, results and all; its scan is still at ${source.uri}`);
 }
 

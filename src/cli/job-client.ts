@@ -169,12 +169,20 @@ export class JobClient {
   }
 
   /** Removes all that the service keeps of a job that has ended. */
-  async remove(job: string): Promise<void> {
-    const path = `v1/jobs/${encodeURIComponent(job)}/data`;
-    const response = await this.#again(() =>
-      this.#request("DELETE", path, { timeoutMs: COMPLETE_TIMEOUT_MS }),
-    );
-    await response.body?.cancel();
+  remove(job: string): Promise<void> {
+    return this.removeAt(`v1/jobs/${encodeURIComponent(job)}/data`);
+  }
+
+  /** Removes what lies under a path, which may be gone already: the answer to a try before may have been lost. */
+  async removeAt(path: string): Promise<void> {
+    try {
+      const response = await this.#again(() =>
+        this.#request("DELETE", path, { timeoutMs: COMPLETE_TIMEOUT_MS }),
+      );
+      await response.body?.cancel();
+    } catch (error) {
+      if (!(error instanceof ServiceError && error.status === 404)) throw error;
+    }
   }
 
   /**

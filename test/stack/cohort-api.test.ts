@@ -10,7 +10,7 @@ import type {
 } from "../../src/orchestrator/cohort-request.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { writeMadeSlide } from "../made/slide.ts";
-import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, until } from "./service.ts";
+import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, SUBMIT_TOKEN, until } from "./service.ts";
 
 /** Cohorts of the job service in workerd, over its API. */
 let directory: string;
@@ -224,7 +224,18 @@ describe("a cohort", () => {
     // What the cancelled one had done by then was paid for.
     expect(cancelled.spentUsd).toBeGreaterThan(paused.spentUsd);
     await ask("POST", `/${id}/resume`);
+    const busy = await ask<{ error: { message: string } }>("DELETE", `/${id}`, undefined, [409]);
+    expect(busy.error.message).toContain("cancel it first");
     expect((await ended(id)).rows).toMatchObject({ done: 3, failed: 0 });
+    const jobs = (await rows(id)).map((row) => row.job!);
+    expect((await service.fetch(`/v1/cohorts/${id}`, { method: "DELETE" }, SUBMIT_TOKEN)).status).toBe(403);
+    expect((await service.fetch(`/v1/cohorts/${id}`, { method: "DELETE" })).status).toBe(204);
+    for (const path of [`/${id}`, `/${id}/rows`]) await ask("GET", path, undefined, [404]);
+    // Its jobs are those of whoever asks for them.
+    for (const job of jobs) expect((await service.job(job)).state).toBe("done");
+    const anew = await open({ id, limits: { concurrency: 1 }, rows: rowsOf(keys.slice(0, 1)) });
+    expect(anew).toMatchObject({ id, spentUsd: 0, rows: { total: 1 } });
+    expect((await ended(id)).rows).toMatchObject({ total: 1, done: 1 });
   });
 
   it("begins with the largest where it is asked to, and takes rows while it runs", {
@@ -326,6 +337,7 @@ describe("the routes of cohorts", () => {
       ["POST", `/${none}/pause`],
       ["POST", `/${none}/resume`],
       ["POST", `/${none}/cancel`],
+      ["DELETE", `/${none}`],
     ];
     for (const [method, path, body] of calls) {
       expect((await ask<{ error: { code: string } }>(method, path, body, [404])).error.code).toBe(

@@ -263,6 +263,16 @@ describe("a cohort at a service", () => {
     const retried = await run(["retry", out, "--id", "text.tiff"]);
     expect(retried.code, retried.stderr).toBe(7);
     expect((await run(["retry", out, "--id", "nobody"])).stderr).toContain('no scan "nobody"');
+
+    const removed = await run(["remove", out, "--results"]);
+    expect(removed.stdout, removed.stderr).toContain("forgotten the cohort and the results of 4 jobs");
+    const gone = await run(["status", out]);
+    expect([gone.code, gone.stderr]).toEqual([6, expect.stringContaining("there is no such cohort")]);
+    expect(readTable(out).map((row) => row.status)).toEqual(["done", "done", "done", "failed"]);
+    // What is asked for again is made again.
+    const again = await run(toService(out, large));
+    expect(again.code, again.stderr).toBe(7);
+    expect(again.stderr).toMatch(/large0.tiff: \d+ windows/);
   });
 
   it.each([[[0.4, 1.5]], [[2.5]], [[4, 0.2]]])(

@@ -466,6 +466,7 @@ describe("every route", () => {
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
     expect(routes.sort()).toEqual([
+      "DELETE /v1/cohorts/{id}",
       "DELETE /v1/jobs/{id}",
       "DELETE /v1/jobs/{id}/data",
       "DELETE /v1/uploads/{id}",

@@ -4,6 +4,7 @@ import { EXIT } from "../exit-codes.ts";
 import { duration } from "../progress.ts";
 import type { SegmentOptions } from "../segment.ts";
 import { askService, cohortClient, retryAtService, type ServiceAnswer } from "./cloud/cloud-status.ts";
+import { removeAtService } from "./cloud/remove-cohort.ts";
 import { fetchCloudCohort, runCloudCohort } from "./cloud/run-cloud-cohort.ts";
 import { CohortDirectory, type CohortSnapshot, DOWNLOADS } from "./cohort-directory.ts";
 import { usd } from "./report.ts";
@@ -164,6 +165,22 @@ export function addCohortCommands(program: Command, parts: CommandParts): void {
       const snapshot = new CohortDirectory(dir).read();
       if (!snapshot.service) return cancelCohort(dir, signal);
       await cohortClient(snapshot, accessOf(snapshot, flags)).cancel();
+    });
+
+  cohort
+    .command("remove <dir>")
+    .description(
+      "have the service forget a cohort: ids and addresses of its scans; what was fetched stays here (needs the scope admin)",
+    )
+    .option("--results", "remove results and records of its jobs there, too")
+    .option("--token <token>", TOKEN)
+    .action(async (dir: string, flags) => {
+      const snapshot = new CohortDirectory(dir).read();
+      if (!snapshot.service) throw new JobError(`this cohort ran on this machine: delete ${dir}`);
+      const jobs = await removeAtService(snapshot, accessOf(snapshot, flags), Boolean(flags.results));
+      console.log(
+        `the service has forgotten the cohort${flags.results ? ` and the results of ${jobs} jobs` : "; results of its jobs are still there"}`,
+      );
     });
 
   cohort

@@ -34,6 +34,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.use("/v1/jobs/*", requireAccess());
   // What is removed cannot be had again.
   app.on("DELETE", "/v1/jobs/:id/data", requireScope("admin"));
+  app.on("DELETE", "/v1/cohorts/:id", requireScope("admin"));
   app.use("/v1/cohorts/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
   app.use("/v1/folders/*", requireAccess());

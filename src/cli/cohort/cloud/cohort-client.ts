@@ -59,6 +59,11 @@ export class CohortClient {
     return this.#ask("POST", `${this.#path}/cancel`);
   }
 
+  /** Forgets the cohort; one of which something is under way is refused. */
+  remove(): Promise<void> {
+    return this.jobs.removeAt(this.#path);
+  }
+
   /** Rows that changed since the last call, at first all; one that changes meanwhile comes again. */
   async *changes(): AsyncGenerator<CohortRowStatus> {
     for (let more = true; more; ) {

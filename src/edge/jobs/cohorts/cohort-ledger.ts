@@ -145,6 +145,19 @@ export class CohortLedger extends DurableObject<Bindings> {
     return meta && this.#wake({ ...meta, wanted });
   }
 
+  /** Nothing is known of the cohort any more; its jobs stay. "busy": something is under way, or about to be. */
+  async forget(): Promise<"gone" | "busy" | undefined> {
+    const meta = this.#meta();
+    if (!meta) return undefined;
+    const { pending, running } = this.#rows.counts;
+    const begins = meta.wanted === "running" && pending > 0;
+    if (begins || running > 0 || this.#givenUp(1).length > 0) return "busy";
+    this.#rows.clear();
+    this.ctx.storage.sql.exec("DELETE FROM meta");
+    await this.ctx.storage.deleteAlarm();
+    return "gone";
+  }
+
   override async alarm(): Promise<void> {
     if (!this.#meta()) return;
     const woken = this.#woken;
@@ -394,7 +407,7 @@ export class CohortLedger extends DurableObject<Bindings> {
 /** The calls of a cohort as they are made from outside the object. */
 export type CohortStub = Pick<
   CohortLedger,
-  "create" | "status" | "add" | "page" | "retry" | "setLimits" | "want"
+  "create" | "status" | "add" | "page" | "retry" | "setLimits" | "want" | "forget"
 >;
 
 export function cohortLedger(cohorts: DurableObjectNamespace, id: string): CohortStub {

@@ -65,6 +65,12 @@ export class CohortRows {
       this.#counts[state] = n;
   }
 
+  clear(): void {
+    this.#sql.exec("DELETE FROM rows");
+    this.#seq = 0;
+    for (const state of ROW_STATES) this.#counts[state] = 0;
+  }
+
   get counts(): Readonly<RowCounts> {
     return this.#counts;
   }

@@ -121,6 +121,19 @@ const pause = control("pause", "Begin nothing more; what is under way goes on to
 const resume = control("resume", "Go on with a cohort that was paused or cancelled");
 const cancel = control("cancel", "End what is under way too; what is done stays");
 
+const remove = createRoute({
+  method: "delete",
+  path: "/v1/cohorts/{id}",
+  summary: "Forget a cohort of which nothing is under way: ids and addresses of its scans. Its jobs stay",
+  request: { params: id },
+  responses: {
+    204: { description: "nothing of it is left" },
+    409: refusal("the cohort is under way: cancel it first"),
+    ...missing,
+    ...failures,
+  },
+});
+
 /** `/v1/cohorts`: many scans, one request. Who may is decided before. */
 export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = openApiApp<{ Bindings: Bindings }>();
@@ -164,6 +177,14 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   app.openapi(retry, async (c) => {
     const { id } = c.req.valid("param");
     return c.json(present(await cohortOf(c.env, id).retry(c.req.valid("json").ids)), 200);
+  });
+
+  app.openapi(remove, async (c) => {
+    const { id } = c.req.valid("param");
+    if (present(await cohortOf(c.env, id).forget()) === "busy") {
+      throw new Problem(409, "cohort_running", "the cohort is under way: cancel it first");
+    }
+    return c.body(null, 204);
   });
 
   for (const [route, wanted] of [
