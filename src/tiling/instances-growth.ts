@@ -2,6 +2,9 @@ import type { ComponentSink } from "./instances.ts";
 
 /** Rows grown at a time; the halo of `maxGrow` rows on both sides is grown again for the next band. */
 const BAND_ROWS = 64;
+/** On the widest maps fewer, down to these: then memory matters more than what is grown twice. */
+const LEAST_BAND_ROWS = 16;
+const BAND_SAMPLES = 1 << 20;
 
 const UNREACHED = -1;
 const QUEUED = -2;
@@ -40,6 +43,7 @@ export class GrowthWindow {
   /** Row length with one guard column on each side. */
   readonly #stride: number;
   readonly #height: number;
+  readonly #bandRows: number;
   /** `[height + 2, stride]` with guard rows: 0 nothing, id + 1 of a run, or `UNREACHED`. */
   readonly #plane: Int32Array;
   /** The runs of each filled row of the window. */
@@ -66,7 +70,8 @@ export class GrowthWindow {
     this.#wait = Math.max(0, Math.ceil(minArea) - 1);
     this.#sink = sink;
     this.#stride = width + 2;
-    this.#height = BAND_ROWS + 2 * maxGrow;
+    this.#bandRows = Math.max(LEAST_BAND_ROWS, Math.min(BAND_ROWS, Math.floor(BAND_SAMPLES / width)));
+    this.#height = this.#bandRows + 2 * maxGrow;
     this.#plane = new Int32Array((this.#height + 2) * this.#stride);
     this.#runs = new Array<RowRuns | undefined>(this.#height).fill(undefined);
     this.#filled = maxGrow;
@@ -115,7 +120,7 @@ export class GrowthWindow {
     this.#runs[row] = runs;
     this.#boundaryRuns += runs.boundary.length / 2;
     if (++this.#filled < this.#height) return;
-    this.#growBand(this.#maxGrow + BAND_ROWS);
+    this.#growBand(this.#maxGrow + this.#bandRows);
     this.#shift();
   }
 
@@ -206,12 +211,12 @@ export class GrowthWindow {
     for (let row = 0; row < this.#height; row++) {
       const at = (row + 1) * stride;
       const old = this.#runs[row];
-      const source = row + BAND_ROWS;
+      const source = row + this.#bandRows;
       const moved = row < keep ? this.#runs[source] : undefined;
       if (moved !== undefined && !isEmpty(moved)) {
         this.#plane.copyWithin(at, (source + 1) * stride, (source + 2) * stride);
       } else if (old !== undefined && !isEmpty(old)) this.#plane.fill(0, at, at + stride);
-      if (old !== undefined && row < BAND_ROWS) {
+      if (old !== undefined && row < this.#bandRows) {
         this.#boundaryRuns -= old.boundary.length / 2;
         this.#spare.push(old);
       }

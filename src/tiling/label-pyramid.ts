@@ -1,3 +1,4 @@
+import { type LabelBits, PackedLabels } from "./packed-labels.ts";
 import { product, strides } from "./raster.ts";
 
 /** Label samples: class indices (`Uint8Array`) or object numbers (`Uint32Array`). */
@@ -149,6 +150,9 @@ function preferredOrSame(a: number, b: number): number {
 
 interface Pending {
   tile: LabelArray | undefined;
+  /** Instead of `tile` while the row of chunks below those that are in goes by. */
+  packed: PackedLabels | undefined;
+  children: number;
   childrenLeft: number;
 }
 
@@ -161,6 +165,7 @@ export class PyramidBuilder {
   readonly #chunk: readonly number[];
   readonly #allocate: (length: number) => LabelArray;
   readonly #onTile: (level: number, index: readonly number[], tile: LabelArray | undefined) => void;
+  readonly #packBits: LabelBits | undefined;
   readonly #pending: Map<number, Pending>[];
   readonly #grids: number[][];
 
@@ -169,10 +174,13 @@ export class PyramidBuilder {
     shape: readonly number[];
     chunk: readonly number[];
     dtype: "uint8" | "uint32";
+    /** Chunks that wait for the next row of chunks take so many bits a label; of uint8 only. */
+    packBits?: LabelBits;
     onTile: (level: number, index: readonly number[], tile: LabelArray | undefined) => void;
   }) {
     this.levels = pyramidLevels(options.shape, options.chunk);
     this.#chunk = options.chunk;
+    this.#packBits = options.packBits;
     this.#allocate = options.dtype === "uint8" ? (n) => new Uint8Array(n) : (n) => new Uint32Array(n);
     this.#onTile = options.onTile;
     this.#pending = this.levels.map(() => new Map());
@@ -194,11 +202,12 @@ export class PyramidBuilder {
     let pending = pendings.get(key);
     if (pending === undefined) {
       const children = parentIndex.map((i, a) => (step[a] === 2 ? Math.min(2, grid[a]! - 2 * i) : 1));
-      pending = { tile: undefined, childrenLeft: product(children) };
+      const count = product(children);
+      pending = { tile: undefined, packed: undefined, children: count, childrenLeft: count };
       pendings.set(key, pending);
     }
     if (tile !== undefined) {
-      pending.tile ??= this.#allocate(product(chunk));
+      pending.tile ??= this.#unpacked(pending) ?? this.#allocate(product(chunk));
       const shape = this.levels[level]!.shape;
       downsampleByMode(
         tile,
@@ -209,10 +218,28 @@ export class PyramidBuilder {
         { shape: chunk, offset: index.map((i, a) => (step[a] === 2 ? (i & 1) * (chunk[a]! >> 1) : 0)) },
       );
     }
-    if (--pending.childrenLeft > 0) return;
+    if (--pending.childrenLeft > 0) {
+      if (2 * pending.childrenLeft === pending.children) this.#pack(pending);
+      return;
+    }
     pendings.delete(key);
+    pending.tile ??= this.#unpacked(pending);
     this.#onTile(level + 1, parentIndex, pending.tile);
     this.#add(level + 1, parentIndex, pending.tile);
+  }
+
+  #pack(pending: Pending): void {
+    if (this.#packBits === undefined || !(pending.tile instanceof Uint8Array)) return;
+    pending.packed = new PackedLabels(pending.tile, this.#packBits);
+    pending.tile = undefined;
+  }
+
+  #unpacked(pending: Pending): Uint8Array | undefined {
+    if (!pending.packed) return undefined;
+    const tile = new Uint8Array(pending.packed.length);
+    pending.packed.unpack(0, tile);
+    pending.packed = undefined;
+    return tile;
   }
 }
 

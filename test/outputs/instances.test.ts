@@ -128,6 +128,25 @@ describe("instances", () => {
     );
   });
 
+  it("do not depend on how wide the map is: the widest grow fewer rows at a time", () => {
+    fc.assert(
+      fc.property(pictures, rules, (picture, rule) => {
+        const width = 70_000;
+        const data = new Uint8Array(width * picture.height);
+        for (let y = 0; y < picture.height; y++)
+          data.set(picture.data.subarray(y * picture.width, (y + 1) * picture.width), y * width);
+        const occupied: [number, number][] = [[0, picture.width]];
+        const objects: ObjectRuns[] = [];
+        const onObject = (o: ObjectRuns) => objects.push({ ...o, runs: o.runs.slice() });
+        const scanner = new InstanceScanner(width, rule, new ObjectCollector({ rule, onObject }));
+        scanner.push({ data, height: picture.height, occupied });
+        scanner.finish();
+        expect(objects).toEqual(collect(picture, rule, [picture.height]).objects);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
   it("come with runs in raster order that do not touch, and areas that count pixels", () => {
     fc.assert(
       fc.property(pictures, rules, (picture, rule) => {

@@ -55,7 +55,7 @@ describe("label pyramid", () => {
     );
   });
 
-  it("is the same in chunks, in any order, as on the whole map", () => {
+  it("is the same in chunks, in any order and packed while they wait, as on the whole map", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 2, max: 3 }).chain((axes) =>
@@ -63,9 +63,10 @@ describe("label pyramid", () => {
             map: maps(axes, axes === 2 ? 40 : 11),
             chunk: fc.array(fc.constantFrom(2, 4, 8), { minLength: axes, maxLength: axes }),
             seed: fc.nat(),
+            packBits: fc.constantFrom(undefined, 4 as const, 8 as const),
           }),
         ),
-        ({ map, chunk, seed }) => {
+        ({ map, chunk, seed, packBits }) => {
           const { shape } = map;
           const levels = pyramidLevels(shape, chunk);
           const whole = [map];
@@ -79,6 +80,7 @@ describe("label pyramid", () => {
             shape,
             chunk,
             dtype: "uint8",
+            packBits,
             onTile: (level, index, tile) => {
               told.push(`${level}:${index}`);
               if (tile)

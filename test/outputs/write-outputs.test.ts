@@ -57,6 +57,7 @@ async function run(
     labels?: Uint8Array;
     outputs?: readonly OutputName[];
     bigTiff?: boolean;
+    wideRowBytes?: number;
     objects?: typeof OBJECTS | undefined;
   } = {},
 ): Promise<OutputsReport & { summary: SlideSummary }> {
@@ -71,6 +72,7 @@ async function run(
     targets: directoryTargets({ directory, store, stage, bigTiff }),
     origin: { source: {} },
     objects: "objects" in options ? options.objects : OBJECTS,
+    wideRowBytes: options.wideRowBytes,
     source: 'slide, "A".svs',
     idSeed: "00112233445566778899",
     analysedPixels: height * width,
@@ -258,6 +260,11 @@ describe("outputs of a label map", async () => {
     expect((await run(again)).outputs).toEqual(report.outputs);
     // A run that was killed before it could rename its directory finalises the same stage once more.
     expect((await run(again)).outputs).toEqual(report.outputs);
+  });
+
+  it("are the same bytes where rows of chunks are so wide that they wait packed", async () => {
+    const again = await run(freshDirectory(), { wideRowBytes: 0 });
+    expect(again).toEqual(report);
   });
 
   it("objects do not depend on chunks: other chunk sizes give the same bytes", async () => {

@@ -1,6 +1,5 @@
-import type { LabelMapInfo } from "../../image/label-sink.ts";
+import type { LabelMapInfo, LabelTile } from "../../image/label-sink.ts";
 import { classesInTile, frameTile, tilesOfChunk } from "../../tiling/frame-tile.ts";
-import type { TileRow } from "./label-bands.ts";
 
 /** Which classes but background each tile of a 2-D label map holds, gathered while its chunks go by. */
 export class PresentClasses {
@@ -14,14 +13,11 @@ export class PresentClasses {
     this.tiles = Array.from({ length: count }, () => []);
   }
 
-  addRow({ row, tiles }: TileRow): void {
+  add(chunkIndex: readonly number[], tile: LabelTile): void {
     const { chunk, shape } = this.#info;
     const [, width] = frameTile(chunk);
-    for (const [column, tile] of tiles.entries()) {
-      if (tile === undefined) continue;
-      for (const { index, x } of tilesOfChunk([row, column], chunk, shape)) {
-        this.tiles[index] = classesInTile(tile.data as Uint8Array, chunk[1]!, x, width);
-      }
+    for (const { index, x } of tilesOfChunk(chunkIndex, chunk, shape)) {
+      this.tiles[index] = classesInTile(tile.data as Uint8Array, chunk[1]!, x, width);
     }
   }
 }

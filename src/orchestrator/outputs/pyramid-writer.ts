@@ -1,6 +1,6 @@
 import type { LabelMapInfo, LabelSink, LabelTile } from "../../image/label-sink.ts";
 import { PyramidBuilder } from "../../tiling/label-pyramid.ts";
-import type { TileRow } from "./label-bands.ts";
+import type { LabelBits } from "../../tiling/packed-labels.ts";
 
 /** Hands the tiles of level 0 and the levels that follow from them to all sinks. */
 export class PyramidWriter {
@@ -8,10 +8,12 @@ export class PyramidWriter {
   readonly #builder: PyramidBuilder;
   #writes: Promise<void>[] = [];
 
-  constructor(sinks: readonly LabelSink[], info: LabelMapInfo) {
+  /** @param packBits of chunks that wait for others */
+  constructor(sinks: readonly LabelSink[], info: LabelMapInfo, packBits?: LabelBits) {
     this.#sinks = sinks;
     this.#builder = new PyramidBuilder({
       ...info,
+      packBits,
       onTile: (level, index, data) => data && this.#write(level, index, { data }),
     });
   }
@@ -20,12 +22,6 @@ export class PyramidWriter {
     if (this.#sinks.length === 0) return;
     if (tile !== undefined) this.#write(0, index, tile);
     this.#builder.add(index, tile?.data);
-  }
-
-  addRow({ row, tiles }: TileRow): void {
-    tiles.forEach((tile, column) => {
-      this.add([row, column], tile);
-    });
   }
 
   async settle(): Promise<void> {

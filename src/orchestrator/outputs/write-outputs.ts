@@ -10,14 +10,13 @@ import {
 import { InstanceScanner } from "../../tiling/instances.ts";
 import { ObjectCollector, type ObjectRuns } from "../../tiling/instances-collect.ts";
 import { InstancePainter } from "../../tiling/instances-paint.ts";
-import type { LabelArray } from "../../tiling/label-pyramid.ts";
 import { measureObject } from "../../tiling/objects.ts";
 import { tracePolygons } from "../../tiling/polygons.ts";
 import type { Raster } from "../../tiling/raster.ts";
 import { DensityGrid } from "./density.ts";
 import { drawDetail, type LabelRect } from "./detail.ts";
 import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
-import { BandBuffer, tileRows } from "./label-bands.ts";
+import { BandBuffer, type TileVisitor, tileRows, waitingBits } from "./label-bands.ts";
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
 import { type ObjectKinds, type ObjectsRule, objectKinds } from "./object-kinds.ts";
@@ -54,6 +53,8 @@ export interface WriteOutputsOptions {
   readDetail?: (rect: LabelRect) => Promise<Raster<Uint8Array>>;
   /** Lets outlines in `objects.geojson` stray by this many label samples, for smaller files. Default 0: exact. */
   simplifyTolerance?: number;
+  /** Rows of chunks that are larger wait packed; default 8 MiB. */
+  wideRowBytes?: number;
   signal?: AbortSignal;
   /** Rows of the label map that were gone through, of those to go through. */
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
@@ -67,7 +68,8 @@ export interface OutputsReport {
 
 /**
  * From a finished label map to every chosen output: one pass over its rows for label pyramids, objects, tables and
- * overlay, a second one when object maps are asked for. Memory is two rows of chunks and the objects still open.
+ * overlay, a second one when object maps are asked for. Memory is two rows of chunks, on wide maps packed, and the objects
+ * still open.
  * Outputs get their final names at the very end, when all that can be written has been: on a failure before, all are
  * removed.
  */
@@ -180,15 +182,21 @@ async function firstPass(
   const keepNumbers = wantsInstances(outputs);
   const collector = new ObjectCollector({ rule: kinds.rule, onObject: tell, keepNumbers });
   const scanner = new InstanceScanner(width, kinds.rule, collector);
-  const pyramid = new PyramidWriter(labels, info);
+  const bits = waitingBits(info, options.wideRowBytes);
+  const pyramid = new PyramidWriter(labels, info, bits);
   const band = new BandBuffer(info);
   const total = keepNumbers ? 2 * height : height;
   const present = outputs.includes("labels.seg.dcm") ? new PresentClasses(info) : undefined;
-  for await (const row of tileRows(stage, signal)) {
-    pyramid.addRow(row);
-    present?.addRow(row);
-    for (const tile of row.tiles) if (tile !== undefined) counter.countPixels(tile.data as Uint8Array);
-    await pyramid.settle();
+  const visitor: TileVisitor = {
+    tile(index, tile) {
+      pyramid.add(index, tile);
+      if (tile === undefined) return;
+      present?.add(index, tile);
+      counter.countPixels(tile.data as Uint8Array);
+    },
+    settle: () => pyramid.settle(),
+  };
+  for await (const row of tileRows(stage, visitor, { bits, signal })) {
     for (const rows of band.bands(row)) {
       scanner.push(rows);
       if (geojson?.isFull) await geojson.flush();
@@ -262,13 +270,16 @@ async function secondPass(
     for (; taken * tileHeight < height; taken++) {
       if (painter.rowsComplete < Math.min(height, (taken + 1) * tileHeight)) break;
       const row = painter.takeRow(taken);
-      const tiles: (LabelArray | undefined)[] = Array.from({ length: columns }, (_, c) => row.get(c));
-      pyramid.addRow({ row: taken, tiles: tiles.map((data) => data && { data }) });
+      for (let column = 0; column < columns; column++) {
+        const data = row.get(column);
+        pyramid.add([taken, column], data && { data });
+      }
       await pyramid.settle();
       options.onProgress?.(height + Math.min(height, (taken + 1) * tileHeight), 2 * height);
     }
   };
-  for await (const row of tileRows(stage, signal)) {
+  const bits = waitingBits(stage.info, options.wideRowBytes);
+  for await (const row of tileRows(stage, { tile() {} }, { bits, signal })) {
     for (const rows of band.bands(row)) scanner.push(rows);
     await takeRows();
   }
@@ -278,14 +289,21 @@ async function secondPass(
 
 /** The frames of a DICOM segmentation, whose head lists those that hold anything: known only now. */
 async function writeSegmentation(
-  { stage, signal }: WriteOutputsOptions,
+  { stage, signal, wideRowBytes }: WriteOutputsOptions,
   present: FirstPass["present"],
   sinks: OutputSinks,
 ): Promise<void> {
   const sink = await sinks.labels("labels.seg.dcm", stage.info, present);
-  for await (const { row, tiles } of tileRows(stage, signal)) {
-    for (const [column, tile] of tiles.entries()) {
-      if (tile !== undefined) await sink?.writeTile(0, [row, column], tile);
-    }
-  }
+  const bits = waitingBits(stage.info, wideRowBytes);
+  let writes: Promise<void>[] = [];
+  const visitor: TileVisitor = {
+    tile(index, tile) {
+      if (tile && sink) writes.push(sink.writeTile(0, index, tile));
+    },
+    async settle() {
+      await Promise.all(writes);
+      writes = [];
+    },
+  };
+  for await (const _ of tileRows(stage, visitor, { bits, signal }));
 }
