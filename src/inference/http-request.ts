@@ -12,6 +12,8 @@ export interface HttpRequest {
   freeBody?: boolean;
   /** Bytes of an answer at most; one that is longer is broken off. */
   maxBytes: number;
+  /** After so long without a byte in either direction it is given up; default 5 minutes. */
+  silenceMs?: number;
   signal?: AbortSignal | undefined;
 }
 
@@ -20,6 +22,8 @@ export interface HttpAnswer {
   headers: IncomingHttpHeaders;
   bytes: Uint8Array<ArrayBuffer>;
 }
+
+const SILENCE_MS = 300_000;
 
 /** An answer began, but no whole one came. */
 export class BrokenAnswerError extends Error {
@@ -40,11 +44,12 @@ export class LongAnswerError extends Error {
  * @throws {Error} of the connection, where no answer began; what `signal` says when it was aborted
  */
 export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpAnswer> {
-  const { method, headers, body, freeBody, maxBytes, signal } = options;
+  const { method, headers, body, freeBody, maxBytes, silenceMs = SILENCE_MS, signal } = options;
   signal?.throwIfAborted();
   const ask = url.protocol === "https:" ? requestHttps : requestHttp;
   const length = body ? { "Content-Length": String(body.length) } : {};
   const request = ask(url, { method, headers: { ...headers, ...length } });
+  request.setTimeout(silenceMs, () => request.destroy(new Error(`nothing came for ${silenceMs / 1000} s`)));
   const abort = () => request.destroy(new Error("aborted"));
   signal?.addEventListener("abort", abort, { once: true });
   try {

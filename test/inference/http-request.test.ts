@@ -11,6 +11,8 @@ beforeAll(async () => {
   server = createServer(async (request, response) => {
     const parts: Uint8Array[] = [];
     for await (const part of request) parts.push(part);
+    if (request.url === "/silent") return;
+    if (request.url === "/stops") return void response.writeHead(200, { "Content-Length": 9 }).write("x");
     const bytes = Buffer.concat(parts);
     if (request.url === "/stated") response.setHeader("Content-Length", bytes.length);
     // In two writes, so that it is chunked where no length was stated.
@@ -76,6 +78,14 @@ it("an answer as long as is allowed is taken, one byte more is not", async () =>
     expect((await ask(500)).bytes.length).toBe(500);
     await expect(ask(501)).rejects.toMatchObject({ name: "LongAnswerError" });
   }
+});
+
+it.each([
+  ["/silent", "Error"],
+  ["/stops", "BrokenAnswerError"],
+])("a server that says nothing more (%s) is given up", async (path, name) => {
+  const options = { method: "GET", headers: {}, maxBytes, silenceMs: 50 } as const;
+  await expect(httpRequest(new URL(path, base), options)).rejects.toMatchObject({ name });
 });
 
 it("one that was given up before it began is not sent", async () => {
