@@ -11,6 +11,10 @@ declare module "@cornerstonejs/codec-charls/decodewasmjs" {
   // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `JpegLsDecoder` where it is made
   export default function create(options?: object): Promise<any>;
 }
+declare module "@foxglove/wasm-zstd/dist/wasm-zstd.js" {
+  // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `ZstdModule` where it is made
+  export default function create(options?: object): Promise<any>;
+}
 declare module "dcmjs" {
   export interface DicomElement {
     vr: string;

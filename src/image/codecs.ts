@@ -2,6 +2,7 @@
 import createCharLs from "@cornerstonejs/codec-charls/decodewasmjs";
 import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs";
 import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
+import { emscriptenOptions } from "./compiled-codecs.ts";
 import { ImageFormatError } from "./errors.ts";
 
 /** Samples as a codec gives them: interleaved, `[height, width, components]`. */
@@ -10,21 +11,6 @@ export interface DecodedImage {
   height: number;
   components: number;
   data: Uint8Array | Uint16Array | Int16Array;
-}
-
-export type CodecName = "jpeg" | "jpeg2000" | "jpegls";
-
-/**
- * Gives the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare Workers):
- * there the bundler imports the `.wasm` as a module. In Node the codecs find the file beside themselves.
- */
-export type CodecModuleLoader = (codec: CodecName) => WebAssembly.Module | Promise<WebAssembly.Module>;
-
-let loadModule: CodecModuleLoader | undefined;
-
-/** Call once, before the first image is opened. */
-export function useCodecModules(loader: CodecModuleLoader): void {
-  loadModule = loader;
 }
 
 /** The part of the Emscripten decoder classes that is used. Buffers are views into the WebAssembly heap. */
@@ -86,20 +72,6 @@ async function loadJpegLs(): Promise<JpegLsDecoder> {
   const decoder: JpegLsDecoder = new module.JpegLSDecoder();
   jpegLsDecoder ??= decoder;
   return jpegLsDecoder;
-}
-
-async function emscriptenOptions(codec: CodecName, print: (line: string) => void): Promise<object> {
-  const options = { print, printErr: print };
-  if (loadModule === undefined) return options;
-  const compiled = await loadModule(codec);
-  return {
-    ...options,
-    instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
-      const instance = new WebAssembly.Instance(compiled, imports);
-      done(instance);
-      return instance.exports;
-    },
-  };
 }
 
 /**

@@ -9,13 +9,16 @@ const WASM = {
   jpeg: "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm",
   jpeg2000: "@cornerstonejs/codec-openjpeg/decodewasm",
   jpegls: "@cornerstonejs/codec-charls/decodewasm",
+  zstd: "@foxglove/wasm-zstd/dist/wasm-zstd.wasm",
 } as const;
 
 test("decoders run from compiled modules handed in, as Workers need it", async () => {
   vi.resetModules();
   const codecs = await import("../../src/image/codecs.ts");
   const asked: string[] = [];
-  codecs.useCodecModules(async (codec) => {
+  const { useCodecModules } = await import("../../src/image/compiled-codecs.ts");
+  const { loadZstd } = await import("../../src/image/zstd.ts");
+  useCodecModules(async (codec) => {
     asked.push(codec);
     return WebAssembly.compile(await readFile(require.resolve(WASM[codec])));
   });
@@ -27,6 +30,10 @@ test("decoders run from compiled modules handed in, as Workers need it", async (
     components: 3,
   });
   expect(asked).toHaveLength(2);
+  // A frame of one raw block (RFC 8878).
+  const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x20, 3, 0x19, 0, 0, 7, 8, 9);
+  expect((await loadZstd())(frame, 3)).toEqual(Uint8Array.of(7, 8, 9));
+  expect(asked).toEqual(["jpeg", "jpeg2000", "zstd"]);
 });
 
 test("a tile that cannot be decoded is an error, and the tile after it is whole", async () => {

@@ -178,8 +178,30 @@ describe("what is stored in a way that is not read is named", () => {
       });
       const image = await openImage(store, "made.zarr");
       const before = process.memoryUsage().arrayBuffers;
-      await expectRefusal(image.readRegion(0, { origin: [0, 0], size: [16, 16] }), /made.zarr is damaged/);
+      await expectRefusal(
+        image.readRegion(0, { origin: [0, 0], size: [16, 16] }),
+        /made.zarr is damaged: its chunk 0\/0 cannot be read \(its /,
+      );
       expect(process.memoryUsage().arrayBuffers - before, id).toBeLessThan(16 << 20);
+    }
+  });
+
+  test("OME-Zarr: a chunk without a compressor that is cut short, or too long", async () => {
+    const layout = {
+      axes: "yx",
+      shape: [16, 16],
+      chunks: [16, 16],
+      dtype: "uint16",
+      key: "made.zarr",
+    } as const;
+    const { objects } = makeOmeZarr({ ...layout, version: "0.5" });
+    const chunk = objects["made.zarr/0/c/0/0"]!;
+    for (const other of [chunk.subarray(0, 300), new Uint8Array(1024)]) {
+      const image = await openImage(new MemoryStore({ ...objects, "made.zarr/0/c/0/0": other }), "made.zarr");
+      await expectRefusal(
+        image.readRegion(0, { origin: [0, 0], size: [16, 16] }),
+        /made.zarr is damaged: its chunk 0\/0 holds \d+ samples where its shape has 256/,
+      );
     }
   });
 
@@ -195,7 +217,7 @@ describe("what is stored in a way that is not read is named", () => {
     await expectRefusal(openImage(new MemoryStore(made.objects), "made.zarr"), /a series of 2 times/);
     await expectRefusal(
       openImage(new MemoryStore({ "made.zarr/zarr.json": text("{") }), "made.zarr"),
-      /Zarr metadata or a chunk cannot be read/,
+      /its Zarr metadata cannot be read/,
     );
     const array = new MemoryStore({ "made.zarr/zarr.json": text('{"zarr_format":3,"node_type":"array"}') });
     await expectRefusal(openImage(array, "made.zarr"), /is a bare Zarr array/);

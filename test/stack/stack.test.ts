@@ -1,5 +1,15 @@
 import { createHmac } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Workflow } from "@cloudflare/workers-types";
@@ -597,10 +607,65 @@ function labelsOf(hashes: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(hashes).filter(([name]) => name.startsWith("labels.")));
 }
 
-it("a Zarr in a codec that Workers may not compile is refused, and not called damaged", async () => {
-  const file = new URL("../image/fixtures/v2-blosc-fortran.ome.zarr", import.meta.url).pathname;
-  const options = { to: stack.url.href, token: TOKEN, model: "pointwise", mpp: 0.5, watch: true };
-  await expect(upload({ ...options, file, settings: { channels: [0] } })).rejects.toThrow(
-    /is compressed with blosc, lz4 or zstd, which cannot be unpacked/,
-  );
+describe("an OME-Zarr in the codecs that most are in", () => {
+  const fixtures = new URL("../image/fixtures/", import.meta.url).pathname;
+  const shared = new URL("../../../shared/data/zarr/", import.meta.url).pathname;
+  const to = () => ({ to: stack.url.href, token: TOKEN, model: "pointwise", mpp: 0.5, watch: true });
+
+  it.each([
+    [`${fixtures}v2-blosc-fortran.ome.zarr`, "blosc of lz4"],
+    [`${fixtures}v3-sharded.ome.zarr`, "blosc of zstd in shards"],
+    [`${fixtures}v3-zstd.ome.zarr`, "zstd"],
+    [`${shared}zarr-ngio-fixtures/tests/data/v04/images/test_image_cyx.zarr`, "blosc"],
+    [`${shared}zarr-ome-examples/data/valid/image-02.zarr`, "blosc"],
+    [`${shared}zarr-viv-fixtures/packages/loaders/tests/fixtures/ome-zarr/blobs_image_v05.ome.zarr`, "zstd"],
+  ])("%s, in %s: the bytes of one machine", async (file, _) => {
+    if (!existsSync(file)) return console.warn(`skipped: there is no ${file}`);
+    const name = file.split("/").at(-1)!;
+    const alone = join(directory, `alone-${name}`);
+    const settings = { channels: [0] };
+    await segment({
+      source: file,
+      model: join(directory, "pointwise"),
+      out: alone,
+      backends: ["wasm"],
+      mpp: 0.5,
+      ...settings,
+    });
+    const out = join(directory, `out-${name}`);
+    await upload({ ...to(), file, out, settings });
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+  });
+
+  it.each([
+    ["v2-blosc-fortran.ome.zarr", "0/0/1/1", 40, /is damaged: .* \(its Blosc data is damaged or cut short\)/],
+    ["v3-zstd.ome.zarr", "0/c/0/1/1", 30, /is damaged: .* \(its Zstandard data is damaged/],
+  ])("a chunk of %s that is cut short ends the job, and says so", async (name, chunk, length, sentence) => {
+    const file = join(directory, `cut-${name}`);
+    cpSync(join(fixtures, name), file, { recursive: true });
+    truncateSync(join(file, chunk), length);
+    await expect(upload({ ...to(), file, settings: { channels: [0] } })).rejects.toThrow(sentence);
+  });
+
+  it("a chunk that states more than its shape holds is refused before it is unpacked", async () => {
+    const file = join(directory, "bomb.ome.zarr");
+    cpSync(join(fixtures, "v2-blosc-fortran.ome.zarr"), file, { recursive: true });
+    const chunk = readFileSync(join(file, "0/0/0/0"));
+    chunk.writeUInt32LE(2 ** 31 - 1, 4);
+    writeFileSync(join(file, "0/0/0/0"), chunk);
+    await expect(upload({ ...to(), file, settings: { channels: [0] } })).rejects.toThrow(
+      /its Blosc data states more than the \d+ bytes expected/,
+    );
+  });
+
+  it("a TIFF in Zstandard: the bytes of one machine", async () => {
+    const file = `${fixtures}zstd-bigtiff.tif`;
+    const alone = join(directory, "alone-zstd-tiff");
+    const options = { mpp: 0.5, model: join(directory, "pointwise") };
+    const settings = { channels: [0] };
+    await segment({ source: file, out: alone, backends: ["wasm"], ...options, ...settings });
+    const out = join(directory, "out-zstd-tiff");
+    await upload({ ...to(), file, out, settings });
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+  });
 });

@@ -6,6 +6,7 @@ import { ImageFormatError } from "../errors.ts";
 import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
 import { parseJpeg2000Size } from "../jpeg2000-size.ts";
 import { ycbcrToRgb } from "../ycbcr.ts";
+import { loadZstd } from "../zstd.ts";
 import { decodeLzw } from "./lzw.ts";
 import type { TiffPage } from "./page.ts";
 import { COMPRESSION, PHOTOMETRIC } from "./tags.ts";
@@ -54,7 +55,8 @@ export async function decodeTile(
     }
     default: {
       const rowBytes = extent.width * samples * bytesPerSample(page.dtype);
-      const raw = await decompress(bytes, page.compression, rowBytes * extent.height);
+      const mostBytes = rowBytes * Math.max(extent.height, page.tileHeight);
+      const raw = await decompress(bytes, page.compression, rowBytes * extent.height, mostBytes);
       return { data: toSamples(raw, page, extent, samples), shape: [extent.height, extent.width, samples] };
     }
   }
@@ -135,7 +137,13 @@ function codedTile(decoded: DecodedImage, samples: number): Raster {
   return { data: decoded.data, shape: [decoded.height, decoded.width, samples] };
 }
 
-async function decompress(bytes: Uint8Array, compression: number, expected: number): Promise<Uint8Array> {
+/** `expected` bytes of a tile; a coded last strip may hold `mostBytes`, the rows of a whole one. */
+async function decompress(
+  bytes: Uint8Array,
+  compression: number,
+  expected: number,
+  mostBytes: number,
+): Promise<Uint8Array> {
   let raw: Uint8Array;
   if (compression === COMPRESSION.none) {
     raw = bytes;
@@ -147,6 +155,14 @@ async function decompress(bytes: Uint8Array, compression: number, expected: numb
       raw = unzlibSync(bytes, { out: new Uint8Array(expected) });
     } catch (cause) {
       throw new ImageFormatError("a Deflate tile is damaged or cut short", { cause });
+    }
+  } else if (compression === COMPRESSION.zstd) {
+    // Not geotiff's, which compiles WebAssembly from bytes, as no Worker may, and unpacks what a frame states.
+    const unzstd = await loadZstd();
+    try {
+      raw = unzstd(bytes, mostBytes);
+    } catch (cause) {
+      throw new ImageFormatError("a Zstandard tile is damaged, cut short or too large", { cause });
     }
   } else {
     try {

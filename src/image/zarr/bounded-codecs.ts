@@ -1,6 +1,9 @@
 import { registry } from "zarrita";
-import { joinBytes } from "../../storage/join-bytes.ts";
 import { product } from "../../tiling/raster.ts";
+import { loadZstd } from "../zstd.ts";
+import { decodeBlosc } from "./blosc.ts";
+import { inflateStream } from "./inflate-stream.ts";
+import { decodeLz4Block } from "./lz4.ts";
 
 /** What a codec is told of the chunks it decodes. */
 interface ChunkMeta {
@@ -8,103 +11,57 @@ interface ChunkMeta {
   dataType: string;
 }
 
-interface BytesCodec {
-  kind: string;
-  decode(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;
-}
-
-/** The part of zarrita's codec entries that is wrapped. */
-interface CodecEntry {
-  fromConfig(configuration: unknown, meta: ChunkMeta): BytesCodec;
-}
+/** @throws {Error} when the bytes are damaged, cut short, or hold more than `maxBytes` */
+type Decode = (bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array>;
 
 /** Checksums, and what a compressor adds to what it cannot shrink when two follow each other. */
 const SLACK_BYTES = 64 * 1024;
 
-/** Bytes of the widest sample there is; the type's own width would be exact, and exact is not needed. */
-const WIDEST_SAMPLE_BYTES = 8;
+/** By the names that Zarr 3 has for them. */
+const DECODERS: Readonly<Record<string, Decode>> = {
+  gzip: (bytes, maxBytes) => inflateStream(bytes, "gzip", maxBytes),
+  zlib: (bytes, maxBytes) => inflateStream(bytes, "deflate", maxBytes),
+  blosc: decodeBlosc,
+  lz4: decodeSizedLz4,
+  zstd: async (bytes, maxBytes) => (await loadZstd())(bytes, maxBytes),
+};
+
+let registered = false;
 
 /**
- * Lets no chunk unpack to more than its metadata announces: zarrita's own codecs take whatever a stream makes. Changes
- * zarrita's registry; calling it again changes nothing.
+ * Puts our decompressors in the place of zarrita's, which take whatever a stream makes and compile WebAssembly from bytes, which
+ * Workers forbid. No chunk unpacks to more than its metadata announces. Changes zarrita's registry; calling it again changes
+ * nothing.
  */
-export function boundCodecs(): void {
-  if (bounded) return;
-  bounded = true;
-  for (const [name, guard] of GUARDS) {
-    for (const key of [name, `numcodecs.${name}`]) {
-      const load = registry.get(key);
-      if (load === undefined) continue;
-      const wrapped = async () => wrap((await load()) as unknown as CodecEntry, guard);
-      registry.set(key, wrapped as unknown as typeof load);
-    }
+export function useBoundedCodecs(): void {
+  if (registered) return;
+  registered = true;
+  for (const [name, decode] of Object.entries(DECODERS)) {
+    const entry = {
+      fromConfig(_: unknown, meta: ChunkMeta) {
+        const maxBytes = product(meta.shape) * sampleBytes(meta.dataType) + SLACK_BYTES;
+        return { kind: "bytes_to_bytes", decode: (bytes: Uint8Array) => decode(bytes, maxBytes) };
+      },
+    };
+    // The registry asks for encoders too; nothing here writes through it.
+    const load = (() => entry) as unknown as NonNullable<ReturnType<typeof registry.get>>;
+    registry.set(name, load);
+    registry.set(`numcodecs.${name}`, load);
   }
 }
 
-let bounded = false;
-
-/** Unpacks by itself, or looks at what is stated and leaves it to the codec (undefined). */
-type Guard = (bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array> | undefined;
-
-const GUARDS: readonly (readonly [string, Guard])[] = [
-  ["gzip", (bytes, max) => inflate(bytes, "gzip", max)],
-  ["zlib", (bytes, max) => inflate(bytes, "deflate", max)],
-  ["blosc", (bytes, max) => check(bytes.length >= 16 ? viewOf(bytes).getUint32(4, true) : 0, max)],
-  ["lz4", (bytes, max) => check(bytes.length >= 4 ? viewOf(bytes).getUint32(0, true) : 0, max)],
-  ["zstd", (bytes, max) => check(zstdContentBytes(bytes), max)],
-];
-
-function wrap(codec: CodecEntry, guard: Guard): CodecEntry {
-  return {
-    fromConfig(configuration, meta) {
-      const inner = codec.fromConfig(configuration, meta);
-      const maxBytes = product(meta.shape) * WIDEST_SAMPLE_BYTES + SLACK_BYTES;
-      return {
-        kind: inner.kind,
-        decode: (bytes) => guard(bytes, maxBytes) ?? inner.decode(bytes),
-      };
-    },
-  };
+/** Of a type like `float32`; of those that tell no width, the widest there is. */
+function sampleBytes(dataType: string): number {
+  const bits = Number(/\d+$/.exec(dataType)?.[0] ?? 64);
+  return Math.ceil(bits / 8);
 }
 
-function check(stated: number, maxBytes: number): undefined {
-  if (stated > maxBytes) throw tooLarge(maxBytes);
-}
-
-async function inflate(bytes: Uint8Array, format: "gzip" | "deflate", maxBytes: number): Promise<Uint8Array> {
-  const stored = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
-  const reader = stored.pipeThrough(new DecompressionStream(format)).getReader();
-  const pieces: Uint8Array[] = [];
-  let total = 0;
-  while (true) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    pieces.push(value);
-    total += value.length;
-    if (total <= maxBytes) continue;
-    await reader.cancel().catch(() => {});
-    throw tooLarge(maxBytes);
-  }
-  return joinBytes(pieces);
-}
-
-/** The content size a Zstandard frame states (RFC 8878 section 3.1.1.1), 0 where it states none. */
-function zstdContentBytes(bytes: Uint8Array): number {
-  if (bytes.length < 18 || viewOf(bytes).getUint32(0, true) !== 0xfd2fb528) return 0;
-  const descriptor = bytes[4]!;
-  const singleSegment = (descriptor & 0x20) !== 0;
-  const size = descriptor >> 6;
-  const at = 5 + (singleSegment ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]!;
-  const view = viewOf(bytes);
-  if (size === 0) return singleSegment ? bytes[at]! : 0;
-  if (size === 1) return view.getUint16(at, true) + 256;
-  return size === 2 ? view.getUint32(at, true) : Number(view.getBigUint64(at, true));
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function tooLarge(maxBytes: number): Error {
-  return new Error(`a chunk unpacks to more than the ${maxBytes} bytes its shape allows`);
+/** As numcodecs has it: the size unpacked in four bytes, then one block. */
+async function decodeSizedLz4(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  if (bytes.length < 4) throw new Error("its LZ4 data is damaged or cut short");
+  const size = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
+  if (size > maxBytes) throw new Error(`its LZ4 data states more than the ${maxBytes} bytes expected`);
+  const output = new Uint8Array(size);
+  decodeLz4Block(bytes.subarray(4), output);
+  return output;
 }

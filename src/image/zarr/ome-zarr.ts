@@ -5,7 +5,7 @@ import { ImageFormatError } from "../errors.ts";
 import type { ImageSource, Spacing } from "../image-source.ts";
 import { type ImageLimits, MAX_SIDE } from "../limits.ts";
 import { TiledImage, type TileGrid } from "../tiled-image.ts";
-import { boundCodecs } from "./bounded-codecs.ts";
+import { useBoundedCodecs } from "./bounded-codecs.ts";
 import { type OmeZarrImage, parseOmeZarr } from "./ome-metadata.ts";
 import { ZarrReader } from "./zarr-reader.ts";
 
@@ -61,7 +61,7 @@ export async function openOmeZarr(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<ImageSource | undefined> {
-  boundCodecs();
+  useBoundedCodecs();
   const reader = new ZarrReader(store, key);
   const node = await readNode(reader, key, signal);
   if (node === undefined) return undefined;
@@ -178,6 +178,7 @@ function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume:
   const channels = channelAxis < 0 ? 1 : level.shape[channelAxis]!;
   const channelChunk = channelAxis < 0 ? 1 : level.chunks[channelAxis]!;
   const tileShape = spatial.map(({ axis }) => level.chunks[axis]!);
+  const chunkSamples = product(level.chunks);
 
   async function readTile(position: readonly number[], signal?: AbortSignal): Promise<Raster> {
     const data = allocate(level.dtype as DType, product(tileShape) * channels);
@@ -189,7 +190,14 @@ function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume:
           coords[axis] = position[i]!;
         });
         if (channelAxis >= 0) coords[channelAxis] = c;
-        const chunk = await level.getChunk(coords, { signal }).catch((cause) => rethrow(cause, key));
+        const chunk = await level
+          .getChunk(coords, { signal })
+          .catch((cause) => rethrow(cause, key, `its chunk ${coords.join("/")}`));
+        if (chunk.data.length !== chunkSamples) {
+          throw new ImageFormatError(
+            `${key} is damaged: its chunk ${coords.join("/")} holds ${chunk.data.length} samples where its shape has ${chunkSamples}; write it anew`,
+          );
+        }
         const firstChannel = c * channelChunk;
         copyChunk(
           chunk.data as ArrayLike<number>,
@@ -236,14 +244,8 @@ function copyChunk(
 }
 
 /** What zarrita and its codecs throw on damaged data becomes an `ImageFormatError`; storage errors pass. */
-function rethrow(cause: unknown, key: string): never {
+function rethrow(cause: unknown, key: string, part = "its Zarr metadata"): never {
   const name = (cause as Error)?.name;
-  if (isForbiddenCompilation(cause)) {
-    throw new ImageFormatError(
-      `${key} is compressed with blosc, lz4 or zstd, which cannot be unpacked where WebAssembly may not be compiled, as in a service; segment it on one machine, or write it with gzip`,
-      { cause },
-    );
-  }
   if (
     isZarritaError(cause) ||
     name === "SyntaxError" ||
@@ -252,17 +254,17 @@ function rethrow(cause: unknown, key: string): never {
     name === "TypeError"
   ) {
     throw new ImageFormatError(
-      `${key} is damaged: its Zarr metadata or a chunk cannot be read (${(cause as Error).message}); write it anew`,
+      `${key} is damaged: ${part} cannot be read (${reasonOf(cause as Error)}); write it anew`,
       { cause },
     );
   }
   throw cause;
 }
 
-/** Whether a codec could not be made: numcodecs compiles its own from bytes, which Workers forbid. */
-function isForbiddenCompilation(cause: unknown): boolean {
-  for (let error = cause; error instanceof Error; error = error.cause) {
-    if (/wasm code generation disallowed/i.test(error.message)) return true;
-  }
-  return false;
+/** What the codec said, below what zarrita says of it. */
+function reasonOf(error: Error): string {
+  const { cause } = error;
+  return isZarritaError(error) && cause instanceof Error && cause.message !== ""
+    ? cause.message
+    : error.message;
 }
