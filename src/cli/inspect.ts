@@ -1,17 +1,24 @@
 import { describeImage } from "../image/describe.ts";
+import type { ImageSource } from "../image/image-source.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import { fitImage } from "../orchestrator/plan-job.ts";
+import { loadModel } from "./find-model.ts";
 import { openSource } from "./open-source.ts";
+import { magnified } from "./progress.ts";
 
-/** Prints what an image holds. */
+/** Prints what an image holds and, where a model is named, how the two go together. */
 export async function inspectCommand(
   uri: string,
-  options: { mpp?: number; series?: number; json?: boolean; signal?: AbortSignal },
+  options: { model?: string; mpp?: number; series?: number; json?: boolean; signal?: AbortSignal },
 ): Promise<void> {
   const { source, name, close } = await openSource(uri, options.mpp, options.signal, options.series);
   try {
-    const description = describeImage(source);
+    const model =
+      options.model === undefined ? undefined : await fitOf(source, options.model, options.signal);
+    const description = { ...describeImage(source), ...(model && { model }) };
     if (options.json) return void process.stdout.write(`${JSON.stringify({ name, ...description })}\n`);
     console.log(name);
-    const { affine, details, ...rest } = description;
+    const { affine, details, model: _, ...rest } = description;
     const rows = affine?.slice(0, 3).map((row) => ({ x: row[0], y: row[1], z: row[2], origin: row[3] }));
     for (const [key, value] of Object.entries({ ...rest, affine: rows, ...details })) {
       if (Array.isArray(value) && value.some((v) => typeof v === "object")) {
@@ -19,8 +26,25 @@ export async function inspectCommand(
         for (const [i, v] of value.entries()) console.log(`    ${i}  ${flat(v)}`);
       } else if (value !== undefined) console.log(`  ${key}  ${flat(value)}`);
     }
+    if (!model) return;
+    console.log(
+      `  model  ${model.name}: ${"refused" in model ? model.refused : `level ${model.level}${magnified(model.magnification)}`}`,
+    );
   } finally {
     await close();
+  }
+}
+
+/** The level that the model would see, or why it would refuse. */
+async function fitOf(source: ImageSource, place: string, signal: AbortSignal | undefined) {
+  const { manifest } = await loadModel(place, { signal });
+  const { name } = manifest;
+  try {
+    const { level, magnification } = fitImage(source, manifest, {});
+    return { name, level, magnification };
+  } catch (error) {
+    if (error instanceof JobError) return { name, refused: error.message };
+    throw error;
   }
 }
 

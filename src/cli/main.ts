@@ -59,6 +59,11 @@ function withSettingOptions(command: Command): Command {
     .option("--roi <x,y,w,h>", "region in level-0 pixels", parseRoi)
     .option("--mpp <n>", "micrometres per pixel of level 0, where the file does not state it", positive)
     .option("--level <n>", "pyramid level; default the one nearest to the model's pixel size", whole)
+    .option(
+      "--max-magnification <n>",
+      "how many times coarser than the model's pixels may be; default as the package says, or 2.5",
+      atLeastOne,
+    )
     .option("--channels <i,j,k>", "source channels that feed the model", parseList)
     .option("--overlap <ratio>", "overlap of neighbouring windows, 0 to below 1", ratio)
     .addOption(new Option("--blend <kind>", "weights inside the overlap").choices(["gaussian", "constant"]))
@@ -118,6 +123,7 @@ withRunOptions(withPlanOptions(program.command("segment <source>").description("
 program
   .command("inspect <source>")
   .description("tell what an image holds: format, levels, pixel size, channels")
+  .option("--model <name|dir>", "tell also how it goes together with this model")
   .option("--mpp <n>", "micrometres per pixel of level 0", positive)
   .option("--series <n>", SERIES, count)
   .option("--json", "as JSON")
@@ -381,6 +387,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     mpp: flags.mpp,
     series: flags.series,
     level: flags.level,
+    maxMagnification: flags.maxMagnification,
     channels: flags.channels,
     overlapRatio: flags.overlap,
     importance: flags.blend,
@@ -400,6 +407,10 @@ function number(text: string, fits: (n: number) => boolean, what: string): numbe
 
 function positive(text: string): number {
   return number(text, (n) => n > 0, "a number above 0");
+}
+
+function atLeastOne(text: string): number {
+  return number(text, (n) => n >= 1, "a number from 1");
 }
 
 function whole(text: string): number {

@@ -1,10 +1,10 @@
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
-import { estimateMemory, planJob } from "../orchestrator/plan-job.ts";
+import { estimateMemory, fitImage, planJob } from "../orchestrator/plan-job.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
-import { duration } from "./progress.ts";
+import { duration, magnified } from "./progress.ts";
 import { type SegmentOptions, settingsOf } from "./segment.ts";
 import { secondsPerWindow } from "./time-window.ts";
 
@@ -15,7 +15,9 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   const { source, name, close } = await openSource(options.source, options.mpp, signal, options.series);
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
-    const plan = await planJob(source, model.manifest, settingsOf(options), { mask: mask?.raster, signal });
+    const settings = settingsOf(options);
+    const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
+    const { magnification } = fitImage(source, model.manifest, settings);
     const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
     const secondsOfWindow = seconds / threads;
     const report = {
@@ -23,6 +25,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
       level: plan.level,
       mpp: plan.mpp.at(-1)!,
+      magnification,
       regionSize: plan.region.size,
       window: plan.grid.window,
       modelWindow: plan.modelWindow,
@@ -41,7 +44,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     const resampled =
       plan.grid.window.join() === plan.modelWindow.join()
         ? ""
-        : `, resampled to ${plan.modelWindow.join("×")}`;
+        : `, resampled to ${plan.modelWindow.join("×")}${magnified(magnification)}`;
     console.log(`${name}, ${report.model}`);
     console.log(
       `  level     ${plan.level}, ${report.mpp.toPrecision(4)} µm, ${plan.region.size.toReversed().join("×")} pixels`,

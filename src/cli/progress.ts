@@ -6,6 +6,8 @@ export type ProgressEvent =
       windowsToDo: number;
       level: number;
       mpp: number;
+      /** How many times coarser than the model's pixels are; 1 where they are fed as they are. */
+      magnification: number;
       tissueFraction?: number;
     }
   | {
@@ -35,13 +37,18 @@ export function progressPrinter(
         event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;
       const rest = event.windowsToDo === event.windows ? "" : `, ${event.windowsToDo} still to do`;
       return line(
-        `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm)${tissue}${rest}`,
+        `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm${magnified(event.magnification)})${tissue}${rest}`,
       );
     }
     const { windowsDone, windowsTotal, windowsPerSecond, secondsLeft } = event;
     const text = `${windowsDone}/${windowsTotal} windows, ${windowsPerSecond.toFixed(1)}/s, ${duration(secondsLeft)} left`;
     bar(windowsDone, windowsTotal, text);
   };
+}
+
+/** Of pixels that are coarser than the model's; the rest needs no word. */
+export function magnified(factor: number): string {
+  return factor > 1 ? `, magnified ${Number(factor.toPrecision(3))} times` : "";
 }
 
 export interface BarPrinter {

@@ -21,7 +21,7 @@ import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { GrowingStage, growsWithMap } from "../orchestrator/outputs/growing-stage.ts";
 import type { OutputsReport } from "../orchestrator/outputs/write-outputs.ts";
-import { type JobPlan, planJob } from "../orchestrator/plan-job.ts";
+import { fitImage, type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
 import { recountSeams } from "../orchestrator/recount-seams.ts";
 import {
@@ -201,6 +201,8 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
   try {
     signal?.throwIfAborted();
     checkOutputs(outputs, source);
+    // Before a backend is opened and anything is written: what does not go together is told at once.
+    const { magnification } = fitImage(source, model.manifest, settings);
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     mark("open", started);
 
@@ -286,7 +288,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
           signal: stop.signal,
           clock: realClock,
           statistics: totals.map,
-          onProgress: tellWindows(plan, segmenting, onProgress),
+          onProgress: tellWindows(plan, magnification, segmenting, onProgress),
           onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
         });
         for (const chunk of coverage.chunks) {
@@ -362,12 +364,21 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 
 /** The settings among the options, checked. */
 export function settingsOf(options: JobSettings) {
-  const { level, roi, overlapRatio, policy, importance, precision, tissueMask, channels } = options;
-  return checkSettings({ level, roi, overlapRatio, policy, importance, precision, tissueMask, channels });
+  const { level, maxMagnification, roi, overlapRatio } = options;
+  const { policy, importance, precision, tissueMask, channels } = options;
+  return checkSettings({
+    ...{ level, maxMagnification, roi, overlapRatio },
+    ...{ policy, importance, precision, tissueMask, channels },
+  });
 }
 
 /** Progress of the map as events: the plan once, then rate and time left. */
-function tellWindows(plan: JobPlan, since: number, tell: ProgressListener): (progress: MapProgress) => void {
+function tellWindows(
+  plan: JobPlan,
+  magnification: number,
+  since: number,
+  tell: ProgressListener,
+): (progress: MapProgress) => void {
   let announced = false;
   return ({ windowsDone, windowsTotal }) => {
     if (!announced) {
@@ -378,6 +389,7 @@ function tellWindows(plan: JobPlan, since: number, tell: ProgressListener): (pro
         windowsToDo: windowsTotal,
         level: plan.level,
         mpp: plan.mpp.at(-1)!,
+        magnification,
         tissueFraction: plan.tissueFraction,
       });
     }

@@ -73,6 +73,8 @@ export const manifestSchema = z.object({
     }),
     /** Relative deviation up to which a level is fed as it is. */
     spacingTolerance: z.number().nonnegative().default(0.1),
+    /** How many times coarser than `spacing` pixels may be; what is coarser is refused. */
+    maxMagnification: z.number().min(1).optional(),
     normalization: z.discriminatedUnion("kind", [
       z.object({
         kind: z.literal("percentile"),

@@ -7,13 +7,13 @@ import { product, type Raster, type Rect } from "../tiling/raster.ts";
 import { keepWindows, maskFraction, type RegionMask, tissueMask } from "../tiling/tissue-mask.ts";
 import { planWindowGrid, type WindowGrid, windowCount } from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
+import { type ChosenLevel, chooseLevel } from "./choose-level.ts";
 import { JobError, NoTissueError } from "./errors.ts";
 import { measurePercentiles } from "./intensities.ts";
 import { chooseChannels } from "./read-pixels.ts";
 import type { FullJobSettings, JobSettings } from "./settings.ts";
 import { readThumbnail } from "./thumbnail.ts";
 
-const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
 /**
  * Windows of a shard along the last two axes. Flat, because what the merger holds grows with the rows of windows that
  * are under way at once; the margin read twice is then no larger than for a square.
@@ -37,8 +37,6 @@ const SHARD_SAMPLES = 4 << 20;
 const PLAN_WINDOW_LIMIT = 50_000_000;
 /** Cells times the windows over them: what planning and merging go through; this many take about 20 s. */
 const OVERLAP_LIMIT = 200_000_000;
-/** Samples along a side of a window on the level; beyond, a shard's region is too large to hold. */
-const WINDOW_LIMIT = 4096;
 /** Relative difference in aspect ratio up to which a mask is taken to show the whole slide. */
 const MASK_ASPECT_TOLERANCE = 0.02;
 
@@ -93,10 +91,9 @@ export async function planJob(
   options: PlanOptions = {},
 ): Promise<JobPlan> {
   const { signal, mask } = options;
-  const slices = chooseSlices(source, manifest);
   const isVolume = source.axes === "zyx";
   if (isVolume && mask) throw new JobError("--mask is for 2-D images");
-  const { level, mpp, window } = chooseLevel(source, manifest, settings.level, slices);
+  const { slices, level, mpp, window } = fitImage(source, manifest, settings);
   const levelShape = source.levels[level]!.shape;
   const { region, region0 } = placeRegion(source, level, settings.roi);
   const seen = slices ? 2 * slices.context + 1 : 1;
@@ -181,6 +178,19 @@ export async function planJob(
   };
 }
 
+/**
+ * Where an image meets a model, by what its header says alone.
+ * @throws {JobError} when they do not go together
+ */
+export function fitImage(
+  source: ImageSource,
+  manifest: ModelManifest,
+  settings: Pick<FullJobSettings, "level" | "maxMagnification">,
+): ChosenLevel & Pick<JobPlan, "slices"> {
+  const slices = chooseSlices(source, manifest);
+  return { slices, ...chooseLevel(source, manifest, settings, slices) };
+}
+
 /** How a model looks at an image: as it is, or slice by slice. */
 function chooseSlices(source: ImageSource, { name, input }: ModelManifest): JobPlan["slices"] {
   if (source.axes === "yx") {
@@ -210,65 +220,6 @@ function blockOf(window: readonly number[], slices: boolean): readonly [number, 
 /** The sizes of the axes that a model sees. */
 export function alongPlane<T>(values: readonly T[], slices: JobPlan["slices"]): T[] {
   return values.filter((_, axis) => axis !== slices?.axis);
-}
-
-/**
- * The coarsest level that is still as fine as the model wants (within its tolerance), or level 0; and the window
- * in that level's samples that spans what the model's window spans.
- */
-function chooseLevel(
-  source: ImageSource,
-  manifest: ModelManifest,
-  asked: number | undefined,
-  slices: JobPlan["slices"],
-) {
-  if (!source.spacing) {
-    throw new JobError("the image does not state its pixel size: give it with --mpp <micrometres per pixel>");
-  }
-  const unit = MICROMETERS[source.spacing.unit];
-  const mpp0 = source.spacing.values.map((v) => v * unit);
-  const { spacing, spacingTolerance } = manifest.input;
-  const modelUnit = MICROMETERS[spacing.unit];
-  if (mpp0.length === 3 && !slices && spacing.z === undefined) {
-    throw new JobError(`model ${manifest.name} does not state its spacing along z: add it to model.json`);
-  }
-  const inModel = [spacing.z ?? 1, spacing.y, spacing.x].map((v) => v * modelUnit);
-  // Along the axis that is gone through slice by slice every spacing is the model's.
-  const modelMpp = slices
-    ? inModel.slice(1).toSpliced(slices.axis, 0, Number.NaN)
-    : inModel.slice(-mpp0.length);
-  const isPlane = (axis: number) => axis !== slices?.axis;
-  if (asked !== undefined && !(asked >= 0 && asked < source.levels.length)) {
-    throw new JobError(
-      `level ${asked} does not exist: the image has levels 0 to ${source.levels.length - 1}`,
-    );
-  }
-  const mppAt = (level: number) => mpp0.map((v, axis) => v * source.levels[level]!.downsample[axis]!);
-  let level = asked ?? 0;
-  if (asked === undefined) {
-    for (let l = 1; l < source.levels.length; l++) {
-      if (mppAt(l).every((v, axis) => !isPlane(axis) || v <= modelMpp[axis]! * (1 + spacingTolerance)))
-        level = l;
-    }
-  }
-  const mpp = mppAt(level);
-  const ratio = mpp.map((v, axis) => (isPlane(axis) ? modelMpp[axis]! / v : 1));
-  const fits = ratio.every((r) => Math.abs(r - 1) <= spacingTolerance);
-  const size = slices ? manifest.window.size.toSpliced(slices.axis, 0, 1) : manifest.window.size;
-  const window = size.map((w, axis) => (fits ? w : Math.max(1, Math.round(w * ratio[axis]!))));
-  const long = Math.max(...window);
-  const short = Math.min(...alongPlane(window, slices));
-  if (long > WINDOW_LIMIT) {
-    throw new JobError(
-      `at level ${level} (${Number(mpp[0]!.toPrecision(3))} µm) a window of the model spans ${long} pixels: check --mpp`,
-    );
-  }
-  if (short < Math.min(8, ...manifest.window.size)) {
-    throw new JobError(
-      `at level ${level} (${Number(mpp[0]!.toPrecision(3))} µm) a window of the model spans ${short} pixels, too few to see anything: choose a finer --level or check --mpp`,
-    );
-  }
-  return { level, mpp, window };
 }
 
 function checkOverlap(grid: WindowGrid): void {

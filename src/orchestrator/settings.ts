@@ -6,6 +6,8 @@ const wholes = z.int().nonnegative();
 export const settingsSchema = z.object({
   /** Level to segment; default the coarsest that is not coarser than the model's spacing. */
   level: wholes.optional(),
+  /** How many times coarser than the model's pixels may be; default what the package says, or 2.5. */
+  maxMagnification: z.number().min(1).max(1000).optional(),
   /** x, y, width, height in level-0 samples. */
   roi: z.tuple([wholes, wholes, z.int().positive(), z.int().positive()]).readonly().optional(),
   overlapRatio: z.number().min(0).lt(1).optional(),

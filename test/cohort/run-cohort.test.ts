@@ -54,6 +54,25 @@ const worked = (events: readonly CohortProgress[]) =>
   events.flatMap((e) => (e.type === "slide" && e.state === "done" && !e.found ? [e.id] : []));
 
 describe("a cohort", () => {
+  it("refuses a row whose pixels are far too coarse, does the others, and lets it through where that is insisted on", async () => {
+    const file = manifest("coarse.csv", ["id,source,mpp", "right,s0.tiff,0.5", "coarse,s1.tiff,1.9"]);
+    const { out, result } = await run(file);
+    expect(result).toMatchObject({ rows: 2, done: 1, failed: 1 });
+    const [right, coarse] = readTable(out);
+    expect(right).toMatchObject({ id: "right", status: "done" });
+    expect(coarse).toMatchObject({
+      status: "failed",
+      code: "refused",
+      reason: expect.stringMatching(
+        /^pixels of 1.9 µm \(level 0\) would be magnified 3.8 times for model pointwise/,
+      ),
+    });
+    const forecast = await planCohort({ source: file, model, concurrency: 1, tissueMask: false });
+    expect(forecast.unplanned).toMatchObject([{ id: "coarse", code: "refused" }]);
+    const insisted = await run(file, { maxMagnification: 4 });
+    expect(insisted.result).toMatchObject({ rows: 2, done: 2, failed: 0 });
+  });
+
   it("gives the outputs that each scan gives alone, and one row for every row of the manifest", async () => {
     const file = manifest("all.csv", ["id,source,group", "a,s0.tiff,x", "b,s1.tiff,y", "gone,none.tiff,z"]);
     const { out, result } = await run(file);

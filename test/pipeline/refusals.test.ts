@@ -54,6 +54,27 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     refused([png, "--model", model], 2, /does not state its pixel size: give it with --mpp/);
   });
 
+  it("a pixel size that is far too coarse, by whichever command, and takes it where that is insisted on", () => {
+    const coarse = ["--mpp", "2.3", "--model", model];
+    const sentence =
+      /pixels of 2.3 µm \(level 0\) would be magnified 4.6 times for model pointwise, which was made for 0.5 µm/;
+    const before = runs;
+    refused([slide, ...coarse], 2, sentence);
+    expect(existsSync(join(directory, `out-${before}`))).toBe(false);
+    expect(tilewright("plan", slide, ...coarse)).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(sentence),
+    });
+    const out = join(directory, "insisted");
+    const insisting = [...coarse, "--max-magnification", "5", "--no-tissue-mask"];
+    expect(tilewright("segment", slide, ...insisting, "--out", out)).toMatchObject({ status: 0 });
+    expect(JSON.parse(readFileSync(join(out, "run.json"), "utf8")).settings.maxMagnification).toBe(5);
+    expect(tilewright("plan", slide, ...insisting).stdout).toMatch(/magnified 4.6 times/);
+    expect(tilewright("plan", slide, ...coarse, "--max-magnification", "0.5").stderr).toMatch(
+      /it must be a number from 1/,
+    );
+  });
+
   it("a backend that is none, lacks its token or cannot be reached, and leaves no directory behind", () => {
     const before = runs;
     refused(

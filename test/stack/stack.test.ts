@@ -472,6 +472,7 @@ describe("every route", () => {
       paths: Record<string, Record<string, unknown>>;
     };
     expect(document.openapi).toBe("3.1.0");
+    expect(JSON.stringify(document.paths)).toContain('"maxMagnification"');
     const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
@@ -606,6 +607,28 @@ function order(state: JobStatus["state"]): number {
 function labelsOf(hashes: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(hashes).filter(([name]) => name.startsWith("labels.")));
 }
+
+describe("a scan whose pixels are far coarser than the model's", () => {
+  it("is refused when it is planned, and segmented where that is insisted on", async () => {
+    const options = {
+      file: slide,
+      to: stack.url.href,
+      token: TOKEN,
+      model: "pointwise",
+      mpp: 2,
+      watch: true,
+    };
+    await expect(upload(options)).rejects.toThrow(
+      /pixels of 2 µm \(level 0\) would be magnified 4 times for model pointwise, which was made for 0.5 µm/,
+    );
+    const out = join(directory, "insisted");
+    await upload({ ...options, out, settings: { maxMagnification: 4 } });
+    const alone = join(directory, "insisted-alone");
+    const model = join(directory, "pointwise");
+    await segment({ source: slide, model, out: alone, backends: ["wasm"], mpp: 2, maxMagnification: 4 });
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+  });
+});
 
 describe("an OME-Zarr in the codecs that most are in", () => {
   const fixtures = new URL("../image/fixtures/", import.meta.url).pathname;
