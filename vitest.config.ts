@@ -12,6 +12,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts", "src/**/*.test.ts"],
     // These need a server (npm run test:s3) or a GPU (npm run test:webgpu), or take minutes (npm run test:stack).
     exclude: [...configDefaults.exclude, "test/s3/**", "test/webgpu/**", ...SLOW],
+    // For tests that load onnxruntime-node themselves.
+    env: { ORT_DISABLE_TELEMETRY: "1" },
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

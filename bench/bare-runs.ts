@@ -17,6 +17,8 @@ import { planShards } from "../src/tiling/shards.ts";
  *   node bench/bare-runs.ts <slide> <package> <threads> [mpp]    prints {"windows", "oneSession", "sessionPerThread"}
  */
 const [slide, packageDirectory, threads, mpp] = process.argv.slice(2);
+// As InferenceThread does: the runtime sends telemetry otherwise.
+process.env.ORT_DISABLE_TELEMETRY ??= "1";
 const manifest = manifestSchema.parse(
   JSON.parse(readFileSync(join(packageDirectory!, "model.json"), "utf8")),
 );
