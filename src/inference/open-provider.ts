@@ -1,4 +1,5 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
+import { missingForCuda } from "./cuda-libraries.ts";
 import { DeviceSegmenter } from "./device-segmenter.ts";
 import { InferenceError } from "./errors.ts";
 import { checkGoldenTile } from "./golden-tile.ts";
@@ -93,7 +94,7 @@ function explained(name: ProviderName, model: ModelPackage, cause: unknown): unk
   ) {
     return because(
       name === "cuda"
-        ? "CUDA is not in this installation of onnxruntime-node: install it again with ONNXRUNTIME_NODE_INSTALL=cuda12 on a host with CUDA 12 and cuDNN 9, or choose another provider"
+        ? missingForCuda()
         : `${name} is not in this build of onnxruntime-node; choose another provider`,
     );
   }
@@ -105,12 +106,17 @@ function explained(name: ProviderName, model: ModelPackage, cause: unknown): unk
   if (/requires f16/.test(message)) {
     return because("the device does not compute in float16; leave half precision off");
   }
-  if (
-    /no CUDA-capable device|CUDA driver version is insufficient|cudaErrorNoDevice|invalid device ordinal/i.test(
-      message,
-    )
-  ) {
+  if (/CUDA driver version is insufficient/i.test(message)) {
+    return because(
+      "the NVIDIA driver is too old for the CUDA that onnxruntime was built for: install a newer one (nvidia-smi says which CUDA it is good for), or choose another provider",
+    );
+  }
+  if (/no CUDA-capable device|cudaErrorNoDevice|invalid device ordinal/i.test(message)) {
     return because("CUDA finds no such GPU: see what nvidia-smi lists, or choose another provider");
+  }
+  const [, failure] = /(CUDA failure \d+: [^;]*\S)\s*;/.exec(message) ?? [];
+  if (failure) {
+    return because(`${failure}: see what nvidia-smi says, or choose another provider`);
   }
   if (/assigned to the default CPU EP/.test(message)) {
     return because(

@@ -5,6 +5,9 @@ import { checkQuantised } from "../tiling/check-quantised.ts";
 import { nameBytes } from "../tiling/name-classes.ts";
 import { product } from "../tiling/raster.ts";
 
+// What fails is thrown, and told in a sentence; the runtime's log would tell it again in other words.
+ort.env.logLevel = process.env.TILEWRIGHT_DEBUG ? "warning" : "fatal";
+
 /**
  * Holds sessions off the main thread: onnxruntime-node computes synchronously, and the thread that waits
  * for it could neither decode, nor merge, nor hear Ctrl-C.

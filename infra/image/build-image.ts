@@ -1,0 +1,113 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const MIRROR = process.env.DEBIAN_MIRROR ?? "http://deb.debian.org/debian";
+/** What Node's own image has beside Node. */
+const NPM = "npm@11.21.2";
+
+export interface Image {
+  /** Its files, mounted; whoever writes there writes to a copy. */
+  root: string;
+  entrypoint: readonly string[];
+  healthcheck: readonly string[];
+  env: Readonly<Record<string, string>>;
+  user: string;
+  workingDirectory: string;
+  /** Gives everything back, the images included. */
+  remove(): void;
+}
+
+/**
+ * Builds the runner's image for the CPU as the guide does, on a Debian that debootstrap makes in place of the bases from
+ * Docker's registry. As root; everything it makes lies below `directory`.
+ * @throws what the first tool that fails says
+ */
+export function buildImage(directory: string): Image {
+  const storage = ["--root", join(directory, "storage"), "--runroot", join(directory, "run")];
+  const buildah = (...args: string[]) =>
+    execFileSync("buildah", [...storage, "--storage-driver", driver(), ...args], {
+      cwd: ROOT,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"],
+      maxBuffer: 1 << 28,
+      env: { ...process.env, BUILDAH_ISOLATION: "chroot", BUILDAH_FORMAT: "docker" },
+    }).trim();
+  /** An image of what `fill` puts on top of another. */
+  const make = (from: string, name: string, fill: (root: string) => string[]) => {
+    const container = buildah("from", from);
+    const root = buildah("mount", container);
+    const config = fill(root);
+    if (config.length > 0) buildah("config", ...config, container);
+    buildah("umount", container);
+    buildah("commit", "--quiet", "--rm", container, name);
+  };
+
+  make("scratch", "localhost/base", (root) => {
+    const packages = join(directory, "packages");
+    mkdirSync(packages);
+    execFileSync("debootstrap", ["--variant=minbase", `--cache-dir=${packages}`, "bookworm", root, MIRROR], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    rmSync(join(root, "var/cache/apt/archives"), { recursive: true });
+    return [];
+  });
+  make("localhost/base", "localhost/node", (root) => {
+    const local = join(root, "usr/local");
+    const node = dirname(createRequire(import.meta.url).resolve("node/package.json"));
+    copyFileSync(join(node, "bin/node"), join(local, "bin/node"));
+    chmodSync(join(local, "bin/node"), 0o755);
+    const npm = join(local, "lib/node_modules/npm");
+    mkdirSync(npm, { recursive: true });
+    const archive = execFileSync("npm", ["pack", NPM, "--silent", "--pack-destination", directory], {
+      encoding: "utf8",
+    }).trim();
+    execFileSync("tar", ["-xzf", join(directory, archive), "-C", npm, "--strip-components=1"]);
+    symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(local, "bin/npm"));
+    return certificates(root);
+  });
+
+  const args = { BASE: "localhost/base", NODE: "localhost/node", ONNXRUNTIME_NODE_INSTALL: "skip" };
+  const built = buildah(
+    "build",
+    "--quiet",
+    ...["--layers=false", "--network=host", "--file", "gpu-runner/Dockerfile"],
+    ...["--ignorefile", "gpu-runner/Dockerfile.dockerignore"],
+    ...Object.entries(args).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]),
+    ".",
+  ).split("\n");
+  const image = built.at(-1)!;
+  const { config } = JSON.parse(buildah("inspect", "--type", "image", image)).Docker;
+  const container = buildah("from", image);
+  return {
+    root: buildah("mount", container),
+    entrypoint: config.Entrypoint,
+    // Of ["CMD", ...]: without a shell.
+    healthcheck: config.Healthcheck.Test.slice(1),
+    env: Object.fromEntries(config.Env.map((line: string) => line.split(/=(.*)/s).slice(0, 2))),
+    user: config.User,
+    workingDirectory: config.WorkingDir,
+    remove: () => {
+      buildah("umount", container);
+      buildah("rm", "--all");
+      buildah("rmi", "--all", "--force");
+    },
+  };
+}
+
+/** Where overlays are not to be had, as in a container, every layer is a copy. */
+function driver(): string {
+  return existsSync("/proc/filesystems") && existsSync("/.dockerenv") ? "vfs" : "overlay";
+}
+
+/** Behind a proxy that opens TLS, npm has to trust what this machine trusts. */
+function certificates(root: string): string[] {
+  const { NODE_EXTRA_CA_CERTS } = process.env;
+  if (!NODE_EXTRA_CA_CERTS) return [];
+  const path = "/etc/extra-certificates.pem";
+  copyFileSync(NODE_EXTRA_CA_CERTS, join(root, path));
+  return ["--env", `NODE_EXTRA_CA_CERTS=${path}`];
+}

@@ -1,0 +1,153 @@
+/**
+ * Builds the runner's image for the CPU and runs it as the guide says (docs/runner.md), without Docker: buildah and debootstrap, which
+ * are installed where they are missing (Debian or Ubuntu, as root). TILEWRIGHT_NEEDS_IMAGE=1 makes an error of what would be skipped.
+ */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { loadModel } from "../../src/cli/find-model.ts";
+import { segment } from "../../src/cli/index.ts";
+import { RemoteSegmenter } from "../../src/inference/remote-segmenter.ts";
+import { writeMadeSlide } from "../../test/made/slide.ts";
+import { buildImage, type Image } from "./build-image.ts";
+import { type Process, startIn } from "./container.ts";
+
+const TOKEN = "a-token-of-the-check-alone";
+/** As the image says. */
+const URL_OF_IT = "http://127.0.0.1:8788";
+const PACKAGES = ["buildah", "debootstrap"];
+
+const why = missing();
+if (why) {
+  console.log(`the image was not checked: ${why}`);
+  process.exit(process.env.TILEWRIGHT_NEEDS_IMAGE ? 1 : 0);
+}
+const directory = mkdtempSync(join(tmpdir(), "tilewright-image-"));
+process.env.TILEWRIGHT_RUNNER_TOKEN = TOKEN;
+const running = new Set<Process>();
+let image: Image | undefined;
+try {
+  image = buildImage(directory);
+  console.log(`built: ${mebibytes(join(image.root, image.workingDirectory))} MiB beside the base and Node`);
+  holdsNoMoreThanItNeeds(image);
+  await wantsToken(image);
+  // Whoever it is run as.
+  for (const user of [image.user, "4711:4711"]) await runs(image, user);
+  console.log("the image builds, runs as anybody on a read-only root, and segments to the same bytes");
+} finally {
+  for (const { child } of running) child.kill("SIGKILL");
+  await Promise.all([...running].map(({ ended }) => ended));
+  image?.remove();
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function holdsNoMoreThanItNeeds({ root, workingDirectory }: Image): void {
+  const at = (path: string) => join(root, workingDirectory, path);
+  deepEqual(readdirSync(at(".")).sort(), ["LICENSE", "dist", "models", "node_modules", "package.json"]);
+  const { devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+  const modules = new Set(readdirSync(at("node_modules")));
+  for (const name of ["node", "typescript", "vitest", "wrangler", "miniflare"]) {
+    ok(name in devDependencies, name);
+    ok(!modules.has(name), `${name} is of no use in the image`);
+  }
+  const systems = readdirSync(at("node_modules/onnxruntime-node/bin/napi-v6"), { recursive: true });
+  ok(!systems.some((path) => /\.(dll|dylib)$/.test(String(path))), "libraries of other systems");
+  const files = readdirSync(at("."), { recursive: true, encoding: "utf8" });
+  deepEqual(
+    files.filter((path) => path.endsWith(".map")),
+    [],
+  );
+}
+
+async function wantsToken(image: Image): Promise<void> {
+  const runner = start(image, image.user, {});
+  equal(await runner.ended, 2);
+  match(runner.output(), /set TILEWRIGHT_TOKEN/);
+}
+
+async function runs(image: Image, user: string): Promise<void> {
+  const runner = start(image, user, { TILEWRIGHT_TOKEN: TOKEN });
+  while (!(await answers("/readyz"))) {
+    ok(running.has(runner), `the runner ended: ${runner.output()}`);
+    await pause(200);
+  }
+  match(runner.output(), /on cpu \(onnxruntime-node [\d.]+ cpu\)/);
+  equal((await fetch(new URL("/v1/info", URL_OF_IT))).status, 401);
+  equal(await startIn(image, image.healthcheck, { user }).ended, 0);
+  const touch = startIn(
+    image,
+    ["sh", "-c", "touch /tmp/x && ! touch x && ! touch /x && ! touch /var/tmp/x"],
+    {
+      user,
+    },
+  );
+  equal(await touch.ended, 0, touch.output());
+
+  const source = join(directory, "slide.tiff");
+  writeMadeSlide(source, { width: 420, height: 300 });
+  const results = async (backend: string) => {
+    const out = join(directory, user, backend.split(":")[0]!);
+    mkdirSync(out, { recursive: true });
+    await segment({ source, model: "nuclei", out, backends: [backend], tissueMask: false, force: true });
+    rmSync(join(out, "run.json"));
+    return out;
+  };
+  execFileSync("diff", ["--recursive", await results(`gpu:${URL_OF_IT}`), await results("local")]);
+
+  // What is under way when it is told to stop is answered.
+  const model = await loadModel("nuclei");
+  const client = await RemoteSegmenter.connect(URL_OF_IT, { token: TOKEN, modelHash: model.hash });
+  const batch = { data: new Uint8Array(8 * 224 * 224 * 3).fill(90), shape: [8, 224, 224, 3] };
+  const answer = client.segment(batch, { scaling: { low: 0, high: 255 }, precision: "u8" });
+  answer.catch(() => {});
+  await pause(300);
+  runner.child.kill("SIGTERM");
+  deepEqual((await answer).shape, [8, 3, 224, 224]);
+  equal(await runner.ended, 0, runner.output());
+  match(runner.output(), /"answered":true/);
+  equal(await startIn(image, image.healthcheck, { user }).ended, 1);
+}
+
+function start(image: Image, user: string, env: Record<string, string>): Process {
+  const runner = startIn(image, image.entrypoint, { user, env });
+  running.add(runner);
+  runner.ended.then(() => running.delete(runner));
+  return runner;
+}
+
+async function answers(path: string): Promise<boolean> {
+  return fetch(new URL(path, URL_OF_IT)).then(
+    (response) => response.ok,
+    () => false,
+  );
+}
+
+function mebibytes(path: string): number {
+  return Number(execFileSync("du", ["-sm", path], { encoding: "utf8" }).split("\t")[0]);
+}
+
+/** @returns why there can be no check here; what can be installed is */
+function missing(): string | undefined {
+  const there = (program: string) => {
+    try {
+      execFileSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return "it takes root on Linux";
+  if (PACKAGES.every(there)) return undefined;
+  if (!there("apt-get")) return `${PACKAGES.join(" and ")} are not installed`;
+  const apt = (...args: string[]) =>
+    execFileSync("apt-get", ["-qq", ...args], {
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    });
+  apt("update");
+  apt("install", "--yes", "--no-install-recommends", ...PACKAGES);
+  return undefined;
+}

@@ -1,0 +1,51 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { missingForCuda } from "../../src/inference/cuda-libraries.ts";
+import { writeSharedLibrary } from "../made/shared-library.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "tilewright-cuda-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** An installation whose provider needs a library that no machine has. */
+function needing(library: string): string {
+  const runtime = join(directory, library);
+  writeSharedLibrary(provider(runtime), library);
+  return runtime;
+}
+
+function provider(runtime: string): string {
+  const path = join(runtime, "bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so");
+  mkdirSync(dirname(path), { recursive: true });
+  return path;
+}
+
+describe.runIf(process.platform === "linux" && process.arch === "x64")("what CUDA lacks here", () => {
+  it("is the provider: the command that fetches it", () => {
+    const runtime = join(directory, "none");
+    expect(missingForCuda(runtime)).toContain(
+      `"ONNXRUNTIME_NODE_INSTALL=cuda12 node ${join(runtime, "script/install.js")}"`,
+    );
+  });
+
+  it.each([
+    ["libcublasLt.so.99", "CUDA lacks libcublasLt.so.99: install CUDA 99's libraries and cuDNN 9"],
+    ["libcudart.so.98", "install CUDA 98's libraries"],
+    ["libcurand.so.97", "CUDA lacks libcurand.so.97: install CUDA's libraries"],
+    // One that no driver has, so that this passes on a machine with a GPU too.
+    ["libcuda.so.96", "CUDA finds no NVIDIA driver (libcuda.so.96)"],
+  ])("is %s", (library, sentence) => {
+    expect(missingForCuda(needing(library))).toContain(sentence);
+  });
+
+  it("is told in the system's words where it is something else", () => {
+    const runtime = join(directory, "broken");
+    writeFileSync(provider(runtime), "no library");
+    expect(missingForCuda(runtime)).toMatch(/does not load \(.*(invalid ELF header|file too short)/);
+  });
+
+  it("is nothing where the library loads after all: no crash, and no blame", () => {
+    expect(missingForCuda(needing("libc.so.6"))).toMatch(/^onnxruntime's CUDA provider does not load/);
+  });
+});
