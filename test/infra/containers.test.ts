@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -111,6 +112,22 @@ describe("what runs the runner in containers", () => {
     );
     expect(new Set(copied)).toEqual(new Set(allowed));
     for (const path of copied) expect(existsSync(join(ROOT, path)), path).toBe(true);
+  });
+
+  it("has the CUDA that the guide installs, and fetches its provider as the guide does", () => {
+    const [, cuda, minor] = /^ARG BASE=nvidia\/cuda:(\d+)\.(\d+)\.\d+-cudnn-runtime-/m.exec(
+      FILES.dockerfile,
+    )!;
+    expect(FILES.guide).toContain(`cuda-libraries-${cuda}-${minor} libcudnn9-cuda-${cuda}\n`);
+    // By itself, for npm 12 runs no script of a package that was not allowed to, and says so in a warning only.
+    const [, script] = /&& node (node_modules\S+)/.exec(FILES.dockerfile)!;
+    expect(existsSync(join(ROOT, script!))).toBe(true);
+    const [, what] = /^ARG ONNXRUNTIME_NODE_INSTALL=(.*)$/m.exec(FILES.dockerfile)!;
+    expect(shell.find((line) => line.includes("npm ci &&"))).toBe(
+      `npm ci && ONNXRUNTIME_NODE_INSTALL=${what} node ${script}`,
+    );
+    const { requirements } = createRequire(import.meta.url)("onnxruntime-node/script/install-metadata.js");
+    expect(requirements["linux/x64"]).toContain(what);
   });
 
   it("runs it as nobody, on a file system that it cannot write to", () => {
