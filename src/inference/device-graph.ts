@@ -87,7 +87,7 @@ export interface DeviceGraph {
  * WebGPU has neither bytes nor 64-bit integers, so samples travel packed in int32, and every operator added here is
  * one that the WebGPU provider has a kernel for. The other providers run the same graph. Left out are operators whose newer
  * versions CUDA has no kernel for though it had the older one (ReduceMax of opset 20, Pad of 19): a kernel of an open version
- * range is taken only for the version it was written for.
+ * range is taken only for the version it was written for. `npm run check:cuda` says whether CUDA takes all of it.
  * @throws {InferenceError} when the file is no such network
  */
 export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): DeviceGraph {
