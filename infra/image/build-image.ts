@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,8 +17,8 @@ export interface Image {
   env: Readonly<Record<string, string>>;
   user: string;
   workingDirectory: string;
-  /** Gives everything back, the images included. */
-  remove(): void;
+  /** Afterwards `directory` can be deleted. */
+  release(): void;
 }
 
 /**
@@ -28,8 +28,10 @@ export interface Image {
  */
 export function buildImage(directory: string): Image {
   const storage = ["--root", join(directory, "storage"), "--runroot", join(directory, "run")];
+  // Where overlays are not to be had, as in a container, "vfs" copies every layer.
+  storage.push("--storage-driver", process.env.STORAGE_DRIVER ?? "overlay");
   const buildah = (...args: string[]) =>
-    execFileSync("buildah", [...storage, "--storage-driver", driver(), ...args], {
+    execFileSync("buildah", [...storage, ...args], {
       cwd: ROOT,
       encoding: "utf8",
       stdio: ["ignore", "pipe", "inherit"],
@@ -47,9 +49,7 @@ export function buildImage(directory: string): Image {
   };
 
   make("scratch", "localhost/base", (root) => {
-    const packages = join(directory, "packages");
-    mkdirSync(packages);
-    execFileSync("debootstrap", ["--variant=minbase", `--cache-dir=${packages}`, "bookworm", root, MIRROR], {
+    execFileSync("debootstrap", ["--variant=minbase", "bookworm", root, MIRROR], {
       stdio: ["ignore", "ignore", "inherit"],
     });
     rmSync(join(root, "var/cache/apt/archives"), { recursive: true });
@@ -90,17 +90,8 @@ export function buildImage(directory: string): Image {
     env: Object.fromEntries(config.Env.map((line: string) => line.split(/=(.*)/s).slice(0, 2))),
     user: config.User,
     workingDirectory: config.WorkingDir,
-    remove: () => {
-      buildah("umount", container);
-      buildah("rm", "--all");
-      buildah("rmi", "--all", "--force");
-    },
+    release: () => void buildah("umount", "--all"),
   };
-}
-
-/** Where overlays are not to be had, as in a container, every layer is a copy. */
-function driver(): string {
-  return existsSync("/proc/filesystems") && existsSync("/.dockerenv") ? "vfs" : "overlay";
 }
 
 /** Behind a proxy that opens TLS, npm has to trust what this machine trusts. */

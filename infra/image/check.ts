@@ -40,7 +40,7 @@ try {
 } finally {
   for (const { child } of running) child.kill("SIGKILL");
   await Promise.all([...running].map(({ ended }) => ended));
-  image?.remove();
+  image?.release();
   rmSync(directory, { recursive: true, force: true });
 }
 
