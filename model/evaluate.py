@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")      # read when the runtime is loaded: it would tell Microsoft what is run
+
 import numpy as np
 import onnxruntime as ort
 import torch

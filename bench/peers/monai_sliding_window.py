@@ -12,6 +12,8 @@ import resource
 import sys
 import time
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")      # read when the runtime is loaded: it would tell Microsoft what is run
+
 import numpy as np
 import onnxruntime as ort
 import tifffile
