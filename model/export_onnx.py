@@ -15,7 +15,7 @@ import sys
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")      # read when the runtime is loaded: it would tell Microsoft what is run
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")      # on by default; read when the runtime is loaded
 
 import numpy as np
 import onnx

@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")      # read when the runtime is loaded: it would tell Microsoft what is run
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")      # on by default; read when the runtime is loaded
 
 import nibabel as nib
 import numpy as np
