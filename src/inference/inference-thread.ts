@@ -57,7 +57,7 @@ export class InferenceThread {
     const here = import.meta.url;
     const script = new URL(`./ort-node-worker.${here.slice(here.lastIndexOf(".") + 1)}`, here);
     const closing = new Int32Array(new SharedArrayBuffer(4));
-    // Since 1.29 the runtime tells Microsoft what it runs, unless it is told not to before it loads: from here, for a worker's own
+    // Since 1.29 the runtime gathers for Microsoft what it runs, unless it is told not to before it loads: from here, for a worker's own
     // environment is a copy that native code does not see.
     process.env.ORT_DISABLE_TELEMETRY ??= "1";
     const worker = new Worker(script, { workerData: { closing } });
