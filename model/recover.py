@@ -30,7 +30,7 @@ import torch.nn.functional as F
 import tasks
 from compress import bake, compress, importance, shrink
 from export_onnx import load_checkpoint
-from losses import segmentation_loss
+from losses import OPTIONS, segmentation_loss
 from swin_unet import SwinUnet, SwinUnetConfig
 
 parser = argparse.ArgumentParser()
@@ -65,6 +65,7 @@ config, t = parent["config"], parent["config"]["train"]
 task = tasks.load(tasks.name_of(config))
 size = config["model"]["image_size"]
 class_weights = torch.tensor(t["class_weights"])
+loss_options = {k: t[k] for k in OPTIONS if k in t}
 autocast = torch.autocast("cpu", torch.bfloat16, enabled=t["precision"] == "bf16")
 PRUNE_AT = [round(args.steps / 3 * i / args.rounds) for i in range(args.rounds)] if args.mlp or args.heads else []
 QUANTISE_AT = round(args.steps / 3) if PRUNE_AT else 0
@@ -97,13 +98,13 @@ def loss_on(model, batch):
     pixels, classes, weights = batch
     with autocast:
         logits = model(pixels)
-    return logits, segmentation_loss(logits, classes, class_weights, weights)
+    return logits, segmentation_loss(logits, classes, class_weights, weights, **loss_options)
 
 
 def prune(model, share):
     """Take the same share out of every round, so that after the last one `args.mlp` and `args.heads` are gone."""
     batches = [(pixels, truth) for pixels, *truth in (sampler.batch(t["batch"] // world) for _ in range(16))]
-    scores = importance(model, batches, lambda logits, truth: segmentation_loss(logits, truth[0], class_weights, truth[1]))
+    scores = importance(model, batches, lambda logits, truth: segmentation_loss(logits, truth[0], class_weights, truth[1], **loss_options))
     if world > 1:
         for block in scores:
             for score in block.values():
@@ -144,7 +145,7 @@ try:
 except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, size, seed=[args.seed, step, rank], plain=t["decay_plain_share"] if args.plain is None else args.plain,
-                       **{k: t[k] for k in ("between_weight",) if k in t})
+                       **{k: t[k] for k in task.SAMPLER_OPTIONS if k in t})
 quick_validation = task.QuickValidation(val_samples, size)
 del train_samples, val_samples
 

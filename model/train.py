@@ -30,7 +30,7 @@ import torch
 import torch.distributed as dist
 
 import tasks
-from losses import segmentation_loss
+from losses import OPTIONS, segmentation_loss
 from swin_unet import SwinUnet, SwinUnetConfig, check_state
 
 parser = argparse.ArgumentParser()
@@ -111,7 +111,7 @@ def load(path):
         sys.exit(f"{path} has no config and ema; it is not a file train.py wrote.")
     if tasks.name_of(saved["config"]) != task.NAME:
         sys.exit(f"{path} was trained for {tasks.name_of(saved['config'])}, the config asks for {task.NAME}.")
-    theirs, ours = saved["config"]["model"], config["model"]
+    theirs, ours = ({k: v for k, v in c["model"].items() if k != "drop_path"} for c in (saved["config"], config))   # it has no weights
     if theirs != ours:
         different = {k: (theirs.get(k), ours.get(k)) for k in sorted(theirs | ours) if theirs.get(k) != ours.get(k)}
         sys.exit(f"{path} was trained with another [model] section than the config's: {different} (the checkpoint's, the config's).")
@@ -153,11 +153,12 @@ try:
 except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, config["model"]["image_size"], seed=[t["seed"], step, rank],
-                       **{k: t[k] for k in ("between_weight",) if k in t})
+                       **{k: t[k] for k in task.SAMPLER_OPTIONS if k in t})
 quick_validation = task.QuickValidation(val_samples, config["model"]["image_size"])
 del train_samples, val_samples
 scored = SwinUnet(SwinUnetConfig(**config["model"])).to(device).eval()
 class_weights = torch.tensor(t["class_weights"], device=device)
+loss_options = {k: t[k] for k in OPTIONS if k in t}
 run = torch.compile(model) if t["compile"] else model
 autocast = torch.autocast(device.type, torch.bfloat16, enabled=t["precision"] == "bf16")
 
@@ -236,7 +237,7 @@ while True:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     with autocast:
         logits = run(pixels.to(device))
-    loss = segmentation_loss(logits, classes.to(device), class_weights, weights.to(device))
+    loss = segmentation_loss(logits, classes.to(device), class_weights, weights.to(device), **loss_options)
     value = loss.item()
     if not math.isfinite(value):
         sys.exit(f"step {step}: the loss is {value}. Nothing was saved since the last checkpoint; lower learning_rate, or set precision "

@@ -36,6 +36,8 @@ SCALE, OFFSET = 2.0, -1.0          # the network is fed clip01(x) * SCALE + OFFS
 BACKGROUND, INTERIOR, BOUNDARY = 0, 1, 2
 RIM = 2                            # model samples of an instance's edge that count as boundary
 
+SAMPLER_OPTIONS = ("between_weight", "kind_share", "scale_range", "count_power")
+
 SCORES = {"dice": "Dice", "iou": "IoU", "aji": "AJI", "f1At50": "F1@0.5", "hd95": "HD95 µm"}
 PARTS = "kinds"
 DATASET = "DSB2018"
@@ -160,11 +162,15 @@ def between_instances(instances):
 
 class Sampler:
     """Endless random crops, balanced over kinds and fields. `batch(n)` -> pixels [n,3,S,S], classes [n,S,S], weights [n,S,S]:
-    1, and between_weight more where two nuclei are within reach of each other. `plain`: share of crops that keep their colours."""
+    1, and between_weight more where two nuclei are within reach of each other. `plain`: share of crops that keep their colours.
+    kind_share: how often each kind is drawn; scale_range: enlargement at least and at most; count_power: a picture is drawn by its
+    number of nuclei to this power."""
 
     KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
 
-    def __init__(self, samples, size=WINDOW, seed=0, plain=0.0, between_weight=0.0):
+    def __init__(self, samples, size=WINDOW, seed=0, plain=0.0, between_weight=0.0, kind_share=None, scale_range=(0.65, 1.55),
+                 count_power=0.0):
+        self.scale_range, kind_share = scale_range, kind_share or self.KIND_SHARE
         self.size, self.rng, self.plain, self.between_weight = size, np.random.default_rng(seed), plain, between_weight
         self.samples, weights = [], []
         groups = {}
@@ -173,7 +179,7 @@ class Sampler:
         kinds = {}
         for s in samples:
             # crops of one field are near copies, so a field of many counts less than their number
-            weight = groups[s.group] ** -0.25
+            weight = groups[s.group] ** -0.25 * max(1, len(np.unique(s.instances)) - 1) ** count_power
             kinds[s.kind] = kinds.get(s.kind, 0) + weight
             x = to_model_spacing(normalise(s.pixels, *percentile_range(s.pixels)), s.mpp)
             labels = labels_to_size(s.instances, x.shape[1], x.shape[2])
@@ -181,7 +187,7 @@ class Sampler:
             centres = np.array(ndimage.center_of_mass(labels > 0, labels, ids)).reshape(-1, 2)
             self.samples.append((x.half(), torch.from_numpy(labels.astype(np.int16)), centres, s.kind))
             weights.append(weight)
-        p = np.array([w * self.KIND_SHARE.get(s.kind, 0.05) / kinds[s.kind] for w, s in zip(weights, samples)])
+        p = np.array([w * kind_share.get(s.kind, 0.05) / kinds[s.kind] for w, s in zip(weights, samples)])
         self.p = p / p.sum()
 
     def batch(self, n):
@@ -193,8 +199,8 @@ class Sampler:
         x, labels, centres, kind = self.samples[rng.choice(len(self.samples), p=self.p)]
         h, w = labels.shape
         # enlarged until the image fills the crop, or little more than reflections would be seen
-        smallest = min(1.0, max(0.65, 0.9 * S / min(h, w)))
-        scale = math.exp(rng.uniform(math.log(smallest), math.log(1.55)))
+        smallest = min(1.0, max(self.scale_range[0], 0.9 * S / min(h, w)))
+        scale = math.exp(rng.uniform(math.log(smallest), math.log(self.scale_range[1])))
         if len(centres) and rng.random() < 0.85:
             cy, cx = centres[rng.integers(len(centres))] + rng.uniform(-0.4, 0.4, 2) * S / scale
         else:

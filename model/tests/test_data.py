@@ -61,6 +61,18 @@ def test_the_same_seed_gives_the_same_crops():
     assert torch.equal(a, b)
 
 
+def test_pictures_are_drawn_by_kind_and_by_number_of_nuclei():
+    many, one = sample(), sample()
+    one.instances = np.where(one.instances == 1, 1, 0).astype(one.instances.dtype)
+    n = len(np.unique(many.instances)) - 1
+    assert n > 1
+    assert np.allclose(D.Sampler([many, one]).p, 0.5)
+    p = D.Sampler([many, one], count_power=0.5).p
+    assert np.isclose(p[0] / p[1], n ** 0.5)
+    p = D.Sampler([many, sample("stained-purple")], kind_share={"fluo": 0.6, "stained-purple": 0.2}).p
+    assert np.isclose(p[0] / p[1], 3)
+
+
 def test_affine_crop_identity_and_flip():
     x = torch.arange(3 * 40 * 40, dtype=torch.float32).view(3, 40, 40)
     labels = torch.arange(1600, dtype=torch.int16).view(40, 40)

@@ -65,6 +65,52 @@ def test_loss_prefers_the_truth():
     assert soft_dice(torch.ones(400), torch.zeros(400)) < 0.01
 
 
+def test_loss_options_default_to_nothing():
+    rng = torch.Generator().manual_seed(1)
+    logits, classes = torch.randn(2, 3, 8, 8, generator=rng), torch.randint(0, 3, (2, 8, 8), generator=rng)
+    weights = torch.tensor([1.0, 1, 2])
+    assert segmentation_loss(logits, classes, weights) == segmentation_loss(logits, classes, weights, pair_share=0.0, picture_share=0.0, sharpness=3.0)
+
+
+def test_pair_cross_entropy_asks_for_foreground_and_not_for_which():
+    classes = torch.ones(1, 4, 4, dtype=torch.int64)
+    interior, boundary = (torch.zeros(1, 3, 4, 4) for _ in range(2))
+    interior[:, 1], boundary[:, 2] = 3, 3
+    ask = dict(class_weights=torch.ones(3), ce_share=1.0)
+    assert segmentation_loss(interior, classes, pair_share=1.0, **ask) == segmentation_loss(boundary, classes, pair_share=1.0, **ask)
+    assert segmentation_loss(interior, classes, **ask) < segmentation_loss(boundary, classes, **ask)
+    # -log of the foreground's probability, and a sample of weight 0 asks nothing
+    found = segmentation_loss(interior, classes, pair_share=1.0, **ask)
+    assert torch.allclose(found, -torch.log(1 - interior.softmax(1)[0, 0, 0, 0]))
+    half = torch.ones(1, 4, 4)
+    half[:, :2] = 0
+    interior[:, :, :2] = -interior[:, :, :2]
+    assert torch.allclose(segmentation_loss(interior, classes, sample_weights=half, pair_share=1.0, **ask), found)
+
+
+def test_dice_per_picture_weighs_a_small_nucleus_as_much_as_a_large_one():
+    classes = torch.zeros(2, 64, 64, dtype=torch.int64)
+    classes[0, :60, :60], classes[1, :20, :20] = 1, 1
+    right = torch.nn.functional.one_hot(classes, 3).permute(0, 3, 1, 2).float() * 20
+    without = []
+    for missed in (0, 1):
+        logits = right.clone()
+        logits[missed] = 0
+        logits[missed, 0] = 20
+        without.append([segmentation_loss(logits, classes, torch.ones(3), ce_share=0.0, picture_share=s).item() for s in (0.0, 1.0)])
+    (sums_large, mean_large), (sums_small, mean_small) = without
+    assert sums_large > 2 * sums_small                          # sums over the batch: the small one hardly counts
+    # of two pictures one is lost; the 100 samples that smooth it keep an empty crop from being all or nothing
+    assert mean_large == pytest.approx((1 - 100 / 3700) / 2) and mean_small == pytest.approx((1 - 100 / 500) / 2)
+
+
+def test_sharpness_brings_the_soft_dice_near_the_argmax():
+    classes = torch.ones(1, 32, 32, dtype=torch.int64)
+    split = torch.log(torch.tensor([0.36, 0.32, 0.32])).view(1, 3, 1, 1).expand(1, 3, 32, 32)      # foreground 0.64, argmax background
+    soft, sharp = (segmentation_loss(split, classes, torch.ones(3), ce_share=0.0, picture_share=1.0, sharpness=s) for s in (1.0, 30.0))
+    assert sharp > 0.7 > 0.3 > soft
+
+
 def test_objects_from_classes():
     classes = np.array([[int(c) for c in row] for row in ("0222220", "0211220", "0222120", "0000020", "2200000", "2102222", "2202112")], np.uint8)
     got = objects_from_classes(classes, min_area=2)
