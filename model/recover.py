@@ -31,7 +31,7 @@ import tasks
 from compress import bake, compress, importance, shrink
 from export_onnx import load_checkpoint
 from losses import OPTIONS, segmentation_loss
-from swin_unet import SwinUnet, SwinUnetConfig
+from swin_unet import SwinUnet, SwinUnetConfig, load_weights
 
 parser = argparse.ArgumentParser()
 parser.add_argument("checkpoint", help="the uncompressed network: the start and the teacher")
@@ -61,6 +61,8 @@ out.mkdir(parents=True, exist_ok=True)
 if (out / "last.pt").exists() and not args.resume:
     sys.exit(f"{out}/last.pt exists. Add --resume to go on, or choose another --out; nothing is overwritten.")
 teacher, parent = load_checkpoint(args.checkpoint)
+parent["config"]["model"]["drop_path"] = 0.0               # pruning takes enough; the teacher never drops any
+teacher = load_weights(parent["config"]["model"], teacher.state_dict()).eval()
 config, t = parent["config"], parent["config"]["train"]
 task = tasks.load(tasks.name_of(config))
 size = config["model"]["image_size"]

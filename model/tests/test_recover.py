@@ -17,7 +17,8 @@ def parent(tmp_path_factory):
     write_hippocampus(folder)
     torch.manual_seed(0)
     model = SwinUnet(SwinUnetConfig(**TINY["hippocampus"]))
-    config = {"data": {"task": "hippocampus"}, "model": TINY["hippocampus"], "train": TRAIN}
+    dropping = TINY["hippocampus"] | {"drop_path": 0.5}
+    config = {"data": {"task": "hippocampus"}, "model": dropping, "train": TRAIN | {"pair_share": 0.4, "picture_share": 0.6, "sharpness": 3.0}}
     torch.save({"config": config, "ema": model.state_dict(), "step": 7, "minutes": 0.0}, folder / "parent.pt")
     return folder
 
@@ -33,6 +34,7 @@ def test_from_a_checkpoint_to_a_package_of_two_variants(parent):
 
     saved = torch.load(parent / "int4" / "best.pt", weights_only=True)
     small, big = SwinUnetConfig(**saved["config"]["model"]), SwinUnetConfig(**TINY["hippocampus"])
+    assert small.drop_path == 0                                                # the parent's 0.5 is not carried into pruning
     assert sum(small.hidden) <= 0.55 * sum(big.mlp_ratio * big.width * 2 ** s for s in big.block_stages())
     for name, scale in saved["scales"].items():
         codes = saved["ema"][f"{name}.weight"] / scale.float()[:, None]

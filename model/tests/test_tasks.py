@@ -368,6 +368,19 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_sentence(task, model, 
     assert code == 1 and sentence in error and "Traceback" not in error
 
 
+def test_drop_path_and_the_sampling_may_change_on_the_way(tmp_path):
+    """Neither has weights: a checkpoint goes on under another rate of dropping, other losses and other shares."""
+    (tmp_path / "data").mkdir()
+    config = write_config(tmp_path / "c.toml", "nuclei", drop_path=0.5)
+    config.write_text(config.read_text() + "\npair_share = 0.4\npicture_share = 0.6\nsharpness = 3.0\ncount_power = 0.35\n"
+                      "scale_range = [0.75, 1.35]\nkind_share = { fluo = 0.7 }\n")
+    code, said, error = train(config, "--out", tmp_path / "run", "--data", write_nuclei(tmp_path / "data"),
+                              "--from-checkpoint", old_checkpoint(tmp_path / "old.pt"), "--steps", 6)
+    assert code == 0 and "resumed" in said, error
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["config"]
+    assert saved["model"]["drop_path"] == 0.5 and saved["train"]["kind_share"] == {"fluo": 0.7}
+
+
 # Packaging ----------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("size,bands", [(224, 14), (128, 8), (32, 8)])
