@@ -9,6 +9,7 @@ straight-through gradient. The loss is half the task's own and half the distance
 
 OUT/last.pt    everything needed to go on
 OUT/best.pt    averaged weights on their 4-bit grid, with "scales"; replaced only by a better quick validation
+OUT/end.pt     the same of the last step; which of the two is better, evaluate.py says on whole pictures
 OUT/log.csv    step, minutes, lr, loss, dice, f1
 """
 from __future__ import annotations
@@ -163,7 +164,7 @@ say(f"{task.NAME}: {model.parameter_count():,} parameters, {args.steps} steps, p
 while True:
     minutes = minutes_before + (time.time() - started) / 60
     done = step >= args.steps
-    if quantised == bool(args.bits) and step > QUANTISE_AT and (done or step % args.validate_every == 0) and step > first_step:
+    if quantised == bool(args.bits) and step > QUANTISE_AT and (done or step % args.validate_every == 0 and step > first_step):
         if rank == 0:
             plain, scales = finished(model)
             plain.eval()
@@ -173,11 +174,13 @@ while True:
                     return plain(pixels)
             with torch.inference_mode():
                 scores = quick_validation(model_fn)
-            model_config = {**config, "model": asdict(plain.cfg)}
+            packed = {"config": {**config, "model": asdict(plain.cfg)}, "ema": plain.state_dict(), "scales": scales,
+                      "step": parent["step"] + step, "minutes": parent["minutes"] + minutes, "quick": scores}
             if merit(scores) > best:
                 best = merit(scores)
-                save("best.pt", {"config": model_config, "ema": plain.state_dict(), "scales": scales, "step": parent["step"] + step,
-                                 "minutes": parent["minutes"] + minutes, "quick": scores})
+                save("best.pt", packed)
+            if done:
+                save("end.pt", packed)
             log.writerow([step, f"{minutes:.1f}", "", running, *(f"{scores[k]:.4f}" if k in scores else "" for k in ("dice", "f1"))])
             say(f"step {step}: val " + " ".join(f"{k} {v:.4f}" for k, v in scores.items()))
     if step > first_step and (done or step % 100 == 0):

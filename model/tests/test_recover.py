@@ -31,6 +31,11 @@ def test_from_a_checkpoint_to_a_package_of_two_variants(parent):
     assert code == 1 and "Add --resume" in error
     code, said, error = launch(*recover, "--steps", 8, "--resume")
     assert code == 0 and "at step 6" in said, said + error
+    (parent / "int4" / "end.pt").unlink()
+    code, said, error = launch(*recover, "--steps", 8, "--resume")             # a finished run is validated again, and changes nothing
+    assert code == 0 and "at step 8" in said, said + error
+    end = torch.load(parent / "int4" / "end.pt", weights_only=True)
+    assert end["step"] == 7 + 8
 
     saved = torch.load(parent / "int4" / "best.pt", weights_only=True)
     small, big = SwinUnetConfig(**saved["config"]["model"]), SwinUnetConfig(**TINY["hippocampus"])
