@@ -278,7 +278,7 @@ function documentOf(id: string): JobDocument {
     tilewright: "0.1.0",
     createdAt: new Date().toISOString(),
     source: { uri, name: `${id}.svs`, etag: id, byteLength: 1e9 },
-    model: { name: "nuclei", version: "0.3.0", variant: "int4-edge", hash: id + id, license: "Apache-2.0" },
+    model: { name: "nuclei", version: "0.4.0", variant: "int4-edge", hash: id + id, license: "Apache-2.0" },
     request: jobRequestSchema.parse({ source: uri, model: "nuclei" }),
   };
 }
