@@ -119,7 +119,10 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
     SHARDS: shardQueues[0] as never,
     ...Object.fromEntries(shardQueues.slice(1).map((queue, n) => [`SHARDS_${n + 1}`, queue])),
     // Asked for what is left of a job that has ended.
-    RESULTS: { list: async ({ prefix }: { prefix: string }) => removed(prefix) } as never,
+    RESULTS: {
+      list: async ({ prefix }: { prefix: string }) => removed(prefix),
+      delete: async () => undefined,
+    } as never,
   };
   ledgers.env = env;
   workflows.env = env;

@@ -57,6 +57,8 @@ export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpA
       request.once("response", resolve);
       // Also after the answer: who refuses a body may close before all of it is there.
       request.on("error", reject);
+      // A server that switches protocols ends it without either; after an answer this changes nothing.
+      request.once("close", () => reject(new Error("no answer came")));
       request.end(body);
     });
     const bytes = await wholeAnswer(answer, maxBytes).catch((cause) => {

@@ -12,6 +12,9 @@ beforeAll(async () => {
     const parts: Uint8Array[] = [];
     for await (const part of request) parts.push(part);
     if (request.url === "/silent") return;
+    if (request.url === "/switches") {
+      return void response.writeHead(101, { Connection: "Upgrade", Upgrade: "other" }).end();
+    }
     if (request.url === "/stops") return void response.writeHead(200, { "Content-Length": 9 }).write("x");
     const bytes = Buffer.concat(parts);
     if (request.url === "/stated") response.setHeader("Content-Length", bytes.length);
@@ -86,6 +89,11 @@ it.each([
 ])("a server that says nothing more (%s) is given up", async (path, name) => {
   const options = { method: "GET", headers: {}, maxBytes, silenceMs: 50 } as const;
   await expect(httpRequest(new URL(path, base), options)).rejects.toMatchObject({ name });
+});
+
+it("a server that goes on in another protocol has not answered", async () => {
+  const options = { method: "GET", headers: {}, maxBytes } as const;
+  await expect(httpRequest(new URL("/switches", base), options)).rejects.toThrow("no answer came");
 });
 
 it("one that was given up before it began is not sent", async () => {

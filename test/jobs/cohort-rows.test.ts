@@ -46,4 +46,31 @@ describe("when a row began", () => {
     expect(rows.begin(next(3000), 3000).started_at).toBe(3000);
     expect(rows.counts).toMatchObject({ pending: 0, running: 1, failed: 0 });
   });
+
+  it.each([
+    ["that was given up", (row: ReturnType<typeof next>) => rows.putBack(row, 0, true)],
+    ["that was cancelled", (row: ReturnType<typeof next>) => rows.putBack(row, 0, false)],
+    [
+      "that failed and is done again",
+      (row: ReturnType<typeof next>) => {
+        rows.fail(row, { code: "storage", reason: "none" }, undefined);
+        rows.again(rows.failed()[0]!);
+      },
+    ],
+  ])("leaves the job %s to be told: whoever removes the cohort removes that, too", (_, happens) => {
+    const row = rows.begin(next(1000), 1000);
+    rows.started(row, "c".repeat(32), true);
+    happens(row);
+    expect(rows.page(0, 10).rows).toMatchObject([{ state: "pending", job: "c".repeat(32) }]);
+    // The next start has none yet.
+    expect(rows.begin(next(3000), 3000).job).toBeNull();
+    expect(rows.running()[0]!.job).toBeNull();
+  });
+
+  it("leaves to others the job that they started", () => {
+    const row = rows.begin(next(1000), 1000);
+    rows.started(row, "c".repeat(32), false);
+    rows.putBack(row, 0, false);
+    expect(rows.page(0, 10).rows[0]!.job).toBeUndefined();
+  });
 });

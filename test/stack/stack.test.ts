@@ -304,6 +304,17 @@ describe("a job", () => {
     await until(async () => ((await bucket.head(`work/${job.id}/records/0`)) ? undefined : true));
   });
 
+  it("that was started over while it was removed has failed, for what it had made may be gone", async () => {
+    const ledger = await openLedger("b".repeat(32));
+    expect(await ledger.forget()).toBe(false);
+    const { state, error } = (await ledger.status())!;
+    expect([state, error?.code]).toEqual(["failed", "work_lost"]);
+    expect(await ledger.forget()).toBe(true);
+    expect(await ledger.status()).toBeUndefined();
+    // Whoever removes it at the same time is told the same.
+    expect(await ledger.forget()).toBe(true);
+  });
+
   it("that ends has removed what its last tasks write after that", async () => {
     await put("in/late.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/late.tiff" });

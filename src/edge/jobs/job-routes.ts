@@ -122,7 +122,11 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     // The record last: whoever is cut off in between asks again and is not told that there is no such job.
     await removeAll(c.env, id);
     if (!(await ledgerOf(c.env.LEDGERS!, id).forget())) {
-      throw new Problem(409, "job_running", "the job was started again meanwhile: cancel it first");
+      throw new Problem(
+        409,
+        "job_running",
+        "the job was started again meanwhile and failed for it: remove it again",
+      );
     }
     return c.body(null, 204);
   });

@@ -254,15 +254,17 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   async forget(): Promise<boolean> {
-    const ended = () => {
-      const meta = this.#meta();
-      return meta && isFinal(meta.state) ? meta : undefined;
-    };
-    const meta = ended();
+    const meta = this.#meta();
     // Its Workflow would wait for the end for ever.
-    if (meta?.untold) await this.#tellEnd(meta);
-    // Looked at again: the job may have been started over while its Workflow was told.
-    if (!ended()) return false;
+    if (meta && isFinal(meta.state)) await this.#tellEnd(meta);
+    // Looked at again: the job may have been started over while its objects were removed or its Workflow was told. Some of what it
+    // had made by then may be gone, and it must not end as one that has all.
+    const live = this.#live();
+    if (live) {
+      const message = "the job was removed while it was started again: start it once more";
+      await this.#end({ ...live, error: { code: "work_lost", message } }, "failed");
+      return false;
+    }
     this.#sql.exec("DELETE FROM tasks");
     this.#sql.exec("DELETE FROM meta");
     this.#known = undefined;

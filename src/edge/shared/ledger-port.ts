@@ -53,7 +53,10 @@ export interface Ledger {
   giveUp(kind: TaskKind, id: number): Promise<void>;
   /** @param reason why, where it is not whoever asks for the job */
   cancel(reason?: { code: string; message: string }): Promise<JobState | undefined>;
-  /** Of a job that has ended nothing is known any more. @returns whether it had */
+  /**
+   * Of a job whose objects were removed, for it had ended, nothing is known any more. One that was started over meanwhile fails.
+   * @returns whether nothing is known
+   */
   forget(): Promise<boolean>;
 }
 

@@ -15,7 +15,7 @@ export interface StoredRow {
   source: string;
   mpp: number | null;
   state: CohortRowState;
-  /** Of a row that is running: undefined as long as its job is being started. */
+  /** Of a row that is running: null as long as its job is being started; of one that is pending: of the start before. */
   job: string | null;
   /** The job's cost is this cohort's. */
   mine: number;
@@ -32,6 +32,9 @@ export interface StoredRow {
 }
 
 export type RowCounts = Record<CohortRowState, number>;
+
+/** Of a row whose job has ended without results: who removes the cohort has to know of it; one that others started is left to them. */
+const LEAVE = "job = CASE WHEN mine = 1 THEN job END, mine = 0";
 
 /** Of a row whose source is another now, all that was known is gone. */
 const FORGET =
@@ -110,7 +113,7 @@ export class CohortRows {
   /** Failed or done, to be done or looked for again; the forecast stays. */
   again(row: StoredRow): void {
     this.#sql.exec(
-      "UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, job = NULL, mine = 0, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?",
+      `UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, ${LEAVE}, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?`,
       ++this.#seq,
       row.n,
     );
@@ -233,7 +236,7 @@ export class CohortRows {
   /** A row whose job was given up, to be started anew. */
   putBack({ n, tries }: StoredRow, dueAt: number, counts: boolean): void {
     this.#sql.exec(
-      "UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, job = NULL, mine = 0, tries = ?, due_at = ? WHERE n = ?",
+      `UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, ${LEAVE}, tries = ?, due_at = ? WHERE n = ?`,
       ++this.#seq,
       counts ? tries + 1 : tries,
       dueAt,
