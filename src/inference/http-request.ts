@@ -24,6 +24,8 @@ export interface HttpAnswer {
 }
 
 const SILENCE_MS = 300_000;
+/** As long as a lost packet or two take to be sent again. */
+const CONNECT_MS = 15_000;
 
 /** An answer began, but no whole one came. */
 export class BrokenAnswerError extends Error {
@@ -48,8 +50,15 @@ export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpA
   signal?.throwIfAborted();
   const ask = url.protocol === "https:" ? requestHttps : requestHttp;
   const length = body ? { "Content-Length": String(body.length) } : {};
-  const request = ask(url, { method, headers: { ...headers, ...length } });
-  request.setTimeout(silenceMs, () => request.destroy(new Error(`nothing came for ${silenceMs / 1000} s`)));
+  // Said here, or the agent's own 5 seconds count until there is a connection.
+  const request = ask(url, { method, headers: { ...headers, ...length }, timeout: silenceMs });
+  request.on("timeout", () => request.destroy(new Error(`nothing came for ${silenceMs / 1000} s`)));
+  request.once("socket", (socket) => {
+    if (!socket.connecting) return;
+    const giveUp = () => request.destroy(new Error(`no connection after ${CONNECT_MS / 1000} s`));
+    const timer = setTimeout(giveUp, CONNECT_MS);
+    for (const event of ["connect", "close"]) socket.once(event, () => clearTimeout(timer));
+  });
   const abort = () => request.destroy(new Error("aborted"));
   signal?.addEventListener("abort", abort, { once: true });
   try {

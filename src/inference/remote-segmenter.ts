@@ -204,6 +204,13 @@ async function request(
   }
   const { status } = answer;
   if (status >= 200 && status < 300) return answer;
+  if (status >= 300 && status < 400) {
+    throw new RemoteError(`${base.host} is elsewhere: give the address that it redirects to`, {
+      code: "redirected",
+      retryable: false,
+      status,
+    });
+  }
   const parsed = problemSchema.safeParse(jsonOf(answer));
   const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
   throw new RemoteError(`${base.host} answers ${status}: ${problem.message}`, {

@@ -152,6 +152,7 @@ it("a redirect is not followed, and errors without a body are told by their stat
   await expect(edge.segment(batch(1), { scaling, precision: "u8" })).rejects.toMatchObject({
     status: 302,
     retryable: false,
+    message: expect.stringContaining("give the address that it redirects to"),
   });
   respond = (response) => void response.writeHead(502).end("<html>");
   await expect(edge.segment(batch(1), { scaling, precision: "u8" })).rejects.toMatchObject({
