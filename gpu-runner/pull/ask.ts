@@ -1,12 +1,7 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
-import {
-  BrokenAnswerError,
-  type HttpAnswer,
-  httpRequest,
-  jsonOf,
-  LongAnswerError,
-} from "../../src/inference/http-request.ts";
+import { type HttpAnswer, httpRequest, jsonOf } from "../../src/inference/http-request.ts";
+import { unanswered } from "../../src/inference/unanswered.ts";
 import { pause } from "../../src/storage/with-retry.ts";
 
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -73,7 +68,7 @@ async function once(options: Ask): Promise<HttpAnswer> {
     });
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
-    throw unanswered(url, cause);
+    throw unanswered(url.host, cause);
   }
   const { status } = answer;
   if (status >= 200 && status < 300) return answer;
@@ -86,18 +81,4 @@ async function once(options: Ask): Promise<HttpAnswer> {
     status,
     retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, LONGEST_PAUSE_MS) : undefined,
   });
-}
-
-function unanswered({ host }: URL, cause: unknown): RemoteError {
-  if (cause instanceof LongAnswerError) {
-    const sentence = `${host} answers with more than was asked for: ${cause.message}`;
-    return new RemoteError(sentence, { code: "bad_answer", retryable: false, cause });
-  }
-  return cause instanceof BrokenAnswerError
-    ? new RemoteError(`the answer of ${host} broke off`, { code: "bad_answer", retryable: true, cause })
-    : new RemoteError(`cannot reach ${host}; check the address and the network`, {
-        code: "unreachable",
-        retryable: true,
-        cause,
-      });
 }

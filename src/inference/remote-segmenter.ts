@@ -5,9 +5,10 @@ import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
 import { RemoteError } from "./errors.ts";
-import { BrokenAnswerError, type HttpAnswer, httpRequest, jsonOf, LongAnswerError } from "./http-request.ts";
+import { type HttpAnswer, httpRequest, jsonOf } from "./http-request.ts";
 import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "./segmenter.ts";
 import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
+import { unanswered } from "./unanswered.ts";
 
 export interface RemoteOptions {
   /** Bearer token of the service; a runner on this machine may want none. */
@@ -187,20 +188,7 @@ async function request(
     answer = await httpRequest(new URL(path, base), { ...rest, headers });
   } catch (cause) {
     if (rest.signal?.aborted) throw cause;
-    if (cause instanceof LongAnswerError) {
-      throw new RemoteError(`${base.host} answers with more than was asked for: ${cause.message}`, {
-        code: "bad_answer",
-        retryable: false,
-        cause,
-      });
-    }
-    const broken = cause instanceof BrokenAnswerError;
-    throw new RemoteError(
-      broken
-        ? `the answer of ${base.host} broke off or is not what it says it is`
-        : `cannot reach ${base.host}; check the address and the network`,
-      { code: broken ? "bad_answer" : "unreachable", retryable: true, cause },
-    );
+    throw unanswered(base.host, cause);
   }
   const { status } = answer;
   if (status >= 200 && status < 300) return answer;

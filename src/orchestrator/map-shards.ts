@@ -3,6 +3,7 @@ import { scalingOf } from "../inference/scaling.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import { extractSlices, extractWindow, regionForWindow } from "../tiling/extract-window.ts";
+import { freeMemory } from "../tiling/free-memory.ts";
 import { encodeProbabilities, type MaskRecord } from "../tiling/mask-record.ts";
 import { allocate, dtypeOf, product, type Raster, type Rect } from "../tiling/raster.ts";
 import { resample } from "../tiling/resample.ts";
@@ -59,7 +60,7 @@ export async function readShard(
     place.set(resample(pixels, modelWindow, 0).data);
   });
   // Of volumes megabytes a shard, of which the garbage collector sees a few bytes.
-  (region.data.buffer as ArrayBuffer).transfer(0);
+  freeMemory(region.data);
   return { windows, pixels: { data, shape: [windows.length, ...modelWindow, channels] } };
 }
 

@@ -1,3 +1,4 @@
+import { freeMemory } from "../tiling/free-memory.ts";
 import type { MaskRecord } from "../tiling/mask-record.ts";
 import type { Batch } from "./map-shards.ts";
 
@@ -33,7 +34,6 @@ export class PixelMemory {
   done(shard: Batch, windows: number): void {
     const run = (this.#run.get(shard) ?? 0) + windows;
     this.#run.set(shard, run);
-    const { buffer } = shard.pixels.data;
-    if (run === shard.windows.length && buffer instanceof ArrayBuffer) buffer.transfer(0);
+    if (run === shard.windows.length) freeMemory(shard.pixels.data);
   }
 }

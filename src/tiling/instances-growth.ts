@@ -1,10 +1,5 @@
+import { bandRows } from "./band-rows.ts";
 import type { ComponentSink } from "./instances.ts";
-
-/** Rows grown at a time; the halo of `maxGrow` rows on both sides is grown again for the next band. */
-const BAND_ROWS = 64;
-/** On the widest maps fewer, down to these: then memory matters more than what is grown twice. */
-const LEAST_BAND_ROWS = 16;
-const BAND_SAMPLES = 1 << 20;
 
 const UNREACHED = -1;
 const QUEUED = -2;
@@ -43,6 +38,7 @@ export class GrowthWindow {
   /** Row length with one guard column on each side. */
   readonly #stride: number;
   readonly #height: number;
+  /** Rows grown at a time; the halo of `maxGrow` rows on both sides is grown again for the next band. */
   readonly #bandRows: number;
   /** `[height + 2, stride]` with guard rows: 0 nothing, id + 1 of a run, or `UNREACHED`. */
   readonly #plane: Int32Array;
@@ -70,7 +66,7 @@ export class GrowthWindow {
     this.#wait = Math.max(0, Math.ceil(minArea) - 1);
     this.#sink = sink;
     this.#stride = width + 2;
-    this.#bandRows = Math.max(LEAST_BAND_ROWS, Math.min(BAND_ROWS, Math.floor(BAND_SAMPLES / width)));
+    this.#bandRows = bandRows(width);
     this.#height = this.#bandRows + 2 * maxGrow;
     this.#plane = new Int32Array((this.#height + 2) * this.#stride);
     this.#runs = new Array<RowRuns | undefined>(this.#height).fill(undefined);

@@ -1,4 +1,5 @@
 import type { LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+import { bandRows } from "../../tiling/band-rows.ts";
 import type { ClassRows } from "../../tiling/instances.ts";
 import { type LabelBits, labelBits, PackedLabels } from "../../tiling/packed-labels.ts";
 import { product } from "../../tiling/raster.ts";
@@ -69,11 +70,6 @@ export async function* tileRows(
   }
 }
 
-/** Rows laid side by side at a time: few enough to stay in cache, and on the widest slide to weigh little. */
-const BAND_ROWS = 64;
-const LEAST_BAND_ROWS = 16;
-const BAND_SAMPLES = 1 << 20;
-
 /** Lays the chunks of a row side by side, some rows at a time. The buffer is used again for the next band. */
 export class BandBuffer {
   readonly #info: LabelMapInfo;
@@ -85,7 +81,7 @@ export class BandBuffer {
   constructor(info: LabelMapInfo) {
     this.#info = info;
     const width = info.shape[1]!;
-    this.#bandRows = Math.max(LEAST_BAND_ROWS, Math.min(BAND_ROWS, Math.floor(BAND_SAMPLES / width)));
+    this.#bandRows = bandRows(width);
     this.#data = new Uint8Array(this.#bandRows * width);
     this.#line = new Uint8Array(info.chunk[1]!);
   }
