@@ -55,7 +55,7 @@ PACKAGE = {
                       "url": "http://medicaldecathlon.com"}],
     "classes": [{"name": n, "color": c} for n, c in zip(CLASSES, ("#000000", "#e8590c", "#1c7ed6"))],
     # "image" is the whole volume: one pair of percentiles for all its slices
-    "input": {"axes": "yx", "channels": IN_CHANNELS, "dtype": "float32", "slices": {"axis": "z", "context": CONTEXT},
+    "input": {"axes": "yx", "channels": IN_CHANNELS, "orientation": "RAS", "dtype": "float32", "slices": {"axis": "z", "context": CONTEXT},
               "spacing": {"y": MODEL_MM, "x": MODEL_MM, "unit": "millimeter"}, "spacingTolerance": 0.1,
               "normalization": {"kind": "percentile", "low": LOW, "high": HIGH, "scope": "image", "joint": True, "clip": [0, 1],
                                 "scale": SCALE, "offset": OFFSET}},

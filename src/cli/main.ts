@@ -64,6 +64,10 @@ function withSettingOptions(command: Command): Command {
       "how many times coarser than the model's pixels may be; default as the package says, or 2.5",
       atLeastOne,
     )
+    .option(
+      "--orientation <code>",
+      "where x, y and z of a volume lead in the patient, for instance LPS, where the file does not state it",
+    )
     .option("--channels <i,j,k>", "source channels that feed the model", parseList)
     .option("--overlap <ratio>", "overlap of neighbouring windows, 0 to below 1", ratio)
     .addOption(new Option("--blend <kind>", "weights inside the overlap").choices(["gaussian", "constant"]))
@@ -395,6 +399,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     precision: flags.precision,
     mask: flags.mask,
     tissueMask: flags.tissueMask,
+    orientation: flags.orientation,
   };
 }
 

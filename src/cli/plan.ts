@@ -4,7 +4,7 @@ import { estimateMemory, fitImage, planJob } from "../orchestrator/plan-job.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
-import { duration, magnified } from "./progress.ts";
+import { duration, magnified, orientationLine } from "./progress.ts";
 import { type SegmentOptions, settingsOf } from "./segment.ts";
 import { secondsPerWindow } from "./time-window.ts";
 
@@ -33,6 +33,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       windowsInGrid: plan.kept.length,
       shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
       tissueFraction: plan.tissueFraction,
+      orientation: plan.orientation,
       intensities: plan.scaling,
       memoryBytes: estimateMemory(plan, model.manifest.classes.length),
       secondsPerWindow: secondsOfWindow,
@@ -52,6 +53,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     console.log(
       `  windows   ${report.windows} of ${report.windowsInGrid} (${tissue}), ${plan.grid.window.join("×")} pixels${resampled}`,
     );
+    if (plan.orientation) console.log(`  volume    ${orientationLine(plan.orientation)}`);
     console.log(`  shards    ${report.shards}`);
     console.log(`  memory    about ${Math.round(report.memoryBytes / 1e6)} MB`);
     console.log(

@@ -1,3 +1,5 @@
+import type { PlannedOrientation } from "../orchestrator/orient-source.ts";
+
 export type ProgressEvent =
   | { type: "stage"; stage: "opening" | "planning" | "segmenting" | "writing outputs" | "done" }
   | {
@@ -9,6 +11,8 @@ export type ProgressEvent =
       /** How many times coarser than the model's pixels are; 1 where they are fed as they are. */
       magnification: number;
       tissueFraction?: number;
+      /** Of a volume. */
+      orientation?: PlannedOrientation;
     }
   | {
       type: "progress";
@@ -36,6 +40,7 @@ export function progressPrinter(
       const tissue =
         event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;
       const rest = event.windowsToDo === event.windows ? "" : `, ${event.windowsToDo} still to do`;
+      if (event.orientation) line(orientationLine(event.orientation));
       return line(
         `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm${magnified(event.magnification)})${tissue}${rest}`,
       );
@@ -44,6 +49,22 @@ export function progressPrinter(
     const text = `${windowsDone}/${windowsTotal} windows, ${windowsPerSecond.toFixed(1)}/s, ${duration(secondsLeft)} left`;
     bar(windowsDone, windowsTotal, text);
   };
+}
+
+/** Degrees below which a volume's axes count as the patient's. */
+const STRAIGHT = 0.5;
+
+/** How a volume lies and what is done about it. */
+export function orientationLine({ source, model, given, obliqueDegrees = 0 }: PlannedOrientation): string {
+  const turned =
+    source === model
+      ? `orientation ${source}, as the model's`
+      : `orientation ${source}, turned to the model's ${model}`;
+  const oblique =
+    obliqueDegrees < STRAIGHT
+      ? ""
+      : `; its axes are ${obliqueDegrees.toFixed(0)}° off the patient's: the nearest are taken`;
+  return `${turned}${given ? " (given with --orientation)" : ""}${oblique}`;
 }
 
 /** Of pixels that are coarser than the model's; the rest needs no word. */

@@ -237,9 +237,10 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     totals.attempts++;
     mark("plan", planning);
 
-    const stage = await openLabelStage(work, "labels.ome.zarr", labelMapInfo(model.manifest, plan), {
-      signal,
-    });
+    // In the model's orientation it is no output: that is written from it, in the order of the source.
+    const isOutput = plan.reorientation === undefined;
+    const stagePlace = isOutput ? "labels.ome.zarr" : "model-orientation.zarr";
+    const stage = await openLabelStage(work, stagePlace, labelMapInfo(model.manifest, plan), { signal });
     const chunks = chunkGrid(plan.region.size, plan.chunk);
     const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
     const finished = new Set([...coverage.chunks].filter((c) => stage.has(chunkIndex(chunks, c))));
@@ -251,7 +252,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     const write = () =>
       writeJobOutputs({
         stage: growing,
-        targets: directoryTargets({ directory: place.work, store: work!, stage }),
+        targets: directoryTargets({ directory: place.work, store: work!, ...(isOutput && { stage }) }),
         manifest: model.manifest,
         plan,
         source,
@@ -365,10 +366,10 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 /** The settings among the options, checked. */
 export function settingsOf(options: JobSettings) {
   const { level, maxMagnification, roi, overlapRatio } = options;
-  const { policy, importance, precision, tissueMask, channels } = options;
+  const { policy, importance, precision, tissueMask, channels, orientation } = options;
   return checkSettings({
     ...{ level, maxMagnification, roi, overlapRatio },
-    ...{ policy, importance, precision, tissueMask, channels },
+    ...{ policy, importance, precision, tissueMask, channels, orientation },
   });
 }
 
@@ -391,6 +392,7 @@ function tellWindows(
         mpp: plan.mpp.at(-1)!,
         magnification,
         tissueFraction: plan.tissueFraction,
+        orientation: plan.orientation,
       });
     }
     const windowsPerSecond = (windowsDone / (performance.now() - since)) * 1000;

@@ -55,6 +55,16 @@ export function orientationCode(affine: Affine): string {
   return code.join("");
 }
 
+/** The largest angle, in degrees, between an axis of the volume and the axis of the patient that it is named after. */
+export function obliqueDegrees(affine: Affine): number {
+  const lengths = columnLengths(affine);
+  const angles = [...orientationCode(affine)].map((letter, column) => {
+    const row = ENDS.findIndex((ends) => ends.some((end) => end === letter));
+    return Math.acos(Math.min(1, Math.abs(affine[row]![column]!) / lengths[column]!));
+  });
+  return (Math.max(...angles) * 180) / Math.PI;
+}
+
 /** The same map after the samples of a plane were said to lie `y` and `x` millimetres apart. */
 export function withPlaneSpacing(affine: Affine, y: number, x: number): Affine {
   const [i, j] = columnLengths(affine);

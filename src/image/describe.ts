@@ -1,5 +1,4 @@
 import type { DType } from "../tiling/raster.ts";
-import { orientationCode } from "./affine.ts";
 import type { Channel, ImageSource, Spacing } from "./image-source.ts";
 
 /** An `ImageSource` in plain JSON: what `tilewright inspect --json` prints. Axes slow to fast throughout. */
@@ -50,7 +49,7 @@ export function describeImage(image: ImageSource): ImageReport {
       mpp: mpp && [mpp[0] * downsample.at(-2)!, mpp[1] * downsample.at(-1)!],
     })),
     spacing: image.spacing ? { ...image.spacing, values: [...image.spacing.values] } : null,
-    orientation: image.affine ? orientationCode(image.affine) : null,
+    orientation: image.orientation ?? null,
     affine: image.affine?.map((row) => [...row]) ?? null,
     details: { ...image.details },
     mpp,

@@ -62,6 +62,11 @@ export interface ImageSource {
   readonly objectivePower: number | undefined;
   /** Where level 0 lies in the patient, for volumes that state it. */
   readonly affine?: Affine;
+  /**
+   * Where x, y and z lead in the patient, for instance "LPS". Undefined where the file does not state it: an affine made of
+   * sizes alone states none.
+   */
+  readonly orientation?: string;
   /** What else the format tells, for `inspect`: modality, transfer syntax. Never an attribute of a patient. */
   readonly details?: Readonly<Record<string, string>>;
   readonly headers?: StoredHeaders;

@@ -140,6 +140,7 @@ function withSpacing(image: ImageSource, mpp: number): ImageSource {
     spacing: planeSpacing(image, mpp),
     objectivePower: image.objectivePower,
     bounds: image.bounds,
+    orientation: image.orientation,
     affine: image.affine && withPlaneSpacing(image.affine, mpp / 1000, mpp / 1000),
     details: image.details,
     headers: image.headers,

@@ -28,6 +28,7 @@ export interface ImageDescription {
   objectivePower: number | undefined;
   bounds: Rect | undefined;
   affine?: Affine;
+  orientation?: string;
   details?: Readonly<Record<string, string>>;
   headers?: StoredHeaders;
   etag: string;
@@ -54,6 +55,7 @@ export class TiledImage implements ImageSource {
   readonly objectivePower: number | undefined;
   readonly bounds: Rect | undefined;
   readonly affine: Affine | undefined;
+  readonly orientation: string | undefined;
   readonly details: Readonly<Record<string, string>> | undefined;
   readonly headers: StoredHeaders | undefined;
   readonly etag: string;
@@ -83,6 +85,7 @@ export class TiledImage implements ImageSource {
     this.objectivePower = about.objectivePower;
     this.bounds = about.bounds;
     this.affine = about.affine;
+    this.orientation = about.orientation;
     this.details = about.details;
     this.headers = about.headers;
     this.etag = about.etag;

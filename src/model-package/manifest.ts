@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isOrientation } from "../tiling/orientation.ts";
 
 const file = z.object({
   /** Relative to the package, inside it. */
@@ -58,45 +59,62 @@ export const manifestSchema = z.object({
     .array(z.object({ name: z.string(), color: z.string().regex(/^#[0-9a-fA-F]{6}$/) }))
     .min(2)
     .max(255),
-  input: z.object({
-    axes: z.enum(["yx", "zyx"]),
-    channels: z.int().positive(),
-    /** A 2-D network over a volume: its channels are the slice and `context` neighbours before and after along `axis`. */
-    slices: z.object({ axis: z.enum(["z", "y", "x"]), context: z.int().nonnegative() }).optional(),
-    dtype: z.literal("float32"),
-    /** Sample distance the network was trained at. */
-    spacing: z.object({
-      z: z.number().positive().optional(),
-      y: z.number().positive(),
-      x: z.number().positive(),
-      unit: z.enum(["micrometer", "millimeter"]),
+  input: z
+    .object({
+      axes: z.enum(["yx", "zyx"]),
+      channels: z.int().positive(),
+      /** A 2-D network over a volume: its channels are the slice and `context` neighbours before and after along `axis`. */
+      slices: z.object({ axis: z.enum(["z", "y", "x"]), context: z.int().nonnegative() }).optional(),
+      /**
+       * Where x, y and z of the volumes lead that the network was trained on, for instance "RAS"; "stored" where they have no
+       * place in a patient, as a microscope's. Required for volumes.
+       */
+      orientation: z
+        .string()
+        .refine(
+          (code) => code === "stored" || isOrientation(code),
+          "must be a code such as RAS or LPS, or stored",
+        )
+        .optional(),
+      dtype: z.literal("float32"),
+      /** Sample distance the network was trained at. */
+      spacing: z.object({
+        z: z.number().positive().optional(),
+        y: z.number().positive(),
+        x: z.number().positive(),
+        unit: z.enum(["micrometer", "millimeter"]),
+      }),
+      /** Relative deviation up to which a level is fed as it is. */
+      spacingTolerance: z.number().nonnegative().default(0.1),
+      /** How many times coarser than `spacing` pixels may be; what is coarser is refused. */
+      maxMagnification: z.number().min(1).optional(),
+      normalization: z.discriminatedUnion("kind", [
+        z.object({
+          kind: z.literal("percentile"),
+          low: z.number().min(0).max(100),
+          high: z.number().min(0).max(100),
+          /** The percentiles are of the whole image, all channels together. */
+          scope: z.literal("image"),
+          joint: z.literal(true).default(true),
+          clip: z.tuple([z.number(), z.number()]).optional(),
+          scale: z.number().optional(),
+          offset: z.number().optional(),
+        }),
+        z.object({
+          kind: z.literal("range"),
+          low: z.number(),
+          high: z.number(),
+          clip: z.tuple([z.number(), z.number()]).optional(),
+          scale: z.number().optional(),
+          offset: z.number().optional(),
+        }),
+      ]),
+    })
+    .refine(({ axes, slices, orientation }) => (axes === "yx" && !slices) || orientation !== undefined, {
+      path: ["orientation"],
+      message:
+        'is missing: a model of volumes states the orientation it was trained in, for instance RAS, or "stored"',
     }),
-    /** Relative deviation up to which a level is fed as it is. */
-    spacingTolerance: z.number().nonnegative().default(0.1),
-    /** How many times coarser than `spacing` pixels may be; what is coarser is refused. */
-    maxMagnification: z.number().min(1).optional(),
-    normalization: z.discriminatedUnion("kind", [
-      z.object({
-        kind: z.literal("percentile"),
-        low: z.number().min(0).max(100),
-        high: z.number().min(0).max(100),
-        /** The percentiles are of the whole image, all channels together. */
-        scope: z.literal("image"),
-        joint: z.literal(true).default(true),
-        clip: z.tuple([z.number(), z.number()]).optional(),
-        scale: z.number().optional(),
-        offset: z.number().optional(),
-      }),
-      z.object({
-        kind: z.literal("range"),
-        low: z.number(),
-        high: z.number(),
-        clip: z.tuple([z.number(), z.number()]).optional(),
-        scale: z.number().optional(),
-        offset: z.number().optional(),
-      }),
-    ]),
-  }),
   window: z.object({
     size: z.array(z.int().positive()).min(2).max(3),
     overlapRatio: z.number().min(0).lt(1).default(0.25),

@@ -1,7 +1,7 @@
-import type { ImageSource } from "../image/image-source.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import { JobError } from "./errors.ts";
 import type { JobPlan } from "./plan-job.ts";
+import type { WindowSource } from "./reoriented-image.ts";
 import type { FullJobSettings } from "./settings.ts";
 
 const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
@@ -34,7 +34,7 @@ export interface ChosenLevel {
  * @throws {JobError} when there is no such level, its pixels are too coarse for the model, or the window spans too much of it
  */
 export function chooseLevel(
-  source: ImageSource,
+  source: Pick<WindowSource, "spacing" | "levels">,
   manifest: ModelManifest,
   { level: asked, maxMagnification }: Pick<FullJobSettings, "level" | "maxMagnification">,
   slices: JobPlan["slices"],

@@ -2,6 +2,7 @@ import type { ImageSource } from "../image/image-source.ts";
 import { windowRect } from "../tiling/window-grid.ts";
 import type { JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
+import { reorientedImage } from "./reoriented-image.ts";
 
 /** To compare the slides of a cohort by; neither has a meaning of its own. */
 export interface ImageQuality {
@@ -26,6 +27,7 @@ export async function measureQuality(
   plan: JobPlan,
   signal: AbortSignal | undefined,
 ): Promise<ImageQuality> {
+  const image = reorientedImage(source, plan.reorientation);
   const step = Math.max(1, Math.floor(plan.kept.size / WINDOWS));
   const focus: number[] = [];
   const intensity: number[] = [];
@@ -44,7 +46,7 @@ export async function measureQuality(
     const extent = to.map((t, axis) => t - from[axis]!);
     if (extent.some((e) => e < 1)) continue;
     const rect = { origin: from, size: extent };
-    const { data } = await readPixels(source, plan.level, rect, plan.channels, signal);
+    const { data } = await readPixels(image, plan.level, rect, plan.channels, signal);
     const [height, width] = extent.slice(-2) as [number, number];
     const measured = measureWindow(data, height, width, plan.channels.length, plan.scaling);
     focus.push(measured.focus);

@@ -1,4 +1,3 @@
-import type { ImageSource } from "../image/image-source.ts";
 import { intersect } from "../tiling/box.ts";
 import { Histogram } from "../tiling/normalise.ts";
 import type { Rect, SampleArray } from "../tiling/raster.ts";
@@ -7,18 +6,20 @@ import { type WindowGrid, windowRect } from "../tiling/window-grid.ts";
 import type { WindowSet } from "../tiling/window-set.ts";
 import { JobError } from "./errors.ts";
 import { readPixels } from "./read-pixels.ts";
+import type { WindowSource } from "./reoriented-image.ts";
 
 /** Up to this many samples the percentiles are exact; beyond, they come from a spread of native tiles. */
 const EXACT_SAMPLES = 4 << 20;
 const SPREAD = 48;
 const LARGEST_SIDE = 512;
+const SLICE = [1, LARGEST_SIDE, LARGEST_SIDE];
 
 /**
  * Intensities at two percentiles of the region, all channels together, at the level that is segmented: the
  * scope "image" of a model's normalisation. A thumbnail would not do, its averages hide the extremes.
  */
 export async function measurePercentiles(
-  source: ImageSource,
+  source: WindowSource,
   level: number,
   region: Rect,
   grid: WindowGrid,
@@ -35,7 +36,7 @@ export async function measurePercentiles(
 }
 
 function* sampleRects(
-  source: ImageSource,
+  source: WindowSource,
   level: number,
   region: Rect,
   grid: WindowGrid,
@@ -51,7 +52,8 @@ function* sampleRects(
     }
     return;
   }
-  const { chunk } = source.levels[level]!;
+  // Of a volume the same pieces however it is stored.
+  const chunk = source.axes === "zyx" ? SLICE : source.levels[level]!.chunk;
   const windows = [...kept];
   const seen = new Set<string>();
   for (let i = 0; i < SPREAD; i++) {

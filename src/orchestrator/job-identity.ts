@@ -17,6 +17,8 @@ export async function jobIdentity(
     source.spacing,
     model.hash,
     model.manifest.version,
+    // Of volumes; hashes of 2-D jobs stay what they were.
+    ...(model.manifest.input.orientation ? [model.manifest.input.orientation] : []),
     Object.entries(settings)
       .filter(([, v]) => v !== undefined)
       .sort(([a], [b]) => (a < b ? -1 : 1)),

@@ -12,8 +12,9 @@ import type { ModelManifest } from "../model-package/manifest.ts";
 import type { Raster } from "../tiling/raster.ts";
 import { JobError } from "./errors.ts";
 import type { ObjectsRule } from "./outputs/object-kinds.ts";
+import { StoredOrderLabels, storedOrderInfo } from "./outputs/stored-order-labels.ts";
 import { type OutputsReport, writeOutputs } from "./outputs/write-outputs.ts";
-import type { JobPlan } from "./plan-job.ts";
+import { chunkOf, type JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
 import { VERSION } from "./version.ts";
 
@@ -77,9 +78,9 @@ export function writeJobOutputs(options: {
   signal?: AbortSignal;
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
 }): Promise<OutputsReport> {
-  const { stage, targets, manifest, plan, source, signal } = options;
+  const { targets, manifest, plan, source, signal } = options;
   return writeOutputs({
-    stage,
+    stage: inStoredOrder(options.stage, plan),
     outputs: options.outputs,
     targets,
     origin: {
@@ -112,6 +113,12 @@ export function writeJobOutputs(options: {
     signal,
     onProgress: options.onProgress,
   });
+}
+
+/** Labels go back to where the source came from: on its grid, in the order of its samples. */
+function inStoredOrder(stage: LabelStage, { reorientation }: JobPlan): LabelStage {
+  if (!reorientation) return stage;
+  return new StoredOrderLabels(stage, storedOrderInfo(stage.info, reorientation, chunkOf), reorientation);
 }
 
 /**

@@ -12,6 +12,7 @@ import { windowRect } from "../tiling/window-grid.ts";
 import { checkEncoded, checkProbabilities } from "./check-answer.ts";
 import { alongPlane, type JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
+import { reorientedImage } from "./reoriented-image.ts";
 
 /** Windows and their pixels. */
 export interface Batch {
@@ -42,7 +43,8 @@ export async function readShard(
   const { slices, levelShape, modelWindow } = plan;
   const { windows } = shard;
   const regionRect = regionForWindow(withContext(toLevel(plan, shard.rect), plan), levelShape)!;
-  const region = await readPixels(source, plan.level, regionRect, plan.channels, signal);
+  const image = reorientedImage(source, plan.reorientation);
+  const region = await readPixels(image, plan.level, regionRect, plan.channels, signal);
   const channels = plan.channels.length * (slices ? 2 * slices.context + 1 : 1);
   const size = product(modelWindow) * channels;
   const data = allocate(dtypeOf(region.data), windows.length * size);

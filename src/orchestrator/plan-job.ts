@@ -10,7 +10,9 @@ import { WindowSet } from "../tiling/window-set.ts";
 import { type ChosenLevel, chooseLevel } from "./choose-level.ts";
 import { JobError, NoTissueError } from "./errors.ts";
 import { measurePercentiles } from "./intensities.ts";
+import { type Orientation, orientSource } from "./orient-source.ts";
 import { chooseChannels } from "./read-pixels.ts";
+import { reorientedImage, type WindowSource } from "./reoriented-image.ts";
 import type { FullJobSettings, JobSettings } from "./settings.ts";
 import { readThumbnail } from "./thumbnail.ts";
 
@@ -28,7 +30,7 @@ const CHUNK = [512, 2048];
 const TILE_UNIT = 16;
 
 /** No larger than the label map, for the rest of a chunk would be stored, compressed and read for nothing. */
-function chunkOf(size: readonly number[]): number[] {
+export function chunkOf(size: readonly number[]): number[] {
   const plane = size.slice(-2).map((n, a) => Math.min(CHUNK[a]!, Math.ceil(n / TILE_UNIT) * TILE_UNIT));
   return [...size.slice(2).map(() => 1), ...plane];
 }
@@ -40,8 +42,11 @@ const OVERLAP_LIMIT = 200_000_000;
 /** Relative difference in aspect ratio up to which a mask is taken to show the whole slide. */
 const MASK_ASPECT_TOLERANCE = 0.02;
 
-/** Everything that decides the result, as plain data: a function of image, model and settings only. */
-export interface JobPlan {
+/**
+ * Everything that decides the result, as plain data: a function of image, model and settings only. Of a volume all axes are
+ * in the model's orientation.
+ */
+export interface JobPlan extends Orientation {
   level: number;
   /** Micrometres per sample of the level, slow to fast. */
   mpp: readonly number[];
@@ -93,9 +98,11 @@ export async function planJob(
   const { signal, mask } = options;
   const isVolume = source.axes === "zyx";
   if (isVolume && mask) throw new JobError("--mask is for 2-D images");
-  const { slices, level, mpp, window } = fitImage(source, manifest, settings);
-  const levelShape = source.levels[level]!.shape;
-  const { region, region0 } = placeRegion(source, level, settings.roi);
+  const { slices, level, mpp, window, reorientation, orientation } = fitImage(source, manifest, settings);
+  // From here on all is in the model's orientation.
+  const image = reorientedImage(source, reorientation);
+  const levelShape = image.levels[level]!.shape;
+  const { region, region0 } = placeRegion(image, level, settings.roi);
   const seen = slices ? 2 * slices.context + 1 : 1;
   const channels = chooseChannels(source, manifest.input.channels / seen, settings.channels);
   const grid = planWindowGrid({
@@ -138,7 +145,7 @@ export async function planJob(
     normalization.kind === "range"
       ? { low: normalization.low, high: normalization.high }
       : await measurePercentiles(
-          source,
+          image,
           level,
           region,
           grid,
@@ -155,13 +162,15 @@ export async function planJob(
     level,
     mpp,
     levelShape,
-    downsample: source.levels[level]!.downsample,
+    downsample: image.levels[level]!.downsample,
     region,
     region0,
     grid,
     kept,
     modelWindow: manifest.window.size,
     ...(slices && { slices }),
+    ...(reorientation && { reorientation }),
+    ...(orientation && { orientation }),
     importance:
       importance === "constant"
         ? "constant"
@@ -185,14 +194,16 @@ export async function planJob(
 export function fitImage(
   source: ImageSource,
   manifest: ModelManifest,
-  settings: Pick<FullJobSettings, "level" | "maxMagnification">,
-): ChosenLevel & Pick<JobPlan, "slices"> {
-  const slices = chooseSlices(source, manifest);
-  return { slices, ...chooseLevel(source, manifest, settings, slices) };
+  settings: Pick<FullJobSettings, "level" | "maxMagnification" | "orientation">,
+): ChosenLevel & Pick<JobPlan, "slices"> & Orientation {
+  const oriented = orientSource(source, manifest, settings);
+  const image = reorientedImage(source, oriented.reorientation);
+  const slices = chooseSlices(image, manifest);
+  return { ...oriented, slices, ...chooseLevel(image, manifest, settings, slices) };
 }
 
 /** How a model looks at an image: as it is, or slice by slice. */
-function chooseSlices(source: ImageSource, { name, input }: ModelManifest): JobPlan["slices"] {
+function chooseSlices(source: Pick<WindowSource, "axes">, { name, input }: ModelManifest): JobPlan["slices"] {
   if (source.axes === "yx") {
     if (input.axes === "zyx" || input.slices) {
       throw new JobError(
@@ -250,7 +261,7 @@ function checkMask(mask: Raster<Uint8Array>, levelShape: readonly number[]): voi
   }
 }
 
-function placeRegion(source: ImageSource, level: number, roi: JobSettings["roi"]) {
+function placeRegion(source: Pick<WindowSource, "levels">, level: number, roi: JobSettings["roi"]) {
   const { shape, downsample } = source.levels[level]!;
   const shape0 = source.levels[0]!.shape;
   if (!roi) {

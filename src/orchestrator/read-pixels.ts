@@ -1,10 +1,10 @@
-import type { ImageSource } from "../image/image-source.ts";
 import { allocate, dtypeOf, type Raster, type Rect } from "../tiling/raster.ts";
 import { JobError } from "./errors.ts";
+import type { WindowSource } from "./reoriented-image.ts";
 
 /** Which source channels feed the model: all, or those named; a grey source feeds every model channel. */
 export function chooseChannels(
-  source: ImageSource,
+  source: Pick<WindowSource, "channels">,
   modelChannels: number,
   chosen: readonly number[] | undefined,
 ): readonly number[] {
@@ -24,7 +24,7 @@ export function chooseChannels(
 
 /** Reads a region and keeps only `channels`: `[...size, channels]`. */
 export async function readPixels(
-  source: ImageSource,
+  source: WindowSource,
   level: number,
   rect: Rect,
   channels: readonly number[],

@@ -2,10 +2,12 @@ import type { ImageSource } from "../image/image-source.ts";
 import type { SegmenterInfo } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
+import { invertReorientation, reorderAxes } from "../tiling/reorientation.ts";
 import { seamScore } from "../tiling/seam-score.ts";
 import type { BackendReport } from "./fleet/backend.ts";
 import type { ImageQuality } from "./image-quality.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
+import type { PlannedOrientation } from "./orient-source.ts";
 import type { SlideSummary } from "./outputs/slide-summary.ts";
 import type { VolumeSummary } from "./outputs/volume-summary.ts";
 import type { JobPlan } from "./plan-job.ts";
@@ -47,6 +49,8 @@ export interface RunManifest {
     chunks: number;
     tissueFraction?: number;
     intensities: { low: number; high: number };
+    /** Of a volume for a model that states its orientation; the sizes above are in the model's. */
+    orientation?: PlannedOrientation;
   };
   /** Every sample of the requested region is either covered (weight sum above 0) or outside the tissue mask. */
   coverage: { complete: true; coveredSamples: number; outsideMaskSamples: number };
@@ -82,18 +86,20 @@ export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"]
     chunks: chunkCount(chunkGrid(plan.region.size, plan.chunk)),
     tissueFraction: plan.tissueFraction,
     intensities: plan.scaling,
+    ...(plan.orientation && { orientation: plan.orientation }),
   };
 }
 
 export function describeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
-  const { downsample } = source.levels[plan.level]!;
+  // The plan's axes may be turned, and its spacing is what the user gave.
+  const mpp = plan.mpp.map((m, axis) => m / plan.downsample[axis]!);
   return {
     name,
     format: source.format,
     etag: source.etag,
     byteLength: source.byteLength,
     shape: source.levels[0]!.shape,
-    mpp: plan.mpp.map((m, axis) => m / downsample[axis]!),
+    mpp: plan.reorientation ? reorderAxes(mpp, invertReorientation(plan.reorientation)) : mpp,
   };
 }
 

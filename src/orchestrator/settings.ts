@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isOrientation } from "../tiling/orientation.ts";
 import { JobError } from "./errors.ts";
 
 const wholes = z.int().nonnegative();
@@ -16,6 +17,11 @@ export const settingsSchema = z.object({
   precision: z.enum(["u8", "f16", "f32"]).default("u8"),
   /** Windows without tissue are left out. */
   tissueMask: z.boolean().default(true),
+  /** Where x, y and z of a volume lead in the patient, for instance "LPS", where the file does not say or is wrong. */
+  orientation: z
+    .string()
+    .refine(isOrientation, "must be three letters, one of L R, one of P A, one of I S, for instance LPS")
+    .optional(),
   /** Channels of the source that feed the model, in its order. */
   channels: z.array(wholes).min(1).readonly().optional(),
 });

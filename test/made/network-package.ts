@@ -22,6 +22,7 @@ export function networkPackage(network: Network, activation: Activation): ModelP
     classes: Array.from({ length: Math.max(2, classes) }, (_, k) => ({ name: `c${k}`, color: "#00c000" })),
     input: {
       axes: window.length === 2 ? "yx" : "zyx",
+      ...(window.length === 3 && { orientation: "stored" }),
       channels,
       dtype: "float32",
       spacing: { y: 1, x: 1, unit: "millimeter" },

@@ -7,7 +7,9 @@ export interface Network {
   window: readonly number[];
   channels: number;
   scores: number;
-  /** `[scores, channels]`, row-major. */
+  /** Samples along each axis that a score looks at, odd; default 1. */
+  kernel?: number;
+  /** `[scores, channels, ...kernel]`, row-major. */
   weights: readonly number[];
   biases: readonly number[];
   /** Applied to the scores, e.g. "Sqrt" for scores that may be no number. */
@@ -18,10 +20,12 @@ export interface Network {
   prefix?: string;
 }
 
-/** A real ONNX graph without a receptive field: a convolution 1×1(×1) from "pixels" to "logits". */
+/** A real ONNX graph: one convolution from "pixels" to "logits", by default 1×1(×1), without a receptive field. */
 export function onnxNetwork(network: Network): Uint8Array {
   const { window, channels, scores, weights, biases, last, opset = 17, element, prefix = "" } = network;
-  const ones = window.map(() => 1);
+  const { kernel = 1 } = network;
+  const sides = window.map(() => kernel);
+  const pads = [...sides, ...sides].map(() => (kernel - 1) / 2);
   const constant = (name: string, values: readonly number[], shape: readonly number[]): Node => ({
     operator: "Constant",
     inputs: [],
@@ -29,13 +33,13 @@ export function onnxNetwork(network: Network): Uint8Array {
     attributes: { value: { data: Float32Array.from(values), shape } },
   });
   const nodes: Node[] = [
-    constant(`${prefix}w`, weights, [scores, channels, ...ones]),
+    constant(`${prefix}w`, weights, [scores, channels, ...sides]),
     constant(`${prefix}b`, biases, [scores]),
     {
       operator: "Conv",
       inputs: ["pixels", `${prefix}w`, `${prefix}b`],
       outputs: [`${prefix}scores`],
-      attributes: { kernel_shape: ones },
+      attributes: { kernel_shape: sides, pads },
     },
     { operator: last ?? "Identity", inputs: [`${prefix}scores`], outputs: ["logits"] },
   ];

@@ -22,6 +22,8 @@ export function writeVolumePackage(
     spacing?: { z: number; y: number; x: number };
     low?: number;
     high?: number;
+    /** Default "stored". */
+    orientation?: string;
     manifest?: Record<string, unknown>;
   } = {},
 ): string {
@@ -49,6 +51,7 @@ export function writeVolumePackage(
     classes: ["background", "a", "b", "c", "d"].map((name, k) => ({ name, color: `#0000${k}0` })),
     input: {
       axes: "zyx",
+      orientation: options.orientation ?? "stored",
       channels: 1,
       dtype: "float32",
       spacing: { ...spacing, unit: "millimeter" },

@@ -133,7 +133,12 @@ describe("how coarse pixels may be", () => {
 
   test("a network that goes through a volume slice by slice looks at the slices' own plane", () => {
     const sliced = model(
-      { axes: "yx", spacing: { y: 0.5, x: 0.5, unit: "millimeter" }, slices: { axis: "z", context: 1 } },
+      {
+        axes: "yx",
+        spacing: { y: 0.5, x: 0.5, unit: "millimeter" },
+        slices: { axis: "z", context: 1 },
+        orientation: "stored",
+      },
       [224, 224],
     );
     const along = (axis: number) => ({ axis, context: 1 });

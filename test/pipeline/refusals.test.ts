@@ -104,6 +104,7 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     const file = join(slices, "model.json");
     const manifest = JSON.parse(readFileSync(file, "utf8"));
     manifest.input.slices = { axis: "z", context: 1 };
+    manifest.input.orientation = "RAS";
     writeFileSync(file, JSON.stringify(manifest));
     refused(
       [slide, "--model", slices],

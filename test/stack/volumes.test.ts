@@ -33,7 +33,9 @@ beforeAll(async () => {
     { kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint },
     { kind: "http", host: new URL(bucket.endpoint).host },
   ]);
-  model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255 });
+  // Trained with other axes than any source here is stored with: all of them are turned on the way in and on the way out.
+  const orientation = "SPL";
+  model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255, orientation });
   bundles = await bundleWorkers();
   stack = await startStack({
     state: join(directory, "state"),
@@ -179,23 +181,25 @@ describe("a volume through the service", () => {
 
 describe("a directory through the service", () => {
   it.each([
-    ["mr.ome.zarr", zarrFiles, ["labels.ome.zarr", "measurements.csv"]],
-    ["case 1", seriesFiles, ["labels.ome.zarr", "labels.seg.dcm", "measurements.csv"]],
-  ] as const)("%s: sent file by file, the bytes of one machine", async (name, make, outputs) => {
+    ["mr.ome.zarr", zarrFiles, ["labels.ome.zarr", "measurements.csv"], "RAS"],
+    ["case 1", seriesFiles, ["labels.ome.zarr", "labels.seg.dcm", "measurements.csv"], undefined],
+  ] as const)("%s: sent file by file, the bytes of one machine", async (name, make, outputs, orientation) => {
     const path = writeFiles(name, make());
     writeFileSync(join(path, "notes of a patient.txt"), "Jane Quux");
     const alone = join(directory, `alone-${name}`);
-    const run = await segment({ source: path, model, out: alone, backends: ["wasm"] });
+    const run = await segment({ source: path, model, orientation, out: alone, backends: ["wasm"] });
+    expect(run.plan.orientation).toMatchObject({ source: orientation ?? "LPS", model: "SPL" });
     expect(run.outputs.map((o) => o.name).sort()).toEqual(expect.arrayContaining([...outputs]));
     const out = join(directory, `out-${name}`);
     const to = stack.url.href;
-    const sent = await upload({ file: path, to, token: TOKEN, model: "volume", out });
+    const settings = { orientation };
+    const sent = await upload({ file: path, to, token: TOKEN, model: "volume", settings, out });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     expect(readFileSync(join(out, "run.json"), "utf8")).not.toMatch(/Quux|PATIENT-4711|1\.2\.840\.999/);
     // What lies below the prefix is what counts: the same is the same job, however it is asked for.
-    const again = await service.start({ source: `${sent.source}/`, model: "volume" });
+    const again = await service.start({ source: `${sent.source}/`, model: "volume", settings });
     expect(again).toMatchObject({ status: 200, job: { id: sent.job, state: "done" } });
-    const repeated = await upload({ file: path, to, token: TOKEN, model: "volume" });
+    const repeated = await upload({ file: path, to, token: TOKEN, model: "volume", settings });
     expect(repeated.source).not.toBe(sent.source);
   });
 
@@ -254,6 +258,7 @@ describe("a prefix of somebody's bucket", () => {
     await segment({
       source: writeFiles("z/mr.ome.zarr", zarrFiles()),
       model,
+      orientation: "RAS",
       out: alone,
       backends: ["wasm"],
     });
@@ -261,6 +266,7 @@ describe("a prefix of somebody's bucket", () => {
       const { job } = await service.start({
         source: `${base}/scans-elsewhere/z/mr.ome.zarr/`,
         model: "volume",
+        settings: { orientation: "RAS" },
       });
       expect((await service.ended(job.id, 120)).error).toBeUndefined();
       const out = join(directory, `out-zarr-${base.length}`);

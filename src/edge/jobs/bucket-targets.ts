@@ -16,16 +16,16 @@ const CONTENT_TYPES: readonly [string, string][] = [
   [".dcm", "application/dicom"],
 ];
 
-/** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies. */
-export function bucketTargets(bucket: R2Bucket, prefix: string, stage: ZarrLabelStage): OutputTargets {
+/** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies, if given. */
+export function bucketTargets(bucket: R2Bucket, prefix: string, stage?: ZarrLabelStage): OutputTargets {
   const open = (name: OutputName) => {
     const type = CONTENT_TYPES.find(([end]) => name.endsWith(end))?.[1] ?? "application/octet-stream";
     return new MultipartSink(bucket, prefix + name, name, type);
   };
   return {
     async labels(name, info, origin) {
-      if (name === "labels.ome.zarr") return stage.levelSink({ name });
-      if (name === "instances.ome.zarr") {
+      if (name === "labels.ome.zarr" && stage) return stage.levelSink({ name });
+      if (name.endsWith(".ome.zarr")) {
         return openOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
       }
       return openLabelFile(name, open(name), info, origin);

@@ -111,7 +111,7 @@ async function merge(
   const block = blocksOf(plan).find((b) => b.id === id);
   if (!block) throw new JobError(`block ${id} is not in the plan`);
   const { manifest } = await modelOf(env, job);
-  const stage = stageOf(env, job, labelMapInfo(manifest, plan), []);
+  const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), []);
   const store = resultsStore(env.RESULTS!);
   const statistics = await mergeBlock({
     plan,
@@ -154,12 +154,12 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
   const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
   const chunks = chunkGrid(plan.region.size, plan.chunk);
   const present = [...coverage.chunks].map((c) => chunkIndex(chunks, c).join("/"));
-  const stage = stageOf(env, job, labelMapInfo(manifest, plan), present);
+  const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), present);
   const results = jobKeys.results(job.id);
   let rows = 0;
   const report = await writeJobOutputs({
     stage,
-    targets: bucketTargets(env.RESULTS!, results, stage),
+    targets: bucketTargets(env.RESULTS!, results, plan.reorientation ? undefined : stage),
     manifest,
     plan,
     source,
@@ -195,13 +195,17 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
   return { bytesRead: source.bytesRead };
 }
 
-/** No listing: what must be there follows from the plan, and the ledger says that it was written. */
+/**
+ * No listing: what must be there follows from the plan, and the ledger says that it was written. In the model's orientation
+ * it is no result, and goes with the work.
+ */
 function stageOf(
   env: Bindings,
   job: JobDocument,
+  { reorientation }: JobPlan,
   info: ConstructorParameters<typeof ZarrLabelStage>[2],
   present: readonly string[],
 ): ZarrLabelStage {
-  const store = resultsStore(env.RESULTS!, jobKeys.results(job.id));
-  return new ZarrLabelStage(store, LABELS, info, new Set(present));
+  const keys = reorientation ? jobKeys.work(job.id) : jobKeys.results(job.id);
+  return new ZarrLabelStage(resultsStore(env.RESULTS!, keys), LABELS, info, new Set(present));
 }

@@ -1,5 +1,6 @@
 import type { ObjectStore } from "../../storage/object-store.ts";
 import type { DType, Raster } from "../../tiling/raster.ts";
+import { orientationCode } from "../affine.ts";
 import { RGB_CHANNELS } from "../channels.ts";
 import type { ImageSource } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
@@ -55,6 +56,7 @@ export function seriesVolume(
       axes: "zyx",
       spacing: { values: [spacing, betweenRows, betweenColumns], unit: "millimeter" },
       affine,
+      orientation: orientationCode(affine),
       headers: {
         format: "dicom",
         count: slices.length,

@@ -1,5 +1,5 @@
 import { bytesPerSample, type Raster } from "../../tiling/raster.ts";
-import { columnLengths } from "../affine.ts";
+import { columnLengths, orientationCode } from "../affine.ts";
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import { GzipStream, type Inflater, largestInflation } from "../gzip-stream.ts";
@@ -114,6 +114,8 @@ function describe(header: NiftiHeader, source: ByteSource, format: string) {
     objectivePower: undefined,
     bounds: undefined,
     affine,
+    // An affine of sizes alone is a convention: the file does not say how the patient lies.
+    orientation: affine && header.affineFrom !== "pixdim" ? orientationCode(affine) : undefined,
     details: {
       stored: type.name,
       byteOrder: header.littleEndian ? "little-endian" : "big-endian",

@@ -10,20 +10,20 @@ import { encodePng } from "./png.ts";
 
 /**
  * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
- * `stage` becomes `labels.ome.zarr` where it lies.
+ * `stage` becomes `labels.ome.zarr` where it lies; without it that is written like any other.
  */
 export function directoryTargets(options: {
   directory: string;
   store: ObjectStore;
-  stage: ZarrLabelStage;
+  stage?: ZarrLabelStage;
   /** BigTIFF even where a classic TIFF would do. */
   bigTiff?: boolean;
 }): OutputTargets {
   const { directory, store, stage, bigTiff } = options;
   return {
     async labels(name: LabelOutputName, info: LabelMapInfo, origin: LabelOrigin): Promise<LabelSink> {
-      if (name === "labels.ome.zarr") return stage.levelSink({ name });
-      if (name === "instances.ome.zarr") return openOmeZarr({ store, prefix: name, name }, info);
+      if (name === "labels.ome.zarr" && stage) return stage.levelSink({ name });
+      if (name.endsWith(".ome.zarr")) return openOmeZarr({ store, prefix: name, name }, info);
       return openLabelFile(name, await openFileSink(join(directory, name)), info, origin, { bigTiff });
     },
     file: (name) => openFileSink(join(directory, name)),

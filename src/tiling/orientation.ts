@@ -1,0 +1,35 @@
+import type { Reorientation } from "./reorientation.ts";
+
+/** The two ends of each axis of the patient: from the first letter to the second. */
+const ENDS = ["LR", "PA", "IS"];
+
+/** Whether three letters name each axis of the patient once, for instance "RAS": where i, j and k lead. */
+export function isOrientation(code: string): boolean {
+  return (
+    code.length === 3 &&
+    ENDS.every((pair) => [...code].filter((letter) => pair.includes(letter)).length === 1)
+  );
+}
+
+/** All 48 codes. */
+export const ORIENTATIONS: readonly string[] = ENDS.flatMap((_, a) =>
+  ENDS.flatMap((_, b) => (a === b ? [] : [[a, b, 3 - a - b]])),
+).flatMap(([a, b, c]) =>
+  Array.from({ length: 8 }, (_, n) => [a!, b!, c!].map((pair, i) => ENDS[pair]![(n >> i) & 1]!).join("")),
+);
+
+/**
+ * What turns a volume whose i, j and k lead to `stored` into one whose i, j and k lead to `wanted`. Both are codes as
+ * nibabel's `aff2axcodes` writes them.
+ */
+export function reorientationBetween(stored: string, wanted: string): Reorientation {
+  const from = [...stored];
+  const found = [...wanted].map((letter) => {
+    const pair = ENDS.find((ends) => ends.includes(letter))!;
+    const axis = from.findIndex((other) => pair.includes(other));
+    return { axis, flip: from[axis] !== letter };
+  });
+  // Codes are fast to slow, axes are slow to fast.
+  const slowToFast = found.toReversed();
+  return { axes: slowToFast.map(({ axis }) => 2 - axis), flips: slowToFast.map(({ flip }) => flip) };
+}
