@@ -27,7 +27,9 @@ def segmentation_loss(logits, classes, class_weights, sample_weights=None, ce_sh
         ce = (1 - pair_share) * ce + pair_share * pair
     p = logits.softmax(1)
     K = p.shape[1]
-    terms = [soft_dice(p[:, k], classes == k) for k in range(1, K)]
+    # where the weight is 0 nobody knows which class of foreground it is, only that it is one
+    known = 1.0 if sample_weights is None else (sample_weights > 0).to(p.dtype)
+    terms = [soft_dice(p[:, k] * known, (classes == k) * known) for k in range(1, K)]
     terms.append(soft_dice(1 - p[:, 0], foreground))
     dice = torch.stack(terms).mean()
     if picture_share:

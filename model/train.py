@@ -14,6 +14,7 @@ OUT/last.pt    everything needed to go on (atomic, every few minutes)
 OUT/stable.pt  the same from just before the decay: resume from here to train longer
 OUT/best.pt    EMA weights of the best quick validation; replaced only by a better one, whatever run that is of
 OUT/log.csv    step, minutes, lr, loss, and at validations dice, f1 (where the task has it)
+OUT/validation.csv   step, minutes, score, value: all that a validation gives
 """
 from __future__ import annotations
 
@@ -149,7 +150,8 @@ if (out / "best.pt").exists():                             # of this run or anot
     say(f"{out}/best.pt stays until a validation beats its {best:.4f}")
 
 try:
-    train_samples, val_samples = (task.load_split(split, args.data) for split in ("train", "val"))
+    data_options = {k: v for k, v in config.get("data", {}).items() if k in task.DATA_OPTIONS}
+    train_samples, val_samples = (task.load_split(split, args.data, **data_options) for split in ("train", "val"))
 except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, config["model"]["image_size"], seed=[t["seed"], step, rank],
@@ -217,6 +219,8 @@ while True:
             save("best.pt", {"config": config, "ema": ema, "step": step, "minutes": minutes, "quick": scores})
         log.writerow([step, f"{minutes:.1f}", optimizer.param_groups[0]["lr"], running,
                       *(f"{scores[k]:.4f}" if k in scores else "" for k in ("dice", "f1"))])
+        with open(out / "validation.csv", "a", newline="") as f:
+            csv.writer(f).writerows([step, f"{minutes:.1f}", k, f"{v:.4f}"] for k, v in scores.items())
         say(f"step {step}: val " + " ".join(f"{k} {v:.4f}" for k, v in scores.items()) + f" ({time.time() - now:.0f} s)")
     if done or now - last_save > t["checkpoint_minutes"] * 60:
         last_save = now

@@ -4,6 +4,7 @@
     load_split(split, root, limit)            samples, as stored; one sentence when something is missing or wrong
     Sampler(samples, size, seed, plain)       .batch(n) -> pixels [n,C,S,S] float32, classes [n,S,S] int64,
                                               weights [n,S,S] float32 (they multiply the cross-entropy)
+    DATA_OPTIONS                              what of a config's [data] load_split takes, by name
     SAMPLER_OPTIONS                           what else of a config's [train] the Sampler takes, by name
     QuickValidation(samples, size)            (model_fn) -> {"dice": headline, ...}; model_fn: [n,C,S,S] -> logits [n,K,S,S]
     evaluate(run, samples, progress, window)  {"images": n, "dice": headline, ..., "perImage": rows}, at the stored resolution

@@ -35,6 +35,7 @@ SCALE, OFFSET = 2.0, -1.0          # the network is fed clip01(x) * SCALE + OFFS
 FOREGROUND_SHARE = 0.85            # crops from slices that hold either part; of the slices themselves it is 0.71
 OUTSIDE = 255                      # in the quick validation: padding, not compared
 
+DATA_OPTIONS = ()
 SAMPLER_OPTIONS = ()
 
 SCORES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95 mm"}
