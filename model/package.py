@@ -3,7 +3,8 @@
     python model/package.py runs/nuclei-int4/best.pt --parent model/checkpoints/nuclei-c48.pt --out models/nuclei
     python model/package.py runs/nuclei/best.pt --out models/nuclei            # not trained in 4 bits: rounded, no edge variant
 
-Exports, packs, scores every variant and the parent (the uncompressed network) on val (skip with --no-score), measures memory, writes. The
+Exports, packs, scores every variant and the parent (the uncompressed network) on val, describes the training pictures (`domain`; both need
+the data, skip them with --no-score), measures memory, writes. The
 float32 ONNX files stay beside the checkpoint. The new package replaces the old one only when everything succeeded.
 """
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+import domain_statistics
 import tasks
 from evaluate import evaluate_file, open_session
 from export_onnx import count_macs, export, load_checkpoint, offset_logits
@@ -90,7 +92,7 @@ def describe_variant(task, model, path, parent, form):
     return variant | ({"windowsPerRun": 1} if form == "edge" else {})
 
 
-def build_manifest(task, model, step, variants, golden):
+def build_manifest(task, model, step, variants, golden, domain=None):
     S, about = model.cfg.image_size, task.PACKAGE
     manifest = {
         "formatVersion": 1, "name": task.NAME, "version": VERSION, "license": about["license"],
@@ -101,6 +103,8 @@ def build_manifest(task, model, step, variants, golden):
     }
     if "objects" in about:
         manifest["objects"] = about["objects"]
+    if domain:
+        manifest["domain"] = domain
     return manifest | {"defaultVariant": "int4", "variants": variants, "golden": golden}
 
 
@@ -187,7 +191,10 @@ def main():
             variants[v]["half"] = describe_half(companion)
         counts = np.bincount(output.argmax(1).ravel(), minlength=len(task.CLASSES))
         print(f"{v}: golden tile holds classes {counts.tolist()}")
-    write_package(out, task, build_manifest(task, model, saved["step"], variants, variants["int4"]["golden"]), files)
+    domain = None
+    if not args.no_score:
+        domain = domain_statistics.describe(task, task.load_split("train", args.data, **tasks.data_options(task, saved["config"])))
+    write_package(out, task, build_manifest(task, model, saved["step"], variants, variants["int4"]["golden"], domain), files)
     print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()):,} bytes")
 
 

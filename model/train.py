@@ -150,8 +150,8 @@ if (out / "best.pt").exists():                             # of this run or anot
     say(f"{out}/best.pt stays until a validation beats its {best:.4f}")
 
 try:
-    data_options = {k: v for k, v in config.get("data", {}).items() if k in task.DATA_OPTIONS}
-    train_samples, val_samples = (task.load_split(split, args.data, **data_options) for split in ("train", "val"))
+    options = tasks.data_options(task, config)
+    train_samples, val_samples = (task.load_split(split, args.data, **options) for split in ("train", "val"))
 except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, config["model"]["image_size"], seed=[t["seed"], step, rank],

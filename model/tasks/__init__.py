@@ -8,6 +8,7 @@
     SAMPLER_OPTIONS                           what else of a config's [train] the Sampler takes, by name
     QuickValidation(samples, size)            (model_fn) -> {"dice": headline, ...}; model_fn: [n,C,S,S] -> logits [n,K,S,S]
     evaluate(run, samples, progress, window)  {"images": n, "dice": headline, ..., "perImage": rows}, at the stored resolution
+    MODALITY, domain_pictures(sample)         DICOM's code; what domain_statistics.py reads of a sample
     SCORES, PARTS                             the scores' headings; the key of `evaluate` that holds the same for each part
     DATASET, PACKAGE, LICENSE, golden_input   what package.py writes beside the weights
 """
@@ -27,3 +28,8 @@ def load(name):
 def name_of(config):
     """A config's task. Checkpoints from before there were two hold no [data] section: nuclei."""
     return config.get("data", {}).get("task", "nuclei")
+
+
+def data_options(task, config):
+    """What load_split takes of a config, or of the config in a checkpoint."""
+    return {k: v for k, v in config.get("data", {}).items() if k in task.DATA_OPTIONS}

@@ -38,6 +38,8 @@ OUTSIDE = 255                      # in the quick validation: padding, not compa
 DATA_OPTIONS = ()
 SAMPLER_OPTIONS = ()
 
+MODALITY = "MR"                    # DICOM's code
+
 SCORES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95 mm"}
 PARTS = "structures"
 DATASET = "MSD hippocampus"
@@ -145,6 +147,13 @@ def model_volume(sample):
     """The whole volume as the network is fed it: [Z, h, w] float32."""
     x = to_model_spacing(normalise(sample.pixels, *percentile_range(sample.pixels)), sample.spacing)
     return x.clamp(0, 1) * SCALE + OFFSET
+
+
+def domain_pictures(sample):
+    """What domain_statistics.py reads of a volume."""
+    axes = dict(zip("zyx", sample.spacing))
+    yield {"kind": "T1-weighted MR", "pixels": (model_volume(sample).numpy()[None] - OFFSET) / SCALE, "spacing": axes,
+           "extent": {a: n * mm for (a, mm), n in zip(axes.items(), sample.pixels.shape)}}
 
 
 class Sampler:

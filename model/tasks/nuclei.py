@@ -40,6 +40,11 @@ RIM = 2                            # model samples of an instance's edge that co
 DATA_OPTIONS = ("sets",)
 SAMPLER_OPTIONS = ("between_weight", "kind_share", "scale_range", "count_power", "restain_share", "ihc_share", "set_scale_range")
 
+MODALITY = "SM"                     # DICOM's code: slide microscopy
+# Kinds of the package's `domain`. Fluorescence is fed in any pseudo-colour, and trained on with any (`tint`).
+DOMAIN_KINDS = {"fluo": "fluorescence", "gray-bright": "grey bright-field", "he": "H&E"}
+ANY_COLOUR = ("fluo",)
+
 SCORES = {"dice": "Dice", "iou": "IoU", "aji": "AJI", "f1At50": "F1@0.5", "hd95": "HD95 µm"}
 PARTS = "kinds"
 DATASET = "DSB2018"
@@ -153,6 +158,18 @@ def to_model_spacing(x, mpp):
     h, w = model_size(H, mpp), model_size(W, mpp)
     t = torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None]
     return F.interpolate(t, (h, w), mode="bilinear", antialias=True)[0]
+
+
+def model_pixels(s):
+    """The whole picture as the network is fed it, before SCALE and OFFSET: [3, h, w] float32 in [0, 1]."""
+    return to_model_spacing(normalise(s.pixels, *percentile_range(s.pixels)).clip(0, 1), s.mpp).numpy()
+
+
+def domain_pictures(s):
+    """What domain_statistics.py reads of a sample."""
+    area = np.bincount(s.instances.ravel())[1:]
+    yield {"kind": DOMAIN_KINDS.get(s.kind, "stained"), "pixels": model_pixels(s), "coloured": s.kind not in ANY_COLOUR,
+           "spacing": {"y": s.mpp, "x": s.mpp}, "diameters": 2 * np.sqrt(area[area > 0] / np.pi) * s.mpp}
 
 
 def model_size(n, mpp):
@@ -395,7 +412,7 @@ def jpeg(x, quality):
 def validation_crops(s, size=WINDOW):
     """-> pixels [3, size, size] and labels of a picture's centre at the model's spacing, reflect-padded where it is smaller; of a
     bright-field picture, which are few, two corners as well."""
-    x = to_model_spacing(normalise(s.pixels, *percentile_range(s.pixels)).clip(0, 1), s.mpp).numpy()
+    x = model_pixels(s)
     labels = labels_to_size(s.instances, *x.shape[1:])
     pad = [(max(0, size - n), 0) for n in labels.shape]
     x, labels = np.pad(x, [(0, 0), *pad], "reflect"), np.pad(labels, pad, "reflect")

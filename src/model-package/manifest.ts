@@ -45,6 +45,53 @@ const variant = z.object({
   golden: golden.optional(),
 });
 
+const share = z.number().min(0).max(1);
+const reach = z.number().positive().max(1000);
+const range = z
+  .object({ min: z.number().positive(), max: z.number().positive() })
+  .refine((r) => r.min <= r.max, "min must not exceed max");
+const perAxis = z.object({ z: range.optional(), y: range, x: range });
+const histogram = z.object({ mean: z.array(share).min(2).max(256), reach });
+
+const domainKind = z.object({
+  name: z.string().min(1).max(64),
+  pictures: z.int().positive(),
+  /** Mean histogram over [0, 1] of the mean of the channels; of a slice model, of the slice itself. */
+  luminance: histogram,
+  /** The same of the largest minus the smallest channel; absent where colour is not compared, as `colour`. */
+  saturation: histogram.optional(),
+  /** Mean of (channel - luminance). */
+  colour: z.object({ mean: z.array(z.number().min(-1).max(1)).length(3), reach }).optional(),
+  /** Mean of ln(variance of the 4-neighbour Laplacian of luminance + 1e-8). */
+  sharpness: z.object({ mean: z.number().min(-100).max(100), reach }),
+  /** Of the stored pixels, in the unit of `input.spacing`. */
+  spacing: perAxis,
+  /** Sides of the training volumes. */
+  extent: perAxis.optional(),
+  /** Of the annotated objects, as circles of the same area. */
+  objectDiameter: z.object({ median: z.number().positive(), p99: z.number().positive() }).optional(),
+});
+
+/** What the training pictures look like to the network; how a scan is compared with them is told in docs/format.md. */
+const domain = z
+  .object({
+    /** A DICOM modality: SM (slide microscopy), MR, CT. */
+    modality: z.string().regex(/^[A-Z]{2,16}$/),
+    bins: z.int().min(2).max(256),
+    kinds: z.array(domainKind).min(1).max(32),
+  })
+  .superRefine(({ bins, kinds }, context) => {
+    for (const { name, luminance, saturation } of kinds) {
+      for (const { mean } of [luminance, ...(saturation ? [saturation] : [])]) {
+        if (mean.length === bins) continue;
+        context.addIssue({
+          code: "custom",
+          message: `kind ${name} has a histogram of ${mean.length} bins, domain.bins is ${bins}`,
+        });
+      }
+    }
+  });
+
 export const manifestSchema = z.object({
   formatVersion: z.literal(1),
   name: z.string().regex(/^[\w][\w.-]*$/),
@@ -134,6 +181,7 @@ export const manifestSchema = z.object({
       className: z.string(),
     })
     .optional(),
+  domain: domain.optional(),
   defaultVariant: z.string(),
   variants: z.record(z.string(), variant),
   golden: golden.optional(),
@@ -142,5 +190,6 @@ export const manifestSchema = z.object({
 /** `model.json` of a package, checked. The format is told in docs/format.md. */
 export type ModelManifest = z.infer<typeof manifestSchema>;
 export type ModelVariant = z.infer<typeof variant>;
+export type ModelDomain = z.infer<typeof domain>;
 export type Golden = z.infer<typeof golden>;
 export type HashedFile = z.infer<typeof hashedFile>;
