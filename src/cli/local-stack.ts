@@ -1,6 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { guardChildren } from "./child-guard.ts";
+import { openDoor } from "./front-door.ts";
 import { bundleWorker, COMPATIBILITY_DATE, modulesOf } from "./worker-bundle.ts";
 
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
@@ -8,6 +11,8 @@ const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODE
 const STALL_SECONDS = "30";
 /** One shard at a time is done here: another job should not wait for hundreds. */
 const TASKS_AHEAD = "50";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface StackOptions {
   /** Everything the stack keeps lies under it. */
@@ -28,6 +33,8 @@ export interface StackOptions {
   /** Bundles made before; default: made now. */
   bundles?: Bundles;
   log?: (line: string) => void;
+  /** Told of the processes of workerd, each time they change. */
+  onRuntime?: (pids: number[]) => void;
 }
 
 export interface Bundles {
@@ -38,6 +45,7 @@ export interface Bundles {
 }
 
 export interface Stack {
+  /** Of the door; behind it workerd listens on loopback. */
   url: URL;
   miniflare: Miniflare;
   stop(): Promise<void>;
@@ -45,6 +53,24 @@ export interface Stack {
 
 /** The address of the queue of shards, as Cloudflare's API has it; below it are `messages/pull` and `messages/ack`. */
 export const PULL_PATH = "/client/v4/accounts/local/queues/tilewright-shards";
+
+/** What may pass the door; each asks for a token itself, or proves its sender, or is open by design. */
+const ROUTES = /^\/(?:healthz$|v1\/)/;
+const PULL_ROUTES = new RegExp(`^${PULL_PATH}/`);
+
+/**
+ * Stands before the Workers inside of workerd. Miniflare puts `upstream` before every path, so that none is one of its own
+ * below /cdn-cgi/, where it would serve whole buckets to whoever finds the port; here it is taken off again.
+ */
+const GATE = `export default {
+  fetch(request, { UPSTREAM, JOBS, PULL }) {
+    const url = new URL(request.url);
+    if (!url.href.startsWith(UPSTREAM)) return new Response(null, { status: 404 });
+    url.pathname = url.pathname.slice(new URL(UPSTREAM).pathname.length - 1);
+    const worker = PULL && url.pathname.startsWith("/client/v4/") ? PULL : JOBS;
+    return worker.fetch(new Request(url, request));
+  },
+};`;
 
 /** Both Workers as wrangler would upload them. Needs no network. */
 export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<Bundles> {
@@ -66,6 +92,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await mkdir(options.state, { recursive: true });
   const own = options.bundles === undefined;
   const bundles = options.bundles ?? (await bundleWorkers(options.shards));
+  const guard = guardChildren("workerd", options.onRuntime);
   let miniflare: Miniflare | undefined;
   try {
     const name = basename(options.model);
@@ -81,16 +108,31 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       maxRetries: 4,
       deadLetterQueue: "tilewright-dead",
     };
+    // Miniflare would end the process in the middle of stopping, and with it whatever else is to be put right.
+    const before = SIGNALS.map((name) => [name, process.listeners(name)] as const);
+    const upstream = `http://tilewright.invalid/${randomBytes(24).toString("hex")}/`;
     const started = new Miniflare(
       convertV4MiniflareOptions({
-        host: options.host,
-        port: options.port,
+        host: "127.0.0.1",
+        port: 0,
+        upstream,
         cf: false,
         log: new Log(LogLevel.WARN),
         handleStructuredLogs: ({ message }) => options.log?.(message),
         resourcePersistencePath: options.state,
         defaultPersistRoot: options.state,
         workers: [
+          {
+            name: "tilewright-gate",
+            modules: true,
+            script: GATE,
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: { UPSTREAM: upstream },
+            serviceBindings: {
+              JOBS: "tilewright",
+              ...(options.shards === "pull" ? { PULL: "tilewright-pull" } : {}),
+            },
+          },
           {
             name: "tilewright",
             ...(await modulesOf(bundles.jobs)),
@@ -127,7 +169,6 @@ export async function startStack(options: StackOptions): Promise<Stack> {
                 name: "tilewright-pull",
                 ...(await modulesOf(bundles.segment)),
                 compatibilityDate: COMPATIBILITY_DATE,
-                routes: ["*/client/v4/*"],
                 bindings: { ...options.segment },
                 queueProducers: { DEAD: "tilewright-dead" },
                 queueConsumers: { "tilewright-shards": { maxBatchSize: 100, maxBatchTimeout: 0 } },
@@ -148,19 +189,34 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       }),
     );
     miniflare = started;
-    const url = await started.ready;
+    for (const [name, listeners] of before) {
+      for (const listener of process.listeners(name)) {
+        if (!listeners.includes(listener)) process.off(name, listener);
+      }
+    }
+    const target = await started.ready;
     await uploadModel(started, options.model, `${name}/`);
+    const isPull = options.shards === "pull";
+    const door = await openDoor({
+      host: options.host,
+      port: options.port,
+      target,
+      allows: (path) => ROUTES.test(path) || (isPull && PULL_ROUTES.test(path)),
+    });
     return {
-      url,
+      url: door.url,
       miniflare: started,
       stop: async () => {
+        await door.close();
         await started.dispose();
+        guard.close();
         if (own) await bundles.remove();
       },
     };
   } catch (error) {
     // What is wrong is told by the error, not by what cleaning up after it may add.
     await miniflare?.dispose().catch(() => {});
+    guard.close();
     if (own) await bundles.remove();
     throw error;
   }

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { loadModel, modelDirectory } from "./find-model.ts";
+import { type StackState, takeState } from "./stack-state.ts";
 
 export interface UpOptions {
   state: string;
@@ -25,8 +27,26 @@ export async function up(options: UpOptions): Promise<void> {
   const forEdge = options.shards === "edge" && EDGE_VARIANT in manifest.variants;
   const variant = options.variant ?? (forEdge ? EDGE_VARIANT : manifest.defaultVariant);
   const state = resolve(options.state);
-  // Slides and results of patients: of no other user's business.
-  mkdirSync(state, { recursive: true, mode: 0o700 });
+  const log = (line: string) => void process.stderr.write(`${line}\n`);
+  const taken = takeState(state, log);
+  try {
+    await run({ ...options, state }, { directory, manifest, variant }, taken, log);
+  } finally {
+    taken.release();
+  }
+}
+
+async function run(
+  options: UpOptions,
+  {
+    directory,
+    manifest,
+    variant,
+  }: { directory: string; manifest: ModelPackage["manifest"]; variant: string },
+  taken: StackState,
+  log: (line: string) => void,
+): Promise<void> {
+  const { state } = options;
   const token = tokenOf(state);
   process.stderr.write("building the Workers\n");
   // The Workers are built from their sources, which the published package does not hold.
@@ -44,14 +64,21 @@ export async function up(options: UpOptions): Promise<void> {
     shards: options.shards,
     jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
     segment: { TOKEN: token },
-    log: (line) => process.stderr.write(`${line}\n`),
+    log,
+    onRuntime: (runtime) => taken.note({ runtime }),
   }).catch((cause: { code?: string }) => {
-    if (cause.code !== "ERR_ADDRESS_IN_USE") throw cause;
-    throw new JobError(`port ${options.port} is taken: stop what listens there, or choose another --port`, {
-      cause,
-    });
+    if (cause.code === "EADDRINUSE") {
+      throw new JobError(`port ${options.port} is taken: stop what listens there, or choose another --port`, {
+        cause,
+      });
+    }
+    if (cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND") {
+      throw new JobError(`${options.host} is no address of this machine: choose another --host`, { cause });
+    }
+    throw cause;
   });
   const url = stack.url.origin;
+  taken.note({ url });
   const { name, version } = manifest;
   console.log(
     `tilewright is up at ${url} with ${name} ${version} ${variant}; it keeps everything under ${state}`,

@@ -1,0 +1,190 @@
+import {
+  Agent,
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from "node:http";
+import type { AddressInfo } from "node:net";
+
+export interface DoorOptions {
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  /** What stands behind the door. */
+  target: URL;
+  /** Whether a path may pass; it has no query, and no form but its plain one. */
+  allows: (path: string) => boolean;
+  /** After which a body that does not go on is given up; default 60 s. */
+  bodyIdleMs?: number;
+}
+
+export interface Door {
+  url: URL;
+  close(): Promise<void>;
+}
+
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+/** Hop by hop (RFC 9110, 7.6.1), and what a server behind a door might take for the door's own words. */
+const DROPPED =
+  /^(?:mf-|cf-|x-forwarded-|forwarded$|x-real-ip$|connection$|keep-alive$|proxy-|te$|trailer$|transfer-encoding$|upgrade$|expect$|http2-settings$)/;
+const BODY_IDLE_MS = 60_000;
+const HEADERS_MS = 15_000;
+/** Each takes a few KB here; far more than one machine can serve. */
+const MAX_CONNECTIONS = 2000;
+
+/**
+ * The only way in to what runs behind it: routes that are the service's own pass, everything else is answered here. What
+ * stands behind has routes and headers for development, which open every object to anyone.
+ */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 64 });
+  const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: 0 }, (incoming, outgoing) => {
+    const refusal = refusalOf(incoming, options.allows);
+    if (refusal) return refuse(incoming, outgoing, refusal);
+    pass(incoming, outgoing, options, agent);
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  // Node closes the connection of what is no HTTP; a tunnel or another protocol is not offered.
+  server.on("connect", (_incoming, socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.host === "*" ? undefined : options.host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  const { address, family, port } = server.address() as AddressInfo;
+  const everywhere = address === "::" || address === "0.0.0.0";
+  const host = everywhere ? "127.0.0.1" : family === "IPv6" ? `[${address}]` : address;
+  return {
+    url: new URL(`http://${host}:${port}`),
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      agent.destroy();
+      await closed;
+    },
+  };
+}
+
+interface Refusal {
+  status: number;
+  code: string;
+  message: string;
+  headers?: Record<string, string>;
+}
+
+function refusalOf(
+  { method = "", url = "" }: IncomingMessage,
+  allows: DoorOptions["allows"],
+): Refusal | undefined {
+  if (!METHODS.has(method)) {
+    const Allow = [...METHODS].join(", ");
+    return {
+      status: 405,
+      code: "method_not_allowed",
+      message: `${method} is not answered here`,
+      headers: { Allow },
+    };
+  }
+  const path = url.replace(/\?.*$/s, "");
+  const isPlain = path.startsWith("/") && !path.startsWith("//") && plainPath(path) === path;
+  if (!isPlain || /\0/.test(url)) {
+    return {
+      status: 400,
+      code: "bad_request",
+      message: "the path must begin with one / and hold no . or .. part, no backslash and no #",
+    };
+  }
+  if (allows(path)) return undefined;
+  return {
+    status: 404,
+    code: "not_found",
+    message: "there is nothing here; the routes are those of /v1/openapi.json",
+  };
+}
+
+/** The path as whoever parses it next would see it. */
+function plainPath(path: string): string | undefined {
+  return URL.canParse(path, "http://door") ? new URL(path, "http://door").pathname : undefined;
+}
+
+function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: DoorOptions, agent: Agent): void {
+  const { target, bodyIdleMs = BODY_IDLE_MS } = options;
+  const { method, url: path, headers } = incoming;
+  const behind = request({
+    agent,
+    host: target.hostname,
+    port: target.port,
+    method,
+    path,
+    headers: passedOn(headers),
+  });
+  const idle = setTimeout(() => {
+    refuse(incoming, outgoing, {
+      status: 408,
+      code: "body_timeout",
+      message: `the body did not go on for ${bodyIdleMs / 1000} s; send smaller parts or over a faster connection`,
+      headers: { Connection: "close" },
+    });
+    behind.destroy();
+  }, bodyIdleMs);
+  incoming.on("data", () => idle.refresh());
+  incoming.on("end", () => clearTimeout(idle));
+  behind.on("response", (answer) => {
+    if (outgoing.headersSent) return void answer.destroy();
+    outgoing.writeHead(answer.statusCode!, passedOn(answer.headers));
+    answer.pipe(outgoing);
+    answer.on("error", () => outgoing.destroy());
+    answer.on("close", () => answer.complete || outgoing.destroy());
+  });
+  behind.on("error", () => {
+    clearTimeout(idle);
+    if (outgoing.headersSent || outgoing.destroyed) return void outgoing.destroy();
+    refuse(incoming, outgoing, {
+      status: 503,
+      code: "unavailable",
+      message: "the service behind this address does not answer; it may be starting again, try again soon",
+      headers: { "Retry-After": "5" },
+    });
+  });
+  // Whoever goes away needs nothing any more.
+  outgoing.on("close", () => {
+    clearTimeout(idle);
+    if (!outgoing.writableFinished) behind.destroy();
+  });
+  incoming.pipe(behind);
+}
+
+function passedOn(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const named = new Set(
+    (headers.connection ?? "")
+      .toLowerCase()
+      .split(",")
+      .map((name) => name.trim()),
+  );
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !DROPPED.test(name) && !named.has(name)),
+  );
+}
+
+function refuse(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { status, code, message, headers }: Refusal,
+): void {
+  if (outgoing.headersSent) return void outgoing.destroy();
+  const body = JSON.stringify({ error: { code, message } });
+  // What of the body is not here yet is not waited for.
+  const isWhole = incoming.complete || incoming.headers["content-length"] === undefined;
+  outgoing.writeHead(status, {
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(body),
+    ...(isWhole ? {} : { Connection: "close" }),
+    ...headers,
+  });
+  outgoing.end(incoming.method === "HEAD" ? undefined : body);
+  incoming.resume();
+}
