@@ -1,5 +1,4 @@
 import { ObjectChangedError, StorageError } from "./errors.ts";
-import { joinBytes } from "./join-bytes.ts";
 import { checkKey } from "./key.ts";
 import type {
   ObjectInfo,
@@ -9,6 +8,7 @@ import type {
   ReadOptions,
   StoredObject,
 } from "./object-store.ts";
+import { contentRangeOf, type ReadSoFar, readAtMost, wrongRange } from "./read-at-most.ts";
 
 export interface HttpStoreOptions {
   /** Query string every request carries, without "?": the signature of a presigned address. */
@@ -20,6 +20,8 @@ export interface HttpStoreOptions {
 }
 
 const DEFAULT_MAX_WHOLE_BYTES = 64 * 2 ** 20;
+/** Of an object that is asked for as a whole, such as a chunk of a Zarr, where nothing else is said. */
+const DEFAULT_MAX_OBJECT_BYTES = 512 * 2 ** 20;
 
 /**
  * A web server read by ranges; nothing is written. Uses GET alone, for presigned addresses allow no HEAD.
@@ -28,8 +30,9 @@ const DEFAULT_MAX_WHOLE_BYTES = 64 * 2 ** 20;
 export class HttpStore implements ObjectStore {
   readonly #base: string;
   readonly #options: HttpStoreOptions;
-  /** Whole objects of servers without ranges, by key. */
+  /** Whole objects of servers without ranges, by key: together at most as large as one of them may be. */
   readonly #whole = new Map<string, { etag: string; bytes: Uint8Array }>();
+  #wholeBytes = 0;
 
   /** @param base address that keys are appended to, with or without a final "/" */
   constructor(base: string, options: HttpStoreOptions = {}) {
@@ -40,7 +43,10 @@ export class HttpStore implements ObjectStore {
   async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
     const response = await this.#request(key, { range: "bytes=0-0", signal: options?.signal });
     if (response === undefined) return undefined;
-    if (response.status === 200) return this.#headWhole(key, response);
+    if (response.status !== 206 && response.status !== 416) {
+      const { bytes, etag } = await this.#readWhole(key, response);
+      return { byteLength: bytes.length, etag };
+    }
     await discard(response);
     if (response.status === 416) return { byteLength: totalOf(response) ?? 0, etag: etagOf(response, 0) };
     const byteLength = totalOf(response);
@@ -53,8 +59,9 @@ export class HttpStore implements ObjectStore {
   async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
     const response = await this.#request(key, { signal: options?.signal });
     if (response === undefined) return undefined;
-    const limit = this.#options.maxWholeBytes;
-    const bytes = await this.#body(key, response, limit, `has ${key} with more than ${limit} bytes`);
+    const limit = this.#options.maxWholeBytes ?? DEFAULT_MAX_OBJECT_BYTES;
+    const { bytes, more } = await this.#body(key, response, limit);
+    if (more) throw this.#unusable(key, `has ${key} with more than ${limit} bytes`);
     return { bytes, byteLength: bytes.length, etag: etagOf(response, bytes.length) };
   }
 
@@ -75,15 +82,33 @@ export class HttpStore implements ObjectStore {
       await discard(response);
       return new Uint8Array(0);
     }
-    if (response.status === 200) {
-      await this.#headWhole(key, response);
-      return sliceWhole(key, this.#whole.get(key)!, offset, length, options?.ifMatch);
+    if (response.status !== 206) {
+      const whole = await this.#readWhole(key, response);
+      return sliceWhole(key, whole, offset, length, options?.ifMatch);
     }
     if (options?.ifMatch !== undefined && etagOf(response, totalOf(response) ?? -1) !== options.ifMatch) {
       await discard(response);
       throw new ObjectChangedError(key);
     }
-    return (await this.#body(key, response)).subarray(0, length);
+    const told = contentRangeOf(response.headers.get("Content-Range"));
+    const wrong = wrongRange(told, offset, length);
+    if (wrong !== undefined) {
+      await discard(response);
+      throw this.#unusable(key, wrong);
+    }
+    // Of a suffix more may come than was asked for.
+    const expected = Math.min(length, told!.after - told!.first);
+    const { bytes, more } = await this.#body(key, response, expected);
+    if (more && offset >= 0) {
+      throw this.#unusable(key, `sends more than the ${expected} bytes that it was asked for`);
+    }
+    if (bytes.length < expected) {
+      throw new StorageError(
+        `${this.#host()} sent ${bytes.length} of ${expected} bytes of ${key}; try again`,
+        { retryable: true },
+      );
+    }
+    return bytes;
   }
 
   async put(key: string, _bytes: Uint8Array, _options?: PutOptions): Promise<boolean> {
@@ -147,7 +172,7 @@ export class HttpStore implements ObjectStore {
   }
 
   /** Takes a whole answer of a server that ignores ranges, when it is small enough to keep. */
-  async #headWhole(key: string, response: Response): Promise<ObjectInfo> {
+  async #readWhole(key: string, response: Response): Promise<{ etag: string; bytes: Uint8Array }> {
     const limit = this.#options.maxWholeBytes ?? DEFAULT_MAX_WHOLE_BYTES;
     const stated = Number(response.headers.get("Content-Length") ?? Number.NaN);
     if (stated > limit) {
@@ -157,27 +182,23 @@ export class HttpStore implements ObjectStore {
         `does not serve byte ranges, and the file of ${stated} bytes is too large to read whole`,
       );
     }
-    const tooLarge = `does not serve byte ranges, and the file is over ${limit} bytes`;
-    const bytes = await this.#body(key, response, limit, tooLarge);
-    const etag = etagOf(response, bytes.length);
-    this.#whole.set(key, { etag, bytes });
-    return { byteLength: bytes.length, etag };
+    const { bytes, more } = await this.#body(key, response, limit);
+    if (more) throw this.#unusable(key, `does not serve byte ranges, and the file is over ${limit} bytes`);
+    const whole = { etag: etagOf(response, bytes.length), bytes };
+    this.#wholeBytes += bytes.length - (this.#whole.get(key)?.bytes.length ?? 0);
+    this.#whole.delete(key);
+    this.#whole.set(key, whole);
+    for (const [oldest, { bytes }] of this.#whole) {
+      if (this.#wholeBytes <= limit || oldest === key) break;
+      this.#whole.delete(oldest);
+      this.#wholeBytes -= bytes.length;
+    }
+    return whole;
   }
 
-  async #body(
-    key: string,
-    response: Response,
-    limit = Number.POSITIVE_INFINITY,
-    tooLarge = "",
-  ): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = [];
-    let total = 0;
+  async #body(key: string, response: Response, most: number): Promise<ReadSoFar> {
     try {
-      for await (const chunk of response.body ?? []) {
-        total += chunk.length;
-        if (total > limit) break;
-        chunks.push(chunk);
-      }
+      return await readAtMost(response.body, most);
     } catch (cause) {
       if ((cause as Error)?.name === "AbortError") throw cause;
       throw new StorageError(`the connection to ${this.#host()} broke while reading ${key}; try again`, {
@@ -185,8 +206,6 @@ export class HttpStore implements ObjectStore {
         cause,
       });
     }
-    if (total > limit) throw this.#unusable(key, tooLarge);
-    return joinBytes(chunks);
   }
 
   #urlOf(key: string): string {

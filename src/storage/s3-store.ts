@@ -1,5 +1,6 @@
 import {
   GetObjectCommand,
+  type GetObjectCommandOutput,
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
@@ -16,6 +17,7 @@ import type {
   ReadOptions,
   StoredObject,
 } from "./object-store.ts";
+import { contentRangeOf, readAtMost, wrongRange } from "./read-at-most.ts";
 
 export interface S3StoreOptions {
   /** Prepended to every key, with its final "/". */
@@ -29,6 +31,11 @@ export interface S3StoreOptions {
   credentials?: S3ClientConfig["credentials"];
   client?: S3Client;
 }
+
+/** Of an object that is asked for as a whole, such as a chunk of a Zarr. */
+const MAX_OBJECT_BYTES = 512 * 2 ** 20;
+/** Of every answer that is no object: a thousand keys of a kilobyte, each byte of them escaped. */
+const MAX_ANSWER_BYTES = 16 * 2 ** 20;
 
 /**
  * A bucket of any S3 server. Credentials, endpoint and region come from the options, else from AWS_*.
@@ -44,6 +51,7 @@ export class S3Store implements ObjectStore {
     this.#bucket = bucket;
     this.#prefix = options.prefix ?? "";
     this.#client = options.client ?? new S3Client(clientConfig(options));
+    boundAnswers(this.#client);
   }
 
   async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
@@ -58,7 +66,10 @@ export class S3Store implements ObjectStore {
       const answer = await this.#client.send(new GetObjectCommand(this.#address(key)), {
         abortSignal: options?.signal,
       });
-      return { bytes: await answer.Body!.transformToByteArray(), etag: answer.ETag ?? "" };
+      const { bytes, more } = await readAtMost(bytesOf(answer.Body), MAX_OBJECT_BYTES);
+      if (more)
+        throw this.#unusable(key, `has more than ${MAX_OBJECT_BYTES} bytes, which are not read at once`);
+      return { bytes, etag: answer.ETag ?? "" };
     });
     return found && { ...found, byteLength: found.bytes.length };
   }
@@ -79,13 +90,39 @@ export class S3Store implements ObjectStore {
           { abortSignal: options?.signal },
         );
         if (options?.ifMatch !== undefined && answer.ETag !== undefined && answer.ETag !== options.ifMatch) {
+          stop(answer.Body);
           throw new ObjectChangedError(key);
         }
-        return answer.Body!.transformToByteArray();
+        const told = contentRangeOf(answer.ContentRange);
+        const wrong = wrongRange(told, offset, length);
+        if (wrong !== undefined) {
+          stop(answer.Body);
+          const ignored = answer.ContentRange === undefined;
+          throw this.#unusable(
+            key,
+            ignored ? "is sent whole where a range was asked for" : `: the server ${wrong}`,
+          );
+        }
+        // Of a suffix more may come than was asked for.
+        const expected = Math.min(length, told!.after - told!.first);
+        const { bytes, more } = await readAtMost(bytesOf(answer.Body), expected);
+        if (more && offset >= 0) {
+          throw this.#unusable(
+            key,
+            `: the server sends more than the ${expected} bytes that it was asked for`,
+          );
+        }
+        if (bytes.length < expected) {
+          throw new StorageError(
+            `the S3 server sent ${bytes.length} of ${expected} bytes of ${this.#name(key)}; try again`,
+            { retryable: true },
+          );
+        }
+        return bytes;
       },
       new Uint8Array(0),
     );
-    return bytes?.subarray(0, length);
+    return bytes;
   }
 
   async put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<boolean> {
@@ -156,8 +193,12 @@ export class S3Store implements ObjectStore {
     } catch (cause) {
       const name = (cause as Error)?.name;
       const status = statusOf(cause);
-      if (name === "AbortError" || cause instanceof ObjectChangedError || cause instanceof TypeError)
-        throw cause;
+      const isOurs = cause instanceof ObjectChangedError || cause instanceof StorageError;
+      // The SDK adds lines of advice for programmers to whatever is thrown while it reads an answer.
+      if (cause instanceof StorageError && cause.message.includes("\n")) {
+        throw new StorageError(firstLine(cause.message), { retryable: cause.retryable });
+      }
+      if (name === "AbortError" || isOurs || cause instanceof TypeError) throw cause;
       if (status === 404) return undefined;
       if (status === 412) throw new ObjectChangedError(key);
       if (status === 416 && beyond !== undefined) return beyond;
@@ -165,9 +206,20 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  #name(key: string): string {
+    return `s3://${this.#bucket}/${this.#prefix}${key}`;
+  }
+
+  #unusable(key: string, what: string): StorageError {
+    return new StorageError(
+      `${this.#name(key)}${what.startsWith(":") ? "" : " "}${what}; check AWS_ENDPOINT_URL, or download the object and give the local file`,
+      { retryable: false },
+    );
+  }
+
   #failure(key: string, cause: unknown, status: number | undefined): StorageError {
     const { name, message } = cause as Error;
-    const where = `s3://${this.#bucket}/${this.#prefix}${key}`;
+    const where = this.#name(key);
     // An answer to HEAD has no body: the SDK then knows the status alone and says "Unknown".
     const known = name !== "Unknown";
     if (name === "CredentialsProviderError" || status === 401 || status === 403) {
@@ -183,7 +235,7 @@ export class S3Store implements ObjectStore {
         { retryable: true, cause },
       );
     }
-    const detail = known ? ` (${name}: ${message})` : "";
+    const detail = known ? ` (${name}: ${firstLine(message)})` : "";
     // 409: a write or delete of the same key was under way; which of them won is not known yet.
     const retryable = (status >= 500 && status !== 501) || status === 429 || status === 409;
     const advice = retryable ? "try again later" : "check the bucket's name and AWS_REGION";
@@ -191,6 +243,67 @@ export class S3Store implements ObjectStore {
       retryable,
       cause,
     });
+  }
+}
+
+function firstLine(text: string): string {
+  return text.replace(/\s*\n.*/s, "");
+}
+
+type Body = GetObjectCommandOutput["Body"];
+
+/** In Node the SDK's bodies are streams of bytes. */
+function bytesOf(body: Body): AsyncIterable<Uint8Array> | undefined {
+  return body as AsyncIterable<Uint8Array> | undefined;
+}
+
+/** An answer nobody reads must be given up, or its connection stays taken. */
+function stop(body: Body): void {
+  (body as { destroy?: () => void } | undefined)?.destroy?.();
+}
+
+/** Listings and refusals are read whole by the SDK: those without end are cut. */
+function boundAnswers(client: S3Client): void {
+  client.middlewareStack.add(
+    (next, context) => async (args) => {
+      const result = await next(args);
+      const response = result.response as { statusCode?: number; body?: AsyncIterable<Uint8Array> };
+      const isObject = context.commandName === "GetObjectCommand" && (response.statusCode ?? 500) < 300;
+      const { body } = response;
+      if (!isObject && body && typeof body === "object" && Symbol.asyncIterator in body) {
+        response.body = streamOf(cut(body)) as unknown as AsyncIterable<Uint8Array>;
+      }
+      return result;
+    },
+    { step: "deserialize", priority: "low", name: "boundAnswers", override: true },
+  );
+}
+
+/** What the SDK knows how to collect, besides streams of Node. */
+function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await chunks.return(undefined);
+    },
+  });
+}
+
+async function* cut(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let total = 0;
+  for await (const chunk of body) {
+    total += chunk.length;
+    if (total > MAX_ANSWER_BYTES) {
+      throw new StorageError(
+        `the S3 server answers with more than ${MAX_ANSWER_BYTES} bytes where it lists or refuses; check AWS_ENDPOINT_URL`,
+        { retryable: false },
+      );
+    }
+    yield chunk;
   }
 }
 
