@@ -15,6 +15,7 @@ import { requireLoopbackHost } from "./loopback.ts";
 import type { RunnerMetrics } from "./metrics.ts";
 import type { Places } from "./places.ts";
 import { runnerProblem } from "./problems.ts";
+import type { Receiving } from "./receiving.ts";
 import { segmentBatch } from "./segment-batch.ts";
 import type { RunnerSettings } from "./settings.ts";
 
@@ -26,6 +27,7 @@ export interface AppParts {
   sessions: number;
   batcher: Batcher;
   places: Places;
+  receiving: Receiving;
   metrics: RunnerMetrics;
   log: Logger;
 }
@@ -43,7 +45,7 @@ const LOGGED = new Set([...QUIET, "/v1/info", "/v1/segment"]);
 /** The routes of the runner. Where it has a token, everything but /healthz and /readyz asks for it;
  * where it has none, for a host of this machine. */
 export function createApp(parts: AppParts): Hono<Env> {
-  const { settings, batcher, places, metrics } = parts;
+  const { settings, batcher, places, receiving, metrics } = parts;
   const { token, maxBodyBytes, maxWindows, bodyTimeoutMs } = settings;
   const app = new Hono<Env>();
 
@@ -72,18 +74,20 @@ export function createApp(parts: AppParts): Hono<Env> {
   app.get("/v1/info", (c) => c.json(describe(parts)));
 
   app.post("/v1/segment", async (c) => {
-    const leave = await takePlace(c, places, settings);
+    if (places.draining) await refuseDraining(c, places, settings);
     const { outgoing } = c.env;
-    // Not earlier: an answer that its caller reads slowly is in memory too.
-    outgoing.once("close", leave);
-    if (outgoing.closed) leave();
     const { signal } = c.req.raw;
     const bytes = await readBody(c.req.raw, {
       contentType: WINDOW_BATCH_TYPE,
       maxBytes: maxBodyBytes,
       timeoutMs: bodyTimeoutMs,
-      chunks: c.env.incoming,
+      chunks: receiving.chunks(c.env.incoming),
     });
+    // Not earlier: who sends slowly, or nothing, keeps nobody from work.
+    const leave = places.take();
+    // Not earlier: an answer that its caller reads slowly is in memory too.
+    outgoing.once("close", leave);
+    if (outgoing.closed) leave();
     metrics.bytes.inc({ direction: "in" }, bytes.length);
     const batch = decodeWindowBatch(bytes);
     checkBatch(batch, { hash: parts.model.hash, info: batcher.info }, maxWindows);
@@ -119,18 +123,14 @@ export function createApp(parts: AppParts): Hono<Env> {
   return app;
 }
 
-/** Who gets no place may keep the connection, for it will come again. @throws {RunnerError} */
-async function takePlace(
+/** Who is sent elsewhere may keep the connection until its body is gone. @throws {RunnerError} */
+async function refuseDraining(
   c: Context<Env>,
   places: Places,
   { maxBodyBytes, bodyTimeoutMs }: RunnerSettings,
-): Promise<() => void> {
-  try {
-    return places.take();
-  } catch (error) {
-    await discardBody(c.req.raw, { maxBytes: maxBodyBytes, timeoutMs: bodyTimeoutMs });
-    throw error;
-  }
+): Promise<void> {
+  await discardBody(c.req.raw, { maxBytes: maxBodyBytes, timeoutMs: bodyTimeoutMs });
+  places.take()();
 }
 
 function describe({ settings, model, provider, sessions, batcher }: AppParts): ServiceInfo {

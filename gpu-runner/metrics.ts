@@ -6,6 +6,7 @@ export interface Gauged {
   queuedWindows(): number;
   requests(): number;
   batchLimit(): number;
+  incomingBytes(): number;
 }
 
 export type RunnerMetrics = ReturnType<typeof createMetrics>;
@@ -26,7 +27,8 @@ export function createMetrics(gauged: Gauged, labels: Record<string, string>) {
       },
     });
   gauge("tilewright_queue_windows", "Windows that wait for a run", gauged.queuedWindows);
-  gauge("tilewright_requests", "Requests whose pixels are in memory", gauged.requests);
+  gauge("tilewright_requests", "Requests whose bodies are whole", gauged.requests);
+  gauge("tilewright_incoming_bytes", "Bytes of bodies that are not whole yet", gauged.incomingBytes);
   gauge("tilewright_batch_limit_windows", "Windows in one run at most, now", gauged.batchLimit);
   const windows = new Counter({ name: "tilewright_windows_total", help: "Windows answered", registers });
   const errors = new Counter({

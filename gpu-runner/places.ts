@@ -1,6 +1,6 @@
 import { RunnerError } from "./errors.ts";
 
-/** Places for requests whose pixels are in memory. Who gets none is told so before a byte of its body is kept. */
+/** Places for requests whose bodies are whole. Who gets none is told so, and its body is dropped. */
 export class Places {
   readonly #count: number;
   #taken = 0;

@@ -56,7 +56,7 @@ export interface RunnerSettings {
   maxWindows: number;
   /** How many requests at a time keep the sessions busy. */
   requests: number;
-  /** Requests whose pixels are in memory, at most. */
+  /** Requests whose bodies are whole, at most; those on their way hold as many bytes as these together may. */
   places: number;
   /** Windows that wait, at most. */
   maxQueued: number;

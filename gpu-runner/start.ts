@@ -10,6 +10,7 @@ import { bodyOf, Problem } from "../src/service/problem.ts";
 import { pause } from "../src/storage/with-retry.ts";
 import { createApp } from "./app.ts";
 import { Batcher } from "./batcher.ts";
+import { withReserve } from "./connections.ts";
 import { createMetrics } from "./metrics.ts";
 import { openSessions } from "./open-sessions.ts";
 import { Places } from "./places.ts";
@@ -17,12 +18,15 @@ import { pullShards } from "./pull/pull-shards.ts";
 import { QueueClient } from "./pull/queue-client.ts";
 import { ShardWorker } from "./pull/shard-worker.ts";
 import { WorkClient } from "./pull/work-client.ts";
+import { Receiving } from "./receiving.ts";
 import { checkOptions, type PullFrom, type RunnerOptions, settingsFor } from "./settings.ts";
 
 export interface StartOptions extends RunnerOptions {
   model: ModelPackage;
   /** What opens a session; default a provider of this machine. */
   open?: typeof openProvider;
+  /** Connections for work, busy or not, that are held open; questions after health have some more. */
+  maxConnections?: number;
   /** Where the log goes, a line of JSON each; default stderr. */
   logTo?: DestinationStream;
 }
@@ -39,7 +43,6 @@ export interface Runner {
 const CLOSE_MS = 1000;
 /** Windows of a pulled shard that are under way at a time: enough for a batch of a GPU. */
 const TOGETHER = 16;
-/** Connections, busy or not, that the runner holds open. */
 const MAX_CONNECTIONS = 1024;
 
 /**
@@ -56,12 +59,14 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
   );
   const settings = settingsFor(options, provider, sessions.length);
   const places = new Places(settings.places);
+  const receiving = new Receiving(settings.places * settings.maxBodyBytes);
   const { name, version } = model.manifest;
   const metrics = createMetrics(
     {
       queuedWindows: () => batcher.queued,
       requests: () => places.taken,
       batchLimit: () => batcher.batchLimit,
+      incomingBytes: () => receiving.bytes,
     },
     { model: name, variant: model.variantName, provider },
   );
@@ -79,9 +84,19 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     sessions: sessions.length,
     batcher,
     places,
+    receiving,
     metrics,
     log,
   });
+  const reserve = withReserve(
+    options.maxConnections ?? MAX_CONNECTIONS,
+    getRequestListener(app.fetch, {
+      errorHandler: () =>
+        Response.json(bodyOf(new Problem(400, "bad_request", "the request is no HTTP that is served here")), {
+          status: 400,
+        }),
+    }),
+  );
   const server = createServer(
     {
       keepAlive: true,
@@ -90,14 +105,9 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
       requestTimeout: 0,
       connectionsCheckingInterval: 5000,
     },
-    getRequestListener(app.fetch, {
-      errorHandler: () =>
-        Response.json(bodyOf(new Problem(400, "bad_request", "the request is no HTTP that is served here")), {
-          status: 400,
-        }),
-    }),
+    reserve.listener,
   );
-  server.maxConnections = MAX_CONNECTIONS;
+  reserve.watch(server);
   const close = async () => {
     server.close();
     await batcher.close();
@@ -166,6 +176,8 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     const drained = Promise.all([places.drain(), pulling]);
     const answered = await Promise.race([drained.then(() => true), late]);
     clearTimeout(timer);
+    // Whose body is not whole yet is told to go elsewhere, not cut off.
+    for (let waited = 0; receiving.count > 0 && waited < CLOSE_MS; waited += 50) await pause(50);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
     await closed;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { decodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch, maxMaskBatchBytes } from "../tiling/mask-batch.ts";
 import { decodeProbabilitiesInto, type MaskRecord } from "../tiling/mask-record.ts";
+import type { Scaling } from "../tiling/normalise.ts";
 import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../tiling/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../tiling/wire-message.ts";
@@ -16,6 +17,22 @@ export interface RemoteOptions {
   /** Hash of the weights that are expected; another model there is refused before any work. */
   modelHash?: string;
   signal?: AbortSignal;
+}
+
+/** Services refuse an empty range, which an image of one value has: the least one is scaled just as it. */
+function withRange(scaling: Scaling): Scaling {
+  const { low, high } = scaling;
+  if (high > low) return scaling;
+  let step = Math.max(Number.EPSILON * Math.abs(low), 1e-300);
+  while (!(low + step > low)) step *= 2;
+  return { ...scaling, high: low + step };
+}
+
+/** Services refuse infinite pixels: the largest finite ones are scaled and clipped to the same. */
+function finitePixels(data: WirePixels): WirePixels {
+  const most = 3.4028234663852886e38;
+  if (!(data instanceof Float32Array) || !data.some((v) => Math.abs(v) > most)) return data;
+  return data.map((v) => Math.min(most, Math.max(-most, v)));
 }
 
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
@@ -133,7 +150,14 @@ export class RemoteSegmenter implements Segmenter {
     const windows = Array.from({ length: pixels.shape[0]! }, (_, n) => n);
     const { hash, variant } = model;
     const { classes, window } = this.#service;
-    const body = encodeWindowBatch({ model: hash, variant, precision, windows, scaling, pixels });
+    const body = encodeWindowBatch({
+      model: hash,
+      variant,
+      precision,
+      windows,
+      scaling: withRange(scaling),
+      pixels: { ...pixels, data: finitePixels(pixels.data) },
+    });
     const bytesSent = body.length;
     const { status, headers, bytes } = await request(this.#url, "v1/segment", this.#options, {
       method: "POST",

@@ -34,4 +34,16 @@ export function checkBatch(batch: WindowBatch, { hash, info }: ServedModel, maxW
       `windows are ${rest.join("×")} with ${channels} channels, the model takes ${info.window.join("×")} with ${info.channels}`,
     );
   }
+  const { data } = batch.pixels;
+  // What is no number stands for no data; what is infinite would make every window of its run so.
+  if (
+    data instanceof Float32Array &&
+    data.some((v) => v === Number.POSITIVE_INFINITY || v === Number.NEGATIVE_INFINITY)
+  ) {
+    throw new Problem(
+      422,
+      "bad_pixels",
+      "a pixel is infinite: send finite ones, or NaN where there is no data",
+    );
+  }
 }

@@ -33,7 +33,9 @@ export async function readBody(
   const whole = chunks
     ? collected(chunks, length)
     : request.arrayBuffer().then((buffer) => new Uint8Array(buffer));
-  const reading = whole.catch(() => {
+  const reading = whole.catch((error: unknown) => {
+    // What whoever gives the chunks refuses is no fault of the body.
+    if (chunks && !isBreak(error)) throw error;
     throw new Problem(400, "bad_message", `the body broke off before its ${stated} bytes were here`);
   });
   const bytes = await (timeoutMs === undefined ? reading : within(timeoutMs, reading));
@@ -43,11 +45,19 @@ export async function readBody(
   return bytes;
 }
 
+/** Of a stream, or of a body that has more bytes than were stated. */
+function isBreak(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code !== "string" || code.startsWith("E");
+}
+
 /** Each byte is copied once, into memory that was allowed before. */
 async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+  // Not before something is here: who states a length and sends nothing takes no memory.
+  let bytes = new Uint8Array(0);
   let at = 0;
   for await (const chunk of chunks) {
+    if (at === 0) bytes = new Uint8Array(length);
     // More than was stated never fits, and is refused by its platform too.
     bytes.set(chunk, at);
     at += chunk.length;

@@ -90,12 +90,21 @@ function view(dtype: DType, { buffer, byteOffset }: Uint8Array, length: number):
 function scalingOf(header: Fields): Scaling {
   const fields = fieldsOf(header.scaling);
   const scaling: Scaling = { low: finite(fields, "low"), high: finite(fields, "high") };
+  const range = scaling.high - scaling.low;
+  if (!(range > 0) || !Number.isFinite(range)) {
+    throw new WireFormatError('header field "high" must be above "low", by a number that is finite');
+  }
   if (fields.scale !== undefined) scaling.scale = finite(fields, "scale");
   if (fields.offset !== undefined) scaling.offset = finite(fields, "offset");
   if (fields.clip !== undefined) {
     const { clip } = fields;
-    if (!Array.isArray(clip) || clip.length !== 2 || !clip.every((v) => Number.isFinite(v))) {
-      throw new WireFormatError('header field "clip" must be two numbers');
+    if (
+      !Array.isArray(clip) ||
+      clip.length !== 2 ||
+      !clip.every((v) => Number.isFinite(v)) ||
+      clip[0] >= clip[1]
+    ) {
+      throw new WireFormatError('header field "clip" must be two numbers, the lower one first');
     }
     scaling.clip = [clip[0], clip[1]];
   }

@@ -175,7 +175,10 @@ describe("what runs the runner in containers", () => {
     const url = new URL(metadata.url);
     expect(url.host).toBe(`${name}.${namespace}.svc:${kind("Service").spec.ports[0].port}`);
     expect(url.pathname).toBe("/metrics");
-    const metrics = createMetrics({ queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1 }, {});
+    const metrics = createMetrics(
+      { queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1, incomingBytes: () => 0 },
+      {},
+    );
     metrics.backlog(3);
     expect(await metrics.registry.metrics()).toMatch(new RegExp(`^${metadata.valueLocation} 3$`, "m"));
     metrics.registry.clear();
@@ -230,7 +233,10 @@ describe("docs/runner.md", () => {
   }, 60_000);
 
   it("tells every metric", async () => {
-    const metrics = createMetrics({ queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1 }, {});
+    const metrics = createMetrics(
+      { queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1, incomingBytes: () => 0 },
+      {},
+    );
     metrics.backlog(0);
     for (const { name } of await metrics.registry.getMetricsAsJSON()) {
       if (name.startsWith("tilewright_")) expect(FILES.guide).toContain(name);

@@ -87,15 +87,6 @@ describe("clients that misbehave", () => {
     await itIsWell();
   });
 
-  it("a body that breaks off leaves nothing behind", async () => {
-    const { socket } = await raw(running.url);
-    socket.write(head(100_000));
-    socket.write(new Uint8Array(50_000));
-    await until(async () => (await running.metric("tilewright_requests")) === 1);
-    socket.destroy();
-    await itIsWell();
-  });
-
   it("a body with no end behind a wrong token is not read on", async () => {
     const { socket, told, closed } = await raw(running.url);
     socket.write(head(2 ** 40, "not-the-token-that-is-asked-for"));
@@ -165,6 +156,80 @@ describe("clients that misbehave", () => {
       expect(told()).toMatch(/^HTTP\/1\.1 400 /);
     }
     await itIsWell();
+  });
+});
+
+describe("connections that do nothing", () => {
+  it("and break off leave nothing behind", async () => {
+    const { open } = slowed();
+    const running = await runRunner(model, { providers: ["cuda"], open });
+    const { socket } = await raw(running.url);
+    socket.write(head(100_000));
+    socket.write(new Uint8Array(50_000));
+    await until(async () => (await running.metric("tilewright_incoming_bytes")) === 50_000);
+    expect(await running.metric("tilewright_requests")).toBe(0);
+    socket.destroy();
+    await until(async () => (await running.metric("tilewright_incoming_bytes")) === 0);
+    await running.runner.stop();
+  });
+
+  it.each([
+    ["without a body", ""],
+    ["with the beginning of one", "x".repeat(1000)],
+  ])("%s keep nobody from work, however many they are", async (_, beginning) => {
+    const { open } = slowed();
+    const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 1 });
+    const idle = await Promise.all(Array.from({ length: 60 }, () => raw(running.url)));
+    for (const { socket } of idle) socket.write(head(100_000) + beginning);
+    await until(
+      async () => (await running.metric("tilewright_incoming_bytes")) === idle.length * beginning.length,
+    );
+    for (let n = 0; n < 3; n++) {
+      const answer = await post({ url: running.url, token: TOKEN }, encodeWindowBatch(greys(model, 3)));
+      expect(answer.status).toBe(200);
+    }
+    for (const { socket } of idle) socket.destroy();
+    await running.runner.stop();
+  });
+
+  it("leave questions after health answered, when they hold every connection for work", async () => {
+    const { open } = slowed();
+    const running = await runRunner(model, { providers: ["cuda"], open, maxConnections: 5 });
+    const idle = await Promise.all(Array.from({ length: 5 }, () => raw(running.url)));
+    const ask = (path: string) =>
+      fetch(new URL(path, running.url), {
+        headers: { Authorization: `Bearer ${TOKEN}`, Connection: "close" },
+      });
+    for (let n = 0; n < 50; n++) {
+      const health = await ask("/healthz");
+      expect(health.status).toBe(200);
+      expect(await health.json()).toEqual({ ok: true });
+      expect((await ask("/readyz")).status).toBe(200);
+    }
+    expect(await problem(await ask("/v1/info"))).toMatchObject({ status: 503, code: "busy" });
+    // Those that say nothing there neither.
+    const more = await Promise.all(Array.from({ length: 60 }, () => raw(running.url)));
+    expect((await ask("/healthz")).status).toBe(200);
+    for (const { socket } of [...idle, ...more]) socket.destroy();
+    await until(async () => (await ask("/v1/info")).status === 200);
+    await running.runner.stop();
+  });
+
+  it("hold no more memory together than whole bodies may", async () => {
+    const { open } = slowed();
+    const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 1, maxBodyMib: 1 });
+    // 9 places of a MiB.
+    const idle = await Promise.all(Array.from({ length: 12 }, () => raw(running.url)));
+    for (const { socket } of idle) socket.write(head(2 ** 20));
+    for (const { socket } of idle) socket.write(new Uint8Array(900_000));
+    await until(() => idle.some(({ told }) => told().includes('"busy"')));
+    expect(await running.metric("tilewright_incoming_bytes")).toBeLessThanOrEqual(9 * 2 ** 20);
+    for (const { socket } of idle) socket.destroy();
+    await until(async () => (await running.metric("tilewright_incoming_bytes")) === 0);
+    expect((await post({ url: running.url, token: TOKEN }, encodeWindowBatch(greys(model, 1)))).status).toBe(
+      200,
+    );
+    await running.runner.stop();
   });
 });
 

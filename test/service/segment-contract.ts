@@ -45,6 +45,13 @@ export async function problem(
 
 /** What every service that segments windows owes its callers, whatever runs the model: see docs/format.md. */
 export function itKeepsTheContract(served: () => Served): void {
+  const scaled = (scaling: WindowBatch["scaling"]) => encodeWindowBatch({ ...served().good, scaling });
+  const floats = (last: number) => {
+    const shape = [1, 32, 32, 3];
+    const data = new Float32Array(32 * 32 * 3).fill(0.5);
+    data[data.length - 1] = last;
+    return encodeWindowBatch({ ...served().good, scaling: { low: 0, high: 1 }, pixels: { data, shape } });
+  };
   const batches: [string, number, string, () => Uint8Array<ArrayBuffer>][] = [
     [
       "a batch for other weights",
@@ -99,6 +106,14 @@ export function itKeepsTheContract(served: () => Served): void {
       "bad_message",
       () => encodeWindowBatch({ ...served().good, windows: [] }),
     ],
+    ["an empty range of intensities", 400, "bad_message", () => scaled({ low: 5, high: 5 })],
+    ["a range of intensities upside down", 400, "bad_message", () => scaled({ low: 9, high: 5 })],
+    ["a range without end", 400, "bad_message", () => scaled({ low: 0, high: Number.POSITIVE_INFINITY })],
+    ["a range that overflows", 400, "bad_message", () => scaled({ low: -1e308, high: 1e308 })],
+    ["a range that is no number", 400, "bad_message", () => scaled({ low: Number.NaN, high: 1 })],
+    ["a clip upside down", 400, "bad_message", () => scaled({ low: 0, high: 1, clip: [1, 0] })],
+    ["an infinite pixel", 422, "bad_pixels", () => floats(Number.POSITIVE_INFINITY)],
+    ["an infinitely negative pixel", 422, "bad_pixels", () => floats(Number.NEGATIVE_INFINITY)],
     ["a message that is cut off", 400, "bad_message", () => encodeWindowBatch(served().good).slice(0, -1)],
     ["a message of the other kind", 400, "bad_message", () => encodeMessage("TWMB", {}, [])],
     ["an empty body", 400, "bad_message", () => new Uint8Array(0)],
@@ -120,6 +135,30 @@ export function itKeepsTheContract(served: () => Served): void {
       duplex: "half",
     } as RequestInit);
     expect(await problem(unstated)).toMatchObject({ status: 411, code: "length_required" });
+  });
+
+  it("pixels that are no number stand for no data, and are taken", async () => {
+    expect((await post(served(), floats(Number.NaN))).status).toBe(200);
+  });
+
+  it("a client may have one intensity alone, or infinite ones: they are sent as what is scaled just as they", async () => {
+    const service = await RemoteSegmenter.connect(served().url.href, { token: served().token });
+    const segment = (values: number[], scaling: WindowBatch["scaling"]) => {
+      const data = Float32Array.from({ length: 32 * 32 }, (_, i) => values[i % values.length]!);
+      return service.segment({ data, shape: [1, 32, 32, 1] }, { scaling });
+    };
+    for (const level of [0, 7, -3.5, 65535]) {
+      const flat = await segment([level, level + 2], { low: level, high: level, clip: [0, 1] });
+      const steep = await segment([level, level + 2], { low: level, high: level + 1e-6, clip: [0, 1] });
+      expect(flat.data).toEqual(steep.data);
+    }
+    const clipped = await segment([-1e30, 1e30], { low: 0, high: 1, clip: [0, 1] });
+    const infinite = await segment([Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY], {
+      low: 0,
+      high: 1,
+      clip: [0, 1],
+    });
+    expect(infinite.data).toEqual(clipped.data);
   });
 
   it("unknown places and methods are told so", async () => {
