@@ -31,6 +31,8 @@ const DROPPED =
   /^(?:mf-|cf-|x-forwarded-|forwarded$|x-real-ip$|connection$|keep-alive$|proxy-|te$|trailer$|transfer-encoding$|upgrade$|expect$|http2-settings$)/;
 const BODY_IDLE_MS = 60_000;
 const HEADERS_MS = 15_000;
+/** Twice the largest part of an upload. */
+const MAX_BODY_BYTES = 128 * 2 ** 20;
 /** Each takes a few KB here; far more than one machine can serve. */
 const MAX_CONNECTIONS = 2000;
 
@@ -39,7 +41,8 @@ const MAX_CONNECTIONS = 2000;
  * stands behind has routes and headers for development, which open every object to anyone.
  */
 export async function openDoor(options: DoorOptions): Promise<Door> {
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 64 });
+  // A connection for each request: one whose body was refused before its end is closed by who stands behind.
+  const agent = new Agent({ keepAlive: false });
   const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: 0 }, (incoming, outgoing) => {
     const refusal = refusalOf(incoming, options.allows);
     if (refusal) return refuse(incoming, outgoing, refusal);
@@ -77,7 +80,7 @@ interface Refusal {
 }
 
 function refusalOf(
-  { method = "", url = "" }: IncomingMessage,
+  { method = "", url = "", headers }: IncomingMessage,
   allows: DoorOptions["allows"],
 ): Refusal | undefined {
   if (!METHODS.has(method)) {
@@ -87,6 +90,14 @@ function refusalOf(
       code: "method_not_allowed",
       message: `${method} is not answered here`,
       headers: { Allow },
+    };
+  }
+  const stated = Number(headers["content-length"] ?? 0);
+  if (stated > MAX_BODY_BYTES) {
+    return {
+      status: 413,
+      code: "too_large",
+      message: `the body has ${stated} bytes, at most ${MAX_BODY_BYTES} are taken in one request`,
     };
   }
   const path = url.replace(/\?.*$/s, "");
@@ -136,6 +147,8 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
   behind.on("response", (answer) => {
     if (outgoing.headersSent) return void answer.destroy();
     outgoing.writeHead(answer.statusCode!, passedOn(answer.headers));
+    // Answered before its end, the rest of a body is nobody's.
+    if (!incoming.complete) incoming.unpipe(behind).resume();
     answer.pipe(outgoing);
     answer.on("error", () => outgoing.destroy());
     answer.on("close", () => answer.complete || outgoing.destroy());
@@ -143,6 +156,15 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
   behind.on("error", () => {
     clearTimeout(idle);
     if (outgoing.headersSent || outgoing.destroyed) return void outgoing.destroy();
+    if (!incoming.complete && behind.reusedSocket === false && behind.socket?.bytesWritten) {
+      return refuse(incoming, outgoing, {
+        status: 413,
+        code: "body_refused",
+        message:
+          "the body was refused before its end, and the reason was lost: send it with its length, in smaller parts",
+        headers: { Connection: "close" },
+      });
+    }
     refuse(incoming, outgoing, {
       status: 503,
       code: "unavailable",

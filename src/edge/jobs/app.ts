@@ -2,6 +2,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import { VERSION } from "../../orchestrator/version.ts";
 import { Problem, problemOf } from "../../service/problem.ts";
+import { discardBody } from "../../service/read-body.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { jsonContent } from "../shared/open-api.ts";
@@ -18,6 +19,9 @@ import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-ro
 import { createUploadRoutes } from "./uploads/routes.ts";
 import { createWorkRoutes } from "./work/routes.ts";
 
+/** What is read of a body that is refused: the largest of any route. */
+const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
+
 const health = createRoute({
   method: "get",
   path: "/healthz",
@@ -30,6 +34,13 @@ const health = createRoute({
 export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = new OpenAPIHono<{ Bindings: Bindings }>();
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
+  app.use(async (c, next) => {
+    await next();
+    // Answered before the body was read, the connection would break and the sentence be lost.
+    if (c.res.status >= 400 && c.req.raw.body && !c.req.raw.bodyUsed) {
+      await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
+    }
+  });
   app.openapi(health, (c) => c.json({ ok: true as const }));
   app.use("/v1/jobs/*", requireAccess());
   // What is removed cannot be had again.
