@@ -4,6 +4,8 @@ import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmj
 import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
 import { emscriptenOptions } from "./compiled-codecs.ts";
 import { ImageFormatError } from "./errors.ts";
+import { repairJpeg } from "./jpeg/repair.ts";
+import { parseJpegHeader } from "./jpeg/stream.ts";
 
 /** Samples as a codec gives them: interleaved, `[height, width, components]`. */
 export interface DecodedImage {
@@ -48,10 +50,14 @@ export async function loadCodecs(): Promise<void> {
 
 async function loadJpeg(): Promise<Decoder> {
   if (jpegDecoder) return jpegDecoder;
-  const module = await createJpegTurbo(await emscriptenOptions("jpeg", () => {}));
-  const decoder: Decoder = new module.JPEGDecoder();
+  const decoder = await newJpegDecoder();
   jpegDecoder ??= decoder;
   return jpegDecoder;
+}
+
+async function newJpegDecoder(): Promise<Decoder> {
+  const module = await createJpegTurbo(await emscriptenOptions("jpeg", () => {}));
+  return new module.JPEGDecoder();
 }
 
 async function loadJpeg2000(): Promise<Decoder> {
@@ -74,13 +80,28 @@ async function loadJpegLs(): Promise<JpegLsDecoder> {
   return jpegLsDecoder;
 }
 
+/** A picture beyond this gets a decoder of its own and is handed out where that has put it: held once and not twice. */
+const OWN_DECODER_BYTES = 32 * 2 ** 20;
+
 /**
  * A complete JPEG stream (own tables, see `jpeg/stream.ts`) to grey or RGB, 8 bits. YCbCr becomes RGB as the
  * stream's own markers say.
  * @throws {ImageFormatError} when the stream is damaged or cut short
  */
 export async function decodeJpeg(stream: Uint8Array): Promise<DecodedImage> {
-  const decoder = jpegDecoder ?? (await loadJpeg());
+  const { width, height, components } = parseJpegHeader(stream);
+  const large = width * height * components.length > OWN_DECODER_BYTES;
+  const decoder = large ? await newJpegDecoder() : (jpegDecoder ?? (await loadJpeg()));
+  try {
+    return decodeWith(decoder, stream, !large);
+  } catch (cause) {
+    const repaired = repairJpeg(stream);
+    if (repaired === undefined) throw cause;
+    return decodeWith(decoder, repaired, !large);
+  }
+}
+
+function decodeWith(decoder: Decoder, stream: Uint8Array, shared: boolean): DecodedImage {
   decoder.getEncodedBuffer(stream.length).set(stream);
   try {
     decoder.decode();
@@ -91,7 +112,11 @@ export async function decodeJpeg(stream: Uint8Array): Promise<DecodedImage> {
     });
   }
   const { width, height, componentCount } = decoder.getFrameInfo();
-  const data = copyBytes(decoder.getDecodedBuffer(), width * height * componentCount);
+  const samples = width * height * componentCount;
+  const decoded = decoder.getDecodedBuffer();
+  const data = shared
+    ? copyBytes(decoded, samples)
+    : new Uint8Array(decoded.buffer, decoded.byteOffset, samples);
   return { width, height, components: componentCount, data };
 }
 

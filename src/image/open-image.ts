@@ -11,6 +11,7 @@ import { openJpeg } from "./plain/jpeg.ts";
 import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
 import { openTiff } from "./tiff/open-tiff.ts";
+import type { PagesAs } from "./tiff/stack.ts";
 import { openOmeZarr } from "./zarr/ome-zarr.ts";
 import { ZipStore } from "./zip-store.ts";
 
@@ -19,6 +20,8 @@ export interface OpenOptions {
   mpp?: number;
   /** Number of the DICOM series, counted from 1, where a directory or an archive holds several. */
   series?: number;
+  /** What the pages of a TIFF stack are, where the file does not say. */
+  pagesAs?: PagesAs;
   /** Whether the image is kept open over several requests of a Worker, where streams end with the request. */
   acrossRequests?: boolean;
   limits?: Partial<ImageLimits>;
@@ -91,14 +94,14 @@ async function openFile(
   store: ObjectStore,
   key: string,
   info: ObjectInfo,
-  { limits, series, acrossRequests, signal }: ResolvedOptions,
+  { limits, series, pagesAs, acrossRequests, signal }: ResolvedOptions,
 ): Promise<ImageSource> {
   const source = new ByteSource(store, key, info, limits.storedCacheBytes);
   if (info.byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
   const file = sniff(await source.readUpTo(0, SNIFF_BYTES, signal));
   switch (file.kind) {
     case "tiff":
-      return openTiff(source, limits, signal);
+      return openTiff(source, limits, pagesAs, signal);
     case "png":
       return openPng(source, limits, signal);
     case "jpeg":

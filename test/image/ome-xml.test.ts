@@ -30,17 +30,21 @@ describe("parseXml", () => {
 const image = (pixels: string, inside = "", around = "") =>
   parseOmeXml(
     `<OME>${around}<Image Name="scan">${inside}<Pixels SizeX="4" SizeY="3" ${pixels}</Pixels></Image></OME>`,
-  )![0]!;
+  )!.images[0]!.read();
 
 describe("parseOmeXml", () => {
   test("planes without TiffData lie in the order of the dimensions", () => {
     const xyczt = image('SizeC="2" SizeZ="3" SizeT="1" DimensionOrder="XYCZT">');
-    expect([xyczt.pageOf(0, 0), xyczt.pageOf(1, 0), xyczt.pageOf(0, 1), xyczt.pageOf(1, 2)]).toEqual([
-      0, 1, 2, 5,
+    expect(xyczt.pagesOf(2)).toEqual([
+      [0, 1],
+      [2, 3],
+      [4, 5],
     ]);
     const xyzct = image('SizeC="2" SizeZ="3" SizeT="1" DimensionOrder="XYZCT">');
-    expect([xyzct.pageOf(0, 0), xyzct.pageOf(1, 0), xyzct.pageOf(0, 1), xyzct.pageOf(1, 2)]).toEqual([
-      0, 3, 1, 5,
+    expect(xyzct.pagesOf(2)).toEqual([
+      [0, 3],
+      [1, 4],
+      [2, 5],
     ]);
   });
 
@@ -48,15 +52,31 @@ describe("parseOmeXml", () => {
     const found = image(
       'SizeC="2" SizeZ="1" SizeT="1" DimensionOrder="XYCZT"><TiffData FirstC="0" IFD="7"/><TiffData FirstC="1" IFD="5"/>',
     );
-    expect([found.pageOf(0, 0), found.pageOf(1, 0)]).toEqual([7, 5]);
+    expect(found.pagesOf(2)).toEqual([[7, 5]]);
+    expect(found.firstPage).toBe(7);
   });
 
   test("planes in other files are told", () => {
     const found = image(
       'SizeC="2" SizeZ="1" SizeT="1"><TiffData FirstC="0" IFD="0"><UUID FileName="a.tif">u</UUID></TiffData><TiffData FirstC="1" IFD="0"><UUID FileName="b.tif">v</UUID></TiffData>',
     );
-    expect(found.otherFiles).toEqual(["b.tif"]);
-    expect(found.pageOf(1, 0)).toBeUndefined();
+    expect(found.otherFile).toBe("b.tif");
+  });
+
+  test("a document that names planes over and over is given up, whatever its counts say", () => {
+    const data = '<TiffData PlaneCount="999999999"/>';
+    expect(image(`SizeC="4" SizeZ="50">${data}`).pagesOf(4)).toHaveLength(50);
+    expect(image(`SizeC="4" SizeZ="50">${data.repeat(1000)}`).pagesOf(4)).toBeUndefined();
+    const each = Array.from(
+      { length: 200 },
+      (_, i) => `<TiffData FirstC="${i % 4}" FirstZ="${i >> 2}" IFD="${i}"/>`,
+    );
+    expect(image(`SizeC="4" SizeZ="50">${each.join("")}`).pagesOf(4)![49]).toEqual([196, 197, 198, 199]);
+  });
+
+  test("metadata in a companion file is named", () => {
+    const document = parseOmeXml('<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="u"/></OME>')!;
+    expect([document.companion, document.images]).toEqual(["a.companion.ome", []]);
   });
 
   test.each([
@@ -64,6 +84,12 @@ describe("parseOmeXml", () => {
     ['PhysicalSizeX="500" PhysicalSizeXUnit="nm" PhysicalSizeY="0.001" PhysicalSizeYUnit="mm"', [1, 0.5]],
     ['PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeXUnit="pixel" PhysicalSizeYUnit="pixel"', undefined],
     ['PhysicalSizeX="0" PhysicalSizeY="1"', undefined],
+    ['PhysicalSizeX="1" PhysicalSizeXUnit="um" PhysicalSizeY="1" PhysicalSizeYUnit="\u03bcm"', [1, 1]],
+    [
+      'PhysicalSizeX="1" PhysicalSizeXUnit="micron" PhysicalSizeY="1" PhysicalSizeYUnit="Micrometres"',
+      [1, 1],
+    ],
+    ['PhysicalSizeX="1" PhysicalSizeXUnit="constructor" PhysicalSizeY="1"', undefined],
     ['PhysicalSizeX="0.5"', undefined],
   ])("spacing of %s", (attributes, values) => {
     expect(image(`${attributes}>`).spacing?.values).toEqual(values);

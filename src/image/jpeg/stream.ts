@@ -1,5 +1,6 @@
 import { joinBytes } from "../../storage/join-bytes.ts";
 import { ImageFormatError } from "../errors.ts";
+import { exifOrientation } from "../orientation.ts";
 
 /** What the markers of a JPEG stream say, up to the first scan. */
 export interface JpegHeader {
@@ -16,6 +17,8 @@ export interface JpegHeader {
   adobeTransform: number | undefined;
   /** Samples per inch or centimetre of the JFIF marker. */
   density: { unit: "inch" | "cm"; x: number; y: number } | undefined;
+  /** Which way the picture is to be shown, as EXIF says: 1 as it is stored, up to 8. */
+  orientation: number | undefined;
   /** Where the frame marker's segment begins (its 0xff). */
   frameOffset: number;
   /** Where the entropy-coded data begins, just behind the scan header. */
@@ -23,15 +26,47 @@ export interface JpegHeader {
 }
 
 const SOI = 0xd8;
-const EOI = 0xd9;
-const SOS = 0xda;
+export const EOI = 0xd9;
+export const SOS = 0xda;
 const DRI = 0xdd;
 const APP0 = 0xe0;
+const APP1 = 0xe1;
 const APP14 = 0xee;
+
+/** A marker with its segment: `[at, end)` from its 0xff on. */
+interface Segment {
+  marker: number;
+  at: number;
+  end: number;
+}
+
+/**
+ * The segments of a stream, scan data passed over: as libjpeg looks for them, bytes that are no marker are skipped. Ends
+ * at the end marker, and at a segment that is not all there.
+ */
+export function* segments(bytes: Uint8Array): Generator<Segment> {
+  let at = 2;
+  while (at + 4 <= bytes.length) {
+    at = bytes.indexOf(0xff, at);
+    if (at < 0 || at + 4 > bytes.length) return;
+    const marker = bytes[at + 1]!;
+    // Fill bytes; stuffed zeros, restart markers and TEM stand alone.
+    if (marker === 0xff || marker <= 1 || (marker >= 0xd0 && marker <= SOI)) {
+      at += marker === 0xff ? 1 : 2;
+      continue;
+    }
+    if (marker === EOI) return;
+    const length = bytes[at + 2]! * 256 + bytes[at + 3]!;
+    const end = at + 2 + length;
+    if (length < 2 || end > bytes.length) return;
+    yield { marker, at, end };
+    at = end;
+  }
+}
 
 /**
  * Reads markers up to the first scan. `bytes` may stop anywhere behind the scan header.
- * @throws {ImageFormatError} when a marker is damaged or the scan header is not there
+ * @throws {ImageFormatError} when the scan header is not there
  */
 export function parseJpegHeader(bytes: Uint8Array): JpegHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -48,23 +83,13 @@ export function parseJpegHeader(bytes: Uint8Array): JpegHeader {
     jfif: false,
     adobeTransform: undefined,
     density: undefined,
+    orientation: undefined,
     frameOffset: -1,
     scanDataOffset: -1,
   };
-  let at = 2;
-  while (at + 4 <= bytes.length) {
-    if (bytes[at] !== 0xff)
-      throw new ImageFormatError("JPEG data is damaged: a marker is missing in its header");
-    const marker = bytes[at + 1]!;
-    if (marker === 0xff) {
-      at++; // fill byte
-      continue;
-    }
-    if (marker === EOI) break;
-    const length = view.getUint16(at + 2);
-    const end = at + 2 + length;
-    if (length < 2 || end > bytes.length) break;
+  for (const { marker, at, end } of segments(bytes)) {
     const body = at + 4;
+    const length = end - at - 2;
     if (marker === SOS) {
       if (header.frameOffset < 0) break;
       header.scanDataOffset = end;
@@ -95,15 +120,16 @@ export function parseJpegHeader(bytes: Uint8Array): JpegHeader {
           y: view.getUint16(body + 10),
         };
       }
+    } else if (marker === APP1 && ascii(bytes, body, 6) === "Exif\0\0") {
+      header.orientation ??= exifOrientation(bytes.subarray(body + 6, end));
     } else if (marker === APP14 && length >= 14 && ascii(bytes, body, 5) === "Adobe") {
       header.adobeTransform = bytes[body + 11]!;
     }
-    at = end;
   }
   throw new ImageFormatError("JPEG data is damaged: its header ends before the image data begins");
 }
 
-function isFrame(marker: number): boolean {
+export function isFrame(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 }
 
@@ -156,7 +182,7 @@ export function completeJpeg(stream: Uint8Array, tables?: Uint8Array, color?: Jp
 
 const EMPTY = new Uint8Array(0);
 
-function adobeMarker(transform: 0 | 1): Uint8Array {
+export function adobeMarker(transform: 0 | 1): Uint8Array {
   // "Adobe", version 100, flags 0, 0, transform
   return Uint8Array.of(0xff, APP14, 0, 14, 0x41, 0x64, 0x6f, 0x62, 0x65, 0, 100, 0, 0, 0, 0, transform);
 }

@@ -1,7 +1,7 @@
 import type { ByteSource } from "../byte-source.ts";
-import { decodeJpeg } from "../codecs.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { Spacing } from "../image-source.ts";
+import { decodeAnyJpeg } from "../jpeg/decode.ts";
 import { completeJpeg, type JpegHeader, parseJpegHeader } from "../jpeg/stream.ts";
 import type { ImageLimits } from "../limits.ts";
 import { plausibleSpacing } from "../spacing.ts";
@@ -10,6 +10,9 @@ import { openWhole } from "./whole-image.ts";
 
 /** Headers with large embedded profiles, previews and maker notes still fit. */
 const HEAD_BYTES = 2 ** 20;
+
+const LOSSLESS = 0xc3;
+const PROGRESSIVE: readonly number[] = [0xc2, 0xc6, 0xca, 0xce];
 
 /** JPEG: grey or colour, 8 bits. */
 export async function openJpeg(
@@ -28,28 +31,38 @@ export async function openJpeg(
     throw new ImageFormatError(`${source.key}: ${(cause as Error).message}; copy the file again`, { cause });
   }
   const channels = header.components.length;
-  if (header.bitsPerSample !== 8 || (channels !== 1 && channels !== 3)) {
+  const read = header.bitsPerSample === 8 || header.frame === LOSSLESS;
+  if (!read || (channels !== 1 && channels !== 3)) {
     throw new ImageFormatError(
       `${source.key}: JPEG with ${channels} components of ${header.bitsPerSample} bits is not supported; convert it to RGB of 8 bits`,
     );
   }
+  const { width, height } = header;
   return openWhole(
     source,
     {
       format: "JPEG",
-      width: header.width,
-      height: header.height,
-      dtype: "uint8",
+      width,
+      height,
+      dtype: header.bitsPerSample > 8 ? "uint16" : "uint8",
       channels,
-      decodedPixelBytes: channels,
+      decodingBytes: decodingBytes(header),
       spacing: densitySpacing(header),
+      orientation: header.orientation,
     },
     async (bytes) => {
-      const { data, width, height, components } = await decodeJpeg(completeJpeg(bytes));
-      return { data, shape: [height, width, components] };
+      const { data, components, ...size } = await decodeAnyJpeg(completeJpeg(bytes));
+      return { data, shape: [size.height, size.width, components] };
     },
     limits,
   );
+}
+
+/** A progressive picture is held as 16-bit coefficients too, until its last scan. */
+function decodingBytes({ width, height, components, frame, bitsPerSample }: JpegHeader): number {
+  const samples = width * height * components.length;
+  const pixels = samples * (bitsPerSample > 8 ? 2 : 1);
+  return PROGRESSIVE.includes(frame) ? pixels + 2 * samples : pixels;
 }
 
 function densitySpacing({ density }: JpegHeader): Spacing | undefined {

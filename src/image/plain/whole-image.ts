@@ -1,9 +1,10 @@
-import type { DType, Raster } from "../../tiling/raster.ts";
+import { bytesPerSample, type DType, type Raster } from "../../tiling/raster.ts";
 import type { ByteSource } from "../byte-source.ts";
 import { RGB_CHANNELS } from "../channels.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { Spacing } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
+import { orientationNote } from "../orientation.ts";
 import { TiledImage } from "../tiled-image.ts";
 
 export interface WholeImage {
@@ -13,9 +14,11 @@ export interface WholeImage {
   dtype: DType;
   /** 1 grey, 3 RGB. */
   channels: number;
-  /** Bytes per pixel while decoding, alpha included. */
-  decodedPixelBytes: number;
+  /** Bytes that are held while it is decoded, what comes out included. */
+  decodingBytes: number;
   spacing: Spacing | undefined;
+  /** Which way viewers are asked to turn it. */
+  orientation: number | undefined;
 }
 
 /**
@@ -36,12 +39,15 @@ export function openWhole(
       `${key} is damaged: its header states ${width} × ${height} pixels; copy the file again`,
     );
   }
-  const bytes = width * height * image.decodedPixelBytes;
-  if (bytes > limits.tileBytes || source.byteLength > limits.tileBytes) {
+  const pixelBytes = bytesPerSample(image.dtype) * image.channels;
+  const bytes = width * height * pixelBytes;
+  const needed = Math.max(bytes, image.decodingBytes);
+  if (needed > limits.tileBytes || source.byteLength > limits.tileBytes) {
     throw new ImageFormatError(
-      `${key}: its header states ${width} × ${height} pixels (${bytes} bytes), over the limit of ${limits.tileBytes} for an image without tiles; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
+      `${key}: its header states ${width} × ${height} pixels (${needed} bytes to decode), over the limit of ${limits.tileBytes} for an image without tiles; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
     );
   }
+  const orientation = orientationNote(image.orientation);
   return new TiledImage(
     {
       format: image.format,
@@ -51,6 +57,7 @@ export function openWhole(
       spacing: image.spacing,
       objectivePower: undefined,
       bounds: undefined,
+      details: orientation === undefined ? undefined : { orientation },
       etag: source.etag,
       byteLength: source.byteLength,
     },

@@ -2,13 +2,12 @@ import { RGB_CHANNELS } from "../channels.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { ImageLimits } from "../limits.ts";
 import { plausibleSpacing } from "../spacing.ts";
-import { TiledImage } from "../tiled-image.ts";
+import type { TiledImage } from "../tiled-image.ts";
+import { tiffImage } from "./assemble.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
-import { probeFirstTile, tiffLevel } from "./level.ts";
-import { outlinePage, readPage } from "./page.ts";
-import { checkSameSamples, reducedPages } from "./pyramid.ts";
-import { COMPRESSION } from "./tags.ts";
-import { tileLayout } from "./tile-layout.ts";
+import { outlinePage, type PageOutline, readPage } from "./page.ts";
+import { reducedPages } from "./pyramid.ts";
+import { COMPRESSION, TAG } from "./tags.ts";
 
 export function isAperio(description: string | undefined): boolean {
   return description?.startsWith("Aperio") ?? false;
@@ -31,45 +30,40 @@ export function parseAperioDescription(description: string): Map<string, string>
 export async function openAperio(
   file: TiffFile,
   directories: readonly TiffDirectory[],
-  description: string,
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<TiledImage> {
   const { source } = file;
-  const outlines = await Promise.all(directories.map((d) => outlinePage(d, signal)));
-  const [base, ...rest] = outlines.filter((page) => page.tiled && page.subfileType === 0);
-  if (base === undefined) {
+  const outlines: PageOutline[] = [];
+  for (const directory of directories) outlines.push(await outlinePage(directory, signal));
+  const tiled = outlines.filter((page) => page.tiled && !page.reduced && !page.mask);
+  if (tiled.length === 0) {
     throw new ImageFormatError(
       `${source.key}: this Aperio file has no tiled page, so no slide image; export it anew`,
     );
   }
-  const chosen = [base, ...reducedPages(base, rest)];
+  const area = (page: PageOutline) => page.width * page.height;
+  const base = tiled.reduce((a, b) => (area(b) > area(a) ? b : a));
+  const chosen = [base, ...reducedPages(base, tiled)];
   const pages = await Promise.all(chosen.map((page) => readPage(file, page.directory, limits, signal)));
-  checkSameSamples(source.key, pages);
-  const layouts = pages.map(tileLayout);
-  await probeFirstTile(pages[0]!, layouts[0]!, signal);
-
-  const pairs = parseAperioDescription(description);
+  const description = await base.directory.text(TAG.imageDescription, signal);
+  const pairs = parseAperioDescription(description ?? "");
   const mpp = positive(pairs.get("MPP"));
   const first = pages[0]!;
-  return new TiledImage(
+  return tiffImage(
+    file,
     {
       format: `Aperio SVS (${compressionName(first.compression)})`,
       axes: "yx",
-      dtype: first.dtype,
+      levels: pages.map((page) => [[page]]),
       channels: first.channels === 3 ? RGB_CHANNELS : Array.from({ length: first.channels }, () => ({})),
       spacing: mpp === undefined ? undefined : plausibleSpacing(mpp, mpp),
       objectivePower: positive(pairs.get("AppMag")),
-      bounds: undefined,
-      etag: source.etag,
-      byteLength: source.byteLength,
     },
-    // Aperio leaves out tiles of bare glass.
-    pages.map((page, i) =>
-      tiffLevel([[page]], layouts[i]!, "yx", { fill: page.dtype === "uint8" ? 255 : 0 }),
-    ),
     limits,
-    () => source.bytesRead,
+    signal,
+    // Aperio leaves out tiles of bare glass.
+    { fill: first.dtype === "uint8" ? 255 : 0 },
   );
 }
 
@@ -80,6 +74,7 @@ function compressionName(compression: number): string {
 }
 
 function positive(text: string | undefined): number | undefined {
-  const value = Number(text ?? Number.NaN);
+  // Written with a comma where Windows is set so.
+  const value = Number(text?.replace(",", ".") ?? Number.NaN);
   return value > 0 && Number.isFinite(value) ? value : undefined;
 }

@@ -1,150 +1,191 @@
-import { GeoTIFF, type ImageFileDirectory } from "geotiff";
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { ImageLimits } from "../limits.ts";
 import { TagArray } from "./tag-array.ts";
+import { fieldBytes, fieldValues, readCount, textOf } from "./tag-values.ts";
 
-/** Directories followed before the chain is taken for damaged: far above any scanner's page count. */
+/** Directories followed before the chain is refused: far above any scanner's page count. */
 const MAX_DIRECTORIES = 4096;
 
-/** Bytes per value of each TIFF field type, by type number. */
-const TYPE_BYTES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8];
+/** Tags of one directory that are looked at; the standard and all private ones together are a few hundred. */
+const MAX_TAGS = 4096;
 
-/** The tags of one page. Values beyond the directory are read when asked for, at most once. */
+/** Values of a tag that is read at once and is no table of the file's size: samples, levels, a colour map. */
+const MAX_VALUES = 3 * 65536;
+
+/** Where the values of a tag lie, as its directory says. */
+interface TagEntry {
+  type: number;
+  count: number;
+  /** Of the first value in the file, inside the directory or outside it. */
+  offset: number;
+}
+
+/** The tags of one page. Values are read when asked for, at most once. */
 export class TiffDirectory {
   /** Where the directory begins in the file: its identity. */
   readonly offset: number;
-  readonly #ifd: ImageFileDirectory;
+  readonly #tags: ReadonlyMap<number, TagEntry>;
   readonly #file: TiffFile;
-  readonly #values = new Map<number, unknown>();
+  readonly #values = new Map<number, ArrayLike<number>>();
 
-  constructor(offset: number, ifd: ImageFileDirectory, file: TiffFile) {
+  constructor(offset: number, tags: ReadonlyMap<number, TagEntry>, file: TiffFile) {
     this.offset = offset;
-    this.#ifd = ifd;
+    this.#tags = tags;
     this.#file = file;
   }
 
   has(tag: number): boolean {
-    return this.#ifd.hasTag(tag);
+    return this.#tags.has(tag);
   }
 
   /** The first value of a numeric tag. */
   async number(tag: number, signal?: AbortSignal): Promise<number | undefined> {
-    const values = await this.numbers(tag, signal);
-    return values?.[0];
+    const known = this.#values.get(tag);
+    if (known) return known[0];
+    const entry = this.#tags.get(tag);
+    if (entry === undefined || entry.count === 0) return undefined;
+    return (await this.#file.readValues(tag, { ...entry, count: 1 }, signal))[0];
   }
 
-  async numbers(tag: number, signal?: AbortSignal): Promise<ArrayLike<number> | undefined> {
-    const value = await this.#value(tag, signal);
-    if (value === undefined || typeof value === "string") return undefined;
-    return typeof value === "number" ? [value] : (value as ArrayLike<number>);
+  /** @param most values that the tag can have; more are damage */
+  async numbers(
+    tag: number,
+    signal?: AbortSignal,
+    most = MAX_VALUES,
+  ): Promise<ArrayLike<number> | undefined> {
+    const known = this.#values.get(tag);
+    if (known) return known;
+    const entry = this.#tags.get(tag);
+    if (entry === undefined || entry.count === 0) return undefined;
+    if (entry.count > most)
+      throw this.#file.damaged(`tag ${tag} claims ${entry.count} values, over the limit of ${most}`);
+    const values = await this.#file.readValues(tag, entry, signal);
+    this.#values.set(tag, values);
+    return values;
   }
 
   /** A long array whose values are read as they are asked for. */
   array(tag: number): TagArray | undefined {
-    if (!this.#ifd.hasTag(tag)) return undefined;
-    const deferred = this.#ifd.deferredArrays.get(tag);
-    if (deferred === undefined) {
-      const value = this.#ifd.actualizedFields.get(tag);
-      const values = typeof value === "number" ? [value] : (value as unknown as ArrayLike<number>);
-      return TagArray.of(values);
-    }
-    const { arrayOffset, fieldType, length } = deferred;
-    return new TagArray(length, (first, count, signal) =>
-      this.#file.readValues(arrayOffset + first * TYPE_BYTES[fieldType]!, fieldType, count, signal),
+    const entry = this.#tags.get(tag);
+    if (entry === undefined) return undefined;
+    this.#file.checkInside(tag, entry);
+    const { type, count, offset } = entry;
+    return new TagArray(count, (first, some, signal) =>
+      this.#file.readValues(tag, { type, count: some, offset: offset + first * fieldBytes(type)! }, signal),
     );
   }
 
-  async text(tag: number, signal?: AbortSignal): Promise<string | undefined> {
-    const value = await this.#value(tag, signal);
-    return typeof value === "string" ? value.replace(/\0[\s\S]*$/, "") : undefined;
+  /** @param most bytes that are read of it */
+  async text(
+    tag: number,
+    signal?: AbortSignal,
+    most = Number.POSITIVE_INFINITY,
+  ): Promise<string | undefined> {
+    const entry = this.#tags.get(tag);
+    if (entry === undefined || fieldBytes(entry.type) !== 1) return undefined;
+    const count = Math.min(entry.count, most);
+    return textOf(await this.#file.readBytes(tag, { ...entry, count }, signal));
   }
 
   async bytes(tag: number, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    const values = await this.numbers(tag, signal);
-    return values && (values instanceof Uint8Array ? values : Uint8Array.from(values));
+    const entry = this.#tags.get(tag);
+    if (entry === undefined || entry.count === 0 || fieldBytes(entry.type) !== 1) return undefined;
+    if (entry.count > MAX_VALUES)
+      throw this.#file.damaged(`tag ${tag} claims ${entry.count} bytes, over the limit of ${MAX_VALUES}`);
+    return this.#file.readBytes(tag, entry, signal);
   }
 
-  /** Numerator over denominator; undefined also where the denominator is 0. */
+  /** Numerator over denominator; undefined also where the denominator is 0. Other numbers as they are. */
   async rational(tag: number, signal?: AbortSignal): Promise<number | undefined> {
-    const value = await this.numbers(tag, signal);
-    if (value === undefined || value.length < 2 || value[1] === 0) return undefined;
-    return value[0]! / value[1]!;
-  }
-
-  async #value(tag: number, signal?: AbortSignal): Promise<unknown> {
-    if (!this.#ifd.hasTag(tag)) return undefined;
-    if (!this.#values.has(tag)) {
-      const deferred = this.#ifd.deferredArrays.get(tag);
-      const value = deferred
-        ? await this.#file.readValues(deferred.arrayOffset, deferred.fieldType, deferred.length, signal)
-        : await this.#file.guard(() => this.#ifd.loadValue(tag));
-      this.#values.set(tag, value);
-    }
-    return this.#values.get(tag);
+    const entry = this.#tags.get(tag);
+    if (entry === undefined || entry.count === 0) return undefined;
+    const values = await this.#file.readValues(tag, { ...entry, count: 1 }, signal);
+    if (values.length < 2) return values[0];
+    return values[1] === 0 ? undefined : values[0]! / values[1]!;
   }
 }
 
 /**
- * A TIFF or BigTIFF file's directories, parsed by geotiff.js over range reads.
+ * A TIFF or BigTIFF file's directories, read by ranges.
  *
- * Around the parser stand three guards. Each directory is checked before it is parsed, for the parser allocates
- * what a header claims; the chain is followed here, so that a loop in it ends; and arrays that lie outside the
- * directory are read here, for geotiff 3.0.5 takes them for little-endian in any file.
+ * Directories do not overlap in a file that any writer made, so all together are no longer than the file: this bounds
+ * the work, whatever the pointers say. A tag of an unknown type is passed over, as TIFF 6.0 (section 2) asks, and what
+ * a tag points to is looked at when it is asked for.
  */
 export class TiffFile {
   readonly source: ByteSource;
   readonly littleEndian: boolean;
   readonly bigTiff: boolean;
-  readonly #tiff: GeoTIFF;
+  /** What was passed over, for the image's details. */
+  readonly notes: Record<string, string> = {};
+  readonly #first: number;
   readonly #limits: ImageLimits;
+  readonly #parsed = new Map<number, { directory: TiffDirectory; next: number }>();
+  #directoryBytes = 0;
+  #chainFault: string | undefined;
 
-  private constructor(source: ByteSource, tiff: GeoTIFF, limits: ImageLimits) {
+  private constructor(
+    source: ByteSource,
+    limits: ImageLimits,
+    about: { littleEndian: boolean; bigTiff: boolean; first: number },
+  ) {
     this.source = source;
-    this.#tiff = tiff;
     this.#limits = limits;
-    this.littleEndian = tiff.littleEndian;
-    this.bigTiff = tiff.bigTiff;
+    this.littleEndian = about.littleEndian;
+    this.bigTiff = about.bigTiff;
+    this.#first = about.first;
   }
 
   static async open(source: ByteSource, limits: ImageLimits, signal?: AbortSignal): Promise<TiffFile> {
-    const adapter = {
-      async fetch(slices: { offset: number; length: number }[]): Promise<ArrayBufferLike[]> {
-        return Promise.all(
-          slices.map(
-            async ({ offset, length }) => (await source.readUpTo(offset, length, signal)).slice().buffer,
-          ),
-        );
-      },
-    };
-    try {
-      const tiff = await GeoTIFF.fromSource(
-        adapter as unknown as Parameters<typeof GeoTIFF.fromSource>[0],
-        {},
-        signal,
+    const head = await source.readUpTo(0, 16, signal);
+    const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+    const littleEndian = head[0] === 0x49;
+    const bigTiff = head.length >= 4 && view.getUint16(2, littleEndian) === 43;
+    if (head.length < (bigTiff ? 16 : 8)) {
+      throw new ImageFormatError(
+        `${source.key} is damaged or cut short: it ends inside its TIFF header; copy the file again or export it anew`,
       );
-      return new TiffFile(source, tiff, limits);
-    } catch (cause) {
-      throw asFormatError(cause, source.key);
     }
+    const first = bigTiff ? readCount(view, 8, littleEndian) : view.getUint32(4, littleEndian);
+    return new TiffFile(source, limits, { littleEndian, bigTiff, first });
   }
 
-  /** The main chain, in file order. */
+  /**
+   * The main chain, in file order. Where a pointer to the next directory leads nowhere, those before it are given, as
+   * other readers do, and `chainFault` says so.
+   */
   async directories(signal?: AbortSignal): Promise<TiffDirectory[]> {
     const found: TiffDirectory[] = [];
     const seen = new Set<number>();
-    let offset = this.#tiff.firstIFDOffset;
+    let offset = this.#first;
     while (offset !== 0) {
-      if (seen.has(offset)) throw this.#damaged("its directories form a loop");
-      if (seen.size === MAX_DIRECTORIES)
-        throw this.#damaged(`it has more than ${MAX_DIRECTORIES} directories`);
-      seen.add(offset);
-      const { directory, next } = await this.#parse(offset, signal);
-      found.push(directory);
-      offset = next;
+      const fault = seen.has(offset) ? "leads back to an earlier one" : undefined;
+      if (seen.size === MAX_DIRECTORIES) {
+        throw new ImageFormatError(
+          `${this.source.key}: it has more than ${MAX_DIRECTORIES} pages, which is over the limit; split it, or convert it to OME-Zarr`,
+        );
+      }
+      try {
+        if (fault) throw this.damaged(`the pointer to page ${found.length + 1} ${fault}`);
+        seen.add(offset);
+        const { directory, next } = await this.#parse(offset, signal);
+        found.push(directory);
+        offset = next;
+      } catch (error) {
+        if (!(error instanceof ImageFormatError) || found.length === 0) throw error;
+        this.#chainFault = `the pointer to page ${found.length + 1} ${fault ?? "leads nowhere"}`;
+        this.notes.pages = `${found.length}, for ${this.#chainFault}: the file may be cut short`;
+        break;
+      }
     }
-    if (found.length === 0) throw this.#damaged("it has no directory");
+    if (found.length === 0) throw this.damaged("it has no directory");
     return found;
+  }
+
+  /** What is wrong with the list of pages, if anything: whoever needs all of them must refuse then. */
+  get chainFault(): string | undefined {
+    return this.#chainFault;
   }
 
   /** The directory at an offset that another one points to (SubIFD). */
@@ -152,102 +193,73 @@ export class TiffFile {
     return (await this.#parse(offset, signal)).directory;
   }
 
-  /** Values of a tag that lie outside its directory, in the file's own byte order. Rationals as pairs. */
-  async readValues(
-    offset: number,
-    type: number,
-    count: number,
-    signal?: AbortSignal,
-  ): Promise<ArrayLike<number>> {
-    const bytes = await this.source.read(offset, count * TYPE_BYTES[type]!, signal);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const le = this.littleEndian;
-    switch (type) {
-      case 1:
-      case 2:
-      case 7:
-        return bytes;
-      case 3:
-        return Uint16Array.from({ length: count }, (_, i) => view.getUint16(2 * i, le));
-      case 4:
-      case 13:
-        return Uint32Array.from({ length: count }, (_, i) => view.getUint32(4 * i, le));
-      case 9:
-        return Int32Array.from({ length: count }, (_, i) => view.getInt32(4 * i, le));
-      case 5:
-        return Uint32Array.from({ length: 2 * count }, (_, i) => view.getUint32(4 * i, le));
-      case 11:
-        return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, le));
-      case 12:
-        return Float64Array.from({ length: count }, (_, i) => view.getFloat64(8 * i, le));
-      case 16:
-      case 18:
-        return Float64Array.from({ length: count }, (_, i) => Number(view.getBigUint64(8 * i, le)));
-      default:
-        throw this.#damaged(`a tag has values of type ${type}, which no array has`);
+  /** Values of a tag in the file's own byte order. Rationals as pairs. */
+  async readValues(tag: number, entry: TagEntry, signal?: AbortSignal): Promise<ArrayLike<number>> {
+    const bytes = await this.readBytes(tag, entry, signal);
+    const values = fieldValues(bytes, entry.type, entry.count, this.littleEndian);
+    if (values === undefined) throw this.damaged(`tag ${tag} has values of type ${entry.type}`);
+    return values;
+  }
+
+  async readBytes(tag: number, entry: TagEntry, signal?: AbortSignal): Promise<Uint8Array> {
+    this.checkInside(tag, entry);
+    return this.source.read(entry.offset, entry.count * fieldBytes(entry.type)!, signal);
+  }
+
+  /** @throws {ImageFormatError} when values lie outside the file or are over the limit of metadata */
+  checkInside(tag: number, { type, count, offset }: TagEntry): void {
+    const byteLength = count * fieldBytes(type)!;
+    if (offset + byteLength > this.source.byteLength)
+      throw this.damaged(`tag ${tag} points beyond the end of the file`);
+    if (byteLength > this.#limits.metadataBytes) {
+      throw this.damaged(
+        `tag ${tag} claims ${byteLength} bytes, over the limit of ${this.#limits.metadataBytes}`,
+      );
     }
   }
 
-  /** Runs a call into geotiff.js; what it throws on damaged input becomes an `ImageFormatError`. */
-  async guard<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call();
-    } catch (cause) {
-      throw asFormatError(cause, this.source.key);
-    }
-  }
-
-  async #parse(offset: number, signal?: AbortSignal): Promise<{ directory: TiffDirectory; next: number }> {
-    await this.#checkDirectory(offset, signal);
-    const ifd = await this.guard(() => this.#tiff.parser.parseFileDirectoryAt(offset));
-    return { directory: new TiffDirectory(offset, ifd, this), next: ifd.nextIFDByteOffset };
-  }
-
-  /** Every value a directory points to must lie inside the file and within the metadata limit. */
-  async #checkDirectory(offset: number, signal?: AbortSignal): Promise<void> {
-    const { bigTiff, littleEndian: le } = this;
-    const entryBytes = bigTiff ? 20 : 12;
-    const countBytes = bigTiff ? 8 : 2;
-    const head = await this.source.read(offset, countBytes, signal);
-    const headView = new DataView(head.buffer, head.byteOffset, head.byteLength);
-    const entries = bigTiff ? Number(headView.getBigUint64(0, le)) : headView.getUint16(0, le);
-    if (entries > 65535) throw this.#damaged(`a directory claims ${entries} tags`);
-    const bytes = await this.source.read(offset + countBytes, entries * entryBytes, signal);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let i = 0; i < entries; i++) {
-      const at = i * entryBytes;
-      const tag = view.getUint16(at, le);
-      const type = view.getUint16(at + 2, le);
-      const count = bigTiff ? Number(view.getBigUint64(at + 4, le)) : view.getUint32(at + 4, le);
-      const size = TYPE_BYTES[type];
-      if (!size) throw this.#damaged(`tag ${tag} has the unknown type ${type}`);
-      const byteLength = size * count;
-      if (byteLength <= (bigTiff ? 8 : 4)) continue;
-      const valueAt = bigTiff ? Number(view.getBigUint64(at + 12, le)) : view.getUint32(at + 8, le);
-      if (valueAt + byteLength > this.source.byteLength) {
-        throw this.#damaged(`tag ${tag} points beyond the end of the file`);
-      }
-      if (byteLength > this.#limits.metadataBytes) {
-        throw this.#damaged(
-          `tag ${tag} claims ${byteLength} bytes, over the limit of ${this.#limits.metadataBytes}`,
-        );
-      }
-    }
-  }
-
-  #damaged(reason: string): ImageFormatError {
+  damaged(reason: string): ImageFormatError {
     return new ImageFormatError(
       `${this.source.key} is damaged or cut short: ${reason}; copy the file again or export it anew`,
     );
   }
-}
 
-/** geotiff.js answers damaged input with RangeError, TypeError and plain Error; storage errors pass through. */
-function asFormatError(cause: unknown, key: string): unknown {
-  const name = (cause as Error)?.name;
-  if (name !== "Error" && name !== "RangeError" && name !== "TypeError") return cause;
-  return new ImageFormatError(
-    `${key} is a damaged or cut-short TIFF (${(cause as Error).message}); copy the file again or export it anew`,
-    { cause },
-  );
+  async #parse(offset: number, signal?: AbortSignal): Promise<{ directory: TiffDirectory; next: number }> {
+    const known = this.#parsed.get(offset);
+    if (known) return known;
+    const { bigTiff, littleEndian: le, source } = this;
+    const entryBytes = bigTiff ? 20 : 12;
+    const countBytes = bigTiff ? 8 : 2;
+    const inlineBytes = bigTiff ? 8 : 4;
+    const head = await source.read(offset, countBytes, signal);
+    const headView = new DataView(head.buffer, head.byteOffset, head.byteLength);
+    const entries = bigTiff ? readCount(headView, 0, le) : headView.getUint16(0, le);
+    if (entries > MAX_TAGS) throw this.damaged(`a directory claims ${entries} tags`);
+    if (entries === 0) throw this.damaged("a directory has no tags");
+    this.#directoryBytes += entries * entryBytes;
+    if (this.#directoryBytes > source.byteLength)
+      throw this.damaged("its directories overlap: together they are longer than the file");
+    const begin = offset + countBytes;
+    await source.read(begin, entries * entryBytes, signal);
+    // Some writers leave out the pointer behind the last directory of a file.
+    const bytes = await source.readUpTo(begin, entries * entryBytes + inlineBytes, signal);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const word = (at: number) => (bigTiff ? readCount(view, at, le) : view.getUint32(at, le));
+    const tags = new Map<number, TagEntry>();
+    for (let i = 0; i < entries; i++) {
+      const at = i * entryBytes;
+      const tag = view.getUint16(at, le);
+      const type = view.getUint16(at + 2, le);
+      const size = fieldBytes(type);
+      if (size === undefined || tags.has(tag)) continue;
+      const count = word(at + 4);
+      const valueAt = at + 4 + inlineBytes;
+      tags.set(tag, { type, count, offset: size * count <= inlineBytes ? begin + valueAt : word(valueAt) });
+    }
+    const end = entries * entryBytes;
+    const next = bytes.length >= end + inlineBytes ? word(end) : 0;
+    const parsed = { directory: new TiffDirectory(offset, tags, this), next };
+    this.#parsed.set(offset, parsed);
+    return parsed;
+  }
 }

@@ -1,67 +1,64 @@
 import { RGB_CHANNELS } from "../channels.ts";
-import { ImageFormatError } from "../errors.ts";
+import type { Channel } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
-import { TiledImage } from "../tiled-image.ts";
+import type { TiledImage } from "../tiled-image.ts";
+import { subLevels, tiffImage } from "./assemble.ts";
+import { choosePages } from "./choose-page.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
-import { probeFirstTile, tiffLevel } from "./level.ts";
-import { outlinePage, readPage, type TiffPage } from "./page.ts";
-import { checkSameSamples, reducedPages } from "./pyramid.ts";
+import { asGrey, readPage, type TiffPage } from "./page.ts";
+import { reducedPages } from "./pyramid.ts";
 import { resolutionSpacing } from "./resolution.ts";
+import { type PagesAs, stackLayout } from "./stack.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
-import { tileLayout } from "./tile-layout.ts";
 
 /**
- * Any other TIFF: the first page is the image; its levels are the pages marked as reduced (libvips, GDAL's COG)
- * and its SubIFDs.
+ * Any other TIFF: the image as its pages tell it (`choose-page.ts`), its levels the pages marked as reduced (libvips,
+ * GDAL's COG) and its SubIFDs; or a stack, where ImageJ, tifffile or the user says what its pages are.
  * @throws {ImageFormatError} for a stack of full-size pages, whose meaning is not stated
  */
 export async function openGenericTiff(
   file: TiffFile,
   directories: readonly TiffDirectory[],
+  pagesAs: PagesAs | undefined,
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<TiledImage> {
-  const { source } = file;
-  const outlines = await Promise.all(directories.map((d) => outlinePage(d, signal)));
-  const [base, ...rest] = outlines;
-  const twins = rest.filter(
-    (p) => p.subfileType === 0 && p.width === base!.width && p.height === base!.height,
-  );
-  if (twins.length > 0) {
-    throw new ImageFormatError(
-      `${source.key}: it is a stack of ${twins.length + 1} pages of equal size, and a plain TIFF does not say whether they are channels, depths or times; convert it to OME-TIFF`,
-    );
-  }
-  const subOffsets = Array.from((await base!.directory.numbers(TAG.subIfds, signal)) ?? []);
-  const subOutlines = await Promise.all(
-    subOffsets.map(async (offset) => outlinePage(await file.directoryAt(offset, signal), signal)),
-  );
-  const reduced = rest.filter((page) => (page.subfileType & 1) === 1 && (page.subfileType & 4) === 0);
-  const chosen = [base!, ...reducedPages(base!, [...reduced, ...subOutlines])];
-  const pages = await Promise.all(chosen.map((page) => readPage(file, page.directory, limits, signal)));
-  checkSameSamples(source.key, pages);
-  const layouts = pages.map(tileLayout);
-  await probeFirstTile(pages[0]!, layouts[0]!, signal);
+  const { base, reduced } = await choosePages(file, directories, signal);
+  const description = await base[0]!.directory.text(TAG.imageDescription, signal);
+  const pages: TiffPage[] = [];
+  for (const page of base) pages.push(await readPage(file, page.directory, limits, signal));
   const first = pages[0]!;
-  return new TiledImage(
+  const stack = await stackLayout(file, pages, description, pagesAs, signal);
+  // In a stack a colour map tells how a plane was shown.
+  const grey = stack !== undefined && stack.pages.length * stack.pages[0]!.length > 1;
+  const planes = stack?.pages.map((row) => (grey ? row.map(asGrey) : row)) ?? [[first]];
+  // Pages marked as reduced are copies of the image; of a stack nobody says of which plane.
+  const marked = stack ? [] : reducedPages(base[0]!, reduced);
+  const lower = await Promise.all(
+    marked.map(async ({ directory }) => [[await readPage(file, directory, limits, signal)]]),
+  );
+  const nested = stack?.virtual ? [] : await subLevels(file, planes, limits, signal);
+  const levels = [planes, ...lower, ...nested];
+  // Both kinds in one file are rare, and then together a pyramid.
+  levels.sort((a, b) => b[0]![0]!.width * b[0]![0]!.height - a[0]![0]!.width * a[0]![0]!.height);
+  const storage = `${first.tiled ? "tiled" : "stripped"}${levels.length > 1 ? ", pyramid" : ""}`;
+  const kind = `${stack ? `${stack.name} ` : ""}${file.bigTiff ? "BigTIFF" : "TIFF"}`;
+  return tiffImage(
+    file,
     {
-      format: `${file.bigTiff ? "BigTIFF" : "TIFF"} (${first.tiled ? "tiled" : "stripped"}${pages.length > 1 ? ", pyramid" : ""})`,
-      axes: "yx",
-      dtype: first.dtype,
-      channels: channelsOf(first),
-      spacing: await resolutionSpacing(first.directory, signal),
-      objectivePower: undefined,
-      bounds: undefined,
-      etag: source.etag,
-      byteLength: source.byteLength,
+      format: `${kind} (${storage})`,
+      axes: stack?.axes ?? "yx",
+      levels,
+      channels: planes[0]!.flatMap(channelsOf),
+      spacing: stack ? stack.spacing : await resolutionSpacing(first.directory, signal),
     },
-    pages.map((page, i) => tiffLevel([[page]], layouts[i]!, "yx")),
     limits,
-    () => source.bytesRead,
+    signal,
   );
 }
 
-function channelsOf(page: TiffPage) {
+export function channelsOf(page: TiffPage): readonly Channel[] {
+  if (page.palette?.kind === "lut") return [page.palette.color ? { color: page.palette.color } : {}];
   const colored = page.channels === 3 && page.photometric > PHOTOMETRIC.blackIsZero;
   return colored ? RGB_CHANNELS : Array.from({ length: page.channels }, () => ({}));
 }

@@ -1,4 +1,4 @@
-import { allocate, type Raster } from "../../tiling/raster.ts";
+import type { Raster } from "../../tiling/raster.ts";
 import type { ByteRange } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { TileGrid } from "../tiled-image.ts";
@@ -6,12 +6,13 @@ import {
   checkTileHead,
   type DecodeTables,
   decodeTile,
-  interleave,
+  emptyTile,
+  Interleaver,
   type TileExtent,
   toChannels,
 } from "./decode-tile.ts";
 import { isImageCoded, type TiffPage } from "./page.ts";
-import { PHOTOMETRIC, TAG } from "./tags.ts";
+import { TAG } from "./tags.ts";
 import { type TileAddress, type TileLayout, tileLayout } from "./tile-layout.ts";
 
 /** Enough for every marker before the scan, an embedded colour profile included. */
@@ -65,13 +66,8 @@ export function tiffLevel(
     if (own.tileHeight !== layout.tileHeight || own.tileWidth !== layout.tileWidth) {
       throw new ImageFormatError(`${source.key}: its channels are cut into tiles of different sizes`);
     }
-    const { directory, photometric } = page;
-    const tables = {
-      jpegTables: await directory.bytes(TAG.jpegTables, signal),
-      colorMap:
-        photometric === PHOTOMETRIC.palette ? await directory.numbers(TAG.colorMap, signal) : undefined,
-    };
-    const loaded = { page, layout: own, tables };
+    const jpegTables = await page.directory.bytes(TAG.jpegTables, signal);
+    const loaded = { page, layout: own, tables: { jpegTables } };
     loadedPages.set(page, loaded);
     return loaded;
   }
@@ -121,17 +117,22 @@ export function tiffLevel(
 
   async function decodeStored({ loaded, parts }: StoredTile, extent: TileExtent): Promise<Raster> {
     const { page, tables } = loaded;
-    const apart = page.planar === 2;
-    const decoded: Raster[] = [];
+    const empty = page.noData ?? fill;
+    if (parts.length === 1) {
+      const [part] = parts;
+      if (part === undefined) return emptyTile(page, extent, empty);
+      return toChannels(await decodeTile(part, page, extent, tables), page);
+    }
+    const planes = new Interleaver(page.channels);
+    const one = { ...page, channels: 1 };
     for (const part of parts) {
-      decoded.push(
+      planes.add(
         part === undefined
-          ? emptyTile(page, extent, apart ? 1 : page.channels, fill)
-          : await decodeTile(part, page, extent, tables),
+          ? emptyTile(one, extent, empty)
+          : toChannels(await decodeTile(part, page, extent, tables), one),
       );
     }
-    if (parts.length === 1 && parts[0] === undefined) return decoded[0]!;
-    return toChannels(interleave(decoded), page, tables);
+    return planes.tile;
   }
 
   const plane = [first.height, first.width];
@@ -148,9 +149,9 @@ export function tiffLevel(
           width: layout.tileWidth,
           height: first.tiled ? layout.tileHeight : Math.min(layout.tileHeight, rowsLeft),
         };
-        const decoded: Raster[] = [];
-        for (const part of perPage) decoded.push(await named(source.key, () => decodeStored(part, extent)));
-        const { data, shape } = interleave(decoded);
+        const channels = new Interleaver(perPage.reduce((sum, { loaded }) => sum + loaded.page.channels, 0));
+        for (const part of perPage) channels.add(await named(source.key, () => decodeStored(part, extent)));
+        const { data, shape } = channels.tile;
         return axes === "zyx" ? { data, shape: [1, ...shape] } : { data, shape };
       });
     },
@@ -178,12 +179,6 @@ export async function probeFirstTile(
   const { source } = page.file;
   const head = await source.read(range.offset, Math.min(range.length, PROBE_BYTES), signal);
   await named(source.key, async () => checkTileHead(head, page.compression));
-}
-
-function emptyTile(page: TiffPage, { width, height }: TileExtent, channels: number, fill: number): Raster {
-  const data = allocate(page.dtype, width * height * channels);
-  if (fill !== 0) data.fill(fill);
-  return { data, shape: [height, width, channels] };
 }
 
 /** Puts the file's name before a decoder's complaint. */

@@ -6,11 +6,15 @@ const FIRST = 258;
 const MAX_BITS = 12;
 
 /**
- * TIFF's LZW (TIFF 6.0, section 13: most significant bit first, code width grown one code early).
- * Own code and not geotiff.js's: that one gathers bytes in plain arrays, twenty times slower, and has no bound.
+ * TIFF's LZW (TIFF 6.0, section 13: most significant bit first, code width grown one code early), or that of libtiff
+ * before 1991: least significant bit first, the width grown when it is needed. Every stream begins with the code
+ * that clears the table, which tells the two apart, as in libtiff.
+ * Own code: libraries gather bytes in plain arrays, twenty times slower, and have no bound.
  * @param expected bytes the tile must unpack to; decoding stops there
  */
 export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {
+  const old = input[0] === 0 && input.length > 1 && (input[1]! & 1) === 1;
+  const early = old ? 0 : 1;
   const out = new Uint8Array(expected);
   // Each code is a stretch of the output: where it was first written, and how long it is.
   const start = new Int32Array(1 << MAX_BITS);
@@ -28,10 +32,11 @@ export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {
   while (written < expected) {
     while (held < bits) {
       if (at >= input.length) return out.subarray(0, written);
-      buffer = ((buffer << 8) | input[at++]!) & 0xffffff;
+      buffer = old ? buffer | (input[at++]! << held) : ((buffer << 8) | input[at++]!) & 0xffffff;
       held += 8;
     }
-    const code = (buffer >> (held - bits)) & ((1 << bits) - 1);
+    const code = (old ? buffer : buffer >> (held - bits)) & ((1 << bits) - 1);
+    if (old) buffer >>= bits;
     held -= bits;
     if (code === END) break;
     if (code === CLEAR) {
@@ -56,7 +61,7 @@ export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {
       start[next] = previousStart;
       length[next] = previousLength + 1;
       next++;
-      if (next + 1 >= 1 << bits && bits < MAX_BITS) bits++;
+      if (next + early >= 1 << bits && bits < MAX_BITS) bits++;
     }
     previous = code;
     previousStart = from;

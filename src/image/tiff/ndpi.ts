@@ -225,7 +225,7 @@ async function intervalStarts(
 ): Promise<ArrayLike<number>> {
   const { source } = file;
   const { strip, directory } = page;
-  const low = await directory.numbers(TAG.ndpiMcuStarts, signal);
+  const low = await directory.numbers(TAG.ndpiMcuStarts, signal, count);
   const listed =
     low !== undefined &&
     low.length === count &&

@@ -2,20 +2,15 @@ import { RGB_CHANNELS } from "../channels.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { Channel } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
-import { TiledImage } from "../tiled-image.ts";
+import type { TiledImage } from "../tiled-image.ts";
+import { subLevels, tiffImage } from "./assemble.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
-import { probeFirstTile, tiffLevel } from "./level.ts";
-import { type OmeImage, parseOmeXml } from "./ome-xml.ts";
-import { outlinePage, readPage, type TiffPage } from "./page.ts";
-import { checkSameSamples, reducedPages } from "./pyramid.ts";
+import { type OmeDocument, type OmeImage, parseOmeXml } from "./ome-xml.ts";
+import { asGrey, readPage, type TiffPage } from "./page.ts";
 import { TAG } from "./tags.ts";
-import { tileLayout } from "./tile-layout.ts";
 
 /** Series that accompany the slide and are never the image meant. */
 const COMPANION = /\b(label|macro|thumbnail|overview)\b/i;
-
-/** Far above any stack; a damaged count ends here and not in a loop. */
-const MAX_PLANES = 100_000;
 
 export function isOmeXml(description: string | undefined): boolean {
   return (
@@ -38,125 +33,116 @@ export async function openOmeTiff(
 ): Promise<TiledImage> {
   const { source } = file;
   const refuse = (reason: string) => new ImageFormatError(`${source.key}: ${reason}`);
-  const images = parseOmeXml(xml);
-  const image = images?.find(({ name }) => !COMPANION.test(name)) ?? images?.[0];
-  const planes = image ? image.sizeZ * image.sizeC * image.sizeT : 0;
-  if (image === undefined || !(Number.isInteger(planes) && planes >= 1 && planes <= MAX_PLANES)) {
-    throw refuse("its OME-XML is damaged or describes no image; export it anew");
-  }
-  if (image.sizeT > 1) {
-    throw refuse(`it is a series of ${image.sizeT} times, and one image is wanted; export one time point`);
-  }
-  if (image.otherFiles.length > 0) {
-    throw refuse(
-      `its planes are spread over several files (${image.otherFiles[0]}, …); export it as one OME-TIFF`,
-    );
-  }
-
-  const basePages: TiffPage[][] = [];
-  for (let z = 0; z < image.sizeZ; z++) {
-    const row: TiffPage[] = [];
-    for (let c = 0; c < image.channelSamples.length; c++) {
-      const index = image.pageOf(c, z);
-      const directory = index === undefined ? undefined : directories[index];
+  const document = parseOmeXml(xml);
+  if (document === undefined) throw refuse("its OME-XML is damaged; export it anew");
+  const image = chooseImage(document, refuse);
+  const samples = await samplesOfPages(image, directories, refuse, signal);
+  const places = image.pagesOf(samples.length);
+  if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it anew");
+  const base: TiffPage[][] = [];
+  for (const [z, row] of places.entries()) {
+    const pages: TiffPage[] = [];
+    for (const [c, place] of row.entries()) {
+      const directory = place === undefined ? undefined : directories[place];
       if (directory === undefined) {
         throw refuse(
           `the page of channel ${c}, plane ${z} is missing; copy the file again or export it anew`,
         );
       }
-      row.push(await readPage(file, directory, limits, signal));
+      // A colour map is how a microscope showed a channel, and no colour of it.
+      pages.push(asGrey(await readPage(file, directory, limits, signal)));
     }
-    basePages.push(row);
+    base.push(pages);
   }
-  const first = basePages[0]![0]!;
+  const first = base[0]![0]!;
   if (first.width !== image.sizeX || first.height !== image.sizeY) {
     throw refuse(
       `its OME-XML states ${image.sizeX} × ${image.sizeY} pixels but the page has ${first.width} × ${first.height}; export it anew`,
     );
   }
-  checkSamePlanes(source.key, basePages.flat());
-
-  const levels = [basePages, ...(await reducedLevels(file, basePages, limits, signal))];
-  const channels = channelsOf(image, basePages[0]!);
-  checkSameSamples(
-    source.key,
-    levels.map((pages) => ({
-      dtype: pages[0]![0]!.dtype,
-      channels: pages[0]!.reduce((sum, page) => sum + page.channels, 0),
-    })),
-  );
-  const layouts = levels.map((pages) => tileLayout(pages[0]![0]!));
-  await probeFirstTile(first, layouts[0]!, signal);
+  const lower = await subLevels(file, base, limits, signal);
+  const levels = [base, ...lower.map((level) => level.map((row) => row.map(asGrey)))];
   const axes = image.sizeZ > 1 ? "zyx" : "yx";
-  return new TiledImage(
+  return tiffImage(
+    file,
     {
       format: `OME-TIFF (${first.tiled ? "tiled" : "stripped"}${levels.length > 1 ? ", pyramid" : ""})`,
       axes,
-      dtype: first.dtype,
-      channels,
+      levels,
+      channels: channelsOf(image, base[0]!),
       spacing: spacingOf(image, axes),
       objectivePower: image.objectivePower,
-      bounds: undefined,
-      etag: source.etag,
-      byteLength: source.byteLength,
     },
-    levels.map((pages, i) => tiffLevel(pages, layouts[i]!, axes)),
     limits,
-    () => source.bytesRead,
+    signal,
   );
 }
 
-/** Lower levels, each `[z][c]` like the base, from the SubIFDs that every page carries alike. */
-async function reducedLevels(
-  file: TiffFile,
-  base: TiffPage[][],
-  limits: ImageLimits,
-  signal?: AbortSignal,
-): Promise<TiffPage[][][]> {
-  const first = base[0]![0]!;
-  const offsets = Array.from((await first.directory.numbers(TAG.subIfds, signal)) ?? []);
-  const outlines = await Promise.all(
-    offsets.map(async (offset, position) => ({
-      ...(await outlinePage(await file.directoryAt(offset, signal), signal)),
-      position,
-    })),
-  );
-  const chosen = reducedPages({ ...first, position: -1 }, outlines);
-  return Promise.all(
-    chosen.map(({ position }) =>
-      Promise.all(
-        base.map((row) =>
-          Promise.all(
-            row.map(async (page) => {
-              const offset = (await page.directory.numbers(TAG.subIfds, signal))?.[position];
-              if (offset === undefined) {
-                throw new ImageFormatError(
-                  `${file.source.key}: its channels have different numbers of levels; export it anew`,
-                );
-              }
-              return readPage(file, await file.directoryAt(offset, signal), limits, signal);
-            }),
-          ),
-        ),
-      ),
-    ),
-  );
-}
+type Refuse = (reason: string) => ImageFormatError;
 
-function checkSamePlanes(key: string, pages: readonly TiffPage[]): void {
-  const first = pages[0]!;
-  for (const page of pages) {
-    if (page.width !== first.width || page.height !== first.height || page.dtype !== first.dtype) {
-      throw new ImageFormatError(`${key}: its planes have different sizes or sample types; export it anew`);
-    }
+/** The first image that is no label or macro, with sizes that can be. */
+function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeImage {
+  if (companion !== undefined) {
+    throw refuse(
+      `it holds planes alone, and its metadata is in another file (${companion}), which is not read; convert both to one OME-TIFF, for instance with bioformats2raw and raw2ometiff`,
+    );
   }
+  const chosen =
+    images.find(({ name }) => !COMPANION.test(name)) ?? (images.length === 1 ? images[0] : undefined);
+  if (chosen === undefined) {
+    throw refuse(
+      images.length === 0
+        ? "its OME-XML describes no image; export it anew"
+        : `its ${images.length} images are all called label, macro, thumbnail or overview; export the image itself`,
+    );
+  }
+  const image = chosen.read();
+  const { sizeX, sizeY, sizeZ, sizeC, sizeT } = image;
+  if (![sizeX, sizeY, sizeZ, sizeC, sizeT].every((n) => Number.isInteger(n) && n >= 1)) {
+    throw refuse("its OME-XML states sizes that are no whole numbers from 1; export it anew");
+  }
+  if (sizeT > 1)
+    throw refuse(`it is a series of ${sizeT} times, and one image is wanted; export one time point`);
+  if (image.otherFile !== undefined) {
+    throw refuse(
+      `its planes are spread over several files (${image.otherFile}, …); export it as one OME-TIFF`,
+    );
+  }
+  return image;
+}
+
+/**
+ * Samples per pixel of each page of a plane, which together are the channels. Where the document does not say, or says
+ * what cannot be, the page does.
+ * @throws {ImageFormatError} when there are fewer pages than planes: before anything is counted through
+ */
+async function samplesOfPages(
+  image: OmeImage,
+  directories: readonly TiffDirectory[],
+  refuse: Refuse,
+  signal?: AbortSignal,
+): Promise<number[]> {
+  const { sizeC, sizeZ, channelSamples } = image;
+  const pages = directories.length;
+  const stated = channelSamples.reduce<number>((sum, n) => sum + (n ?? Number.NaN), 0);
+  if (stated === sizeC && channelSamples.length * sizeZ <= pages) return channelSamples as number[];
+  const first = directories[image.firstPage] ?? directories[0]!;
+  const samples = (await first.number(TAG.samplesPerPixel, signal)) ?? 1;
+  const count = sizeC % samples === 0 ? sizeC / samples : sizeC;
+  if (count * sizeZ > pages) {
+    throw refuse(
+      `its OME-XML states ${sizeC} channels and ${sizeZ} planes of depth, which is ${count * sizeZ} pages, and it has ${pages}; copy the file again or export it anew`,
+    );
+  }
+  return new Array<number>(count).fill(sizeC / count);
 }
 
 /** One entry per channel handed out: an RGB `Channel` element stands for three. */
 function channelsOf(image: OmeImage, pages: readonly TiffPage[]): Channel[] {
   return pages.flatMap((page, c) => {
     const stated = image.channels[c] ?? {};
-    if (page.channels === 1) return [stated];
+    const color = page.palette?.kind === "lut" ? page.palette.color : undefined;
+    if (page.channels === 1) return [{ ...(color && { color }), ...stated }];
     if (page.channels === 3) return RGB_CHANNELS;
     return Array.from({ length: page.channels }, () => ({}));
   });

@@ -1,4 +1,5 @@
 import type { Channel, Spacing } from "../image-source.ts";
+import { micrometersPer } from "../length-units.ts";
 import { childrenNamed, parseXml, type XmlElement } from "./xml.ts";
 
 /** What OME-XML says of one image (OME model 2016-06; older ones name the same attributes). */
@@ -9,70 +10,72 @@ export interface OmeImage {
   sizeZ: number;
   sizeC: number;
   sizeT: number;
+  /** One for each `Channel` element. */
   channels: Channel[];
-  /** Samples per pixel of each `Channel` element; their sum is `sizeC`. */
-  channelSamples: number[];
-  /** Position of the page (IFD) that holds plane z of channel element c. */
-  pageOf(c: number, z: number): number | undefined;
-  /** Other files that planes lie in. */
-  otherFiles: string[];
+  /** What the `Channel` elements say of their samples per pixel; undefined where they do not. */
+  channelSamples: (number | undefined)[];
+  /** The page (IFD) of the first plane. */
+  firstPage: number;
+  /** Another file that planes lie in. */
+  otherFile: string | undefined;
   /** `[y, x]` micrometres. */
   spacing: Spacing | undefined;
   /** Distance of planes in micrometres. */
   spacingZ: number | undefined;
   objectivePower: number | undefined;
+  /**
+   * The page (IFD) of each plane, `[z][c]`, undefined where none is named.
+   * @param channels planes side by side, and `sizeZ` of them: bounded by the caller, for this counts through all
+   * @returns undefined when the document names planes over and over
+   */
+  pagesOf(channels: number): (number | undefined)[][] | undefined;
 }
 
-/** Micrometres per OME length unit; "pixel" and "reference frame" are no lengths. */
-const MICROMETERS: Record<string, number> = {
-  m: 1e6,
-  dm: 1e5,
-  cm: 1e4,
-  mm: 1e3,
-  µm: 1,
-  μm: 1,
-  um: 1,
-  nm: 1e-3,
-  pm: 1e-6,
-  Å: 1e-4,
-  in: 25_400,
-  thou: 25.4,
-};
+export interface OmeDocument {
+  /** Where the metadata is, when this file has planes alone. */
+  companion: string | undefined;
+  images: { name: string; read(): OmeImage }[];
+}
 
 /** All images (series) of a document, in order; undefined when it is not well-formed OME-XML. */
-export function parseOmeXml(text: string): OmeImage[] | undefined {
+export function parseOmeXml(text: string): OmeDocument | undefined {
   const root = parseXml(text);
   if (root?.name !== "OME") return undefined;
-  return childrenNamed(root, "Image").flatMap((image) => {
-    const pixels = childrenNamed(image, "Pixels")[0];
-    return pixels ? [readImage(root, image, pixels)] : [];
-  });
+  return {
+    companion: childrenNamed(root, "BinaryOnly")[0]?.attributes.MetadataFile,
+    images: childrenNamed(root, "Image").flatMap((image) => {
+      const pixels = childrenNamed(image, "Pixels")[0];
+      if (pixels === undefined) return [];
+      return [{ name: image.attributes.Name ?? "", read: () => readImage(root, image, pixels) }];
+    }),
+  };
 }
 
 function readImage(root: XmlElement, image: XmlElement, pixels: XmlElement): OmeImage {
   const size = (axis: string) => Number(pixels.attributes[`Size${axis}`] ?? 1);
-  const [sizeC, sizeZ, sizeT] = [size("C"), size("Z"), size("T")];
   const elements = childrenNamed(pixels, "Channel");
-  const channelSamples = elements.map((c) => Number(c.attributes.SamplesPerPixel ?? 1));
-  // Documents without Channel elements: one sample each.
-  while (channelSamples.reduce((a, b) => a + b, 0) < sizeC) channelSamples.push(1);
+  const datas = childrenNamed(pixels, "TiffData");
   const y = length(pixels, "Y");
   const x = length(pixels, "X");
-  const pages = planePages(pixels, channelSamples.length, sizeZ, sizeT);
+  const ownFile = fileNameOf(datas[0]);
   return {
     name: image.attributes.Name ?? "",
     sizeX: size("X"),
     sizeY: size("Y"),
-    sizeZ,
-    sizeC,
-    sizeT,
+    sizeZ: size("Z"),
+    sizeC: size("C"),
+    sizeT: size("T"),
     channels: elements.map((c) => channelOf(c)),
-    channelSamples,
-    pageOf: (c, z) => pages.pageOf.get(planeKey(c, z, 0)),
-    otherFiles: pages.otherFiles,
+    channelSamples: elements.map((c) => {
+      const samples = Number(c.attributes.SamplesPerPixel ?? Number.NaN);
+      return Number.isInteger(samples) && samples >= 1 ? samples : undefined;
+    }),
+    firstPage: whole(datas[0]?.attributes.IFD, 0),
+    otherFile: datas.map(fileNameOf).find((file) => file !== undefined && file !== ownFile),
     spacing: y && x ? { values: [y, x], unit: "micrometer" } : undefined,
     spacingZ: length(pixels, "Z"),
     objectivePower: objectivePower(root, image),
+    pagesOf: (channels) => planePages(pixels, datas, channels, size("Z")),
   };
 }
 
@@ -90,7 +93,7 @@ function channelOf(element: XmlElement): Channel {
 
 function length(pixels: XmlElement, axis: string): number | undefined {
   const value = Number(pixels.attributes[`PhysicalSize${axis}`] ?? Number.NaN);
-  const factor = MICROMETERS[pixels.attributes[`PhysicalSize${axis}Unit`] ?? "µm"];
+  const factor = micrometersPer(pixels.attributes[`PhysicalSize${axis}Unit`] ?? "µm");
   return value > 0 && Number.isFinite(value) && factor !== undefined ? value * factor : undefined;
 }
 
@@ -106,43 +109,49 @@ function objectivePower(root: XmlElement, image: XmlElement): number | undefined
   return power > 0 ? power : undefined;
 }
 
-function planeKey(c: number, z: number, t: number): string {
-  return `${c},${z},${t}`;
-}
-
-/** The TiffData elements, after the OME-TIFF specification: where attributes are left out, planes go on in order. */
-function planePages(pixels: XmlElement, sizeC: number, sizeZ: number, sizeT: number) {
-  const pageOf = new Map<string, number>();
-  const otherFiles = new Set<string>();
-  const order = (pixels.attributes.DimensionOrder ?? "XYCZT").slice(2);
-  const sizes: Record<string, number> = { C: sizeC, Z: sizeZ, T: sizeT };
-  const ownFile = fileNameOf(childrenNamed(pixels, "TiffData")[0]);
-  const datas = childrenNamed(pixels, "TiffData");
-  const total = Math.min(sizeC * sizeZ * sizeT, 1_000_000);
-  for (const data of datas.length > 0 ? datas : [{ name: "TiffData", attributes: {}, children: [] }]) {
-    const a = data.attributes as Record<string, string | undefined>;
-    const file = fileNameOf(data);
-    if (file !== undefined && file !== ownFile) {
-      otherFiles.add(file);
-      continue;
-    }
-    const first = a.IFD === undefined ? 0 : Number(a.IFD);
-    const count = a.PlaneCount !== undefined ? Number(a.PlaneCount) : a.IFD !== undefined ? 1 : total;
-    const position: Record<string, number> = {
-      C: Number(a.FirstC ?? 0),
-      Z: Number(a.FirstZ ?? 0),
-      T: Number(a.FirstT ?? 0),
-    };
-    for (let i = 0; i < Math.min(count, total); i++) {
-      pageOf.set(planeKey(position.C!, position.Z!, position.T!), first + i);
-      for (const axis of order) {
-        position[axis]!++;
-        if (position[axis]! < sizes[axis]!) break;
-        position[axis] = 0;
+/**
+ * The TiffData elements, after the OME-TIFF specification: where attributes are left out, planes go on in order. There is
+ * one time.
+ */
+function planePages(
+  pixels: XmlElement,
+  datas: readonly XmlElement[],
+  channels: number,
+  depths: number,
+): (number | undefined)[][] | undefined {
+  const pages = Array.from({ length: depths }, () => new Array<number | undefined>(channels).fill(undefined));
+  const total = channels * depths;
+  const channelsFirst = (pixels.attributes.DimensionOrder ?? "XYCZT").replace(/[^CZ]/g, "") !== "ZC";
+  // Each plane is named once, and each element looked at.
+  let steps = 2 * total + datas.length;
+  for (const { attributes: a } of datas.length > 0 ? datas : [{ attributes: {} as Record<string, string> }]) {
+    const first = whole(a.IFD, 0);
+    const count = whole(a.PlaneCount, a.IFD === undefined ? total : 1);
+    let c = whole(a.FirstC, 0);
+    let z = whole(a.FirstZ, 0);
+    // Some writers count the samples of a colour as channels.
+    if (c >= channels)
+      c = channels === 1 ? 0 : Math.floor((c * channels) / whole(pixels.attributes.SizeC, channels));
+    for (let i = 0; i < count && c < channels && z < depths; i++) {
+      if (steps-- === 0) return undefined;
+      pages[z]![c] = first + i;
+      if (channelsFirst) {
+        if (++c === channels) {
+          c = 0;
+          z++;
+        }
+      } else if (++z === depths) {
+        z = 0;
+        c++;
       }
     }
   }
-  return { pageOf, otherFiles: [...otherFiles] };
+  return pages;
+}
+
+/** A whole number from 0; the other where nothing, or no number, is written. */
+function whole(text: string | undefined, otherwise: number): number {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : otherwise;
 }
 
 function fileNameOf(data: XmlElement | undefined): string | undefined {

@@ -7,7 +7,11 @@ import { TiffFile } from "./directory.ts";
 import { openGenericTiff } from "./generic.ts";
 import { openNdpi } from "./ndpi.ts";
 import { isOmeXml, openOmeTiff } from "./ome-tiff.ts";
+import type { PagesAs } from "./stack.ts";
 import { TAG } from "./tags.ts";
+
+/** Of a description: enough to tell whose it is. */
+const HEAD_BYTES = 4096;
 
 /** TIFF dialects whose pages a generic reading would show wrongly (overlapping tiles, several scans). */
 const UNREAD_DIALECTS: { name: string; pattern: RegExp }[] = [
@@ -16,10 +20,14 @@ const UNREAD_DIALECTS: { name: string; pattern: RegExp }[] = [
   { name: "Trestle", pattern: /^OverlapsXY/m },
 ];
 
-/** Opens any TIFF by what its first page says of itself. */
+/**
+ * Opens any TIFF by what its first page says of itself.
+ * @param pagesAs what the pages of a stack are, where the file does not say
+ */
 export async function openTiff(
   source: ByteSource,
   limits: ImageLimits,
+  pagesAs: PagesAs | undefined,
   signal?: AbortSignal,
 ): Promise<ImageSource> {
   const file = await TiffFile.open(source, limits, signal);
@@ -28,14 +36,20 @@ export async function openTiff(
   if (first.has(TAG.ndpiFormat) || first.has(TAG.ndpiSourceLens)) {
     return openNdpi(file, directories, limits, signal);
   }
-  const description = await first.text(TAG.imageDescription, signal);
-  if (isAperio(description)) return openAperio(file, directories, description!, limits, signal);
-  if (isOmeXml(description)) return openOmeTiff(file, directories, description!, limits, signal);
-  const dialect = UNREAD_DIALECTS.find(({ pattern }) => pattern.test(description ?? ""));
-  if (dialect) {
-    throw new ImageFormatError(
-      `${source.key}: ${dialect.name} files are not supported; convert it to OME-TIFF, for instance with bioformats2raw and raw2ometiff`,
-    );
+  // The page that says it need not be the first: a thumbnail may come before.
+  for (const directory of directories) {
+    const head = await directory.text(TAG.imageDescription, signal, HEAD_BYTES);
+    if (head === undefined) continue;
+    const dialect = UNREAD_DIALECTS.find(({ pattern }) => pattern.test(head));
+    if (dialect) {
+      throw new ImageFormatError(
+        `${source.key}: ${dialect.name} files are not supported; convert it to OME-TIFF, for instance with bioformats2raw and raw2ometiff`,
+      );
+    }
+    if (isAperio(head)) return openAperio(file, directories, limits, signal);
+    if (!/<OME[\s>]/.test(head)) continue;
+    const xml = (await directory.text(TAG.imageDescription, signal))!;
+    if (isOmeXml(xml)) return openOmeTiff(file, directories, xml, limits, signal);
   }
-  return openGenericTiff(file, directories, limits, signal);
+  return openGenericTiff(file, directories, pagesAs, limits, signal);
 }

@@ -1,7 +1,9 @@
 import type { DType } from "../../tiling/raster.ts";
 import { ImageFormatError } from "../errors.ts";
 import { type ImageLimits, MAX_SIDE } from "../limits.ts";
+import { type Palette, readPalette } from "./colors.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
+import { rowBytes, type SampleFormat, sampleFormat } from "./samples.ts";
 import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
 
 /** The tags that say how a page's samples are stored, checked and with their defaults. */
@@ -19,32 +21,43 @@ export interface TiffPage {
   /** 1 interleaved, 2 each sample in its own tiles. */
   planar: 1 | 2;
   predictor: number;
+  /** Whether the bits of each byte are the other way round. */
+  bitsReversed: boolean;
   samplesPerPixel: number;
-  bitsPerSample: number;
-  /** Samples as stored; for JPEG 2000 and JPEG as decoded. */
+  format: SampleFormat;
+  palette: Palette | undefined;
+  /** Samples as handed out. */
   dtype: DType;
   /** Channels as handed out: alpha left off, a palette resolved to RGB. */
   channels: number;
-  /** 1 marks a page of reduced resolution, 4 a transparency mask. */
-  subfileType: number;
+  /** What GDAL says that tiles hold which the file leaves out. */
+  noData: number | undefined;
+  /** Bytes that this plane lies behind the one that the directory describes (`stack.ts`). */
+  planeShift: number;
 }
 
-/** A page without judgement on whether it can be decoded: enough to tell levels from labels. */
+/** A page without judgement on whether it can be decoded: enough to tell the image from levels and labels. */
 export interface PageOutline {
   directory: TiffDirectory;
   width: number;
   height: number;
   tiled: boolean;
-  subfileType: number;
+  /** Of the image in fewer pixels, by either of the two tags that say so. */
+  reduced: boolean;
+  /** A transparency mask. */
+  mask: boolean;
 }
 
 export async function outlinePage(directory: TiffDirectory, signal?: AbortSignal): Promise<PageOutline> {
+  const subfile = (await directory.number(TAG.newSubfileType, signal)) ?? 0;
+  const photometric = await directory.number(TAG.photometric, signal);
   return {
     directory,
     width: (await directory.number(TAG.imageWidth, signal)) ?? 0,
     height: (await directory.number(TAG.imageLength, signal)) ?? 0,
     tiled: directory.has(TAG.tileWidth),
-    subfileType: (await directory.number(TAG.newSubfileType, signal)) ?? 0,
+    reduced: (subfile & 1) === 1 || (await directory.number(TAG.subfileType, signal)) === 2,
+    mask: (subfile & 4) === 4 || photometric === PHOTOMETRIC.mask,
   };
 }
 
@@ -58,11 +71,30 @@ export async function readPage(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<TiffPage> {
-  const key = file.source.key;
-  const refuse = (reason: string) => new ImageFormatError(`${key}: ${reason}`);
-  const { width, height, tiled, subfileType } = await outlinePage(directory, signal);
-  const sides = [width, height];
-  if (!sides.every((n) => Number.isInteger(n) && n >= 1 && n <= MAX_SIDE)) {
+  const refuse = (reason: string) => new ImageFormatError(`${file.source.key}: ${reason}`);
+  const sizes = await readSizes(directory, refuse, signal);
+  const coding = await readCoding(directory, refuse, signal);
+  const samples = await readSamples(directory, coding, refuse, signal);
+  const page: TiffPage = {
+    file,
+    directory,
+    ...sizes,
+    ...coding,
+    ...samples,
+    // With one sample there is nothing to keep apart.
+    planar: samples.samplesPerPixel === 1 ? 1 : coding.planar,
+    noData: await readNoData(directory, signal),
+    planeShift: 0,
+  };
+  checkTileBytes(page, limits, refuse);
+  return page;
+}
+
+type Refuse = (reason: string) => ImageFormatError;
+
+async function readSizes(directory: TiffDirectory, refuse: Refuse, signal?: AbortSignal) {
+  const { width, height, tiled } = await outlinePage(directory, signal);
+  if (![width, height].every((n) => Number.isInteger(n) && n >= 1 && n <= MAX_SIDE)) {
     throw refuse(
       `its header states an image of ${width} × ${height} pixels, which cannot be; the file is damaged`,
     );
@@ -75,7 +107,10 @@ export async function readPage(
   if (![tileWidth, tileHeight].every((n) => Number.isInteger(n) && n >= 1 && n <= MAX_SIDE)) {
     throw refuse(`its header states tiles of ${tileWidth} × ${tileHeight} pixels; the file is damaged`);
   }
+  return { width, height, tiled, tileWidth, tileHeight };
+}
 
+async function readCoding(directory: TiffDirectory, refuse: Refuse, signal?: AbortSignal) {
   const compression = (await directory.number(TAG.compression, signal)) ?? COMPRESSION.none;
   const known: readonly number[] = Object.values(COMPRESSION);
   if (!known.includes(compression)) {
@@ -84,6 +119,23 @@ export async function readPage(
       `its pixels are stored with compression ${compression} (${name}), which is not supported; convert it, for instance with "vips tiffsave --tile --pyramid --compression deflate"`,
     );
   }
+  const planar = (await directory.number(TAG.planarConfiguration, signal)) ?? 1;
+  if (planar !== 1 && planar !== 2)
+    throw refuse(`its planar configuration ${planar} is unknown; the file is damaged`);
+  return {
+    compression,
+    planar: planar as 1 | 2,
+    predictor: (await directory.number(TAG.predictor, signal)) ?? 1,
+    bitsReversed: (await directory.number(TAG.fillOrder, signal)) === 2,
+  };
+}
+
+async function readSamples(
+  directory: TiffDirectory,
+  { compression }: { compression: number },
+  refuse: Refuse,
+  signal?: AbortSignal,
+) {
   const samplesPerPixel = (await directory.number(TAG.samplesPerPixel, signal)) ?? 1;
   const bits = Array.from((await directory.numbers(TAG.bitsPerSample, signal)) ?? [1]);
   const formats = Array.from((await directory.numbers(TAG.sampleFormat, signal)) ?? [1]);
@@ -92,54 +144,75 @@ export async function readPage(
   }
   if (bits.some((b) => b !== bits[0]) || formats.some((f) => f !== formats[0])) {
     throw refuse(
-      `its channels have different sample types (${bits.join(", ")} bits), which is not supported`,
+      `its channels have different sample types (${bits.slice(0, 8).join(", ")} bits), which is not supported`,
     );
   }
-  const bitsPerSample = bits[0]!;
-  const dtype = dtypeOf(bitsPerSample, formats[0]!);
-  if (dtype === undefined) {
+  const format = sampleFormat(bits[0]!, formats[0]!);
+  if (format === undefined) {
     throw refuse(
-      `its samples have ${bitsPerSample} bits (sample format ${formats[0]}), which is not supported; convert to 8 or 16 bits`,
+      `its samples have ${bits[0]} bits (sample format ${formats[0]}), which is not supported; convert to 8 or 16 bits`,
     );
   }
-  const planar = (await directory.number(TAG.planarConfiguration, signal)) ?? 1;
-  if (planar !== 1 && planar !== 2)
-    throw refuse(`its planar configuration ${planar} is unknown; the file is damaged`);
-
   const photometric = (await directory.number(TAG.photometric, signal)) ?? PHOTOMETRIC.blackIsZero;
+  if (photometric === PHOTOMETRIC.whiteIsZero && format.bits === 64 && format.kind !== "float")
+    throw refuse("it has 64-bit samples with white as 0, which is not supported; convert to 8 or 16 bits");
   const extra = Array.from((await directory.numbers(TAG.extraSamples, signal)) ?? []);
-  const channels = channelCount(photometric, samplesPerPixel, extra);
+  const palette = await paletteOf(directory, photometric, signal);
+  const stated = channelCount(photometric, samplesPerPixel, extra);
+  const channels = palette?.kind === "lut" && stated !== undefined ? 1 : stated;
   const coded = isImageCoded(compression);
   if (channels === undefined || (photometric === PHOTOMETRIC.ycbcr && !coded)) {
     throw refuse(
       `its colours are stored as photometric interpretation ${photometric} with ${samplesPerPixel} samples, which is not supported; convert it to RGB`,
     );
   }
-  const tileBytes = tileWidth * tileHeight * samplesPerPixel * Math.ceil(bitsPerSample / 8);
-  // An uncompressed strip can be read in parts: see `tile-layout.ts`.
-  if (tileBytes > limits.tileBytes && (tiled || compression !== COMPRESSION.none)) {
+  if (photometric === PHOTOMETRIC.palette && palette === undefined)
+    throw refuse("it is damaged: its colour map is missing; export it anew");
+  const dtype: DType = palette?.kind === "colors" ? "uint8" : format.dtype;
+  return { samplesPerPixel, format, photometric, palette, channels, dtype };
+}
+
+async function paletteOf(directory: TiffDirectory, photometric: number, signal?: AbortSignal) {
+  if (photometric !== PHOTOMETRIC.palette) return undefined;
+  const map = await directory.numbers(TAG.colorMap, signal);
+  return map && map.length >= 3 ? readPalette(map) : undefined;
+}
+
+async function readNoData(directory: TiffDirectory, signal?: AbortSignal): Promise<number | undefined> {
+  const text = (await directory.text(TAG.gdalNoData, signal, 64))?.trim();
+  if (!text) return undefined;
+  const value = Number(text);
+  return Number.isNaN(value) && !/^[-+]?nan/i.test(text) ? undefined : value;
+}
+
+/** What one tile unpacks to; coded pictures are held twice or more while they are decoded. */
+function checkTileBytes(page: TiffPage, limits: ImageLimits, refuse: Refuse): void {
+  const { tileWidth, tileHeight, samplesPerPixel, tiled, compression, format } = page;
+  const bytes = tileHeight * rowBytes(tileWidth * samplesPerPixel, format);
+  const decoded =
+    tileHeight * tileWidth * Math.max(samplesPerPixel, page.channels) * Math.ceil(format.bits / 8);
+  // An uncompressed strip of the whole image can be read in parts: see `tile-layout.ts`.
+  if (!tiled && compression === COMPRESSION.none && tileHeight >= page.height) return;
+  const limit = limits.tileBytes / heldTimes(page);
+  const needed = Math.max(bytes, decoded);
+  if (needed > limit) {
     throw refuse(
-      `one ${tiled ? "tile" : "strip"} of ${tileWidth} × ${tileHeight} pixels needs ${tileBytes} bytes, over the limit of ${limits.tileBytes}; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
+      `one ${tiled ? "tile" : "strip"} of ${tileWidth} × ${tileHeight} pixels needs ${needed} bytes, over the limit of ${limit}; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
     );
   }
-  return {
-    file,
-    directory,
-    width,
-    height,
-    tiled,
-    tileWidth,
-    tileHeight,
-    compression,
-    photometric,
-    planar,
-    predictor: (await directory.number(TAG.predictor, signal)) ?? 1,
-    samplesPerPixel,
-    bitsPerSample,
-    dtype,
-    channels,
-    subfileType,
-  };
+}
+
+/** How often a decoder holds a tile, beside what is handed out. */
+function heldTimes({ compression }: TiffPage): number {
+  if (compression === COMPRESSION.jpeg || compression === COMPRESSION.zstd) return 2;
+  // openjpeg has 32 bits for each sample.
+  return isImageCoded(compression) ? 8 : 1;
+}
+
+/** The same page with its indices for samples, where a colour map only tells how they were shown. */
+export function asGrey(page: TiffPage): TiffPage {
+  if (page.palette?.kind !== "colors") return page;
+  return { ...page, palette: { kind: "lut", color: undefined }, channels: 1, dtype: page.format.dtype };
 }
 
 /** Whether tiles are images in their own right (JPEG, JPEG 2000), with their own idea of colour. */
@@ -150,14 +223,6 @@ export function isImageCoded(compression: number): boolean {
     compression === COMPRESSION.aperioYCbCr ||
     compression === COMPRESSION.jpeg2000
   );
-}
-
-function dtypeOf(bits: number, format: number): DType | undefined {
-  // 4 is "undefined", which writers use for unsigned data.
-  if (format === 1 || format === 4) return ({ 8: "uint8", 16: "uint16", 32: "uint32" } as const)[bits];
-  if (format === 2) return ({ 8: "int8", 16: "int16", 32: "int32" } as const)[bits];
-  if (format === 3) return ({ 32: "float32", 64: "float64" } as const)[bits];
-  return undefined;
 }
 
 /** Channels left when alpha is dropped; undefined for colours that are not read. */
@@ -172,7 +237,7 @@ function channelCount(photometric: number, samples: number, extra: readonly numb
     case PHOTOMETRIC.ycbcr:
       return samples < 3 ? undefined : samples <= 4 ? 3 : samples - alpha;
     case PHOTOMETRIC.palette:
-      return samples === 1 ? 3 : undefined;
+      return samples - extra.length === 1 ? 3 : undefined;
     default:
       return undefined;
   }

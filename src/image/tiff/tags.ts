@@ -1,20 +1,24 @@
 /** TIFF tag numbers used here (TIFF 6.0, TechNote 2, Hamamatsu's private range). */
 export const TAG = {
   newSubfileType: 254,
+  subfileType: 255,
   imageWidth: 256,
   imageLength: 257,
   bitsPerSample: 258,
   compression: 259,
   photometric: 262,
+  fillOrder: 266,
   imageDescription: 270,
   make: 271,
   stripOffsets: 273,
+  orientation: 274,
   samplesPerPixel: 277,
   rowsPerStrip: 278,
   stripByteCounts: 279,
   xResolution: 282,
   yResolution: 283,
   planarConfiguration: 284,
+  pageName: 285,
   resolutionUnit: 296,
   software: 305,
   predictor: 317,
@@ -27,6 +31,7 @@ export const TAG = {
   extraSamples: 338,
   sampleFormat: 339,
   jpegTables: 347,
+  gdalNoData: 42113,
   ndpiFormat: 65420,
   ndpiSourceLens: 65421,
   ndpiFocalPlane: 65424,
@@ -65,4 +70,4 @@ export const UNREAD_COMPRESSIONS: Record<number, string> = {
   52546: "JPEG XL",
 };
 
-export const PHOTOMETRIC = { whiteIsZero: 0, blackIsZero: 1, rgb: 2, palette: 3, ycbcr: 6 } as const;
+export const PHOTOMETRIC = { whiteIsZero: 0, blackIsZero: 1, rgb: 2, palette: 3, mask: 4, ycbcr: 6 } as const;

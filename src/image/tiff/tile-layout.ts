@@ -1,6 +1,7 @@
 import type { ByteRange } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { TiffPage } from "./page.ts";
+import { rowBytes } from "./samples.ts";
 import { COMPRESSION, TAG } from "./tags.ts";
 
 /** Uncompressed strips are cut into bands of about this size. */
@@ -35,21 +36,26 @@ export function tileLayout(page: TiffPage): TileLayout {
   const planes = page.planar === 2 ? page.samplesPerPixel : 1;
   const expected = tilesAcross * tilesDown * planes;
   const unit = tiled ? "tiles" : "strips";
-  const offsets = directory.array(tiled ? TAG.tileOffsets : TAG.stripOffsets);
+  // Old writers list tiles under the tags of strips, and libtiff reads them so.
+  const offsets = directory.array(TAG.tileOffsets) ?? directory.array(TAG.stripOffsets);
   if (offsets === undefined || offsets.length < expected) {
     throw new ImageFormatError(
       `${key} is damaged: ${width} × ${height} pixels need ${expected} ${unit}, its header lists ${offsets?.length ?? 0}`,
     );
   }
-  const counts = directory.array(tiled ? TAG.tileByteCounts : TAG.stripByteCounts);
+  const counts = directory.array(TAG.tileByteCounts) ?? directory.array(TAG.stripByteCounts);
   // Old writers leave the counts out where they follow from the size.
-  const implied = counts === undefined && page.compression === COMPRESSION.none;
-  if (!implied && (counts === undefined || counts.length < expected)) {
+  const raw = page.compression === COMPRESSION.none;
+  const implied = raw && (counts === undefined || page.planeShift > 0);
+  // One coded strip without a count may reach to the end of the file: its decoder stops before.
+  const open = !raw && counts === undefined && expected === 1;
+  if (!implied && !open && (counts === undefined || counts.length < expected)) {
     throw new ImageFormatError(
       `${key} is damaged: its header lists ${expected} offsets of ${unit} but ${counts?.length ?? 0} sizes`,
     );
   }
-  const rowBytes = storedRowBytes(page);
+  const storedRow = storedRowBytes(page);
+  const fileBytes = page.file.source.byteLength;
   const whole: TileLayout = {
     tileWidth,
     tileHeight,
@@ -60,12 +66,14 @@ export function tileLayout(page: TiffPage): TileLayout {
       const at = await offsets.at(indices, signal);
       const lengths = implied
         ? tiles.map(
-            ({ row }) => rowBytes * (tiled ? tileHeight : Math.min(tileHeight, height - row * tileHeight)),
+            ({ row }) => storedRow * (tiled ? tileHeight : Math.min(tileHeight, height - row * tileHeight)),
           )
-        : await counts!.at(indices, signal);
+        : open
+          ? at.map((offset) => Math.max(0, fileBytes - offset))
+          : await counts!.at(indices, signal);
       return at.map((offset, i) => {
         const length = lengths[i]!;
-        return length === 0 || offset === 0 ? undefined : { offset, length };
+        return length === 0 || offset === 0 ? undefined : { offset: offset + page.planeShift, length };
       });
     },
   };
@@ -74,13 +82,13 @@ export function tileLayout(page: TiffPage): TileLayout {
 
 function storedRowBytes(page: TiffPage): number {
   const samples = page.planar === 2 ? 1 : page.samplesPerPixel;
-  return (page.tileWidth * samples * page.bitsPerSample) / 8;
+  return rowBytes(page.tileWidth * samples, page.format);
 }
 
 /** Rows of an uncompressed strip lie one behind another: a strip as tall as the image need not be read whole. */
 function bandsOf(page: TiffPage, strips: TileLayout): TileLayout {
-  const rowBytes = storedRowBytes(page);
-  const rows = Math.max(1, Math.min(strips.tileHeight, Math.floor(BAND_BYTES / rowBytes)));
+  const storedRow = storedRowBytes(page);
+  const rows = Math.max(1, Math.min(strips.tileHeight, Math.floor(BAND_BYTES / storedRow)));
   // Bands may not cross strips.
   if (strips.tilesDown > 1 || rows === strips.tileHeight) return strips;
   return {
@@ -96,8 +104,8 @@ function bandsOf(page: TiffPage, strips: TileLayout): TileLayout {
       return found.map((strip, i) => {
         if (strip === undefined) return undefined;
         const { row } = tiles[i]!;
-        const length = Math.min(rows, page.height - row * rows) * rowBytes;
-        return { offset: strip.offset + row * rows * rowBytes, length };
+        const length = Math.min(rows, page.height - row * rows) * storedRow;
+        return { offset: strip.offset + row * rows * storedRow, length };
       });
     },
   };
