@@ -107,7 +107,7 @@ function decodeWith(decoder: Decoder, stream: Uint8Array, shared: boolean): Deco
     decoder.decode();
   } catch (cause) {
     // The codec throws a bare C++ pointer: its number says nothing.
-    throw new ImageFormatError("a JPEG tile is damaged or cut short", {
+    throw new ImageFormatError("JPEG data is damaged or cut short", {
       cause: cause instanceof Error ? cause : undefined,
     });
   }

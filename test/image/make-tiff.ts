@@ -18,8 +18,10 @@ export interface MadePage {
   resolution?: number;
   /** Pages listed in this page's SubIFD tag. */
   subPages?: MadePage[];
-  /** Raw values put over what was computed, by tag: to make damaged files. */
-  override?: Record<number, { type: 3 | 4; values: number[] }>;
+  /** Each block as it is to be stored, its samples given in the file's byte order: any packing, or damage. */
+  pack?: (bytes: Uint8Array) => Uint8Array;
+  /** Raw values put over what was computed, by tag; undefined leaves it out: to make odd and damaged files. */
+  override?: Record<number, { type: number; values: number[] } | string | undefined>;
 }
 
 export interface MadeOptions {
@@ -130,6 +132,7 @@ function tagsOf(
         if (predictor === 2) differences(block, stored, columns, planar === 2 ? 1 : samples);
         let bytes = toBytes(block, littleEndian);
         if (compression === "deflate") bytes = zlibSync(bytes);
+        if (page.pack) bytes = page.pack(bytes);
         counts.push(bytes.length);
         offsets.push(append(bytes));
       }
@@ -169,21 +172,25 @@ function tagsOf(
   if (page.subPages) long(330, ...page.subPages.map(writeSub));
   if (page.extraSamples) short(338, ...page.extraSamples);
   short(339, ...new Array<number>(samples).fill(FORMATS[kind]!));
-  for (const [tag, { type, values }] of Object.entries(page.override ?? {})) {
-    const made = numbers(Number(tag), type, values, littleEndian);
-    const at = tags.findIndex((t) => t.tag === made.tag);
-    if (at >= 0) tags[at] = made;
-    else tags.push(made);
+  for (const [number, value] of Object.entries(page.override ?? {})) {
+    const tag = Number(number);
+    const at = tags.findIndex((t) => t.tag === tag);
+    if (at >= 0) tags.splice(at, 1);
+    if (typeof value === "string") {
+      const bytes = new TextEncoder().encode(`${value}\0`);
+      tags.push({ tag, type: 2, count: bytes.length, bytes });
+    } else if (value) tags.push(numbers(tag, value.type, value.values, littleEndian));
   }
   return tags.sort((a, b) => a.tag - b.tag);
 }
 
-function numbers(tag: number, type: 3 | 4, values: number[], littleEndian: boolean): Tag {
-  const step = type === 3 ? 2 : 4;
+/** Longs for 4, shorts for any other type: unknown ones too. */
+function numbers(tag: number, type: number, values: number[], littleEndian: boolean): Tag {
+  const step = type === 4 ? 4 : 2;
   const bytes = new Uint8Array(values.length * step);
   const view = new DataView(bytes.buffer);
   values.forEach((value, i) => {
-    if (type === 3) view.setUint16(i * step, value, littleEndian);
+    if (step === 2) view.setUint16(i * step, value, littleEndian);
     else view.setUint32(i * step, value, littleEndian);
   });
   return { tag, type, count: values.length, bytes };

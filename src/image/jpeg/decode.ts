@@ -42,6 +42,6 @@ export async function decodeAnyJpeg(stream: Uint8Array): Promise<DecodedImage> {
     if (data.length < count * width * height) throw new RangeError("fewer samples than its header states");
     return { width, height, components: count, data };
   } catch (cause) {
-    throw new ImageFormatError("a JPEG tile is damaged or cut short", { cause });
+    throw new ImageFormatError("JPEG data is damaged or cut short", { cause });
   }
 }
