@@ -26,7 +26,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       level: plan.level,
       mpp: plan.mpp.at(-1)!,
       magnification,
-      regionSize: plan.region.size,
+      regionSize: (plan.output ?? plan).region.size,
       window: plan.grid.window,
       modelWindow: plan.modelWindow,
       windows: plan.kept.size,
@@ -48,7 +48,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
         : `, resampled to ${plan.modelWindow.join("×")}${magnified(magnification)}`;
     console.log(`${name}, ${report.model}`);
     console.log(
-      `  level     ${plan.level}, ${report.mpp.toPrecision(4)} µm, ${plan.region.size.toReversed().join("×")} pixels`,
+      `  level     ${plan.level}, ${report.mpp.toPrecision(4)} µm, ${report.regionSize.toReversed().join("×")} pixels`,
     );
     console.log(
       `  windows   ${report.windows} of ${report.windowsInGrid} (${tissue}), ${plan.grid.window.join("×")} pixels${resampled}`,

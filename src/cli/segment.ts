@@ -15,12 +15,14 @@ import {
   defaultOutputs,
   objectSeed,
   parseOutputs,
+  stageIsOutput,
   writeJobOutputs,
 } from "../orchestrator/job-outputs.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { GrowingStage, growsWithMap } from "../orchestrator/outputs/growing-stage.ts";
 import type { OutputsReport } from "../orchestrator/outputs/write-outputs.ts";
+import { planCoverage } from "../orchestrator/plan-coverage.ts";
 import { fitImage, type JobPlan, planJob } from "../orchestrator/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
 import { recountSeams } from "../orchestrator/recount-seams.ts";
@@ -35,7 +37,6 @@ import {
 import { checkSettings, type JobSettings } from "../orchestrator/settings.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
-import { plannedCoverage } from "../tiling/coverage.ts";
 import { planShards } from "../tiling/shards.ts";
 import { isDevice, openBackends, parseBackend } from "./backends.ts";
 import { realClock } from "./clock.ts";
@@ -237,12 +238,11 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     totals.attempts++;
     mark("plan", planning);
 
-    // In the model's orientation it is no output: that is written from it, in the order of the source.
-    const isOutput = plan.reorientation === undefined;
-    const stagePlace = isOutput ? "labels.ome.zarr" : "model-orientation.zarr";
+    const isOutput = stageIsOutput(plan);
+    const stagePlace = isOutput ? "labels.ome.zarr" : "merged.zarr";
     const stage = await openLabelStage(work, stagePlace, labelMapInfo(model.manifest, plan), { signal });
     const chunks = chunkGrid(plan.region.size, plan.chunk);
-    const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
+    const coverage = planCoverage(plan);
     const finished = new Set([...coverage.chunks].filter((c) => stage.has(chunkIndex(chunks, c))));
     const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].length;
 

@@ -11,6 +11,7 @@ import {
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { Raster } from "../tiling/raster.ts";
 import { JobError } from "./errors.ts";
+import { CutLabels } from "./outputs/cut-labels.ts";
 import type { ObjectsRule } from "./outputs/object-kinds.ts";
 import { StoredOrderLabels, storedOrderInfo } from "./outputs/stored-order-labels.ts";
 import { type OutputsReport, writeOutputs } from "./outputs/write-outputs.ts";
@@ -80,7 +81,7 @@ export function writeJobOutputs(options: {
 }): Promise<OutputsReport> {
   const { targets, manifest, plan, source, signal } = options;
   return writeOutputs({
-    stage: inStoredOrder(options.stage, plan),
+    stage: outputLabels(options.stage, plan),
     outputs: options.outputs,
     targets,
     origin: {
@@ -100,7 +101,8 @@ export function writeJobOutputs(options: {
     analysedPixels: options.analysedPixels,
     thumbnail: plan.thumbnail,
     readDetail: async ({ x, y, width, height }) => {
-      const origin = [plan.region.origin[0]! + y, plan.region.origin[1]! + x];
+      const { region } = plan.output ?? plan;
+      const origin = [region.origin[0]! + y, region.origin[1]! + x];
       const pixels = await readPixels(
         source,
         plan.level,
@@ -115,8 +117,19 @@ export function writeJobOutputs(options: {
   });
 }
 
-/** Labels go back to where the source came from: on its grid, in the order of its samples. */
-function inStoredOrder(stage: LabelStage, { reorientation }: JobPlan): LabelStage {
+/** Whether merged labels are outputs as they are: a volume's may be turned on its way out, a region's are cut. */
+export function stageIsOutput({ reorientation, output }: JobPlan): boolean {
+  return !reorientation && !output;
+}
+
+/** What outputs are written from: a region without what lies around it, a volume in the order of the source. */
+function outputLabels(stage: LabelStage, { region, output, reorientation }: JobPlan): LabelStage {
+  if (output) {
+    const size = output.region.size;
+    const origin = output.region.origin.map((o, axis) => o - region.origin[axis]!);
+    const placement = { ...stage.info.placement, origin: output.region0.origin };
+    return new CutLabels(stage, { ...stage.info, shape: size, chunk: chunkOf(size), placement }, origin);
+  }
   if (!reorientation) return stage;
   return new StoredOrderLabels(stage, storedOrderInfo(stage.info, reorientation, chunkOf), reorientation);
 }
@@ -132,7 +145,8 @@ export async function objectSeed(
   plan: JobPlan,
 ): Promise<string> {
   // Nothing of how the work was cut: it changes no result.
-  const { level, region, grid, kept, modelWindow, importance, precision, channels, scaling } = plan;
+  const { level, grid, kept, modelWindow, importance, precision, channels, scaling } = plan;
+  const { region } = plan.output ?? plan;
   const { window, overlapRatio, policy } = grid;
   const about = JSON.stringify([
     [VERSION, name, source.byteLength, modelHash],

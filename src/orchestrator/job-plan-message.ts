@@ -5,7 +5,8 @@ import { decodeMessage, encodeMessage, WireFormatError } from "../tiling/wire-me
 import type { FullJobRequest } from "./job-request.ts";
 import type { JobPlan } from "./plan-job.ts";
 
-const MAGIC = "TWJP";
+/** The digit is that of the layout. */
+const MAGIC = "TWJ2";
 
 /** What a job is about: fixed before it is planned, and the same for whoever works on it. */
 export interface JobDocument {
@@ -27,15 +28,15 @@ export interface PlannedJob {
   plan: JobPlan;
 }
 
-/** The window starts are left out: they follow from what the grid was planned from. */
+/** The window starts are left out where they follow from what the grid was planned from: where it is that of a whole image. */
 export function encodePlannedJob({ job, plan }: PlannedJob): Uint8Array<ArrayBuffer> {
   const { grid, kept, thumbnail, ...rest } = plan;
-  const { shape, window, overlapRatio, policy } = grid;
+  const { shape, window, overlapRatio, policy, starts } = grid;
   const header = {
     job,
     plan: {
       ...rest,
-      grid: { shape, window, overlapRatio, policy },
+      grid: { shape, window, overlapRatio, policy, ...(plan.output && { starts }) },
       kept: kept.length,
       thumbnail: thumbnail?.shape,
     },
@@ -50,7 +51,7 @@ export function decodePlannedJob(bytes: Uint8Array): PlannedJob {
     job: JobDocument;
     plan: Omit<JobPlan, "kept" | "thumbnail"> & { kept: number; thumbnail?: number[] };
   };
-  const grid = planWindowGrid(stored.grid);
+  const grid = stored.output ? stored.grid : planWindowGrid(stored.grid);
   const keptBytes = Math.ceil(stored.kept / 8);
   const thumbnailBytes = stored.thumbnail ? product(stored.thumbnail) : 0;
   if (payload.length !== keptBytes + thumbnailBytes) {

@@ -15,6 +15,7 @@ import type { Clock } from "./fleet/clock.ts";
 import { type MemberReport, runFleet } from "./fleet/fleet.ts";
 import { verdictOf } from "./fleet/verdict.ts";
 import { type Batch, readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
+import { partOfOutput, planCoverage } from "./plan-coverage.ts";
 import type { JobPlan } from "./plan-job.ts";
 import { PixelMemory, RecordMemory } from "./record-memory.ts";
 
@@ -74,6 +75,8 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
   const { seams, milliseconds } = statistics;
   const { manifest } = model;
   const memory = new RecordMemory();
+  const coverage = planCoverage(plan);
+  const wanted = (chunk: number) => coverage.chunks.has(chunk) && !finished.has(chunk);
   const merger = new Merger({
     onReleased: (buffer) => memory.release(buffer),
     grid: plan.grid,
@@ -82,12 +85,10 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
     classes: manifest.classes.length,
     precision: plan.precision,
     chunk: plan.chunk,
-    wanted: (chunk) => !finished.has(chunk),
+    wanted,
   });
   const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].filter((shard) =>
-    shard.windows.some((w) =>
-      chunksTouching(merger.chunks, windowRect(plan.grid, w)).some((c) => !finished.has(c)),
-    ),
+    shard.windows.some((w) => chunksTouching(merger.chunks, windowRect(plan.grid, w)).some(wanted)),
   );
   const windowsTotal = shards.reduce((n, s) => n + s.windows.length, 0);
   const lines = seamLines(plan.grid);
@@ -104,7 +105,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
 
   const finishChunk = async (chunk: MergedChunk) => {
     const raster = chunk.raster as Raster<Uint8Array>;
-    countSeams(raster, chunkRect(merger.chunks, chunk.index), lines, seams);
+    countSeams(...partOfOutput(plan, raster, chunkRect(merger.chunks, chunk.index)), lines, seams);
     await writeChunk({ index: chunk.index, raster });
   };
 

@@ -1,6 +1,5 @@
 import type { LabelChunk } from "../image/label-sink.ts";
 import { type ChunkGrid, chunkGrid, chunkIndex, chunkRect, chunksTouching } from "../tiling/chunk-grid.ts";
-import { plannedCoverage } from "../tiling/coverage.ts";
 import { importanceMap } from "../tiling/importance-map.ts";
 import type { MaskRecord } from "../tiling/mask-record.ts";
 import { type MergedChunk, Merger } from "../tiling/merger.ts";
@@ -8,6 +7,7 @@ import type { Raster, Rect } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
 import { type Shard, shardAt, shardsTouching } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
+import { partOfOutput, planCoverage } from "./plan-coverage.ts";
 import type { JobPlan } from "./plan-job.ts";
 
 /** Chunks of a block along the last two axes: some hundred windows, of which those at its border are read twice. */
@@ -27,7 +27,7 @@ export function planMergeBlocks(plan: JobPlan): MergeBlock[] {
   const blocks = new Map<number, number[]>();
   const size = blockSize(chunks);
   const counts = chunks.counts.map((n, axis) => Math.ceil(n / size[axis]!));
-  for (const chunk of plannedCoverage(plan.grid, plan.kept, plan.chunk).chunks) {
+  for (const chunk of planCoverage(plan).chunks) {
     const position = chunkIndex(chunks, chunk).map((i, axis) => Math.floor(i / size[axis]!));
     const id = position.reduce((n, p, axis) => n * counts[axis]! + p, 0);
     const block = blocks.get(id);
@@ -79,7 +79,7 @@ export async function mergeBlock(options: {
   const lines = seamLines(plan.grid);
   const finish = async ({ index, raster }: MergedChunk) => {
     const labels = raster as Raster<Uint8Array>;
-    countSeams(labels, chunkRect(merger.chunks, index), lines, seams);
+    countSeams(...partOfOutput(plan, labels, chunkRect(merger.chunks, index)), lines, seams);
     await writeChunk({ index, raster: labels });
   };
   let windows = 0;

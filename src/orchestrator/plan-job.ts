@@ -5,7 +5,14 @@ import type { ImportanceKind } from "../tiling/importance-map.ts";
 import type { Precision } from "../tiling/mask-record.ts";
 import { product, type Raster, type Rect } from "../tiling/raster.ts";
 import { keepWindows, maskFraction, type RegionMask, tissueMask } from "../tiling/tissue-mask.ts";
-import { planWindowGrid, type WindowGrid, windowCount } from "../tiling/window-grid.ts";
+import {
+  planWindowGrid,
+  subGrid,
+  type WindowGrid,
+  windowCount,
+  windowIndex,
+  windowPosition,
+} from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
 import { type ChosenLevel, chooseLevel } from "./choose-level.ts";
 import { JobError, NoTissueError } from "./errors.ts";
@@ -53,10 +60,12 @@ export interface JobPlan extends Orientation {
   levelShape: readonly number[];
   /** Of the level, relative to level 0, per axis. */
   downsample: readonly number[];
-  /** What is segmented, in samples of the level. */
+  /** What is segmented, in samples of the level: around a region that was asked for, all that its windows see. */
   region: Rect;
   /** The same in level-0 samples. */
   region0: Rect;
+  /** What is written, where that is less. */
+  output?: { region: Rect; region0: Rect };
   /** The grid over the region; its window is in samples of the level. */
   grid: WindowGrid;
   kept: WindowSet;
@@ -102,43 +111,40 @@ export async function planJob(
   // From here on all is in the model's orientation.
   const image = reorientedImage(source, reorientation);
   const levelShape = image.levels[level]!.shape;
-  const { region, region0 } = placeRegion(image, level, settings.roi);
+  const asked = placeRegion(image, level, settings.roi);
   const seen = slices ? 2 * slices.context + 1 : 1;
   const channels = chooseChannels(source, manifest.input.channels / seen, settings.channels);
-  const grid = planWindowGrid({
-    shape: region.size,
+  // Of the whole image also where a region is asked for: windows, tissue and intensities are then those of the whole.
+  const whole = planWindowGrid({
+    shape: levelShape,
     window,
     overlapRatio: settings.overlapRatio ?? manifest.window.overlapRatio,
     policy: settings.policy ?? manifest.window.policy,
   });
-  const total = windowCount(grid);
+  const total = windowCount(whole);
   if (total > PLAN_WINDOW_LIMIT) {
     throw new JobError(
       `the plan has ${total} windows, the limit is ${PLAN_WINDOW_LIMIT}: choose a coarser --level`,
     );
   }
+  const { grid, region, first } = subGrid(whole, asked.region);
   checkOverlap(grid);
+  const all = { origin: levelShape.map(() => 0), size: levelShape };
   const findTissue = settings.tissueMask && !mask && !isVolume;
-  const thumbnail =
-    findTissue || (options.thumbnail && !isVolume)
-      ? await readThumbnail(source, region0, channels, signal)
-      : undefined;
-  let kept = WindowSet.all(total);
-  let tissueFraction: number | undefined;
-  if (mask || findTissue) {
-    if (mask) checkMask(mask, levelShape);
-    const regionMask: RegionMask = mask
-      ? { raster: mask, rect: { origin: levelShape.map(() => 0), size: levelShape } }
-      : { raster: tissueMask(thumbnail!), rect: region };
-    tissueFraction = maskFraction(regionMask, region);
-    kept = keepWindows(grid, region.origin, regionMask);
-    if (kept.size === 0) {
-      throw new NoTissueError(
-        mask
-          ? "the mask leaves no window in the region: check that it shows the same slide"
-          : "no tissue was found in the region: use --no-tissue-mask or --mask <file>",
-      );
-    }
+  const picture = findTissue
+    ? await readThumbnail(source, { origin: all.origin, size: source.levels[0]!.shape }, channels, signal)
+    : undefined;
+  if (mask) checkMask(mask, levelShape);
+  const tissue = mask ?? (picture && tissueMask(picture));
+  const regionMask: RegionMask | undefined = tissue && { raster: tissue, rect: all };
+  const keptOfWhole = regionMask ? keepWindows(whole, all.origin, regionMask) : WindowSet.all(total);
+  const kept = settings.roi ? partOfKept(whole, keptOfWhole, grid, first) : keptOfWhole;
+  if (kept.size === 0) {
+    throw new NoTissueError(
+      mask
+        ? "the mask leaves no window in the region: check that it shows the same slide"
+        : "no tissue was found in the region: use --no-tissue-mask or --mask <file>",
+    );
   }
   const { normalization } = manifest.input;
   const scaling =
@@ -147,9 +153,9 @@ export async function planJob(
       : await measurePercentiles(
           image,
           level,
-          region,
-          grid,
-          kept,
+          all,
+          whole,
+          keptOfWhole,
           channels,
           [normalization.low, normalization.high],
           signal,
@@ -158,13 +164,22 @@ export async function planJob(
     options.shardBlock?.({ window, channels: channels.length * seen }) ??
     blockOf(window, slices !== undefined);
   const importance = settings.importance ?? manifest.window.importance;
+  const { downsample } = image.levels[level]!;
+  const shape0 = image.levels[0]!.shape;
+  const thumbnail = async () => {
+    if (picture && !settings.roi) return picture;
+    return options.thumbnail && !isVolume
+      ? readThumbnail(source, asked.region0, channels, signal)
+      : undefined;
+  };
   return {
     level,
     mpp,
     levelShape,
-    downsample: image.levels[level]!.downsample,
+    downsample,
     region,
-    region0,
+    region0: settings.roi ? toLevel0(region, downsample, shape0) : asked.region0,
+    ...(settings.roi && { output: asked }),
     grid,
     kept,
     modelWindow: manifest.window.size,
@@ -182,8 +197,8 @@ export async function planJob(
     scaling,
     shardBlock: [...region.size.slice(2).map(() => 1), ...shardBlock],
     chunk: chunkOf(region.size),
-    tissueFraction,
-    thumbnail,
+    tissueFraction: regionMask && maskFraction(regionMask, asked.region),
+    thumbnail: await thumbnail(),
   };
 }
 
@@ -284,14 +299,31 @@ function placeRegion(source: Pick<WindowSource, "levels">, level: number, roi: J
     Math.min(shape[axis]!, Math.ceil(e / downsample[axis]!)),
   );
   const region = { origin, size: end.map((e, axis) => Math.max(1, e - origin[axis]!)) };
-  const region0 = {
-    origin: origin.map((o, axis) => Math.round(o * downsample[axis]!)),
-    size: region.size.map((s, axis) => Math.round(s * downsample[axis]!)),
-  };
-  for (let axis = 0; axis < 2; axis++) {
-    region0.size[axis] = Math.min(region0.size[axis]!, shape0[axis]! - region0.origin[axis]!);
+  return { region, region0: toLevel0(region, downsample, shape0) };
+}
+
+/** A rect of a level in samples of level 0. */
+function toLevel0(rect: Rect, downsample: readonly number[], shape0: readonly number[]): Rect {
+  const origin = rect.origin.map((o, axis) => Math.round(o * downsample[axis]!));
+  const size = rect.size.map((s, axis) =>
+    Math.min(Math.round(s * downsample[axis]!), shape0[axis]! - origin[axis]!),
+  );
+  return { origin, size };
+}
+
+/** Which windows of a part of a grid are kept. @param first per axis, the number of the part's first window */
+function partOfKept(
+  whole: WindowGrid,
+  kept: WindowSet,
+  part: WindowGrid,
+  first: readonly number[],
+): WindowSet {
+  const out = new WindowSet(windowCount(part));
+  for (let window = 0; window < out.length; window++) {
+    const position = windowPosition(part, window).map((p, axis) => p + first[axis]!);
+    if (kept.has(windowIndex(whole, position))) out.add(window);
   }
-  return { region, region0 };
+  return out;
 }
 
 /** Rough need of memory while the job runs, in bytes: what the frontier holds at its widest. */

@@ -2,6 +2,7 @@ import type { LabelStage } from "../image/label-sink.ts";
 import { chunkGrid, chunkIndex, chunkRect } from "../tiling/chunk-grid.ts";
 import { product, type Raster } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
+import { partOfOutput } from "./plan-coverage.ts";
 import type { JobPlan } from "./plan-job.ts";
 
 /**
@@ -21,7 +22,8 @@ export async function recountSeams(
     const index = chunkIndex(grid, chunk);
     const rect = chunkRect(grid, index);
     const tile = await stage.readTile(index, { signal });
-    countSeams(cut(tile?.data, plan.chunk, rect.size), rect, lines, counts);
+    const labels = cut(tile?.data, plan.chunk, rect.size);
+    countSeams(...partOfOutput(plan, labels, rect), lines, counts);
   }
   return counts;
 }

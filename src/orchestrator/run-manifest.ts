@@ -77,7 +77,7 @@ export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"]
   return {
     level: plan.level,
     levelMpp: plan.mpp,
-    region: plan.region,
+    region: plan.output?.region ?? plan.region,
     window: plan.grid.window,
     modelWindow: plan.modelWindow,
     windows: plan.kept.size,

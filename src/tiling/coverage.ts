@@ -1,20 +1,34 @@
 import { cutIntoCells } from "./cell-grid.ts";
 import { chunkGrid } from "./chunk-grid.ts";
-import { product } from "./raster.ts";
+import { product, type Rect } from "./raster.ts";
 import type { WindowGrid } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
 
 export interface Coverage {
-  /** Samples of the region that at least one kept window covers. */
+  /** Samples of what counts that at least one kept window covers. */
   covered: number;
   uncovered: number;
   /** Numbers of the chunks that hold a covered sample: those that must exist in the end. */
   chunks: ReadonlySet<number>;
 }
 
-/** What a plan must produce, computed from the plan alone: the yardstick a finished job is held against. */
-export function plannedCoverage(grid: WindowGrid, kept: WindowSet, chunk: readonly number[]): Coverage {
-  const { intervals } = cutIntoCells(grid);
+/**
+ * What a plan must produce, computed from the plan alone: the yardstick a finished job is held against.
+ * @param within the part of the grid's region that counts; default all of it
+ */
+export function plannedCoverage(
+  grid: WindowGrid,
+  kept: WindowSet,
+  chunk: readonly number[],
+  within: Rect = { origin: grid.shape.map(() => 0), size: grid.shape },
+): Coverage {
+  const intervals = cutIntoCells(grid).intervals.map((list, axis) => {
+    const from = within.origin[axis]!;
+    const to = from + within.size[axis]!;
+    return list
+      .map((i) => ({ ...i, start: Math.max(from, i.start), end: Math.min(to, i.end) }))
+      .filter(({ start, end }) => start < end);
+  });
   const axes = intervals.length;
   const chunks = chunkGrid(grid.shape, chunk);
   const touched = new Set<number>();
@@ -49,5 +63,5 @@ export function plannedCoverage(grid: WindowGrid, kept: WindowSet, chunk: readon
     for (axis = axes - 1; axis >= 0 && ++position[axis]! === intervals[axis]!.length; axis--)
       position[axis] = 0;
   }
-  return { covered, uncovered: product(grid.shape) - covered, chunks: touched };
+  return { covered, uncovered: product(within.size) - covered, chunks: touched };
 }

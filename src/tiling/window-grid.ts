@@ -79,6 +79,30 @@ function roundHalfEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
+/**
+ * The windows of a grid that touch a rect, as a grid of their own over the box around them: windows lie where they lie in
+ * the whole, so that what is inside the rect comes out as it does there.
+ * @returns `region`: the box, cut at the border of the whole; `first`: per axis, the number of its first window in the whole
+ */
+export function subGrid(
+  whole: WindowGrid,
+  rect: Rect,
+): { grid: WindowGrid; region: Rect; first: readonly number[] } {
+  const axes = whole.starts.map((starts, axis) => {
+    const from = rect.origin[axis]!;
+    const size = whole.window[axis]!;
+    const touches = (start: number) => start < from + rect.size[axis]! && start + size > from;
+    const first = starts.findIndex(touches);
+    const chosen = starts.slice(first, starts.findLastIndex(touches) + 1);
+    const origin = Math.max(0, chosen[0]!);
+    const end = Math.min(whole.shape[axis]!, chosen.at(-1)! + size);
+    return { first, origin, size: end - origin, starts: chosen.map((start) => start - origin) };
+  });
+  const region = { origin: axes.map((a) => a.origin), size: axes.map((a) => a.size) };
+  const grid = { ...whole, shape: region.size, starts: axes.map((a) => a.starts) };
+  return { grid, region, first: axes.map((a) => a.first) };
+}
+
 export function windowCount(grid: WindowGrid): number {
   return product(grid.starts.map((s) => s.length));
 }

@@ -39,7 +39,7 @@ export async function planCohort(
       const samples = source.levels.map((level) => product(level.shape));
       const share = samples[plan.level]! / samples.reduce((a, b) => a + b);
       const kept = plan.kept.size / plan.kept.length;
-      const region = product(plan.region.size) / samples[plan.level]!;
+      const region = product((plan.output ?? plan).region.size) / samples[plan.level]!;
       return {
         windows: plan.kept.size,
         shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,

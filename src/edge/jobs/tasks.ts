@@ -2,14 +2,20 @@ import { ZarrLabelStage } from "../../image/write/label-stage.ts";
 import { edgeShardBlock } from "../../orchestrator/edge-shards.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import { measureQuality } from "../../orchestrator/image-quality.ts";
-import { checkOutputs, defaultOutputs, objectSeed, writeJobOutputs } from "../../orchestrator/job-outputs.ts";
+import {
+  checkOutputs,
+  defaultOutputs,
+  objectSeed,
+  stageIsOutput,
+  writeJobOutputs,
+} from "../../orchestrator/job-outputs.ts";
 import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
 import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
+import { planCoverage } from "../../orchestrator/plan-coverage.ts";
 import { type JobPlan, planJob } from "../../orchestrator/plan-job.ts";
 import { StorageError } from "../../storage/errors.ts";
 import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
-import { plannedCoverage } from "../../tiling/coverage.ts";
 import { decodeMaskBatch } from "../../tiling/mask-batch.ts";
 import type { MaskRecord } from "../../tiling/mask-record.ts";
 import type { Shard } from "../../tiling/shards.ts";
@@ -81,9 +87,9 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
  * Finishing goes through the label map in one invocation, whose CPU time has an end: better refused now than after
  * every window was paid for.
  */
-function checkSize({ MAX_GIGAPIXELS }: Bindings, { grid, kept, chunk }: JobPlan): void {
+function checkSize({ MAX_GIGAPIXELS }: Bindings, plan: JobPlan): void {
   if (!MAX_GIGAPIXELS) return;
-  const gigapixels = plannedCoverage(grid, kept, chunk).covered / 1e9;
+  const gigapixels = planCoverage(plan).covered / 1e9;
   if (gigapixels <= Number(MAX_GIGAPIXELS)) return;
   throw new JobError(
     `the windows cover ${gigapixels.toFixed(1)} gigapixels, this service takes ${MAX_GIGAPIXELS}: choose a coarser level or a roi`,
@@ -151,7 +157,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
   const { manifest } = await modelOf(env, job);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const source = await openJobSource(env, job, signal);
-  const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
+  const coverage = planCoverage(plan);
   const chunks = chunkGrid(plan.region.size, plan.chunk);
   const present = [...coverage.chunks].map((c) => chunkIndex(chunks, c).join("/"));
   const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), present);
@@ -159,7 +165,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
   let rows = 0;
   const report = await writeJobOutputs({
     stage,
-    targets: bucketTargets(env.RESULTS!, results, plan.reorientation ? undefined : stage),
+    targets: bucketTargets(env.RESULTS!, results, stageIsOutput(plan) ? stage : undefined),
     manifest,
     plan,
     source,
@@ -196,16 +202,16 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
 }
 
 /**
- * No listing: what must be there follows from the plan, and the ledger says that it was written. In the model's orientation
- * it is no result, and goes with the work.
+ * No listing: what must be there follows from the plan, and the ledger says that it was written. What is turned or cut on its
+ * way out is no result, and goes with the work.
  */
 function stageOf(
   env: Bindings,
   job: JobDocument,
-  { reorientation }: JobPlan,
+  plan: JobPlan,
   info: ConstructorParameters<typeof ZarrLabelStage>[2],
   present: readonly string[],
 ): ZarrLabelStage {
-  const keys = reorientation ? jobKeys.work(job.id) : jobKeys.results(job.id);
+  const keys = stageIsOutput(plan) ? jobKeys.results(job.id) : jobKeys.work(job.id);
   return new ZarrLabelStage(resultsStore(env.RESULTS!, keys), LABELS, info, new Set(present));
 }

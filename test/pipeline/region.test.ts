@@ -1,0 +1,103 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openSharedRuntime, readLabelZarr } from "../made/shared-runtime.ts";
+import { writeMadeSlide } from "../made/slide.ts";
+
+const TINY = join(import.meta.dirname, "../fixtures/tiny-swin");
+const [WIDTH, HEIGHT] = [500, 410];
+
+let directory: string;
+let slide: string;
+let runtime: Awaited<ReturnType<typeof openSharedRuntime>>;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-region-"));
+  // A band without anything, so that parts of the slide have intensities of their own.
+  slide = writeMadeSlide(join(directory, "slide.tiff"), {
+    width: WIDTH,
+    height: HEIGHT,
+    empty: (x) => x > 180 && x < 330,
+  }).path;
+  const model = join(directory, "tiny");
+  cpSync(TINY, model, { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(model, "model.json"), "utf8"));
+  manifest.input.normalization = {
+    kind: "percentile",
+    low: 1,
+    high: 99.8,
+    scope: "image",
+    clip: [0, 1],
+    scale: 2,
+    offset: -1,
+  };
+  writeFileSync(join(model, "model.json"), JSON.stringify(manifest));
+  runtime = await openSharedRuntime(
+    { model, concurrency: 2, outputs: ["labels.ome.zarr", "objects.geojson"] },
+    directory,
+  );
+});
+afterAll(async () => {
+  await runtime?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const rect = fc
+  .record({ x: fc.nat(WIDTH - 1), y: fc.nat(HEIGHT - 1), w: fc.nat(), h: fc.nat() })
+  .map(({ x, y, w, h }) => [x, y, 1 + (w % (WIDTH - x)), 1 + (h % (HEIGHT - y))] as const);
+
+describe("a region of a slide", () => {
+  it.each([
+    ["with tissue only", { tissueMask: true }],
+    ["with every window", { tissueMask: false }],
+    ["at a coarser level", { tissueMask: false, level: 1, maxMagnification: 4 }],
+    [
+      "with windows as nnU-Net lays them",
+      { tissueMask: false, policy: "nnunet" as const, overlapRatio: 0.5 },
+    ],
+  ])(
+    "gives the labels that the run of the whole gives there: %s",
+    async (_, settings) => {
+      const whole = await runtime.run(slide, settings);
+      const labels = await readLabelZarr(whole.out);
+      expect(new Set(labels.data).size).toBeGreaterThan(1);
+      const width = labels.shape[1]!;
+      await fc.assert(
+        fc.asyncProperty(rect, async (roi) => {
+          const part = await runtime.run(slide, { ...settings, roi }).catch((error: Error) => error);
+          if (part instanceof Error) {
+            // Only where there is nothing.
+            expect(part.message).toMatch(/no tissue was found in the region/);
+            return;
+          }
+          expect(part.manifest.plan.intensities).toEqual(whole.manifest.plan.intensities);
+          const { region } = part.manifest.plan;
+          const [y0, x0] = region.origin as [number, number];
+          const found = await readLabelZarr(part.out);
+          expect(found.shape).toEqual(region.size);
+          const [height, across] = found.shape as [number, number];
+          for (let y = 0; y < height; y++) {
+            const from = (y0 + y) * width + x0;
+            const expected = labels.data.subarray(from, from + across);
+            const row = found.data.subarray(y * across, (y + 1) * across);
+            expect(Buffer.compare(Buffer.from(row), Buffer.from(expected)), `${roi} row ${y}`).toBe(0);
+          }
+          const { coveredSamples, outsideMaskSamples } = part.manifest.coverage;
+          expect(coveredSamples + outsideMaskSamples).toBe(height * across);
+        }),
+        { seed: 7, numRuns: 10 },
+      );
+    },
+    120_000,
+  );
+
+  it("that is the whole slide is the run of the whole", async () => {
+    const whole = await runtime.run(slide);
+    const part = await runtime.run(slide, { roi: [0, 0, WIDTH, HEIGHT] });
+    expect(await readLabelZarr(part.out)).toEqual(await readLabelZarr(whole.out));
+    expect(part.manifest.coverage).toEqual(whole.manifest.coverage);
+    expect(part.manifest.seam).toEqual(whole.manifest.seam);
+  });
+});
