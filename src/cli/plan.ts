@@ -4,7 +4,7 @@ import { estimateMemory, fitImage, planJob } from "../orchestrator/plan-job.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
-import { duration, magnified, orientationLine } from "./progress.ts";
+import { duration, magnified, orientationLine, tissueText } from "./progress.ts";
 import { type SegmentOptions, settingsOf } from "./segment.ts";
 import { secondsPerWindow } from "./time-window.ts";
 
@@ -33,6 +33,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       windowsInGrid: plan.kept.length,
       shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
       tissueFraction: plan.tissueFraction,
+      tissue: plan.tissue,
       orientation: plan.orientation,
       intensities: plan.scaling,
       memoryBytes: estimateMemory(plan, model.manifest.classes.length),
@@ -40,8 +41,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       seconds: secondsOfWindow * plan.kept.size,
     };
     if (json) return void process.stdout.write(`${JSON.stringify(report)}\n`);
-    const tissue =
-      plan.tissueFraction === undefined ? "no mask" : `tissue ${(plan.tissueFraction * 100).toFixed(0)} %`;
+    const tissue = tissueText(plan) || "no mask";
     const resampled =
       plan.grid.window.join() === plan.modelWindow.join()
         ? ""
@@ -54,6 +54,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       `  windows   ${report.windows} of ${report.windowsInGrid} (${tissue}), ${plan.grid.window.join("×")} pixels${resampled}`,
     );
     if (plan.orientation) console.log(`  volume    ${orientationLine(plan.orientation)}`);
+    if (plan.tissue?.warning) console.log(`  warning   ${plan.tissue.warning}`);
     console.log(`  shards    ${report.shards}`);
     console.log(`  memory    about ${Math.round(report.memoryBytes / 1e6)} MB`);
     console.log(

@@ -1,5 +1,7 @@
 import type { PlannedOrientation } from "../orchestrator/orient-source.ts";
 
+import type { TissueFinding } from "../tiling/tissue-mask.ts";
+
 export type ProgressEvent =
   | { type: "stage"; stage: "opening" | "planning" | "segmenting" | "writing outputs" | "done" }
   | {
@@ -11,6 +13,7 @@ export type ProgressEvent =
       /** How many times coarser than the model's pixels are; 1 where they are fed as they are. */
       magnification: number;
       tissueFraction?: number;
+      tissue?: TissueFinding;
       /** Of a volume. */
       orientation?: PlannedOrientation;
     }
@@ -37,18 +40,33 @@ export function progressPrinter(
     if (event.type === "stage") return line(event.stage);
     if (event.type === "backend") return line(`going on without ${event.backend}: ${event.reason}`);
     if (event.type === "plan") {
-      const tissue =
-        event.tissueFraction === undefined ? "" : `, tissue ${(event.tissueFraction * 100).toFixed(0)} %`;
+      const tissue = tissueText(event);
       const rest = event.windowsToDo === event.windows ? "" : `, ${event.windowsToDo} still to do`;
       if (event.orientation) line(orientationLine(event.orientation));
-      return line(
-        `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm${magnified(event.magnification)})${tissue}${rest}`,
+      line(
+        `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm${magnified(event.magnification)})${tissue && `, ${tissue}`}${rest}`,
       );
+      if (event.tissue?.warning) line(`warning: ${event.tissue.warning}; --no-tissue-mask keeps everything`);
+      return;
     }
     const { windowsDone, windowsTotal, windowsPerSecond, secondsLeft } = event;
     const text = `${windowsDone}/${windowsTotal} windows, ${windowsPerSecond.toFixed(1)}/s, ${duration(secondsLeft)} left`;
     bar(windowsDone, windowsTotal, text);
   };
+}
+
+/** How much of a region is segmented, and what was left out. Empty where no tissue was looked for. */
+export function tissueText({
+  tissueFraction,
+  tissue,
+}: {
+  tissueFraction?: number;
+  tissue?: TissueFinding;
+}): string {
+  if (tissueFraction === undefined) return "";
+  if (tissue?.background === "none") return "no background found for certain, so all of it";
+  const share = `tissue ${(tissueFraction * 100).toFixed(0)} %`;
+  return tissue ? `${share} (${tissue.background} background left out)` : share;
 }
 
 /** Degrees below which a volume's axes count as the patient's. */

@@ -392,6 +392,7 @@ function tellWindows(
         mpp: plan.mpp.at(-1)!,
         magnification,
         tissueFraction: plan.tissueFraction,
+        tissue: plan.tissue,
         orientation: plan.orientation,
       });
     }

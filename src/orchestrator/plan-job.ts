@@ -2,9 +2,10 @@ import type { ImageSource } from "../image/image-source.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import { cutIntoCells } from "../tiling/cell-grid.ts";
 import type { ImportanceKind } from "../tiling/importance-map.ts";
+import { keepWindows, maskFraction, type RegionMask } from "../tiling/keep-windows.ts";
 import type { Precision } from "../tiling/mask-record.ts";
 import { product, type Raster, type Rect } from "../tiling/raster.ts";
-import { keepWindows, maskFraction, type RegionMask, tissueMask } from "../tiling/tissue-mask.ts";
+import { findTissue, type TissueFinding } from "../tiling/tissue-mask.ts";
 import {
   planWindowGrid,
   subGrid,
@@ -83,8 +84,10 @@ export interface JobPlan extends Orientation {
   scaling: { low: number; high: number };
   shardBlock: readonly number[];
   chunk: readonly number[];
-  /** Share of the thumbnail taken for tissue; undefined when no mask was asked for. */
+  /** Share of the region taken for tissue; undefined when no mask was asked for. */
   tissueFraction: number | undefined;
+  /** What was left out as background, and why; undefined where a person gave the mask or wanted none. */
+  tissue?: TissueFinding;
   /** Of the region, where it was needed or asked for. */
   thumbnail: Raster<Uint8Array> | undefined;
 }
@@ -130,13 +133,14 @@ export async function planJob(
   const { grid, region, first } = subGrid(whole, asked.region);
   checkOverlap(grid);
   const all = { origin: levelShape.map(() => 0), size: levelShape };
-  const findTissue = settings.tissueMask && !mask && !isVolume;
-  const picture = findTissue
+  const wantsTissue = settings.tissueMask && !mask && !isVolume;
+  const picture = wantsTissue
     ? await readThumbnail(source, { origin: all.origin, size: source.levels[0]!.shape }, channels, signal)
     : undefined;
   if (mask) checkMask(mask, levelShape);
-  const tissue = mask ?? (picture && tissueMask(picture));
-  const regionMask: RegionMask | undefined = tissue && { raster: tissue, rect: all };
+  const tissue = picture && findTissue(picture);
+  const raster = mask ?? tissue?.mask;
+  const regionMask: RegionMask | undefined = raster && { raster, rect: all };
   const keptOfWhole = regionMask ? keepWindows(whole, all.origin, regionMask) : WindowSet.all(total);
   const kept = settings.roi ? partOfKept(whole, keptOfWhole, grid, first) : keptOfWhole;
   if (kept.size === 0) {
@@ -197,6 +201,7 @@ export async function planJob(
     scaling,
     shardBlock: [...region.size.slice(2).map(() => 1), ...shardBlock],
     chunk: chunkOf(region.size),
+    ...(tissue && { tissue: tissue.finding }),
     tissueFraction: regionMask && maskFraction(regionMask, asked.region),
     thumbnail: await thumbnail(),
   };

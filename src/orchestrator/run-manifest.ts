@@ -4,6 +4,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import { invertReorientation, reorderAxes } from "../tiling/reorientation.ts";
 import { seamScore } from "../tiling/seam-score.ts";
+import type { TissueFinding } from "../tiling/tissue-mask.ts";
 import type { BackendReport } from "./fleet/backend.ts";
 import type { ImageQuality } from "./image-quality.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
@@ -48,6 +49,8 @@ export interface RunManifest {
     shards: number;
     chunks: number;
     tissueFraction?: number;
+    /** What was left out as background, and why. */
+    tissue?: TissueFinding;
     intensities: { low: number; high: number };
     /** Of a volume for a model that states its orientation; the sizes above are in the model's. */
     orientation?: PlannedOrientation;
@@ -85,6 +88,7 @@ export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"]
     shards,
     chunks: chunkCount(chunkGrid(plan.region.size, plan.chunk)),
     tissueFraction: plan.tissueFraction,
+    ...(plan.tissue && { tissue: plan.tissue }),
     intensities: plan.scaling,
     ...(plan.orientation && { orientation: plan.orientation }),
   };

@@ -3,6 +3,7 @@ export * from "./chunk-grid.ts";
 export * from "./coverage.ts";
 export * from "./extract-window.ts";
 export * from "./importance-map.ts";
+export * from "./keep-windows.ts";
 export * from "./mask-record.ts";
 export * from "./merger.ts";
 export * from "./normalise.ts";

@@ -1,50 +1,284 @@
-import type { Raster, Rect } from "./raster.ts";
-import { type WindowGrid, windowCount, windowRect } from "./window-grid.ts";
-import { WindowSet } from "./window-set.ts";
+import type { Raster } from "./raster.ts";
 
-/** A boolean picture of a region at any resolution, `[h, w]`, 0 or not 0. */
-export interface RegionMask {
-  raster: Raster<Uint8Array>;
-  /** What the mask shows, in the coordinates of the level that is segmented. */
-  rect: Rect;
+/** What a background looks like: the glass of a bright field, or the dark between what glows. */
+export type Background = "bright" | "dark";
+
+/** Why a part of an image counts as background. Each is measured on the thumbnail, background against the rest. */
+export interface BackgroundEvidence {
+  /** Share of the thumbnail. */
+  share: number;
+  /** How many times steeper intensities are in the rest: background is smooth. */
+  smoothness: number;
+  /** How much more colour the rest has, in grey levels: neither glass nor darkness is coloured. */
+  colour: number;
+  /** How much rarer the rest is along the thumbnail's border than in all of it: 1 where it never reaches the border, -1 at worst. */
+  border: number;
 }
 
+/** What was taken for background, and why. */
+export interface TissueFinding {
+  /** "none": nothing is background for certain, so everything is segmented. */
+  background: Background | "none";
+  /** Of the background that was found; of the likelier one where none is certain. */
+  evidence?: BackgroundEvidence;
+  /** Share of the thumbnail that is exactly black around a bright field: scanners pad with it. */
+  padding?: number;
+  /** What a person should look at, as a sentence. */
+  warning?: string;
+}
+
+/** Grey levels between the two means of Otsu's, below which there is no contrast. */
+const CONTRAST = 6;
+/** Glass: its typical pixel is at least so bright in every channel and has at most so much colour. */
+const GLASS = { darkest: 150, colour: 45 };
+/** Darkness: its typical pixel is at most so bright in any channel. */
+const DARK = { brightest: 100 };
+/** Steepness of the rest over that of the background from which smoothness alone decides. */
+const SMOOTH = 2;
+/** Difference in colour, in grey levels, that says which of the two is background. */
+const COLOURED = 8;
+/** Below this the background that was dropped is not much smoother than what is kept. */
+const WARN_SMOOTHNESS = 3;
+/** Kept parts smaller than this are worth a look. */
+const WARN_KEPT = 0.005;
+
 /**
- * Tissue in a thumbnail `[h, w, C]` (uint8): whatever stands out of the background. Bright-field backgrounds
- * are near white, fluorescence ones near black; which of the two is told by the mean. The threshold stays close
- * above the background, at its noise, and never above Otsu's: a dim nucleus left out would be a silent hole,
- * an empty window more costs milliseconds. No contrast at all: everything counts as tissue.
+ * Tissue in a thumbnail `[h, w, C]` (uint8): whatever stands out of the background, grown by one pixel. Whether the
+ * background is bright (glass) or dark (fluorescence) is weighed by how smooth and how colourless it is and by whether it lies
+ * along the border, at two thresholds; where neither is certain, all counts as tissue. The threshold stays close above the
+ * background, at its noise, and never above Otsu's: a dim nucleus left out would be a silent hole, an empty window more costs
+ * milliseconds.
  */
-export function tissueMask(thumbnail: Raster<Uint8Array>): Raster<Uint8Array> {
-  const [height, width, channels] = thumbnail.shape as [number, number, number];
-  const { data } = thumbnail;
+export function findTissue(thumbnail: Raster<Uint8Array>): {
+  mask: Raster<Uint8Array>;
+  finding: TissueFinding;
+} {
+  const [height, width] = thumbnail.shape as [number, number];
+  const features = measurePixels(thumbnail);
+  const padding = findPadding(features);
+  const bright = weigh("bright", features, padding);
+  // Around a bright field padding is no darkness of its own; around a dark one it is the background.
+  const dark = weigh("dark", features, bright?.certain ? padding : undefined);
+  const candidates = [bright, dark].filter((candidate) => candidate !== undefined);
+  const certain = candidates.filter(({ certain }) => certain).sort((a, b) => b.score - a.score);
+  const [best, rival] = certain;
+  const shape = [height, width];
+  // Two that exclude each other and are as likely are no certainty.
+  if (best === undefined || (rival !== undefined && rival.score > best.score * 0.8)) {
+    const likelier = candidates.sort((a, b) => b.score - a.score)[0];
+    return {
+      mask: { data: new Uint8Array(height * width).fill(1), shape },
+      finding: { background: "none", ...(likelier && { evidence: likelier.evidence }) },
+    };
+  }
+  const { mask, background, evidence } = best;
+  const isPadded = background === "bright" && padding !== undefined;
+  if (isPadded) for (let i = 0; i < mask.length; i++) if (padding.mask[i]) mask[i] = 0;
+  const finding: TissueFinding = {
+    background,
+    evidence,
+    ...(isPadded && { padding: padding.share }),
+  };
+  const warning = warningOf(finding, mask);
+  if (warning) finding.warning = warning;
+  return { mask: { data: dilate(mask, width, height), shape }, finding };
+}
+
+interface Features {
+  height: number;
+  width: number;
+  /** Per pixel, over channels. */
+  darkest: Uint8Array;
+  brightest: Uint8Array;
+  /** Largest difference to the right and lower neighbour, over channels. */
+  steepness: Uint8Array;
+}
+
+function measurePixels({ data, shape }: Raster<Uint8Array>): Features {
+  const [height, width, channels] = shape as [number, number, number];
   const pixels = height * width;
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i]!;
-  const bright = sum / data.length > 127.5;
+  const darkest = new Uint8Array(pixels);
+  const brightest = new Uint8Array(pixels);
+  const steepness = new Uint8Array(pixels);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      let low = 255;
+      let high = 0;
+      let step = 0;
+      for (let c = 0; c < channels; c++) {
+        const v = data[i * channels + c]!;
+        if (v < low) low = v;
+        if (v > high) high = v;
+        if (x + 1 < width) step = Math.max(step, Math.abs(v - data[(i + 1) * channels + c]!));
+        if (y + 1 < height) step = Math.max(step, Math.abs(v - data[(i + width) * channels + c]!));
+      }
+      darkest[i] = low;
+      brightest[i] = high;
+      steepness[i] = step;
+    }
+  }
+  return { height, width, darkest, brightest, steepness };
+}
+
+/** Share of the thumbnail that black must have to be padding. */
+const PADDING_SHARE = 0.005;
+
+/** Exactly black areas that reach the border: what scanners put where nothing was scanned. */
+function findPadding({
+  height,
+  width,
+  brightest,
+}: Features): { mask: Uint8Array; share: number } | undefined {
+  const mask = new Uint8Array(height * width);
+  const stack: number[] = [];
+  const visit = (i: number) => {
+    if (mask[i] === 0 && brightest[i] === 0) {
+      mask[i] = 1;
+      stack.push(i);
+    }
+  };
+  for (let x = 0; x < width; x++) {
+    visit(x);
+    visit((height - 1) * width + x);
+  }
+  for (let y = 0; y < height; y++) {
+    visit(y * width);
+    visit(y * width + width - 1);
+  }
+  let count = 0;
+  for (let i = stack.pop(); i !== undefined; i = stack.pop()) {
+    count++;
+    const x = i % width;
+    if (x > 0) visit(i - 1);
+    if (x + 1 < width) visit(i + 1);
+    if (i >= width) visit(i - width);
+    if (i + width < mask.length) visit(i + width);
+  }
+  const share = count / mask.length;
+  return share >= PADDING_SHARE ? { mask, share } : undefined;
+}
+
+interface Weighed {
+  background: Background;
+  /** 1 where pixels stand out of the background. */
+  mask: Uint8Array;
+  evidence: BackgroundEvidence;
+  certain: boolean;
+  score: number;
+}
+
+/** How well it explains the thumbnail that its background is of one kind; undefined where nothing could be that background. */
+function weigh(
+  background: Background,
+  features: Features,
+  padding: { mask: Uint8Array; share: number } | undefined,
+): Weighed | undefined {
+  const isBright = background === "bright";
+  const { darkest, brightest } = features;
+  const pixels = darkest.length;
   const distance = new Uint8Array(pixels);
   const histogram = new Float64Array(256);
   for (let i = 0; i < pixels; i++) {
-    let d = 0;
-    for (let c = 0; c < channels; c++) {
-      const v = data[i * channels + c]!;
-      d = Math.max(d, bright ? 255 - v : v);
-    }
+    const d = isBright ? 255 - darkest[i]! : brightest[i]!;
     distance[i] = d;
-    histogram[d]!++;
+    if (!padding?.mask[i]) histogram[d]!++;
   }
-  const threshold = backgroundThreshold(histogram);
-  const mask = new Uint8Array(pixels);
-  for (let i = 0; i < pixels; i++) mask[i] = distance[i]! > threshold ? 1 : 0;
-  return { data: dilate(mask, width, height), shape: [height, width] };
+  const otsu = otsuThreshold(histogram);
+  if (otsu.separation < CONTRAST) return undefined;
+  const { threshold, mode } = backgroundThreshold(histogram, otsu.threshold);
+  const apart = (t: number) => {
+    const mask = new Uint8Array(pixels);
+    for (let i = 0; i < pixels; i++) mask[i] = distance[i]! > t ? 1 : 0;
+    return mask;
+  };
+  const mask = apart(threshold);
+  const close = compare(features, mask, padding?.mask);
+  // What is background must be so wherever the line is drawn.
+  const wide = compare(features, apart(otsu.threshold), padding?.mask);
+  if (close === undefined || wide === undefined) return undefined;
+  const looksRight = isBright
+    ? 255 - mode >= GLASS.darkest && close.background.colour <= GLASS.colour
+    : mode <= DARK.brightest;
+  const score = Math.min(scoreOf(close), scoreOf(wide));
+  return { background, mask, evidence: close.evidence, certain: looksRight && score > 0, score };
 }
 
-/** -1 when there is no background to tell from tissue. */
-function backgroundThreshold(histogram: Float64Array): number {
-  const otsu = otsuThreshold(histogram);
-  if (otsu.separation < 6) return -1;
+/** Above 0 for background; smoothness counts most, and colour on the wrong side rules it out. */
+function scoreOf({ evidence: { smoothness, colour, border, share }, isFlat }: Comparison): number {
+  if (colour < -COLOURED) return -1;
+  // Where nothing varies, smoothness tells nothing: the larger part is likelier to be the background.
+  const smooth = isFlat ? share - 0.5 : Math.log(smoothness / SMOOTH);
+  return smooth + Math.min(1, Math.max(0, colour) / (4 * COLOURED)) + border;
+}
+
+interface Comparison {
+  evidence: BackgroundEvidence;
+  background: { colour: number };
+  /** Neither varies from pixel to pixel. */
+  isFlat: boolean;
+}
+
+/** Background against the rest; undefined where one of them is empty. */
+function compare(
+  { height, width, darkest, brightest, steepness }: Features,
+  mask: Uint8Array,
+  padding: Uint8Array | undefined,
+): Comparison | undefined {
+  // By kind, background first: pixels, their colour, those with neighbours of the same kind and how steep they are.
+  const count = [0, 0];
+  const colour = [0, 0];
+  const inner = [0, 0];
+  const steep = [0, 0];
+  const border = [0, 0];
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (padding?.[i]) continue;
+      const kind = mask[i]!;
+      count[kind]!++;
+      colour[kind]! += brightest[i]! - darkest[i]!;
+      if (y === 0 || x === 0 || y === height - 1 || x === width - 1) border[kind]!++;
+      else if (
+        mask[i + 1] === kind &&
+        mask[i + width] === kind &&
+        mask[i - 1] === kind &&
+        mask[i - width] === kind &&
+        !padding?.[i + 1] &&
+        !padding?.[i + width]
+      ) {
+        inner[kind]!++;
+        steep[kind]! += steepness[i]!;
+      }
+    }
+  }
+  const [background, rest] = count as [number, number];
+  if (background === 0 || rest === 0) return undefined;
+  const mean = (sum: number[], kind: number, n: number[]) => (n[kind] ? sum[kind]! / n[kind]! : 0);
+  // A thin rest has no inside: what is left of it are edges, and those are steep.
+  const restSteepness =
+    inner[1]! >= 16 ? mean(steep, 1, inner) : SMOOTH * 4 * (mean(steep, 0, inner) + NOISE);
+  const share = background / (background + rest);
+  const restAtBorder = border[1]! / Math.max(1, border[0]! + border[1]!);
+  return {
+    evidence: {
+      share,
+      smoothness: (restSteepness + NOISE) / (mean(steep, 0, inner) + NOISE),
+      colour: mean(colour, 1, count) - mean(colour, 0, count),
+      border: Math.max(-1, 1 - restAtBorder / (1 - share)),
+    },
+    background: { colour: mean(colour, 0, count) },
+    isFlat: Math.max(mean(steep, 0, inner), mean(steep, 1, inner)) < FLAT,
+  };
+}
+
+/** Grey levels from pixel to pixel that count as none. */
+const FLAT = 0.5;
+/** Grey levels of steepness that a thumbnail of nothing has: rounding. */
+const NOISE = 0.5;
+
+/** The commonest value below Otsu's threshold and its noise: what is farther away stands out. */
+function backgroundThreshold(histogram: Float64Array, otsu: number): { threshold: number; mode: number } {
   let mode = 0;
-  for (let v = 1; v <= otsu.threshold; v++) if (histogram[v]! > histogram[mode]!) mode = v;
+  for (let v = 1; v <= otsu; v++) if (histogram[v]! > histogram[mode]!) mode = v;
   let below = 0;
   let spread = 0;
   for (let v = 0; v <= mode; v++) {
@@ -52,7 +286,18 @@ function backgroundThreshold(histogram: Float64Array): number {
     spread += histogram[v]! * (mode - v) ** 2;
   }
   const sigma = Math.sqrt(spread / below);
-  return Math.min(otsu.threshold, mode + Math.max(4, Math.ceil(4 * sigma)));
+  return { threshold: Math.min(otsu, mode + Math.max(4, Math.ceil(4 * sigma))), mode };
+}
+
+function warningOf({ evidence, background }: TissueFinding, mask: Uint8Array): string | undefined {
+  let kept = 0;
+  for (let i = 0; i < mask.length; i++) kept += mask[i]!;
+  const share = kept / mask.length;
+  const percent = (n: number) => `${(100 * n).toFixed(n < 0.1 ? 1 : 0)} %`;
+  if (share < WARN_KEPT) return `only ${percent(share)} of the image counts as tissue`;
+  if (evidence!.smoothness < WARN_SMOOTHNESS)
+    return `the ${background} background that was left out (${percent(evidence!.share)} of the image) is not much smoother than what was kept: it may be tissue`;
+  return undefined;
 }
 
 /** Otsu 1979: the threshold of largest between-class variance; `separation` is the distance of the two means. */
@@ -95,55 +340,4 @@ function dilate(mask: Uint8Array, width: number, height: number): Uint8Array {
     }
   }
   return out;
-}
-
-/** Keeps the windows that meet a set sample of the mask. `origin` places the grid's region in the level (y, x). */
-export function keepWindows(grid: WindowGrid, origin: readonly number[], mask: RegionMask): WindowSet {
-  const [height, width] = mask.raster.shape as [number, number];
-  // Summed-area table: one look-up a window, however large the mask.
-  const sums = new Float64Array((height + 1) * (width + 1));
-  for (let y = 0; y < height; y++) {
-    let row = 0;
-    for (let x = 0; x < width; x++) {
-      if (mask.raster.data[y * width + x]) row++;
-      sums[(y + 1) * (width + 1) + x + 1] = sums[y * (width + 1) + x + 1]! + row;
-    }
-  }
-  const scale = [height / mask.rect.size[0]!, width / mask.rect.size[1]!];
-  const limit = [height, width];
-  const kept = new WindowSet(windowCount(grid));
-  for (let w = 0; w < kept.length; w++) {
-    const rect = windowRect(grid, w);
-    const low: number[] = [];
-    const high: number[] = [];
-    for (let axis = 0; axis < 2; axis++) {
-      const start = rect.origin[axis]! + origin[axis]! - mask.rect.origin[axis]!;
-      const from = Math.floor(start * scale[axis]!);
-      const to = Math.ceil((start + rect.size[axis]!) * scale[axis]!);
-      low.push(Math.min(Math.max(0, from), limit[axis]!));
-      high.push(Math.min(Math.max(0, to), limit[axis]!));
-    }
-    const [y0, x0, y1, x1] = [low[0]!, low[1]!, high[0]!, high[1]!];
-    const row0 = y0 * (width + 1);
-    const row1 = y1 * (width + 1);
-    if (sums[row1 + x1]! - sums[row0 + x1]! - sums[row1 + x0]! + sums[row0 + x0]! > 0) kept.add(w);
-  }
-  return kept;
-}
-
-/** Share of set samples in the part of the mask that shows `region`. */
-export function maskFraction(mask: RegionMask, region: Rect): number {
-  const [height, width] = mask.raster.shape as [number, number];
-  const [from, to] = [0, 1].map((end) =>
-    [height, width].map((n, axis) => {
-      const at = region.origin[axis]! + end * region.size[axis]! - mask.rect.origin[axis]!;
-      const sample = (at / mask.rect.size[axis]!) * n;
-      return end === 0 ? Math.min(n - 1, Math.floor(sample)) : Math.min(n, Math.ceil(sample));
-    }),
-  ) as [[number, number], [number, number]];
-  let set = 0;
-  for (let y = from[0]; y < to[0]; y++) {
-    for (let x = from[1]; x < to[1]; x++) if (mask.raster.data[y * width + x]) set++;
-  }
-  return set / ((to[0] - from[0]) * (to[1] - from[1]));
 }

@@ -5,13 +5,10 @@ import {
   activate,
   extractWindow,
   Histogram,
-  keepWindows,
   normaliseWindows,
-  planWindowGrid,
   type Raster,
   regionForWindow,
   resample,
-  tissueMask,
 } from "../../src/tiling/index.ts";
 
 function image(height: number, width: number, channels: number): Raster<Uint16Array> {
@@ -185,47 +182,5 @@ describe("half precision", () => {
       }),
       { numRuns: 5000 },
     );
-  });
-});
-
-describe("tissue mask", () => {
-  function slide(background: number, tissue: number): Raster<Uint8Array> {
-    const data = new Uint8Array(100 * 100 * 3);
-    for (let y = 0; y < 100; y++) {
-      for (let x = 0; x < 100; x++) {
-        const inside = x >= 30 && x < 50 && y >= 40 && y < 80;
-        const noise = ((x * 31 + y * 17) % 5) - 2;
-        data.fill(
-          Math.min(255, Math.max(0, (inside ? tissue : background) + noise)),
-          (y * 100 + x) * 3,
-          (y * 100 + x) * 3 + 3,
-        );
-      }
-    }
-    return { data, shape: [100, 100, 3] };
-  }
-
-  it.each([
-    ["dark tissue on white", 240, 120],
-    ["pale tissue on white", 240, 215],
-    ["bright nuclei on black", 4, 120],
-    ["dim nuclei on black", 4, 30],
-  ])("finds %s, and only the windows that meet it", (_, background, tissue) => {
-    const mask = tissueMask(slide(background, tissue));
-    expect(mask.data[60 * 100 + 40]).toBe(1);
-    expect(mask.data[10 * 100 + 10]).toBe(0);
-    const grid = planWindowGrid({ shape: [1000, 1000], window: [100, 100], overlapRatio: 0 });
-    const kept = keepWindows(grid, [0, 0], { raster: mask, rect: { origin: [0, 0], size: [1000, 1000] } });
-    for (let w = 0; w < kept.length; w++) {
-      const [y, x] = [Math.floor(w / 10), w % 10];
-      const inside = x >= 3 && x < 5 && y >= 4 && y < 8;
-      const near = x >= 2 && x < 6 && y >= 3 && y < 9;
-      if (inside) expect(kept.has(w)).toBe(true);
-      if (!near) expect(kept.has(w)).toBe(false);
-    }
-  });
-
-  it("keeps everything when nothing stands out", () => {
-    expect(tissueMask(slide(128, 128)).data.every((v) => v === 1)).toBe(true);
   });
 });
