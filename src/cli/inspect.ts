@@ -1,5 +1,6 @@
 import { describeImage } from "../image/describe.ts";
 import type { ImageSource } from "../image/image-source.ts";
+import type { PagesAs } from "../image/tiff/pages-as.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { fitImage } from "../orchestrator/plan-job.ts";
 import { loadModel } from "./find-model.ts";
@@ -9,9 +10,16 @@ import { magnified } from "./progress.ts";
 /** Prints what an image holds and, where a model is named, how the two go together. */
 export async function inspectCommand(
   uri: string,
-  options: { model?: string; mpp?: number; series?: number; json?: boolean; signal?: AbortSignal },
+  options: {
+    model?: string;
+    mpp?: number;
+    series?: number;
+    pagesAs?: PagesAs;
+    json?: boolean;
+    signal?: AbortSignal;
+  },
 ): Promise<void> {
-  const { source, name, close } = await openSource(uri, options.mpp, options.signal, options.series);
+  const { source, name, close } = await openSource(uri, options.mpp, options.signal, options);
   try {
     const model =
       options.model === undefined ? undefined : await fitOf(source, options.model, options.signal);

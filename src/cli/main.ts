@@ -1,6 +1,7 @@
 #!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { PullFrom } from "../../gpu-runner/settings.ts";
+import { PAGES_AS } from "../image/tiff/pages-as.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { PROVIDERS } from "../inference/open-provider.ts";
 import { JobError } from "../orchestrator/errors.ts";
@@ -41,11 +42,18 @@ const program = new Command("tilewright")
 
 const SERIES = "number of the DICOM series, where a directory or archive holds several";
 
+function pagesAsOption(): Option {
+  return new Option("--pages-as <what>", "what the pages of a TIFF are, where it does not say").choices(
+    PAGES_AS,
+  );
+}
+
 /** Options that decide a job's plan on this machine: shared by `segment` and `plan`. */
 function withPlanOptions(command: Command): Command {
   command
     .option("--model <name|dir>", "bundled model or package directory", "nuclei")
-    .option("--series <n>", SERIES, count);
+    .option("--series <n>", SERIES, count)
+    .addOption(pagesAsOption());
   return withSettingOptions(command).option(
     "--mask <file>",
     "image whose pixels above 0 are segmented; spans the slide at any resolution",
@@ -130,6 +138,7 @@ program
   .option("--model <name|dir>", "tell also how it goes together with this model")
   .option("--mpp <n>", "micrometres per pixel of level 0", positive)
   .option("--series <n>", SERIES, count)
+  .addOption(pagesAsOption())
   .option("--json", "as JSON")
   .action((source: string, flags) => inspectCommand(source, { ...flags, signal: controller.signal }));
 
@@ -173,6 +182,7 @@ function withJobOptions(command: Command): Command {
     .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source`)
     .addOption(segTypeOption())
     .option("--series <n>", SERIES, count)
+    .addOption(pagesAsOption())
     .option("--watch", "follow the job until it ends")
     .option("--out <dir>", "follow the job and download its results into this directory")
     .option("--force", "replace a finished run in --out")
@@ -181,9 +191,9 @@ function withJobOptions(command: Command): Command {
 
 // biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed where it is declared
 function jobOptions(source: string, flags: any): JobOptions {
-  const { model, variant, mpp, series, ...settings } = planOptions(source, flags);
+  const { model, variant, mpp, series, pagesAs, ...settings } = planOptions(source, flags);
   return {
-    ...{ model, variant, series, mpp, settings },
+    ...{ model, variant, series, pagesAs, mpp, settings },
     to: flags.to,
     token: tokenOf(flags),
     outputs: flags.outputs?.split(","),
@@ -390,6 +400,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     roi: flags.roi,
     mpp: flags.mpp,
     series: flags.series,
+    pagesAs: flags.pagesAs,
     level: flags.level,
     maxMagnification: flags.maxMagnification,
     channels: flags.channels,

@@ -1,5 +1,5 @@
 import type { ImageSource } from "../image/image-source.ts";
-import { openImage } from "../image/open-image.ts";
+import { type OpenOptions, openImage } from "../image/open-image.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { locate } from "../storage/locate.ts";
 import type { Raster } from "../tiling/raster.ts";
@@ -12,20 +12,21 @@ export interface OpenedSource {
 
 /**
  * Opens what a person typed.
- * @param series number of the DICOM series, where there are several
+ * @param how what the file leaves open: number of the DICOM series, meaning of the pages of a TIFF
  */
 export async function openSource(
   uri: string,
   mpp: number | undefined,
   signal?: AbortSignal,
-  series?: number,
+  how: Pick<OpenOptions, "series" | "pagesAs"> = {},
 ): Promise<OpenedSource> {
+  const { series, pagesAs } = how;
   const located = await locate(uri).catch((cause) => {
     // What was typed is no address: a fault of the command, not of a file.
     throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
   });
   try {
-    const source = await openImage(located.store, located.key, { mpp, series, signal });
+    const source = await openImage(located.store, located.key, { mpp, series, pagesAs, signal });
     return {
       source,
       name: located.name,

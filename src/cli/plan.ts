@@ -12,7 +12,7 @@ import { secondsPerWindow } from "./time-window.ts";
 export async function planCommand(options: SegmentOptions, json: boolean | undefined): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
-  const { source, name, close } = await openSource(options.source, options.mpp, signal, options.series);
+  const { source, name, close } = await openSource(options.source, options.mpp, signal, options);
   try {
     const mask = options.mask ? await readMask(options.mask, signal) : undefined;
     const settings = settingsOf(options);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import type { PagesAs } from "../image/tiff/pages-as.ts";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
 import { SEGMENTATION_TYPES, type SegmentationType } from "../image/write/output-targets.ts";
@@ -58,6 +59,8 @@ export interface SegmentOptions extends JobSettings {
   mpp?: number;
   /** Number of the DICOM series, where the source holds several. */
   series?: number;
+  /** What the pages of a TIFF stack are, where the file does not say. */
+  pagesAs?: PagesAs;
   /** Image whose pixels above 0 say what to segment; it spans the whole slide at any resolution. */
   mask?: string;
   outputs?: readonly string[];
@@ -190,7 +193,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
   };
   const { settings, mpp, batchSize, segType, outputs: asked } = checkOptions(options);
   const { model } = runtime;
-  const opened = await openSource(options.source, mpp, signal, options.series);
+  const opened = await openSource(options.source, mpp, signal, options);
   const { source } = opened;
   const outputs = asked ?? defaultOutputs(source);
   let directory: RunDirectory | undefined;

@@ -1,6 +1,7 @@
 import { realpathSync, type Stats, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
+import type { PagesAs } from "../image/tiff/pages-as.ts";
 import type { SegmentationType } from "../image/write/output-targets.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type JobState, type JobStatus, jobRequestSchema } from "../orchestrator/job-request.ts";
@@ -26,6 +27,8 @@ export interface JobOptions {
   variant?: string;
   /** Number of the DICOM series, counted from 1, where there are several. */
   series?: number;
+  /** What the pages of a TIFF stack are, where the file does not say. */
+  pagesAs?: PagesAs;
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp?: number;
   settings?: JobSettings;
@@ -212,8 +215,17 @@ export function refuseFailed({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, series, mpp, settings, outputs, segType }: JobOptions) {
-  const parsed = requestSchema.safeParse({ model, variant, series, mpp, settings, outputs, segType });
+function requestOf({ model, variant, series, pagesAs, mpp, settings, outputs, segType }: JobOptions) {
+  const parsed = requestSchema.safeParse({
+    model,
+    variant,
+    series,
+    pagesAs,
+    mpp,
+    settings,
+    outputs,
+    segType,
+  });
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new JobError(`option ${path.join(".")}: ${message}`);

@@ -11,7 +11,7 @@ import { openJpeg } from "./plain/jpeg.ts";
 import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
 import { openTiff } from "./tiff/open-tiff.ts";
-import type { PagesAs } from "./tiff/stack.ts";
+import type { PagesAs } from "./tiff/pages-as.ts";
 import { openOmeZarr } from "./zarr/ome-zarr.ts";
 import { ZipStore } from "./zip-store.ts";
 

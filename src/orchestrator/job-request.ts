@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PAGES_AS } from "../image/tiff/pages-as.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { settingsSchema } from "./settings.ts";
 
@@ -18,6 +19,8 @@ export const jobRequestSchema = z.strictObject({
     .optional(),
   /** Number of the DICOM series, counted from 1, where the source holds several. */
   series: z.int().min(1).max(100_000).optional(),
+  /** What the pages of a TIFF stack are, where the file does not say. */
+  pagesAs: z.enum(PAGES_AS).optional(),
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp: z.number().positive().max(10_000).optional(),
   settings: settingsSchema.prefault({}),

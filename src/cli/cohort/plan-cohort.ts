@@ -30,7 +30,7 @@ export async function planCohort(
   const plans: PlannedScan[] = [];
   const unplanned: { id: string; code: string; reason: string }[] = [];
   const planOne = async ({ source: address, mpp, mask }: CohortRow): Promise<PlannedScan> => {
-    const { source, close } = await openSource(address, mpp ?? options.mpp, signal, options.series);
+    const { source, close } = await openSource(address, mpp ?? options.mpp, signal, options);
     try {
       const maskUri = mask ?? options.mask;
       const read = maskUri === undefined ? undefined : await readMask(maskUri, signal);

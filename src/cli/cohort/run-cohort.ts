@@ -396,7 +396,8 @@ function planHash(
 }
 
 export function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {
-  return digest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work]);
+  const pages = options.pagesAs ? [options.pagesAs] : [];
+  return digest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work, ...pages]);
 }
 
 export function digest(parts: unknown): string {

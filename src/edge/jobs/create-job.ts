@@ -56,6 +56,7 @@ export async function createJob(
       request.outputs,
       ...(request.segType ? [request.segType] : []),
       ...(request.series ? [request.series] : []),
+      ...(request.pagesAs ? [request.pagesAs] : []),
     ]),
     tilewright: VERSION,
     createdAt: new Date().toISOString(),

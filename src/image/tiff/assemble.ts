@@ -21,6 +21,8 @@ export interface TiffPicture {
   spacing: Spacing | undefined;
   objectivePower?: number;
   details?: Record<string, string>;
+  /** Undefined for that of the file. */
+  etag?: string;
 }
 
 /** @throws {ImageFormatError} when the pages do not go together, or a tile of all of them is too large */
@@ -55,7 +57,7 @@ export async function tiffImage(
       objectivePower: picture.objectivePower,
       bounds: undefined,
       details: Object.keys(details).length > 0 ? details : undefined,
-      etag: source.etag,
+      etag: picture.etag ?? source.etag,
       byteLength: source.byteLength,
     },
     levels.map((pages, i) => tiffLevel(pages, layouts[i]!, axes, options)),

@@ -6,9 +6,10 @@ import { subLevels, tiffImage } from "./assemble.ts";
 import { choosePages } from "./choose-page.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { asGrey, readPage, type TiffPage } from "./page.ts";
+import type { PagesAs } from "./pages-as.ts";
 import { reducedPages } from "./pyramid.ts";
 import { resolutionSpacing } from "./resolution.ts";
-import { type PagesAs, stackLayout } from "./stack.ts";
+import { stackLayout } from "./stack.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
 
 /**
@@ -50,6 +51,8 @@ export async function openGenericTiff(
       axes: stack?.axes ?? "yx",
       levels,
       channels: planes[0]!.flatMap(channelsOf),
+      // The same bytes read another way are another image.
+      etag: stack?.asked ? `${file.source.etag} pages as ${pagesAs}` : undefined,
       spacing: stack ? stack.spacing : await resolutionSpacing(first.directory, signal),
     },
     limits,

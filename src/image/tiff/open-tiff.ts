@@ -7,7 +7,7 @@ import { TiffFile } from "./directory.ts";
 import { openGenericTiff } from "./generic.ts";
 import { openNdpi } from "./ndpi.ts";
 import { isOmeXml, openOmeTiff } from "./ome-tiff.ts";
-import type { PagesAs } from "./stack.ts";
+import type { PagesAs } from "./pages-as.ts";
 import { TAG } from "./tags.ts";
 
 /** Of a description: enough to tell whose it is. */

@@ -4,13 +4,11 @@ import { micrometersPer } from "../length-units.ts";
 import { plausibleSpacing } from "../spacing.ts";
 import type { TiffFile } from "./directory.ts";
 import type { TiffPage } from "./page.ts";
+import type { PagesAs } from "./pages-as.ts";
 import { resolutionSpacing } from "./resolution.ts";
 import { rowBytes } from "./samples.ts";
 import { parseStack, type StatedStack } from "./stack-description.ts";
 import { COMPRESSION, TAG } from "./tags.ts";
-
-/** What the pages of a stack are, where the file does not say. */
-export type PagesAs = "channels" | "z";
 
 /** Far above any stack; a damaged count ends here and not in a loop. */
 const MAX_PLANES = 65_536;
@@ -24,6 +22,8 @@ export interface StackLayout {
   spacing: Spacing | undefined;
   /** Whether planes lie behind the only page, without directories of their own. */
   virtual: boolean;
+  /** Whether the user has said what its pages are. */
+  asked: boolean;
 }
 
 /**
@@ -68,6 +68,7 @@ export async function stackLayout(
     axes,
     spacing: await spacingOf(first, stated, axes, signal),
     virtual,
+    asked: count > 1 && pagesAs !== undefined,
   };
 }
 

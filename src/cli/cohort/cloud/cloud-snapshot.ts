@@ -28,12 +28,20 @@ export interface CloudCohortOptions extends CohortOptions {
 export function refuseLocalOnly({
   mask,
   series,
+  pagesAs,
   backends,
   batchSize,
   concurrency,
   slidesAtOnce,
 }: CloudCohortOptions) {
-  const given = { mask, series, backend: backends, "batch-size": batchSize, concurrency };
+  const given = {
+    mask,
+    series,
+    "pages-as": pagesAs,
+    backend: backends,
+    "batch-size": batchSize,
+    concurrency,
+  };
   const [name] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
   if (name !== undefined) throw new JobError(`--${name} is for runs on this machine: leave it out with --to`);
   if (slidesAtOnce === undefined) return;
