@@ -14,7 +14,7 @@ export interface ImageLimits {
 
 const MIB = 2 ** 20;
 
-/** 512 MiB lets a 13 000 × 13 000 RGB photograph through; a whole-slide tile is far below. */
+/** 512 MiB lets a PNG of 13 000 × 13 000 pixels in RGB through, and a JPEG of 11 500; a whole-slide tile is far below. */
 export const DEFAULT_LIMITS: ImageLimits = {
   regionBytes: 2048 * MIB,
   tileBytes: 512 * MIB,

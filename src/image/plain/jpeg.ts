@@ -58,11 +58,11 @@ export async function openJpeg(
   );
 }
 
-/** A progressive picture is held as 16-bit coefficients too, until its last scan. */
+/** The codec holds a picture twice, and a progressive one as 16-bit coefficients too, until its last scan. */
 function decodingBytes({ width, height, components, frame, bitsPerSample }: JpegHeader): number {
   const samples = width * height * components.length;
   const pixels = samples * (bitsPerSample > 8 ? 2 : 1);
-  return PROGRESSIVE.includes(frame) ? pixels + 2 * samples : pixels;
+  return PROGRESSIVE.includes(frame) ? 2 * pixels + 2 * samples : 2 * pixels;
 }
 
 function densitySpacing({ density }: JpegHeader): Spacing | undefined {

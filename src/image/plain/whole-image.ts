@@ -7,6 +7,9 @@ import type { ImageLimits } from "../limits.ts";
 import { orientationNote } from "../orientation.ts";
 import { TiledImage } from "../tiled-image.ts";
 
+/** What decoding may hold, of the limit of what comes out: with the process itself less than 1 GiB. */
+const DECODING_SHARE = 1.5;
+
 export interface WholeImage {
   format: string;
   width: number;
@@ -41,10 +44,13 @@ export function openWhole(
   }
   const pixelBytes = bytesPerSample(image.dtype) * image.channels;
   const bytes = width * height * pixelBytes;
-  const needed = Math.max(bytes, image.decodingBytes);
-  if (needed > limits.tileBytes || source.byteLength > limits.tileBytes) {
+  const most = DECODING_SHARE * limits.tileBytes;
+  const over = bytes > limits.tileBytes || image.decodingBytes > most || source.byteLength > limits.tileBytes;
+  if (over) {
+    const [needed, limit] =
+      image.decodingBytes > most ? [image.decodingBytes, most] : [bytes, limits.tileBytes];
     throw new ImageFormatError(
-      `${key}: its header states ${width} × ${height} pixels (${needed} bytes to decode), over the limit of ${limits.tileBytes} for an image without tiles; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
+      `${key}: its header states ${width} × ${height} pixels (${needed} bytes to decode), over the limit of ${limit} for an image without tiles; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
     );
   }
   const orientation = orientationNote(image.orientation);

@@ -192,7 +192,8 @@ function restartLevel(
 /** A level without usable restart markers is decoded whole: right for small ones, refused for large ones. */
 function wholeStripLevel(file: TiffFile, page: NdpiPage, limits: ImageLimits): TileGrid {
   const { source } = file;
-  if (page.width * page.height * 3 > limits.tileBytes) {
+  // The codec holds it twice.
+  if (page.width * page.height * 3 > limits.tileBytes / 2) {
     throw new ImageFormatError(
       `${source.key}: its level of ${page.width} × ${page.height} pixels is one JPEG without restart markers, too large to decode at once; convert it to OME-TIFF`,
     );
