@@ -8,7 +8,7 @@ import type { TiffFile } from "./directory.ts";
 import { type LevelOptions, probeFirstTile, tiffLevel } from "./level.ts";
 import { outlinePage, type PageOutline, readPage, type TiffPage } from "./page.ts";
 import { checkSameSamples, reducedPages } from "./pyramid.ts";
-import { TAG } from "./tags.ts";
+import { PHOTOMETRIC, TAG } from "./tags.ts";
 import { type TileLayout, tileLayout } from "./tile-layout.ts";
 
 /** Pages put in order, and what is known of the image beside them. */
@@ -46,6 +46,8 @@ export async function tiffImage(
   for (const layout of layouts) checkTile(source.key, layout, samples[0]!.channels, first, limits);
   await probeFirstTile(first, layouts[0]!, signal);
   const orientation = orientationNote(await first.directory.number(TAG.orientation, signal));
+  if (first.photometric === PHOTOMETRIC.whiteIsZero && first.format.kind !== "uint")
+    file.notes.values = "white is 0, and they are handed out as they are stored";
   const details = { ...picture.details, ...file.notes, ...(orientation && { orientation }) };
   return new TiledImage(
     {

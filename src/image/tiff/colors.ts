@@ -49,9 +49,9 @@ export function resolvePalette(tile: Raster, palette: Palette & { kind: "colors"
   return { data: out, shape: [height, width, 3] };
 }
 
-/** Grey stored with white as 0, turned; in place. The brightest is what the bits can hold, and 1 of floats, as for libvips. */
-export function invert(data: SampleArray, kind: "uint" | "int" | "float", bits: number): void {
-  const max = kind === "float" ? 1 : kind === "int" ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+/** Grey stored with white as 0, turned at the brightest that the bits can hold; in place. */
+export function invert(data: SampleArray, bits: number): void {
+  const max = 2 ** bits - 1;
   for (let i = 0; i < data.length; i++) data[i] = max - data[i]!;
 }
 

@@ -81,7 +81,9 @@ export function toChannels(tile: Raster, page: TiffPage): Raster {
   if (palette?.kind === "colors") return resolvePalette(firstChannels(tile, 1, format.dtype), palette);
   const coded = page.compression === COMPRESSION.jpeg;
   if (format.bits < 8 && palette === undefined && !coded) widen(tile.data, format.bits);
-  if (photometric === PHOTOMETRIC.whiteIsZero) invert(tile.data, format.kind, Math.max(8, format.bits));
+  // Of signed and floating numbers nothing says which is black: they stay as they are, as for libvips and Pillow.
+  const inverted = photometric === PHOTOMETRIC.whiteIsZero && format.kind === "uint";
+  if (inverted) invert(tile.data, Math.max(8, format.bits));
   return firstChannels(tile, page.channels, page.dtype);
 }
 

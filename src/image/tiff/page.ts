@@ -154,7 +154,7 @@ async function readSamples(
     );
   }
   const photometric = (await directory.number(TAG.photometric, signal)) ?? PHOTOMETRIC.blackIsZero;
-  if (photometric === PHOTOMETRIC.whiteIsZero && format.bits === 64 && format.kind !== "float")
+  if (photometric === PHOTOMETRIC.whiteIsZero && format.bits === 64 && format.kind === "uint")
     throw refuse("it has 64-bit samples with white as 0, which is not supported; convert to 8 or 16 bits");
   const extra = Array.from((await directory.numbers(TAG.extraSamples, signal)) ?? []);
   const palette = await paletteOf(directory, photometric, signal);
