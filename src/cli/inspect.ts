@@ -1,6 +1,5 @@
 import { describeImage } from "../image/describe.ts";
-import type { ImageSource } from "../image/image-source.ts";
-import type { PagesAs } from "../image/tiff/pages-as.ts";
+import type { ImageSource, PagesAs } from "../image/image-source.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { fitImage } from "../orchestrator/plan-job.ts";
 import { loadModel } from "./find-model.ts";

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { PullFrom } from "../../gpu-runner/settings.ts";
-import { PAGES_AS } from "../image/tiff/pages-as.ts";
+import { PAGES_AS } from "../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { PROVIDERS } from "../inference/open-provider.ts";
 import { JobError } from "../orchestrator/errors.ts";

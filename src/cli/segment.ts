@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import type { PagesAs } from "../image/tiff/pages-as.ts";
+import type { PagesAs } from "../image/image-source.ts";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
 import { SEGMENTATION_TYPES, type SegmentationType } from "../image/write/output-targets.ts";

@@ -1,7 +1,7 @@
 import { realpathSync, type Stats, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
-import type { PagesAs } from "../image/tiff/pages-as.ts";
+import type { PagesAs } from "../image/image-source.ts";
 import type { SegmentationType } from "../image/write/output-targets.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type JobState, type JobStatus, jobRequestSchema } from "../orchestrator/job-request.ts";

@@ -4,14 +4,13 @@ import { withPlaneSpacing } from "./affine.ts";
 import { ByteSource } from "./byte-source.ts";
 import { openDicomFile, openDicomFolder } from "./dicom/open-dicom.ts";
 import { ImageFormatError, ImageNotFoundError } from "./errors.ts";
-import type { ImageSource, Spacing } from "./image-source.ts";
+import type { ImageSource, PagesAs, Spacing } from "./image-source.ts";
 import { DEFAULT_LIMITS, type ImageLimits } from "./limits.ts";
 import { openGzipNifti, openNifti } from "./nifti/open-nifti.ts";
 import { openJpeg } from "./plain/jpeg.ts";
 import { openPng } from "./plain/png.ts";
 import { SNIFF_BYTES, sniff } from "./sniff.ts";
 import { openTiff } from "./tiff/open-tiff.ts";
-import type { PagesAs } from "./tiff/pages-as.ts";
 import { openOmeZarr } from "./zarr/ome-zarr.ts";
 import { ZipStore } from "./zip-store.ts";
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { PAGES_AS } from "../image/tiff/pages-as.ts";
+import { PAGES_AS } from "../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { settingsSchema } from "./settings.ts";
 

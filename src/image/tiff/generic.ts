@@ -1,12 +1,11 @@
 import { RGB_CHANNELS } from "../channels.ts";
-import type { Channel } from "../image-source.ts";
+import type { Channel, PagesAs } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
 import type { TiledImage } from "../tiled-image.ts";
 import { subLevels, tiffImage } from "./assemble.ts";
 import { choosePages } from "./choose-page.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { asGrey, readPage, type TiffPage } from "./page.ts";
-import type { PagesAs } from "./pages-as.ts";
 import { reducedPages } from "./pyramid.ts";
 import { resolutionSpacing } from "./resolution.ts";
 import { stackLayout } from "./stack.ts";

@@ -1,13 +1,12 @@
 import type { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
-import type { ImageSource } from "../image-source.ts";
+import type { ImageSource, PagesAs } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
 import { isAperio, openAperio } from "./aperio.ts";
 import { TiffFile } from "./directory.ts";
 import { openGenericTiff } from "./generic.ts";
 import { openNdpi } from "./ndpi.ts";
 import { isOmeXml, openOmeTiff } from "./ome-tiff.ts";
-import type { PagesAs } from "./pages-as.ts";
 import { TAG } from "./tags.ts";
 
 /** Of a description: enough to tell whose it is. */

@@ -1,10 +1,9 @@
 import { ImageFormatError } from "../errors.ts";
-import type { Spacing } from "../image-source.ts";
+import type { PagesAs, Spacing } from "../image-source.ts";
 import { micrometersPer } from "../length-units.ts";
 import { plausibleSpacing } from "../spacing.ts";
 import type { TiffFile } from "./directory.ts";
 import type { TiffPage } from "./page.ts";
-import type { PagesAs } from "./pages-as.ts";
 import { resolutionSpacing } from "./resolution.ts";
 import { rowBytes } from "./samples.ts";
 import { parseStack, type StatedStack } from "./stack-description.ts";
