@@ -89,7 +89,7 @@ def describe(task, samples):
     """-> `domain` of model.json."""
     pictures = {}
     for sample in samples:
-        for picture in task.domain_pictures(sample):
+        for picture in task.domain_pictures(sample):        # none of a sample that holds only negatives
             x = picture.pop("pixels")
             found = features(x)
             if not picture.pop("coloured", True):

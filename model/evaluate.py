@@ -1,9 +1,9 @@
 """Scores of ONNX files on a split, over whole pictures or volumes with sliding windows.
 
-    python model/evaluate.py models/nuclei [--fp32 runs/nuclei/nuclei-fp32.onnx] [--split val] [--json scores.json]
+    python model/evaluate.py models/nuclei [--fp32 runs/nuclei/nuclei-fp32.onnx] [--split val] [--sets dsb2018 tnbc nuinsseg] [--json scores.json]
     python model/evaluate.py some.onnx other.onnx --task hippocampus
 
-A package names its task; bare ONNX files are taken for nuclei unless --task says otherwise. What is compared, at the picture's or the
+Nuclei: every set that is there, each with its kinds. A package names its task; bare ONNX files are taken for nuclei unless --task says otherwise. What is compared, at the picture's or the
 volume's own resolution: the task's `predict` and `score`. Empty-class rules: metrics.py.
 """
 from __future__ import annotations
@@ -56,9 +56,9 @@ def evaluate_file(task, path, samples, threads=0, progress=None):
 
 def print_table(task, title, result):
     print(f"\n{title}")
-    print(f"{'':18}{'images':>7}" + "".join(f"{heading:>9}" for heading in task.SCORES.values()))
+    print(f"{'':26}{'images':>7}" + "".join(f"{heading:>10}" for heading in task.SCORES.values()))
     for name, s in [("all", result), *result[task.PARTS].items()]:
-        print(f"{name:18}{s['images']:7}" + "".join(f"{s[k]:9.4f}" if s[k] is not None else f"{'-':>9}" for k in task.SCORES)
+        print(f"{name:26}{s['images']:7}" + "".join(f"{s[k]:10.4f}" if s[k] is not None else f"{'-':>10}" for k in task.SCORES)
               + (f"  (+{s['hd95Infinite']} where one side is empty)" if "hd95Infinite" in s else ""))
 
 
@@ -75,8 +75,9 @@ if __name__ == "__main__":
     parser.add_argument("--fp32", help="a float32 ONNX file to score beside the package's own variants")
     parser.add_argument("--split", default="val")
     parser.add_argument("--data", help="the data set's folder")
+    parser.add_argument("--sets", nargs="+", help="of nuclei: which; default: all that are there")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--limit", type=int, help="only the first N pictures")
+    parser.add_argument("--limit", type=int, help="only the first N pictures (of each set)")
     parser.add_argument("--json", help="write everything, per picture, here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads or os.cpu_count())
@@ -94,7 +95,8 @@ if __name__ == "__main__":
         sys.exit(f"The packages are of different tasks ({', '.join(sorted(names))}); score them one at a time.")
     try:
         task = tasks.load(args.task or (names.pop() if names else "nuclei"))
-        samples = task.load_split(args.split, args.data, args.limit)
+        sets = args.sets or (task.sets_present(args.data) if "sets" in task.DATA_OPTIONS else None)
+        samples = task.load_split(args.split, args.data, args.limit, **({"sets": sets} if sets else {}))
     except (ValueError, OSError) as e:
         sys.exit(str(e))
     results = []

@@ -27,13 +27,14 @@ def segmentation_loss(logits, classes, class_weights, sample_weights=None, ce_sh
         ce = (1 - pair_share) * ce + pair_share * pair
     p = logits.softmax(1)
     K = p.shape[1]
-    # where the weight is 0 nobody knows which class of foreground it is, only that it is one
-    known = 1.0 if sample_weights is None else (sample_weights > 0).to(p.dtype)
+    # Weight 0: on foreground, nobody knows which class of it; on background, nobody knows anything.
+    known = torch.ones_like(p[:, 0]) if sample_weights is None else (sample_weights > 0).to(p.dtype)
+    seen = torch.maximum(known, foreground.to(p.dtype))
     terms = [soft_dice(p[:, k] * known, (classes == k) * known) for k in range(1, K)]
-    terms.append(soft_dice(1 - p[:, 0], foreground))
+    terms.append(soft_dice((1 - p[:, 0]) * seen, foreground))
     dice = torch.stack(terms).mean()
     if picture_share:
-        sharp = 1 - (sharpness * logits).softmax(1)[:, 0]
+        sharp = (1 - (sharpness * logits).softmax(1)[:, 0]) * seen
         scored = soft_dice(sharp, foreground, smooth=100.0, over=(1, 2)).mean()
         dice = (1 - picture_share) * dice + picture_share * scored
     return ce_share * ce + (1 - ce_share) * (1 - dice)

@@ -65,6 +65,16 @@ def aji(predicted, truth):
     return float(numerator / (denominator + area_p[~used].sum()))
 
 
+def fragments(predicted, truth):
+    """Predicted objects per true object that has any: an object belongs to the true one that holds more than half of it. 1 when
+    nothing falls into pieces, whatever is missed or found beside. NaN when no predicted object belongs to a true one."""
+    area_p, area_t, inter = overlaps(predicted, truth)
+    if len(area_p) == 0 or len(area_t) == 0:
+        return math.nan
+    pieces = (2 * inter > area_p[:, None]).sum(0)
+    return float(pieces.sum() / (pieces > 0).sum()) if pieces.any() else math.nan
+
+
 def hd95(predicted, truth, spacing):
     """95th percentile of the symmetric surface distances, in the unit of `spacing` (per axis, micrometres or mm).
 

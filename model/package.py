@@ -21,7 +21,7 @@ import numpy as np
 
 import domain_statistics
 import tasks
-from evaluate import evaluate_file, open_session
+from evaluate import evaluate_file, open_session, print_table
 from export_onnx import count_macs, export, load_checkpoint, offset_logits
 from half import describe_half, half
 from quantize import quantize, read_scales
@@ -68,17 +68,28 @@ print(peak() - before)
                               capture_output=True, text=True, check=True).stdout)
 
 
+def headline(task, result):
+    """Of several sets the first, which packages before it had alone."""
+    return result[task.PARTS].get(task.FIRST_SET, result)
+
+
 def accuracy(task, result):
-    """The headline scores; HD95 is left out, for a mean of it says nothing without the count of infinite ones."""
-    return {"dataset": task.DATASET, "split": "val", **{k: result[k] for k in task.SCORES if k != "hd95"}}
+    """The headline scores, then Dice, AJI and F1 of every further set; HD95 is left out, for a mean of it says nothing without the
+    count of infinite ones."""
+    out = {"dataset": task.DATASET, "split": "val", **{k: headline(task, result)[k] for k in task.SCORES if k != "hd95"}}
+    for name, scores in result[task.PARTS].items():
+        if task.FIRST_SET in result[task.PARTS] and name in task.SETS and name != task.FIRST_SET:
+            out |= {f"{name}{k[0].upper()}{k[1:]}": scores[k] for k in ("dice", "aji", "f1At50", "fragments")}
+    return out
 
 
-def score_files(task, files, data, threads, limit):
+def score_files(task, files, data, threads, limit, options):
     """{"fp32": path, ...} -> {"fp32": scores on val, ...}, printed as they come."""
-    samples, scores = task.load_split("val", data, limit), {}
+    samples, scores = task.load_split("val", data, limit, **options), {}
     for name, path in files.items():
         scores[name] = evaluate_file(task, path, samples, threads)
-        print(name, {k: scores[name][k] for k in ("images", *task.SCORES, "seconds")}, flush=True)
+        print_table(task, f"{name} ({scores[name]['seconds']} s)", scores[name])
+        sys.stdout.flush()
     return scores
 
 
@@ -143,7 +154,7 @@ def main():
         sys.exit(f"{args.checkpoint} was trained for {name}, not for {args.task}.")
     task = tasks.load(name)
     bands = args.bands or most_bands(model.cfg.image_size)
-    to_score, parent = {}, None
+    options, to_score, parent = tasks.data_options(task, saved["config"]), {}, None
     if args.parent:
         parent, _ = load_checkpoint(args.parent)
         to_score["fp32"] = work / f"{name}-parent.onnx"
@@ -163,13 +174,13 @@ def main():
 
     variants = {v: describe_variant(task, model, paths[v], parent, form) for v, form in forms.items()}
     if not args.no_score:
-        scores = score_files(task, to_score | paths, args.data, args.threads, args.limit)
+        scores = score_files(task, to_score | paths, args.data, args.threads, args.limit, options)
         (work / "scores.json").write_text(json.dumps(scores, indent=1))
         if not args.limit:
             for v in variants:
                 variants[v]["accuracy"] = accuracy(task, scores[v])
                 if "fp32" in scores:
-                    variants[v]["accuracy"]["diceOfFp32"] = scores["fp32"]["dice"]
+                    variants[v]["accuracy"]["diceOfFp32"] = headline(task, scores["fp32"])["dice"]
 
     pixels = task.golden_input(model.cfg.image_size)
     low, high = task.percentile_range(pixels)
@@ -193,7 +204,7 @@ def main():
         print(f"{v}: golden tile holds classes {counts.tolist()}")
     domain = None
     if not args.no_score:
-        domain = domain_statistics.describe(task, task.load_split("train", args.data, **tasks.data_options(task, saved["config"])))
+        domain = domain_statistics.describe(task, task.load_split("train", args.data, **options))
     write_package(out, task, build_manifest(task, model, saved["step"], variants, variants["int4"]["golden"], domain), files)
     print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()):,} bytes")
 

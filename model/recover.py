@@ -144,7 +144,7 @@ if args.resume:
     ema, step, minutes_before, best = saved["ema"], saved["step"], saved["minutes"], saved["best"]
     say(f"resumed {out}/last.pt at step {step}")
 try:
-    train_samples, val_samples = (task.load_split(split, args.data) for split in ("train", "val"))
+    train_samples, val_samples = (task.load_split(split, args.data, **tasks.data_options(task, config)) for split in ("train", "val"))
 except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, size, seed=[args.seed, step, rank], plain=t["decay_plain_share"] if args.plain is None else args.plain,

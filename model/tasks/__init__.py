@@ -10,6 +10,7 @@
     evaluate(run, samples, progress, window)  {"images": n, "dice": headline, ..., "perImage": rows}, at the stored resolution
     MODALITY, domain_pictures(sample)         DICOM's code; what domain_statistics.py reads of a sample
     SCORES, PARTS                             the scores' headings; the key of `evaluate` that holds the same for each part
+    SETS, FIRST_SET                           of a task with several sets: all, and the one package.py puts first
     DATASET, PACKAGE, LICENSE, golden_input   what package.py writes beside the weights
 """
 from __future__ import annotations

@@ -42,7 +42,7 @@ MODALITY = "MR"                    # DICOM's code
 
 SCORES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95 mm"}
 PARTS = "structures"
-DATASET = "MSD hippocampus"
+DATASET, FIRST_SET, SETS = "MSD hippocampus", None, {}
 LICENSE = """The weights in this folder are licensed under the Creative Commons Attribution-ShareAlike 4.0 International License
 (CC BY-SA 4.0, https://creativecommons.org/licenses/by-sa/4.0/).
 

@@ -65,6 +65,17 @@ def test_pictures_of_the_training_kinds_are_near_and_of_others_far():
     assert nearest[0] < D.FAR and nearest[1] == "H&E"
 
 
+def test_sections_count_as_they_are_and_as_re_stained_and_negatives_not():
+    sample = picture("he")
+    sample.set = "tnbc"
+    found = list(N.domain_pictures(sample))
+    assert [p["kind"] for p in found] == ["H&E", "IHC (re-stained H&E)"]
+    assert all(p["pixels"].min() >= 0 and p["pixels"].max() <= 1 for p in found) and not np.array_equal(*(p["pixels"] for p in found))
+    assert np.array_equal(found[1]["pixels"], list(N.domain_pictures(sample))[1]["pixels"])
+    sample.set = "negatives"
+    assert list(N.domain_pictures(sample)) == []
+
+
 def test_fluorescence_is_compared_without_its_pseudo_colour():
     domain = D.describe(N, [picture("fluo", i) for i in range(6)])
     assert "saturation" not in domain["kinds"][0] and "colour" not in domain["kinds"][0]

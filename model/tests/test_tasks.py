@@ -148,7 +148,7 @@ def test_nuclei_evaluated_with_the_truth_is_perfect(tmp_path):
 
     got = N.evaluate(run, [s])
     assert list(got)[:2] == ["images", "dice"] and got["images"] == 1
-    assert got["dice"] == got["f1At50"] == got["kinds"]["fluo"]["dice"] == 1 and got["hd95"] == 0
+    assert got["dice"] == got["f1At50"] == got["kinds"]["fluorescence"]["dice"] == 1 and got["hd95"] == 0
 
 
 def test_a_label_map_of_another_shape_is_refused(tmp_path):
