@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { loadPackage, type ModelPackage } from "../model-package/load-package.ts";
+import type { ModelManifest } from "../model-package/manifest.ts";
 import { FsStore } from "../storage/fs-store.ts";
 
 /** The packages that come with Tilewright: `models/` beside `src/`, or beside the `dist/` that holds it. */
@@ -21,6 +22,14 @@ export async function loadModel(
   } finally {
     await store.close();
   }
+}
+
+/** What edge functions run, where the package has it. */
+const EDGE_VARIANT = "int4-edge";
+
+/** The variant that a service's edge functions run unless another is configured; undefined: the package's default. */
+export function edgeVariant({ variants }: Pick<ModelManifest, "variants">): string | undefined {
+  return EDGE_VARIANT in variants ? EDGE_VARIANT : undefined;
 }
 
 /** Where a package lies that is named, or whose directory is given. */

@@ -107,6 +107,10 @@ function withRunOptions(command: Command): Command {
 withRunOptions(withPlanOptions(program.command("segment <source>").description("segment one image")))
   .requiredOption("--out <dir>", "directory for the results")
   .addOption(segTypeOption())
+  .option(
+    "--like-service",
+    "compute as a service's edge functions do, to the same bytes: slower than the default",
+  )
   .option("--resume", "continue an interrupted run")
   .option("--force", "replace a finished run or drop unfinished work")
   .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
@@ -119,6 +123,7 @@ withRunOptions(withPlanOptions(program.command("segment <source>").description("
       concurrency: flags.concurrency,
       backends: flags.backend,
       batchSize: flags.batchSize,
+      likeService: flags.likeService,
       resume: flags.resume,
       force: flags.force,
       signal: controller.signal,
@@ -148,6 +153,7 @@ withPlanOptions(
     .description("windows, tissue, memory and time, without segmenting; of a manifest (.csv) also the cost"),
 )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
+  .option("--encoding <name>", "encoding of a manifest, for instance latin1; default UTF-8")
   .option("--sample <n>", "of a manifest (.csv): scans that are opened for the forecast; default 20", count)
   .option("--json", "as JSON")
   .action(async (source: string, flags) => {
@@ -157,7 +163,7 @@ withPlanOptions(
       signal: controller.signal,
     };
     if (!/\.csv$/i.test(source)) return planCommand(options, flags.json);
-    const forecast = await planCohort({ ...options, sample: flags.sample });
+    const forecast = await planCohort({ ...options, sample: flags.sample, encoding: flags.encoding });
     if (flags.json) return void process.stdout.write(`${JSON.stringify(forecast)}\n`);
     printForecast(source, forecast);
   });

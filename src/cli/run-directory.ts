@@ -38,15 +38,18 @@ export class RunDirectory {
   readonly work: string;
   /** Work of the same job is there and is continued. */
   readonly resuming: boolean;
+  readonly #force: boolean;
 
-  private constructor(path: string, resuming: boolean) {
+  private constructor(path: string, resuming: boolean, force = false) {
     this.path = path;
     this.work = join(path, WORK);
     this.resuming = resuming;
+    this.#force = force;
   }
 
-  /** What can be refused before anything is read: a place that cannot be written or that holds another run. */
+  /** What can be refused before anything is read: a place that cannot be written or that holds something else. */
   static check(path: string, { resume, force }: OpenFlags): void {
+    checkOutPath(path);
     if (existsSync(path) && !statSync(path).isDirectory()) {
       throw new OutputError(`${path} is a file: --out must name a directory`);
     }
@@ -61,7 +64,9 @@ export class RunDirectory {
       throw new OutputError(`${existing} cannot be written: choose another --out`);
     }
     refuseIfHeld(join(path, WORK));
-    if (resume || force) return;
+    if (force) return;
+    refuseForeign(path);
+    if (resume) return;
     if (existsSync(join(path, FINISHED))) {
       throw new OutputError(`${path} holds a finished run: choose another --out, or --force to replace it`);
     }
@@ -80,10 +85,11 @@ export class RunDirectory {
     takeLock(work);
     try {
       completePublishing(path);
+      if (!force) refuseForeign(path);
       const begun = read(join(work, JOB));
       if (begun === job && resume) {
         sweep(work);
-        return new RunDirectory(path, true);
+        return new RunDirectory(path, true, force);
       }
       if (begun !== undefined && !force) {
         throw new OutputError(
@@ -106,13 +112,18 @@ export class RunDirectory {
     }
     clear(work);
     writeFileSync(join(work, JOB), job);
-    return new RunDirectory(path, false);
+    return new RunDirectory(path, false, force);
   }
 
-  /** Gives finished outputs their final names, the manifest last; those of an earlier run go. */
+  /**
+   * Gives finished outputs their final names, the manifest last; those of an earlier run go.
+   * @throws {OutputError} when something that no run wrote has one of the names by now; the work stays
+   */
   publish(names: readonly string[], manifest: string): void {
+    if (!this.#force) refuseForeign(this.path);
+    const earlier = outputsOfRun(this.path);
     const temporary = join(this.work, `${PUBLISHING}.partial`);
-    writeFileSync(temporary, JSON.stringify({ names, manifest }), { flush: true });
+    writeFileSync(temporary, JSON.stringify({ names, earlier, manifest }), { flush: true });
     renameSync(temporary, join(this.work, PUBLISHING));
     completePublishing(this.path);
   }
@@ -128,14 +139,68 @@ export class RunDirectory {
   }
 }
 
+/** Where results go: a directory of this machine. */
+export function checkOutPath(path: string): void {
+  if (path.trim() === "") throw new OutputError("--out is empty: name a directory for the results");
+  const [, scheme] = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path) ?? [];
+  if (scheme) {
+    throw new OutputError(
+      `--out ${path}: results are written to a directory of this machine, not to ${scheme}://; a job service writes to its bucket`,
+    );
+  }
+}
+
+/** Names of what the finished run in a directory wrote, of those that a run may write. */
+function outputsOfRun(path: string): string[] {
+  const finished = read(join(path, FINISHED));
+  if (finished === undefined) return [];
+  try {
+    const { outputs } = JSON.parse(finished) as { outputs: { name: string }[] };
+    return outputs.map(({ name }) => name).filter((name) => OUTPUTS.some((output) => output === name));
+  } catch {
+    return [];
+  }
+}
+
+/** What no run wrote is never replaced unasked. */
+function refuseForeign(path: string): void {
+  // A publishing that was cut short put some there, and is completed first.
+  if (existsSync(join(path, WORK, PUBLISHING))) return;
+  const ours = new Set(outputsOfRun(path));
+  const foreign = [...OUTPUTS, FINISHED].filter(
+    (name) => !ours.has(name) && existsSync(join(path, name)) && !(name === FINISHED && isRun(path)),
+  );
+  if (foreign.length === 0) return;
+  throw new OutputError(
+    `${path} holds ${foreign.join(", ")}, which no run here wrote: choose another --out, or --force to replace ${foreign.length === 1 ? "it" : "them"}`,
+  );
+}
+
+function isRun(path: string): boolean {
+  try {
+    const { job, outputs } = JSON.parse(read(join(path, FINISHED))!) as { job: unknown; outputs: unknown };
+    return typeof job === "string" && Array.isArray(outputs);
+  } catch {
+    return false;
+  }
+}
+
 /** Every step can be repeated, so a crash between any two of them loses nothing. */
 function completePublishing(path: string): void {
   const work = join(path, WORK);
   const begun = read(join(work, PUBLISHING));
   if (begun === undefined) return;
-  const { names, manifest } = JSON.parse(begun) as { names: string[]; manifest: string };
+  const {
+    names,
+    earlier = [],
+    manifest,
+  } = JSON.parse(begun) as {
+    names: string[];
+    earlier?: string[];
+    manifest: string;
+  };
   rmSync(join(path, FINISHED), { force: true });
-  for (const name of OUTPUTS) {
+  for (const name of earlier) {
     if (!names.includes(name)) rmSync(join(path, name), { recursive: true, force: true });
   }
   for (const name of names) {

@@ -41,7 +41,7 @@ import { chunkGrid, chunkIndex } from "../tiling/chunk-grid.ts";
 import { planShards } from "../tiling/shards.ts";
 import { isDevice, openBackends, parseBackend } from "./backends.ts";
 import { realClock } from "./clock.ts";
-import { loadModel } from "./find-model.ts";
+import { edgeVariant, loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
 import { RunDirectory } from "./run-directory.ts";
@@ -74,6 +74,8 @@ export interface SegmentOptions extends JobSettings {
   token?: string;
   /** Windows per run of the model. */
   batchSize?: number;
+  /** Computes as a service's edge functions do, in WebAssembly and with their variant: to the same bytes. */
+  likeService?: boolean;
   resume?: boolean;
   force?: boolean;
   signal?: AbortSignal;
@@ -91,7 +93,8 @@ const machineOptions = z.object({
 });
 
 /** Segments one image on this machine. Resolves with the run manifest when everything is under its final name. */
-export async function segment(options: SegmentOptions): Promise<RunManifest> {
+export async function segment(asked: SegmentOptions): Promise<RunManifest> {
+  const options = await asService(asked);
   const { onProgress } = options;
   checkOptions(options);
   RunDirectory.check(options.out, options);
@@ -119,6 +122,17 @@ export async function segment(options: SegmentOptions): Promise<RunManifest> {
   } finally {
     await release();
   }
+}
+
+/** Options with `likeService` spelled out. */
+async function asService<T extends Omit<SegmentOptions, "source" | "out">>(options: T): Promise<T> {
+  const { likeService, backends, variant, model, signal } = options;
+  if (!likeService) return options;
+  if (backends?.length || variant !== undefined) {
+    throw new JobError("--like-service chooses backend and variant: leave out --backend and --variant");
+  }
+  const { manifest } = await loadModel(model, { signal });
+  return { ...options, backends: ["wasm"], variant: edgeVariant(manifest) };
 }
 
 /** The options of one run or of all runs of a cohort, checked: of each what the commands have no own type for. */

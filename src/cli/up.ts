@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
-import { loadModel, modelDirectory } from "./find-model.ts";
+import { edgeVariant, loadModel, modelDirectory } from "./find-model.ts";
 import { type StackState, takeState } from "./stack-state.ts";
 
 export interface UpOptions {
@@ -17,15 +17,12 @@ export interface UpOptions {
   signal: AbortSignal;
 }
 
-/** What edge functions run, where the package has it. */
-const EDGE_VARIANT = "int4-edge";
-
 /** Runs the whole service on this machine until the signal says stop. */
 export async function up(options: UpOptions): Promise<void> {
   const directory = modelDirectory(options.model);
   const { manifest } = await loadModel(options.model, { variant: options.variant });
-  const forEdge = options.shards === "edge" && EDGE_VARIANT in manifest.variants;
-  const variant = options.variant ?? (forEdge ? EDGE_VARIANT : manifest.defaultVariant);
+  const forEdge = options.shards === "edge" ? edgeVariant(manifest) : undefined;
+  const variant = options.variant ?? forEdge ?? manifest.defaultVariant;
   const state = resolve(options.state);
   const log = (line: string) => void process.stderr.write(`${line}\n`);
   const taken = takeState(state, log);

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CohortManifestError } from "../../src/cli/cohort/cohort-error.ts";
 import { imagesBelow, patternOf } from "../../src/cli/cohort/find-rows.ts";
-import { readManifest } from "../../src/cli/cohort/manifest-rows.ts";
+import { decodeManifest, readManifest } from "../../src/cli/cohort/manifest-rows.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 
 const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
@@ -48,6 +48,42 @@ describe("a manifest", () => {
         }
       }),
     );
+  });
+
+  it("is decoded strictly: the line in another encoding is named, and read where its encoding is", () => {
+    const text = "source,site\na.svs,Zürich\nb.svs,München\n";
+    const latin1 = Buffer.from(text, "latin1");
+    expect(() => decodeManifest("m.csv", latin1)).toThrow(
+      /line 2: it is not in UTF-8: save it as UTF-8, or name its encoding, for instance --encoding latin1/,
+    );
+    expect(decodeManifest("m.csv", latin1, "latin1")).toBe(text);
+    expect(decodeManifest("m.csv", Buffer.from(text))).toBe(text);
+    const utf16 = Buffer.from(`\ufeff${text}`, "utf16le");
+    expect(decodeManifest("m.csv", utf16)).toBe(text);
+    expect(decodeManifest("m.csv", utf16.swap16())).toBe(text);
+    expect(() => decodeManifest("m.csv", latin1, "klingon")).toThrow('there is no encoding "klingon"');
+    fc.assert(
+      fc.property(
+        fc.string({ unit: "binary" }).filter((s) => s.isWellFormed() && !s.startsWith("\ufeff")),
+        (s) => {
+          expect(decodeManifest("m.csv", Buffer.from(s))).toBe(s);
+        },
+      ),
+    );
+  });
+
+  it("takes decimal commas where other signs part columns, and passes over rows that were emptied", () => {
+    for (const text of [
+      "source;id;mpp\na.tif;one;0,5\n\n;;\nb.tif;two;0.25\n",
+      "source\tid\tmpp\na.tif\tone\t0,5\n\t\t\nb.tif\ttwo\t0.25\n",
+    ]) {
+      const { rows } = readManifest("m.csv", text, "/data");
+      expect(rows.map(({ id, mpp, line }) => [id, mpp, line])).toEqual([
+        ["one", 0.5, 2],
+        ["two", 0.25, rows[1]!.line],
+      ]);
+    }
+    expect(problemsOf("source;mpp\na.tif;1.000,5\n")[0]).toMatch(/line 2: mpp is "1.000,5"/);
   });
 
   it("takes paths relative to itself, addresses, a pixel size, a mask, and file names for ids", () => {

@@ -120,6 +120,38 @@ describe("a cohort", () => {
     ).toHaveLength(2);
   });
 
+  it("says what is other than before, and does everything again only where asked to", async () => {
+    const file = manifest("other.csv", ["source", "s0.tiff", "s1.tiff"]);
+    const { out } = await run(file, { roi: [0, 0, 200, 150] });
+    const before = treeHashes(out);
+    for (const [options, sentence] of [
+      [{ roi: [0, 0, 150, 150] }, /--roi is 0,0,150,150 and was 0,0,200,150/],
+      [{}, /--roi is the default and was 0,0,200,150/],
+      [
+        { roi: [0, 0, 200, 150], overlapRatio: 0.5, outputs: ["measurements.csv"] },
+        /--outputs is measurements.csv and was the default; --overlap is 0.5 and was the default/,
+      ],
+    ] as [Partial<CohortOptions>, RegExp][]) {
+      await expect(run(file, { ...options, out })).rejects.toThrow(sentence);
+      await expect(run(file, { ...options, out })).rejects.toThrow(/--restart to segment every scan again/);
+    }
+    expect(treeHashes(out)).toEqual(before);
+    // Where the work is done changes nothing.
+    expect(worked((await run(file, { roi: [0, 0, 200, 150], concurrency: 2, out })).events)).toEqual([]);
+    const again = await run(file, { roi: [0, 0, 150, 150], restart: true, out });
+    expect(worked(again.events).sort()).toEqual(["s0.tiff", "s1.tiff"]);
+    expect(readdirSync(join(out, "jobs"))).toHaveLength(2);
+    await expect(run(file, { roi: [0, 0, 200, 150], out })).rejects.toThrow(/and was 0,0,150,150/);
+  });
+
+  it("reads a manifest in the encoding it is told, also when it goes on", async () => {
+    const file = join(directory, "latin1.csv");
+    writeFileSync(file, Buffer.from("source,site\ns0.tiff,Zürich\n", "latin1"));
+    await expect(run(file)).rejects.toThrow(/line 2: it is not in UTF-8/);
+    const { out } = await run(file, { encoding: "latin1" });
+    expect(readTable(out)[0]!.site).toBe("Zürich");
+  });
+
   it("does scans again whose source changed since, or failed and is another now, and no others", async () => {
     const place = join(directory, "changing");
     mkdirSync(place);

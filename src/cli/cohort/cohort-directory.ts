@@ -16,6 +16,7 @@ import { z } from "zod";
 import type { CohortJob } from "../../orchestrator/cohort-request.ts";
 import { type Holder, holderOf, releaseLock, takeLock } from "../directory-lock.ts";
 import { OutputError } from "../exit-codes.ts";
+import { checkOutPath } from "../run-directory.ts";
 import type { SegmentOptions } from "../segment.ts";
 import { syncDirectory } from "./journal.ts";
 import type { CohortRows } from "./manifest-rows.ts";
@@ -53,6 +54,8 @@ export interface CohortSnapshot extends CohortRows {
   store: string;
   slidesAtOnce: number;
   largestFirst: boolean;
+  /** Of the manifest, where it was named. */
+  encoding?: string;
   model: { name: string; version: string; hash: string };
   /** Of the table, in its order. */
   classes: readonly string[];
@@ -91,6 +94,7 @@ export class CohortDirectory {
 
   /** A new place must be empty or absent: tables of a cohort are not put among other things. */
   refuseOther(): void {
+    checkOutPath(this.path);
     if (!existsSync(this.path)) return;
     if (!statSync(this.path).isDirectory())
       throw new OutputError(`${this.path} is a file: --out must name a directory`);

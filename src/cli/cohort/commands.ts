@@ -65,6 +65,8 @@ export function addCohortCommands(program: Command, parts: CommandParts): void {
       count,
     )
     .option("--largest-first", "begin with the largest files")
+    .option("--encoding <name>", "encoding of the manifest, for instance latin1; default UTF-8")
+    .option("--restart", "segment every scan again when settings have changed; removes the results of before")
     .option("--to <url>", "address of a job service, which then does the work; local files are uploaded")
     .option("--token <token>", TOKEN)
     .option("--spend-limit <usd>", "with --to: begin nothing that would cost more in all", positive)
@@ -93,6 +95,8 @@ export function addCohortCommands(program: Command, parts: CommandParts): void {
         store: flags.store,
         slidesAtOnce: flags.slidesAtOnce,
         largestFirst: flags.largestFirst,
+        encoding: flags.encoding,
+        restart: flags.restart,
         signal,
         onEvent: flags.json ? tellJson : tellLine,
       };
@@ -141,9 +145,9 @@ export function addCohortCommands(program: Command, parts: CommandParts): void {
     .action(async (dir: string, flags) => {
       resumes();
       const snapshot = new CohortDirectory(dir).read();
-      const { cohort: scans, options, store, slidesAtOnce, largestFirst, service } = snapshot;
+      const { cohort: scans, options, store, slidesAtOnce, largestFirst, encoding, service } = snapshot;
       const onEvent = flags.json ? tellJson : tellLine;
-      const common = { ...options, cohort: scans, out: dir, store, largestFirst, signal, onEvent };
+      const common = { ...options, cohort: scans, out: dir, store, largestFirst, encoding, signal, onEvent };
       if (service) {
         const access = accessOf(snapshot, flags);
         await retryAtService(snapshot, access, flags.id);

@@ -4,7 +4,14 @@ import { ImageNotFoundError } from "../../image/errors.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { CohortManifestError } from "./cohort-error.ts";
-import { type CohortRow, type CohortRows, nameOf, readManifest, wrongId } from "./manifest-rows.ts";
+import {
+  type CohortRow,
+  type CohortRows,
+  decodeManifest,
+  nameOf,
+  readManifest,
+  wrongId,
+} from "./manifest-rows.ts";
 
 export interface FoundRows extends CohortRows {
   kind: "manifest" | "folder" | "pattern" | "prefix";
@@ -19,12 +26,13 @@ const MAX_FILES = 1_000_000;
  * prefix. Without a manifest there is a row for each image by its name, in the order of paths; a directory `*.zarr`
  * and a directory of DICOM files are one each.
  * @param except a directory below which nothing is looked for: that of the results
+ * @param encoding of a manifest; default UTF-8, or UTF-16 where the file says so
  */
 export async function findRows(
   cohort: string,
   taken: ReadonlySet<string>,
   except: string,
-  signal?: AbortSignal,
+  { encoding, signal }: { encoding?: string; signal?: AbortSignal } = {},
 ): Promise<FoundRows> {
   if (/^s3:\/\//i.test(cohort)) {
     return { kind: "prefix", ...rowsOf(cohort, await listPrefix(cohort, signal)) };
@@ -35,7 +43,7 @@ export async function findRows(
     return { kind: "folder", ...rowsOf(cohort, listFolder(whole, path.resolve(except))) };
   }
   if (info) {
-    const text = readFileSync(whole, "utf8");
+    const text = decodeManifest(path.basename(whole), readFileSync(whole), encoding);
     return { kind: "manifest", ...readManifest(path.basename(whole), text, path.dirname(whole), taken) };
   }
   if (/[*?]/.test(cohort)) {

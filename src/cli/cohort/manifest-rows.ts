@@ -1,5 +1,6 @@
 import path from "node:path";
 import { type Info, parse } from "csv-parse/sync";
+import { JobError } from "../../orchestrator/errors.ts";
 import { parseSourceAddress } from "../../storage/source-address.ts";
 import { CohortManifestError } from "./cohort-error.ts";
 
@@ -48,7 +49,8 @@ export function readManifest(
       `the file is larger than ${MAX_BYTES >> 20} MiB: is it a manifest?`,
     ]);
   }
-  const lines = parseCsv(name, text);
+  const delimiter = delimiterOf(text);
+  const lines = parseCsv(name, text, delimiter);
   const [head, ...body] = lines;
   if (!head) throw new CohortManifestError(name, ["line 1: the file is empty; write a header with source"]);
   const header = head.record.map((h) => h.trim());
@@ -73,7 +75,7 @@ export function readManifest(
     const cell = (column: string) => record[at(column)]?.trim() ?? "";
     const source = place(cell("source"), directory, "source", problem);
     const mask = cell("mask") === "" ? undefined : place(cell("mask"), directory, "mask", problem);
-    const mpp = cell("mpp") === "" ? undefined : Number(cell("mpp"));
+    const mpp = cell("mpp") === "" ? undefined : numberOf(cell("mpp"), delimiter);
     if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
       problem(`mpp is "${cell("mpp")}": it must be micrometres per pixel, a number above 0`);
     }
@@ -101,6 +103,55 @@ export function readManifest(
   return { covariates: kept.map((i) => header[i]!), rows };
 }
 
+/**
+ * The text of a manifest, strictly: a letter that is lost would be lost in the table.
+ * @throws {CohortManifestError} with the line that is in another encoding
+ * @throws {JobError} when there is no such encoding
+ */
+export function decodeManifest(name: string, bytes: Uint8Array, encoding?: string): string {
+  const stated =
+    bytes[0] === 0xff && bytes[1] === 0xfe
+      ? "utf-16le"
+      : bytes[0] === 0xfe && bytes[1] === 0xff
+        ? "utf-16be"
+        : "utf-8";
+  let decoder: InstanceType<typeof TextDecoder>;
+  try {
+    decoder = new TextDecoder(encoding ?? stated, { fatal: true });
+  } catch (cause) {
+    throw new JobError(
+      `there is no encoding "${encoding}": name one such as latin1, windows-1252 or utf-16le`,
+      { cause },
+    );
+  }
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    const line = firstBadLine(bytes, decoder.encoding);
+    const hint =
+      encoding === undefined
+        ? ": save it as UTF-8, or name its encoding, for instance --encoding latin1"
+        : ": name another --encoding";
+    throw new CohortManifestError(name, [
+      `line ${line}: it is not in ${decoder.encoding.toUpperCase()}${hint}`,
+    ]);
+  }
+}
+
+/** The line in which decoding fails. */
+function firstBadLine(bytes: Uint8Array, encoding: string): number {
+  const stream = new TextDecoder(encoding, { fatal: true });
+  let line = 1;
+  for (const byte of bytes) {
+    try {
+      if (stream.decode(Uint8Array.of(byte), { stream: true }).includes("\n")) line++;
+    } catch {
+      break;
+    }
+  }
+  return line;
+}
+
 /** What an id may be: it names a directory, a row and a line of a report. */
 export function wrongId(id: string): string | undefined {
   if (id === "") return "is empty";
@@ -118,14 +169,16 @@ export function nameOf(source: string): string {
   return path.basename(address.scheme === "file" ? address.path : address.key);
 }
 
-function parseCsv(name: string, text: string): { record: string[]; line: number }[] {
+function parseCsv(name: string, text: string, delimiter: string): { record: string[]; line: number }[] {
   try {
     const found = parse(text, {
       bom: true,
       info: true,
       relax_column_count: true,
       skip_empty_lines: true,
-      delimiter: delimiterOf(text),
+      // What is left of a row that was emptied in a spreadsheet.
+      skip_records_with_empty_values: true,
+      delimiter,
       max_record_size: 1 << 20,
     }) as unknown as { record: string[]; info: Info }[];
     // The parser tells where a record ends; one whose cells hold line breaks began before.
@@ -138,6 +191,11 @@ function parseCsv(name: string, text: string): { record: string[]; line: number 
     const why = code?.includes("QUOTE") ? "a quote is not closed or stands inside a cell" : "it is no CSV";
     throw new CohortManifestError(name, [`line ${lines ?? 1}: ${why}`]);
   }
+}
+
+/** Where a comma does not part columns it may part decimals. */
+function numberOf(text: string, delimiter: string): number {
+  return Number(delimiter === "," || text.includes(".") ? text : text.replace(",", "."));
 }
 
 function delimiterOf(text: string): string {

@@ -19,12 +19,15 @@ const SAMPLE = 20;
 
 /** What a cohort will take: some of its scans, evenly apart, are opened and planned, the model is timed here. */
 export async function planCohort(
-  options: Omit<SegmentOptions, "out"> & { sample?: number },
+  options: Omit<SegmentOptions, "out"> & { sample?: number; encoding?: string },
 ): Promise<CohortForecast> {
   const { signal, sample = SAMPLE } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const settings = settingsOf(options);
-  const { rows } = await findRows(options.source, takenNames(shapeOf(model)), "", signal);
+  const { rows } = await findRows(options.source, takenNames(shapeOf(model)), "", {
+    encoding: options.encoding,
+    signal,
+  });
   const count = Math.min(sample, rows.length);
   const chosen = Array.from({ length: count }, (_, i) => rows[Math.floor((i * rows.length) / count)]!);
   const plans: PlannedScan[] = [];

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { eachOf } from "../../orchestrator/each-of.ts";
@@ -22,6 +23,7 @@ import type { Flag } from "./flags.ts";
 import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
+import { refuseOtherSettings } from "./other-settings.ts";
 import { slideFailure } from "./slide-failure.ts";
 import { originOf } from "./source-origin.ts";
 import { type SourceState, sourceState } from "./source-state.ts";
@@ -40,6 +42,10 @@ export interface CohortOptions extends SharedOptions {
   /** Scans that are at work together: one maps, others are planned or write their outputs. */
   slidesAtOnce?: number;
   largestFirst?: boolean;
+  /** Of the manifest; default UTF-8. */
+  encoding?: string;
+  /** With another model or other settings, segments every scan again and removes the results of before. */
+  restart?: boolean;
   token?: string;
   signal?: AbortSignal;
   onEvent?: (event: CohortProgress) => void;
@@ -87,13 +93,17 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     throw new JobError(`slides at once must be a whole number from 1 to ${MAX_SLIDES_AT_ONCE}`);
   const directory = new CohortDirectory(options.out);
   directory.refuseOther();
-  directory.refuseOtherPlace(undefined);
+  const before = directory.refuseOtherPlace(undefined);
   const shared = sharedOptions(options);
   const checked = checkOptions(shared);
   const model = await loadModelOf({ ...shared, signal });
   const shape = shapeOf(model);
-  const found = await findRows(options.cohort, takenNames(shape), options.out, signal);
+  const found = await findRows(options.cohort, takenNames(shape), options.out, {
+    encoding: options.encoding,
+    signal,
+  });
   const work = planHash(model, checked);
+  if (before && !options.restart) refuseOtherSettings(directory, before, shared, model);
   const snapshot: CohortSnapshot = {
     formatVersion: 1,
     cohort: /^s3:/i.test(options.cohort) ? options.cohort : resolve(options.cohort.replace(/^file:\/\//, "")),
@@ -101,6 +111,7 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     store: resolve(options.store ?? join(options.out, "jobs")),
     slidesAtOnce,
     largestFirst: options.largestFirst ?? false,
+    ...(options.encoding !== undefined && { encoding: options.encoding }),
     model: { name: model.manifest.name, version: model.manifest.version, hash: model.hash },
     ...shape,
     covariates: found.covariates,
@@ -118,6 +129,7 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     journal = Journal.open(directory.journal);
     const facts = new FactsCache(snapshot.store);
     const run = new CohortRun(options, snapshot, directory, journal, facts, signal, stop);
+    if (options.restart) run.removeUnused();
     await run.lookUp();
     const outcomes = run.outcomes();
     const { done, failed, pending } = totalsOf(outcomes);
@@ -210,6 +222,17 @@ class CohortRun {
     });
     const at = now();
     this.#journal.append(...again.map((key) => ({ at, type: "retried" as const, key })));
+  }
+
+  /** Removes results in this cohort's own directory that none of its rows asks for any more. */
+  removeUnused(): void {
+    const { store, keys } = this.#snapshot;
+    if (store !== resolve(join(this.#options.out, "jobs"))) return;
+    const used = new Set(keys);
+    for (const [key, state] of this.#journal.states) {
+      if (state.status === "done" && !used.has(key))
+        rmSync(this.#facts.directory(state.job), { recursive: true, force: true });
+    }
   }
 
   #toDo(): [string, CohortRow][] {
@@ -379,6 +402,8 @@ export function sharedOptions(options: CohortOptions): SharedOptions {
     store: _store,
     slidesAtOnce: _slides,
     largestFirst: _largest,
+    encoding: _encoding,
+    restart: _restart,
     token: _token,
     signal: _signal,
     onEvent: _onEvent,

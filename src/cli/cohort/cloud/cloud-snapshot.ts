@@ -33,6 +33,7 @@ export function refuseLocalOnly({
   batchSize,
   concurrency,
   slidesAtOnce,
+  restart,
 }: CloudCohortOptions) {
   const given = {
     mask,
@@ -41,6 +42,7 @@ export function refuseLocalOnly({
     backend: backends,
     "batch-size": batchSize,
     concurrency,
+    restart,
   };
   const [name] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
   if (name !== undefined) throw new JobError(`--${name} is for runs on this machine: leave it out with --to`);
@@ -72,12 +74,10 @@ export async function snapshotOf(
       `${options.out} holds a cohort with another model or other settings: choose another --out, or go on with the same`,
     );
   }
-  const { kind, covariates, rows } = await findRows(
-    options.cohort,
-    takenNames(shape),
-    options.out,
-    options.signal,
-  );
+  const { kind, covariates, rows } = await findRows(options.cohort, takenNames(shape), options.out, {
+    encoding: options.encoding,
+    signal: options.signal,
+  });
   refuseRows(options.cohort, rows);
   const snapshot: CohortSnapshot = {
     formatVersion: 1,
@@ -89,6 +89,7 @@ export async function snapshotOf(
     largestFirst: options.largestFirst ?? before?.largestFirst ?? false,
     model: { name, version, hash: model.hash },
     ...shape,
+    ...(options.encoding !== undefined && { encoding: options.encoding }),
     covariates,
     rows,
     keys: rows.map((row) => keyOf(row, shared, digest(job))),

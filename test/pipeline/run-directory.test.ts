@@ -1,0 +1,116 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RunDirectory } from "../../src/cli/run-directory.ts";
+import { OUTPUTS } from "../../src/image/write/output-targets.ts";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-run-directory-"));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+let places = 0;
+const place = () => {
+  const path = join(directory, `out-${places++}`);
+  mkdirSync(path);
+  return path;
+};
+
+/** A run that writes some outputs, without computing anything. */
+function run(path: string, job: string, outputs: readonly string[], flags: { force?: boolean } = {}) {
+  RunDirectory.check(path, flags);
+  const opened = RunDirectory.open(path, job, flags) as RunDirectory;
+  try {
+    for (const name of outputs) writeFileSync(join(opened.work, name), `${job} ${name}`);
+    opened.publish(outputs, JSON.stringify({ job, outputs: outputs.map((name) => ({ name })) }));
+  } finally {
+    opened.release();
+  }
+}
+
+describe("what no run wrote", () => {
+  it.each([...OUTPUTS, "run.json"])("is never replaced unasked: %s", (name) => {
+    const path = place();
+    writeFileSync(join(path, name), "somebody's work");
+    for (const flags of [{}, { resume: true }]) {
+      expect(() => RunDirectory.check(path, flags)).toThrow(
+        `holds ${name}, which no run here wrote: choose another --out, or --force to replace it`,
+      );
+      expect(() => RunDirectory.open(path, "job", flags)).toThrow("which no run here wrote");
+    }
+    expect(readFileSync(join(path, name), "utf8")).toBe("somebody's work");
+    run(path, "job", ["measurements.csv"], { force: true });
+    // Asked for is what this run writes, and no more.
+    const left = name === "measurements.csv" || name === "run.json" ? undefined : "somebody's work";
+    if (left) expect(readFileSync(join(path, name), "utf8")).toBe(left);
+  });
+
+  it("stays when a finished run is replaced, also by one that does not write it", () => {
+    const path = place();
+    run(path, "first", ["measurements.csv", "overlay.png"]);
+    writeFileSync(join(path, "notes.txt"), "mine");
+    writeFileSync(join(path, "labels.ome.tiff"), "mine");
+    run(path, "second", ["measurements.csv"], { force: true });
+    expect(readdirSync(path).sort()).toEqual([
+      "labels.ome.tiff",
+      "measurements.csv",
+      "notes.txt",
+      "run.json",
+    ]);
+    expect(readFileSync(join(path, "labels.ome.tiff"), "utf8")).toBe("mine");
+    expect(readFileSync(join(path, "measurements.csv"), "utf8")).toBe("second measurements.csv");
+  });
+
+  it("stops a run that would put its results over it, and its work is kept", () => {
+    const path = place();
+    const opened = RunDirectory.open(path, "job", {}) as RunDirectory;
+    writeFileSync(join(opened.work, "objects.geojson"), "{}");
+    writeFileSync(join(path, "objects.geojson"), "written meanwhile");
+    expect(() => opened.publish(["objects.geojson"], "{}")).toThrow("holds objects.geojson");
+    opened.release();
+    expect(readFileSync(join(path, "objects.geojson"), "utf8")).toBe("written meanwhile");
+    expect(existsSync(join(path, ".tilewright", "objects.geojson"))).toBe(true);
+  });
+
+  it("does not count what a publishing that was cut short has put there", () => {
+    const path = place();
+    const work = join(path, ".tilewright");
+    mkdirSync(work);
+    writeFileSync(join(path, "overlay.png"), "new");
+    writeFileSync(join(work, "measurements.csv"), "new");
+    writeFileSync(join(work, "job"), "job");
+    const manifest = JSON.stringify({
+      job: "job",
+      outputs: [{ name: "overlay.png" }, { name: "measurements.csv" }],
+    });
+    writeFileSync(
+      join(work, "publishing.json"),
+      JSON.stringify({ names: ["overlay.png", "measurements.csv"], earlier: [], manifest }),
+    );
+    RunDirectory.check(path, { resume: true });
+    expect(RunDirectory.open(path, "job", { resume: true })).toBe(manifest);
+    expect(readFileSync(join(path, "measurements.csv"), "utf8")).toBe("new");
+  });
+});
+
+describe("a place for results", () => {
+  it.each([
+    ["", "--out is empty"],
+    [" ", "--out is empty"],
+    ["s3://bucket/key", "not to s3://"],
+    ["https://host/x", "not to https://"],
+    ["file:///tmp/x", "not to file://"],
+  ])("is a directory of this machine, not %j", (path, sentence) => {
+    expect(() => RunDirectory.check(path, { force: true })).toThrow(sentence);
+  });
+});
