@@ -58,6 +58,7 @@ export async function decodeTile(
         expected: rowLength * height,
         mostBytes: rowLength * Math.max(height, page.tileHeight),
         reversed: page.bitsReversed,
+        fax: page.fax && { kind: page.fax, width, height },
       });
       const data = toSamples(raw, owned, {
         format: page.format,

@@ -1,6 +1,7 @@
 import { unzlibSync } from "fflate";
 import { ImageFormatError } from "../errors.ts";
 import { loadZstd } from "../zstd.ts";
+import { decodeFax, type FaxCoding } from "./fax.ts";
 import { decodeLzw } from "./lzw.ts";
 import { COMPRESSION } from "./tags.ts";
 
@@ -11,19 +12,26 @@ export interface Unpacked {
   owned: boolean;
 }
 
+export interface UnpackedSize {
+  /** Bytes of the tile; a coded last strip may hold `mostBytes`, the rows of a whole one. */
+  expected: number;
+  mostBytes: number;
+  /** Whether the bits of each byte are the other way round (FillOrder 2), packed ones too. */
+  reversed: boolean;
+  fax?: FaxCoding;
+}
+
 /**
  * A tile's bytes as its samples are stored.
- * @param expected bytes of the tile; a coded last strip may hold `mostBytes`, the rows of a whole one
- * @param reversed whether the bits of each byte are the other way round (FillOrder 2), packed ones too
  * @throws {ImageFormatError} when it holds fewer
  */
 export async function decompress(
   stored: Uint8Array,
   compression: number,
-  { expected, mostBytes, reversed }: { expected: number; mostBytes: number; reversed: boolean },
+  { expected, mostBytes, reversed, fax }: UnpackedSize,
 ): Promise<Unpacked> {
   const bytes = reversed ? reverseBits(stored) : stored;
-  const raw = await unpack(bytes, compression, expected, mostBytes);
+  const raw = fax ? decodeFax(bytes, fax) : await unpack(bytes, compression, expected, mostBytes);
   if (raw.length < expected) {
     throw new ImageFormatError(
       `a tile is damaged: it unpacks to ${raw.length} bytes where the tags announce ${expected}`,

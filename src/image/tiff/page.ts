@@ -3,6 +3,7 @@ import { ImageFormatError } from "../errors.ts";
 import { type ImageLimits, MAX_SIDE } from "../limits.ts";
 import { type Palette, readPalette } from "./colors.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
+import type { FaxCoding } from "./fax.ts";
 import { rowBytes, type SampleFormat, sampleFormat } from "./samples.ts";
 import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
 
@@ -23,6 +24,8 @@ export interface TiffPage {
   predictor: number;
   /** Whether the bits of each byte are the other way round. */
   bitsReversed: boolean;
+  /** How black and white is packed, where it is. */
+  fax: FaxCoding["kind"] | undefined;
   samplesPerPixel: number;
   format: SampleFormat;
   palette: Palette | undefined;
@@ -83,6 +86,7 @@ export async function readPage(
     ...samples,
     // With one sample there is nothing to keep apart.
     planar: samples.samplesPerPixel === 1 ? 1 : coding.planar,
+    fax: await faxKind(directory, coding.compression, samples, refuse, signal),
     noData: await readNoData(directory, signal),
     planeShift: 0,
   };
@@ -176,6 +180,28 @@ async function paletteOf(directory: TiffDirectory, photometric: number, signal?:
   if (photometric !== PHOTOMETRIC.palette) return undefined;
   const map = await directory.numbers(TAG.colorMap, signal);
   return map && map.length >= 3 ? readPalette(map) : undefined;
+}
+
+async function faxKind(
+  directory: TiffDirectory,
+  compression: number,
+  { samplesPerPixel, format }: Pick<TiffPage, "samplesPerPixel" | "format">,
+  refuse: Refuse,
+  signal?: AbortSignal,
+): Promise<FaxCoding["kind"] | undefined> {
+  const kinds = {
+    [COMPRESSION.faxRuns]: "rle",
+    [COMPRESSION.faxT4]: "t4",
+    [COMPRESSION.faxT6]: "t6",
+  } as const;
+  const kind: FaxCoding["kind"] | undefined = kinds[compression as keyof typeof kinds];
+  if (kind !== undefined && (samplesPerPixel !== 1 || format.bits !== 1)) {
+    throw refuse(
+      `it is packed as black and white, and has ${samplesPerPixel} samples of ${format.bits} bits; export it anew`,
+    );
+  }
+  const twoDimensions = kind === "t4" && (((await directory.number(TAG.t4Options, signal)) ?? 0) & 1) === 1;
+  return twoDimensions ? "t4-2d" : kind;
 }
 
 async function readNoData(directory: TiffDirectory, signal?: AbortSignal): Promise<number | undefined> {

@@ -19,6 +19,7 @@ export const TAG = {
   yResolution: 283,
   planarConfiguration: 284,
   pageName: 285,
+  t4Options: 292,
   resolutionUnit: 296,
   software: 305,
   predictor: 317,
@@ -42,6 +43,9 @@ export const TAG = {
 
 export const COMPRESSION = {
   none: 1,
+  faxRuns: 2,
+  faxT4: 3,
+  faxT6: 4,
   lzw: 5,
   jpeg: 7,
   deflate: 8,
@@ -55,9 +59,6 @@ export const COMPRESSION = {
 
 /** Compressions that exist but are not read, by the name a user would search for. */
 export const UNREAD_COMPRESSIONS: Record<number, string> = {
-  2: "CCITT RLE",
-  3: "CCITT fax 3",
-  4: "CCITT fax 4",
   6: "old-style JPEG",
   32766: "NeXT 2-bit",
   32771: "CCITT RLE with word alignment",

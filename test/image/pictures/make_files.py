@@ -151,12 +151,24 @@ def pillow(files):
         files.expect(path.name, with_channel(pixels), within=2)
 
 
+def faxes(files):
+    for width, share in itertools.product((1, 8, 53, 2600), (0.03, 0.5, 1.0)):
+        rows = RNG.random((HEIGHT, width)) < share
+        for packing in ("group3", "group4", "tiff_ccitt"):
+            for options in (0, 1, 5) if packing == "group3" else (0,):
+                tags = {292: options} if options else {}
+                name = f"{packing}-{width}-{share}-{options}.tif"
+                image = Image.fromarray(rows)
+                files.pillow(name, image, with_channel(rows * 255.0), compression=packing, tiffinfo=tags)
+
+
 def main(folder):
     files = Files(folder)
     storage(files)
     layouts(files)
     stacks(files)
     pillow(files)
+    faxes(files)
     (folder / "expected.json").write_text(json.dumps(files.expected))
 
 
