@@ -1,6 +1,7 @@
 import { OrtNodeSegmenter } from "../inference/ort-node.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { estimateMemory, fitImage, planJob } from "../orchestrator/plan-job.ts";
+import { planWarnings } from "../orchestrator/run-manifest.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource, readMask } from "./open-source.ts";
@@ -34,6 +35,8 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
       tissueFraction: plan.tissueFraction,
       tissue: plan.tissue,
+      domain: plan.domain,
+      warnings: planWarnings(plan),
       orientation: plan.orientation,
       intensities: plan.scaling,
       memoryBytes: estimateMemory(plan, model.manifest.classes.length),
@@ -54,7 +57,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       `  windows   ${report.windows} of ${report.windowsInGrid} (${tissue}), ${plan.grid.window.join("×")} pixels${resampled}`,
     );
     if (plan.orientation) console.log(`  volume    ${orientationLine(plan.orientation)}`);
-    if (plan.tissue?.warning) console.log(`  warning   ${plan.tissue.warning}`);
+    for (const warning of report.warnings) console.log(`  warning   ${warning}`);
     console.log(`  shards    ${report.shards}`);
     console.log(`  memory    about ${Math.round(report.memoryBytes / 1e6)} MB`);
     console.log(

@@ -14,6 +14,7 @@ export type ProgressEvent =
       magnification: number;
       tissueFraction?: number;
       tissue?: TissueFinding;
+      warnings: readonly string[];
       /** Of a volume. */
       orientation?: PlannedOrientation;
     }
@@ -46,7 +47,7 @@ export function progressPrinter(
       line(
         `${event.windows} windows at level ${event.level} (${Number(event.mpp.toPrecision(3))} µm${magnified(event.magnification)})${tissue && `, ${tissue}`}${rest}`,
       );
-      if (event.tissue?.warning) line(`warning: ${event.tissue.warning}; --no-tissue-mask keeps everything`);
+      for (const warning of event.warnings) line(`warning: ${warning}`);
       return;
     }
     const { windowsDone, windowsTotal, windowsPerSecond, secondsLeft } = event;

@@ -33,6 +33,7 @@ import {
   describePlan,
   describeSeam,
   describeSource,
+  planWarnings,
   type RunManifest,
 } from "../orchestrator/run-manifest.ts";
 import { checkSettings, type JobSettings } from "../orchestrator/settings.ts";
@@ -410,6 +411,7 @@ function tellWindows(
         magnification,
         tissueFraction: plan.tissueFraction,
         tissue: plan.tissue,
+        warnings: planWarnings(plan),
         orientation: plan.orientation,
       });
     }

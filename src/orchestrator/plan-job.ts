@@ -16,6 +16,7 @@ import {
 } from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
 import { type ChosenLevel, chooseLevel } from "./choose-level.ts";
+import { type DomainFinding, measureDomain } from "./domain.ts";
 import { JobError, NoTissueError } from "./errors.ts";
 import { measurePercentiles } from "./intensities.ts";
 import { type Orientation, orientSource } from "./orient-source.ts";
@@ -88,6 +89,8 @@ export interface JobPlan extends Orientation {
   tissueFraction: number | undefined;
   /** What was left out as background, and why; undefined where a person gave the mask or wanted none. */
   tissue?: TissueFinding;
+  /** How far the image is from what the model was trained on, where its package says. */
+  domain?: DomainFinding;
   /** Of the region, where it was needed or asked for. */
   thumbnail: Raster<Uint8Array> | undefined;
 }
@@ -176,7 +179,7 @@ export async function planJob(
       ? readThumbnail(source, asked.region0, channels, signal)
       : undefined;
   };
-  return {
+  const plan: JobPlan = {
     level,
     mpp,
     levelShape,
@@ -205,6 +208,8 @@ export async function planJob(
     tissueFraction: regionMask && maskFraction(regionMask, asked.region),
     thumbnail: await thumbnail(),
   };
+  const domain = await measureDomain(source, manifest, plan, signal);
+  return domain ? { ...plan, domain } : plan;
 }
 
 /**

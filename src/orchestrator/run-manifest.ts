@@ -5,6 +5,7 @@ import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import { invertReorientation, reorderAxes } from "../tiling/reorientation.ts";
 import { seamScore } from "../tiling/seam-score.ts";
 import type { TissueFinding } from "../tiling/tissue-mask.ts";
+import type { DomainFinding } from "./domain.ts";
 import type { BackendReport } from "./fleet/backend.ts";
 import type { ImageQuality } from "./image-quality.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
@@ -49,6 +50,8 @@ export interface RunManifest {
     shards: number;
     chunks: number;
     tissueFraction?: number;
+    /** How far the image is from what the model was trained on. */
+    domain?: DomainFinding;
     /** What was left out as background, and why. */
     tissue?: TissueFinding;
     intensities: { low: number; high: number };
@@ -89,9 +92,18 @@ export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"]
     chunks: chunkCount(chunkGrid(plan.region.size, plan.chunk)),
     tissueFraction: plan.tissueFraction,
     ...(plan.tissue && { tissue: plan.tissue }),
+    ...(plan.domain && { domain: plan.domain }),
     intensities: plan.scaling,
     ...(plan.orientation && { orientation: plan.orientation }),
   };
+}
+
+/** What a person should know before using a result, a sentence each. */
+export function planWarnings({ tissue, domain }: Pick<JobPlan, "tissue" | "domain">): string[] {
+  return [
+    ...(tissue?.warning ? [`${tissue.warning}; --no-tissue-mask keeps everything`] : []),
+    ...(domain?.warnings ?? []),
+  ];
 }
 
 export function describeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {

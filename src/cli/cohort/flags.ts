@@ -15,6 +15,8 @@ export type Flag =
   | "focus-outlier"
   | "intensity-outlier"
   | "other-spacing"
+  | "out-of-domain"
+  | "check-tissue"
   | "source-gone"
   | "source-not-checked";
 
@@ -25,6 +27,9 @@ export const FLAG_RULES: Record<Flag, string> = {
   "focus-outlier": `focus more than ${OUTLIER_Z} robust deviations from the cohort's median`,
   "intensity-outlier": `mean intensity more than ${OUTLIER_Z} robust deviations from the cohort's median`,
   "other-spacing": `pixel size more than ${OTHER_SPACING * 100} % from the cohort's median`,
+  "out-of-domain":
+    "unlike the images that the model was trained on: see domain_distance, 1 is as far as those reach",
+  "check-tissue": "what was left out as background may be tissue, or hardly anything was kept",
   "source-gone": "the source is not where it was when it was segmented",
   "source-not-checked": "the source could not be reached to see whether it is still the same",
 };
@@ -56,6 +61,8 @@ export function flagSlides(slides: readonly (SlideFacts | undefined)[]): Flag[][
     if ((seam[i] ?? 0) > OUTLIER_Z) flags.push("seam-outlier");
     if (Math.abs(focus[i] ?? 0) > OUTLIER_Z) flags.push("focus-outlier");
     if (Math.abs(intensity[i] ?? 0) > OUTLIER_Z) flags.push("intensity-outlier");
+    if (slide.outOfDomain) flags.push("out-of-domain");
+    if (slide.tissueWarning) flags.push("check-tissue");
     if (mpp !== undefined && Math.abs(mpp / spacing - 1) > OTHER_SPACING) flags.push("other-spacing");
     return flags;
   });

@@ -9,6 +9,10 @@ export interface SlideFacts {
   level: number;
   windows: number;
   tissueFraction: number | undefined;
+  /** In reaches of the model's training images. */
+  domainDistance: number | undefined;
+  outOfDomain: boolean;
+  tissueWarning: boolean;
   seamScore: number | undefined;
   disagreement: number | undefined;
   /** Of the requested region, what was segmented. */
@@ -64,6 +68,9 @@ export function factsOf(run: RunManifest): SlideFacts {
     level: run.plan.level,
     windows: run.plan.windows,
     tissueFraction: run.plan.tissueFraction,
+    domainDistance: run.plan.domain?.distance,
+    outOfDomain: (run.plan.domain?.warnings ?? []).length > 0,
+    tissueWarning: run.plan.tissue?.warning !== undefined,
     seamScore: run.seam.score,
     disagreement: run.seam.disagreement,
     coverage: total > 0 ? coveredSamples / total : undefined,

@@ -44,6 +44,7 @@ const FACTS: [Column, (facts: SlideFacts) => Cell][] = [
   [whole("level"), (f) => f.level],
   [number("tissue_fraction"), (f) => f.tissueFraction],
   [whole("windows"), (f) => f.windows],
+  [number("domain_distance"), (f) => f.domainDistance],
   [number("seam_score"), (f) => f.seamScore],
   [number("disagreement"), (f) => f.disagreement],
   [number("coverage"), (f) => f.coverage],
