@@ -49,7 +49,19 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
     pass(incoming, outgoing, options, agent);
   });
   server.maxConnections = MAX_CONNECTIONS;
-  // Node closes the connection of what is no HTTP; a tunnel or another protocol is not offered.
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+    const late = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+    const message = late
+      ? "the head of the request did not come in time"
+      : "this is no HTTP that is served here";
+    const body = JSON.stringify({ error: { code: late ? "head_timeout" : "bad_request", message } });
+    const status = late ? "408 Request Timeout" : "400 Bad Request";
+    socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  });
+  // A tunnel or another protocol is not offered.
   server.on("connect", (_incoming, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

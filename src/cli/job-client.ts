@@ -1,9 +1,24 @@
 import { z } from "zod";
 import { JobError } from "../orchestrator/errors.ts";
 import { type JobStatus, jobStatusSchema } from "../orchestrator/job-request.ts";
+import { readAtMost } from "../storage/read-at-most.ts";
 import { ServiceError } from "./job-client-errors.ts";
 import { serverEvents } from "./job-client-events.ts";
 import { retryAfterMs, withBackoff } from "./job-client-retry.ts";
+import {
+  completedFolderSchema,
+  completionSchema,
+  folderFilesSchema,
+  folderSchema,
+  healthSchema,
+  listingSchema,
+  type OutputFile,
+  problemSchema,
+  type RemoteUpload,
+  uploadSchema,
+} from "./job-client-schemas.ts";
+
+export type { OutputFile, RemoteUpload } from "./job-client-schemas.ts";
 
 export interface JobClientOptions {
   /** Bearer token of the service. */
@@ -15,51 +30,14 @@ export interface JobClientOptions {
   firstDelayMs?: number;
 }
 
-const count = z.int().nonnegative();
-
-/** What is read of an upload; a newer service may tell more. */
-const uploadSchema = z
-  .object({
-    id: z.string().regex(/^[\w-]{1,128}$/),
-    state: z.enum(["open", "complete"]),
-    byteLength: count,
-    // Parts are held in memory while they are sent.
-    partBytes: z
-      .int()
-      .positive()
-      .max(128 * 2 ** 20),
-    parts: z.int().positive().max(10_000),
-    done: z.array(count).max(10_000),
-    source: z.string().optional(),
-    job: z.string().optional(),
-    refusal: z.string().optional(),
-  })
-  .refine(({ byteLength, partBytes, parts }) => parts === Math.ceil(byteLength / partBytes), {
-    path: ["parts"],
-    message: "they do not make up the file",
-  });
-export type RemoteUpload = z.infer<typeof uploadSchema>;
-
-const completionSchema = z.object({ source: z.string(), job: z.string().optional() });
-
-const folderSchema = z.object({ id: z.string().regex(/^[\w-]{1,128}$/) });
-const folderFilesSchema = z.object({
-  files: z.array(z.object({ path: z.string().max(4096), etag: z.string().max(256) })),
-  cursor: z.string().min(1).optional(),
-});
-const completedFolderSchema = z.object({ source: z.string(), job: z.string().optional() });
-
-const outputFileSchema = z.object({ name: z.string().max(1024), byteLength: count, etag: z.string() });
-export type OutputFile = z.infer<typeof outputFileSchema>;
-const listingSchema = z.object({ files: z.array(outputFileSchema), cursor: z.string().min(1).optional() });
-
-const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
-
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 /** A minute or two, in which a service is started again. */
 const ATTEMPTS = 8;
 /** An address where nothing ever answered is more likely wrong. */
 const FIRST_ATTEMPTS = 3;
+const HEALTH_TIMEOUT_MS = 10_000;
+/** A page of a thousand files, or of a cohort's rows, has less. */
+const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 const ANSWER_TIMEOUT_MS = 60_000;
 /** Many parts take the storage a while to put together. */
 const COMPLETE_TIMEOUT_MS = 300_000;
@@ -214,6 +192,20 @@ export class JobClient {
     }
   }
 
+  /** Why the service says that its jobs stand still; undefined where it is well. Asked once. @throws {ServiceError} */
+  async health(): Promise<string | undefined> {
+    const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
+    const response = await fetch(new URL("healthz", this.url), { signal, redirect: "manual" }).catch(
+      (cause: unknown) => {
+        throw this.#unreachable(cause);
+      },
+    );
+    const text = await this.#text(response);
+    if (response.ok) return undefined;
+    const parsed = healthSchema.safeParse(jsonOf(text));
+    return parsed.success ? parsed.data.reason : `it answers ${response.status}`;
+  }
+
   /** Every file that a job has written. */
   async outputs(job: string): Promise<OutputFile[]> {
     const files: OutputFile[] = [];
@@ -279,12 +271,19 @@ export class JobClient {
   async #json<T>(schema: z.ZodType<T>, method: string, path: string, init: RequestDetails = {}): Promise<T> {
     return this.#again(async () => {
       const response = await this.#request(method, path, init);
-      const text = await response.text().catch((cause: unknown) => {
-        this.#options.signal?.throwIfAborted();
-        throw this.#unreachable(cause);
-      });
+      const text = await this.#text(response);
       return this.#parse(schema, text);
     });
+  }
+
+  /** The body, as far as an answer of the service may go. */
+  async #text(response: Response): Promise<string> {
+    const { bytes, more } = await readAtMost(response.body, MAX_ANSWER_BYTES).catch((cause: unknown) => {
+      this.#options.signal?.throwIfAborted();
+      throw this.#unreachable(cause);
+    });
+    if (more) throw this.#badAnswer(`it is longer than ${MAX_ANSWER_BYTES} bytes`, false);
+    return new TextDecoder().decode(bytes);
   }
 
   #again<T>(call: () => Promise<T>): Promise<T> {
@@ -332,7 +331,7 @@ export class JobClient {
         status,
       });
     }
-    const parsed = problemSchema.safeParse(await response.json().catch(() => undefined));
+    const parsed = problemSchema.safeParse(jsonOf(await this.#text(response).catch(() => "")));
     const { code, message } = parsed.success
       ? parsed.data.error
       : { code: "bad_answer", message: `it answers ${status}; check that the job service is there` };
@@ -403,4 +402,12 @@ function reasonOf(cause: unknown): string {
   // undici says "fetch failed" and hides the reason one level down.
   const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
   return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -4,11 +4,14 @@ import { basename, join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { guardChildren } from "./child-guard.ts";
 import { openDoor } from "./front-door.ts";
+import { watchRuntime } from "./runtime-watch.ts";
 import { bundleWorker, COMPATIBILITY_DATE, modulesOf } from "./worker-bundle.ts";
 
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
 /** Long enough for a shard of a slow machine, short enough that a killed stack goes on soon after its restart. */
 const STALL_SECONDS = "30";
+/** A batch of events, each of whose sources keeps it waiting, takes longer than a minute. */
+const HEALTH_SECONDS = "240";
 /** One shard at a time is done here: another job should not wait for hundreds. */
 const TASKS_AHEAD = "50";
 
@@ -33,6 +36,8 @@ export interface StackOptions {
   /** Bundles made before; default: made now. */
   bundles?: Bundles;
   log?: (line: string) => void;
+  /** After which a workerd that answers nothing is ended and started again. */
+  hungMs?: number;
   /** Told of the processes of workerd, each time they change. */
   onRuntime?: (pids: number[]) => void;
 }
@@ -142,6 +147,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
               ...model,
               STALL_SECONDS,
               TASKS_AHEAD,
+              HEALTH_SECONDS,
               SYNTHESISE_EVENTS: "true",
               ...options.jobs,
             },
@@ -161,6 +167,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
               COHORTS: { className: "CohortLedger", useSQLite: true },
               UPLOADS: { className: "UploadLedger", useSQLite: true },
               SEEN: { className: "SeenMessages", useSQLite: true },
+              PULSE: { className: "Pulse", useSQLite: true },
             },
             workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
           },
@@ -178,7 +185,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
                 name: "tilewright-segment",
                 ...(await modulesOf(bundles.segment)),
                 compatibilityDate: COMPATIBILITY_DATE,
-                bindings: { ...names, ...model, ...options.segment },
+                bindings: { ...names, ...model, STALL_SECONDS, ...options.segment },
                 r2Buckets: BUCKETS,
                 queueConsumers: Object.fromEntries(shards.map(({ queue }) => [queue, retries])),
                 durableObjects: {
@@ -203,10 +210,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       target,
       allows: (path) => ROUTES.test(path) || (isPull && PULL_ROUTES.test(path)),
     });
+    const endWatch = watchRuntime({ target, guard, log: options.log, hungMs: options.hungMs });
     return {
       url: door.url,
       miniflare: started,
       stop: async () => {
+        endWatch();
         await door.close();
         await started.dispose();
         guard.close();

@@ -28,6 +28,8 @@ export type UploadEvent =
       windowsPerSecond: number;
       secondsLeft: number;
     }
+  /** Nothing of the job has moved; `reason`: what the service says of itself, where it is not well. */
+  | { type: "quiet"; job: string; seconds: number; reason: string | undefined }
   /** Something failed that is tried again. */
   | { type: "retry"; reason: string; seconds: number };
 
@@ -43,6 +45,13 @@ export function uploadPrinter(json: boolean, stream: NodeJS.WriteStream = proces
         return line(event.stage);
       case "job":
         return line(`job ${event.job}`);
+      case "quiet": {
+        const why =
+          event.reason === undefined
+            ? "the service is well, so others may come first"
+            : `the service is not well: ${event.reason}`;
+        return line(`nothing has moved for ${duration(event.seconds)}; ${why}`);
+      }
       case "retry":
         return line(`${event.reason}; trying again in ${duration(event.seconds)}`);
       case "transfer": {

@@ -193,7 +193,9 @@ export async function follow(
   signal: AbortSignal | undefined,
   tell: UploadListener,
 ): Promise<JobStatus> {
-  return watchJob(client, job, { signal, onStatus: tellStatus(tell) });
+  const onQuiet = (seconds: number, reason: string | undefined) =>
+    tell({ type: "quiet", job, seconds, reason });
+  return watchJob(client, job, { signal, onStatus: tellStatus(tell), onQuiet });
 }
 
 /** Fetches the results of a job that is done, telling of it. */

@@ -15,6 +15,8 @@ export function finalFailure(error: unknown): { code: string; message: string } 
   }
   if (error instanceof ImageFormatError) return { code: "source_unreadable", message: error.message };
   if (error instanceof ImageNotFoundError) return { code: "source_missing", message: error.message };
+  if (error instanceof StorageError && !error.retryable)
+    return { code: "storage_refused", message: error.message };
   if (error instanceof NoTissueError) return { code: "no_tissue", message: error.message };
   if (error instanceof JobError) return { code: "job_refused", message: error.message };
   if (error instanceof Problem && error.status < 500) return { code: error.code, message: error.message };

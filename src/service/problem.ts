@@ -20,6 +20,7 @@ export type ProblemStatus =
   | 422
   | 500
   | 503
+  | 504
   | 507;
 
 export interface ProblemBody {
@@ -58,6 +59,13 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof WireFormatError) return new Problem(400, "bad_message", error.message);
   if (error instanceof InferenceError) return new Problem(500, "inference_failed", error.message);
   if (error instanceof ModelPackageError) return new Problem(503, "model_unusable", error.message);
+  if ((error as Error | undefined)?.name === "TimeoutError") {
+    return new Problem(
+      504,
+      "source_timeout",
+      "the source did not answer in time: check that it can be read, or try again later",
+    );
+  }
   if (error instanceof StorageError) {
     return new Problem(
       503,

@@ -34,6 +34,8 @@ export interface S3StoreOptions {
 
 /** Of an object that is asked for as a whole, such as a chunk of a Zarr. */
 const MAX_OBJECT_BYTES = 512 * 2 ** 20;
+/** In a row, of a listing: servers may send some that hold no key. */
+const MAX_EMPTY_PAGES = 100;
 /** Of every answer that is no object: a thousand keys of a kilobyte, each byte of them escaped. */
 const MAX_ANSWER_BYTES = 16 * 2 ** 20;
 
@@ -157,6 +159,7 @@ export class S3Store implements ObjectStore {
 
   async *list(prefix: string, options?: ReadOptions): AsyncIterable<string> {
     let ContinuationToken: string | undefined;
+    let empty = 0;
     do {
       const page = await this.#send(prefix, () =>
         this.#client.send(
@@ -169,7 +172,12 @@ export class S3Store implements ObjectStore {
         ),
       );
       for (const { Key } of page?.Contents ?? []) if (Key) yield Key.slice(this.#prefix.length);
-      ContinuationToken = page?.NextContinuationToken;
+      empty = page?.Contents?.length ? 0 : empty + 1;
+      const next = page?.NextContinuationToken;
+      if (next !== undefined && (empty > MAX_EMPTY_PAGES || next === ContinuationToken)) {
+        throw this.#unusable(prefix, ": the server sends a listing that does not go on");
+      }
+      ContinuationToken = next;
     } while (ContinuationToken !== undefined);
   }
 

@@ -1,8 +1,12 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { JobClient } from "../../src/cli/job-client.ts";
 import { ServiceError } from "../../src/cli/job-client-errors.ts";
 import { type ServerEvent, serverEvents } from "../../src/cli/job-client-events.ts";
 import { retryAfterMs, withBackoff } from "../../src/cli/job-client-retry.ts";
+import { watchJob } from "../../src/cli/job-client-watch.ts";
 
 async function* cut(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let at = 0;
@@ -99,5 +103,71 @@ describe("trying again", () => {
     expect(retryAfterMs("Thu, 01 Jan 1970 00:00:10 GMT", 60_000)).toBe(0);
     expect(retryAfterMs("soon", 0)).toBeUndefined();
     expect(retryAfterMs(null, 0)).toBeUndefined();
+  });
+});
+
+describe("watching a job", () => {
+  it("says so when nothing moves, and what the service says of itself", async () => {
+    let asked = 0;
+    let health = 0;
+    const status = {
+      id: "0123456789abcdef0123456789abcdef",
+      source: { uri: "r2://scans/a.tiff", etag: "e", byteLength: 1 },
+      model: { name: "pointwise" },
+      createdAt: "2026-11-29T12:00:00.000Z",
+      updatedAt: "2026-11-29T12:00:00.000Z",
+    };
+    const server = createServer((request, response) => {
+      response.setHeader("Content-Type", "application/json");
+      if (request.url === "/healthz") {
+        health++;
+        const well = { ok: true };
+        const ill = { ok: false, reason: "the queue of events has delivered nothing for 99 s" };
+        return void response
+          .writeHead(health === 1 ? 200 : 503)
+          .end(JSON.stringify(health === 1 ? well : ill));
+      }
+      if (request.url!.endsWith("/events")) return void response.writeHead(404).end("{}");
+      asked++;
+      response.end(JSON.stringify({ ...status, state: quiet.length < 3 ? "mapping" : "done" }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const quiet: (string | undefined)[] = [];
+    const client = new JobClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const end = await watchJob(client, status.id, {
+      firstDelayMs: 10,
+      quietMs: 30,
+      onQuiet: (seconds, reason) => {
+        expect(seconds).toBeGreaterThanOrEqual(0);
+        quiet.push(reason);
+      },
+    });
+    expect(end.state).toBe("done");
+    expect(quiet[0]).toBeUndefined();
+    expect(quiet[1]).toBe("the queue of events has delivered nothing for 99 s");
+    expect(asked).toBeGreaterThan(3);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  it("reads no more of an answer than an answer has", async () => {
+    let sent = 0;
+    const server = createServer((_, response) => {
+      response.writeHead(200, { "Content-Type": "application/json" });
+      const chunk = Buffer.alloc(2 ** 20, 32);
+      const more = () => {
+        while (!response.destroyed && sent < 500) {
+          sent++;
+          if (!response.write(chunk)) return void response.once("drain", more);
+        }
+      };
+      more();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const client = new JobClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await expect(client.status("a")).rejects.toThrow(/longer than \d+ bytes/);
+    expect(sent).toBeLessThan(200);
+    server.closeAllConnections();
+    server.close();
   });
 });

@@ -9,10 +9,12 @@ import { jsonContent } from "../shared/open-api.ts";
 import { requireAccess, requireScope } from "./access/require-scope.ts";
 import type { Bindings } from "./bindings.ts";
 import { createCohortRoutes } from "./cohorts/routes.ts";
-import { createJob } from "./create-job.ts";
+import { createAskedJob } from "./create-job.ts";
 import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { createJobRoutes } from "./job-routes.ts";
+import { JOB_ID } from "./outputs/output-path.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
+import { pulseOf } from "./pulse.ts";
 import { seenMessages } from "./seen-messages.ts";
 import { announceScan } from "./synthesise-event.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
@@ -25,9 +27,12 @@ const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 const health = createRoute({
   method: "get",
   path: "/healthz",
-  summary: "Whether the service runs",
+  summary: "Whether the service runs, and what jobs move by",
   security: [],
-  responses: { 200: jsonContent(z.object({ ok: z.literal(true) }), "It does.") },
+  responses: {
+    200: jsonContent(z.object({ ok: z.literal(true) }), "It does."),
+    503: jsonContent(z.object({ ok: z.literal(false), reason: z.string() }), "Jobs stand still."),
+  },
 });
 
 /** All routes of the job service. Webhooks prove their senders themselves; /healthz and the document are open. */
@@ -41,7 +46,11 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
       await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
     }
   });
-  app.openapi(health, (c) => c.json({ ok: true as const }));
+  app.openapi(health, async (c) => {
+    const reason = await standstill(c.env);
+    if (reason === undefined) return c.json({ ok: true as const }, 200);
+    return c.json({ ok: false as const, reason }, 503, { "Retry-After": "15" });
+  });
   app.use("/v1/jobs/*", requireAccess());
   // What is removed cannot be had again.
   app.on("DELETE", "/v1/jobs/:id/data", requireScope("admin"));
@@ -52,7 +61,8 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.use("/v1/work/*", requireScope("work"));
   // A job that is under way has written things already; its results are those of one that is done.
   app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
-    const done = await new R2Store(c.env.RESULTS!).head(jobKeys.manifest(c.req.param("id")));
+    const id = c.req.param("id");
+    const done = JOB_ID.test(id) && (await new R2Store(c.env.RESULTS!).head(jobKeys.manifest(id)));
     if (!done) throw new Problem(404, "no_results", "the job has no results, or none yet");
     await next();
   });
@@ -84,9 +94,18 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   return app;
 }
 
+async function standstill(env: Bindings): Promise<string | undefined> {
+  try {
+    return await pulseOf(env)?.feel();
+  } catch (error) {
+    console.error(error);
+    return "the ledgers cannot be reached";
+  }
+}
+
 /** No event does: each of the files would be one. */
 const startFolderJob: FolderRouteOptions["start"] = async (env, source, request) => {
-  const { status } = await createJob(env, { ...request, source }, { again: true });
+  const { status } = await createAskedJob(env, { ...request, source }, { again: true });
   return status.id;
 };
 

@@ -21,6 +21,7 @@ export interface Bindings {
   COHORTS?: DurableObjectNamespace;
   UPLOADS?: DurableObjectNamespace;
   SEEN?: DurableObjectNamespace;
+  PULSE?: DurableObjectNamespace;
   JOBS?: Workflow;
 
   /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "work", "admin"] }]` */
@@ -50,6 +51,8 @@ export interface Bindings {
   RETRY_SECONDS?: string;
   /** How long after a job's end its tasks that were under way may still write; then that is removed. Default 960. */
   LATE_SECONDS?: string;
+  /** After how long without a message or an alarm /healthz says that the service stands still. Default 300. */
+  HEALTH_SECONDS?: string;
   /** Refuse what is larger: pixels under kept windows, in billions. Default: nothing is refused. */
   MAX_GIGAPIXELS?: string;
   /** CPU time of a window in the edge function, as measured; only the cost estimate is made from it. Default 250. */

@@ -2,6 +2,7 @@ import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
 import type { FullJobRequest, JobStatus } from "../../orchestrator/job-request.ts";
 import { VERSION } from "../../orchestrator/version.ts";
 import { Problem } from "../../service/problem.ts";
+import { StorageError } from "../../storage/errors.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { ledgerOf } from "../shared/ledger-port.ts";
 import { describeSource } from "../shared/sources/describe-source.ts";
@@ -78,6 +79,20 @@ export async function createJob(
   }
   if (job.created) await startWorkflow(env, document.id);
   return job;
+}
+
+/**
+ * `createJob` for somebody who waits for the answer: what is wrong with the source is told as a refusal of theirs, not as
+ * a fault of the service.
+ */
+export async function createAskedJob(...args: Parameters<typeof createJob>): Promise<CreatedJob> {
+  try {
+    return await createJob(...args);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    if (!error.retryable) throw new Problem(422, "source_unreadable", error.message);
+    throw new Problem(503, "source_unavailable", error.message, { "Retry-After": "5" });
+  }
 }
 
 async function startWorkflow(env: Bindings, id: string): Promise<void> {

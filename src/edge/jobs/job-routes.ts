@@ -11,7 +11,7 @@ import { ledgerOf } from "../shared/ledger-port.ts";
 import { limitBody } from "../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../shared/open-api.ts";
 import type { Bindings } from "./bindings.ts";
-import { createJob } from "./create-job.ts";
+import { createAskedJob } from "./create-job.ts";
 import { removeAll } from "./remove-work.ts";
 
 /** Far more than a request that fits has. */
@@ -45,7 +45,10 @@ const create = createRoute({
     202: status("the job is started"),
     404: refusal("there is no such source"),
     413: refusal("the body is too large"),
+    415: refusal("the body is no JSON"),
     422: refusal("the request does not fit, its source may not be read, or its model is not served"),
+    503: refusal("the source cannot be read now"),
+    504: refusal("the source did not answer in time"),
     ...failures,
   },
 });
@@ -99,7 +102,7 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   app.use("/v1/jobs", limitBody(MAX_BODY_BYTES));
 
   app.openapi(create, async (c) => {
-    const { created, status } = await createJob(c.env, c.req.valid("json"), { again: true });
+    const { created, status } = await createAskedJob(c.env, c.req.valid("json"), { again: true });
     return c.json(status, created ? 202 : 200);
   });
 

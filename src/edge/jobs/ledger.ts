@@ -14,6 +14,8 @@ import { readStoredReport, storeReport } from "./stored-report.ts";
 const TASKS_AHEAD = 500;
 /** More are sent when this share of them has room. */
 const REFILL_SHARE = 0.2;
+/** Workers that a task may stop, be it by their memory, their time, or for good. */
+const MAX_STOPS = 3;
 const LONGEST_STALL_SECONDS = 3600;
 
 interface Meta {
@@ -24,6 +26,8 @@ interface Meta {
   /** When something last moved, and how long to wait for the next move: doubled each time nothing does. */
   movedAt: number;
   stallSeconds: number;
+  /** It stood still for so long that tasks were sent again. */
+  woken?: boolean;
   windows?: number;
   expected: Partial<Record<TaskKind, number>>;
   /** What ran the model, as the first task said that told; kept once, for a row of each task is what a ledger is large by. */
@@ -61,6 +65,12 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
       CREATE TABLE IF NOT EXISTS tasks (kind TEXT, id INTEGER, done INTEGER NOT NULL DEFAULT 0, report TEXT, error TEXT,
         PRIMARY KEY (kind, id)) WITHOUT ROWID;
     `);
+    // Ledgers of jobs that began before it was counted have no such columns.
+    const taken = this.#sql.exec("SELECT 1 FROM pragma_table_info('tasks') WHERE name = 'taken'").toArray();
+    if (taken.length === 0) {
+      this.#sql.exec("ALTER TABLE tasks ADD COLUMN taken INTEGER NOT NULL DEFAULT 0");
+      this.#sql.exec("ALTER TABLE tasks ADD COLUMN taken_at INTEGER NOT NULL DEFAULT 0");
+    }
   }
 
   async create(document: JobDocument, { again, lost }: { again: boolean; lost?: boolean }) {
@@ -115,7 +125,30 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   async take(kind: TaskKind, id: number) {
     const meta = this.#live();
     const row = this.#sql.exec("SELECT done FROM tasks WHERE kind = ? AND id = ?", kind, id).toArray()[0];
-    return meta && row && row.done === 0 ? "run" : "skip";
+    if (!meta || !row || row.done !== 0) return "skip";
+    return meta.woken && (await this.#stopsWorkers(kind, id)) ? "skip" : "run";
+  }
+
+  /** Of a job that stood still: who took a task and was not heard of again was stopped by it. That has an end. */
+  async #stopsWorkers(kind: TaskKind, id: number): Promise<boolean> {
+    const now = Date.now();
+    // Messages that were sent twice come close to each other, and whoever has one of them is at work.
+    const before = now - this.#stallSeconds * 1000;
+    this.#sql.exec(
+      "UPDATE tasks SET taken = taken + 1, taken_at = ? WHERE kind = ? AND id = ? AND taken_at <= ?",
+      now,
+      kind,
+      id,
+      before,
+    );
+    const { taken } = this.#sql.exec("SELECT taken FROM tasks WHERE kind = ? AND id = ?", kind, id).one();
+    // The first was before the job stood still, and was not counted.
+    if ((taken as number) < MAX_STOPS) return false;
+    await this.fail(
+      "task_stopped",
+      `${kind} ${id} stopped its worker ${MAX_STOPS} times, without a word of why: the scan may be damaged or need more than a worker has; try it on one machine with tilewright segment`,
+    );
+    return true;
   }
 
   async done(kind: TaskKind, id: number, report: TaskReport): Promise<void> {
@@ -200,7 +233,12 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   async tried(kind: TaskKind, id: number, message: string): Promise<void> {
-    this.#sql.exec("UPDATE tasks SET error = ? WHERE kind = ? AND id = ?", message.slice(0, 500), kind, id);
+    this.#sql.exec(
+      "UPDATE tasks SET error = ?, taken = 0 WHERE kind = ? AND id = ?",
+      message.slice(0, 500),
+      kind,
+      id,
+    );
   }
 
   async totals(kind: TaskKind): Promise<TaskTotals> {
@@ -281,6 +319,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (waits > 0) return this.ctx.storage.setAlarm(Date.now() + waits);
     meta.stallSeconds = Math.min(meta.stallSeconds * 2, LONGEST_STALL_SECONDS);
     meta.movedAt = Date.now();
+    meta.woken = true;
     this.#save(meta);
     await this.ctx.storage.setAlarm(Date.now() + meta.stallSeconds * 1000);
     await this.#wake(meta);

@@ -1,10 +1,11 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { consumeTask } from "../../service/consume-task.ts";
 import { Problem } from "../../service/problem.ts";
-import { ledgerOf, retrySeconds, taskLedger } from "../shared/ledger-port.ts";
+import { aliveSeconds, ledgerOf, retrySeconds, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./bindings.ts";
 import { readQueuedEvent } from "./events/queued-event.ts";
+import { isPulse, pulseOf } from "./pulse.ts";
 import { startJobs } from "./start-jobs.ts";
 import { runTask } from "./tasks.ts";
 
@@ -13,14 +14,20 @@ export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings):
   for (const message of batch.messages as readonly Message<TaskMessage>[]) {
     const { job, kind, id } = message.body;
     const ledger = taskLedger(ledgerOf(env.LEDGERS!, job), kind, id);
-    const retry = { retrySeconds: retrySeconds(env) };
+    const retry = { retrySeconds: retrySeconds(env), aliveSeconds: aliveSeconds(env) };
     await consumeTask(message, ledger, () => runTask(env, message.body), retry);
   }
 }
 
 /** Storage events: from R2's notifications, from webhooks, or told by the service itself. Those that no rule asks for are dropped. */
 export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
+  // First: what comes before it may take its time.
+  if (batch.messages.some(({ body }) => isPulse(body))) await pulseOf(env)?.heard().catch(console.error);
   for (const message of batch.messages) {
+    if (isPulse(message.body)) {
+      message.ack();
+      continue;
+    }
     try {
       const { events } = readQueuedEvent(message.body);
       for (const event of events) await startJobs(env, event);
@@ -46,7 +53,7 @@ export async function consumeDeadLetters(batch: MessageBatch<unknown>, env: Bind
       const ledger = ledgerOf(env.LEDGERS!, body.job);
       if (typeof body.shard === "number") await ledger.giveUp("shard", body.shard);
       else if (body.kind && typeof body.id === "number") await ledger.giveUp(body.kind, body.id);
-    } else {
+    } else if (!isPulse(body)) {
       console.error("a storage event was given up", JSON.stringify(message.body).slice(0, 500));
     }
     message.ack();

@@ -5,6 +5,7 @@ import { consumeDeadLetters, consumeEvents, consumeTasks } from "./queues.ts";
 
 export { CohortLedger } from "./cohorts/cohort-ledger.ts";
 export { JobLedger } from "./ledger.ts";
+export { Pulse } from "./pulse.ts";
 export { SeenMessages } from "./seen-messages.ts";
 export { UploadLedger } from "./uploads/upload-ledger.ts";
 export { JobWorkflow } from "./workflow.ts";

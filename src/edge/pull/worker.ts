@@ -4,6 +4,8 @@ import { z } from "zod";
 import { requireBearer } from "../../service/bearer.ts";
 import { Problem, problemOf } from "../../service/problem.ts";
 import { configuredToken } from "../shared/configured-token.ts";
+import { parseJson } from "../shared/json-body.ts";
+import { readText } from "../shared/read-text.ts";
 import type { LeasedMessages } from "./leased-messages.ts";
 
 export { LeasedMessages } from "./leased-messages.ts";
@@ -13,6 +15,9 @@ interface Bindings {
   DEAD: Queue;
   TOKEN?: string;
 }
+
+/** A hundred messages, settled. */
+const MAX_BODY_BYTES = 2 ** 20;
 
 const pullSchema = z.object({
   batch_size: z.int().min(1).max(100).default(10),
@@ -83,7 +88,9 @@ function messagesOf({ MESSAGES }: Bindings, queue: string) {
 }
 
 async function read<T extends z.ZodType>(request: Request, schema: T): Promise<z.output<T>> {
-  const parsed = schema.safeParse(await request.json().catch(() => undefined));
+  const parsed = schema.safeParse(
+    parseJson(new TextEncoder().encode(await readText(request, MAX_BODY_BYTES))),
+  );
   if (parsed.success) return parsed.data;
   throw new Problem(400, "bad_request", z.prettifyError(parsed.error));
 }

@@ -18,6 +18,8 @@ export interface Bindings extends SourceBindings {
   LEDGERS?: DurableObjectNamespace;
   /** After which a shard is given up and tried again; default 240. */
   SHARD_TIMEOUT_SECONDS?: string;
+  /** As of the job service: signs of life come three times as often. Default 300. */
+  STALL_SECONDS?: string;
   /** Before the first retry of a task; default 5. */
   RETRY_SECONDS?: string;
 }

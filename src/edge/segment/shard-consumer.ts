@@ -6,7 +6,7 @@ import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
 import { shardAt } from "../../tiling/shards.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { SourceHost } from "../shared/job-source.ts";
-import { ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
+import { aliveSeconds, ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
@@ -33,6 +33,7 @@ export class ShardConsumer {
       const work = () => this.#run(env, job, shard);
       await consumeTask(message, taskLedger(ledger, "shard", shard), work, {
         retrySeconds: retrySeconds(env),
+        aliveSeconds: aliveSeconds(env),
       });
     }
   }

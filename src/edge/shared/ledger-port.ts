@@ -69,9 +69,15 @@ export function taskLedger(ledger: Ledger, kind: TaskKind, id: number): TaskLedg
   return {
     take: () => ledger.take(kind, id),
     done: (report) => ledger.done(kind, id, report),
+    alive: () => ledger.alive(),
     tried: (message) => ledger.tried(kind, id, message),
     fail: (code, message) => ledger.fail(code, message),
   };
+}
+
+/** Between two signs of life of a task: some come before its job counts as standing still. */
+export function aliveSeconds({ STALL_SECONDS }: { STALL_SECONDS?: string }): number {
+  return (Number(STALL_SECONDS) || 300) / 3;
 }
 
 /** Before the first retry of a task, and so much longer before each further one. */

@@ -1,6 +1,7 @@
-import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { OpenAPIHono, type RouteConfig, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
 import { Problem } from "../../service/problem.ts";
+import { jsonBody } from "./json-body.ts";
 
 /** Body of every error. */
 export const problemSchema = z
@@ -25,11 +26,20 @@ export const refusal = (description: string) => jsonContent(problemSchema, descr
 
 /** An app whose requests are checked by its OpenAPI document: what does not fit is a problem that names the field. */
 export function openApiApp<E extends Env>(): OpenAPIHono<E> {
-  return new OpenAPIHono<E>({
+  const app = new OpenAPIHono<E>({
     defaultHook: (result) => {
       if (result.success) return;
       const { path, message } = result.error.issues[0]!;
       throw new Problem(422, "bad_request", `${path.join(".") || "the request"}: ${message}`);
     },
   });
+  const { openapi } = app;
+  // Before the schema: what is no JSON would be taken for an object without fields.
+  app.openapi = ((route: RouteConfig & { middleware?: never }, ...rest: [never, never]) =>
+    openapi(takesJson(route) ? { ...route, middleware: jsonBody } : route, ...rest)) as typeof openapi;
+  return app;
+}
+
+function takesJson({ request }: RouteConfig): boolean {
+  return request?.body?.content !== undefined && "application/json" in request.body.content;
 }

@@ -11,7 +11,7 @@ export async function readText(request: Request, maxBytes: number): Promise<stri
   let total = 0;
   const reader = request.body?.getReader();
   for (;;) {
-    const { done, value } = (await reader?.read()) ?? { done: true };
+    const { done, value } = (await reader?.read().catch(brokenOff)) ?? { done: true };
     if (done || value === undefined) break;
     total += value.length;
     if (total > maxBytes) {
@@ -25,6 +25,10 @@ export async function readText(request: Request, maxBytes: number): Promise<stri
   } catch {
     throw new Problem(400, "bad_message", "the body is not UTF-8");
   }
+}
+
+function brokenOff(): never {
+  throw new Problem(400, "bad_message", "the body broke off before its end");
 }
 
 function tooLarge(maxBytes: number): Problem {

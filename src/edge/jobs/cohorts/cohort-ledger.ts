@@ -9,21 +9,21 @@ import {
   MAX_COHORT_ROWS,
   type NewCohortRow,
 } from "../../../orchestrator/cohort-request.ts";
-import { eachOf } from "../../../orchestrator/each-of.ts";
 import { isFinal, type JobStatus } from "../../../orchestrator/job-request.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
 import { openSourceStore } from "../../shared/sources/open-source-store.ts";
 import type { Bindings } from "../bindings.ts";
 import { costOfJob, forecastJob } from "../estimate-cost.ts";
 import { CohortRows, type StoredRow } from "./cohort-rows.ts";
+import { eachInRounds, inRounds } from "./in-rounds.ts";
 import { COHORT_CANCELLED, jobFailure, startFailure } from "./row-failure.ts";
 import { forecastOf, mayBegin, type Spend, spendReason } from "./spend.ts";
 import { inPlace, startRow } from "./start-row.ts";
 
 /** Calls of other objects under way together. */
 const AT_ONCE = 12;
-/** Of one alarm, which has 15 minutes: time in which jobs are started, sources looked up for their size, jobs cancelled. */
-const BEGINNING_MS = 60_000;
+/** Of one alarm, after which others have their turn: time in which jobs are started, sources looked up for their size, jobs cancelled. */
+const BEGINNING_MS = 10_000;
 const SIZES = 200;
 const CANCELS = 200;
 const HEAD_TIMEOUT_MS = 20_000;
@@ -173,7 +173,7 @@ export class CohortLedger extends DurableObject<Bindings> {
   /** @returns whether anything moved, so that more may soon */
   async #work(): Promise<boolean> {
     let moved = await this.#cancelJobs();
-    await eachOf(this.#rows.running(), AT_ONCE, async (row) => {
+    await eachInRounds(this.#rows.running(), AT_ONCE, async (row) => {
       moved = (await (row.job === null ? this.#start(row) : this.#look(row, row.job))) || moved;
     });
     if (this.#meta()!.wanted === "cancelled") {
@@ -203,12 +203,13 @@ export class CohortLedger extends DurableObject<Bindings> {
   async #begin(): Promise<boolean> {
     const until = Date.now() + BEGINNING_MS;
     let begun = false;
-    await eachOf(Array.from({ length: AT_ONCE }), AT_ONCE, async () => {
-      for (let row = this.#nextRow(); row && Date.now() < until; row = this.#nextRow()) {
-        begun = true;
-        await this.#start(this.#rows.begin(row, Date.now()));
-      }
-    });
+    await inRounds(() => {
+      const row = Date.now() < until ? this.#nextRow() : undefined;
+      if (!row) return undefined;
+      begun = true;
+      const started = this.#rows.begin(row, Date.now());
+      return async () => void (await this.#start(started));
+    }, AT_ONCE);
     return begun;
   }
 
@@ -303,7 +304,7 @@ export class CohortLedger extends DurableObject<Bindings> {
   async #findSizes(): Promise<boolean> {
     const { wanted, limits } = this.#meta()!;
     const rows = limits.largestFirst && wanted === "running" ? this.#rows.unsized(SIZES) : [];
-    await eachOf(rows, AT_ONCE, async (row) => {
+    await eachInRounds(rows, AT_ONCE, async (row) => {
       let bytes = 0;
       try {
         const { store, key } = openSourceStore(this.env, inPlace(this.env, row.source));
@@ -332,7 +333,7 @@ export class CohortLedger extends DurableObject<Bindings> {
   /** Cancels what was given up and counts what it has cost. @returns whether there was something */
   async #cancelJobs(): Promise<boolean> {
     const jobs = this.#givenUp(CANCELS);
-    await eachOf(jobs, AT_ONCE, async (job) => {
+    await eachInRounds(jobs, AT_ONCE, async (job) => {
       try {
         const ledger = ledgerOf(this.env.LEDGERS!, job);
         await ledger.cancel({

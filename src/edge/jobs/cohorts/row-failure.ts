@@ -12,8 +12,10 @@ const CODES: Record<string, FailureCode> = {
   source_unreadable: "unreadable",
   source_changed: "changed",
   no_tissue: "no-tissue",
+  storage_refused: "unreadable",
   // A window that no try could segment.
   task_failed: "backend",
+  task_stopped: "backend",
   work_lost: "storage",
 };
 
@@ -39,8 +41,6 @@ export function startFailure(error: unknown, source: string): ScanFailure & { pa
   if (failure)
     return { code: CODES[failure.code] ?? "refused", reason: sentence(failure.message), passing: false };
   const reason = sentence(reasonOf(error, console.error));
-  if (error instanceof StorageError && !error.retryable)
-    return { code: "unreadable", reason, passing: false };
   return { code: error instanceof StorageError ? "storage" : "unexpected", reason, passing: true };
 }
 

@@ -2,6 +2,8 @@ import { StorageError } from "../../../storage/errors.ts";
 import type { ListedObject, ReadOptions } from "../../../storage/object-store.ts";
 import { readXml, xmlElement } from "../s3-xml.ts";
 
+/** Of a thousand keys each, as servers send them: far more than a source may have objects. */
+const MAX_PAGES = 200;
 /** A thousand keys of a kilobyte, each byte of them escaped. */
 const MAX_ANSWER_BYTES = 4 * 2 ** 20;
 
@@ -16,7 +18,8 @@ export async function* listBucket(
   { signal }: ReadOptions = {},
 ): AsyncGenerator<ListedObject> {
   let token: string | undefined;
-  do {
+  for (let page = 0; ; page++) {
+    if (page === MAX_PAGES) throw unusable(`a listing of more than ${MAX_PAGES} pages`);
     const url = new URL(bucketUrl);
     // Keys may hold what XML cannot.
     const query = { "list-type": "2", "encoding-type": "url", prefix };
@@ -30,8 +33,9 @@ export async function* listBucket(
     const next =
       xmlElement(xml, "IsTruncated") === "true" ? xmlElement(xml, "NextContinuationToken") : undefined;
     if (next !== undefined && next === token) throw unusable("a listing that does not go on");
+    if (next === undefined) return;
     token = next;
-  } while (token !== undefined);
+  }
 }
 
 async function ask(url: URL, fetch: typeof globalThis.fetch, signal?: AbortSignal): Promise<string> {

@@ -48,9 +48,16 @@ async function objectsBelow(
   signal: AbortSignal,
 ): Promise<ListedObject[]> {
   const found: ListedObject[] = [];
+  let others = 0;
   for await (const object of objects(`${key}/`, { signal })) {
     // Others are folders that some consoles make, and what no reader of ours opens.
-    if (!isObjectKey(object.key)) continue;
+    if (!isObjectKey(object.key)) {
+      if (++others > MAX_PREFIX_OBJECTS)
+        throw refused(
+          `more than ${MAX_PREFIX_OBJECTS} objects below ${uri} have keys that are not read; give the prefix of one series`,
+        );
+      continue;
+    }
     if (found.push(object) > MAX_PREFIX_OBJECTS)
       throw refused(
         `more than ${MAX_PREFIX_OBJECTS} objects lie below ${uri}; give the prefix of one series, or one archive of it`,
