@@ -108,7 +108,6 @@ describe("trying again", () => {
 
 describe("watching a job", () => {
   it("says so when nothing moves, and what the service says of itself", async () => {
-    let asked = 0;
     let health = 0;
     const status = {
       id: "0123456789abcdef0123456789abcdef",
@@ -128,7 +127,6 @@ describe("watching a job", () => {
           .end(JSON.stringify(health === 1 ? well : ill));
       }
       if (request.url!.endsWith("/events")) return void response.writeHead(404).end("{}");
-      asked++;
       response.end(JSON.stringify({ ...status, state: quiet.length < 3 ? "mapping" : "done" }));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -145,7 +143,6 @@ describe("watching a job", () => {
     expect(end.state).toBe("done");
     expect(quiet[0]).toBeUndefined();
     expect(quiet[1]).toBe("the queue of events has delivered nothing for 99 s");
-    expect(asked).toBeGreaterThan(3);
     server.closeAllConnections();
     server.close();
   });
