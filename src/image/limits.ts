@@ -14,10 +14,13 @@ export interface ImageLimits {
 
 const MIB = 2 ** 20;
 
-/** 512 MiB lets a PNG of 13 000 × 13 000 pixels in RGB through, and a JPEG of 11 500; a whole-slide tile is far below. */
+/**
+ * 448 MiB lets a PNG of 12 500 × 12 500 pixels in RGB through, and a JPEG of 10 400, with which a run of a model stays
+ * below 1 GB; a whole-slide tile is far below.
+ */
 export const DEFAULT_LIMITS: ImageLimits = {
   regionBytes: 2048 * MIB,
-  tileBytes: 512 * MIB,
+  tileBytes: 448 * MIB,
   cacheBytes: 64 * MIB,
   // One machine goes through an image in rows, and its decoded tiles suffice.
   storedCacheBytes: 0,

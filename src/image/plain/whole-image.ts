@@ -7,8 +7,8 @@ import type { ImageLimits } from "../limits.ts";
 import { orientationNote } from "../orientation.ts";
 import { TiledImage } from "../tiled-image.ts";
 
-/** What decoding may hold, of the limit of what comes out: with the process itself less than 1 GiB. */
-const DECODING_SHARE = 1.5;
+/** What decoding may hold, of the limit of what comes out: with a model beside it less than 1 GB. */
+const DECODING_SHARE = 1.4;
 
 export interface WholeImage {
   format: string;
@@ -44,7 +44,7 @@ export function openWhole(
   }
   const pixelBytes = bytesPerSample(image.dtype) * image.channels;
   const bytes = width * height * pixelBytes;
-  const most = DECODING_SHARE * limits.tileBytes;
+  const most = Math.floor(DECODING_SHARE * limits.tileBytes);
   const over = bytes > limits.tileBytes || image.decodingBytes > most || source.byteLength > limits.tileBytes;
   if (over) {
     const [needed, limit] =

@@ -219,7 +219,7 @@ function checkTileBytes(page: TiffPage, limits: ImageLimits, refuse: Refuse): vo
     tileHeight * tileWidth * Math.max(samplesPerPixel, page.channels) * Math.ceil(format.bits / 8);
   // An uncompressed strip of the whole image can be read in parts: see `tile-layout.ts`.
   if (!tiled && compression === COMPRESSION.none && tileHeight >= page.height) return;
-  const limit = limits.tileBytes / heldTimes(page);
+  const limit = Math.floor(limits.tileBytes / heldTimes(page));
   const needed = Math.max(bytes, decoded);
   if (needed > limit) {
     throw refuse(
