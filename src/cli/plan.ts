@@ -36,7 +36,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       tissueFraction: plan.tissueFraction,
       tissue: plan.tissue,
       domain: plan.domain,
-      warnings: planWarnings(plan),
+      warnings: planWarnings(plan, source),
       orientation: plan.orientation,
       intensities: plan.scaling,
       memoryBytes: estimateMemory(plan, model.manifest.classes.length),

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import type { PagesAs } from "../image/image-source.ts";
+import type { ImageSource, PagesAs } from "../image/image-source.ts";
 import { directoryTargets } from "../image/write/directory-targets.ts";
 import { openLabelStage } from "../image/write/label-stage.ts";
 import { SEGMENTATION_TYPES, type SegmentationType } from "../image/write/output-targets.ts";
@@ -307,7 +307,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
           signal: stop.signal,
           clock: realClock,
           statistics: totals.map,
-          onProgress: tellWindows(plan, magnification, segmenting, onProgress),
+          onProgress: tellWindows(source, plan, magnification, segmenting, onProgress),
           onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
         });
         for (const chunk of coverage.chunks) {
@@ -393,6 +393,7 @@ export function settingsOf(options: JobSettings) {
 
 /** Progress of the map as events: the plan once, then rate and time left. */
 function tellWindows(
+  source: ImageSource,
   plan: JobPlan,
   magnification: number,
   since: number,
@@ -411,7 +412,7 @@ function tellWindows(
         magnification,
         tissueFraction: plan.tissueFraction,
         tissue: plan.tissue,
-        warnings: planWarnings(plan),
+        warnings: planWarnings(plan, source),
         orientation: plan.orientation,
       });
     }

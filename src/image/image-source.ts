@@ -69,6 +69,8 @@ export interface ImageSource {
   readonly orientation?: string;
   /** What else the format tells, for `inspect`: modality, transfer syntax. Never an attribute of a patient. */
   readonly details?: Readonly<Record<string, string>>;
+  /** What a person should know before using it, a sentence each: a turn that is asked for, pages that are missing. */
+  readonly warnings?: readonly string[];
   readonly headers?: StoredHeaders;
   /** The part of level 0 that was scanned, when the file tells. */
   readonly bounds: Rect | undefined;

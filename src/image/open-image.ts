@@ -145,6 +145,7 @@ function withSpacing(image: ImageSource, mpp: number): ImageSource {
     orientation: image.orientation,
     affine: image.affine && withPlaneSpacing(image.affine, mpp / 1000, mpp / 1000),
     details: image.details,
+    warnings: image.warnings,
     headers: image.headers,
     etag: image.etag,
     byteLength: image.byteLength,

@@ -30,6 +30,7 @@ export interface ImageDescription {
   affine?: Affine;
   orientation?: string;
   details?: Readonly<Record<string, string>>;
+  warnings?: readonly string[];
   headers?: StoredHeaders;
   etag: string;
   byteLength: number;
@@ -57,6 +58,7 @@ export class TiledImage implements ImageSource {
   readonly affine: Affine | undefined;
   readonly orientation: string | undefined;
   readonly details: Readonly<Record<string, string>> | undefined;
+  readonly warnings: readonly string[];
   readonly headers: StoredHeaders | undefined;
   readonly etag: string;
   readonly byteLength: number;
@@ -87,6 +89,7 @@ export class TiledImage implements ImageSource {
     this.affine = about.affine;
     this.orientation = about.orientation;
     this.details = about.details;
+    this.warnings = about.warnings ?? [];
     this.headers = about.headers;
     this.etag = about.etag;
     this.byteLength = about.byteLength;

@@ -36,6 +36,8 @@ export interface RunManifest {
     byteLength: number;
     shape: readonly number[];
     mpp: readonly number[];
+    /** What its reader says of it. */
+    warnings?: readonly string[];
   };
   model: { name: string; version: string; variant: string; hash: string; license: string };
   settings: FullJobSettings;
@@ -99,8 +101,12 @@ export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"]
 }
 
 /** What a person should know before using a result, a sentence each. */
-export function planWarnings({ tissue, domain }: Pick<JobPlan, "tissue" | "domain">): string[] {
+export function planWarnings(
+  { tissue, domain }: Pick<JobPlan, "tissue" | "domain">,
+  { warnings = [] }: Pick<ImageSource, "warnings">,
+): string[] {
   return [
+    ...warnings,
     ...(tissue?.warning ? [`${tissue.warning}; --no-tissue-mask keeps everything`] : []),
     ...(domain?.warnings ?? []),
   ];
@@ -116,6 +122,7 @@ export function describeSource(source: ImageSource, name: string, plan: JobPlan)
     byteLength: source.byteLength,
     shape: source.levels[0]!.shape,
     mpp: plan.reorientation ? reorderAxes(mpp, invertReorientation(plan.reorientation)) : mpp,
+    ...(source.warnings?.length && { warnings: source.warnings }),
   };
 }
 

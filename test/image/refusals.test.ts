@@ -265,6 +265,7 @@ describe("what a header claims is checked before anything of that size is alloca
       view.setUint32(pointer, next, true);
       const opened = await open(bytes);
       expect(opened.details?.pages).toBe(`1, for the pointer to page 2 ${note}: the file may be cut short`);
+      expect(opened.warnings).toEqual([`pages of the image: ${opened.details!.pages}`]);
       await readAll(bytes);
     }
     // Some writers leave it out.

@@ -33,6 +33,13 @@ describe("the image is chosen by what pages say, wherever they stand", () => {
     ["a mask by its colours", { image: filled([40, 60, 1], 1), photometric: 4 }],
     ["a label of the same size by its description", { image: same, description: "label 60x40" }],
     ["a macro by its description", { image: filled([90, 90, 3], 1), description: "Scanner\nmacro 90x90" }],
+    [
+      "a label by its type, as QPTIFF has it",
+      {
+        image: filled([90, 90, 3], 1),
+        description: "<?xml?><PerkinElmer-QPI-ImageDescription><ImageType>Label<",
+      },
+    ],
     ["a macro by its name", { image: filled([90, 90, 3], 1), override: { 285: "Macro" } }],
     ["a smaller page of which nothing is said", { image: small }],
   ];
@@ -65,6 +72,11 @@ describe("the image is chosen by what pages say, wherever they stand", () => {
     ],
   ])("%s: refused", async (_, pages) => {
     await expect(open(pages)).rejects.toThrow(/so it holds no image itself; export the image/);
+  });
+
+  test("an image below a reduced copy, as cameras put it", async () => {
+    const { data } = await read([{ image: small, subfileType: 1, subPages: [image] }]);
+    expect(data).toEqual(picture.data);
   });
 
   test("an image whose only page is called a label image is one", async () => {
@@ -198,6 +210,16 @@ describe("stacks as ImageJ and tifffile state them", () => {
     ]);
     const lower = await image.readRegion(1, { origin: [0, 0], size: [3, 4] });
     expect(new Set(lower.data)).toEqual(new Set([7]));
+  });
+
+  test("MetaMorph: planes behind the only directory, of which the user says what they are", async () => {
+    const all: Raster = { data: Uint16Array.from(imageJ.flatMap((p) => [...p.data])), shape: [36, 8, 1] };
+    const long = (...values: number[]) => ({ type: 4, values });
+    const override = { 257: long(6), 278: long(6), 279: long(96), 33629: long(1, 2, 3, 4, 5, 6) };
+    await expect(open([{ image: all, override }])).rejects.toThrow(/a stack of 6 pages .* --pages-as/);
+    const { data, image } = await read([{ image: all, override }], { pagesAs: "z" });
+    expect([image.format, image.levels[0]!.shape]).toEqual(["MetaMorph TIFF (stripped)", [6, 6, 8]]);
+    expect(Array.from(data)).toEqual([...all.data]);
   });
 
   test("a stack whose list of pages breaks off is refused", async () => {

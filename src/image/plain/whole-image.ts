@@ -64,6 +64,7 @@ export function openWhole(
       objectivePower: undefined,
       bounds: undefined,
       details: orientation === undefined ? undefined : { orientation },
+      warnings: orientation === undefined ? [] : [`orientation of the image: ${orientation}`],
       etag: source.etag,
       byteLength: source.byteLength,
     },

@@ -11,6 +11,9 @@ import { checkSameSamples, reducedPages } from "./pyramid.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
 import { type TileLayout, tileLayout } from "./tile-layout.ts";
 
+/** Notes that may change what a person makes of a result; that labels were left alone is none. */
+const WARNED = new Set(["pages", "series", "values", "orientation"]);
+
 /** Pages put in order, and what is known of the image beside them. */
 export interface TiffPicture {
   format: string;
@@ -48,6 +51,9 @@ export async function tiffImage(
   const orientation = orientationNote(await first.directory.number(TAG.orientation, signal));
   if (first.photometric === PHOTOMETRIC.whiteIsZero && first.format.kind !== "uint")
     file.notes.values = "white is 0, and they are handed out as they are stored";
+  const warnings = Object.entries({ ...file.notes, ...(orientation && { orientation }) })
+    .filter(([name]) => WARNED.has(name))
+    .map(([name, text]) => `${name} of the image: ${text}`);
   const details = { ...picture.details, ...file.notes, ...(orientation && { orientation }) };
   return new TiledImage(
     {
@@ -58,6 +64,7 @@ export async function tiffImage(
       spacing: picture.spacing,
       objectivePower: picture.objectivePower,
       bounds: undefined,
+      warnings,
       details: Object.keys(details).length > 0 ? details : undefined,
       etag: picture.etag ?? source.etag,
       byteLength: source.byteLength,

@@ -6,8 +6,11 @@ import { TAG } from "./tags.ts";
 /** How descriptions and page names begin that are a slide's label, macro or thumbnail (Aperio, Philips, Leica). */
 const COMPANION = /^\s*(label|macro|thumbnail|thumb|overview)\b(?!\s*[=:])/im;
 
+/** As PerkinElmer's QPTIFF says it, in XML. */
+const COMPANION_TYPE = /<ImageType>\s*(label|macro|thumbnail|overview)/i;
+
 /** Of a description; what tells a companion stands at its beginning. */
-const DESCRIPTION_BYTES = 1024;
+const DESCRIPTION_BYTES = 4096;
 
 export interface ChosenPages {
   /** The image; several of one size are a stack. */
@@ -28,7 +31,10 @@ export async function choosePages(
 ): Promise<ChosenPages> {
   const outlines: PageOutline[] = [];
   for (const directory of directories) outlines.push(await outlinePage(directory, signal));
-  const full = outlines.filter((page) => !page.reduced && !page.mask);
+  const isFull = (page: PageOutline) => !page.reduced && !page.mask;
+  // Cameras and some scanners put a reduced copy first, and the image below it.
+  const below = outlines.some(isFull) ? [] : await subPages(file, outlines, signal);
+  const full = [...outlines, ...below].filter(isFull);
   if (full.length === 0) throw noImage(file.source.key, outlines);
   const named = await Promise.all(full.map((page) => isCompanion(page.directory, signal)));
   // A label image may be called one, where there is nothing else.
@@ -41,17 +47,36 @@ export async function choosePages(
   const base = candidates.filter((p) => p.width === largest.width && p.height === largest.height);
   const reduced = outlines.filter((page) => page.reduced && !page.mask);
   const others = outlines.length - base.length - reduced.length;
-  if (others > 0) {
+  if (others > 0 && below.length === 0) {
     const places = base.slice(0, 8).map((page) => outlines.indexOf(page) + 1);
     file.notes.page = `${places.join(", ")}${base.length > 8 ? ", …" : ""} of ${outlines.length}; labels, macros, thumbnails, masks and smaller pages are left alone`;
   }
   return { base, reduced };
 }
 
+/** Pages that one may list below it. */
+const MAX_SUB_PAGES = 256;
+
+async function subPages(
+  file: TiffFile,
+  outlines: readonly PageOutline[],
+  signal?: AbortSignal,
+): Promise<PageOutline[]> {
+  const found: PageOutline[] = [];
+  for (const { directory } of outlines) {
+    const offsets = Array.from((await directory.numbers(TAG.subIfds, signal, MAX_SUB_PAGES)) ?? []);
+    for (const offset of offsets)
+      found.push(await outlinePage(await file.directoryAt(offset, signal), signal));
+  }
+  return found;
+}
+
 async function isCompanion(directory: TiffDirectory, signal?: AbortSignal): Promise<boolean> {
   const description = await directory.text(TAG.imageDescription, signal, DESCRIPTION_BYTES);
   const name = await directory.text(TAG.pageName, signal, DESCRIPTION_BYTES);
-  return COMPANION.test(description ?? "") || COMPANION.test(name ?? "");
+  return [description, name].some(
+    (text) => text !== undefined && (COMPANION.test(text) || COMPANION_TYPE.test(text)),
+  );
 }
 
 function noImage(key: string, outlines: readonly PageOutline[]): ImageFormatError {

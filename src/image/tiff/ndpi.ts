@@ -68,6 +68,7 @@ export async function openNdpi(
       spacing: await resolutionSpacing(base.directory, signal),
       objectivePower: base.lens,
       bounds: undefined,
+      details: Object.keys(file.notes).length > 0 ? { ...file.notes } : undefined,
       etag: source.etag,
       byteLength: source.byteLength,
     },

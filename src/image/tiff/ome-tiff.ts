@@ -36,6 +36,8 @@ export async function openOmeTiff(
   const document = parseOmeXml(xml);
   if (document === undefined) throw refuse("its OME-XML is damaged; export it anew");
   const image = chooseImage(document, refuse);
+  const named = document.images.filter(({ name }) => !COMPANION.test(name)).length;
+  if (named > 1) file.notes.series = `the first of ${named} images that the file holds`;
   const samples = await samplesOfPages(image, directories, refuse, signal);
   const places = image.pagesOf(samples.length);
   if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it anew");

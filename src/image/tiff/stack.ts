@@ -40,7 +40,7 @@ export async function stackLayout(
   signal?: AbortSignal,
 ): Promise<StackLayout | undefined> {
   const first = pages[0]!;
-  const stated = parseStack(description, first);
+  const stated = (await metaMorphStack(first, signal)) ?? parseStack(description, first);
   if (stated === undefined && pages.length === 1) return undefined;
   const { key } = file.source;
   const refuse = (reason: string) => new ImageFormatError(`${key}: ${reason}`);
@@ -69,6 +69,17 @@ export async function stackLayout(
     virtual,
     asked: count > 1 && pagesAs !== undefined,
   };
+}
+
+/** MetaMorph's STK: one directory, and a tag with as many values as planes lie behind it; what they are it does not say. */
+async function metaMorphStack(
+  { directory }: TiffPage,
+  signal?: AbortSignal,
+): Promise<StatedStack | undefined> {
+  const planes = directory.array(TAG.metaMorphPlanes)?.length ?? 0;
+  if (planes < 2) return undefined;
+  const unit = (await directory.number(TAG.resolutionUnit, signal)) === 1 ? "pixel" : undefined;
+  return { name: "MetaMorph", planes, dimensions: undefined, unit, spacing: undefined, spacingZ: undefined };
 }
 
 /** Which plane channel c of depth z is. */

@@ -32,6 +32,7 @@ export const TAG = {
   extraSamples: 338,
   sampleFormat: 339,
   jpegTables: 347,
+  metaMorphPlanes: 33629,
   gdalNoData: 42113,
   ndpiFormat: 65420,
   ndpiSourceLens: 65421,
