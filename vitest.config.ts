@@ -3,6 +3,9 @@ import { configDefaults, defineConfig } from "vitest/config";
 /** What runs the whole service, kills it, or asks wrangler for much. */
 export const SLOW = ["test/stack/**", "test/infra/**", "test/jobs/upload-command.test.ts"];
 
+/** Property tests begin at the same random numbers every time: `npm run test:random` takes others. */
+export const FIXED_STARTS = new URL("test/fixed-starts.ts", import.meta.url).pathname;
+
 export default defineConfig({
   // The simulation runs the job service's classes outside of workerd.
   resolve: {
@@ -14,6 +17,7 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, "test/s3/**", "test/webgpu/**", ...SLOW],
     // For tests that load onnxruntime-node themselves.
     env: { ORT_DISABLE_TELEMETRY: "1" },
+    setupFiles: [FIXED_STARTS],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

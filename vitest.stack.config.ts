@@ -1,10 +1,11 @@
 import { defineConfig } from "vitest/config";
-import { SLOW } from "./vitest.config.ts";
+import { FIXED_STARTS, SLOW } from "./vitest.config.ts";
 
 /** The slow tests: `npm run test:stack`. One file at a time, for each is a machine's work by itself. */
 export default defineConfig({
   test: {
     include: SLOW.map((path) => path.replace("/**", "/**/*.test.ts")),
+    setupFiles: [FIXED_STARTS],
     testTimeout: 120_000,
     hookTimeout: 180_000,
     fileParallelism: false,

@@ -87,7 +87,8 @@ function scale(axis: Axis, values: readonly number[], from: number, to: number) 
   const ticks = axis.ticks ?? (axis.log ? powers(low, high) : steps(high));
   const first = Math.min(low, ticks[0]!);
   const highest = Math.max(high, ticks.at(-1)!);
-  const last = highest > first ? highest : 10 * first;
+  // Two that are as good as one leave no room between them, least of all as logarithms.
+  const last = highest > first * (1 + 1e-6) ? highest : 10 * first;
   const position = axis.log ? Math.log : (v: number) => v;
   return {
     ticks,

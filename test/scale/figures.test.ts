@@ -27,7 +27,9 @@ describe("a chart", () => {
           const svg = lineChart(chart);
           expect(lineChart(chart)).toBe(svg);
           expect(svg).not.toMatch(/NaN|Infinity/);
-          for (const [, line] of svg.matchAll(/<path d="M([\d. L-]+)" /g)) {
+          const lines = [...svg.matchAll(/<path d="M([\d. L-]+)" /g)];
+          expect(lines).toHaveLength(all.length);
+          for (const [, line] of lines) {
             for (const point of line!.split("L")) {
               const [x, y] = point.split(" ").map(Number) as [number, number];
               expect(x >= 70 && x <= 620 && y >= 34 && y <= 254).toBe(true);
@@ -35,6 +37,10 @@ describe("a chart", () => {
           }
         },
       ),
+      {
+        // Nearly one power of ten, which rounding makes a whole one.
+        examples: [[[{ name: "n", points: [[999999999.9999979, 0.001]] }], true, false]],
+      },
     );
   });
 });
