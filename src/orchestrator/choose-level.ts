@@ -14,6 +14,8 @@ const WINDOW_LIMIT = 4096;
  * objective of a microscope leaves out, 10× for a network of 40×, is 4.
  */
 const MAX_MAGNIFICATION = 2.5;
+/** Beyond this an image is not too coarse for a model: it shows something else. */
+const OTHER_WORLD = 100;
 /** Factors that come from decimals do not fail by their last digit. */
 const EPSILON = 1e-6;
 
@@ -82,6 +84,12 @@ export function chooseLevel(
   const short = Math.min(...window.filter((_, axis) => isPlane(axis)));
   const seesNothing = short < Math.min(8, ...manifest.window.size);
   const most = maxMagnification ?? manifest.input.maxMagnification ?? MAX_MAGNIFICATION;
+  const takesVolumes = manifest.input.axes === "zyx" || manifest.input.slices !== undefined;
+  if (mpp.length === 3 && !takesVolumes && magnification > OTHER_WORLD) {
+    throw new JobError(
+      `the image is a volume of ${Number((mpp[counts]! / 1000).toPrecision(3))} mm samples, and model ${manifest.name} was made for microscopy: choose a model for volumes, such as --model hippocampus`,
+    );
+  }
   if (magnification > most * (1 + EPSILON)) {
     const sizes = { level, mpp: mpp[counts]!, modelMpp: modelMpp[counts]!, most };
     throw new JobError(tooCoarse(manifest, sizes, seesNothing));

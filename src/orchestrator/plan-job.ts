@@ -232,7 +232,7 @@ function chooseSlices(source: Pick<WindowSource, "axes">, { name, input }: Model
   if (source.axes === "yx") {
     if (input.axes === "zyx" || input.slices) {
       throw new JobError(
-        `model ${name} takes ${input.slices ? "slices of a volume" : "volumes"}, the image is one plane`,
+        `model ${name} takes ${input.slices ? "slices of a volume" : "volumes"}, the image is one plane: choose a model for images, such as --model nuclei`,
       );
     }
     return undefined;

@@ -131,6 +131,17 @@ describe("how coarse pixels may be", () => {
     expect(() => chooseLevel(image([1, 6, 6], "millimeter"), cubes(1), {}, undefined)).toThrow(/6 times/);
   });
 
+  test("a volume for a model of microscope images is told as that, with a way out", () => {
+    const nuclei = model({ axes: "yx", spacing: { y: 0.25, x: 0.25, unit: "micrometer" } }, [224, 224]);
+    expect(() => chooseLevel(image([1, 1, 1], "millimeter"), nuclei, {}, { axis: 0, context: 0 })).toThrow(
+      "the image is a volume of 1 mm samples, and model made was made for microscopy: choose a model for volumes, such as --model hippocampus",
+    );
+    // A stack of a microscope is only too coarse.
+    expect(() => chooseLevel(image([1, 1, 1], "micrometer"), nuclei, {}, { axis: 0, context: 0 })).toThrow(
+      /would be magnified 4 times/,
+    );
+  });
+
   test("a network that goes through a volume slice by slice looks at the slices' own plane", () => {
     const sliced = model(
       {
