@@ -5,6 +5,7 @@ import { PAGES_AS } from "../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/write/output-targets.ts";
 import { PROVIDERS } from "../inference/open-provider.ts";
 import { JobError } from "../orchestrator/errors.ts";
+import { OVERLAY_STYLES } from "../orchestrator/outputs/overlay.ts";
 import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { BACKENDS } from "./backends.ts";
@@ -84,6 +85,11 @@ function withSettingOptions(command: Command): Command {
       new Option("--precision <p>", "precision of the probabilities that are merged")
         .choices(["u8", "f16", "f32"])
         .default("u8"),
+    )
+    .addOption(
+      new Option("--overlay <style>", "how pictures show objects: their outlines, or filled too").choices(
+        OVERLAY_STYLES,
+      ),
     )
     .option("--no-tissue-mask", "segment every window, also empty ones");
 }
@@ -417,6 +423,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     mask: flags.mask,
     tissueMask: flags.tissueMask,
     orientation: flags.orientation,
+    overlay: flags.overlay,
   };
 }
 

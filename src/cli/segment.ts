@@ -278,6 +278,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
         objectSeed: seed,
         outputs,
         segType,
+        overlayStyle: settings.overlay,
         analysedPixels: coverage.covered,
         signal: stop.signal,
       });
@@ -384,10 +385,10 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 /** The settings among the options, checked. */
 export function settingsOf(options: JobSettings) {
   const { level, maxMagnification, roi, overlapRatio } = options;
-  const { policy, importance, precision, tissueMask, channels, orientation } = options;
+  const { policy, importance, precision, tissueMask, channels, orientation, overlay } = options;
   return checkSettings({
     ...{ level, maxMagnification, roi, overlapRatio },
-    ...{ policy, importance, precision, tissueMask, channels, orientation },
+    ...{ policy, importance, precision, tissueMask, channels, orientation, overlay },
   });
 }
 

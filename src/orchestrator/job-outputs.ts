@@ -13,10 +13,12 @@ import type { Raster } from "../tiling/raster.ts";
 import { JobError } from "./errors.ts";
 import { CutLabels } from "./outputs/cut-labels.ts";
 import type { ObjectsRule } from "./outputs/object-kinds.ts";
+import type { OverlayStyle } from "./outputs/overlay.ts";
 import { StoredOrderLabels, storedOrderInfo } from "./outputs/stored-order-labels.ts";
 import { type OutputsReport, writeOutputs } from "./outputs/write-outputs.ts";
 import { chunkOf, type JobPlan } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
+import { planWarnings } from "./run-manifest.ts";
 import { VERSION } from "./version.ts";
 
 /** What is written where nothing is asked for: of volumes also what goes back to where they came from. */
@@ -75,6 +77,8 @@ export function writeJobOutputs(options: {
   outputs: readonly OutputName[];
   /** Of `labels.seg.dcm`; default binary. */
   segType?: SegmentationType;
+  /** How pictures show objects; default outline. */
+  overlayStyle?: OverlayStyle;
   analysedPixels: number;
   signal?: AbortSignal;
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
@@ -100,6 +104,14 @@ export function writeJobOutputs(options: {
     idSeed: options.objectSeed,
     analysedPixels: options.analysedPixels,
     thumbnail: plan.thumbnail,
+    overlayStyle: options.overlayStyle,
+    warnings: planWarnings(plan),
+    readSlice: async (z) => {
+      const [, ...plane] = source.levels[plan.level]!.shape;
+      const rect = { origin: [z, 0, 0], size: [1, ...plane] };
+      const pixels = await readPixels(source, plan.level, rect, plan.channels.slice(0, 1), signal);
+      return { data: scaled(pixels, plan.scaling), shape: plane };
+    },
     readDetail: async ({ x, y, width, height }) => {
       const { region } = plan.output ?? plan;
       const origin = [region.origin[0]! + y, region.origin[1]! + x];
@@ -178,8 +190,12 @@ function objectsOnGrid({ objects }: ModelManifest, plan: JobPlan): ObjectsRule |
 /** Deep samples as the model sees them: from its low to its high intensity. */
 function toBytes(pixels: Raster, scaling: { low: number; high: number }): Raster<Uint8Array> {
   if (pixels.data instanceof Uint8Array) return pixels as Raster<Uint8Array>;
+  return { data: scaled(pixels, scaling), shape: pixels.shape };
+}
+
+function scaled(pixels: Raster, scaling: { low: number; high: number }): Uint8Array {
   const range = Math.max(scaling.high - scaling.low, 1e-6);
   const data = new Uint8ClampedArray(pixels.data.length);
   for (let i = 0; i < data.length; i++) data[i] = ((pixels.data[i]! - scaling.low) / range) * 255;
-  return { data: new Uint8Array(data.buffer), shape: pixels.shape };
+  return new Uint8Array(data.buffer);
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { isOrientation } from "../tiling/orientation.ts";
 import { JobError } from "./errors.ts";
+import { OVERLAY_STYLES } from "./outputs/overlay.ts";
 
 const wholes = z.int().nonnegative();
 
@@ -15,6 +16,8 @@ export const settingsSchema = z.object({
   policy: z.enum(["monai", "nnunet"]).optional(),
   importance: z.enum(["gaussian", "constant"]).optional(),
   precision: z.enum(["u8", "f16", "f32"]).default("u8"),
+  /** How pictures show objects; default outline. */
+  overlay: z.enum(OVERLAY_STYLES).optional(),
   /** Windows without tissue are left out. */
   tissueMask: z.boolean().default(true),
   /** Where x, y and z of a volume lead in the patient, for instance "LPS", where the file does not say or is wrong. */

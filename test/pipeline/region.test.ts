@@ -93,6 +93,12 @@ describe("a region of a slide", () => {
     120_000,
   );
 
+  it("writes one picture of a small region, not the same twice", async () => {
+    const outputs = ["overlay.png", "overlay-detail.png"];
+    const part = await runtime.run(slide, { roi: [10, 10, 300, 200], tissueMask: false, outputs });
+    expect(part.manifest.outputs.map(({ name }) => name)).toEqual(["overlay.png"]);
+  });
+
   it("that is the whole slide is the run of the whole", async () => {
     const whole = await runtime.run(slide);
     const part = await runtime.run(slide, { roi: [0, 0, WIDTH, HEIGHT] });

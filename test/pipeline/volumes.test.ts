@@ -49,12 +49,14 @@ describe("a volume", () => {
       "labels.nii.gz",
       "labels.ome.zarr",
       "measurements.csv",
+      "overlay.png",
       "run.json",
     ]);
     expect(manifest.outputs.map((o) => o.name)).toEqual([
       "labels.ome.zarr",
       "labels.nii.gz",
       "measurements.csv",
+      "overlay.png",
     ]);
     const expected = GREY.map((v) => pointwiseLabel(v / 255));
     const store = new FsStore(out);
@@ -103,8 +105,8 @@ describe("a volume", () => {
 
   it.each([
     [
-      ["overlay.png"],
-      "overlay.png is for 2-D images, and this is a volume: choose of labels.ome.zarr, labels.nii.gz",
+      ["overlay-detail.png"],
+      "overlay-detail.png is for 2-D images, and this is a volume: choose of labels.ome.zarr, labels.nii.gz",
     ],
     [["labels.nii.gz", "objects.geojson"], "objects.geojson is for 2-D images"],
     [["labels.seg.dcm"], "the source is none: choose another output"],
@@ -136,6 +138,7 @@ describe("a DICOM series", () => {
       "labels.ome.zarr",
       "labels.seg.dcm",
       "measurements.csv",
+      "overlay.png",
     ]);
     expect(summary.structures.some(({ voxels }) => voxels > 0)).toBe(true);
     const python = process.env.TILEWRIGHT_PYTHON ?? "python3";

@@ -173,6 +173,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     objectSeed: await objectSeed(source, job.source.name, job.model.hash, plan),
     outputs: job.request.outputs!,
     segType: job.request.segType,
+    overlayStyle: job.request.settings.overlay,
     analysedPixels: coverage.covered,
     signal,
     onProgress: () => {

@@ -23,12 +23,13 @@ export type LabelOutputName = (typeof LABEL_OUTPUTS)[number];
 /** What a run can write beside `run.json`. */
 export type OutputName = (typeof OUTPUTS)[number];
 
-/** Of a volume: no objects are found in it, and nothing is drawn. */
+/** Of a volume: no objects are found in it; its picture is of some slices. */
 export const VOLUME_OUTPUTS: readonly OutputName[] = [
   "labels.ome.zarr",
   "labels.nii.gz",
   "labels.seg.dcm",
   "measurements.csv",
+  "overlay.png",
 ];
 /** Of a 2-D image; `labels.seg.dcm` of a DICOM slide only. */
 export const PLANE_OUTPUTS: readonly OutputName[] = OUTPUTS.filter((name) => name !== "labels.nii.gz");

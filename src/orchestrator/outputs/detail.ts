@@ -4,7 +4,7 @@ import { ObjectCollector } from "../../tiling/instances-collect.ts";
 import { tracePolygons } from "../../tiling/polygons.ts";
 import type { Raster } from "../../tiling/raster.ts";
 import type { ObjectKinds } from "./object-kinds.ts";
-import { Overlay } from "./overlay.ts";
+import { Overlay, type OverlayStyle } from "./overlay.ts";
 
 export interface LabelRect {
   x: number;
@@ -22,9 +22,10 @@ export async function drawDetail(
   rect: LabelRect,
   picture: Raster<Uint8Array>,
   { rule, kinds }: ObjectKinds,
+  style: OverlayStyle,
   signal?: AbortSignal,
 ): Promise<Raster<Uint8Array>> {
-  const overlay = new Overlay(picture, rect);
+  const overlay = new Overlay(picture, rect, style);
   const collector = new ObjectCollector({
     rule,
     onObject: (object) => overlay.draw(object, tracePolygons(object.runs), kinds.get(object.kind)!),

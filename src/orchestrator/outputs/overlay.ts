@@ -6,12 +6,19 @@ import type { ObjectKind } from "./object-kinds.ts";
 /** Below this many picture pixels an outline is a blot: the object is tinted instead. */
 const SMALLEST_OUTLINE = 6;
 const TINT = 0.65;
+/** Opacity of objects that are filled: what lies under them stays to be seen. */
+const FILL = 0.45;
 /** A fluorescence picture is mostly dark: it is brightened until this quantile of its pixels is white. */
 const WHITE_QUANTILE = 0.997;
 const DARK_BELOW = 160;
 
+/** Objects as lines around them, or as areas too. */
+export const OVERLAY_STYLES = ["outline", "fill"] as const;
+export type OverlayStyle = (typeof OVERLAY_STYLES)[number];
+
 /** Draws objects on a picture of their field as they come: outlines where they are large enough, else tints. */
 export class Overlay {
+  readonly #style: OverlayStyle;
   readonly #picture: Raster<Uint8Array>;
   readonly #width: number;
   readonly #height: number;
@@ -30,7 +37,12 @@ export class Overlay {
    * `picture`: `[height, width, channels]` uint8; one or two channels are shown grey, of more the first three.
    * `field`: label samples that the picture spans.
    */
-  constructor(picture: Raster<Uint8Array>, field: { width: number; height: number }) {
+  constructor(
+    picture: Raster<Uint8Array>,
+    field: { width: number; height: number },
+    style: OverlayStyle = "outline",
+  ) {
+    this.#style = style;
     this.#picture = picture;
     [this.#height, this.#width] = picture.shape as [number, number];
     this.#scaleX = this.#width / field.width;
@@ -46,8 +58,9 @@ export class Overlay {
     const index = this.#colorIndex(vivid(color));
     const sizeX = Math.sqrt(object.area) * this.#scaleX;
     const sizeY = Math.sqrt(object.area) * this.#scaleY;
-    if (Math.min(sizeX, sizeY) < SMALLEST_OUTLINE) this.#cover(object.runs, index);
-    else for (const ring of polygons.flat()) this.#trace(ring, index);
+    const isSmall = Math.min(sizeX, sizeY) < SMALLEST_OUTLINE;
+    if (isSmall || this.#style === "fill") this.#cover(object.runs, index);
+    if (!isSmall) for (const ring of polygons.flat()) this.#trace(ring, index);
   }
 
   /** The RGB picture `[height, width, 3]`. */
@@ -58,6 +71,7 @@ export class Overlay {
     const gain = displayGain(data);
     const shown = Uint8Array.from({ length: 256 }, (_, v) => Math.min(255, Math.round(v * gain)));
     const palette = this.#palette;
+    const tint = this.#style === "fill" ? FILL : TINT;
     const out = new Uint8Array(this.#width * this.#height * 3);
     for (let p = 0, q = 0; q < out.length; p++, q += 3) {
       const outline = this.#outline[p]!;
@@ -65,7 +79,7 @@ export class Overlay {
       const r = shown[data[p * channels]!]!;
       const g = shown[data[p * channels + second]!]!;
       const b = shown[data[p * channels + 2 * second]!]!;
-      const opacity = outline > 0 ? 1 : TINT * Math.min(1, covered);
+      const opacity = outline > 0 ? 1 : tint * Math.min(1, covered);
       const color = palette[outline > 0 ? outline : this.#tint[p]!]!;
       out[q] = r + ((color >> 16) - r) * opacity + 0.5;
       out[q + 1] = g + (((color >> 8) & 255) - g) * opacity + 0.5;
@@ -115,10 +129,14 @@ export class Overlay {
   }
 }
 
-/** The colour at full brightness, packed: a line one pixel wide in a muted colour is lost on stained tissue. */
-function vivid(color: readonly [number, number, number]): number {
+/** The colour at full brightness: a line one pixel wide in a muted colour is lost on stained tissue. */
+export function vividColor(color: readonly [number, number, number]): [number, number, number] {
   const gain = 255 / Math.max(1, ...color);
-  const [r, g, b] = color.map((c) => Math.round(c * gain)) as [number, number, number];
+  return color.map((c) => Math.round(c * gain)) as [number, number, number];
+}
+
+function vivid(color: readonly [number, number, number]): number {
+  const [r, g, b] = vividColor(color);
   return (r << 16) | (g << 8) | b;
 }
 

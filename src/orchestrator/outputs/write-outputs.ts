@@ -13,6 +13,7 @@ import { InstancePainter } from "../../tiling/instances-paint.ts";
 import { measureObject } from "../../tiling/objects.ts";
 import { tracePolygons } from "../../tiling/polygons.ts";
 import type { Raster } from "../../tiling/raster.ts";
+import { type Caption, withCaption } from "./caption.ts";
 import { DensityGrid } from "./density.ts";
 import { drawDetail, type LabelRect } from "./detail.ts";
 import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
@@ -21,7 +22,7 @@ import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
 import { type ObjectKinds, type ObjectsRule, objectKinds } from "./object-kinds.ts";
 import { OutputSinks } from "./output-sinks.ts";
-import { Overlay } from "./overlay.ts";
+import { Overlay, type OverlayStyle, vividColor } from "./overlay.ts";
 import { type Placement, placementOf } from "./placement.ts";
 import { PresentClasses } from "./present-classes.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
@@ -51,6 +52,12 @@ export interface WriteOutputsOptions {
   thumbnail?: Raster<Uint8Array>;
   /** Source pixels of a rect of the label map, at its resolution, for `overlay-detail.png`. */
   readDetail?: (rect: LabelRect) => Promise<Raster<Uint8Array>>;
+  /** How pictures show objects; default outline. */
+  overlayStyle?: OverlayStyle;
+  /** Written below pictures, for nobody to miss. */
+  warnings?: readonly string[];
+  /** Source samples of a slice of a volume `[height, width]`, brought to bytes, for its `overlay.png`. */
+  readSlice?: (z: number) => Promise<Raster<Uint8Array>>;
   /** Lets outlines in `objects.geojson` stray by this many label samples, for smaller files. Default 0: exact. */
   simplifyTolerance?: number;
   /** Rows of chunks that are larger wait packed; default 8 MiB. */
@@ -61,7 +68,7 @@ export interface WriteOutputsOptions {
 }
 
 export interface OutputsReport {
-  /** In the order of `outputs`. */
+  /** In the order of `outputs`; without a detail that would be the overlay once more. */
   outputs: WrittenOutput[];
   summary: SlideSummary | VolumeSummary;
 }
@@ -79,20 +86,18 @@ export async function writeOutputs(options: WriteOutputsOptions): Promise<Output
   const sinks = new OutputSinks(targets, outputs, options.origin);
   try {
     const { summary, pictures } =
-      stage.info.axes === "yx"
-        ? await writePlane(options, sinks)
-        : { summary: await writeVolume(options, sinks), pictures: [] };
+      stage.info.axes === "yx" ? await writePlane(options, sinks) : await writeVolume(options, sinks);
     const written = new Map<OutputName, WrittenOutput>();
     for (const [name, picture] of pictures) written.set(name, await targets.picture(name, picture));
     for (const [name, output] of await sinks.finalize()) written.set(name, output);
-    return { outputs: outputs.map((name) => written.get(name)!), summary };
+    return { outputs: outputs.flatMap((name) => written.get(name) ?? []), summary };
   } catch (error) {
     await sinks.abort();
     throw error;
   }
 }
 
-type Pictures = [OutputName, Raster<Uint8Array>][];
+export type Pictures = [OutputName, Raster<Uint8Array>][];
 
 async function writePlane(
   options: WriteOutputsOptions,
@@ -109,7 +114,14 @@ function wantsInstances(outputs: readonly OutputName[]): boolean {
   return outputs.includes("instances.ome.zarr") || outputs.includes("instances.ome.tiff");
 }
 
-function checkOptions({ stage, outputs, thumbnail, readDetail, idSeed }: WriteOutputsOptions): void {
+function checkOptions({
+  stage,
+  outputs,
+  thumbnail,
+  readDetail,
+  readSlice,
+  idSeed,
+}: WriteOutputsOptions): void {
   const { axes } = stage.info;
   const possible = axes === "yx" ? PLANE_OUTPUTS : VOLUME_OUTPUTS;
   const other = outputs.find((name) => !possible.includes(name));
@@ -118,7 +130,9 @@ function checkOptions({ stage, outputs, thumbnail, readDetail, idSeed }: WriteOu
       `${other} is for ${axes === "yx" ? "volumes" : "2-D images"}; choose of ${possible.join(", ")}`,
     );
   }
-  if (outputs.includes("overlay.png") && thumbnail === undefined)
+  if (axes === "zyx" && outputs.includes("overlay.png") && readSlice === undefined)
+    throw new TypeError("overlay.png of a volume needs readSlice");
+  if (axes === "yx" && outputs.includes("overlay.png") && thumbnail === undefined)
     throw new TypeError("overlay.png needs a thumbnail");
   if (outputs.includes("overlay-detail.png") && readDetail === undefined) {
     throw new TypeError("overlay-detail.png needs readDetail");
@@ -163,7 +177,7 @@ async function firstPass(
   const geojson = await sinks.text("objects.geojson");
   const csv = await sinks.text("measurements.csv");
   const overlay = outputs.includes("overlay.png")
-    ? new Overlay(options.thumbnail!, { width, height })
+    ? new Overlay(options.thumbnail!, { width, height }, options.overlayStyle)
     : undefined;
   geojson?.add(GEOJSON_HEAD);
   csv?.add(CSV_HEAD);
@@ -216,11 +230,23 @@ async function firstPass(
     present: present?.tiles ?? [],
     async pictures() {
       const pictures: Pictures = [];
-      if (overlay !== undefined) pictures.push(["overlay.png", overlay.finish()]);
-      if (outputs.includes("overlay-detail.png")) {
-        const rect = density.densest(DETAIL_SIDE);
+      const caption = (labelsPerPixel: number): Caption => ({
+        legend: [...kinds.kinds.values()].map(({ name, color }) => ({ name, color: vividColor(color) })),
+        micrometresPerPixel: placement.sourceSpacing && placement.sample.x * labelsPerPixel,
+        warnings: options.warnings ?? [],
+      });
+      const shown = options.thumbnail?.shape[1] ?? 0;
+      if (overlay !== undefined)
+        pictures.push(["overlay.png", withCaption(overlay.finish(), caption(width / shown))]);
+      const rect = density.densest(DETAIL_SIDE);
+      // Of a small region the overlay shows every sample already.
+      const isSame =
+        overlay !== undefined && rect.width === width && rect.height === height && shown === width;
+      if (outputs.includes("overlay-detail.png") && !isSame) {
         const picture = await options.readDetail!(rect);
-        pictures.push(["overlay-detail.png", await drawDetail(stage, rect, picture, kinds, signal)]);
+        const style = options.overlayStyle ?? "outline";
+        const drawn = await drawDetail(stage, rect, picture, kinds, style, signal);
+        pictures.push(["overlay-detail.png", withCaption(drawn, caption(1))]);
       }
       return pictures;
     },

@@ -4,15 +4,19 @@ import { VolumeScanner } from "../../tiling/volume-scanner.ts";
 import { tileSlabs } from "./label-slabs.ts";
 import type { OutputSinks } from "./output-sinks.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
+import { drawSlices } from "./slice-pictures.ts";
 import { volumeTable } from "./volume-csv.ts";
 import { spacingInMm, summariseVolume, type VolumeSummary } from "./volume-summary.ts";
-import type { WriteOutputsOptions } from "./write-outputs.ts";
+import type { Pictures, WriteOutputsOptions } from "./write-outputs.ts";
 
 /**
  * The outputs of a label volume: one pass over its slices for pyramid, file and measures, and a second one for a DICOM
  * segmentation, whose head lists the frames that follow. Held are the chunks of one row along z and the runs of two slices.
  */
-export async function writeVolume(options: WriteOutputsOptions, sinks: OutputSinks): Promise<VolumeSummary> {
+export async function writeVolume(
+  options: WriteOutputsOptions,
+  sinks: OutputSinks,
+): Promise<{ summary: VolumeSummary; pictures: Pictures }> {
   const { stage, signal, source, origin } = options;
   const { info } = stage;
   const [depth, height, width] = info.shape as [number, number, number];
@@ -23,6 +27,8 @@ export async function writeVolume(options: WriteOutputsOptions, sinks: OutputSin
   const scanner = new VolumeScanner([height, width], spacingInMm(info) ?? [1, 1, 1]);
   const slab = new Slab(info.shape, info.chunk);
   const present: number[][] = [];
+  const wantsPicture = options.outputs.includes("overlay.png");
+  const labelled: number[] = [];
   const twice = options.outputs.includes("labels.seg.dcm");
   const total = twice ? 2 * depth : depth;
   for await (const row of tileSlabs(stage, signal)) {
@@ -33,7 +39,10 @@ export async function writeVolume(options: WriteOutputsOptions, sinks: OutputSin
       await nifti?.writeTile(0, index, tile);
       slab.place(index, tile.data as Uint8Array);
     }
-    for (const { data } of slab.slices(row.slab)) present.push(scanner.push(data));
+    for (const { data } of slab.slices(row.slab)) {
+      present.push(scanner.push(data));
+      if (wantsPicture) labelled.push(countLabelled(data));
+    }
     await pyramid.settle();
     options.onProgress?.(Math.min(depth, (row.slab + 1) * info.chunk[0]!), total);
   }
@@ -41,7 +50,14 @@ export async function writeVolume(options: WriteOutputsOptions, sinks: OutputSin
   csv?.add(volumeTable(summary, source));
   await csv?.flush();
   if (twice) await writeSegmentation(options, await sinks.labels("labels.seg.dcm", info, present));
-  return summary;
+  const picture = wantsPicture ? await drawSlices(options, labelled) : undefined;
+  return { summary, pictures: picture ? [["overlay.png", picture]] : [] };
+}
+
+function countLabelled(data: Uint8Array | undefined): number {
+  let n = 0;
+  if (data) for (let i = 0; i < data.length; i++) if (data[i] !== 0) n++;
+  return n;
 }
 
 async function writeSegmentation(options: WriteOutputsOptions, sink: LabelSink | undefined): Promise<void> {

@@ -48,5 +48,9 @@ export async function writeMadeVolume(
     source: "scan",
     idSeed: seed,
     analysedPixels: labels.length,
+    readSlice: async (z) => ({
+      data: new Uint8Array(SHAPE[1] * SHAPE[2]).fill(40 + z),
+      shape: SHAPE.slice(1),
+    }),
   });
 }

@@ -1,0 +1,105 @@
+import { product, type Raster } from "../../tiling/raster.ts";
+import { withCaption } from "./caption.ts";
+import { vividColor } from "./overlay.ts";
+import { spacingInMm } from "./volume-summary.ts";
+import type { WriteOutputsOptions } from "./write-outputs.ts";
+
+/** Slices in the picture of a volume, side by side. */
+const COLUMNS = 3;
+const MOST = 9;
+/** Pixels along the longer side of a slice in the picture: fewer are magnified, more are thinned out. */
+const LARGEST = 512;
+const SMALLEST = 256;
+
+/**
+ * Slices of a volume, evenly spread over those that hold labels, with the outlines of its structures. Rows and columns are as
+ * long as they are in the patient.
+ * @param labelled labelled samples of each slice
+ */
+export async function drawSlices(
+  options: WriteOutputsOptions,
+  labelled: readonly number[],
+): Promise<Raster<Uint8Array>> {
+  const { stage, readSlice, warnings = [], overlayStyle = "outline" } = options;
+  const { info } = stage;
+  const [depth, height, width] = info.shape as [number, number, number];
+  const chosen = chooseSlices(labelled, depth);
+  const [, spacingY, spacingX] = spacingInMm(info) ?? [1, 1, 1];
+  // Millimetres of a picture's pixel: square, whatever the samples are.
+  const long = Math.max(height * spacingY, width * spacingX);
+  const samples = Math.max(height, width);
+  const millimetres = long / Math.min(LARGEST, Math.max(SMALLEST, samples));
+  const panel = {
+    height: Math.max(1, Math.round((height * spacingY) / millimetres)),
+    width: Math.max(1, Math.round((width * spacingX) / millimetres)),
+  };
+  const columns = Math.min(COLUMNS, chosen.length);
+  const rows = Math.ceil(chosen.length / columns);
+  const out = new Uint8Array(rows * panel.height * columns * panel.width * 3);
+  const colours = info.classes.map(({ color }) => {
+    const value = Number.parseInt(color.slice(1), 16);
+    return vividColor([value >> 16, (value >> 8) & 255, value & 255]);
+  });
+  for (const [n, z] of chosen.entries()) {
+    const labels = await readLabelSlice(options, z);
+    const grey = await readSlice!(z);
+    const top = Math.floor(n / columns) * panel.height;
+    const left = (n % columns) * panel.width;
+    const at = (y: number, x: number) =>
+      Math.min(height - 1, Math.floor(((y + 0.5) * height) / panel.height)) * width +
+      Math.min(width - 1, Math.floor(((x + 0.5) * width) / panel.width));
+    for (let y = 0; y < panel.height; y++) {
+      for (let x = 0; x < panel.width; x++) {
+        const sample = at(y, x);
+        const label = labels[sample]!;
+        const isEdge =
+          label > 0 &&
+          (labels[at(Math.max(0, y - 1), x)] !== label ||
+            labels[at(Math.min(panel.height - 1, y + 1), x)] !== label ||
+            labels[at(y, Math.max(0, x - 1))] !== label ||
+            labels[at(y, Math.min(panel.width - 1, x + 1))] !== label);
+        const opacity = isEdge ? 1 : label > 0 && overlayStyle === "fill" ? 0.45 : 0;
+        const to = ((top + y) * columns * panel.width + left + x) * 3;
+        for (let c = 0; c < 3; c++) {
+          const shown = grey.data[sample]!;
+          out[to + c] = shown + ((colours[label]?.[c] ?? 0) - shown) * opacity + 0.5;
+        }
+      }
+    }
+  }
+  const picture = { data: out, shape: [rows * panel.height, columns * panel.width, 3] };
+  return withCaption(picture, {
+    legend: info.classes.slice(1).map(({ name }, i) => ({ name, color: colours[i + 1]! })),
+    micrometresPerPixel: info.spacing === undefined ? undefined : millimetres * 1000,
+    warnings,
+  });
+}
+
+/** Evenly spread over the slices from the first labelled one to the last; over all where none is labelled. */
+function chooseSlices(labelled: readonly number[], depth: number): number[] {
+  const first = labelled.findIndex((n) => n > 0);
+  const last = labelled.findLastIndex((n) => n > 0);
+  const [from, to] = first < 0 ? [0, depth - 1] : [first, last];
+  const count = Math.min(MOST, to - from + 1);
+  return Array.from({ length: count }, (_, i) => from + Math.floor(((i + 0.5) * (to - from + 1)) / count));
+}
+
+async function readLabelSlice({ stage, signal }: WriteOutputsOptions, z: number): Promise<Uint8Array> {
+  const { shape, chunk } = stage.info;
+  const [, height, width] = shape as [number, number, number];
+  const [thickness, tileHeight, tileWidth] = chunk as [number, number, number];
+  const out = new Uint8Array(height * width);
+  for (let row = 0; row * tileHeight < height; row++) {
+    for (let column = 0; column * tileWidth < width; column++) {
+      const tile = await stage.readTile([Math.floor(z / thickness), row, column], { signal });
+      if (tile === undefined) continue;
+      const inTile = (z % thickness) * product([tileHeight, tileWidth]);
+      const across = Math.min(tileWidth, width - column * tileWidth);
+      for (let y = 0; y < Math.min(tileHeight, height - row * tileHeight); y++) {
+        const from = inTile + y * tileWidth;
+        out.set(tile.data.subarray(from, from + across), (row * tileHeight + y) * width + column * tileWidth);
+      }
+    }
+  }
+  return out;
+}
