@@ -105,7 +105,7 @@ export function writeJobOutputs(options: {
     analysedPixels: options.analysedPixels,
     thumbnail: plan.thumbnail,
     overlayStyle: options.overlayStyle,
-    warnings: planWarnings(plan),
+    warnings: planWarnings(plan, source),
     readSlice: async (z) => {
       const [, ...plane] = source.levels[plan.level]!.shape;
       const rect = { origin: [z, 0, 0], size: [1, ...plane] };
