@@ -4,7 +4,7 @@ import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmj
 import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
 import { emscriptenOptions } from "./compiled-codecs.ts";
 import { ImageFormatError } from "./errors.ts";
-import { repairJpeg } from "./jpeg/repair.ts";
+import { hasAllRestarts, repairJpeg } from "./jpeg/repair.ts";
 import { parseJpegHeader } from "./jpeg/stream.ts";
 
 /** Samples as a codec gives them: interleaved, `[height, width, components]`. */
@@ -86,18 +86,31 @@ const OWN_DECODER_BYTES = 32 * 2 ** 20;
 /**
  * A complete JPEG stream (own tables, see `jpeg/stream.ts`) to grey or RGB, 8 bits. YCbCr becomes RGB as the
  * stream's own markers say.
+ * @param onDamage told where parts between restart markers are damaged, and read as libjpeg guesses them; without it they
+ * are an error
  * @throws {ImageFormatError} when the stream is damaged or cut short
  */
-export async function decodeJpeg(stream: Uint8Array): Promise<DecodedImage> {
-  const { width, height, components } = parseJpegHeader(stream);
+export async function decodeJpeg(stream: Uint8Array, onDamage?: () => void): Promise<DecodedImage> {
+  const header = parseJpegHeader(stream);
+  const { width, height, components } = header;
   const large = width * height * components.length > OWN_DECODER_BYTES;
   const decoder = large ? await newJpegDecoder() : (jpegDecoder ?? (await loadJpeg()));
   try {
     return decodeWith(decoder, stream, !large);
   } catch (cause) {
     const repaired = repairJpeg(stream);
-    if (repaired === undefined) throw cause;
-    return decodeWith(decoder, repaired, !large);
+    if (repaired !== undefined) {
+      try {
+        return decodeWith(decoder, repaired, !large);
+      } catch {
+        // As damaged as before.
+      }
+    }
+    if (onDamage === undefined || !hasAllRestarts(stream, header)) throw cause;
+    // The codec has told of the damage and gone on behind it.
+    const decoded = decodedBy(decoder, !large);
+    onDamage();
+    return decoded;
   }
 }
 
@@ -111,6 +124,10 @@ function decodeWith(decoder: Decoder, stream: Uint8Array, shared: boolean): Deco
       cause: cause instanceof Error ? cause : undefined,
     });
   }
+  return decodedBy(decoder, shared);
+}
+
+function decodedBy(decoder: Decoder, shared: boolean): DecodedImage {
   const { width, height, componentCount } = decoder.getFrameInfo();
   const samples = width * height * componentCount;
   const decoded = decoder.getDecodedBuffer();

@@ -63,6 +63,23 @@ describe("what libjpeg warns of and reads is read, every pixel", () => {
     expect(odd.data).toEqual(clean.data);
   });
 
+  test("damage between restart markers that are all there is read around, and told", async () => {
+    const made = { width: 40, height: 40, components: 1, restart: 5 };
+    const value = (x: number, y: number) => 20 + 30 * x + 10 * y;
+    const bytes = makeBlockJpeg(made, value);
+    const clean = await read(bytes);
+    const first = bytes.findIndex((b, i) => b === 0xff && bytes[i + 1] === 0xd0);
+    bytes.fill(0xfe, first - 4, first);
+    const { data, image } = await read(bytes);
+    expect(image.warnings).toEqual([expect.stringMatching(/^parts of the picture are damaged/)]);
+    // What lies behind the next marker is whole.
+    expect(data.subarray(8 * 40)).toEqual(clean.data.subarray(8 * 40));
+    expect(data).not.toEqual(clean.data);
+    // One marker less, and it is not known what is where.
+    const lost = Uint8Array.from([...bytes.subarray(0, first), ...bytes.subarray(first + 2)]);
+    await expect(read(lost)).rejects.toThrow(/damaged/);
+  });
+
   test("data that ends early is still damage", async () => {
     for (const end of [photo.length - 60, photo.length - 200]) {
       await expect(read(photo.slice(0, end))).rejects.toThrow("photo.jpg is damaged or cut short");

@@ -13,9 +13,10 @@ const MAX_SCRIPT_SAMPLES = 2 ** 24;
  * Any kind of JPEG that TIFF has: 8 bits of 1 to 4 components, or lossless. Three components become RGB as the stream's
  * markers say; two and four are left as they are stored.
  * @param stream complete (`completeJpeg`)
+ * @param onDamage as for `decodeJpeg`
  * @throws {ImageFormatError} when it is damaged or not read
  */
-export async function decodeAnyJpeg(stream: Uint8Array): Promise<DecodedImage> {
+export async function decodeAnyJpeg(stream: Uint8Array, onDamage?: () => void): Promise<DecodedImage> {
   const { frame, bitsPerSample, components, width, height } = parseJpegHeader(stream);
   if (frame === LOSSLESS) return decodeLosslessJpeg(stream);
   if (bitsPerSample !== 8) {
@@ -24,7 +25,7 @@ export async function decodeAnyJpeg(stream: Uint8Array): Promise<DecodedImage> {
     );
   }
   const count = components.length;
-  if (count === 1 || count === 3) return decodeJpeg(stream);
+  if (count === 1 || count === 3) return decodeJpeg(stream, onDamage);
   if (count > 4 || count * width * height > MAX_SCRIPT_SAMPLES) {
     throw new ImageFormatError(
       `a JPEG tile of ${width} × ${height} pixels with ${count} components is not supported; convert it to Deflate`,

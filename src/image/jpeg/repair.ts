@@ -1,6 +1,15 @@
 import { joinBytes } from "../../storage/join-bytes.ts";
 import { cleanScan } from "./clean-scan.ts";
-import { adobeMarker, EOI, isFrame, type JpegHeader, parseJpegHeader, SOS, segments } from "./stream.ts";
+import {
+  adobeMarker,
+  EOI,
+  isFrame,
+  type JpegHeader,
+  mcuSize,
+  parseJpegHeader,
+  SOS,
+  segments,
+} from "./stream.ts";
 
 const DHT = 0xc4;
 const DAC = 0xcc;
@@ -28,6 +37,29 @@ export function repairJpeg(stream: Uint8Array): Uint8Array | undefined {
   else parts.push(...clean, Uint8Array.of(0xff, EOI));
   const repaired = joinBytes(parts);
   return repaired.length === stream.length ? undefined : repaired;
+}
+
+/**
+ * Whether all restart markers of a sequential picture and its end are there: what is damaged then is parts of the
+ * stretches between them, and libjpeg goes on behind each.
+ */
+export function hasAllRestarts(stream: Uint8Array, header: JpegHeader): boolean {
+  const { width, height, restartInterval, frame, scanDataOffset } = header;
+  if (restartInterval === 0 || (frame !== 0xc0 && frame !== 0xc1)) return false;
+  const [mcuHeight, mcuWidth] = mcuSize(header);
+  const mcus = Math.ceil(width / mcuWidth) * Math.ceil(height / mcuHeight);
+  let left = Math.ceil(mcus / restartInterval) - 1;
+  for (let at = scanDataOffset, next = 0; at + 1 < stream.length; at++) {
+    at = stream.indexOf(0xff, at);
+    if (at < 0) return false;
+    const marker = stream[at + 1]!;
+    if (marker === 0xd0 + next && left > 0) {
+      next = (next + 1) % 8;
+      left--;
+    } else if (marker === EOI) return left === 0;
+    else if (marker !== 0 && marker !== 0xff) return false;
+  }
+  return false;
 }
 
 /** How libjpeg tells (jdapimin.c): JFIF knows only YCbCr, Adobe says it, else the components' ids. */

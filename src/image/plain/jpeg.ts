@@ -50,8 +50,12 @@ export async function openJpeg(
       spacing: densitySpacing(header),
       orientation: header.orientation,
     },
-    async (bytes) => {
-      const { data, components, ...size } = await decodeAnyJpeg(completeJpeg(bytes));
+    async (bytes, warn) => {
+      const { data, components, ...size } = await decodeAnyJpeg(completeJpeg(bytes), () =>
+        warn(
+          "parts of the picture are damaged: its data holds codes that it does not define, and is read as libjpeg guesses; copy the file again or export it anew",
+        ),
+      );
       return { data, shape: [size.height, size.width, components] };
     },
     limits,

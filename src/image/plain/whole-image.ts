@@ -32,7 +32,7 @@ export interface WholeImage {
 export function openWhole(
   source: ByteSource,
   image: WholeImage,
-  decode: (bytes: Uint8Array) => Promise<Raster>,
+  decode: (bytes: Uint8Array, warn: (sentence: string) => void) => Promise<Raster>,
   limits: ImageLimits,
 ): TiledImage {
   const { width, height } = image;
@@ -54,6 +54,10 @@ export function openWhole(
     );
   }
   const orientation = orientationNote(image.orientation);
+  const warnings = orientation === undefined ? [] : [`orientation of the image: ${orientation}`];
+  const warn = (sentence: string) => {
+    if (!warnings.includes(sentence)) warnings.push(sentence);
+  };
   return new TiledImage(
     {
       format: image.format,
@@ -64,7 +68,7 @@ export function openWhole(
       objectivePower: undefined,
       bounds: undefined,
       details: orientation === undefined ? undefined : { orientation },
-      warnings: orientation === undefined ? [] : [`orientation of the image: ${orientation}`],
+      warnings,
       etag: source.etag,
       byteLength: source.byteLength,
     },
@@ -76,7 +80,7 @@ export function openWhole(
           positions.map(async () => {
             const [all] = await source.readRanges([{ offset: 0, length: source.byteLength }], signal);
             try {
-              return await decode(all!);
+              return await decode(all!, warn);
             } catch (cause) {
               throw new ImageFormatError(
                 `${key} is damaged or cut short (${(cause as Error).message}); copy the file again`,
