@@ -24,6 +24,7 @@ import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
 import { oneAtATime } from "./one-at-a-time.ts";
 import { refuseOtherSettings } from "./other-settings.ts";
+import { ProcessGuard } from "./process-guard.ts";
 import { slideFailure } from "./slide-failure.ts";
 import { originOf } from "./source-origin.ts";
 import { type SourceState, sourceState } from "./source-state.ts";
@@ -252,13 +253,15 @@ class CohortRun {
   async segmentAll(model: ModelPackage): Promise<void> {
     const options = { ...this.#snapshot.options, token: this.#options.token, signal: this.#signal };
     const backends = await openBackendsOf({ ...options, onProgress: (event) => this.#tell(event) }, model);
+    const guard = new ProcessGuard();
+    const oneMaps = oneAtATime();
     try {
       const price = await priceOfWindow(backends, model, this.#signal);
       const runtime: SlideRuntime = {
         model,
         backends: async () => backends,
         place: (job) => this.#facts.directory(job),
-        whileMapping: oneAtATime(),
+        whileMapping: (map) => oneMaps(() => guard.race(map)),
         originOf,
         measureQuality: true,
       };
@@ -268,7 +271,7 @@ class CohortRun {
       await eachOf(toDo, this.#snapshot.slidesAtOnce, async ([key, row]) => {
         if (this.#signal.aborted) return;
         try {
-          left = await this.#segmentOne(key, row, runtime, price, () => --left);
+          left = await this.#segmentOne(key, row, runtime, guard, price, () => --left);
           await this.tables.nowAndThen();
         } catch (error) {
           fatal ??= { error };
@@ -277,6 +280,7 @@ class CohortRun {
       });
       if (fatal) throw fatal.error;
     } finally {
+      guard.close();
       await Promise.all(backends.map((backend) => backend.segmenter.close()));
     }
   }
@@ -285,6 +289,7 @@ class CohortRun {
     key: string,
     row: CohortRow,
     runtime: SlideRuntime,
+    guard: ProcessGuard,
     price: (windows: number) => number,
     finished: () => number,
   ): Promise<number> {
@@ -299,20 +304,18 @@ class CohortRun {
       // Looked at before it is read: what changes after that is noticed by the reads, or when the cohort is run again.
       const seen = await sourceState(row.source, this.#signal);
       etag = seen.kind === "there" ? seen.etag : undefined;
-      result = await segmentSlide(
-        {
-          ...options,
-          source: row.source,
-          mpp: row.mpp ?? options.mpp,
-          mask,
-          out: "",
-          resume: true,
-          token: this.#options.token,
-          signal: this.#signal,
-          onProgress: (event) => this.#tell(event),
-        },
-        runtime,
-      );
+      const work = {
+        ...options,
+        source: row.source,
+        mpp: row.mpp ?? options.mpp,
+        mask,
+        out: "",
+        resume: true,
+        token: this.#options.token,
+        signal: this.#signal,
+        onProgress: (event: { type: string }) => this.#tell(event),
+      };
+      result = await guard.run(() => segmentSlide(work, runtime));
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason;
       const failure = slideFailure(error, [row.source, mask, join(this.#snapshot.store, "job", "file")]);

@@ -4,18 +4,31 @@ import type { Channel, Spacing } from "../image-source.ts";
 /** The part of OME-Zarr 0.4 and 0.5 metadata that an image reader needs. */
 const Transform = z.looseObject({ type: z.string(), scale: z.array(z.number()).optional() });
 
+/** t, c, z, y, x. */
+const MAX_AXES = 5;
+/** Halved so often, the largest side that is read is a single sample long before. */
+const MAX_LEVELS = 64;
+const MAX_CHANNELS = 65_536;
+const transforms = z.array(Transform).max(16);
+
 const Multiscale = z.looseObject({
   axes: z
     .array(z.looseObject({ name: z.string(), type: z.string().optional(), unit: z.string().optional() }))
-    .min(2),
+    .min(2)
+    .max(MAX_AXES, `it has more than ${MAX_AXES} axes`),
+  // Each level takes a request to open.
   datasets: z
-    .array(z.looseObject({ path: z.string(), coordinateTransformations: z.array(Transform) }))
-    .min(1),
-  coordinateTransformations: z.array(Transform).optional(),
+    .array(z.looseObject({ path: z.string().max(1024), coordinateTransformations: transforms }))
+    .min(1)
+    .max(MAX_LEVELS, `it has more than ${MAX_LEVELS} levels`),
+  coordinateTransformations: transforms.optional(),
 });
 
 const Omero = z.looseObject({
-  channels: z.array(z.looseObject({ label: z.string().optional(), color: z.string().optional() })).optional(),
+  channels: z
+    .array(z.looseObject({ label: z.string().optional(), color: z.string().optional() }))
+    .max(MAX_CHANNELS)
+    .optional(),
 });
 
 export interface OmeZarrImage {
@@ -23,25 +36,34 @@ export interface OmeZarrImage {
   axes: string[];
   /** Array paths, level 0 first. */
   paths: string[];
-  /** Of level 0 along z (where it is an axis), y and x; undefined where a unit is missing or no length. */
-  spacing: Spacing | undefined;
+  /** Of level 0 along some of its axes; undefined where the unit of one is missing or no length. */
+  spacingOf(axes: readonly string[]): Spacing | undefined;
   channels: Channel[];
 }
 
 /** Slow to fast, as this reader gives them; a file may store them in any order. */
 const SPATIAL = ["z", "y", "x"];
 
-/** Micrometres per unit, by the UDUNITS names OME-Zarr uses. */
-const MICROMETERS: Record<string, number> = {
-  angstrom: 1e-4,
-  nanometer: 1e-3,
-  micrometer: 1,
-  millimeter: 1e3,
-  centimeter: 1e4,
-  decimeter: 1e5,
-  meter: 1e6,
-  inch: 25_400,
-};
+/** Micrometres per unit, by the UDUNITS names that OME-Zarr uses and the symbols that people write. */
+const MICROMETERS = new Map([
+  ["angstrom", 1e-4],
+  ["nanometer", 1e-3],
+  ["nm", 1e-3],
+  ["micrometer", 1],
+  ["micron", 1],
+  ["um", 1],
+  // The micro sign, and the Greek letter that looks like it.
+  ["\u00b5m", 1],
+  ["\u03bcm", 1],
+  ["millimeter", 1e3],
+  ["mm", 1e3],
+  ["centimeter", 1e4],
+  ["cm", 1e4],
+  ["decimeter", 1e5],
+  ["meter", 1e6],
+  ["m", 1e6],
+  ["inch", 25_400],
+]);
 
 /**
  * Reads the first multiscale of a group's OME attributes.
@@ -73,7 +95,7 @@ export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknow
   return {
     axes: names,
     paths: datasets.map(({ path }) => path),
-    spacing: spacingOf(spatial),
+    spacingOf: (wanted) => spacingOf(spatial.filter(({ name }) => wanted.includes(name))),
     channels: channelsOf(attributes.omero),
   };
 }
@@ -86,11 +108,11 @@ function scaleOf(transforms: readonly z.infer<typeof Transform>[], length: numbe
 function spacingOf(axes: readonly { unit?: string; scale: number }[]): Spacing | undefined {
   const values: number[] = [];
   for (const { unit, scale } of axes) {
-    const factor = MICROMETERS[unit ?? ""];
+    const factor = MICROMETERS.get(unit ?? "");
     if (factor === undefined || !(scale > 0)) return undefined;
     values.push(scale * factor);
   }
-  if (axes.every(({ unit }) => unit === "millimeter")) {
+  if (axes.every(({ unit }) => unit === "millimeter" || unit === "mm")) {
     return { values: axes.map(({ scale }) => scale), unit: "millimeter" };
   }
   return { values, unit: "micrometer" };

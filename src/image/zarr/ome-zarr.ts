@@ -1,10 +1,12 @@
 import { type DataType, isZarritaError, open, root, type Array as ZarrArray } from "zarrita";
+import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { allocate, bytesPerSample, type DType, product, type Raster } from "../../tiling/raster.ts";
 import { ImageFormatError } from "../errors.ts";
-import type { ImageSource, Spacing } from "../image-source.ts";
+import type { ImageSource } from "../image-source.ts";
 import { type ImageLimits, MAX_SIDE } from "../limits.ts";
 import { TiledImage, type TileGrid } from "../tiled-image.ts";
+import { checkArrayMetadata, UnsupportedCodecError } from "./array-metadata.ts";
 import { useBoundedCodecs } from "./bounded-codecs.ts";
 import { type OmeZarrImage, parseOmeZarr } from "./ome-metadata.ts";
 import { ZarrReader } from "./zarr-reader.ts";
@@ -22,6 +24,9 @@ const DTYPES: ReadonlySet<string> = new Set<DType>([
   "float64",
 ]);
 
+/** More than any microscope or spectrometer has; each is read with every region. */
+const MAX_CHANNELS = 4096;
+
 /** Metadata of the Zarr node under `key`, by its format version; undefined when there is none. */
 async function readNode(
   reader: ZarrReader,
@@ -30,9 +35,8 @@ async function readNode(
 ): Promise<ZarrNode | undefined> {
   const v3 = await reader.json("/zarr.json", signal).catch((cause) => rethrow(cause, key));
   if (v3 !== undefined) {
-    const { node_type, attributes } = v3 as { node_type?: string; attributes?: Record<string, unknown> };
-    const ome = (attributes?.ome ?? {}) as Record<string, unknown>;
-    return { version: 3, isArray: node_type === "array", attributes: ome };
+    const { node_type, attributes } = recordOf(v3);
+    return { version: 3, isArray: node_type === "array", attributes: recordOf(recordOf(attributes).ome) };
   }
   const attributes = await reader.json("/.zattrs", signal).catch((cause) => rethrow(cause, key));
   const group = await reader.json("/.zgroup", signal).catch((cause) => rethrow(cause, key));
@@ -40,7 +44,13 @@ async function readNode(
     const array = await reader.json("/.zarray", signal).catch((cause) => rethrow(cause, key));
     return array === undefined ? undefined : { version: 2, isArray: true, attributes: {} };
   }
-  return { version: 2, isArray: false, attributes: (attributes ?? {}) as Record<string, unknown> };
+  return { version: 2, isArray: false, attributes: recordOf(attributes) };
+}
+
+function recordOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
 }
 
 interface ZarrNode {
@@ -92,12 +102,18 @@ export async function openOmeZarr(
   for (const path of image.paths) {
     try {
       const location = root(reader).resolve(path);
+      const file = `${location.path}/${node.version === 3 ? "zarr.json" : ".zarray"}`.replace(/^\/+/, "/");
+      const metadata = await reader.json(file as `/${string}`, signal);
+      if (metadata !== undefined) checkArrayMetadata(metadata, node.version);
       const options = { kind: "array", signal } as const;
       levels.push(await (node.version === 3 ? open.v3(location, options) : open.v2(location, options)));
     } catch (cause) {
-      if (!isZarritaError(cause) && !(cause instanceof SyntaxError)) throw cause;
+      if (signal?.aborted || cause instanceof StorageError || cause instanceof ObjectChangedError)
+        throw cause;
+      const { message } = cause as Error;
+      if (cause instanceof UnsupportedCodecError) throw refuse(`cannot be read: ${message}`, cause);
       throw refuse(
-        `is not a valid OME-Zarr image: its level "${path}" cannot be opened (${cause.message})`,
+        `is not a valid OME-Zarr image: its level "${shown(path)}" cannot be opened (${message})`,
         cause,
       );
     }
@@ -116,7 +132,7 @@ export async function openOmeZarr(
       axes: isVolume ? "zyx" : "yx",
       dtype: first.dtype as DType,
       channels: Array.from({ length: channelCount }, (_, c) => image.channels[c] ?? {}),
-      spacing: spacingFor(image, isVolume),
+      spacing: image.spacingOf(isVolume ? ["z", "y", "x"] : ["y", "x"]),
       objectivePower: undefined,
       bounds: undefined,
       etag: reader.etag,
@@ -157,6 +173,10 @@ function checkLevels(
       if (i > 0 && n > levels[i - 1]!.shape[axis]!) throw refuse("has levels that grow; they must shrink");
     }
     const channels = image.axes.includes("c") ? shape[image.axes.indexOf("c")]! : 1;
+    if (channels > MAX_CHANNELS)
+      throw refuse(
+        `has ${channels} channels, over the limit of ${MAX_CHANNELS}; export those that are needed`,
+      );
     const chunkBytes = product(chunks) * bytesPerSample(dtype as DType) * channels;
     if (chunkBytes > limits.tileBytes) {
       throw refuse(
@@ -166,9 +186,10 @@ function checkLevels(
   }
 }
 
-function spacingFor({ axes, spacing }: OmeZarrImage, isVolume: boolean): Spacing | undefined {
-  if (spacing === undefined || isVolume || !axes.includes("z")) return spacing;
-  return { ...spacing, values: spacing.values.slice(1) };
+/** A path of the file in a message. */
+function shown(path: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return path.replace(/[\u0000-\u001f\u007f]/g, "?").slice(0, 80);
 }
 
 /** One array as a grid: a tile is what the chunks at one spatial position hold, over all channels. */
