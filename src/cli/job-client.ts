@@ -2,7 +2,7 @@ import { z } from "zod";
 import { JobError } from "../orchestrator/errors.ts";
 import { type JobStatus, jobStatusSchema } from "../orchestrator/job-request.ts";
 import { readAtMost } from "../storage/read-at-most.ts";
-import { ServiceError } from "./job-client-errors.ts";
+import { hostAndPort, jsonOf, reasonOf, ServiceError, unlessAbsent } from "./job-client-errors.ts";
 import { serverEvents } from "./job-client-events.ts";
 import { retryAfterMs, withBackoff } from "./job-client-retry.ts";
 import {
@@ -35,6 +35,8 @@ const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 const ATTEMPTS = 8;
 /** An address where nothing ever answered is more likely wrong. */
 const FIRST_ATTEMPTS = 3;
+/** Of a thousand files each: chunks of the largest label map are far fewer. */
+const MAX_PAGES = 2000;
 const HEALTH_TIMEOUT_MS = 10_000;
 /** A page of a thousand files, or of a cohort's rows, has less. */
 const MAX_ANSWER_BYTES = 64 * 2 ** 20;
@@ -107,7 +109,9 @@ export class JobClient {
   async folderFiles(id: string): Promise<Map<string, string>> {
     const found = new Map<string, string>();
     let cursor: string | undefined;
+    let pages = 0;
     do {
+      this.#checkPages(++pages);
       const query: string = cursor === undefined ? "" : `?cursor=${encodeURIComponent(cursor)}`;
       const page = await this.#json(folderFilesSchema, "GET", `v1/folders/${id}/files${query}`);
       for (const { path, etag } of page.files) found.set(path, etag);
@@ -210,7 +214,9 @@ export class JobClient {
   async outputs(job: string): Promise<OutputFile[]> {
     const files: OutputFile[] = [];
     let cursor: string | undefined;
+    let pages = 0;
     do {
+      this.#checkPages(++pages);
       const query: string = cursor === undefined ? "" : `?cursor=${encodeURIComponent(cursor)}`;
       const page = await this.#json(
         listingSchema,
@@ -274,6 +280,10 @@ export class JobClient {
       const text = await this.#text(response);
       return this.#parse(schema, text);
     });
+  }
+
+  #checkPages(pages: number): void {
+    if (pages > MAX_PAGES) throw this.#badAnswer(`a listing of more than ${MAX_PAGES} pages`, false);
   }
 
   /** The body, as far as an answer of the service may go. */
@@ -386,28 +396,4 @@ interface RequestDetails {
   timeoutMs?: number;
   /** Instead of the client's own signal and a time limit. */
   signal?: AbortSignal;
-}
-
-function unlessAbsent(error: unknown): undefined {
-  if (error instanceof ServiceError && error.status === 404) return undefined;
-  throw error;
-}
-
-function hostAndPort({ hostname, port, protocol }: URL): string {
-  return `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
-}
-
-function reasonOf(cause: unknown): string {
-  if ((cause as Error)?.name === "TimeoutError") return "it does not answer in time";
-  // undici says "fetch failed" and hides the reason one level down.
-  const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
-  return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -5,11 +5,12 @@ export interface RuntimeWatchOptions {
   target: URL;
   guard: Pick<ChildGuard, "pids">;
   log?: (line: string) => void;
-  /** After which a runtime that answers nothing is ended; default two minutes. */
+  /** After which a runtime that answers nothing is ended; default five minutes. */
   hungMs?: number;
 }
 
-const HUNG_MS = 120_000;
+/** One run of a large network in three dimensions keeps it silent for long. */
+const HUNG_MS = 300_000;
 
 /**
  * Ends a workerd that answers nothing any more, as one whose Worker never comes back from a loop: Miniflare starts it

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { JobError } from "../orchestrator/errors.ts";
 import { BusyError, releaseLock, takeLock } from "./directory-lock.ts";
@@ -72,6 +72,8 @@ function read(file: string): Running | undefined {
 /** A number alone may be of another process by now. */
 function commandOf(pid: number): string | undefined {
   try {
+    // Where there is no ps, as in small containers.
+    if (existsSync("/proc/self/comm")) return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
     const text = execFileSync("ps", ["-o", "comm=", "-p", String(pid)], {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],

@@ -80,6 +80,9 @@ async function run(
   console.log(
     `tilewright is up at ${url} with ${name} ${version} ${variant}; it keeps everything under ${state}`,
   );
+  if (!isLoopback(options.host)) {
+    log(`other machines reach it at ${options.host}, without TLS: put a proxy with a certificate before it`);
+  }
   console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
   if (options.shards === "pull") {
     console.log(
@@ -93,6 +96,10 @@ async function run(
     options.signal.addEventListener("abort", () => stop(), { once: true });
   });
   await stack.stop();
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host);
 }
 
 /** Made at the first start and kept: a client that was told it once can come again. */

@@ -3,7 +3,13 @@ import type { Bindings } from "../../../src/edge/jobs/bindings.ts";
 import worker, { JobLedger as Ledger } from "../../../src/edge/jobs/worker.ts";
 import { count, countedBucket, countMessages } from "./count.ts";
 
-export { JobWorkflow, SeenMessages, UploadLedger } from "../../../src/edge/jobs/worker.ts";
+export {
+  CohortLedger,
+  JobWorkflow,
+  Pulse,
+  SeenMessages,
+  UploadLedger,
+} from "../../../src/edge/jobs/worker.ts";
 
 /** The ledger, whose calls are counted. */
 export class JobLedger extends Ledger {}

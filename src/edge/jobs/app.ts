@@ -21,6 +21,7 @@ import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-ro
 import { createUploadRoutes } from "./uploads/routes.ts";
 import { createWorkRoutes } from "./work/routes.ts";
 
+const FELT_MS = 1000;
 /** What is read of a body that is refused: the largest of any route. */
 const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
@@ -94,13 +95,21 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   return app;
 }
 
+/** As an isolate found it last: anyone may ask, as often as they like. */
+let felt: { at: number; reason: string | undefined } | undefined;
+
 async function standstill(env: Bindings): Promise<string | undefined> {
+  const now = Date.now();
+  if (felt && now - felt.at < FELT_MS) return felt.reason;
+  let reason: string | undefined;
   try {
-    return await pulseOf(env)?.feel();
+    reason = await pulseOf(env)?.feel();
   } catch (error) {
     console.error(error);
-    return "the ledgers cannot be reached";
+    reason = "the ledgers cannot be reached";
   }
+  felt = { at: now, reason };
+  return reason;
 }
 
 /** No event does: each of the files would be one. */

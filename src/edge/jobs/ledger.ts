@@ -9,13 +9,12 @@ import { sendTasks } from "./send-tasks.ts";
 import { shardQueues } from "./shard-queues.ts";
 import { STAGES } from "./stages.ts";
 import { readStoredReport, storeReport } from "./stored-report.ts";
+import { addStops, countStop, stopReason } from "./task-stops.ts";
 
 /** Tasks of a job under way at a time, for each queue of shards: twice the consumers a queue can have. Few enough that one alarm can send them again. */
 const TASKS_AHEAD = 500;
 /** More are sent when this share of them has room. */
 const REFILL_SHARE = 0.2;
-/** Workers that a task may stop, be it by their memory, their time, or for good. */
-const MAX_STOPS = 3;
 const LONGEST_STALL_SECONDS = 3600;
 
 interface Meta {
@@ -65,12 +64,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
       CREATE TABLE IF NOT EXISTS tasks (kind TEXT, id INTEGER, done INTEGER NOT NULL DEFAULT 0, report TEXT, error TEXT,
         PRIMARY KEY (kind, id)) WITHOUT ROWID;
     `);
-    // Ledgers of jobs that began before it was counted have no such columns.
-    const taken = this.#sql.exec("SELECT 1 FROM pragma_table_info('tasks') WHERE name = 'taken'").toArray();
-    if (taken.length === 0) {
-      this.#sql.exec("ALTER TABLE tasks ADD COLUMN taken INTEGER NOT NULL DEFAULT 0");
-      this.#sql.exec("ALTER TABLE tasks ADD COLUMN taken_at INTEGER NOT NULL DEFAULT 0");
-    }
+    addStops(this.#sql);
   }
 
   async create(document: JobDocument, { again, lost }: { again: boolean; lost?: boolean }) {
@@ -129,25 +123,9 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     return meta.woken && (await this.#stopsWorkers(kind, id)) ? "skip" : "run";
   }
 
-  /** Of a job that stood still: who took a task and was not heard of again was stopped by it. That has an end. */
   async #stopsWorkers(kind: TaskKind, id: number): Promise<boolean> {
-    const now = Date.now();
-    // Messages that were sent twice come close to each other, and whoever has one of them is at work.
-    const before = now - this.#stallSeconds * 1000;
-    this.#sql.exec(
-      "UPDATE tasks SET taken = taken + 1, taken_at = ? WHERE kind = ? AND id = ? AND taken_at <= ?",
-      now,
-      kind,
-      id,
-      before,
-    );
-    const { taken } = this.#sql.exec("SELECT taken FROM tasks WHERE kind = ? AND id = ?", kind, id).one();
-    // The first was before the job stood still, and was not counted.
-    if ((taken as number) < MAX_STOPS) return false;
-    await this.fail(
-      "task_stopped",
-      `${kind} ${id} stopped its worker ${MAX_STOPS} times, without a word of why: the scan may be damaged or need more than a worker has; try it on one machine with tilewright segment`,
-    );
+    if (!countStop(this.#sql, kind, id, this.#stallSeconds * 1000)) return false;
+    await this.fail("task_stopped", stopReason(kind, id));
     return true;
   }
 

@@ -14,6 +14,8 @@ import { type Bindings, settingsOf } from "./settings.ts";
 
 /** Requests whose pixels are in memory at a time: one computes, one is read. */
 const PLACES = 2;
+/** A slow sender keeps a place from others for no longer. */
+const BODY_MS = 30_000;
 /** No request takes longer: limits.cpu_ms in wrangler.toml. */
 const PLACE_MAX_AGE_MS = 120_000;
 
@@ -55,6 +57,7 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
       const bytes = await readBody(c.req.raw, {
         contentType: WINDOW_BATCH_TYPE,
         maxBytes: settings.maxBodyBytes,
+        timeoutMs: BODY_MS,
       });
       const batch = decodeWindowBatch(bytes);
       const model = await host.model(settings);
