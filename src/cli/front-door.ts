@@ -16,7 +16,7 @@ export interface DoorOptions {
   target: URL;
   /** Whether a path may pass; it has no query, and no form but its plain one. */
   allows: (path: string) => boolean;
-  /** After which a body that does not go on is given up; default 60 s. */
+  /** In which some of a body must come, each time, or it is given up; default 60 s. */
   bodyIdleMs?: number;
 }
 
@@ -31,6 +31,8 @@ const DROPPED =
   /^(?:mf-|cf-|x-forwarded-|forwarded$|x-real-ip$|connection$|keep-alive$|proxy-|te$|trailer$|transfer-encoding$|upgrade$|expect$|http2-settings$)/;
 const BODY_IDLE_MS = 60_000;
 const HEADERS_MS = 15_000;
+/** Slower than any line that an upload goes over. */
+const MIN_BODY_BYTES = 16 * 1024;
 /** Twice the largest part of an upload. */
 const MAX_BODY_BYTES = 128 * 2 ** 20;
 /** Each takes a few KB here; far more than one machine can serve. */
@@ -43,11 +45,14 @@ const MAX_CONNECTIONS = 2000;
 export async function openDoor(options: DoorOptions): Promise<Door> {
   // A connection for each request: one whose body was refused before its end is closed by who stands behind.
   const agent = new Agent({ keepAlive: false });
-  const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: 0 }, (incoming, outgoing) => {
-    const refusal = refusalOf(incoming, options.allows);
-    if (refusal) return refuse(incoming, outgoing, refusal);
-    pass(incoming, outgoing, options, agent);
-  });
+  const server = createServer(
+    { headersTimeout: HEADERS_MS, requestTimeout: 0, connectionsCheckingInterval: 5000 },
+    (incoming, outgoing) => {
+      const refusal = refusalOf(incoming, options.allows);
+      if (refusal) return refuse(incoming, outgoing, refusal);
+      pass(incoming, outgoing, options, agent);
+    },
+  );
   server.maxConnections = MAX_CONNECTIONS;
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
@@ -145,19 +150,35 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
     path,
     headers: passedOn(headers),
   });
-  const idle = setTimeout(() => {
+  let arrived = 0;
+  const slow = setInterval(() => {
+    if (arrived >= MIN_BODY_BYTES) {
+      arrived = 0;
+      return;
+    }
     refuse(incoming, outgoing, {
       status: 408,
       code: "body_timeout",
-      message: `the body did not go on for ${bodyIdleMs / 1000} s; send smaller parts or over a faster connection`,
+      message: `less than ${MIN_BODY_BYTES} bytes of the body came in ${bodyIdleMs / 1000} s; send smaller parts or over a faster connection`,
       headers: { Connection: "close" },
     });
     behind.destroy();
   }, bodyIdleMs);
-  incoming.on("data", () => idle.refresh());
-  incoming.on("end", () => clearTimeout(idle));
+  incoming.on("data", (chunk: Buffer) => {
+    arrived += chunk.length;
+  });
+  incoming.on("end", () => clearInterval(slow));
   behind.on("response", (answer) => {
     if (outgoing.headersSent) return void answer.destroy();
+    // Not of our Workers, which answer in JSON: a page for developers, with the trace in it.
+    if (answer.statusCode! >= 500 && !answer.headers["content-type"]?.startsWith("application/json")) {
+      answer.resume();
+      return refuse(incoming, outgoing, {
+        status: 500,
+        code: "internal",
+        message: "something failed that should not; the log of the service has more",
+      });
+    }
     outgoing.writeHead(answer.statusCode!, passedOn(answer.headers));
     // Answered before its end, the rest of a body is nobody's.
     if (!incoming.complete) incoming.unpipe(behind).resume();
@@ -166,7 +187,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
     answer.on("close", () => answer.complete || outgoing.destroy());
   });
   behind.on("error", () => {
-    clearTimeout(idle);
+    clearInterval(slow);
     if (outgoing.headersSent || outgoing.destroyed) return void outgoing.destroy();
     if (!incoming.complete && behind.reusedSocket === false && behind.socket?.bytesWritten) {
       return refuse(incoming, outgoing, {
@@ -186,7 +207,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
   });
   // Whoever goes away needs nothing any more.
   outgoing.on("close", () => {
-    clearTimeout(idle);
+    clearInterval(slow);
     if (!outgoing.writableFinished) behind.destroy();
   });
   incoming.pipe(behind);

@@ -21,6 +21,11 @@ beforeAll(async () => {
     incoming.on("data", (chunk: Buffer) => (bytes += chunk.length));
     incoming.on("end", () => {
       seen.push({ method: incoming.method!, url: incoming.url!, headers: incoming.headers, bytes });
+      if (incoming.url === "/v1/trace") {
+        return void outgoing
+          .writeHead(500, { "Content-Type": "text/html" })
+          .end("<pre>TypeError at /home/someone/worker.js:1</pre>");
+      }
       outgoing.writeHead(200, { "X-Behind": "yes", "MF-Secret": "no", Connection: "x-hop", "X-Hop": "no" });
       outgoing.end(incoming.url === "/v1/large" ? Buffer.alloc(20_000_000, 7) : "behind");
     });
@@ -174,9 +179,28 @@ describe("the door of the local service", () => {
     expect(answer.body.every((byte) => byte === 7)).toBe(true);
   });
 
+  it("shows nobody a page for developers", async () => {
+    const { status, body } = await ask("/v1/trace");
+    expect(status).toBe(500);
+    expect(JSON.parse(body.toString())).toMatchObject({ error: { code: "internal" } });
+    expect(body.toString()).not.toContain("worker.js");
+  });
+
   it("gives up a body that does not go on", async () => {
     const head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nsome";
-    expect(await raw(head, true)).toMatch(/^HTTP\/1.1 408 .*the body did not go on for 1 s/s);
+    expect(await raw(head, true)).toMatch(/^HTTP\/1.1 408 .*of the body came in 1 s/s);
+    const drops = connect(Number(door.url.port), door.url.hostname);
+    let told = "";
+    drops.on("error", () => {});
+    drops.on("data", (chunk) => {
+      told += chunk;
+    });
+    const closed = new Promise((resolve) => drops.once("close", resolve));
+    drops.write(head);
+    const dripping = setInterval(() => drops.write("x"), 100);
+    await closed;
+    clearInterval(dripping);
+    expect(told).toMatch(/^HTTP\/1.1 408 /);
   });
 
   it("says so where nothing answers behind it", async () => {
