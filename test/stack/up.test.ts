@@ -58,6 +58,22 @@ describe("tilewright up", () => {
     expect((await up.service.fetch("/healthz")).status).toBe(200);
   });
 
+  it("listens where it is told to, to its own routes alone, and says what that means", async () => {
+    up = await UpProcess.start(join(directory, "everywhere"), model, ["--host", "0.0.0.0"]);
+    expect(up.said).toMatch(/other machines reach it at 0\.0\.0\.0, without TLS/);
+    const at = (path: string) => new URL(path, `http://127.0.0.2:${up!.service.url.port}`);
+    const headers = { Authorization: `Bearer ${up.token}` };
+    expect((await fetch(at("/healthz"))).status).toBe(200);
+    const object = "/cdn-cgi/local/r2/public/tilewright-models/pointwise/model.json";
+    expect((await fetch(at(object), { headers })).status).toBe(404);
+    const override = { ...headers, "MF-Route-Override": "tilewright-segment" };
+    const job = `/v1/jobs/${"0".repeat(32)}`;
+    expect(await (await fetch(at(job), { headers: override })).json()).toMatchObject({
+      error: { code: "job_missing" },
+    });
+    expect((await fetch(at(job))).status).toBe(401);
+  });
+
   it("ends a workerd that one before it left behind, and says so", async () => {
     const state = join(directory, "orphan");
     mkdirSync(state);

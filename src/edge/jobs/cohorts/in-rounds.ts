@@ -4,6 +4,12 @@ const BREATH_MS = 15;
 const ROUND_MS = 1000;
 
 /**
+ * One round at a time in an isolate, of however many cohorts. A time and no lock: who is cut off in its round gives
+ * nothing back.
+ */
+let busyUntil = 0;
+
+/**
  * Does what `next` hands out, `atOnce` together at most, with a breath after each round. Work that never has to wait for
  * anything, as where storage is in the same process, would else let nothing else come in until all of it is done.
  * @param next undefined: there is no more
@@ -13,6 +19,8 @@ export async function inRounds(next: () => (() => Promise<void>) | undefined, at
   const active = new Set<Promise<void>>();
   let failure: { error: unknown } | undefined;
   for (;;) {
+    while (Date.now() < busyUntil) await breath(BREATH_MS);
+    busyUntil = Date.now() + ROUND_MS;
     while (active.size < atOnce && !failure) {
       const work = next();
       if (!work) break;
@@ -23,8 +31,12 @@ export async function inRounds(next: () => (() => Promise<void>) | undefined, at
         .finally(() => active.delete(running));
       active.add(running);
     }
-    if (active.size === 0) break;
+    if (active.size === 0) {
+      busyUntil = 0;
+      break;
+    }
     await Promise.race([Promise.all(active), breath(ROUND_MS)]);
+    busyUntil = 0;
     await breath(BREATH_MS);
   }
   if (failure) throw failure.error;
