@@ -133,20 +133,29 @@ class QuickValidation:
 
 def predict(run, sample, window=WINDOW, overlap=0.25):
     """-> classes at the picture's resolution, objects at the picture's resolution."""
+    return decide(picture_probabilities(run, sample, window, overlap), sample)
+
+
+def picture_probabilities(run, sample, window=WINDOW, overlap=0.25):
+    """[K, h, w] at the model's spacing."""
     lo, hi = percentile_range(sample.pixels)
     x = normalise(to_model_spacing(sample.pixels.astype(np.float32), sample.mpp).numpy(), lo, hi).clip(0, 1) * SCALE + OFFSET
-    p = probabilities(run, x, window, overlap)
-    objects = objects_from_classes(p.argmax(0).astype(np.uint8))
+    return probabilities(run, x, window, overlap)
+
+
+def decide(p, sample, min_area=MIN_AREA):
+    """Probabilities at the model's spacing -> what `predict` gives."""
+    objects = objects_from_classes(p.argmax(0).astype(np.uint8), min_area)
     H, W = sample.instances.shape
     native = F.interpolate(torch.from_numpy(p)[None], (H, W), mode="bilinear", antialias=True)[0]
     return native.argmax(0).numpy().astype(np.uint8), labels_to_size(objects, H, W)
 
 
-def score(sample, classes, objects):
+def score(sample, classes, objects, distances=True):
     truth = sample.instances
     return {"id": sample.id, "set": sample.set, "kind": DOMAIN_KINDS.get(sample.kind, sample.kind), "dice": dice(classes > 0, truth > 0),
             "iou": iou(classes > 0, truth > 0), "aji": aji(objects, truth), "f1At50": f1_at(objects, truth),
-            "fragments": fragments(objects, truth), "hd95": hd95(classes > 0, truth > 0, (sample.mpp, sample.mpp))}
+            "fragments": fragments(objects, truth), "hd95": hd95(classes > 0, truth > 0, (sample.mpp, sample.mpp)) if distances else np.nan}
 
 
 def evaluate(run, samples, progress=None, window=WINDOW):
