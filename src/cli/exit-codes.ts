@@ -4,28 +4,10 @@ import { InferenceError, RemoteError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
+import { EXIT } from "./exit-status.ts";
 import { JobFailedError, ServiceError } from "./job-client-errors.ts";
 
-/** What the process ends with; documented in the README. */
-export const EXIT = {
-  ok: 0,
-  /** A fault of ours: please report it. */
-  unexpected: 1,
-  /** The command or its settings do not fit the image. */
-  usage: 2,
-  /** The source cannot be read. */
-  source: 3,
-  /** The model package is damaged or computes wrongly here. */
-  model: 4,
-  /** The output directory cannot be written or holds something else. */
-  output: 5,
-  /** A job service or an edge function cannot be reached, or refuses. */
-  service: 6,
-  /** The job came to an end there without results; of a cohort: some scans failed. */
-  job: 7,
-  /** Stopped by the user; `--resume` continues. */
-  interrupted: 130,
-} as const;
+export { EXIT } from "./exit-status.ts";
 
 /** The output directory cannot take this run. */
 export class OutputError extends Error {
@@ -37,6 +19,7 @@ const SYSTEM: Record<string, string> = {
   EACCES: "no permission",
   EPERM: "no permission",
   EROFS: "the file system is read-only",
+  ENOENT: "it is gone: something removed or renamed it meanwhile",
   ENOTDIR: "a part of the path is a file, not a directory",
   ENAMETOOLONG: "the name is too long",
   EMFILE: "too many files are open",

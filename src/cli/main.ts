@@ -1,4 +1,6 @@
 #!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
+// First, before anything that an older Node may lack.
+import "./check-node.ts";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { PullFrom } from "../../gpu-runner/settings.ts";
 import { PAGES_AS } from "../image/image-source.ts";
@@ -33,6 +35,12 @@ process.once("SIGINT", () => {
 });
 process.once("SIGTERM", () => {
   controller.abort(new DOMException("stopped by a signal", "AbortError"));
+});
+
+// Who reads along may leave: then there is nobody to tell, and the work goes on. A pipe that is closed ends it, as everywhere.
+process.stderr.on("error", () => undefined);
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") controller.abort(new DOMException("nobody reads the output", "AbortError"));
 });
 
 const program = new Command("tilewright")

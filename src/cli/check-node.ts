@@ -1,0 +1,12 @@
+import { EXIT } from "./exit-status.ts";
+
+/** As `engines` of package.json says, which npm only warns of. */
+const NEEDED = [22, 13] as const;
+
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
+  process.stderr.write(
+    `tilewright: Node ${process.versions.node} is too old, Tilewright needs ${NEEDED.join(".")} or newer: install it from https://nodejs.org\n`,
+  );
+  process.exit(EXIT.usage);
+}
