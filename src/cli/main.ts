@@ -65,7 +65,7 @@ function withPlanOptions(command: Command): Command {
     .addOption(pagesAsOption());
   return withSettingOptions(command).option(
     "--mask <file>",
-    "image whose pixels above 0 are segmented; spans the slide at any resolution",
+    "what is segmented: an image whose pixels are above 0 there and that spans the slide at any resolution, or polygons as QuPath exports them (.geojson)",
   );
 }
 

@@ -2,7 +2,6 @@ import type { ImageSource } from "../image/image-source.ts";
 import { type OpenOptions, openImage } from "../image/open-image.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { locate } from "../storage/locate.ts";
-import type { Raster } from "../tiling/raster.ts";
 
 export interface OpenedSource {
   source: ImageSource;
@@ -38,33 +37,5 @@ export async function openSource(
   } catch (error) {
     await located.close();
     throw error;
-  }
-}
-
-const MASK_SAMPLES = 64 << 20;
-
-/** A mask of any resolution as 0 and 1: its finest level that is small enough to hold. */
-export async function readMask(
-  uri: string,
-  signal: AbortSignal | undefined,
-): Promise<{ raster: Raster<Uint8Array>; etag: string }> {
-  const { source, close } = await openSource(uri, 1, signal);
-  try {
-    const level = source.levels.findIndex((l) => l.shape.reduce((p, n) => p * n, 1) <= MASK_SAMPLES);
-    if (level < 0 || source.axes !== "yx") {
-      throw new JobError(
-        `the mask ${uri} is too large: save it with at most ${MASK_SAMPLES >> 20} megapixels`,
-      );
-    }
-    const size = source.levels[level]!.shape;
-    const { data } = await source.readRegion(level, { origin: [0, 0], size }, { signal });
-    const channels = source.channels.length;
-    const set = new Uint8Array(data.length / channels);
-    for (let i = 0; i < set.length; i++) {
-      for (let c = 0; c < channels; c++) if (data[i * channels + c]! > 0) set[i] = 1;
-    }
-    return { raster: { data: set, shape: size }, etag: source.etag };
-  } finally {
-    await close();
   }
 }

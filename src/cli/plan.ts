@@ -4,8 +4,9 @@ import { estimateMemory, fitImage, planJob } from "../orchestrator/plan-job.ts";
 import { planWarnings } from "../orchestrator/run-manifest.ts";
 import { planShards } from "../tiling/shards.ts";
 import { loadModel } from "./find-model.ts";
-import { openSource, readMask } from "./open-source.ts";
+import { openSource } from "./open-source.ts";
 import { duration, magnified, orientationLine, tissueText } from "./progress.ts";
+import { readMask } from "./read-mask.ts";
 import { type SegmentOptions, settingsOf } from "./segment.ts";
 import { secondsPerWindow } from "./time-window.ts";
 
@@ -15,7 +16,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const { source, name, close } = await openSource(options.source, options.mpp, signal, options);
   try {
-    const mask = options.mask ? await readMask(options.mask, signal) : undefined;
+    const mask = options.mask ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
     const settings = settingsOf(options);
     const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
     const { magnification } = fitImage(source, model.manifest, settings);

@@ -43,8 +43,9 @@ import { planShards } from "../tiling/shards.ts";
 import { isDevice, openBackends, parseBackend } from "./backends.ts";
 import { realClock } from "./clock.ts";
 import { edgeVariant, loadModel } from "./find-model.ts";
-import { openSource, readMask } from "./open-source.ts";
+import { openSource } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
+import { readMask } from "./read-mask.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { WorkStore } from "./work-store.ts";
 
@@ -222,7 +223,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     checkOutputs(outputs, source);
     // Before a backend is opened and anything is written: what does not go together is told at once.
     const { magnification } = fitImage(source, model.manifest, settings);
-    const mask = options.mask ? await readMask(options.mask, signal) : undefined;
+    const mask = options.mask ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
     mark("open", started);
 
     const loading = performance.now();

@@ -140,6 +140,59 @@ describe("segment", () => {
     for (let x = 400; x < slide.width; x++) expect(labels.data[400 * slide.width + x]).toBe(0);
   });
 
+  it("segments inside polygons as QuPath exports them, and says what is no polygon", async () => {
+    const square = (x: number, y: number, side: number) => [
+      [x, y],
+      [x + side, y],
+      [x + side, y + side],
+      [x, y + side],
+      [x, y],
+    ];
+    const feature = (geometry: object) => ({
+      type: "Feature",
+      properties: { objectType: "annotation" },
+      geometry,
+    });
+    const saved = (name: string, value: unknown) => {
+      const file = join(directory, name);
+      writeFileSync(file, JSON.stringify(value));
+      return file;
+    };
+    const mask = saved("regions.geojson", {
+      type: "FeatureCollection",
+      features: [
+        feature({ type: "Polygon", coordinates: [square(0, 0, 60)] }),
+        feature({ type: "MultiPolygon", coordinates: [[square(500, 300, 80)], [square(600, 100, 30)]] }),
+        feature({ type: "Point", coordinates: [300, 300] }),
+      ],
+    });
+    const { manifest } = await run({ mask });
+    const { windows, windowsInGrid, tissueFraction } = manifest.plan;
+    expect(windows).toBeGreaterThan(3);
+    expect(windows).toBeLessThan(windowsInGrid / 2);
+    expect(tissueFraction).toBeCloseTo((60 * 60 + 80 * 80 + 30 * 30) / (700 * 500), 2);
+    // QuPath also writes lists of features, and geometries alone.
+    const list = await run({
+      mask: saved("list.json", [feature({ type: "Polygon", coordinates: [square(0, 0, 60)] })]),
+    });
+    expect(list.manifest.plan.windows).toBeLessThan(windows);
+    for (const [name, value, sentence] of [
+      ["points.geojson", feature({ type: "Point", coordinates: [1, 2] }), /holds no polygon/],
+      [
+        "bad.geojson",
+        feature({ type: "Polygon", coordinates: [["x"]] }),
+        /a Polygon without valid coordinates/,
+      ],
+      ["other.geojson", "text", /is no GeoJSON/],
+    ] as const) {
+      await expect(run({ mask: saved(name, value) })).rejects.toThrow(sentence);
+    }
+    const cut = join(directory, "cut.geojson");
+    writeFileSync(cut, '{"type": "Feature');
+    await expect(run({ mask: cut })).rejects.toThrow(/is not valid JSON/);
+    await expect(run({ mask: join(directory, "none.geojson") })).rejects.toThrow(/does not exist/);
+  });
+
   it("gives the same bytes again, and after an interruption at any point", async () => {
     const settings = {
       overlapRatio: 0.5,

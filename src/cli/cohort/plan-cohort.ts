@@ -2,9 +2,10 @@ import { planJob } from "../../orchestrator/plan-job.ts";
 import { product } from "../../tiling/raster.ts";
 import { planShards } from "../../tiling/shards.ts";
 import { loadModel } from "../find-model.ts";
-import { openSource, readMask } from "../open-source.ts";
+import { openSource } from "../open-source.ts";
 import { timeWindow } from "../plan.ts";
 import { duration } from "../progress.ts";
+import { readMask } from "../read-mask.ts";
 import { type SegmentOptions, settingsOf } from "../segment.ts";
 import { findRows } from "./find-rows.ts";
 import { type CohortForecast, forecastCohort, type PlannedScan } from "./forecast.ts";
@@ -36,7 +37,8 @@ export async function planCohort(
     const { source, close } = await openSource(address, mpp ?? options.mpp, signal, options);
     try {
       const maskUri = mask ?? options.mask;
-      const read = maskUri === undefined ? undefined : await readMask(maskUri, signal);
+      const read =
+        maskUri === undefined ? undefined : await readMask(maskUri, source.levels[0]!.shape, signal);
       const plan = await planJob(source, model.manifest, settings, { mask: read?.raster, signal });
       // Of what is stored, the level's share by samples, and of that the windows' share.
       const samples = source.levels.map((level) => product(level.shape));
