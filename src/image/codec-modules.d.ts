@@ -33,13 +33,3 @@ declare module "dcmjs" {
   };
   export default dcmjs;
 }
-declare module "jpeg-lossless-decoder-js" {
-  export class Decoder {
-    decode(
-      buffer: ArrayBuffer,
-      offset: number,
-      length: number,
-      bytesPerSample: 1 | 2,
-    ): Uint8Array | Uint16Array;
-  }
-}

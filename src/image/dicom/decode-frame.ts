@@ -1,7 +1,6 @@
-/// <reference path="../codec-modules.d.ts" />
-import { Decoder as JpegLosslessDecoder } from "jpeg-lossless-decoder-js";
 import { allocate, type Raster, type SampleArray } from "../../tiling/raster.ts";
 import { type DecodedImage, decodeJpeg, decodeJpeg2000, decodeJpegLs } from "../codecs.ts";
+import { decodeLosslessJpeg } from "../jpeg/lossless.ts";
 import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
 import { parseJpeg2000Size } from "../jpeg2000-size.ts";
 import { ycbcrToRgb } from "../ycbcr.ts";
@@ -105,24 +104,9 @@ async function jpegSamples(bytes: Uint8Array, format: PixelFormat): Promise<Samp
   checkCodedSize(header, format);
   const { components, bitsPerSample, frame } = header;
   if (components.length !== format.samples) throw wrongComponents(components.length, format);
-  if (frame === SOF_LOSSLESS) {
-    const image = decodeLossless(stream, format, bitsPerSample);
-    return toRgb(codedSamples(image, format), format);
-  }
+  if (frame === SOF_LOSSLESS) return toRgb(codedSamples(decodeLosslessJpeg(stream), format), format);
   if (bitsPerSample !== 8) throw twelveBits(bitsPerSample);
   return codedSamples(await decodeJpeg(stream), format);
-}
-
-function decodeLossless(stream: Uint8Array, format: PixelFormat, bits: number): DecodedImage {
-  let data: Uint8Array | Uint16Array;
-  try {
-    // The decoder reads beyond what it is told of the buffer: it gets one of its own.
-    const own = stream.slice();
-    data = new JpegLosslessDecoder().decode(own.buffer, 0, own.length, bits <= 8 ? 1 : 2);
-  } catch (cause) {
-    throw new DicomRefusal("a lossless JPEG frame is damaged or cut short", { cause });
-  }
-  return { width: format.columns, height: format.rows, components: format.samples, data };
 }
 
 /** On the stream's own header, so that a small frame cannot ask for a huge one to be decoded. */
