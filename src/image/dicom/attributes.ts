@@ -1,6 +1,7 @@
 /**
  * The attributes that are read, by tag (PS3.6): all that describe samples, and none that describe a patient. Others are
  * passed over, so they can get into no message and no log. The value representation is for files that leave it out.
+ * Group 0029 and (0019,100a) are Siemens's own, of their header of pictures; that of series, which names people, is not read.
  */
 export const ATTRIBUTES = {
   transferSyntax: [0x00020010, "UI"],
@@ -8,7 +9,9 @@ export const ATTRIBUTES = {
   sopClass: [0x00080016, "UI"],
   sopInstance: [0x00080018, "UI"],
   modality: [0x00080060, "CS"],
+  sliceThickness: [0x00180050, "DS"],
   spacingBetweenSlices: [0x00180088, "DS"],
+  imagesInMosaic: [0x0019100a, "US"],
   series: [0x0020000e, "UI"],
   position: [0x00200032, "DS"],
   orientation: [0x00200037, "DS"],
@@ -29,7 +32,19 @@ export const ATTRIBUTES = {
   pixelRepresentation: [0x00280103, "US"],
   rescaleIntercept: [0x00281052, "DS"],
   rescaleSlope: [0x00281053, "DS"],
+  redDescriptor: [0x00281101, "US"],
+  greenDescriptor: [0x00281102, "US"],
+  blueDescriptor: [0x00281103, "US"],
+  redPalette: [0x00281201, "OW"],
+  greenPalette: [0x00281202, "OW"],
+  bluePalette: [0x00281203, "OW"],
   modalityTable: [0x00283000, "SQ"],
+  privateCreator10: [0x00290010, "LO"],
+  privateCreator11: [0x00290011, "LO"],
+  privateCreator12: [0x00290012, "LO"],
+  privateImage10: [0x00291010, "OB"],
+  privateImage11: [0x00291110, "OB"],
+  privateImage12: [0x00291210, "OB"],
   pixelMeasures: [0x00289110, "SQ"],
   pixelTransformation: [0x00289145, "SQ"],
   zOffset: [0x0040074a, "DS"],

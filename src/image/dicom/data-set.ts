@@ -17,9 +17,13 @@ interface Element {
 const MAX_VALUE_BYTES = 4096;
 /** Of an extended offset table: eight million frames. */
 const MAX_TABLE_BYTES = 64 * 2 ** 20;
+/** Of bytes that mean something of their own: a palette, a private header. What is longer is left out. */
+const MAX_OPAQUE_BYTES = 2 ** 20;
 const MAX_DEPTH = 16;
 /** Items of a sequence that is kept; those of the frames are handed on one by one. */
 const MAX_ITEMS = 64;
+
+const NO_BYTES = new Uint8Array(0);
 
 const UNDEFINED_LENGTH = 0xffffffff;
 const ITEM = 0xfffee000;
@@ -97,6 +101,11 @@ export class DataSet {
 
   number(name: AttributeName): number | undefined {
     return this.numbers(name)[0];
+  }
+
+  /** A value as it is stored. */
+  bytes(name: AttributeName): Uint8Array {
+    return this.#elements.get(name)?.value ?? NO_BYTES;
   }
 
   items(name: AttributeName): readonly DataSet[] {
@@ -223,7 +232,9 @@ class ElementReader {
     const from = this.#at;
     this.#skip(length, end);
     if (name === undefined || wanted === "SQ") return;
-    if (length > (wanted === "OV" ? MAX_TABLE_BYTES : MAX_VALUE_BYTES))
+    const opaque = wanted === "OB" || wanted === "OW";
+    if (opaque && length > MAX_OPAQUE_BYTES) return;
+    if (!opaque && length > (wanted === "OV" ? MAX_TABLE_BYTES : MAX_VALUE_BYTES))
       throw new DataSetError(`the value of its element ${hex(tag)} is ${length} bytes long`);
     this.#need(0);
     into?.set(name, {
@@ -310,8 +321,6 @@ class ElementReader {
     throw new DataSetError("it ends inside an element");
   }
 }
-
-const NO_BYTES = new Uint8Array(0);
 
 function hex(tag: number): string {
   const digits = (tag >>> 0).toString(16).padStart(8, "0");

@@ -6,7 +6,7 @@ import type { ImageLimits } from "../limits.ts";
 import type { DataSet } from "./data-set.ts";
 import { type Instance, isDicom, openInstance } from "./open-instance.ts";
 import { DicomRefusal } from "./refusal.ts";
-import { seriesVolume, singlePlane } from "./series.ts";
+import { mosaicVolume, seriesVolume, singlePlane } from "./series.ts";
 import { type FrameGroups, groupsOf, modalityOf, named, type SliceFile, sliceFile } from "./slices.ts";
 import { FramePlaces, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
 
@@ -155,6 +155,12 @@ function present(
     if (levels.length > 0) {
       if (slices.length > 0) throw new DicomRefusal("a series holds both slides and slices");
       return slideImage(store, levels, opened, limits);
+    }
+    if (slices.some(({ mosaic }) => mosaic)) {
+      if (slices.length === 1) return mosaicVolume(store, slices[0]!, opened, limits);
+      throw new DicomRefusal(
+        `it is a series of ${slices.length} volumes, each a mosaic in one file, and one is wanted; give the file of one`,
+      );
     }
     const only = slices.length === 1 && slices[0]!.places.length === 1 ? slices[0] : undefined;
     return only ? singlePlane(store, only, opened, limits) : seriesVolume(store, slices, opened, limits);

@@ -5,6 +5,7 @@ import { RGB_CHANNELS } from "../channels.ts";
 import type { ImageSource } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
 import { type ImageDescription, TiledImage } from "../tiled-image.ts";
+import { mosaicAffine, splitMosaic } from "./mosaic.ts";
 import { dtypeOfFormat } from "./pixel-format.ts";
 import { DicomRefusal } from "./refusal.ts";
 import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./rescale.ts";
@@ -123,6 +124,43 @@ export function singlePlane(
         readTiles: (positions, signal) => positions.map(() => readTile(signal)),
       },
     ],
+    limits,
+    () => bytesRead,
+  );
+}
+
+/** A Siemens mosaic as the volume that it holds: one tile, for it is one frame. */
+export function mosaicVolume(
+  store: ObjectStore,
+  file: SliceFile,
+  opened: Opened,
+  limits: ImageLimits,
+): ImageSource {
+  const mosaic = file.mosaic!;
+  const affine = mosaicAffine(mosaic, file.places[0]!, file.format);
+  const [betweenRows, betweenColumns] = file.places[0]!.pixelSpacing as [number, number];
+  const about = describe([file], opened, mosaic.count);
+  const shape = [mosaic.count, mosaic.rows, mosaic.columns];
+  let bytesRead = opened.bytesRead;
+  async function readTile(signal?: AbortSignal): Promise<Raster> {
+    const count = (bytes: number) => {
+      bytesRead += bytes;
+    };
+    const picture = await readSlice(store, file, 0, limits, count, signal);
+    const scale = file.rescales[0]!;
+    return splitMosaic(toValues(picture, file, scale, isIdentity(scale), about.dtype), mosaic);
+  }
+  return new TiledImage(
+    {
+      ...about,
+      format: "DICOM mosaic volume",
+      axes: "zyx",
+      spacing: { values: [mosaic.spacing, betweenRows, betweenColumns], unit: "millimeter" },
+      affine,
+      orientation: orientationCode(affine),
+      warnings: mosaic.warnings,
+    },
+    [{ shape, tileShape: shape, readTiles: (positions, signal) => positions.map(() => readTile(signal)) }],
     limits,
     () => bytesRead,
   );

@@ -6,6 +6,7 @@ import type { ImageLimits } from "../limits.ts";
 import type { DataSet } from "./data-set.ts";
 import { decodeFrame } from "./decode-frame.ts";
 import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
+import { type Mosaic, mosaicOf } from "./mosaic.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
 import { decodedBytes, type PixelFormat, pixelFormatOf } from "./pixel-format.ts";
 import { DicomRefusal } from "./refusal.ts";
@@ -36,6 +37,8 @@ export interface SliceFile {
   /** Millimetres that the file states between slices: told, and never used, for it is often another number. */
   statedSpacing: number | undefined;
   inverted: boolean;
+  /** Where one frame holds a whole volume. */
+  mosaic: Mosaic | undefined;
 }
 
 /** What the functional groups of a frame say of it. */
@@ -103,6 +106,7 @@ export async function sliceFile(
     rescales,
     statedSpacing: dataSet.number("spacingBetweenSlices"),
     inverted: format.photometric === "MONOCHROME1",
+    mosaic: count === 1 ? mosaicOf(dataSet, format) : undefined,
   };
 }
 

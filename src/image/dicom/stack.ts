@@ -1,7 +1,7 @@
 import { type Affine, checkedAffine } from "../affine.ts";
 import { DicomRefusal } from "./refusal.ts";
 
-type Vector = readonly [number, number, number];
+export type Vector = readonly [number, number, number];
 
 /** Where a slice lies, in millimetres of the patient's frame, LPS+ as DICOM has it. */
 export interface SlicePlace {
@@ -57,16 +57,21 @@ export function stackSlices(slices: readonly SlicePlace[]): Stack {
   const [betweenRows, betweenColumns] = first.pixelSpacing as [number, number];
   // Exactly along the normal: what is left is rounding of the positions.
   const columns = [scale(rowDirection, betweenColumns), scale(columnDirection, betweenRows), step, from];
+  return { order, affine: toRas(columns), spacing };
+}
+
+/** Steps along i, j and k and the first centre, LPS. */
+export function toRas(columns: readonly Vector[]): Affine {
   const affine = checkedAffine([
-    // LPS to RAS: the first two axes turn.
+    // The first two axes turn.
     ...[0, 1, 2].map((axis) => columns.map((column) => (axis < 2 ? 0 - column[axis]! : column[axis]!))),
     [0, 0, 0, 1],
   ]);
   if (affine === undefined) throw new DicomRefusal("its positions and directions span no space");
-  return { order, affine, spacing };
+  return affine;
 }
 
-function checkPlace({ position, orientation, pixelSpacing }: SlicePlace): void {
+export function checkPlace({ position, orientation, pixelSpacing }: SlicePlace): void {
   const numbers = [...position, ...orientation, ...pixelSpacing];
   const complete = position.length === 3 && orientation.length === 6 && pixelSpacing.length === 2;
   if (!complete || !numbers.every(Number.isFinite) || pixelSpacing.some((v) => !(v > 0)))
@@ -138,15 +143,15 @@ function checkShear(
 }
 
 const mm = (value: number) => `${value.toFixed(2)} mm`;
-const dot = (a: Vector, b: Vector) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-const scale = (a: Vector, s: number): Vector => [a[0] * s, a[1] * s, a[2] * s];
+export const dot = (a: Vector, b: Vector) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+export const scale = (a: Vector, s: number): Vector => [a[0] * s, a[1] * s, a[2] * s];
 const subtract = (a: Vector, b: Vector): Vector => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
-const cross = (a: Vector, b: Vector): Vector => [
+export const cross = (a: Vector, b: Vector): Vector => [
   a[1] * b[2] - a[2] * b[1],
   a[2] * b[0] - a[0] * b[2],
   a[0] * b[1] - a[1] * b[0],
 ];
-const vector = (values: readonly number[], from: number): Vector => [
+export const vector = (values: readonly number[], from: number): Vector => [
   values[from]!,
   values[from + 1]!,
   values[from + 2]!,
