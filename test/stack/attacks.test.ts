@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Stack, startStack } from "../../src/cli/local-stack.ts";
 import { SnsSender, TOPIC } from "../jobs/sns-sender.ts";
-import { s3Body } from "../jobs/storage-messages.ts";
+import { eventBridgeBody, minioBody, s3Body } from "../jobs/storage-messages.ts";
 import { writePointwisePackage } from "../made/pointwise-package.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, TOKEN, until } from "./service.ts";
 
@@ -649,6 +649,93 @@ describe("every route of /v1/openapi.json", () => {
         if (answer.status >= 400 && method !== "HEAD") expectProblem(answer, about);
       }),
       { seed: 16, numRuns: 1500 },
+    );
+  }, 120_000);
+
+  it("answers requests that are good but for one field in words, too", async () => {
+    behave = (_, response) => response.writeHead(404).end();
+    const job = {
+      model: "pointwise",
+      variant: "fp32",
+      mpp: 0.5,
+      series: 1,
+      settings: { level: 0, roi: [0, 0, 10, 10], overlapRatio: 0.5, precision: "u8", channels: [0] },
+      outputs: ["labels.geojson"],
+      segType: "binary",
+    };
+    const source = "r2://tilewright-scans/secret.txt";
+    const limits = { concurrency: 2, spendLimitUsd: 1, largestFirst: true };
+    const rows = [{ id: "a", source, mpp: 0.5 }];
+    const templates: [string, string, unknown][] = [
+      ["POST", "/v1/jobs", { source, ...job, callback: "https://lab.example.org/x" }],
+      ["POST", "/v1/jobs", { source: `http://${hostAt}/a.tiff`, ...job }],
+      ["POST", "/v1/uploads", { name: "a.tiff", byteLength: 5, request: job, presigned: false }],
+      ["POST", "/v1/folders", { name: "a.zarr" }],
+      ["POST", `/v1/folders/${JOB}/complete`, { name: "a.zarr", etag: JOB, request: job }],
+      ["POST", "/v1/cohorts", { job, limits, rows }],
+      ["POST", `/v1/cohorts/${JOB}/rows`, { rows }],
+      ["PATCH", `/v1/cohorts/${JOB}`, limits],
+      ["POST", `/v1/cohorts/${JOB}/retry`, { ids: ["a"] }],
+      ["POST", `/v1/work/${JOB}/shards/1`, { event: "done", report: { windows: 1, bytesRead: 1 } }],
+      ["POST", "/v1/webhooks/s3", s3Body("a.tiff")],
+      ["POST", "/v1/webhooks/minio", minioBody("a.tiff")],
+      ["POST", "/v1/webhooks/eventbridge", eventBridgeBody("a.tiff")],
+    ];
+    const odd = fc.constantFrom<unknown>(
+      ...[
+        null,
+        true,
+        -1,
+        0,
+        1.5,
+        1e308,
+        -1e308,
+        2 ** 53,
+        5e-324,
+        "",
+        " ",
+        "\0",
+        "\u202e",
+        "\ud800",
+        "a".repeat(9000),
+      ],
+      ...[
+        "../x",
+        "a/b",
+        "r2://tilewright-scans/",
+        "http://[",
+        "https://%",
+        "s3://slides/%ff",
+        "constructor",
+        "NaN",
+      ],
+      ...[[], {}, [[]], { length: 1e9 }, Array.from({ length: 2000 }, () => 0), { toString: 1 }],
+    );
+    const fields = (value: unknown, path: string[] = []): string[][] =>
+      typeof value === "object" && value !== null
+        ? Object.entries(value).flatMap(([name, inner]) => [
+            [...path, name],
+            ...fields(inner, [...path, name]),
+          ])
+        : [];
+    const one = fc
+      .constantFrom(...templates)
+      .chain(([method, path, body]) =>
+        fc.tuple(fc.constant({ method, path, body }), fc.constantFrom(...fields(body)), odd),
+      );
+    await fc.assert(
+      fc.asyncProperty(one, async ([{ method, path, body }, field, value]) => {
+        const sent = structuredClone(body) as Record<string, never>;
+        const holder = field.slice(0, -1).reduce<Record<string, never>>((at, name) => at[name]!, sent);
+        (holder as Record<string, unknown>)[field.at(-1)!] = value;
+        const token = path.includes("webhooks") ? WEBHOOK_TOKEN : TOKEN;
+        const headers = { ...json, Authorization: `Bearer ${token}`, "X-Api-Key": WEBHOOK_TOKEN };
+        const answer = await ask(path, { method, headers, body: JSON.stringify(sent) });
+        const about = { method, path, field, value: String(JSON.stringify(value)).slice(0, 100), answer };
+        expect([500, 502, 503], JSON.stringify(about)).not.toContain(answer.status);
+        if (answer.status >= 400) expectProblem(answer, about);
+      }),
+      { seed: 16, numRuns: 800 },
     );
   }, 120_000);
 

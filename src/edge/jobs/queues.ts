@@ -1,6 +1,7 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { consumeTask } from "../../service/consume-task.ts";
 import { Problem } from "../../service/problem.ts";
+import { StorageError } from "../../storage/errors.ts";
 import { aliveSeconds, ledgerOf, retrySeconds, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./bindings.ts";
@@ -38,7 +39,9 @@ export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings)
         console.error(`a storage event starts no job: ${error.message}`);
         message.ack();
       } else {
-        console.error(error);
+        // Of what is not ours the trace is needed; a source that is away is told of in a line.
+        const known = error instanceof StorageError || (error as Error)?.name === "TimeoutError";
+        console.error(known ? `a storage event is tried again: ${(error as Error).message}` : error);
         message.retry();
       }
     }
