@@ -82,7 +82,13 @@ describe("with the Worker's own routes", () => {
     "objects.geojson": '{"type":"FeatureCollection","features":[]}',
     "labels.ome.zarr/zarr.json": "{}",
     "labels.ome.zarr/0/c/0/0": "chunk",
-    "run.json": JSON.stringify({ outputs: [{ name: "objects.geojson", byteLength: 42 }], job: JOB }),
+    "run.json": JSON.stringify({
+      outputs: [
+        { name: "labels.ome.zarr", byteLength: 7 },
+        { name: "objects.geojson", byteLength: 42 },
+      ],
+      job: JOB,
+    }),
   };
   beforeAll(async () => {
     bundle = await bundleWorker("test/jobs/transfer-worker/wrangler.toml");
