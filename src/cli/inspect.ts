@@ -13,6 +13,7 @@ export async function inspectCommand(
     model?: string;
     mpp?: number;
     series?: number;
+    time?: number;
     pagesAs?: PagesAs;
     json?: boolean;
     signal?: AbortSignal;

@@ -50,6 +50,7 @@ const program = new Command("tilewright")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
 
 const SERIES = "number of the DICOM series, where a directory or archive holds several";
+const TIME = "number of the volume, from 1, where a NIfTI file holds a series of them";
 
 function pagesAsOption(): Option {
   return new Option("--pages-as <what>", "what the pages of a TIFF are, where it does not say").choices(
@@ -62,6 +63,7 @@ function withPlanOptions(command: Command): Command {
   command
     .option("--model <name|dir>", "bundled model or package directory", "nuclei")
     .option("--series <n>", SERIES, count)
+    .option("--time <n>", TIME, count)
     .addOption(pagesAsOption());
   return withSettingOptions(command).option(
     "--mask <file>",
@@ -157,6 +159,7 @@ program
   .option("--model <name|dir>", "tell also how it goes together with this model")
   .option("--mpp <n>", "micrometres per pixel of level 0", positive)
   .option("--series <n>", SERIES, count)
+  .option("--time <n>", TIME, count)
   .addOption(pagesAsOption())
   .option("--json", "as JSON")
   .action((source: string, flags) => inspectCommand(source, { ...flags, signal: controller.signal }));
@@ -202,6 +205,7 @@ function withJobOptions(command: Command): Command {
     .option("--outputs <names>", `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source`)
     .addOption(segTypeOption())
     .option("--series <n>", SERIES, count)
+    .option("--time <n>", TIME, count)
     .addOption(pagesAsOption())
     .option("--watch", "follow the job until it ends")
     .option("--out <dir>", "follow the job and download its results into this directory")
@@ -211,9 +215,9 @@ function withJobOptions(command: Command): Command {
 
 // biome-ignore lint/suspicious/noExplicitAny: commander's flags are untyped; each is parsed where it is declared
 function jobOptions(source: string, flags: any): JobOptions {
-  const { model, variant, mpp, series, pagesAs, ...settings } = planOptions(source, flags);
+  const { model, variant, mpp, series, time, pagesAs, ...settings } = planOptions(source, flags);
   return {
-    ...{ model, variant, series, pagesAs, mpp, settings },
+    ...{ model, variant, series, time, pagesAs, mpp, settings },
     to: flags.to,
     token: tokenOf(flags),
     outputs: flags.outputs?.split(","),
@@ -420,6 +424,7 @@ function planOptions(source: string, flags: any): Omit<SegmentOptions, "out"> & 
     roi: flags.roi,
     mpp: flags.mpp,
     series: flags.series,
+    time: flags.time,
     pagesAs: flags.pagesAs,
     level: flags.level,
     maxMagnification: flags.maxMagnification,

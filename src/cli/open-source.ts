@@ -11,21 +11,21 @@ export interface OpenedSource {
 
 /**
  * Opens what a person typed.
- * @param how what the file leaves open: number of the DICOM series, meaning of the pages of a TIFF
+ * @param how what the file leaves open: number of the DICOM series, of the volume in time, meaning of the pages of a TIFF
  */
 export async function openSource(
   uri: string,
   mpp: number | undefined,
   signal?: AbortSignal,
-  how: Pick<OpenOptions, "series" | "pagesAs"> = {},
+  how: Pick<OpenOptions, "series" | "time" | "pagesAs"> = {},
 ): Promise<OpenedSource> {
-  const { series, pagesAs } = how;
+  const { series, time, pagesAs } = how;
   const located = await locate(uri).catch((cause) => {
     // What was typed is no address: a fault of the command, not of a file.
     throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
   });
   try {
-    const source = await openImage(located.store, located.key, { mpp, series, pagesAs, signal });
+    const source = await openImage(located.store, located.key, { mpp, series, time, pagesAs, signal });
     return {
       source,
       name: located.name,

@@ -61,6 +61,8 @@ export interface SegmentOptions extends JobSettings {
   mpp?: number;
   /** Number of the DICOM series, where the source holds several. */
   series?: number;
+  /** Number of the volume, counted from 1, where a NIfTI file holds a series of them. */
+  time?: number;
   /** What the pages of a TIFF stack are, where the file does not say. */
   pagesAs?: PagesAs;
   /** Image whose pixels above 0 say what to segment; it spans the whole slide at any resolution. */

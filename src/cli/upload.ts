@@ -27,6 +27,8 @@ export interface JobOptions {
   variant?: string;
   /** Number of the DICOM series, counted from 1, where there are several. */
   series?: number;
+  /** Number of the volume, counted from 1, where a NIfTI file holds a series of them. */
+  time?: number;
   /** What the pages of a TIFF stack are, where the file does not say. */
   pagesAs?: PagesAs;
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
@@ -217,11 +219,12 @@ export function refuseFailed({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, series, pagesAs, mpp, settings, outputs, segType }: JobOptions) {
+function requestOf({ model, variant, series, time, pagesAs, mpp, settings, outputs, segType }: JobOptions) {
   const parsed = requestSchema.safeParse({
     model,
     variant,
     series,
+    time,
     pagesAs,
     mpp,
     settings,

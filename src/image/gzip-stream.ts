@@ -17,6 +17,9 @@ export function largestInflation(byteLength: number): number {
 /** Stored bytes inflated at a time in JavaScript: a bomb makes 33 MB of them. */
 const SCRIPT_PIECE_BYTES = 32 * 1024;
 
+/** fflate's code for bytes that do not begin as a gzip member does. */
+const INVALID_HEADER = 6;
+
 /**
  * `"platform"` is the fast one, off the thread. It knows one member only (the Compression Standard forbids more), and on
  * Workers it ends with the request that made it; `"script"` has neither limit.
@@ -114,8 +117,14 @@ function scriptReader(source: ByteSource): () => Promise<Uint8Array | undefined>
   });
   let at = 0;
   let stored: Uint8Array = new Uint8Array(0);
+  let begun = false;
+  let ended = false;
+  let failure: unknown;
   return async () => {
     while (inflated.length === 0) {
+      // What came before the damage was handed out first.
+      if (failure !== undefined) throw failure;
+      if (ended) return undefined;
       if (stored.length === 0) {
         const length = Math.min(PIECE_BYTES, source.byteLength - at);
         if (length === 0) return undefined;
@@ -125,7 +134,15 @@ function scriptReader(source: ByteSource): () => Promise<Uint8Array | undefined>
       const part = stored.subarray(0, SCRIPT_PIECE_BYTES);
       stored = stored.subarray(part.length);
       // Never said to be the last: whoever reads knows how much there must be, and gets what there is.
-      gunzip.push(part, false);
+      try {
+        gunzip.push(part, false);
+      } catch (cause) {
+        // Behind a member lies something that is none: padding, or what a transfer left. gzip and Python pass over it.
+        const trailing = (cause as { code?: number }).code === INVALID_HEADER;
+        if (trailing && (begun || inflated.length > 0)) ended = true;
+        else failure = cause;
+      }
+      begun ||= inflated.length > 0;
     }
     return inflated.shift();
   };

@@ -19,6 +19,8 @@ export interface OpenOptions {
   mpp?: number;
   /** Number of the DICOM series, counted from 1, where a directory or an archive holds several. */
   series?: number;
+  /** Number of the volume, counted from 1, where a file holds a series of them (NIfTI of four dimensions). */
+  time?: number;
   /** What the pages of a TIFF stack are, where the file does not say. */
   pagesAs?: PagesAs;
   /** Whether the image is kept open over several requests of a Worker, where streams end with the request. */
@@ -37,14 +39,20 @@ export async function openImage(
   key: string,
   options: OpenOptions = {},
 ): Promise<ImageSource> {
-  const { mpp, series } = options;
+  const { mpp, series, time } = options;
   if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
     throw new RangeError(`mpp must be a positive number of micrometres per pixel, not ${mpp}`);
   }
   if (series !== undefined && !(Number.isInteger(series) && series >= 1))
     throw new RangeError(`series must be a whole number from 1, not ${series}`);
+  if (time !== undefined && !(Number.isInteger(time) && time >= 1))
+    throw new RangeError(`time must be a whole number from 1, not ${time}`);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const image = await openAny(store, key, { ...options, limits });
+  if (time !== undefined && !image.format.startsWith("NIfTI")) {
+    await image.close();
+    throw new ImageFormatError(`${key} is no series of volumes, and --time is for those in one NIfTI file`);
+  }
   return mpp === undefined ? image : withSpacing(image, mpp);
 }
 
@@ -93,7 +101,7 @@ async function openFile(
   store: ObjectStore,
   key: string,
   info: ObjectInfo,
-  { limits, series, pagesAs, acrossRequests, signal }: ResolvedOptions,
+  { limits, series, time, pagesAs, acrossRequests, signal }: ResolvedOptions,
 ): Promise<ImageSource> {
   const source = new ByteSource(store, key, info, limits.storedCacheBytes);
   if (info.byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
@@ -106,9 +114,15 @@ async function openFile(
     case "jpeg":
       return openJpeg(source, limits, signal);
     case "nifti":
-      return openNifti(source, limits, signal);
+      return openNifti(source, limits, time, signal);
     case "gzip": {
-      const volume = await openGzipNifti(source, limits, acrossRequests ? "script" : "platform", signal);
+      const volume = await openGzipNifti(
+        source,
+        limits,
+        time,
+        acrossRequests ? "script" : "platform",
+        signal,
+      );
       if (volume) return volume;
       throw new ImageFormatError(`${key} is a gzip archive of something that is no NIfTI; unpack it first`);
     }

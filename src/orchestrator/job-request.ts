@@ -21,6 +21,8 @@ export const jobRequestSchema = z.strictObject({
   series: z.int().min(1).max(100_000).optional(),
   /** What the pages of a TIFF stack are, where the file does not say. */
   pagesAs: z.enum(PAGES_AS).optional(),
+  /** Number of the volume, counted from 1, where a NIfTI file holds a series of them. */
+  time: z.int().min(1).max(100_000).optional(),
   /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
   mpp: z.number().positive().max(10_000).optional(),
   settings: settingsSchema.prefault({}),

@@ -282,3 +282,64 @@ describe("a coded frame that is damaged", () => {
     await expect(read(short)).rejects.toThrow(/an RLE frame has 0 segments where its header announces 1/);
   });
 });
+
+describe("a file without a preamble", () => {
+  const values = Uint8Array.from({ length: 12 }, (_, i) => i * 3);
+  const whole = (syntax: string) => {
+    const pixels =
+      syntax === SYNTAX.rle ? { frames: [[encodeRle(values, 1, 1)]], table: "none" as const } : values;
+    return picture({ rows: 3, columns: 4, extra: { 524294: ["CS", "A\\B"] } }, pixels, syntax);
+  };
+
+  test.each([SYNTAX.explicit, SYNTAX.implicit, SYNTAX.bigEndian, SYNTAX.rle])(
+    "is read where its first element tells that it is DICOM (%s)",
+    async (syntax) => {
+      const bytes = whole(syntax);
+      // With its own group, and without it where nothing is coded.
+      const bodies = [bytes.subarray(132)];
+      const at = 132 + 12 + 8 + (bytes[132 + 12 + 6] ?? 0);
+      if (syntax !== SYNTAX.rle) bodies.push(bytes.subarray(at));
+      for (const body of bodies) {
+        const { image, data } = await read(body.slice());
+        expect([image.format, [...data]]).toEqual(["DICOM image", [...values]]);
+        const folder = new MemoryStore({ "scan/0": body.slice(), "scan/notes": new Uint8Array(900).fill(8) });
+        expect((await openImage(folder, "scan")).levels[0]!.shape).toEqual([3, 4]);
+      }
+    },
+  );
+
+  test("of which nobody says how its frames are coded is refused truly", async () => {
+    const bytes = whole(SYNTAX.rle);
+    const at = 132 + 12 + 8 + bytes[132 + 12 + 6]!;
+    await expect(read(bytes.slice(at))).rejects.toThrow(/does not tell how its frames are coded/);
+  });
+
+  test("of another kind is not taken for DICOM", async () => {
+    for (const text of ["\b\0 notes of a person", "\u0002\0\u0010\0 more", "\b\0\b\0"]) {
+      const bytes = new TextEncoder().encode(text.padEnd(600, " and so on"));
+      await expect(read(bytes)).rejects.toThrow(/is not an image that can be read/);
+    }
+  });
+
+  const real = new URL("../../../shared/cases/readers/24-JLSL_RGB_ILV0.dcm", import.meta.url);
+  test.skipIf(!existsSync(real))("of pydicom's is read", async () => {
+    const { image } = await read(new Uint8Array(await readFile(real)));
+    expect([image.levels[0]!.shape, image.channels.length]).toEqual([[256, 256], 3]);
+  });
+});
+
+test.each([
+  ["1.2.840.10008.1.2.4.106", /stored as MPEG-4 video, which is not supported; export its frames/],
+  ["1.2.840.10008.1.2.4.107", /stored as HEVC video/],
+  ["1.2.840.10008.1.2.4.110", /stored as JPEG XL/],
+  ["1.2.840.10008.1.2.4.60", /stored as hierarchical JPEG/],
+  ["1.2.840.10008.1.2.4.58", /stored as arithmetic-coded lossless JPEG/],
+  ["1.2.840.10008.1.2.4.95", /stored as a reference to a JPIP server/],
+  ["1.2.840.10008.1.2.8.1", /stored as deflated frames/],
+  ["1.2.840.113619.5.2", /stored as GE's private big-endian/],
+  ["1.2.3.4", /stored as the transfer syntax 1\.2\.3\.4, which is not supported/],
+  ["constructor", /stored as an unknown encoding/],
+])("the transfer syntax %s is named where it is not read", async (uid, sentence) => {
+  const file = picture({ rows: 1, columns: 1 }, { frames: [[new Uint8Array(8)]], table: "none" }, uid);
+  await expect(read(file)).rejects.toThrow(sentence);
+});

@@ -1,7 +1,9 @@
+import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ImageFormatError } from "../../src/image/errors.ts";
 import type { ImageLimits } from "../../src/image/limits.ts";
+import { parseNiftiHeader } from "../../src/image/nifti/header.ts";
 import { openImage } from "../../src/image/open-image.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { allocate, type DType, product, type Raster } from "../../src/tiling/raster.ts";
@@ -131,10 +133,110 @@ describe("a NIfTI file", () => {
     expect(micrometres.affine![0]![3]).toBeCloseTo(0.09, 9);
   });
 
-  test("states no spacing where its header holds none", async () => {
-    const image = await open(makeNifti({ ...grid, pixdim: [1, 0, 0, 0, 0, 0, 0, 0] }));
-    expect([image.spacing, image.affine]).toEqual([undefined, undefined]);
+  test.each([
+    [0, 1, 1],
+    [0, 0, 0],
+    [Number.NaN, 2, 2],
+    [1, Number.POSITIVE_INFINITY, 1],
+  ])("states no spacing where its header holds none (%d, %d, %d)", async (...zooms) => {
+    for (const qform of [undefined, { code: 1, quaternion: [0, 0, 0], offset: [0, 0, 0] }]) {
+      const image = await open(makeNifti({ ...grid, qform, pixdim: [1, ...zooms, 0, 0, 0, 0] }));
+      expect([image.spacing, image.affine, image.orientation]).toEqual([undefined, undefined, undefined]);
+      expect(image.warnings!.join()).toMatch(/states no pixel size along [ijk]/);
+      // The sform has sizes of its own.
+      const placed = await open(
+        makeNifti({ ...grid, qform, pixdim: [1, ...zooms, 0, 0, 0, 0], sform: { code: 1, rows } }),
+      );
+      expect([placed.spacing!.values, placed.warnings]).toEqual([[2.5, 2, 2], []]);
+    }
   });
+
+  test("takes a pixel size of a single sample for 1 where it is 0", async () => {
+    const flat = { ...grid, size: [3, 20, 1] };
+    const image = await open(makeNifti({ ...flat, pixdim: [1, 2, 3, 0, 0, 0, 0, 0] }));
+    expect([image.spacing!.values, image.warnings]).toEqual([[1, 3, 2], []]);
+  });
+
+  test("takes pixel sizes without their sign, as nibabel does, and says so", async () => {
+    const qform = { code: 1, quaternion: [0, 0, 0], offset: [1, 2, 3] };
+    const image = await open(makeNifti({ ...grid, qform, pixdim: [1, -2, 2, -3, 1, 1, 1, 1] }));
+    expect([image.orientation, image.affine!.map((row) => row.map((v) => v + 0))]).toEqual([
+      "RAS",
+      [
+        [2, 0, 0, 1],
+        [0, 2, 0, 2],
+        [0, 0, 3, 3],
+        [0, 0, 0, 1],
+      ],
+    ]);
+    expect(image.warnings!.join()).toMatch(/pixel sizes are negative/);
+    const sizes = await open(makeNifti({ ...grid, pixdim: [1, -1, 2, 3, 1, 1, 1, 1] }));
+    expect(sizes.affine![0]).toEqual([-1, 0, 0, 1]);
+  });
+
+  test.each<[string, number[][]]>([
+    ["of zeros", [0, 0, 0].map(() => [0, 0, 0, 0])],
+    ["that is flat", [rows[0]!, rows[1]!, rows[1]!]],
+    ["that holds no number", [[Number.NaN, 0, 0, 0], rows[1]!, rows[2]!]],
+  ])("takes the qform where the sform is set to one %s, and says so", async (_, degenerate) => {
+    const sform = { code: 2, rows: degenerate };
+    const qform = { code: 1, quaternion: [0, 0, 0], offset: [10, 20, 30] };
+    const pixdim = [1, 1, 2, 3, 1, 1, 1, 1];
+    const q = await open(makeNifti({ ...grid, sform, qform, pixdim }));
+    expect([q.orientation, q.details?.orientationFrom, q.spacing!.values]).toEqual([
+      "RAS",
+      "qform",
+      [3, 2, 1],
+    ]);
+    expect(q.warnings).toEqual(["its sform spans no space and is passed over; its qform is taken"]);
+    const sizes = await open(makeNifti({ ...grid, sform, pixdim }));
+    expect([sizes.orientation, sizes.spacing!.values]).toEqual([undefined, [3, 2, 1]]);
+    expect(sizes.warnings).toHaveLength(1);
+  });
+
+  test.each([1, 2] as const)(
+    "of four dimensions (version %d) gives the volume that is asked for",
+    async (version) => {
+      const series: MadeNifti = {
+        version,
+        type: "int16",
+        size: [2, 3, 2, 3],
+        data: Int16Array.from({ length: 36 }, (_, i) => i),
+        sform: { code: 1, rows },
+      };
+      const etags = new Set<string>();
+      for (const gzip of [false, true]) {
+        const store = new MemoryStore({ "scan.nii": makeNifti({ ...series, gzip }) });
+        for (const time of [1, 2, 3]) {
+          const image = await openImage(store, "scan.nii", { time });
+          const { data } = await image.readRegion(0, { origin: [0, 0, 0], size: [2, 3, 2] });
+          expect([...data]).toEqual(Array.from({ length: 12 }, (_, i) => 12 * (time - 1) + i));
+          expect(image.details!.time).toBe(`volume ${time} of 3`);
+          etags.add(image.etag);
+          // What is written beside it is one volume.
+          const header = parseNiftiHeader(await image.headers!.read(0), "header");
+          expect([header.times, header.size]).toEqual([1, [2, 3, 2]]);
+        }
+        await expect(openImage(store, "scan.nii", { time: 4 })).rejects.toThrow(
+          /3 volumes, and number 4 is wanted/,
+        );
+        await expect(openImage(store, "scan.nii", { time: 0 })).rejects.toThrow(RangeError);
+        await expect(openImage(store, "scan.nii")).rejects.toThrow(
+          /choose it by its number \(--time 1 to 3\)/,
+        );
+      }
+      expect(etags.size).toBe(3);
+      const one = new MemoryStore({ "scan.nii": makeNifti({ ...grid }) });
+      await expect(openImage(one, "scan.nii", { time: 2 })).rejects.toThrow(/holds one volume, and number 2/);
+      const png = new MemoryStore({
+        "a.png": new Uint8Array(await readFile(new URL("fixtures/gray16.png", import.meta.url))),
+      });
+      await expect(openImage(png, "a.png", { time: 1 })).rejects.toThrow(/no series of volumes, .*--time/);
+      expect((await openImage(one, "scan.nii", { time: 1 })).etag).toBe(
+        (await openImage(one, "scan.nii")).etag,
+      );
+    },
+  );
 
   test("gives its header as stored", async () => {
     const bytes = makeNifti({ ...grid, version: 2 });
@@ -197,6 +299,20 @@ describe("gzip", () => {
     const members = Buffer.concat([gzipSync(plain.subarray(0, half)), gzipSync(plain.subarray(half))]);
     const image = await open(new Uint8Array(members));
     expect((await image.readRegion(0, slice(39))).data).toEqual(data.subarray(39 * 4096));
+    // Padding, and what a transfer left: gzip and Python pass over it.
+    for (const junk of [new Uint8Array(1), new Uint8Array(700), Buffer.from("--boundary--\r\n".repeat(9))]) {
+      for (const whole of [bytes, members]) {
+        const padded = await open(new Uint8Array(Buffer.concat([whole, junk])));
+        for (const z of [0, 39, 20])
+          expect((await padded.readRegion(0, slice(z))).data).toEqual(
+            data.subarray(z * 4096, (z + 1) * 4096),
+          );
+        await padded.close();
+      }
+    }
+    const lacking = Buffer.concat([gzipSync(plain.subarray(0, half)), new Uint8Array(600)]);
+    const short = (await open(new Uint8Array(lacking))).readRegion(0, slice(39));
+    await expect(short).rejects.toThrow(/is cut short: it holds fewer slices than its header states/);
     const longer = await open(new Uint8Array(gzipSync(Buffer.concat([plain, new Uint8Array(1e6)]))));
     expect((await longer.readRegion(0, slice(39))).data).toEqual(data.subarray(39 * 4096));
   });

@@ -424,8 +424,11 @@ function planHash(
 }
 
 export function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {
-  const pages = options.pagesAs ? [options.pagesAs] : [];
-  return digest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work, ...pages]);
+  const chosen = [
+    ...(options.pagesAs ? [options.pagesAs] : []),
+    ...(options.time ? [`time ${options.time}`] : []),
+  ];
+  return digest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work, ...chosen]);
 }
 
 export function digest(parts: unknown): string {

@@ -58,6 +58,7 @@ export async function createJob(
       ...(request.segType ? [request.segType] : []),
       ...(request.series ? [request.series] : []),
       ...(request.pagesAs ? [request.pagesAs] : []),
+      ...(request.time ? [`time ${request.time}`] : []),
     ]),
     tilewright: VERSION,
     createdAt: new Date().toISOString(),

@@ -36,9 +36,14 @@ export async function openJobSource(
   signal: AbortSignal,
 ): Promise<ImageSource> {
   const opened = openSourceStore(env, job.request.source);
-  const { mpp, series, pagesAs } = job.request;
+  const { mpp, series, time, pagesAs } = job.request;
   const open = (store: ObjectStore) =>
-    openImage(store, opened.key, { mpp, series, pagesAs, limits: LIMITS, acrossRequests: true, signal });
+    openImage(store, opened.key, {
+      ...{ mpp, series, time, pagesAs },
+      limits: LIMITS,
+      acrossRequests: true,
+      signal,
+    });
   if (job.source.kind === "prefix") {
     const found = await lookUpSource(opened, signal);
     if (found?.kind !== "prefix" || found.info.etag !== job.source.etag)

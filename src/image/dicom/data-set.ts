@@ -154,8 +154,12 @@ export function parseDataSet(
 }
 
 /** The file's own group (PS3.10), always explicit and little-endian; where it ends is where the data set begins. */
-export function parseFileMeta(bytes: Uint8Array, whole: boolean): { meta: DataSet; end: number } {
-  const reader = new ElementReader(bytes, 132, whole, () => {});
+export function parseFileMeta(
+  bytes: Uint8Array,
+  from: number,
+  whole: boolean,
+): { meta: DataSet; end: number } {
+  const reader = new ElementReader(bytes, from, whole, () => {});
   const meta = new DataSet();
   const end = reader.readFileMeta(meta);
   return { meta, end };

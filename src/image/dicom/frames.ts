@@ -35,8 +35,10 @@ export async function indexFrames(
   if (pixels === undefined) throw new DicomRefusal("it holds no image");
   const { offset } = pixels;
   if (syntax.coding === "native") {
+    if (pixels.length === undefined)
+      throw new DicomRefusal("its header does not tell how its frames are coded (transfer syntax)");
     const bytes = frameBytes(format);
-    if (offset + count * bytes > source.byteLength || count * bytes > (pixels.length ?? 0)) {
+    if (offset + count * bytes > source.byteLength || count * bytes > pixels.length) {
       throw new DicomRefusal(`it is cut short: it ends before its ${count} frames of ${bytes} bytes do`);
     }
     const starts = Float64Array.from({ length: count + 1 }, (_, frame) => offset + frame * bytes);

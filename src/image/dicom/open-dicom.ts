@@ -16,6 +16,8 @@ const MAX_FILES = 20_000;
 const PARALLEL = 6;
 /** Frames of a volume whose places are kept: far more than any stack has. Those of slides are kept in less. */
 const MAX_SLICES = 65_536;
+/** What tells whether a file is DICOM. */
+const SNIFFED_BYTES = 132;
 /** Series that a refusal lists. */
 const LISTED = 8;
 
@@ -78,7 +80,7 @@ export async function openDicomFolder(
     while (next < found.length && !failed) {
       const key = found[next++]!;
       const info = await store.head(key, { signal });
-      if (info === undefined || info.byteLength < 132) continue;
+      if (info === undefined || info.byteLength < SNIFFED_BYTES) continue;
       const file = await readFile(store, key, info, limits, signal, true).catch((error) => {
         failed = true;
         throw error;
@@ -195,7 +197,7 @@ async function readFile(
   sniff = false,
 ): Promise<{ read: Read; bytesRead: number } | undefined> {
   const source = new ByteSource(store, key, info, limits.storedCacheBytes);
-  if (sniff && !isDicom(await source.readUpTo(0, 132, signal))) return undefined;
+  if (sniff && !isDicom(await source.readUpTo(0, SNIFFED_BYTES, signal))) return undefined;
   const frames = new FrameCollector();
   const instance = await openInstance(source, limits, frames, signal);
   const read = await classify(instance, frames, info, limits, signal);

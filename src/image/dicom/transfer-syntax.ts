@@ -1,3 +1,4 @@
+import type { Encoding } from "./data-set.ts";
 import { DicomRefusal } from "./refusal.ts";
 
 export type PixelCoding = "native" | "rle" | "jpeg" | "jpeg-lossless" | "jpeg-ls" | "jpeg2000";
@@ -22,6 +23,9 @@ const SYNTAXES: Readonly<Record<string, TransferSyntax>> = {
   "1.2.840.10008.1.2.5": coded("RLE", "rle"),
   "1.2.840.10008.1.2.4.50": coded("JPEG", "jpeg"),
   "1.2.840.10008.1.2.4.51": coded("JPEG extended", "jpeg"),
+  // Retired: progressive, which the same decoder reads.
+  "1.2.840.10008.1.2.4.53": coded("JPEG progressive", "jpeg"),
+  "1.2.840.10008.1.2.4.55": coded("JPEG progressive", "jpeg"),
   "1.2.840.10008.1.2.4.57": coded("JPEG lossless", "jpeg-lossless"),
   "1.2.840.10008.1.2.4.70": coded("JPEG lossless", "jpeg-lossless"),
   "1.2.840.10008.1.2.4.80": coded("JPEG-LS lossless", "jpeg-ls"),
@@ -30,21 +34,41 @@ const SYNTAXES: Readonly<Record<string, TransferSyntax>> = {
   "1.2.840.10008.1.2.4.91": coded("JPEG 2000", "jpeg2000"),
 };
 
-/** What is known and not read: for the sentence. */
+/** What is known and not read (PS3.6 annex A): for the sentence. */
 const UNREAD: Readonly<Record<string, string>> = {
+  "1.2.840.10008.1.2.1.98": "encapsulated uncompressed samples",
+  "1.2.840.10008.1.2.4.52": "arithmetic-coded JPEG",
+  "1.2.840.10008.1.2.4.54": "arithmetic-coded JPEG",
+  "1.2.840.10008.1.2.4.56": "arithmetic-coded JPEG",
+  "1.2.840.10008.1.2.4.58": "arithmetic-coded lossless JPEG",
   "1.2.840.10008.1.2.4.92": "multi-component JPEG 2000",
   "1.2.840.10008.1.2.4.93": "multi-component JPEG 2000",
-  "1.2.840.10008.1.2.4.100": "MPEG-2 video",
-  "1.2.840.10008.1.2.4.101": "MPEG-2 video",
-  "1.2.840.10008.1.2.4.102": "MPEG-4 video",
-  "1.2.840.10008.1.2.4.103": "MPEG-4 video",
-  "1.2.840.10008.1.2.4.110": "JPEG XL",
-  "1.2.840.10008.1.2.4.111": "JPEG XL",
-  "1.2.840.10008.1.2.4.112": "JPEG XL",
-  "1.2.840.10008.1.2.4.201": "high-throughput JPEG 2000",
-  "1.2.840.10008.1.2.4.202": "high-throughput JPEG 2000",
-  "1.2.840.10008.1.2.4.203": "high-throughput JPEG 2000",
+  "1.2.840.10008.1.2.4.94": "a reference to a JPIP server",
+  "1.2.840.10008.1.2.4.95": "a reference to a JPIP server",
+  "1.2.840.10008.1.2.4.204": "a reference to a JPIP server",
+  "1.2.840.10008.1.2.4.205": "a reference to a JPIP server",
+  "1.2.840.10008.1.2.6.2": "XML",
+  "1.2.840.10008.1.2.8.1": "deflated frames",
+  "1.2.840.10008.1.20": "Papyrus",
+  "1.2.840.113619.5.2": "GE's private big-endian",
 };
+
+/** Those that have many numbers, by how these begin; up to the last number where a range is meant. */
+const UNREAD_FAMILIES: readonly [prefix: string, from: number, to: number, name: string][] = [
+  ["1.2.840.10008.1.2.4.", 59, 66, "hierarchical JPEG"],
+  ["1.2.840.10008.1.2.4.", 100, 101, "MPEG-2 video"],
+  ["1.2.840.10008.1.2.4.", 102, 106, "MPEG-4 video"],
+  ["1.2.840.10008.1.2.4.", 107, 108, "HEVC video"],
+  ["1.2.840.10008.1.2.4.", 110, 112, "JPEG XL"],
+  ["1.2.840.10008.1.2.4.", 201, 203, "high-throughput JPEG 2000"],
+  ["1.2.840.10008.1.2.7.", 1, 3, "SMPTE ST 2110 video"],
+];
+
+/** Of a data set that does not state its encoding, and is not coded. */
+export function unstatedSyntax({ explicit, littleEndian }: Encoding): TransferSyntax {
+  const name = `${explicit ? "explicit" : "implicit"} ${littleEndian ? "little" : "big"}-endian (not stated)`;
+  return { ...plain, explicit, littleEndian, name, coding: "native" };
+}
 
 /**
  * By its UID.
@@ -53,11 +77,18 @@ const UNREAD: Readonly<Record<string, string>> = {
 export function transferSyntaxOf(uid: string | undefined): TransferSyntax {
   if (uid === undefined)
     throw new DicomRefusal("its header does not tell how it is encoded (transfer syntax)");
-  const syntax = SYNTAXES[uid];
+  const syntax = Object.hasOwn(SYNTAXES, uid) ? SYNTAXES[uid] : undefined;
   if (syntax) return syntax;
   const name =
-    UNREAD[uid] ?? (/^[0-9.]{1,64}$/.test(uid) ? `the transfer syntax ${uid}` : "an unknown encoding");
-  throw new DicomRefusal(
-    `it is stored as ${name}, which is not supported; convert it to explicit little-endian`,
-  );
+    unreadName(uid) ?? (/^[0-9.]{1,64}$/.test(uid) ? `the transfer syntax ${uid}` : "an unknown encoding");
+  const advice = name.endsWith("video") ? "export its frames" : "convert it to explicit little-endian";
+  throw new DicomRefusal(`it is stored as ${name}, which is not supported; ${advice}`);
+}
+
+function unreadName(uid: string): string | undefined {
+  if (Object.hasOwn(UNREAD, uid)) return UNREAD[uid];
+  return UNREAD_FAMILIES.find(([prefix, from, to]) => {
+    const number = uid.startsWith(prefix) ? Number(uid.slice(prefix.length)) : Number.NaN;
+    return number >= from && number <= to;
+  })?.[3];
 }

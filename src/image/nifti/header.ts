@@ -19,6 +19,9 @@ export interface NiftiHeader {
   affine: Affine | undefined;
   /** What the affine comes from. */
   affineFrom: "sform" | "qform" | "pixdim";
+  /** Volumes that follow each other in the file, of which one is read. */
+  times: number;
+  warnings: readonly string[];
   /** The header as stored, 348 or 540 bytes. */
   bytes: Uint8Array;
 }
@@ -41,9 +44,10 @@ export function niftiKind(
 /**
  * Reads a NIfTI-1 or NIfTI-2 header and checks all of it that a reader builds on. Layouts: nifti1.h and nifti2.h of
  * the NIfTI data format working group; precedence of the transforms and their defaults are nibabel's.
+ * @param time which of several volumes, from 1
  * @throws {ImageFormatError} in a sentence that begins with `key`
  */
-export function parseNiftiHeader(head: Uint8Array, key: string): NiftiHeader {
+export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): NiftiHeader {
   const refuse = (reason: string) => new ImageFormatError(`${key} ${reason}`);
   const kind = niftiKind(head);
   if (kind === undefined) throw refuse("is not a NIfTI file: its header is missing");
@@ -61,7 +65,12 @@ export function parseNiftiHeader(head: Uint8Array, key: string): NiftiHeader {
   if (sides.some((n) => !(Number.isSafeInteger(n) && n >= 1 && n <= MAX_SIDE)))
     throw refuse(`is damaged: its header states a size of ${sides.join(" × ")}`);
   const [times = 1, ...more] = sides.slice(3);
-  if (times > 1) throw refuse(`is a series of ${times} volumes, and one is wanted; export one of them`);
+  if (times > 1 && time === undefined)
+    throw refuse(
+      `is a series of ${times} volumes, and one is wanted; choose it by its number (--time 1 to ${times})`,
+    );
+  if (time !== undefined && time > times)
+    throw refuse(`holds ${times === 1 ? "one volume" : `${times} volumes`}, and number ${time} is wanted`);
   if (more.some((n) => n > 1))
     throw refuse(
       `holds several values a sample (${sides.join(" × ")}), and one is wanted; export one of them`,
@@ -80,12 +89,14 @@ export function parseNiftiHeader(head: Uint8Array, key: string): NiftiHeader {
   // Four bytes that announce extensions lie between.
   const earliest = headerBytes + 4;
   // Written by some for "right behind the header".
-  const dataOffset = field.voxOffset === 0 ? earliest : field.voxOffset;
-  if (!(Number.isSafeInteger(dataOffset) && dataOffset >= earliest))
+  const firstOffset = field.voxOffset === 0 ? earliest : field.voxOffset;
+  if (!(Number.isSafeInteger(firstOffset) && firstOffset >= earliest))
     throw refuse(`is damaged: its samples are said to begin at byte ${field.voxOffset}, inside the header`);
 
   const size: [number, number, number] = [sides[0]!, sides[1]!, sides[2] ?? 1];
-  if (!Number.isSafeInteger(size[0] * size[1] * size[2] * type.bytes))
+  const volumeBytes = size[0] * size[1] * size[2] * type.bytes;
+  const dataOffset = firstOffset + volumeBytes * ((time ?? 1) - 1);
+  if (!Number.isSafeInteger(dataOffset + volumeBytes))
     throw refuse(`is damaged: its header states a size of ${sides.join(" × ")}`);
   return {
     version,
@@ -93,6 +104,7 @@ export function parseNiftiHeader(head: Uint8Array, key: string): NiftiHeader {
     size,
     type,
     dataOffset,
+    times,
     scale: scaleOf(field.slope, field.intercept, refuse),
     ...placeOf(field, size, refuse),
     bytes: head.slice(0, headerBytes),
@@ -168,31 +180,49 @@ function scaleOf(slope: number, intercept: number, refuse: (reason: string) => E
   return slope === 1 && intercept === 0 ? undefined : { slope, intercept };
 }
 
-/** The sform where it is set, else the qform, else sizes alone about the centre with x to the left (nibabel's choice). */
+/**
+ * The sform where it is set, else the qform, else sizes alone about the centre with x to the left (nibabel's choice). One
+ * that spans no space counts as not set. Sizes are taken without their sign, as nibabel has them.
+ */
 function placeOf(
   field: Fields,
   size: readonly number[],
   refuse: (reason: string) => Error,
-): Pick<NiftiHeader, "affine" | "affineFrom"> {
+): Pick<NiftiHeader, "affine" | "affineFrom" | "warnings"> {
   const unit = millimetresOf(field.units);
   const inMillimetres = (rows: number[][]) =>
     checkedAffine([...rows.map((row) => row.map((v) => v * unit)), [0, 0, 0, 1]]);
-  if (field.sformCode > 0) return { affine: inMillimetres(field.srow), affineFrom: "sform" };
-  const zooms = field.pixdim.slice(1, 4);
+  const warnings: string[] = [];
+  if (field.sformCode > 0) {
+    const affine = inMillimetres(field.srow);
+    if (affine !== undefined) return { affine, affineFrom: "sform", warnings };
+    warnings.push(
+      `its sform spans no space and is passed over; ${field.qformCode > 0 ? "its qform" : "its pixel sizes alone"} is taken`,
+    );
+  }
+  // Along a single sample any size does.
+  const zooms = field.pixdim.slice(1, 4).map((zoom, axis) => Math.abs(zoom) || (size[axis] === 1 ? 1 : zoom));
+  if (field.pixdim.slice(1, 4).some((zoom) => zoom < 0))
+    warnings.push("its pixel sizes are negative; they are taken without their sign, as nibabel does");
+  const missing = zooms.flatMap((zoom, axis) => (zoom > 0 && Number.isFinite(zoom) ? [] : ["ijk"[axis]]));
+  if (missing.length > 0)
+    warnings.push(
+      `its header states no pixel size along ${missing.join(" and ")}, so its spacing is unknown`,
+    );
   if (field.qformCode > 0) {
     const rotation = rotationOf(field);
     if (rotation === undefined) throw refuse("is damaged: its orientation (qform) is no rotation");
     const flip = field.pixdim[0]! < 0 ? -1 : 1;
     const scales = [zooms[0]!, zooms[1]!, zooms[2]! * flip];
     const rows = rotation.map((row, r) => [...row.map((v, c) => v * scales[c]!), field.offset[r]!]);
-    return { affine: inMillimetres(rows), affineFrom: "qform" };
+    return { affine: inMillimetres(rows), affineFrom: "qform", warnings };
   }
   const signed = [-zooms[0]!, zooms[1]!, zooms[2]!];
   const rows = signed.map((zoom, r) => [
     ...signed.map((_, c) => (r === c ? zoom : 0)),
     (-(size[r]! - 1) / 2) * zoom,
   ]);
-  return { affine: inMillimetres(rows), affineFrom: "pixdim" };
+  return { affine: inMillimetres(rows), affineFrom: "pixdim", warnings };
 }
 
 /** Bits 0 to 2 of xyzt_units: metres, millimetres, micrometres. Unknown is taken for millimetres, as everywhere. */

@@ -10,19 +10,24 @@ import { GzipSlices, type SliceLayout } from "./gzip-slices.ts";
 import { NIFTI_HEADER_BYTES, type NiftiHeader, niftiKind, parseNiftiHeader } from "./header.ts";
 import { decodeSamples } from "./sample-types.ts";
 
+/** The largest slice, stored or decoded: reading a region holds several of that size. */
+const MAX_SLICE_BYTES = 192 * 2 ** 20;
+
 /** Decoded slices kept of a gzip file, beside those kept as stored. */
 const DECODED_CACHE_BYTES = 8 * 2 ** 20;
 
 /**
  * Opens a NIfTI volume: axes z, y, x are the file's k, j, i. Slices of a plain file are read by ranges.
+ * @param time which volume of several, from 1
  * @throws {ImageFormatError} when the header is damaged, or states more than the file holds
  */
 export async function openNifti(
   source: ByteSource,
   limits: ImageLimits,
+  time: number | undefined,
   signal?: AbortSignal,
 ): Promise<ImageSource> {
-  const header = parseNiftiHeader(await source.readUpTo(0, NIFTI_HEADER_BYTES, signal), source.key);
+  const header = parseNiftiHeader(await source.readUpTo(0, NIFTI_HEADER_BYTES, signal), source.key, time);
   const { offset, sliceBytes, count } = checkedLayout(header, source.byteLength, source.key, limits);
   const slices = (positions: readonly number[], signal?: AbortSignal) => {
     const all = source.readRanges(
@@ -32,7 +37,7 @@ export async function openNifti(
     return positions.map((_, i) => all.then((bytes) => bytes[i]!));
   };
   return new TiledImage(
-    describe(header, source, `NIfTI-${header.version}`),
+    describe(header, source, `NIfTI-${header.version}`, time),
     [sliceGrid(header, count, source.key, slices)],
     limits,
     () => source.bytesRead,
@@ -48,17 +53,18 @@ export async function openNifti(
 export async function openGzipNifti(
   source: ByteSource,
   limits: ImageLimits,
+  time: number | undefined,
   inflater: Inflater,
   signal?: AbortSignal,
 ): Promise<ImageSource | undefined> {
   const head = await gzipHead(source, signal);
   if (niftiKind(head) === undefined) return undefined;
-  const header = parseNiftiHeader(head, source.key);
+  const header = parseNiftiHeader(head, source.key, time);
   const layout = checkedLayout(header, largestInflation(source.byteLength), source.key, limits);
   const slices = new GzipSlices(source, layout, inflater, limits.cacheBytes, limits.tileBytes);
   const decodedCache = Math.min(limits.cacheBytes, DECODED_CACHE_BYTES);
   return new TiledImage(
-    describe(header, source, `NIfTI-${header.version} (gzip)`),
+    describe(header, source, `NIfTI-${header.version} (gzip)`, time),
     [
       sliceGrid(header, layout.count, source.key, (positions, signal) =>
         positions.map((z) => slices.read(z, signal)),
@@ -95,16 +101,17 @@ function checkedLayout(
     );
   }
   const decodedBytes = width * height * (scale ? 4 : bytesPerSample(type.dtype));
-  if (Math.max(sliceBytes, decodedBytes) > limits.tileBytes) {
+  const limit = Math.min(limits.tileBytes, MAX_SLICE_BYTES);
+  if (Math.max(sliceBytes, decodedBytes) > limit) {
     throw new ImageFormatError(
-      `${key} has slices of ${width} × ${height} samples, over the limit of ${limits.tileBytes} bytes; convert it to OME-Zarr`,
+      `${key} has slices of ${width} × ${height} samples, over the limit of ${limit} bytes; convert it to OME-Zarr`,
     );
   }
   return { offset: dataOffset, sliceBytes, count };
 }
 
-function describe(header: NiftiHeader, source: ByteSource, format: string) {
-  const { affine, scale, type, size } = header;
+function describe(header: NiftiHeader, source: ByteSource, format: string, time: number | undefined) {
+  const { affine, scale, type, size, times, warnings } = header;
   return {
     format,
     axes: "zyx",
@@ -122,11 +129,28 @@ function describe(header: NiftiHeader, source: ByteSource, format: string) {
       ...(affine && { orientationFrom: header.affineFrom }),
       ...(scale && { rescaled: `stored × ${scale.slope} + ${scale.intercept}` }),
       slices: String(size[2]),
+      ...(times > 1 && { time: `volume ${time} of ${times}` }),
     },
-    headers: { format: "nifti", count: 1, read: async () => header.bytes.slice() },
-    etag: source.etag,
+    warnings,
+    headers: { format: "nifti", count: 1, read: async () => headerOfVolume(header) },
+    // Another volume of the same file is another image.
+    etag: times > 1 ? `${source.etag} time ${time}` : source.etag,
     byteLength: source.byteLength,
   } as const;
+}
+
+/** As stored; of a series of volumes, what it would be for the one. */
+function headerOfVolume({ bytes, times, version, littleEndian }: NiftiHeader): Uint8Array {
+  const own = bytes.slice();
+  if (times === 1) return own;
+  const view = new DataView(own.buffer);
+  const set = (index: number, value: number) =>
+    version === 1
+      ? view.setInt16(40 + 2 * index, value, littleEndian)
+      : view.setBigInt64(16 + 8 * index, BigInt(value), littleEndian);
+  set(0, 3);
+  set(4, 1);
+  return own;
 }
 
 function spacingOf([i, j, k]: readonly [number, number, number]): Spacing {

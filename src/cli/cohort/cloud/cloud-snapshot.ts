@@ -28,6 +28,7 @@ export interface CloudCohortOptions extends CohortOptions {
 export function refuseLocalOnly({
   mask,
   series,
+  time,
   pagesAs,
   backends,
   batchSize,
@@ -38,6 +39,7 @@ export function refuseLocalOnly({
   const given = {
     mask,
     series,
+    time,
     "pages-as": pagesAs,
     backend: backends,
     "batch-size": batchSize,
