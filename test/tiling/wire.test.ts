@@ -14,10 +14,18 @@ const spatial = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 2, maxLeng
 const windows = fc.uniqueArray(fc.nat({ max: 2 ** 40 }), { minLength: 1, maxLength: 4 });
 // JSON knows one zero.
 const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((v) => v + 0);
-const scaling = fc.record(
-  { low: number, high: number, clip: fc.tuple(number, number), scale: number, offset: number },
-  { requiredKeys: ["low", "high"] },
-);
+const scaling = fc
+  .record(
+    {
+      low: number,
+      high: number,
+      clip: fc.tuple(number, number).filter(([a, b]) => a < b),
+      scale: number,
+      offset: number,
+    },
+    { requiredKeys: ["low", "high"] },
+  )
+  .filter(({ low, high }) => high > low && Number.isFinite(high - low));
 
 const windowBatch: fc.Arbitrary<WindowBatch> = fc
   .record({
