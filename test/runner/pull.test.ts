@@ -17,9 +17,9 @@ beforeEach(async () => {
 afterEach(() => queue.close());
 
 const message = (n: number) => ({ lease: `lease-${n}`, body: { job: "0".repeat(32), shard: n } });
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !what(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
-  expect(what()).toBe(true);
+async function until(what: () => Promise<boolean> | boolean): Promise<void> {
+  for (let i = 0; i < 4000 && !(await what()); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(await what()).toBe(true);
 }
 
 async function pulling(options: { shards: number; drainMs?: number }) {
