@@ -365,6 +365,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
       outputs: written.outputs,
       summary: written.summary,
+      warnings: planWarnings(plan, source),
       quality,
       estimatedCost: estimateCost(seconds.total!, backendReports),
     };

@@ -75,6 +75,8 @@ export interface RunManifest {
   outputs: readonly { name: string; byteLength: number; sha256: string }[];
   /** Objects of a 2-D image, or structures of a volume. */
   summary: SlideSummary | VolumeSummary;
+  /** What a person should know before using the result, a sentence each. */
+  warnings?: readonly string[];
   /** Of runs in a cohort: see orchestrator/image-quality.ts. */
   quality?: ImageQuality;
   /** Of this machine's time only; cloud backends add theirs. */

@@ -85,7 +85,7 @@ describe("a cohort", () => {
     ]);
     const alone = join(directory, "alone");
     const one = await segment({ source: slides[0]!, model, concurrency: 1, tissueMask: false, out: alone });
-    const { ".thumbnail.png": _, ...inCohort } = treeHashes(join(out, "jobs", rows[0]!.job!));
+    const { ".thumbnail-320.png": _, ...inCohort } = treeHashes(join(out, "jobs", rows[0]!.job!));
     expect(inCohort).toEqual(treeHashes(alone));
     expect(rows[0]!.job).toBe(one.job);
     const { objects, classes } = one.summary as SlideSummary;

@@ -163,7 +163,7 @@ export class CohortDirectory {
   }
 }
 
-const OURS = /^(lock.*|cancel|journal\.jsonl|jobs|objects|cohort\..*|report\.html|.*\.partial)$/;
+const OURS = /^(lock.*|cancel|journal\.jsonl|jobs|objects|scans|cohort\..*|report\.html|.*\.partial)$/;
 
 /** Readers see the old file or the new one, after a power cut too. */
 export function writeWhole(file: string, content: string | Uint8Array, mode = 0o644): void {

@@ -1,12 +1,12 @@
 import { type Command, Option } from "commander";
 import { JobError } from "../../orchestrator/errors.ts";
 import { EXIT } from "../exit-codes.ts";
-import { duration } from "../progress.ts";
 import type { SegmentOptions } from "../segment.ts";
 import { askService, cohortClient, retryAtService, type ServiceAnswer } from "./cloud/cloud-status.ts";
 import { removeAtService } from "./cloud/remove-cohort.ts";
 import { fetchCloudCohort, runCloudCohort } from "./cloud/run-cloud-cohort.ts";
 import { CohortDirectory, type CohortSnapshot, DOWNLOADS } from "./cohort-directory.ts";
+import { cohortPrinter } from "./cohort-progress.ts";
 import { usd } from "./report.ts";
 import { type CohortProgress, type CohortResult, runCohort } from "./run-cohort.ts";
 import {
@@ -98,7 +98,7 @@ export function addCohortCommands(program: Command, parts: CommandParts): void {
         encoding: flags.encoding,
         restart: flags.restart,
         signal,
-        onEvent: flags.json ? tellJson : tellLine,
+        onEvent: flags.json ? tellJson : cohortPrinter(),
       };
       if (flags.to === undefined) {
         for (const name of ["spendLimit", "download"] as const) {
@@ -146,7 +146,7 @@ export function addCohortCommands(program: Command, parts: CommandParts): void {
       resumes();
       const snapshot = new CohortDirectory(dir).read();
       const { cohort: scans, options, store, slidesAtOnce, largestFirst, encoding, service } = snapshot;
-      const onEvent = flags.json ? tellJson : tellLine;
+      const onEvent = flags.json ? tellJson : cohortPrinter();
       const common = { ...options, cohort: scans, out: dir, store, largestFirst, encoding, signal, onEvent };
       if (service) {
         const access = accessOf(snapshot, flags);
@@ -207,35 +207,6 @@ function tellResult(result: CohortResult, json: boolean): void {
 
 function tellJson(event: CohortProgress): void {
   process.stderr.write(`${JSON.stringify(event)}\n`);
-}
-
-const KINDS: Record<string, string> = {
-  manifest: "of the manifest",
-  folder: "found in the folder, in the order of their paths",
-  pattern: "fit the pattern, in the order of their paths",
-  prefix: "found below the prefix, in the order of their keys",
-};
-
-function tellLine(event: CohortProgress): void {
-  const line = (text: string) => process.stderr.write(`${text}\n`);
-  if (event.type === "cohort") {
-    line(
-      `${event.rows} scans ${KINDS[event.kind] ?? ""}: ${event.done} done, ${event.failed} failed, ${event.toDo} to do`,
-    );
-  } else if (event.type === "backend") {
-    line(`going on without ${event.backend}: ${event.reason}`);
-  } else if (event.state === "done") {
-    const how = event.found
-      ? "was done already"
-      : `${event.windows} windows in ${event.seconds < 10 ? `${event.seconds.toFixed(1)} s` : duration(event.seconds)}`;
-    line(`${event.id}: ${how} (${event.left} to do)`);
-  } else if (event.state === "failed") {
-    line(`${event.id}: ${event.code}: ${event.reason} (${event.left} to do)`);
-  } else if (event.state === "changed") {
-    line(`${event.id}: the source changed since it was done, it is done again`);
-  } else if (event.state === "uploading") {
-    line(`${event.id}: uploading`);
-  }
 }
 
 function printResult(result: CohortResult, json: boolean): void {

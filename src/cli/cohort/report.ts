@@ -3,12 +3,13 @@ import { duration } from "../progress.ts";
 import { FLAG_RULES, flagSlides, LEAST_SLIDES } from "./flags.ts";
 import { nameOf } from "./manifest-rows.ts";
 import { histogram } from "./report-histogram.ts";
+import { SCANS } from "./scan-links.ts";
 import type { RowOutcome, TableShape } from "./table.ts";
 import { totalsOf } from "./totals.ts";
 
 /** Pictures in a report: so that a browser opens it at once. */
 export const MAX_PICTURES = 200;
-export const MAX_PICTURE_BYTES = 12 << 20;
+export const MAX_PICTURE_BYTES = 24 << 20;
 const MAX_FAILURES = 1000;
 const MAX_HISTOGRAMS = 24;
 
@@ -19,11 +20,11 @@ body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--groun
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p{margin:.4rem 0}.soft{color:var(--soft)}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 .numbers{display:flex;flex-wrap:wrap;gap:1rem 2.5rem;margin:1rem 0}.numbers b{display:block;font-size:1.4rem}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:1rem}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:1rem}
 .code{overflow-wrap:normal;white-space:nowrap}
 @media(max-width:40rem){thead{position:absolute;clip-path:inset(50%)}table,tbody,tr,td{display:block}tr{border-bottom:1px solid var(--line);padding:.4rem 0}td{border:0;padding:0}td:first-child{font-weight:600}}
 figure{margin:0;min-width:0}figure img{max-width:100%;display:block;background:var(--line)}figcaption{font-size:.85rem;overflow-wrap:anywhere}
-.flag{color:var(--bad)}svg{max-width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--soft);font:11px system-ui,sans-serif}svg line{stroke:var(--line)}`;
+a{color:inherit}.flag{color:var(--bad)}svg{max-width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--soft);font:11px system-ui,sans-serif}svg line{stroke:var(--line)}`;
 
 /**
  * One page that opens without a server and asks for nothing: styles, pictures and drawings are inside. Every text of
@@ -106,7 +107,8 @@ function flagged(outcomes: readonly RowOutcome[], flags: readonly (readonly stri
   const rows = any
     .slice(0, MAX_FAILURES)
     .map(
-      ({ id, flags }) => `<tr><td>${escaped(id)}</td><td class="flag">${escaped(flags.join(", "))}</td></tr>`,
+      ({ id, flags }) =>
+        `<tr><td><a href="${escaped(scanLink(id))}">${escaped(id)}</a></td><td class="flag">${escaped(flags.join(", "))}</td></tr>`,
     );
   return `<h2>To be looked at</h2>
 ${any.length === 0 ? "<p>No scan is flagged.</p>" : `<table>${head(["id", "flags"])}<tbody>\n${rows.join("\n")}\n</tbody></table>`}
@@ -160,12 +162,17 @@ function pictures(
     bytes += png.length;
     const flag = flags.length > 0 ? `<br><span class="flag">${escaped(flags.join(", "))}</span>` : "";
     figures.push(
-      `<figure><img alt="${escaped(row.id)} with the outlines that were found" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"><figcaption>${escaped(row.id)}${flag}</figcaption></figure>`,
+      `<figure><a href="${escaped(scanLink(row.id, "overlay.png"))}"><img alt="${escaped(row.id)} with the outlines that were found" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"></a><figcaption><a href="${escaped(scanLink(row.id))}">${escaped(row.id)}</a>${flag}</figcaption></figure>`,
     );
   }
   if (figures.length === 0) return "";
   const rule = `${figures.length} of ${done.length} done; flagged ones first, then in the order of the manifest; at most ${MAX_PICTURES} and ${MAX_PICTURE_BYTES >> 20} MiB.`;
   return `<h2>Pictures</h2>\n<p class="soft">${rule}</p>\n<div class="grid">\n${figures.join("\n")}\n</div>`;
+}
+
+/** The results of a scan, from the report beside which they lie. */
+function scanLink(id: string, file = ""): string {
+  return `${SCANS}/${encodeURIComponent(id)}/${file}`;
 }
 
 export function escaped(text: string | number | undefined): string {

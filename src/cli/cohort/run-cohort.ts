@@ -8,6 +8,7 @@ import type { Backend } from "../../orchestrator/fleet/backend.ts";
 import { coreCost, edgeWindowsCost } from "../../orchestrator/prices.ts";
 import { PASSING } from "../../orchestrator/scan-failure.ts";
 import { VERSION } from "../../orchestrator/version.ts";
+import type { ProgressEvent } from "../progress.ts";
 import {
   checkOptions,
   loadModelOf,
@@ -62,8 +63,12 @@ export type CohortProgress =
       found: boolean;
       seconds: number;
       windows: number;
+      /** What a person should know before using the result. */
+      warnings?: readonly string[];
       left: number;
     }
+  /** How far one scan is. */
+  | { type: "windows"; id: string; windowsDone: number; windowsTotal: number }
   | { type: "slide"; id: string; state: "failed"; code: string; reason: string; left: number }
   | { type: "slide"; id: string; state: "changed" }
   | { type: "backend"; backend: string; reason: string };
@@ -313,7 +318,7 @@ class CohortRun {
         resume: true,
         token: this.#options.token,
         signal: this.#signal,
-        onProgress: (event: { type: string }) => this.#tell(event),
+        onProgress: (event: ProgressEvent) => this.#tell(event, row.id),
       };
       result = await guard.run(() => segmentSlide(work, runtime));
     } catch (error) {
@@ -347,12 +352,17 @@ class CohortRun {
     const left = finished();
     const { windows } = manifest.plan;
     const seconds = manifest.seconds.total ?? 0;
-    onEvent({ type: "slide", id: row.id, state: "done", found, seconds, windows, left });
+    const { warnings } = manifest;
+    onEvent({ type: "slide", id: row.id, state: "done", found, seconds, windows, warnings, left });
     return left;
   }
 
-  #tell(event: { type: string }): void {
-    if (event.type === "backend") this.#options.onEvent?.(event as CohortProgress);
+  #tell(event: ProgressEvent, id?: string): void {
+    if (event.type === "backend") this.#options.onEvent?.(event);
+    if (event.type === "progress" && id !== undefined) {
+      const { windowsDone, windowsTotal } = event;
+      this.#options.onEvent?.({ type: "windows", id, windowsDone, windowsTotal });
+    }
   }
 }
 

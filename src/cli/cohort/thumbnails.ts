@@ -6,10 +6,10 @@ import type { Raster } from "../../tiling/raster.ts";
 import { writeWhole } from "./cohort-directory.ts";
 
 /** Long side. */
-export const THUMBNAIL_PIXELS = 160;
+export const THUMBNAIL_PIXELS = 320;
 /** An overlay has 2048 × 2048 pixels at most; what is larger on the disk is not ours. */
 const MAX_BYTES = 32 << 20;
-const KEPT = ".thumbnail.png";
+const KEPT = `.thumbnail-${THUMBNAIL_PIXELS}.png`;
 
 /** The overlay of a job, small, as PNG; kept beside it. Undefined where there is none. */
 export function thumbnailOf(directory: string): Uint8Array | undefined {

@@ -5,6 +5,7 @@ import type { KeyState } from "./journal.ts";
 import { writeObjectTables } from "./object-tables.ts";
 import { ParquetFile } from "./parquet.ts";
 import { reportHtml } from "./report.ts";
+import { linkScans } from "./scan-links.ts";
 import { readFacts, type SlideFacts } from "./slide-facts.ts";
 import { cellsOf, columnsOf, csvOf, type RowOutcome } from "./table.ts";
 import { thumbnailOf } from "./thumbnails.ts";
@@ -67,6 +68,7 @@ export async function writeTables(
   const done = outcomes.flatMap(({ row, status, job }) =>
     status === "done" && job ? [{ id: row.id, job, directory: facts.directory(job) }] : [],
   );
+  linkScans(directory.path, outcomes, (job) => facts.directory(job));
   await writeObjectTables(join(directory.path, "objects"), done, signal);
   const columns = columnsOf(snapshot);
   // Whoever reads the table later cares little for which scan was at work when it was written.

@@ -6,6 +6,7 @@ import {
   describePlan,
   describeSeam,
   describeSource,
+  planWarnings,
   type RunManifest,
 } from "../../orchestrator/run-manifest.ts";
 import type { Coverage } from "../../tiling/coverage.ts";
@@ -73,6 +74,7 @@ export async function describeRun(
     },
     outputs: report.outputs,
     summary: report.summary,
+    warnings: planWarnings(plan, source),
     quality,
     estimatedCost: estimateCost(env, {
       windows: merged,

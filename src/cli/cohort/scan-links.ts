@@ -1,0 +1,53 @@
+import { lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { join, relative } from "node:path";
+import type { RowOutcome } from "./table.ts";
+
+/** Below a cohort's directory: the results of each scan under its name. */
+export const SCANS = "scans";
+
+/**
+ * Keeps `scans/<id>` as a link to the results of each scan that is done: those lie under the ids of their jobs, so that
+ * cohorts can share them. Links of other scans go; what is no link is left alone.
+ */
+export function linkScans(
+  directory: string,
+  outcomes: readonly RowOutcome[],
+  placeOf: (job: string) => string,
+): void {
+  const root = join(directory, SCANS);
+  const wanted = new Map(
+    outcomes.flatMap(({ row, status, job }) =>
+      status === "done" && job ? [[row.id, placeOf(job)] as const] : [],
+    ),
+  );
+  if (wanted.size > 0) mkdirSync(root, { recursive: true });
+  for (const name of existing(root)) {
+    const link = join(root, name);
+    if (lstatSync(link).isSymbolicLink() && readlinkSync(link) !== target(root, wanted.get(name)))
+      rmSync(link);
+  }
+  const there = new Set(existing(root));
+  for (const [id, place] of wanted) {
+    if (there.has(id)) continue;
+    try {
+      symlinkSync(target(root, place)!, join(root, id), process.platform === "win32" ? "junction" : "dir");
+    } catch {
+      // Some disks know no links: the results are where the table says all the same.
+      return;
+    }
+  }
+}
+
+function existing(root: string): string[] {
+  try {
+    return readdirSync(root);
+  } catch {
+    return [];
+  }
+}
+
+/** Relative, so that a cohort's directory can be moved; Windows wants whole paths. */
+function target(root: string, place: string | undefined): string | undefined {
+  if (place === undefined) return undefined;
+  return process.platform === "win32" ? place : relative(root, place);
+}
