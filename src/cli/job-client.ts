@@ -101,8 +101,9 @@ export class JobClient {
     await this.#again(() => this.#request("DELETE", `v1/uploads/${id}`)).catch(unlessAbsent);
   }
 
-  createFolder(name: string): Promise<{ id: string }> {
-    return this.#json(folderSchema, "POST", "v1/folders", { body: JSON.stringify({ name }) });
+  /** @param request model and variant that its job will ask for, where they are named */
+  createFolder(name: string, request?: { model?: string; variant?: string }): Promise<{ id: string }> {
+    return this.#json(folderSchema, "POST", "v1/folders", { body: JSON.stringify({ name, request }) });
   }
 
   /** What the service has of a folder: the etag of each path. */

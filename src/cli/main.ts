@@ -12,7 +12,7 @@ import type { RunManifest } from "../orchestrator/run-manifest.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { BACKENDS } from "./backends.ts";
 import { addCohortCommands } from "./cohort/commands.ts";
-import { planCohort, printForecast } from "./cohort/plan-cohort.ts";
+import { namesCohort, planCohort, printForecast } from "./cohort/plan-cohort.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { inspectCommand } from "./inspect.ts";
 import { cancelJob, downloadJob, removeJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
@@ -167,11 +167,13 @@ program
 withPlanOptions(
   program
     .command("plan <source>")
-    .description("windows, tissue, memory and time, without segmenting; of a manifest (.csv) also the cost"),
+    .description(
+      "windows, tissue, memory, time and cost, without segmenting: of one image, or of what cohort run takes",
+    ),
 )
   .option("--concurrency <n>", "threads of the model; default all cores", count)
   .option("--encoding <name>", "encoding of a manifest, for instance latin1; default UTF-8")
-  .option("--sample <n>", "of a manifest (.csv): scans that are opened for the forecast; default 20", count)
+  .option("--sample <n>", "of many: scans that are opened for the forecast; default 20", count)
   .option("--json", "as JSON")
   .action(async (source: string, flags) => {
     const options = {
@@ -179,7 +181,7 @@ withPlanOptions(
       concurrency: flags.concurrency,
       signal: controller.signal,
     };
-    if (!/\.csv$/i.test(source)) return planCommand(options, flags.json);
+    if (!(await namesCohort(source, controller.signal))) return planCommand(options, flags.json);
     const forecast = await planCohort({ ...options, sample: flags.sample, encoding: flags.encoding });
     if (flags.json) return void process.stdout.write(`${JSON.stringify(forecast)}\n`);
     printForecast(source, forecast);

@@ -3,8 +3,10 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import { estimateMemory, fitImage, planJob } from "../orchestrator/plan-job.ts";
 import { planWarnings } from "../orchestrator/run-manifest.ts";
 import { planShards } from "../tiling/shards.ts";
+import { forecastCohort, plannedScan } from "./cohort/forecast.ts";
 import { loadModel } from "./find-model.ts";
 import { openSource } from "./open-source.ts";
+import { printCosts } from "./print-costs.ts";
 import { duration, magnified, orientationLine, tissueText } from "./progress.ts";
 import { readMask } from "./read-mask.ts";
 import { type SegmentOptions, settingsOf } from "./segment.ts";
@@ -22,6 +24,10 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     const { magnification } = fitImage(source, model.manifest, settings);
     const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
     const secondsOfWindow = seconds / threads;
+    const { backends, pricesOf } = forecastCohort(1, [plannedScan(source, plan)], [], {
+      secondsPerWindow: seconds,
+      cores: threads,
+    });
     const report = {
       source: name,
       model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
@@ -43,6 +49,8 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
       memoryBytes: estimateMemory(plan, model.manifest.classes.length),
       secondsPerWindow: secondsOfWindow,
       seconds: secondsOfWindow * plan.kept.size,
+      backends,
+      pricesOf,
     };
     if (json) return void process.stdout.write(`${JSON.stringify(report)}\n`);
     const tissue = tissueText(plan) || "no mask";
@@ -64,6 +72,7 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     console.log(
       `  time      about ${duration(report.seconds)} (${(secondsOfWindow * 1000).toFixed(0)} ms a window on this machine)`,
     );
+    printCosts(report);
   } finally {
     await close();
   }

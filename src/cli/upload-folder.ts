@@ -102,7 +102,7 @@ export async function sendFolder(
   let id = state.read();
   const there = id === undefined ? new Map<string, string>() : await client.folderFiles(id);
   if (id === undefined) {
-    id = (await client.createFolder(name)).id;
+    id = (await client.createFolder(name, askedModel(request))).id;
     state.write(id);
   }
   const store = new FsStore(path);
@@ -149,4 +149,10 @@ export async function sendFolder(
 
 function changed(path: string): ImageFormatError {
   return new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);
+}
+
+/** Model and variant of a request, where one of them is named. */
+function askedModel(request: unknown): { model?: string; variant?: string } | undefined {
+  const { model, variant } = (request ?? {}) as { model?: string; variant?: string };
+  return model === undefined && variant === undefined ? undefined : { model, variant };
 }

@@ -203,6 +203,22 @@ describe("a directory through the service", () => {
     expect(repeated.source).not.toBe(sent.source);
   });
 
+  it.each([
+    ["a folder", () => writeFiles("case 3", seriesFiles())],
+    ["a file", () => join(writeFiles("files", { "mr.nii.gz": nifti() }), "mr.nii.gz")],
+  ])("%s for a model that is not served is refused before a byte of it is sent", async (_, make) => {
+    const stages: string[] = [];
+    const refused = upload({
+      file: make(),
+      to: stack.url.href,
+      token: TOKEN,
+      model: "another",
+      onEvent: (event) => stages.push(event.type),
+    });
+    await expect(refused).rejects.toThrow(/this service runs volume fp32, not another: leave the model out/);
+    expect(stages).not.toContain("progress");
+  });
+
   it("one of several series, by its number", async () => {
     const second = Object.entries(seriesFiles("1.2.840.999.88"));
     const path = writeFiles("two", {

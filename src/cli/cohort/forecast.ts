@@ -1,3 +1,5 @@
+import type { ImageSource } from "../../image/image-source.ts";
+import type { JobPlan } from "../../orchestrator/plan-job.ts";
 import {
   CLOUD_USD_PER_MILLION,
   CPU_MS_PER_TASK,
@@ -8,6 +10,8 @@ import {
   READS_PER_TASK,
   USD_PER_CORE_HOUR,
 } from "../../orchestrator/prices.ts";
+import { product } from "../../tiling/raster.ts";
+import { planShards } from "../../tiling/shards.ts";
 
 /** What planning tells of one scan. */
 export interface PlannedScan {
@@ -15,6 +19,19 @@ export interface PlannedScan {
   shards: number;
   /** Of the source that are read, about. */
   bytes: number;
+}
+
+/** Of what is stored, the level's share by samples, and of that the windows' share. */
+export function plannedScan(source: Pick<ImageSource, "levels" | "byteLength">, plan: JobPlan): PlannedScan {
+  const samples = source.levels.map((level) => product(level.shape));
+  const share = samples[plan.level]! / samples.reduce((a, b) => a + b);
+  const kept = plan.kept.size / plan.kept.length;
+  const region = product((plan.output ?? plan).region.size) / samples[plan.level]!;
+  return {
+    windows: plan.kept.size,
+    shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
+    bytes: source.byteLength * share * Math.min(1, kept * region),
+  };
 }
 
 export interface BackendForecast {

@@ -1,16 +1,15 @@
+import { statSync } from "node:fs";
+import { ImageFormatError } from "../../image/errors.ts";
 import { planJob } from "../../orchestrator/plan-job.ts";
-import { product } from "../../tiling/raster.ts";
-import { planShards } from "../../tiling/shards.ts";
 import { loadModel } from "../find-model.ts";
 import { openSource } from "../open-source.ts";
 import { timeWindow } from "../plan.ts";
-import { duration } from "../progress.ts";
+import { printCosts } from "../print-costs.ts";
 import { readMask } from "../read-mask.ts";
 import { type SegmentOptions, settingsOf } from "../segment.ts";
 import { findRows } from "./find-rows.ts";
-import { type CohortForecast, forecastCohort, type PlannedScan } from "./forecast.ts";
+import { type CohortForecast, forecastCohort, type PlannedScan, plannedScan } from "./forecast.ts";
 import type { CohortRow } from "./manifest-rows.ts";
-import { usd } from "./report.ts";
 import { shapeOf } from "./run-cohort.ts";
 import { slideFailure } from "./slide-failure.ts";
 import { takenNames } from "./table.ts";
@@ -40,16 +39,7 @@ export async function planCohort(
       const read =
         maskUri === undefined ? undefined : await readMask(maskUri, source.levels[0]!.shape, signal);
       const plan = await planJob(source, model.manifest, settings, { mask: read?.raster, signal });
-      // Of what is stored, the level's share by samples, and of that the windows' share.
-      const samples = source.levels.map((level) => product(level.shape));
-      const share = samples[plan.level]! / samples.reduce((a, b) => a + b);
-      const kept = plan.kept.size / plan.kept.length;
-      const region = product((plan.output ?? plan).region.size) / samples[plan.level]!;
-      return {
-        windows: plan.kept.size,
-        shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
-        bytes: source.byteLength * share * Math.min(1, kept * region),
-      };
+      return plannedScan(source, plan);
     } finally {
       await close();
     }
@@ -68,15 +58,28 @@ export async function planCohort(
   return forecastCohort(rows.length, plans, unplanned, { secondsPerWindow: seconds, cores: threads });
 }
 
+/**
+ * Whether what was named is many scans: a manifest, a pattern, a prefix, or a folder that is no image itself, as an OME-Zarr
+ * or a DICOM series is.
+ */
+export async function namesCohort(source: string, signal: AbortSignal | undefined): Promise<boolean> {
+  if (/\.csv$/i.test(source) || (/^s3:\/\//i.test(source) ? source.endsWith("/") : /[*?]/.test(source)))
+    return true;
+  if (!statSync(source, { throwIfNoEntry: false })?.isDirectory()) return false;
+  try {
+    await (await openSource(source, undefined, signal)).close();
+    return false;
+  } catch (error) {
+    if (error instanceof ImageFormatError) return true;
+    throw error;
+  }
+}
+
 export function printForecast(name: string, forecast: CohortForecast): void {
   const { scans, planned, windows, bytes, backends, unplanned, pricesOf } = forecast;
   console.log(`${name}: ${scans} scans, ${planned} of them looked at`);
   console.log(`  windows   about ${windows}`);
   console.log(`  reading   about ${Math.round(bytes / 1e6)} MB`);
-  for (const { backend, seconds, usd: amount, assumes } of backends) {
-    console.log(`  ${backend.padEnd(8)}  about ${duration(seconds)}, ${usd(amount)}`);
-    console.log(`            (${assumes})`);
-  }
-  console.log(`  prices of ${pricesOf}; storage and transfer are left out`);
+  printCosts({ backends, pricesOf });
   for (const { id, code, reason } of unplanned) console.log(`  ${id}: ${code}: ${reason}`);
 }

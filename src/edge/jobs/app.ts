@@ -16,6 +16,7 @@ import { JOB_ID } from "./outputs/output-path.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { pulseOf } from "./pulse.ts";
 import { seenMessages } from "./seen-messages.ts";
+import { checkServed, servedModel } from "./served-model.ts";
 import { announceScan } from "./synthesise-event.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
@@ -71,8 +72,8 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.route("/", createCohortRoutes());
   app.route("/", createOutputRoutes());
   app.route("/", createWorkRoutes());
-  app.route("/", createUploadRoutes({ completed: announceScan }));
-  app.route("/", createFolderRoutes({ start: startFolderJob }));
+  app.route("/", createUploadRoutes({ completed: announceScan, check: checkModel }));
+  app.route("/", createFolderRoutes({ start: startFolderJob, check: checkModel }));
   app.route(
     "/",
     createWebhookRoutes<{ Bindings: Bindings }>((env) => ({
@@ -113,6 +114,10 @@ async function standstill(env: Bindings): Promise<string | undefined> {
 }
 
 /** No event does: each of the files would be one. */
+const checkModel: FolderRouteOptions["check"] = async (env, asked) => {
+  if (asked.model !== undefined || asked.variant !== undefined) checkServed(await servedModel(env), asked);
+};
+
 const startFolderJob: FolderRouteOptions["start"] = async (env, source, request) => {
   const { status } = await createAskedJob(env, { ...request, source }, { again: true });
   return status.id;

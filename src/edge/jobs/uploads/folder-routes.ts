@@ -19,6 +19,8 @@ import { uploadSettingsOf } from "./upload-settings.ts";
 type FolderRequest = z.output<typeof uploadRequestSchema>;
 
 export interface FolderRouteOptions {
+  /** Refuses what this service would refuse once all is sent: another model. */
+  check?(env: Bindings, asked: { model?: string; variant?: string }): Promise<void>;
   /** Starts the job of a folder that is complete. @returns the job's id */
   start(env: Bindings, source: string, request: FolderRequest): Promise<string>;
 }
@@ -46,7 +48,19 @@ const createFolder = createRoute({
   request: {
     body: {
       required: true,
-      content: { "application/json": { schema: z.strictObject({ name }).openapi("NewFolder") } },
+      content: {
+        "application/json": {
+          schema: z
+            .strictObject({
+              name,
+              request: uploadRequestSchema
+                .pick({ model: true, variant: true })
+                .optional()
+                .openapi({ description: "What the job will ask for: refused now where it is not served." }),
+            })
+            .openapi("NewFolder"),
+        },
+      },
     },
   },
   responses: {
@@ -112,7 +126,7 @@ const completeFolder = createRoute({
  * How scans of many files come in. Nothing is kept of a folder but its files: each is written once and checked by its
  * MD5, which is its etag then, so that whoever sends them knows what is there and one etag of all proves that it is whole.
  */
-export function createFolderRoutes({ start }: FolderRouteOptions) {
+export function createFolderRoutes({ start, check = async () => {} }: FolderRouteOptions) {
   const app = openApiApp<{ Bindings: Bindings }>();
   for (const path of ["/v1/folders", "/v1/folders/:id/complete"]) {
     app.use(path, limitBody(MAX_JSON_BYTES));
@@ -120,8 +134,10 @@ export function createFolderRoutes({ start }: FolderRouteOptions) {
 
   app.openapi(createFolder, async (c) => {
     const { bucket } = uploadSettingsOf(c.env);
+    const { name: given, request } = c.req.valid("json");
+    if (request) await check(c.env, request);
     const id = newUploadId();
-    const key = keyOf(id, checkedName(c.req.valid("json").name));
+    const key = keyOf(id, checkedName(given));
     return c.json({ id, source: `r2://${bucket}/${key}` }, 201);
   });
 

@@ -36,6 +36,8 @@ export interface UploadRouteOptions {
    * Told of every upload that is complete, at least once. @returns the job that it starts, if that is known at once
    */
   completed(scan: CompletedScan, env: Bindings): Promise<string | undefined>;
+  /** Refuses what this service would refuse once all is sent: another model. */
+  check?(env: Bindings, asked: { model?: string; variant?: string }): Promise<void>;
   /** Largest file that is taken. */
   maxBytes?: number;
 }
@@ -120,7 +122,11 @@ const abortUpload = createRoute({
 });
 
 /** How scans come in: in parts that are streamed into R2, or sent there by presigned addresses. */
-export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: UploadRouteOptions) {
+export function createUploadRoutes({
+  completed,
+  check = async () => {},
+  maxBytes = DEFAULT_MAX_BYTES,
+}: UploadRouteOptions) {
   const app = openApiApp<{ Bindings: Bindings }>();
 
   app.use("/v1/uploads", limitBody(MAX_JSON_BYTES));
@@ -154,6 +160,8 @@ export function createUploadRoutes({ completed, maxBytes = DEFAULT_MAX_BYTES }: 
         `the job request has ${encoded.length} characters, an object carries at most ${MAX_REQUEST_BYTES}; upload without it and post the job after`,
       );
     }
+    // Before gigabytes are sent for a job that would be refused.
+    if (request) await check(c.env, request);
     const id = newUploadId();
     const partBytes = partSize(byteLength);
     const ledger = uploadLedger(settings.ledgers, id);
