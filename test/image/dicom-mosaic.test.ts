@@ -178,7 +178,9 @@ test.each<[string, Partial<MadeMosaic>, RegExp]>([
 
 test("several mosaics are several volumes, and one is wanted", async () => {
   const made = makeMosaic({ count: 4, rows: 2, columns: 2, between: 2 });
-  const store = new MemoryStore({ "scan/0": made, "scan/1": made.slice() });
+  const other = made.slice();
+  other[other.length - 2]! ^= 1;
+  const store = new MemoryStore({ "scan/0": made, "scan/1": other });
   await expect(openImage(store, "scan")).rejects.toThrow(/a series of 2 volumes, each a mosaic in one file/);
 });
 

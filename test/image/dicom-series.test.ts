@@ -196,7 +196,13 @@ describe("a DICOM series", () => {
       /slices are missing: one at 6\.00 mm; copy the whole series/,
     ],
     ["many are", line([0, 2, 4, 12, 14]), /missing: 3 at 6\.00 mm to 10\.00 mm/],
-    ["two lie at one place", line([0, 2, 4, 4, 6]), /two of its slices lie at 4\.00 mm/],
+    [
+      "two lie at one place and differ",
+      directory(
+        [0, 2, 4, 4, 6].map((z, i) => makeSlice({ position: [0, 0, z], data: new Int16Array(12).fill(i) })),
+      ),
+      /two of its slices lie at 4\.00 mm/,
+    ],
     [
       "they are uneven",
       line([0, 2, 4, 6.5, 8.5]),
@@ -270,6 +276,93 @@ describe("a DICOM series", () => {
     expect(await refusal(open({ "scan/a": report!, "scan/b": labels! }))).toMatch(
       /none is an image \(a DICOM object of kind SR, a segmentation\)/,
     );
+  });
+
+  const other = (change: MadeSlice = {}) => makeSlice({ series: "1.2.3", ...change });
+  const htj2k = makeDicom({
+    syntax: "1.2.840.10008.1.2.4.202",
+    elements: elementsOf({ series: "1.2.3" }),
+    pixels: { frames: [[Uint8Array.of(0xff, 0x4f, 0xff, 0x51)]], table: "none" },
+  });
+
+  test.each<[string, Uint8Array, RegExp]>([
+    ["is cut in its header", makeSlice({}).slice(0, 400), /is damaged: it ends inside an element/],
+    ["is cut in its samples", other().slice(0, -3), /is cut short: it ends before its 1 frames/],
+    ["is cut behind its preamble", makeSlice({}).slice(0, 140), /is damaged: it ends inside an element/],
+    ["is a film", other({ extra: { 2621448: ["IS", "2"] } }), /a film of 2 frames/],
+    ["is damaged", makeSlice({}).fill(255, 140, 300), /cannot be read|is damaged/],
+    [
+      "is stored as nobody reads it",
+      makeDicom({ syntax: "1.2.3", elements: elementsOf({}), pixels: new Uint8Array(24) }),
+      /the transfer syntax 1\.2\.3/,
+    ],
+  ])("is read beside one file that %s, which is told", async (_, bad, reason) => {
+    for (const name of ["a", "z"]) {
+      const objects = { ...line([0, 1, 2]), [`scan/${name}`]: bad };
+      for (const made of [objects, { scan: zipSync(objects) }]) {
+        for (const series of [undefined, 1]) {
+          const image = await open(made, { series });
+          expect(image.levels[0]!.shape).toEqual([3, 3, 4]);
+          expect(image.warnings).toHaveLength(1);
+          expect(image.warnings![0]).toMatch(reason);
+          expect(image.warnings![0]).toMatch(new RegExp(`scan/${name} `));
+        }
+      }
+    }
+  });
+
+  test("is asked for where as much cannot be read, and where there are several", async () => {
+    const broken = makeSlice({}).slice(0, 400);
+    const few = { ...line([0, 1]), "scan/x": broken, "scan/y": broken, "scan/z": broken };
+    expect(await refusal(open(few))).toBe(
+      "scan holds 1 DICOM series that can be read: 1 (CT, 2 slices of 4 × 3); choose one by its number (--series); not read: scan/x is damaged: it ends inside an element; copy the file again; scan/y is damaged: it ends inside an element; copy the file again; scan/z is damaged: it ends inside an element; copy the file again",
+    );
+    expect((await open(few, { series: 1 })).warnings).toHaveLength(3);
+    const two = { ...line([0, 1]), "scan/o": other(), ...directory(new Array(9).fill(broken), "scan/bad") };
+    expect(await refusal(open(two))).toMatch(
+      /2 DICOM series that can be read: 1 \(CT, 2 slices.*, 2 \(CT, 1 slice .*; not read: .*; 6 more files cannot be read$/,
+    );
+    expect((await open(two, { series: 2 })).levels[0]!.shape).toEqual([3, 4]);
+    expect(await refusal(open({ "scan/0": broken, "scan/1": broken }))).toMatch(/^scan\/0 is damaged/);
+  });
+
+  test("that lacks a slice because it is damaged says which one", async () => {
+    const objects = line([0, 1, 2, 3, 4]);
+    objects["scan/0002"] = objects["scan/0002"]!.slice(0, 400);
+    expect(await refusal(open(objects))).toMatch(
+      /slices are missing: one at 2\.00 mm; .*; not read: scan\/0002 is damaged/,
+    );
+  });
+
+  test("takes copies of a slice once, and says so", async () => {
+    const slice = (z: number, uid: string, value = z) =>
+      makeSlice({
+        position: [0, 0, z],
+        data: new Int16Array(12).fill(value),
+        extra: { 524312: ["UI", uid] },
+      });
+    const objects = {
+      ...directory([0, 1, 2].map((z) => slice(z, `1.${z}`))),
+      // The same object, coded again or not; and an anonymised copy with a name of its own.
+      "scan/copy/a": slice(1, "1.1"),
+      "scan/copy/b": slice(2, "9.9"),
+    };
+    const image = await open(objects);
+    expect([...(await image.readRegion(0, { origin: [0, 0, 0], size: [3, 1, 1] })).data]).toEqual([0, 1, 2]);
+    expect(image.warnings).toEqual([
+      "the same slices are there more than once and are taken once; passed over: scan/copy/a, scan/copy/b",
+    ]);
+    const differing = { ...objects, "scan/copy/c": slice(2, "9.8", 7) };
+    expect(await refusal(open(differing))).toMatch(/two of its slices lie at 2\.00 mm/);
+    // One object's name for all: no copies.
+    const unnamed = directory([0, 1, 2].map((z) => slice(z, "1.1")));
+    expect((await open(unnamed)).levels[0]!.shape[0]).toBe(3);
+    const twice = directory(new Array(2).fill(slice(0, "")));
+    expect((await open(twice)).levels[0]!.shape).toEqual([3, 4]);
+  });
+
+  test("of high-throughput JPEG 2000 is named", async () => {
+    expect(await refusal(open({ scan: htj2k }))).toMatch(/high-throughput JPEG 2000/);
   });
 
   test("has another etag when one of its slices is replaced", async () => {

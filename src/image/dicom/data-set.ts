@@ -4,7 +4,10 @@ import { ATTRIBUTES, type AttributeName, FLOAT_PIXEL_DATA, NAME_OF_TAG, PIXEL_DA
 export class MoreBytesNeeded extends Error {}
 
 /** The bytes are no data set; the message completes "… is damaged: ". */
-export class DataSetError extends Error {}
+export class DataSetError extends Error {
+  /** What had been read of it. */
+  dataSet: DataSet | undefined;
+}
 
 interface Element {
   vr: string;
@@ -148,7 +151,13 @@ export function parseDataSet(
 ): ParsedDataSet {
   const reader = new ElementReader(bytes, from, whole, onFrame);
   const dataSet = new DataSet();
-  const pixels = reader.readUntil(bytes.length, dataSet, encoding, 0);
+  let pixels: ParsedDataSet["pixels"];
+  try {
+    pixels = reader.readUntil(bytes.length, dataSet, encoding, 0);
+  } catch (cause) {
+    if (cause instanceof DataSetError) cause.dataSet = dataSet;
+    throw cause;
+  }
   if (pixels === undefined && !whole) throw new MoreBytesNeeded();
   return { dataSet, pixels };
 }

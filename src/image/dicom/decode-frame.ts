@@ -23,6 +23,8 @@ export async function decodeFrame(
 ): Promise<Raster> {
   const shape = [format.rows, format.columns, format.samples];
   switch (syntax.coding) {
+    case "unread":
+      throw new DicomRefusal(syntax.refusal ?? "its coding is not supported");
     case "native":
       return { data: toRgb(nativeSamples(bytes, format, syntax.littleEndian), format), shape };
     case "rle":

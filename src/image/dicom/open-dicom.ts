@@ -3,10 +3,11 @@ import { ByteSource } from "../byte-source.ts";
 import { ImageFormatError } from "../errors.ts";
 import type { ImageSource } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
-import type { DataSet } from "./data-set.ts";
+import { type DataSet, DataSetError } from "./data-set.ts";
+import { withoutDuplicates } from "./duplicates.ts";
 import { type Instance, isDicom, openInstance } from "./open-instance.ts";
 import { DicomRefusal } from "./refusal.ts";
-import { mosaicVolume, seriesVolume, singlePlane } from "./series.ts";
+import { mosaicVolume, type Opened, seriesVolume, singlePlane } from "./series.ts";
 import { type FrameGroups, groupsOf, modalityOf, named, type SliceFile, sliceFile } from "./slices.ts";
 import { FramePlaces, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
 
@@ -18,6 +19,8 @@ const PARALLEL = 6;
 const MAX_SLICES = 65_536;
 /** What tells whether a file is DICOM. */
 const SNIFFED_BYTES = 132;
+/** Files that are not read, or passed over, that a sentence names. */
+const LISTED_UNREAD = 3;
 /** Series that a refusal lists. */
 const LISTED = 8;
 
@@ -30,7 +33,7 @@ const SEGMENTATIONS: ReadonlySet<string> = new Set([
 type Read =
   | { kind: "slices"; file: SliceFile }
   | { kind: "slide"; file: SlideFile }
-  /** An image of its series that is not read, for this reason. */
+  /** A file that is not read, for this reason; it may be an image of this series. */
   | { kind: "refused"; key: string; series: string; modality: string; reason: unknown }
   /** No image, or a picture beside a slide: `what` for a sentence. */
   | { kind: "other"; what: string };
@@ -50,7 +53,7 @@ export async function openDicomFile(
   if (read.kind === "refused") throw named(read.reason, key);
   if (read.kind === "other")
     throw new ImageFormatError(`${key} cannot be read: it is ${read.what}, and no image`);
-  return present(store, key, [read], { bytesRead, etag: info.etag }, limits);
+  return present(store, key, [read], { bytesRead, etag: info.etag, warnings: [] }, limits);
 }
 
 /**
@@ -73,15 +76,77 @@ export async function openDicomFolder(
         `${name} holds more than ${MAX_FILES} files; give the directory of one series`,
       );
   }
-  const files: { key: string; read: Read; etag: string; bytesRead: number }[] = [];
+  const files = await readFiles(store, found, limits, signal);
+  if (files.length === 0) return undefined;
+  files.sort((a, b) => (a.key < b.key ? -1 : 1));
+
+  const groups = new Map<string, FolderFile[]>();
+  const unread = files.filter(({ read }) => read.kind === "refused");
+  for (const file of files) {
+    const { read } = file;
+    if (read.kind === "other" || read.kind === "refused") continue;
+    const group = groups.get(read.file.series);
+    if (group) group.push(file);
+    else groups.set(read.file.series, [file]);
+  }
+  const all = [...groups.values()];
+  if (all.length === 0) {
+    const first = unread[0]?.read;
+    if (first?.kind === "refused") throw named(first.reason, first.key);
+    const what = [...new Set(files.map(({ read }) => (read.kind === "other" ? read.what : "")))].join(", ");
+    throw new ImageFormatError(`${name} holds DICOM files of which none is an image (${what})`);
+  }
+  // What is not read may be what was meant: only where it is less than what is read, that is taken without asking.
+  const clear = all.length === 1 && unread.length < all[0]!.length;
+  if (series === undefined && !clear) {
+    const listed = listSeries(all.map((g) => g.map(({ read }) => read)));
+    const bad = unread.length > 0 ? `; not read: ${listUnread(unread).join("; ")}` : "";
+    throw new ImageFormatError(
+      `${name} holds ${all.length} DICOM series${unread.length > 0 ? " that can be read" : ""}: ${listed}; choose one by its number (--series)${bad}`,
+    );
+  }
+  const chosen = all[(series ?? 1) - 1];
+  if (chosen === undefined)
+    throw new ImageFormatError(`${name} holds ${all.length} DICOM series, and number ${series} is wanted`);
+  const opened = {
+    bytesRead: files.reduce((sum, file) => sum + file.bytesRead, 0),
+    etag: await etagOf(chosen),
+    warnings: listUnread(unread),
+  };
+  return present(
+    store,
+    name,
+    chosen.map(({ read }) => read),
+    opened,
+    limits,
+    signal,
+  );
+}
+
+interface FolderFile {
+  key: string;
+  read: Read;
+  etag: string;
+  bytesRead: number;
+}
+
+/** All that are DICOM. One that is damaged or not read does not keep the others from being read. */
+async function readFiles(
+  store: ObjectStore,
+  keys: readonly string[],
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<FolderFile[]> {
+  const files: FolderFile[] = [];
   let next = 0;
   let failed = false;
   const worker = async () => {
-    while (next < found.length && !failed) {
-      const key = found[next++]!;
+    while (next < keys.length && !failed) {
+      const key = keys[next++]!;
       const info = await store.head(key, { signal });
       if (info === undefined || info.byteLength < SNIFFED_BYTES) continue;
       const file = await readFile(store, key, info, limits, signal, true).catch((error) => {
+        if (error instanceof ImageFormatError) return { read: damagedFile(key, error), bytesRead: 0 };
         failed = true;
         throw error;
       });
@@ -89,36 +154,30 @@ export async function openDicomFolder(
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, worker));
-  if (files.length === 0) return undefined;
-  files.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return files;
+}
 
-  const groups = new Map<string, typeof files>();
-  for (const file of files) {
-    const { read } = file;
-    if (read.kind === "other") continue;
-    const id = read.kind === "refused" ? read.series : read.file.series;
-    const group = groups.get(id);
-    if (group) group.push(file);
-    else groups.set(id, [file]);
-  }
-  const all = [...groups.values()];
-  if (all.length === 0) {
-    const what = [...new Set(files.map(({ read }) => (read.kind === "other" ? read.what : "")))].join(", ");
-    throw new ImageFormatError(`${name} holds DICOM files of which none is an image (${what})`);
-  }
-  if (series === undefined && all.length > 1) {
-    throw new ImageFormatError(
-      `${name} holds ${all.length} DICOM series: ${listSeries(all.map((g) => g.map(({ read }) => read)))}; choose one by its number (--series)`,
-    );
-  }
-  const chosen = all[(series ?? 1) - 1];
-  if (chosen === undefined)
-    throw new ImageFormatError(`${name} holds ${all.length} DICOM series, and number ${series} is wanted`);
-  const reads = chosen.map(({ read }) => read);
-  const refused = reads.find((read) => read.kind === "refused");
-  if (refused) throw named(refused.reason, refused.key);
-  const bytesRead = files.reduce((sum, file) => sum + file.bytesRead, 0);
-  return present(store, name, reads, { bytesRead, etag: await etagOf(chosen) }, limits);
+/** Its series is known where its header holds that much. */
+function damagedFile(key: string, reason: ImageFormatError): Read {
+  const dataSet = reason.cause instanceof DataSetError ? reason.cause.dataSet : undefined;
+  return {
+    kind: "refused",
+    key,
+    series: dataSet?.text("series") ?? "",
+    modality: dataSet ? modalityOf(dataSet) : "",
+    reason,
+  };
+}
+
+/** A sentence each, and one for those beyond. */
+function listUnread(files: readonly FolderFile[]): string[] {
+  const sentences = files.slice(0, LISTED_UNREAD).flatMap(({ read }) => {
+    if (read.kind !== "refused") return [];
+    const { message } = named(read.reason, read.key) as Error;
+    return [message];
+  });
+  const more = files.length - sentences.length;
+  return more > 0 ? [...sentences, `${more} more files cannot be read`] : sentences;
 }
 
 /** Kinds and numbers of slices: never a description, which may name a patient. */
@@ -144,31 +203,52 @@ function listSeries(groups: readonly (readonly Read[])[]): string {
 
 const slides = (levels: number) => (levels === 1 ? "a slide of one level" : `a slide of ${levels} levels`);
 
-function present(
+async function present(
   store: ObjectStore,
   name: string,
   reads: readonly Read[],
-  opened: { bytesRead: number; etag: string },
+  opened: Opened,
   limits: ImageLimits,
-): ImageSource {
+  signal?: AbortSignal,
+): Promise<ImageSource> {
   try {
     const levels = reads.flatMap((read) => (read.kind === "slide" ? [read.file] : []));
-    const slices = reads.flatMap((read) => (read.kind === "slices" ? [read.file] : []));
+    const all = reads.flatMap((read) => (read.kind === "slices" ? [read.file] : []));
     if (levels.length > 0) {
-      if (slices.length > 0) throw new DicomRefusal("a series holds both slides and slices");
+      if (all.length > 0) throw new DicomRefusal("a series holds both slides and slices");
       return slideImage(store, levels, opened, limits);
     }
+    let { bytesRead } = opened;
+    const count = (bytes: number) => {
+      bytesRead += bytes;
+    };
+    const { files: slices, duplicates } = await withoutDuplicates(store, all, limits, count, signal);
+    const warnings = [...opened.warnings, ...duplicateWarning(duplicates)];
+    const now = { ...opened, bytesRead, warnings };
     if (slices.some(({ mosaic }) => mosaic)) {
-      if (slices.length === 1) return mosaicVolume(store, slices[0]!, opened, limits);
+      if (slices.length === 1) return mosaicVolume(store, slices[0]!, now, limits);
       throw new DicomRefusal(
         `it is a series of ${slices.length} volumes, each a mosaic in one file, and one is wanted; give the file of one`,
       );
     }
     const only = slices.length === 1 && slices[0]!.places.length === 1 ? slices[0] : undefined;
-    return only ? singlePlane(store, only, opened, limits) : seriesVolume(store, slices, opened, limits);
+    return only ? singlePlane(store, only, now, limits) : seriesVolume(store, slices, now, limits);
   } catch (cause) {
-    throw named(cause, name);
+    throw withUnread(named(cause, name), opened.warnings);
   }
+}
+
+function duplicateWarning(keys: readonly string[]): string[] {
+  if (keys.length === 0) return [];
+  const listed = keys.slice(0, LISTED_UNREAD).join(", ");
+  const more = keys.length > LISTED_UNREAD ? ` and ${keys.length - LISTED_UNREAD} more` : "";
+  return [`the same slices are there more than once and are taken once; passed over: ${listed}${more}`];
+}
+
+/** Why slices make no stack may be that one of them is not read. */
+function withUnread(cause: unknown, unread: readonly string[]): unknown {
+  if (unread.length === 0 || !(cause instanceof ImageFormatError)) return cause;
+  return new ImageFormatError(`${cause.message}; not read: ${unread.join("; ")}`, { cause: cause.cause });
 }
 
 /** With `sniff`, undefined for what is not DICOM. */
@@ -211,9 +291,9 @@ async function classify(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<Read> {
-  const { key, dataSet, pixels } = instance;
+  const { key, dataSet, syntax, pixels } = instance;
   if (SEGMENTATIONS.has(dataSet.text("sopClass") ?? "")) return { kind: "other", what: "a segmentation" };
-  if (pixels === undefined) {
+  if (pixels === undefined && syntax.refusal === undefined) {
     const modality = modalityOf(dataSet);
     return { kind: "other", what: modality ? `a DICOM object of kind ${modality}` : "a DICOM object" };
   }

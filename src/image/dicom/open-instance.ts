@@ -106,11 +106,12 @@ export async function openInstance(
   for (let length = FIRST_READ_BYTES; ; length *= 4) {
     const bytes = await source.readUpTo(0, Math.min(length, maxHead), signal);
     const whole = bytes.length === source.byteLength;
+    let syntax: TransferSyntax | undefined;
     try {
       const { meta, end } = parseFileMeta(bytes, hasPreamble(bytes) ? PREAMBLE_BYTES : 0, whole);
       const stated = meta.text("transferSyntax");
       const found = stated === undefined ? firstElement(bytes, end) : undefined;
-      const syntax = found ? unstatedSyntax(found) : transferSyntaxOf(stated);
+      syntax = found ? unstatedSyntax(found) : transferSyntaxOf(stated);
       if (syntax.deflated && source === file) {
         source = await inflated(file, end, limits, signal);
         length = FIRST_READ_BYTES / 4;
@@ -120,20 +121,32 @@ export async function openInstance(
       const { dataSet, pixels } = parseDataSet(bytes, end, whole, syntax, onFrame.add);
       return { key, dataSet, syntax, pixels, source };
     } catch (cause) {
-      if (cause instanceof MoreBytesNeeded) {
-        if (length < maxHead) continue;
-        throw new ImageFormatError(
-          `${key} has a DICOM header of more than ${maxHead} bytes, which is over the limit`,
-          { cause },
-        );
-      }
-      if (cause instanceof DataSetError) {
-        throw new ImageFormatError(`${key} is damaged: ${cause.message}; copy the file again`, { cause });
-      }
-      if (!(cause instanceof DicomRefusal)) throw cause;
-      throw new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
+      if (cause instanceof MoreBytesNeeded && length < maxHead) continue;
+      throw unreadable(key, cause, syntax, maxHead);
     }
   }
+}
+
+/** Why the head of a file is not read, in a sentence. */
+function unreadable(
+  key: string,
+  cause: unknown,
+  syntax: TransferSyntax | undefined,
+  maxHead: number,
+): unknown {
+  if (cause instanceof MoreBytesNeeded) {
+    return new ImageFormatError(
+      `${key} has a DICOM header of more than ${maxHead} bytes, which is over the limit`,
+      { cause },
+    );
+  }
+  if (cause instanceof DataSetError && syntax?.refusal !== undefined)
+    return new ImageFormatError(`${key} cannot be read: ${syntax.refusal}`, { cause });
+  if (cause instanceof DataSetError)
+    return new ImageFormatError(`${key} is damaged: ${cause.message}; copy the file again`, { cause });
+  if (cause instanceof DicomRefusal)
+    return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
+  return cause;
 }
 
 /** The same file with its data set as it was before it was deflated (PS3.5 annex A.5). */

@@ -12,10 +12,11 @@ import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./r
 import { named, readHead, readSlice, type SliceFile } from "./slices.ts";
 import { stackSlices } from "./stack.ts";
 
-/** Bytes read while opening, and the etag of all that was opened. */
+/** Bytes read while opening, the etag of all that was opened, and what a person should know of it. */
 export interface Opened {
   bytesRead: number;
   etag: string;
+  warnings: readonly string[];
 }
 
 /**
@@ -158,7 +159,7 @@ export function mosaicVolume(
       spacing: { values: [mosaic.spacing, betweenRows, betweenColumns], unit: "millimeter" },
       affine,
       orientation: orientationCode(affine),
-      warnings: mosaic.warnings,
+      warnings: [...opened.warnings, ...mosaic.warnings],
     },
     [{ shape, tileShape: shape, readTiles: (positions, signal) => positions.map(() => readTile(signal)) }],
     limits,
@@ -195,6 +196,7 @@ function describe(
       ...(files[0]!.inverted && !scaled && { inverted: "grey that grew to black grows to white" }),
       slices: String(slices),
     },
+    warnings: opened.warnings,
     etag: opened.etag,
     byteLength: files.reduce((sum, { info }) => sum + info.byteLength, 0),
   };

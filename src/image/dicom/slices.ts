@@ -58,6 +58,7 @@ export async function sliceFile(
   signal?: AbortSignal,
 ): Promise<SliceFile> {
   const { key, dataSet, syntax, pixels } = instance;
+  if (syntax.refusal !== undefined) throw new DicomRefusal(syntax.refusal);
   if (pixels === undefined) throw new DicomRefusal("it holds no image");
   if (pixels.float) throw new DicomRefusal("it holds floating-point samples, which are not supported");
   const format = pixelFormatOf(dataSet, syntax.coding);

@@ -106,6 +106,7 @@ export async function slideFile(
   signal?: AbortSignal,
 ): Promise<SlideFile> {
   const { key, dataSet, syntax, pixels, source } = instance;
+  if (syntax.refusal !== undefined) throw new DicomRefusal(syntax.refusal);
   if (pixels === undefined) throw new DicomRefusal("it holds no image");
   if (dataSet.text("concatenation") !== undefined)
     throw new DicomRefusal(
@@ -257,6 +258,7 @@ export function slideImage(
           return whole.readUpTo(0, headBytes, options?.signal);
         },
       },
+      warnings: opened.warnings,
       etag: opened.etag,
       byteLength: files.reduce((sum, { info }) => sum + info.byteLength, 0),
     },

@@ -1,7 +1,7 @@
 import type { Encoding } from "./data-set.ts";
 import { DicomRefusal } from "./refusal.ts";
 
-export type PixelCoding = "native" | "rle" | "jpeg" | "jpeg-lossless" | "jpeg-ls" | "jpeg2000";
+export type PixelCoding = "unread" | "native" | "rle" | "jpeg" | "jpeg-lossless" | "jpeg-ls" | "jpeg2000";
 
 export interface TransferSyntax {
   /** For a person, as `inspect` prints it. */
@@ -10,6 +10,8 @@ export interface TransferSyntax {
   littleEndian: boolean;
   deflated: boolean;
   coding: PixelCoding;
+  /** Why its frames are not read. */
+  refusal?: string;
 }
 
 const plain = { explicit: true, littleEndian: true, deflated: false };
@@ -71,8 +73,9 @@ export function unstatedSyntax({ explicit, littleEndian }: Encoding): TransferSy
 }
 
 /**
- * By its UID.
- * @throws {DicomRefusal} when it is not read
+ * By its UID. What is not read is taken for explicit little-endian, as all are that code frames: its header tells at least
+ * which series it belongs to.
+ * @throws {DicomRefusal} when none is stated
  */
 export function transferSyntaxOf(uid: string | undefined): TransferSyntax {
   if (uid === undefined)
@@ -82,7 +85,8 @@ export function transferSyntaxOf(uid: string | undefined): TransferSyntax {
   const name =
     unreadName(uid) ?? (/^[0-9.]{1,64}$/.test(uid) ? `the transfer syntax ${uid}` : "an unknown encoding");
   const advice = name.endsWith("video") ? "export its frames" : "convert it to explicit little-endian";
-  throw new DicomRefusal(`it is stored as ${name}, which is not supported; ${advice}`);
+  const refusal = `it is stored as ${name}, which is not supported; ${advice}`;
+  return { ...plain, name, coding: "unread", refusal };
 }
 
 function unreadName(uid: string): string | undefined {
