@@ -6,7 +6,7 @@ import { ImageFormatError } from "../../src/image/errors.ts";
 import { openImage } from "../../src/image/open-image.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { type Elements, encodeRle, type MadeDicom, makeDicom, SYNTAX } from "./make-dicom.ts";
-import { makeLosslessJpeg } from "./make-jpeg.ts";
+import { makeBlockJpeg, makeLosslessJpeg } from "./make-jpeg.ts";
 
 interface Pixels {
   rows: number;
@@ -185,6 +185,107 @@ describe("lossless JPEG", () => {
   );
   test.skipIf(!existsSync(crafted))("of libjpeg-turbo keeps its last sample", async () => {
     expect((await read(new Uint8Array(await readFile(crafted)))).data.at(-1)).toBe(2048);
+  });
+});
+
+describe("JPEG of 12 bits", () => {
+  const EXTENDED = "1.2.840.10008.1.2.4.51";
+  const twelve = (rows: number, columns: number, frame: Uint8Array) =>
+    picture({ rows, columns, allocated: 16, stored: 12 }, { frames: [[frame]], table: "none" }, EXTENDED);
+
+  test.each([0, 1, 3])("is read block by block, with restart markers every %i", async (restart) => {
+    const [width, height] = [20, 13];
+    const value = (x: number, y: number) => (x * 1309 + y * 2311) % 4096;
+    const frame = makeBlockJpeg({ width, height, components: 1, restart, bits: 12 }, value);
+    const wanted = Array.from({ length: width * height }, (_, i) =>
+      value((i % width) >> 3, Math.floor(i / width) >> 3),
+    );
+    expect([...(await read(twelve(height, width, frame))).data]).toEqual(wanted);
+  });
+
+  test("that is cut short, or coded in another way, is refused", async () => {
+    const frame = makeBlockJpeg({ width: 64, height: 64, components: 1, bits: 12 }, (x) => x * 500);
+    await expect(read(twelve(64, 64, frame.slice(0, -60)))).rejects.toThrow(
+      /of 12 bits is damaged or cut short/,
+    );
+    const progressive = frame.slice();
+    progressive[progressive.findIndex((b, i) => b === 0xff && frame[i + 1] === 0xc1) + 1] = 0xc2;
+    await expect(read(twelve(64, 64, progressive))).rejects.toThrow(
+      /12 bits in a coding that is not supported/,
+    );
+  });
+
+  const root = new URL("../../../shared/data/dicom/pydicom/", import.meta.url);
+  test.skipIf(!existsSync(root))("of real files is what libjpeg makes of it, to one grey level", async () => {
+    const { data } = await read(new Uint8Array(await readFile(new URL("JPGExtended.dcm", root))));
+    const values = [...data];
+    // pylibjpeg's sum and maximum.
+    const sum = values.reduce((a, b) => a + b, 0);
+    expect(Math.abs(sum - 3770427) / data.length).toBeLessThan(0.05);
+    expect(Math.abs(values.reduce((a, b) => Math.max(a, b), 0) - 264)).toBeLessThanOrEqual(1);
+    // Its scan header is wrong, and other readers fail on it.
+    expect((await read(new Uint8Array(await readFile(new URL("JPEG-lossy.dcm", root))))).data).toEqual(data);
+  });
+});
+
+describe("a palette", () => {
+  const words = (values: readonly number[], little: boolean) =>
+    Uint8Array.from(values.flatMap((v) => (little ? [v & 255, v >> 8] : [v >> 8, v & 255])));
+  const red = [1, 20, 255, 7];
+  const green = [2, 30, 0, 8];
+  const blue = [3, 40, 128, 9];
+  const packed = (values: readonly number[], little: boolean) =>
+    words([values[0]! + 256 * values[1]!, values[2]! + 256 * values[3]!], little);
+
+  test.each<[string, number, (values: readonly number[], little: boolean) => Uint8Array]>([
+    [
+      "16 bits",
+      16,
+      (values, little) =>
+        words(
+          values.map((v) => v * 257),
+          little,
+        ),
+    ],
+    ["8 bits in words", 8, words],
+    ["8 bits in words said to be 16", 16, words],
+    ["8 bits, two in a word", 8, packed],
+  ])("of %s gives RGB; what lies beyond has the colour at its end", async (_, bits, encode) => {
+    for (const syntax of [SYNTAX.explicit, SYNTAX.implicit, SYNTAX.bigEndian, SYNTAX.rle]) {
+      const little = syntax !== SYNTAX.bigEndian;
+      const descriptor = ["US", [4, 10, bits]] as const;
+      // Of 8 bits said to be 16 none is above 255.
+      const shown = (values: readonly number[]) =>
+        [10, 9, 0, 11, 12, 13, 14, 99].map((v) => values[Math.max(0, Math.min(3, v - 10))]!);
+      const values = Uint8Array.of(10, 9, 0, 11, 12, 13, 14, 99);
+      const file = picture(
+        {
+          rows: 2,
+          columns: 4,
+          photometric: "PALETTE COLOR",
+          extra: {
+            2625793: descriptor,
+            2625794: descriptor,
+            2625795: descriptor,
+            2626049: ["OW", encode(red, little)],
+            2626050: ["OW", encode(green, little)],
+            2626051: ["OW", encode(blue, little)],
+            2625618: ["DS", [5]],
+            2625619: ["DS", [2]],
+          },
+        },
+        syntax === SYNTAX.rle ? { frames: [[encodeRle(values, 1, 1)]], table: "none" } : values,
+        syntax,
+      );
+      const { data, image } = await read(file);
+      expect([image.dtype, image.channels.length, image.details!.colors]).toEqual([
+        "uint8",
+        3,
+        "4 of a palette",
+      ]);
+      const wanted = [red, green, blue].map(shown);
+      expect([...data]).toEqual(wanted[0]!.flatMap((_, i) => wanted.map((channel) => channel[i]!)));
+    }
   });
 });
 

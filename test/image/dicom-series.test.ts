@@ -568,7 +568,22 @@ describe("what a DICOM header may not say", () => {
       makeSlice({ extra: { 2621696: ["US", 1], 2621697: ["US", 1], 2621698: ["US", 0] } }),
       /samples of 1 bits/,
     ],
-    ["a palette", makeSlice({ extra: { 2621444: ["CS", "PALETTE COLOR"] } }), /from a palette/],
+    [
+      "a palette that is not there",
+      makeSlice({ extra: { 2621444: ["CS", "PALETTE COLOR"] } }),
+      /from a palette that is missing or stored in segments/,
+    ],
+    [
+      "a palette of more colours than it holds",
+      makeSlice({
+        extra: {
+          2621444: ["CS", "PALETTE COLOR"],
+          ...Object.fromEntries([1, 2, 3].map((c) => [0x00281100 + c, ["US", [0, 0, 16]]])),
+          ...Object.fromEntries([1, 2, 3].map((c) => [0x00281200 + c, ["OW", new Uint8Array(9)]])),
+        } as Elements,
+      }),
+      /its palette holds 10 bytes for 65536 colours/,
+    ],
     [
       "bits beyond what is allocated",
       makeSlice({ extra: { 2621698: ["US", 20] } }),
@@ -588,15 +603,6 @@ describe("what a DICOM header may not say", () => {
         pixels: { frames: [[new Uint8Array(8)]], table: "none" },
       }),
       /stored as MPEG-4 video, which is not supported/,
-    ],
-    [
-      "JPEG of twelve bits",
-      makeDicom({
-        syntax: "1.2.840.10008.1.2.4.51",
-        elements: { ...elementsOf({}), 2621697: ["US", 12], 2621698: ["US", 11] },
-        pixels: { frames: [[new Uint8Array(8)]], table: "none" },
-      }),
-      /JPEG frames have 12 bits/,
     ],
     [
       "sequences within sequences without end",

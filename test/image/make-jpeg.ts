@@ -53,14 +53,15 @@ export interface MadeJpeg {
   restart?: number;
   /** Put in front of each restart marker and of the end. */
   junk?: number[];
+  bits?: 8 | 12;
 }
 
 /**
- * A baseline JPEG of even blocks: what `value` gives for each block of 8 × 8 and component, 0 to 255, is decoded
- * exactly.
+ * A sequential JPEG of even blocks, baseline unless it has 12 bits: what `value` gives for each block of 8 × 8 and
+ * component is decoded exactly.
  */
 export function makeBlockJpeg(
-  { width, height, components, restart = 0, junk = [] }: MadeJpeg,
+  { width, height, components, restart = 0, junk = [], bits = 8 }: MadeJpeg,
   value: (x: number, y: number, c: number) => number,
 ): Uint8Array {
   const out = new BitWriter();
@@ -74,7 +75,7 @@ export function makeBlockJpeg(
       previous = new Array<number>(components).fill(0);
     }
     for (let c = 0; c < components; c++) {
-      const level = 8 * (value(mcu % across, Math.floor(mcu / across), c) - 128);
+      const level = 8 * (value(mcu % across, Math.floor(mcu / across), c) - 2 ** (bits - 1));
       putDifference(out, level - previous[c]!);
       previous[c] = level;
       out.put(0, 5); // end of block
@@ -86,8 +87,8 @@ export function makeBlockJpeg(
     ...[0xff, 0xd8],
     ...segment(0xdb, 0, ...new Array<number>(64).fill(1)),
     ...segment(
-      0xc0,
-      ...[8, height >> 8, height & 255, width >> 8, width & 255, components],
+      bits === 8 ? 0xc0 : 0xc1,
+      ...[bits, height >> 8, height & 255, width >> 8, width & 255, components],
       ...ids.flatMap((id) => [id, 0x11, 0]),
     ),
     ...segment(0xc4, ...table(0, 16)),

@@ -111,6 +111,10 @@ export class DataSet {
     return this.#elements.get(name)?.value ?? NO_BYTES;
   }
 
+  isLittleEndian(name: AttributeName): boolean {
+    return this.#elements.get(name)?.littleEndian ?? true;
+  }
+
   items(name: AttributeName): readonly DataSet[] {
     return this.#elements.get(name)?.items ?? [];
   }

@@ -1,18 +1,23 @@
 import { allocate, type Raster, type SampleArray } from "../../tiling/raster.ts";
 import { type DecodedImage, decodeJpeg, decodeJpeg2000, decodeJpegLs } from "../codecs.ts";
+import { decodeExtendedJpeg } from "../jpeg/extended.ts";
 import { decodeLosslessJpeg } from "../jpeg/lossless.ts";
 import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
 import { parseJpeg2000Size } from "../jpeg2000-size.ts";
 import { ycbcrToRgb } from "../ycbcr.ts";
-import { dtypeOfFormat, frameBytes, type PixelFormat, twelveBits } from "./pixel-format.ts";
+import { paint } from "./palette.ts";
+import { dtypeOfFormat, frameBytes, type PixelFormat, unreadJpeg } from "./pixel-format.ts";
 import { DicomRefusal } from "./refusal.ts";
 import { decodeRle } from "./rle.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
+const SOF_BASELINE = 0xc0;
+const SOF_EXTENDED = 0xc1;
 const SOF_LOSSLESS = 0xc3;
 
 /**
- * One frame to the numbers it stores, `[rows, columns, samples]`: sign and unused bits resolved, colours as RGB.
+ * One frame to the numbers it stores, `[rows, columns, samples]`: sign and unused bits resolved, colours as RGB, also
+ * those of a palette.
  * @param bytes native samples, or one coded frame
  * @throws {DicomRefusal | ImageFormatError} when the frame is damaged or is not what its header announces
  */
@@ -21,6 +26,12 @@ export async function decodeFrame(
   format: PixelFormat,
   syntax: TransferSyntax,
 ): Promise<Raster> {
+  const frame = await decodeStored(bytes, format, syntax);
+  if (format.palette === undefined) return frame;
+  return { data: paint(frame.data, format.palette), shape: [format.rows, format.columns, 3] };
+}
+
+async function decodeStored(bytes: Uint8Array, format: PixelFormat, syntax: TransferSyntax): Promise<Raster> {
   const shape = [format.rows, format.columns, format.samples];
   switch (syntax.coding) {
     case "unread":
@@ -107,7 +118,11 @@ async function jpegSamples(bytes: Uint8Array, format: PixelFormat): Promise<Samp
   const { components, bitsPerSample, frame } = header;
   if (components.length !== format.samples) throw wrongComponents(components.length, format);
   if (frame === SOF_LOSSLESS) return toRgb(codedSamples(decodeLosslessJpeg(stream), format), format);
-  if (bitsPerSample !== 8) throw twelveBits(bitsPerSample);
+  if (bitsPerSample !== 8) {
+    const sequential = frame === SOF_BASELINE || frame === SOF_EXTENDED;
+    if (!sequential || bitsPerSample > 12 || format.samples > 1) throw unreadJpeg(bitsPerSample);
+    return codedSamples(decodeExtendedJpeg(stream), format);
+  }
   return codedSamples(await decodeJpeg(stream), format);
 }
 

@@ -1,6 +1,7 @@
 import type { DType } from "../../tiling/raster.ts";
 import { MAX_SIDE } from "../limits.ts";
 import type { DataSet } from "./data-set.ts";
+import { type Palette, paletteOf } from "./palette.ts";
 import { DicomRefusal } from "./refusal.ts";
 import type { PixelCoding } from "./transfer-syntax.ts";
 
@@ -16,11 +17,14 @@ export interface PixelFormat {
   /** Component by component; native frames and JPEG alike say so, only native ones mean it. */
   planar: boolean;
   photometric: string;
+  /** Colours of the stored values, where these are no colours themselves. */
+  palette?: Palette;
 }
 
 const PHOTOMETRICS: ReadonlySet<string> = new Set([
   "MONOCHROME1",
   "MONOCHROME2",
+  "PALETTE COLOR",
   "RGB",
   "YBR_FULL",
   "YBR_FULL_422",
@@ -36,11 +40,9 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
     throw new DicomRefusal(`its header states frames of ${columns} × ${rows} pixels`);
   const samples = dataSet.number("samplesPerPixel") ?? 1;
   const photometric = dataSet.text("photometric") ?? "";
-  if (photometric === "PALETTE COLOR")
-    throw new DicomRefusal("its colours come from a palette, which is not supported; convert it to RGB");
   if (!PHOTOMETRICS.has(photometric))
     throw new DicomRefusal("its header does not tell what its samples mean");
-  const expected = photometric.startsWith("MONOCHROME") ? 1 : 3;
+  const expected = photometric.startsWith("MONOCHROME") || photometric === "PALETTE COLOR" ? 1 : 3;
   if (samples !== expected)
     throw new DicomRefusal(`its header states ${samples} samples a pixel for ${photometric}`);
   if (dataSet.has("modalityTable"))
@@ -59,7 +61,6 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
   const highBit = dataSet.number("highBit") ?? bitsStored - 1;
   if (!(bitsStored >= 1 && highBit >= bitsStored - 1 && highBit < bitsAllocated))
     throw new DicomRefusal(`its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`);
-  if (coding === "jpeg" && bitsStored > 8) throw twelveBits(bitsStored);
   if (photometric === "YBR_FULL_422" && coding === "native" && columns % 2 !== 0)
     throw new DicomRefusal("its columns are odd in number where two share a colour");
   return {
@@ -72,12 +73,20 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
     signed: dataSet.number("pixelRepresentation") === 1,
     planar: expected === 3 && dataSet.number("planarConfiguration") === 1,
     photometric,
+    ...(photometric === "PALETTE COLOR" && { palette: paletteOf(dataSet) }),
   };
 }
 
-/** What no well-kept decoder for the Web reads. */
-export function twelveBits(bits: number): DicomRefusal {
-  return new DicomRefusal(`its JPEG frames have ${bits} bits, and 8 are read; convert it to JPEG-LS`);
+/** Of progressive or arithmetic coding. */
+export function unreadJpeg(bits: number): DicomRefusal {
+  return new DicomRefusal(
+    `its JPEG frames have ${bits} bits in a coding that is not supported; convert it to JPEG-LS`,
+  );
+}
+
+/** Samples of a pixel as they are given. */
+export function givenSamples({ samples, palette }: PixelFormat): number {
+  return palette ? 3 : samples;
 }
 
 export function dtypeOfFormat({ bitsAllocated, signed }: PixelFormat): DType {
@@ -91,6 +100,7 @@ export function frameBytes({ rows, columns, samples, bitsAllocated, photometric 
 }
 
 /** Bytes of a decoded frame. */
-export function decodedBytes({ rows, columns, samples, bitsAllocated }: PixelFormat): number {
-  return rows * columns * samples * (bitsAllocated / 8);
+export function decodedBytes(format: PixelFormat): number {
+  const { rows, columns, bitsAllocated } = format;
+  return rows * columns * givenSamples(format) * (bitsAllocated / 8);
 }

@@ -6,7 +6,7 @@ import type { ImageSource } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
 import { type ImageDescription, TiledImage } from "../tiled-image.ts";
 import { mosaicAffine, splitMosaic } from "./mosaic.ts";
-import { dtypeOfFormat } from "./pixel-format.ts";
+import { dtypeOfFormat, givenSamples } from "./pixel-format.ts";
 import { DicomRefusal } from "./refusal.ts";
 import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./rescale.ts";
 import { named, readHead, readSlice, type SliceFile } from "./slices.ts";
@@ -48,7 +48,7 @@ export function seriesVolume(
     };
     const stored = await readSlice(store, file, frame, limits, count, signal);
     const { data } = toValues(stored, file, file.rescales[frame]!, rescales.every(isIdentity), dtype);
-    return { data, shape: [1, rows, columns, first.format.samples] };
+    return { data, shape: [1, rows, columns, givenSamples(first.format)] };
   }
 
   return new TiledImage(
@@ -184,14 +184,15 @@ function describe(
   const scaled = rescales.find((r) => !isIdentity(r));
   return {
     format: slices === 1 ? "DICOM image" : files.length === 1 ? "DICOM multi-frame volume" : "DICOM series",
-    dtype: rescaledType(format, rescales),
-    channels: format.samples === 3 ? RGB_CHANNELS : [{}],
+    dtype: format.palette ? "uint8" : rescaledType(format, rescales),
+    channels: givenSamples(format) === 3 ? RGB_CHANNELS : [{}],
     objectivePower: undefined,
     bounds: undefined,
     details: {
       ...(modality && { modality }),
       transferSyntax: syntax.name,
       stored: `${format.bitsStored}-bit ${dtypeOfFormat(format)}`,
+      ...(format.palette && { colors: `${format.palette.colors.length / 3} of a palette` }),
       ...(scaled && { rescaled: `stored × ${scaled.slope} + ${scaled.intercept}` }),
       ...(files[0]!.inverted && !scaled && { inverted: "grey that grew to black grows to white" }),
       slices: String(slices),
@@ -212,6 +213,7 @@ function checkAlike(files: readonly SliceFile[]): void {
       format.bitsAllocated === first.bitsAllocated &&
       format.bitsStored === first.bitsStored &&
       format.signed === first.signed &&
+      String(format.palette?.colors) === String(first.palette?.colors) &&
       inverted === files[0]!.inverted;
     if (!alike) {
       throw named(

@@ -17,6 +17,9 @@ import type { TransferSyntax } from "./transfer-syntax.ts";
 /** A slide of a million megapixels in tiles of 512 has half of it. */
 export const MAX_FRAMES = 2 ** 23;
 
+/** The largest frame, decoded: reading a region holds several of that size, and scaled ones twice of it. */
+const MAX_FRAME_BYTES = 128 * 2 ** 20;
+
 /** A file of a series and what is needed to read its frames: little enough to keep of thousands. */
 export interface SliceFile {
   key: string;
@@ -62,9 +65,10 @@ export async function sliceFile(
   if (pixels === undefined) throw new DicomRefusal("it holds no image");
   if (pixels.float) throw new DicomRefusal("it holds floating-point samples, which are not supported");
   const format = pixelFormatOf(dataSet, syntax.coding);
-  if (decodedBytes(format) > limits.tileBytes) {
+  const limit = Math.min(limits.tileBytes, MAX_FRAME_BYTES);
+  if (decodedBytes(format) > limit) {
     throw new DicomRefusal(
-      `its frames of ${format.columns} × ${format.rows} pixels are over the limit of ${limits.tileBytes} bytes`,
+      `its frames of ${format.columns} × ${format.rows} pixels are over the limit of ${limit} bytes`,
     );
   }
   const count = frameCount(dataSet);
@@ -87,7 +91,8 @@ export async function sliceFile(
       orientation: pick("orientation"),
       pixelSpacing: pick("pixelSpacing"),
     });
-    const rescale = all.find((g) => g?.rescale)?.rescale ?? IDENTITY;
+    // Colours are no quantity.
+    const rescale = (!format.palette && all.find((g) => g?.rescale)?.rescale) || IDENTITY;
     if (!(Number.isFinite(rescale.slope) && Number.isFinite(rescale.intercept) && rescale.slope !== 0))
       throw new DicomRefusal("its values are scaled by a number that is none");
     rescales.push(rescale);

@@ -119,6 +119,10 @@ export async function slideFile(
   if (planes > 1)
     throw new DicomRefusal(`it has ${planes} focal planes, and one is wanted; export one of them`);
   const format = pixelFormatOf(dataSet, syntax.coding);
+  if (format.palette)
+    throw new DicomRefusal(
+      "its colours come from a palette, which is not supported of slides; convert it to RGB",
+    );
   if (decodedBytes(format) > limits.tileBytes) {
     throw new DicomRefusal(
       `its tiles of ${format.columns} × ${format.rows} pixels are over the limit of ${limits.tileBytes} bytes`,
