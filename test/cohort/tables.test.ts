@@ -227,6 +227,7 @@ describe("the report", () => {
     expect(html).toContain("default-src 'none'; img-src data:; style-src 'unsafe-inline'");
     const elements = [...html.matchAll(/<([a-z][a-z0-9]*)\b([^>]*)>/gi)];
     expect(new Set(elements.map((m) => m[1]!.toLowerCase())).has("script")).toBe(false);
+    expect(elements.length).toBeGreaterThan(20);
     for (const [, name, attributes] of elements) {
       // Outside of quotes there is nothing but names: what others wrote is inside them.
       const named = [...attributes!.matchAll(/\s([\w-]+)="([^"]*)"/g)];

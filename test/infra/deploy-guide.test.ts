@@ -84,7 +84,9 @@ describe("docs/deploy.md", () => {
   });
 
   it("has links that lead somewhere", async () => {
-    for (const [, path = "", anchor] of guide.matchAll(/\]\(([^)#\s]*)#?([^)]*)\)/g)) {
+    const links = [...guide.matchAll(/\]\(([^)#\s]*)#?([^)]*)\)/g)];
+    expect(links.length).toBeGreaterThan(5);
+    for (const [, path = "", anchor] of links) {
       const text = path === "" ? guide : await readFile(join(ROOT, "docs", path), "utf8");
       const anchors = [...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
         title!
