@@ -2,10 +2,12 @@
 import createCharLs from "@cornerstonejs/codec-charls/decodewasmjs";
 import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs";
 import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
+import createOpenJph from "@cornerstonejs/codec-openjph/wasmjs";
 import { emscriptenOptions } from "./compiled-codecs.ts";
 import { ImageFormatError } from "./errors.ts";
 import { hasAllRestarts, repairJpeg } from "./jpeg/repair.ts";
 import { parseJpegHeader } from "./jpeg/stream.ts";
+import { parseJpeg2000Size } from "./jpeg2000-size.ts";
 
 /** Samples as a codec gives them: interleaved, `[height, width, components]`. */
 export interface DecodedImage {
@@ -36,6 +38,7 @@ const openJpegComplaints: string[] = [];
 // requests at once may both instantiate; one instance is dropped.
 let jpegDecoder: Decoder | undefined;
 let jpeg2000Decoder: Decoder | undefined;
+let htj2kDecoder: Decoder | undefined;
 let jpegLsDecoder: JpegLsDecoder | undefined;
 
 interface JpegLsDecoder extends Decoder {
@@ -70,6 +73,14 @@ async function loadJpeg2000(): Promise<Decoder> {
   const decoder: Decoder = new module.J2KDecoder();
   jpeg2000Decoder ??= decoder;
   return jpeg2000Decoder;
+}
+
+async function loadHtj2k(): Promise<Decoder> {
+  if (htj2kDecoder) return htj2kDecoder;
+  const module = await createOpenJph(await emscriptenOptions("htj2k", () => {}));
+  const decoder: Decoder = new module.HTJ2KDecoder();
+  htj2kDecoder ??= decoder;
+  return htj2kDecoder;
 }
 
 async function loadJpegLs(): Promise<JpegLsDecoder> {
@@ -172,6 +183,45 @@ export async function decodeJpeg2000(
   const decoded = decoder.getDecodedBuffer();
   const { buffer } = copyBytes(decoded, bitsPerSample <= 8 ? samples : samples * 2);
   return { width, height, components: componentCount, data: viewSamples(buffer, bitsPerSample, isSigned) };
+}
+
+/** Tiles that a JPEG 2000 stream can number. */
+const MAX_TILES = 65_535;
+
+/**
+ * A codestream of high-throughput JPEG 2000 (ITU-T T.814), colour as RGB.
+ * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples of 8 and fewer
+ */
+export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
+  const damaged = (cause?: unknown) =>
+    new ImageFormatError("a frame of high-throughput JPEG 2000 is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  const size = parseJpeg2000Size(stream);
+  // What lacks its end is decoded all the same, as far as it goes. Frames are padded to an even length.
+  const end = stream.at(-1) === 0 ? stream.length - 1 : stream.length;
+  if (size.tiles > MAX_TILES || stream[end - 2] !== 0xff || stream[end - 1] !== 0xd9) throw damaged();
+  const decoder = htj2kDecoder ?? (await loadHtj2k());
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  try {
+    decoder.decode();
+  } catch (cause) {
+    // A codec that has thrown may be left in any state.
+    htj2kDecoder = undefined;
+    throw damaged(cause);
+  }
+  const { width, height, componentCount: components, bitsPerSample, isSigned } = decoder.getFrameInfo();
+  // Of what it cannot decode, the wrapper tells by sizes of 0.
+  if (width !== size.width || height !== size.height || components !== size.components) throw damaged();
+  const unread = isSigned && bitsPerSample <= 8;
+  if (unread || bitsPerSample > 16) {
+    throw new ImageFormatError(
+      `JPEG 2000 with ${unread ? "signed samples of" : ""} ${bitsPerSample} bits is not supported`,
+    );
+  }
+  const samples = width * height * components;
+  const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
+  return { width, height, components, data: viewSamples(buffer, bitsPerSample, isSigned) };
 }
 
 /**

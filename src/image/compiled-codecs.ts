@@ -1,4 +1,4 @@
-export type CodecName = "jpeg" | "jpeg2000" | "jpegls" | "zstd";
+export type CodecName = "jpeg" | "jpeg2000" | "htj2k" | "jpegls" | "zstd";
 
 /**
  * Gives the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare Workers):

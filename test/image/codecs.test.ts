@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { expect, test, vi } from "vitest";
+import { makeHtj2k } from "./make-htj2k.ts";
 
 const require = createRequire(import.meta.url);
 const fixture = async (name: string) => readFile(new URL(`fixtures/${name}`, import.meta.url));
@@ -8,6 +9,7 @@ const fixture = async (name: string) => readFile(new URL(`fixtures/${name}`, imp
 const WASM = {
   jpeg: "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm",
   jpeg2000: "@cornerstonejs/codec-openjpeg/decodewasm",
+  htj2k: "@cornerstonejs/codec-openjph/wasm",
   jpegls: "@cornerstonejs/codec-charls/decodewasm",
   zstd: "@foxglove/wasm-zstd/dist/wasm-zstd.wasm",
 } as const;
@@ -33,7 +35,10 @@ test("decoders run from compiled modules handed in, as Workers need it", async (
   // A frame of one raw block (RFC 8878).
   const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x20, 3, 0x19, 0, 0, 7, 8, 9);
   expect((await loadZstd())(frame, 3)).toEqual(Uint8Array.of(7, 8, 9));
-  expect(asked).toEqual(["jpeg", "jpeg2000", "zstd"]);
+  const made = { width: 2, height: 2, components: 1, bits: 8, signed: false };
+  const htj2k = await makeHtj2k(made, [1, 2, 3, 200]);
+  expect([...(await codecs.decodeHtj2k(htj2k)).data]).toEqual([1, 2, 3, 200]);
+  expect(asked).toEqual(["jpeg", "jpeg2000", "zstd", "htj2k"]);
 });
 
 test("a tile that cannot be decoded is an error, and the tile after it is whole", async () => {

@@ -6,6 +6,7 @@ import { ImageFormatError } from "../../src/image/errors.ts";
 import { openImage } from "../../src/image/open-image.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { type Elements, encodeRle, type MadeDicom, makeDicom, SYNTAX } from "./make-dicom.ts";
+import { type MadeHtj2k, makeHtj2k } from "./make-htj2k.ts";
 import { makeBlockJpeg, makeLosslessJpeg } from "./make-jpeg.ts";
 
 interface Pixels {
@@ -185,6 +186,51 @@ describe("lossless JPEG", () => {
   );
   test.skipIf(!existsSync(crafted))("of libjpeg-turbo keeps its last sample", async () => {
     expect((await read(new Uint8Array(await readFile(crafted)))).data.at(-1)).toBe(2048);
+  });
+});
+
+describe("high-throughput JPEG 2000", () => {
+  const HTJ2K = "1.2.840.10008.1.2.4.201";
+  const size = { width: 21, height: 17 };
+  const file = (made: MadeHtj2k, frame: Uint8Array) =>
+    picture(
+      {
+        rows: 17,
+        columns: 21,
+        samples: made.components,
+        photometric: made.components === 3 ? "YBR_RCT" : "MONOCHROME2",
+        allocated: made.bits > 8 ? 16 : 8,
+        stored: made.bits,
+        signed: made.signed,
+      },
+      { frames: [[frame]], table: "none" },
+      HTJ2K,
+    );
+
+  test.each([
+    { ...size, components: 1, bits: 8, signed: false },
+    { ...size, components: 1, bits: 12, signed: false },
+    { ...size, components: 1, bits: 16, signed: false },
+    { ...size, components: 1, bits: 16, signed: true },
+    { ...size, components: 3, bits: 8, signed: false },
+  ])("of $components × $bits bits (signed: $signed) is exact, and refused where it is cut", async (made) => {
+    const low = made.signed ? -(2 ** (made.bits - 1)) : 0;
+    const samples = Array.from(
+      { length: 21 * 17 * made.components },
+      (_, i) => low + ((i * 2654435761) % 2 ** made.bits),
+    );
+    const frame = await makeHtj2k(made, samples);
+    expect([...(await read(file(made, frame))).data]).toEqual(samples);
+    for (const broken of [frame.slice(0, -40), frame.slice(0, 60), new Uint8Array(60)])
+      await expect(read(file(made, broken))).rejects.toThrow(
+        /^a\.dcm cannot be read: a (frame of high|JPEG 2000)/,
+      );
+    // Its tiles would be more than there are pixels for.
+    const tiny = frame.slice();
+    const siz = tiny.findIndex((b, i) => b === 0xff && tiny[i + 1] === 0x51) + 4;
+    new DataView(tiny.buffer).setUint32(siz + 18, 0, false);
+    await expect(read(file(made, tiny))).rejects.toThrow(/damaged or cut short/);
+    expect([...(await read(file(made, frame))).data]).toEqual(samples);
   });
 });
 

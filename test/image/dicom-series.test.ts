@@ -279,12 +279,6 @@ describe("a DICOM series", () => {
   });
 
   const other = (change: MadeSlice = {}) => makeSlice({ series: "1.2.3", ...change });
-  const htj2k = makeDicom({
-    syntax: "1.2.840.10008.1.2.4.202",
-    elements: elementsOf({ series: "1.2.3" }),
-    pixels: { frames: [[Uint8Array.of(0xff, 0x4f, 0xff, 0x51)]], table: "none" },
-  });
-
   test.each<[string, Uint8Array, RegExp]>([
     ["is cut in its header", makeSlice({}).slice(0, 400), /is damaged: it ends inside an element/],
     ["is cut in its samples", other().slice(0, -3), /is cut short: it ends before its 1 frames/],
@@ -359,10 +353,6 @@ describe("a DICOM series", () => {
     expect((await open(unnamed)).levels[0]!.shape[0]).toBe(3);
     const twice = directory(new Array(2).fill(slice(0, "")));
     expect((await open(twice)).levels[0]!.shape).toEqual([3, 4]);
-  });
-
-  test("of high-throughput JPEG 2000 is named", async () => {
-    expect(await refusal(open({ scan: htj2k }))).toMatch(/high-throughput JPEG 2000/);
   });
 
   test("has another etag when one of its slices is replaced", async () => {

@@ -2,6 +2,7 @@
 import charLsWasm from "../../../node_modules/@cornerstonejs/codec-charls/dist/charlswasm_decode.wasm";
 import jpegTurboWasm from "../../../node_modules/@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm";
 import openJpegWasm from "../../../node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm";
+import openJphWasm from "../../../node_modules/@cornerstonejs/codec-openjph/dist/openjphjs.wasm";
 import zstdWasm from "../../../node_modules/@foxglove/wasm-zstd/dist/wasm-zstd.wasm";
 import { useCodecModules } from "../../image/compiled-codecs.ts";
 import type { ImageSource } from "../../image/image-source.ts";
@@ -12,7 +13,13 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import { lookUpSource } from "./sources/look-up-source.ts";
 import { openSourceStore, type SourceBindings } from "./sources/open-source-store.ts";
 
-const CODECS = { jpeg: jpegTurboWasm, jpeg2000: openJpegWasm, jpegls: charLsWasm, zstd: zstdWasm };
+const CODECS = {
+  jpeg: jpegTurboWasm,
+  jpeg2000: openJpegWasm,
+  htj2k: openJphWasm,
+  jpegls: charLsWasm,
+  zstd: zstdWasm,
+};
 useCodecModules((codec) => CODECS[codec]);
 
 const MIB = 2 ** 20;

@@ -1,5 +1,5 @@
 import { allocate, type Raster, type SampleArray } from "../../tiling/raster.ts";
-import { type DecodedImage, decodeJpeg, decodeJpeg2000, decodeJpegLs } from "../codecs.ts";
+import { type DecodedImage, decodeHtj2k, decodeJpeg, decodeJpeg2000, decodeJpegLs } from "../codecs.ts";
 import { decodeExtendedJpeg } from "../jpeg/extended.ts";
 import { decodeLosslessJpeg } from "../jpeg/lossless.ts";
 import { completeJpeg, parseJpegHeader } from "../jpeg/stream.ts";
@@ -47,6 +47,12 @@ async function decodeStored(bytes: Uint8Array, format: PixelFormat, syntax: Tran
       checkCodedSize(jpegLsSize(bytes), format);
       const image = await decodeJpegLs(bytes);
       return { data: toRgb(codedSamples(image, format), format), shape };
+    }
+    case "htj2k": {
+      const coded = parseJpeg2000Size(bytes);
+      checkCodedSize(coded, format);
+      if (coded.components !== format.samples) throw wrongComponents(coded.components, format);
+      return { data: codedSamples(await decodeHtj2k(bytes), format), shape };
     }
     case "jpeg2000": {
       const size = parseJpeg2000Size(bytes);

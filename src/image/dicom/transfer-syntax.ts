@@ -1,7 +1,15 @@
 import type { Encoding } from "./data-set.ts";
 import { DicomRefusal } from "./refusal.ts";
 
-export type PixelCoding = "unread" | "native" | "rle" | "jpeg" | "jpeg-lossless" | "jpeg-ls" | "jpeg2000";
+export type PixelCoding =
+  | "unread"
+  | "native"
+  | "rle"
+  | "jpeg"
+  | "jpeg-lossless"
+  | "jpeg-ls"
+  | "jpeg2000"
+  | "htj2k";
 
 export interface TransferSyntax {
   /** For a person, as `inspect` prints it. */
@@ -34,6 +42,9 @@ const SYNTAXES: Readonly<Record<string, TransferSyntax>> = {
   "1.2.840.10008.1.2.4.81": coded("JPEG-LS near-lossless", "jpeg-ls"),
   "1.2.840.10008.1.2.4.90": coded("JPEG 2000 lossless", "jpeg2000"),
   "1.2.840.10008.1.2.4.91": coded("JPEG 2000", "jpeg2000"),
+  "1.2.840.10008.1.2.4.201": coded("high-throughput JPEG 2000 lossless", "htj2k"),
+  "1.2.840.10008.1.2.4.202": coded("high-throughput JPEG 2000 lossless", "htj2k"),
+  "1.2.840.10008.1.2.4.203": coded("high-throughput JPEG 2000", "htj2k"),
 };
 
 /** What is known and not read (PS3.6 annex A): for the sentence. */
@@ -62,7 +73,6 @@ const UNREAD_FAMILIES: readonly [prefix: string, from: number, to: number, name:
   ["1.2.840.10008.1.2.4.", 102, 106, "MPEG-4 video"],
   ["1.2.840.10008.1.2.4.", 107, 108, "HEVC video"],
   ["1.2.840.10008.1.2.4.", 110, 112, "JPEG XL"],
-  ["1.2.840.10008.1.2.4.", 201, 203, "high-throughput JPEG 2000"],
   ["1.2.840.10008.1.2.7.", 1, 3, "SMPTE ST 2110 video"],
 ];
 
