@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { segment } from "../../src/cli/index.ts";
 import { openSharedRuntime, readLabelZarr } from "../made/shared-runtime.ts";
 import { writeMadeSlide } from "../made/slide.ts";
+import { treeHashes } from "../made/tree-hashes.ts";
 
 const TINY = join(import.meta.dirname, "../fixtures/tiny-swin");
 const [WIDTH, HEIGHT] = [500, 410];
@@ -92,6 +94,34 @@ describe("a region of a slide", () => {
     },
     120_000,
   );
+
+  it("is continued after it was stopped, to the same bytes", async () => {
+    const options = {
+      source: slide,
+      model: join(directory, "tiny"),
+      roi: [30, 40, 420, 330] as const,
+      concurrency: 1,
+      tissueMask: false,
+      outputs: ["labels.ome.zarr", "objects.geojson"],
+    };
+    const alone = join(directory, "alone");
+    await segment({ ...options, out: alone });
+    const out = join(directory, "stopped");
+    const stop = new AbortController();
+    const stopped = segment({
+      ...options,
+      out,
+      signal: stop.signal,
+      onProgress: (event) => {
+        if (event.type === "progress" && event.windowsDone > event.windowsTotal / 2)
+          stop.abort(new Error("enough"));
+      },
+    });
+    await expect(stopped).rejects.toThrow("enough");
+    const resumed = await segment({ ...options, out, resume: true });
+    expect(resumed.attempts).toBe(2);
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+  });
 
   it("writes one picture of a small region, not the same twice", async () => {
     const outputs = ["overlay.png", "overlay-detail.png"];
