@@ -13,7 +13,7 @@ export class ImageFormatError extends Error {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-function oneLine(message: string): string {
+export function oneLine(message: string): string {
   return message.replace(UNPRINTABLE, "\ufffd");
 }
 

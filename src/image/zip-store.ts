@@ -1,5 +1,6 @@
-import { inflateSync } from "fflate";
+import { Inflate, inflateSync } from "fflate";
 import { StorageError } from "../storage/errors.ts";
+import { joinBytes } from "../storage/join-bytes.ts";
 import type { ObjectInfo, ObjectStore, ReadOptions, StoredObject } from "../storage/object-store.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { ImageFormatError } from "./errors.ts";
@@ -33,12 +34,21 @@ const DEFLATE = 8;
 /** Files that are looked into at all; each takes memory for its name. */
 const MAX_ENTRIES = 100_000;
 
-/** Unpacked entries kept: a reader comes back for the samples after the head. */
+/** Unpacked entries kept: a reader comes back for the samples after the head. The last one is, however large. */
 const KEPT_BYTES = 16 * 2 ** 20;
+
+/** The largest entry that is unpacked whole: it is held beside what it is unpacked from. */
+const MAX_ENTRY_BYTES = 256 * 2 ** 20;
+
+/** What is asked for of an entry's beginning costs no more than that: most files of an archive are only looked into. */
+const HEAD_BYTES = 128 * 1024;
+/** Stored bytes read, and unpacked, at a time for that; Deflate makes 16 MB of the latter at most. */
+const HEAD_READ_BYTES = 64 * 1024;
+const HEAD_PIECE_BYTES = 16 * 1024;
 
 /**
  * The entries of a zip file as a store (PKWARE APPNOTE 6.3), read by ranges. Keys are `<zip>/<entry>`. An entry that is
- * deflated is unpacked whole, and refused above `limits.tileBytes`.
+ * deflated is unpacked as far as its head is asked for, else whole, and refused above a limit.
  */
 export class ZipStore implements ObjectStore {
   readonly #source: ByteSource;
@@ -46,6 +56,7 @@ export class ZipStore implements ObjectStore {
   readonly #limits: ImageLimits;
   readonly #kept = new Map<string, Uint8Array>();
   #keptBytes = 0;
+  #turn: Promise<unknown> = Promise.resolve();
 
   /** @throws {ImageFormatError} when the directory of the zip file is damaged or over the limit */
   static async open(source: ByteSource, limits: ImageLimits, signal?: AbortSignal): Promise<ZipStore> {
@@ -89,8 +100,16 @@ export class ZipStore implements ObjectStore {
       );
       return bytes!.slice();
     }
-    const whole = this.#kept.get(key) ?? (await this.#unpack(key, entry, options?.signal));
-    return whole.slice(from, to);
+    const kept = this.#kept.get(key);
+    if (kept) return kept.slice(from, to);
+    if (to <= HEAD_BYTES && entry.byteLength > 2 * HEAD_BYTES)
+      return (await this.#unpackHead(key, entry, to, options?.signal)).slice(from);
+    // One at a time: each takes what it holds twice.
+    const turn = this.#turn.then(
+      async () => this.#kept.get(key) ?? (await this.#unpack(key, entry, options?.signal)),
+    );
+    this.#turn = turn.catch(() => {});
+    return (await turn).slice(from, to);
   }
 
   async put(): Promise<boolean> {
@@ -101,13 +120,39 @@ export class ZipStore implements ObjectStore {
     for (const key of [...this.#entries.keys()].sort()) if (key.startsWith(prefix)) yield key;
   }
 
+  /** The first `length` bytes of an entry that is longer. */
+  async #unpackHead(key: string, entry: Entry, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    checkMethod(key, entry);
+    const offset = await this.#dataOffset(key, entry, signal);
+    const pieces: Uint8Array[] = [];
+    let total = 0;
+    const inflate = new Inflate((piece) => {
+      pieces.push(piece);
+      total += piece.length;
+    });
+    for (let at = 0; at < entry.storedBytes && total < length; at += HEAD_READ_BYTES) {
+      const [stored] = await this.#source.readRanges(
+        [{ offset: offset + at, length: Math.min(HEAD_READ_BYTES, entry.storedBytes - at) }],
+        signal,
+      );
+      try {
+        for (let from = 0; from < stored!.length && total < length; from += HEAD_PIECE_BYTES)
+          inflate.push(stored!.subarray(from, from + HEAD_PIECE_BYTES), false);
+      } catch (cause) {
+        // What came before the damage is as it was.
+        if (total < length) throw damagedEntry(key, cause);
+      }
+    }
+    if (total < length) throw damagedEntry(key);
+    return joinBytes(pieces).subarray(0, length);
+  }
+
   async #unpack(key: string, entry: Entry, signal?: AbortSignal): Promise<Uint8Array> {
-    if (entry.encrypted) throw new ImageFormatError(`${key} is encrypted; unpack the archive first`);
-    if (entry.method !== DEFLATE)
-      throw new ImageFormatError(`${key} is packed in a way that is not read; unpack the archive first`);
-    if (entry.byteLength > this.#limits.tileBytes) {
+    checkMethod(key, entry);
+    const limit = Math.min(this.#limits.tileBytes, MAX_ENTRY_BYTES);
+    if (entry.byteLength > limit) {
       throw new ImageFormatError(
-        `${key} is ${entry.byteLength} bytes deflated in an archive, over the limit of ${this.#limits.tileBytes}; unpack the archive first`,
+        `${key} is ${entry.byteLength} bytes deflated in an archive, over the limit of ${limit}; unpack the archive first`,
       );
     }
     const offset = await this.#dataOffset(key, entry, signal);
@@ -117,20 +162,19 @@ export class ZipStore implements ObjectStore {
       // Into a buffer of the announced size: what unpacks to more cannot grow without bound.
       bytes = inflateSync(stored!, { out: new Uint8Array(entry.byteLength) });
     } catch (cause) {
-      throw new ImageFormatError(`${key} is damaged in its archive; copy the archive again`, { cause });
+      throw damagedEntry(key, cause);
     }
-    if (bytes.length !== entry.byteLength)
-      throw new ImageFormatError(`${key} is damaged in its archive; copy the archive again`);
+    if (bytes.length !== entry.byteLength) throw damagedEntry(key);
     this.#keep(key, bytes);
     return bytes;
   }
 
   #keep(key: string, bytes: Uint8Array): void {
-    if (bytes.length > KEPT_BYTES || this.#kept.has(key)) return;
+    if (this.#kept.has(key)) return;
     this.#kept.set(key, bytes);
     this.#keptBytes += bytes.length;
     for (const [oldest, kept] of this.#kept) {
-      if (this.#keptBytes <= KEPT_BYTES) break;
+      if (this.#keptBytes <= KEPT_BYTES || oldest === key) break;
       this.#kept.delete(oldest);
       this.#keptBytes -= kept.length;
     }
@@ -143,10 +187,19 @@ export class ZipStore implements ObjectStore {
     const data = whole
       ? offset + LOCAL_BYTES + view.getUint16(26, true) + view.getUint16(28, true)
       : Number.NaN;
-    if (!(data + storedBytes <= this.#source.byteLength))
-      throw new ImageFormatError(`${key} is damaged in its archive; copy the archive again`);
+    if (!(data + storedBytes <= this.#source.byteLength)) throw damagedEntry(key);
     return data;
   }
+}
+
+function checkMethod(key: string, { encrypted, method }: Entry): void {
+  if (encrypted) throw new ImageFormatError(`${key} is encrypted; unpack the archive first`);
+  if (method !== DEFLATE)
+    throw new ImageFormatError(`${key} is packed in a way that is not read; unpack the archive first`);
+}
+
+function damagedEntry(key: string, cause?: unknown): ImageFormatError {
+  return new ImageFormatError(`${key} is damaged in its archive; copy the archive again`, { cause });
 }
 
 async function readDirectory(
@@ -164,6 +217,7 @@ async function readDirectory(
   if (bytes.length < length) throw damaged();
   const view = viewOf(bytes);
   const entries = new Map<string, Entry>();
+  let stored = 0;
   for (let at = 0; at + DIRECTORY_BYTES <= length; ) {
     if (view.getUint32(at, true) !== DIRECTORY_SIGNATURE) throw damaged();
     const nameBytes = view.getUint16(at + 28, true);
@@ -175,6 +229,9 @@ async function readDirectory(
     );
     const extraAt = at + DIRECTORY_BYTES + nameBytes;
     const [byteLength, storedBytes, localOffset] = sizes(view, at, extraAt, extraAt + extraBytes);
+    // Entries that share their data would unpack to far more than any archive of this size holds.
+    stored += storedBytes!;
+    if (stored > source.byteLength) throw damaged();
     if (!name.endsWith("/")) {
       if (entries.size === MAX_ENTRIES) throw tooMany();
       entries.set(`${source.key}/${name}`, {

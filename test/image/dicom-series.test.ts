@@ -402,16 +402,57 @@ describe("a zip archive", () => {
     );
   });
 
-  test("does not unpack more than it states, nor more than the limit", async () => {
-    const bomb = zipSync({ "scan/0": new Uint8Array(1 << 20) });
-    expect(await refusal(open({ scan: bomb }, { limits: { tileBytes: 1 << 16 } }))).toMatch(
-      /over the limit of 65536/,
-    );
+  const large = makeSlice({ rows: 1024, columns: 512, data: new Int16Array(1024 * 512).fill(7) });
+
+  test("unpacks no more of a file than its head until samples are asked for", async () => {
+    const zip = zipSync({ "scan/0": large });
+    const image = await open({ scan: zip }, { limits: { tileBytes: 1 << 20 } });
+    expect(image.levels[0]!.shape).toEqual([1024, 512]);
+    const region = image.readRegion(0, { origin: [0, 0], size: [1, 1] });
+    expect(await refusal(region)).toMatch(/over the limit of 1048576; unpack the archive first/);
+    const whole = await open({ scan: zip });
+    expect([...(await whole.readRegion(0, { origin: [1023, 510], size: [1, 2] })).data]).toEqual([7, 7]);
+    // A bomb beside the slices is looked into, and no more.
+    const beside = await open({ scan: zipSync({ ...objects, "scan/bomb": new Uint8Array(64 << 20) }) });
+    expect([beside.levels[0]!.shape, beside.warnings]).toEqual([[3, 3, 4], []]);
+  });
+
+  test("does not unpack more than it states", async () => {
+    const bomb = zipSync({ "scan/0": large });
     const lying = bomb.slice();
     const view = new DataView(lying.buffer);
     for (let at = 0; at + 46 < lying.length; at++)
       if (view.getUint32(at, true) === 0x02014b50) view.setUint32(at + 24, 1000, true);
-    expect(await refusal(open({ scan: lying }))).toMatch(/damaged in its archive|without DICOM files/);
+    expect(await refusal(open({ scan: lying }))).toMatch(/damaged in its archive|cut short/);
+  });
+
+  test("whose entries share their data is refused", async () => {
+    const zip = zipSync(Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`scan/${i}`, large])));
+    const view = new DataView(zip.buffer);
+    let first = -1;
+    let stored = 0;
+    for (let at = 0; at + 46 < zip.length; at++) {
+      if (view.getUint32(at, true) !== 0x02014b50) continue;
+      if (first < 0) {
+        first = at;
+        stored = view.getUint32(at + 20, true);
+      }
+      view.setUint32(at + 42, 0, true);
+    }
+    // One file's data, and a directory that names it forty times.
+    const shared = new Uint8Array(30 + "scan/0".length + stored + zip.length - first);
+    shared.set(zip.subarray(0, 30 + "scan/0".length + stored));
+    shared.set(zip.subarray(first), shared.length - (zip.length - first));
+    new DataView(shared.buffer).setUint32(shared.length - 6, shared.length - (zip.length - first), true);
+    expect(await refusal(open({ scan: shared }))).toMatch(/damaged or incomplete zip file/);
+  });
+
+  test("or a directory whose names hold ends of lines is told of in one", async () => {
+    for (const end of ["\n", "\r", "\u0085", "\u2028", "\u202e", "\u001b[2J"]) {
+      const bad = { [`scan/x${end}y`]: makeSlice({}).slice(0, 400) };
+      for (const made of [bad, { scan: zipSync(bad) }])
+        expect(await refusal(open(made))).toMatch(/^scan(\/scan)?\/x\ufffd(\[2J)?y is damaged/);
+    }
   });
 
   test("whatever is flipped in it, it is read or refused in one sentence", async () => {

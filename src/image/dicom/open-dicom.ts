@@ -1,6 +1,6 @@
 import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import { ByteSource } from "../byte-source.ts";
-import { ImageFormatError } from "../errors.ts";
+import { ImageFormatError, oneLine } from "../errors.ts";
 import type { ImageSource } from "../image-source.ts";
 import type { ImageLimits } from "../limits.ts";
 import { type DataSet, DataSetError } from "./data-set.ts";
@@ -240,7 +240,7 @@ async function present(
 
 function duplicateWarning(keys: readonly string[]): string[] {
   if (keys.length === 0) return [];
-  const listed = keys.slice(0, LISTED_UNREAD).join(", ");
+  const listed = oneLine(keys.slice(0, LISTED_UNREAD).join(", "));
   const more = keys.length > LISTED_UNREAD ? ` and ${keys.length - LISTED_UNREAD} more` : "";
   return [`the same slices are there more than once and are taken once; passed over: ${listed}${more}`];
 }

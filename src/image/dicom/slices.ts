@@ -1,7 +1,7 @@
 import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import type { Raster } from "../../tiling/raster.ts";
 import { ByteSource } from "../byte-source.ts";
-import { ImageFormatError } from "../errors.ts";
+import { ImageFormatError, oneLine } from "../errors.ts";
 import type { ImageLimits } from "../limits.ts";
 import type { DataSet } from "./data-set.ts";
 import { decodeFrame } from "./decode-frame.ts";
@@ -156,7 +156,7 @@ export async function readHead(
 export function named(cause: unknown, key: string): unknown {
   if (cause instanceof DicomRefusal)
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
-  if (cause instanceof ImageFormatError && !cause.message.startsWith(key))
+  if (cause instanceof ImageFormatError && !cause.message.startsWith(oneLine(key)))
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
   return cause;
 }

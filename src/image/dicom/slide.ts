@@ -19,6 +19,9 @@ import type { TransferSyntax } from "./transfer-syntax.ts";
 
 const WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
 
+/** Tiles of a grid, stored or not. */
+const MAX_GRID_TILES = 2 ** 26;
+
 /** Third value of ImageType (PS3.3 section C.8.12.4.1.1). */
 const BESIDE: ReadonlySet<string> = new Set(["LABEL", "OVERVIEW", "THUMBNAIL"]);
 
@@ -37,8 +40,8 @@ export interface SlideFile {
   modality: string;
   /** Samples of the level, `[y, x]`. */
   shape: [number, number];
-  /** Frame of each tile in raster order; -1 where none is stored. Undefined when they are all there, in order. */
-  frameOfTile: Int32Array | undefined;
+  /** Frames by their tile in raster order. Undefined when they are all there, in order. */
+  frameOfTile: TileFrames | undefined;
   spacing: Spacing | undefined;
   objectivePower: number | undefined;
 }
@@ -163,16 +166,34 @@ export async function slideFile(
   };
 }
 
+/** Which frame holds a tile: as much memory as there are frames, for the grid may be far larger than what is stored of it. */
+interface TileFrames {
+  /** Tiles that are stored, ascending. */
+  tiles: Float64Array;
+  frames: Int32Array;
+}
+
+/** -1 where none is stored. */
+function frameAt({ tiles, frames }: TileFrames, tile: number): number {
+  let from = 0;
+  let to = tiles.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (tiles[middle]! < tile) from = middle + 1;
+    else to = middle;
+  }
+  return tiles[from] === tile ? frames[from]! : -1;
+}
+
 function placeTiles(
   places: FramePlaces,
   { rows, columns }: PixelFormat,
   across: number,
   down: number,
-): Int32Array {
-  // The grid may be far larger than what is stored of it; a table of 64 million tiles is the most that is made.
-  if (across * down > 2 ** 26)
+): TileFrames {
+  if (across * down > MAX_GRID_TILES)
     throw new DicomRefusal(`its grid of ${across} × ${down} tiles is over the limit`);
-  const frameOfTile = new Int32Array(across * down).fill(-1);
+  const tileOf = new Float64Array(places.count);
   for (let frame = 0; frame < places.count; frame++) {
     const x = (places.column(frame) - 1) / columns;
     const y = (places.row(frame) - 1) / rows;
@@ -181,13 +202,20 @@ function placeTiles(
         `its tile ${frame + 1} lies at column ${places.column(frame)}, row ${places.row(frame)}, off the grid of ${columns} × ${rows}`,
       );
     }
-    if (frameOfTile[y * across + x]! >= 0)
-      throw new DicomRefusal(
-        `two of its tiles lie at column ${places.column(frame)}, row ${places.row(frame)}`,
-      );
-    frameOfTile[y * across + x] = frame;
+    tileOf[frame] = y * across + x;
   }
-  return frameOfTile;
+  const frames = Int32Array.from({ length: places.count }, (_, i) => i).sort(
+    (a, b) => tileOf[a]! - tileOf[b]! || a - b,
+  );
+  const tiles = Float64Array.from(frames, (frame) => tileOf[frame]!);
+  const twice = tiles.findIndex((tile, i) => i > 0 && tile === tiles[i - 1]);
+  if (twice >= 0) {
+    const frame = frames[twice]!;
+    throw new DicomRefusal(
+      `two of its tiles lie at column ${places.column(frame)}, row ${places.row(frame)}`,
+    );
+  }
+  return { tiles, frames };
 }
 
 /** From the distance of pixels, else from what the level spans. */
@@ -292,7 +320,7 @@ function slideGrid(level: SlideFile, limits: ImageLimits): TileGrid {
     readTiles: (positions, signal) => {
       const wanted = positions.map(([y, x]) => {
         const tile = y! * across + x!;
-        return frameOfTile ? frameOfTile[tile]! : tile;
+        return frameOfTile ? frameAt(frameOfTile, tile) : tile;
       });
       const stored = wanted.filter((frame) => frame >= 0);
       const bytes = stored.length > 0 ? readFrames(source, frames, stored, limits.tileBytes, signal) : [];
