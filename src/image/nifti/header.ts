@@ -236,7 +236,8 @@ function rotationOf({ quaternion, epsilon }: Fields): number[][] | undefined {
   const [b, c, d] = quaternion as [number, number, number];
   const rest = 1 - (b * b + c * c + d * d);
   if (!(rest >= -3 * epsilon)) return undefined;
-  const a = Math.sqrt(Math.max(0, rest));
+  // As nibabel: what is left by rounding is none, for its root would be a turn of 0.03°.
+  const a = rest < 3 * epsilon ? 0 : Math.sqrt(rest);
   // As nibabel's quat2mat, which is exact for lengths that are not quite 1.
   const s = 2 / (a * a + b * b + c * c + d * d);
   return [

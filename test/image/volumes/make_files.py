@@ -6,26 +6,32 @@ Needs the packages of test/requirements.txt; `--can-run` tells whether they are 
 values by the SHA-256 of their float64, axes z, y, x, channel; affines as nibabel has them.
 """
 
+import gzip
 import hashlib
 import itertools
 import json
 import sys
 from pathlib import Path
 
+import imagecodecs
 import jpeg_ls
 import nibabel
 import numpy as np
 import openjpeg  # noqa: F401  the encoder that pydicom takes
 import pydicom
+from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.pixels import apply_color_lut
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
     VLWholeSlideMicroscopyImageStorage,
@@ -172,5 +178,137 @@ for way in ("basic", "extended", "none"):
     ds["PixelData"].VR = "OB"
     ds.save_as(out / f"slide-{way}.dcm", enforce_file_format=True)
     expect(f"slide-{way}.dcm", matrix)
+
+# Every way to lie in the patient, by each transform.
+for code in itertools.product("LR", "PA", "IS"):
+    for axes in itertools.permutations(range(3)):
+        letters = "".join(code[axis] for axis in axes)
+        shape = tuple(rng.integers(2, 6, 3))
+        affine = np.eye(4)
+        affine[:3, :3] = 0
+        for column, axis in enumerate(axes):
+            affine[axis, column] = (1.5, 2, 2.5)[column] * (-1 if code[axis] in "LPI" else 1)
+        affine[:3, 3] = rng.uniform(-90, 90, 3)
+        data = rng.integers(-999, 999, shape).astype("i2")
+        for form in ("sform", "qform"):
+            image = nibabel.Nifti1Image(data, None)
+            image.set_sform(affine if form == "sform" else None, code=int(form == "sform"))
+            image.set_qform(affine if form == "qform" else None, code=int(form == "qform"))
+            name = f"{letters}-{form}.nii"
+            nibabel.save(image, out / name)
+            read = nibabel.load(out / name)
+            axcodes = "".join(nibabel.aff2axcodes(read.affine))
+            assert axcodes == letters
+            expect(name, data.T[..., None], affine=read.affine.tolist(), orientation=axcodes, stated=axcodes)
+
+
+def edited(source, name, edits, padding=b""):
+    content = bytearray((out / source).read_bytes())
+    for at, kind, values in edits:
+        content[at : at + np.dtype(kind).itemsize * len(values)] = np.array(values, kind).tobytes()
+    written = bytes(content)
+    (out / name).write_bytes(gzip.compress(written) + padding if name.endswith(".gz") else written)
+    return nibabel.load(out / name)
+
+
+# Headers that nibabel repairs, and what lies behind a gzip member.
+data = rng.integers(-999, 999, (3, 4, 5)).astype("i2")
+image = nibabel.Nifti1Image(data, None)
+image.set_qform(random_affine() @ np.diag([1, 1, 1, 1]), code=1)
+nibabel.save(image, out / "plain-source.nii")
+zooms = image.header.get_zooms()
+for name, edits in {
+    "negative-i.nii": [(80, "<f4", [-zooms[0]])],
+    "negative-all.nii": [(80, "<f4", [-z for z in zooms])],
+    "negative-no-transform.nii": [(80, "<f4", [-z for z in zooms]), (252, "<i2", [0, 0])],
+    "padded.nii.gz": [],
+}.items():
+    read = edited("plain-source.nii", name, edits, padding=bytes(777))
+    axcodes = "".join(nibabel.aff2axcodes(read.affine))
+    stated = None if "no-transform" in name else axcodes
+    expect(name, data.T[..., None], affine=read.affine.tolist(), orientation=axcodes, stated=stated)
+(out / "plain-source.nii").unlink()
+
+# Several volumes in one file.
+series = rng.integers(0, 999, (3, 4, 5, 4)).astype("i2")
+for suffix in (".nii", ".nii.gz"):
+    nibabel.save(nibabel.Nifti1Image(series, random_affine()), out / f"series{suffix}")
+    read = nibabel.load(out / f"series{suffix}")
+    axcodes = "".join(nibabel.aff2axcodes(read.affine))
+    for time in (1, 4):
+        volume = series[..., time - 1].T[..., None]
+        expect(f"series{suffix}?{time}", volume, affine=read.affine.tolist(), orientation=axcodes, stated=axcodes)
+
+# Without a preamble, and without the group that tells how it is encoded.
+for uid, label in [(ImplicitVRLittleEndian, "implicit"), (ExplicitVRLittleEndian, "explicit")]:
+    array = rng.integers(0, 4096, (9, 14)).astype("u2")
+    ds = dataset(array, uid, False, 12)
+    ds.PixelData = array.tobytes()
+    ds["PixelData"].VR = "OW"
+    implicit = uid == ImplicitVRLittleEndian
+    with open(out / f"bare-{label}.dcm", "wb") as file:
+        del ds.file_meta
+        pydicom.dcmwrite(file, ds, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    assert (out / f"bare-{label}.dcm").read_bytes()[128:132] != b"DICM"
+    expect(f"bare-{label}.dcm", array[..., None])
+
+# Palettes of 8 and 16 bits, as pydicom applies them.
+for bits, kind in [(8, "u1"), (16, "u2")]:
+    array = rng.integers(0, 250, (9, 14)).astype("u1")
+    ds = dataset(array, ExplicitVRLittleEndian, False, 8, "PALETTE COLOR")
+    for colour in ("Red", "Green", "Blue"):
+        lut = rng.integers(0, 2**bits, 200).astype(kind)
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [200, 20, bits])
+        setattr(ds, f"{colour}PaletteColorLookupTableData", lut.tobytes())
+    save(f"palette-{bits}.dcm", ds, array)
+    colours = apply_color_lut(array, pydicom.dcmread(out / f"palette-{bits}.dcm"))
+    expect(f"palette-{bits}.dcm", colours >> (bits - 8))
+
+# Codings that pydicom reads and does not write.
+for label, uid, stored, encode in [
+    ("htj2k", HTJ2KLossless, 8, lambda a: imagecodecs.htj2k_encode(a, reversible=True)),
+    ("htj2k", HTJ2KLossless, 16, lambda a: imagecodecs.htj2k_encode(a, reversible=True)),
+    ("lossless", JPEGLosslessSV1, 8, lambda a: imagecodecs.jpeg_encode(a, lossless=True)),
+    ("lossless", JPEGLosslessSV1, 12, lambda a: imagecodecs.jpeg_encode(a, lossless=True, bitspersample=12)),
+    ("lossless", JPEGLosslessSV1, 16, lambda a: imagecodecs.ljpeg_encode(a, bitspersample=16)),
+]:
+    array = rng.integers(0, 2**stored, (37, 53)).astype("u1" if stored == 8 else "u2")
+    # Flat corners have the shortest codes.
+    array[-5:] = 2 ** (stored - 1)
+    ds = dataset(array, ExplicitVRLittleEndian, False, stored)
+    ds.file_meta.TransferSyntaxUID = uid
+    ds.PixelData = encapsulate([encode(array)])
+    ds["PixelData"].is_undefined_length = True
+    ds["PixelData"].VR = "OB"
+    ds.save_as(out / f"{label}-{stored}.dcm", enforce_file_format=True)
+    expect(f"{label}-{stored}.dcm", array[..., None])
+
+# Slices that highdicom puts into one file: legacy converted enhanced CT.
+slices = []
+volume = rng.integers(0, 4096, (5, 12, 10)).astype("u2")
+study, series_uid, frame = (pydicom.uid.generate_uid(entropy_srcs=[name]) for name in ("study", "series", "frame"))
+for z in range(5):
+    ds = dataset(volume[z], ExplicitVRLittleEndian, False, 12)
+    ds.SOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=["enhanced", str(z)])
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series_uid, frame
+    ds.ImageType, ds.Manufacturer, ds.InstanceNumber = ["ORIGINAL", "PRIMARY", "AXIAL"], "m", z + 1
+    ds.PatientBirthDate = ds.PatientSex = ds.AccessionNumber = ds.StudyID = ds.StudyDate = ds.StudyTime = ""
+    ds.ReferringPhysicianName = ds.ContentDate = ds.ContentTime = ds.PositionReferenceIndicator = ""
+    ds.SeriesNumber, ds.SliceThickness, ds.PixelSpacing = 1, 2.5, [0.75, 0.5]
+    ds.ImagePositionPatient, ds.ImageOrientationPatient = [10, 20, 30 + 2.5 * z], [1, 0, 0, 0, 1, 0]
+    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, -1024, "HU"
+    ds.PixelData = volume[z].tobytes()
+    ds["PixelData"].VR = "OW"
+    slices.append(ds)
+enhanced = LegacyConvertedEnhancedCTImage(
+    legacy_datasets=slices,
+    series_instance_uid=pydicom.uid.generate_uid(entropy_srcs=["enhanced"]),
+    series_number=2,
+    sop_instance_uid=pydicom.uid.generate_uid(entropy_srcs=["enhanced object"]),
+    instance_number=1,
+)
+enhanced.save_as(out / "enhanced.dcm")
+affine = [[-0.5, 0, 0, -10], [0, -0.75, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1]]
+expect("enhanced.dcm", volume[..., None].astype("i4") - 1024, affine=affine, orientation="LPS", stated="LPS")
 
 (out / "expected.json").write_text(json.dumps(expected))
