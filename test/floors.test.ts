@@ -125,6 +125,27 @@ describe("floors", () => {
     );
   });
 
+  it("no file imports itself by way of others, types included", () => {
+    const byName = new Map(all.map((f) => [f.name, f]));
+    const targets = (name: string) => {
+      const file = byName.get(name)!;
+      return file.imports
+        .filter((target) => target.startsWith("."))
+        .map((target) => nameOf(resolve(dirname(file.path), target)))
+        .filter((target) => byName.has(target));
+    };
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    const visit = (name: string, path: readonly string[]): void => {
+      if (path.includes(name)) return void cycles.push([...path.slice(path.indexOf(name)), name].join(" → "));
+      if (done.has(name)) return;
+      for (const target of targets(name)) visit(target, [...path, name]);
+      done.add(name);
+    };
+    for (const name of byName.keys()) visit(name, []);
+    expect(cycles).toEqual([]);
+  });
+
   it("commands that need no server load none: the runner is imported when it is started", () => {
     const text = readFileSync(join(ROOT, "src/cli/runner.ts"), "utf8");
     const statics = [...text.matchAll(/^import (type )?[^;]*"(?:\.\.\/)+gpu-runner\/[^"]+";/gm)];

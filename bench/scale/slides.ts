@@ -1,8 +1,9 @@
 import type { ImageSource } from "../../src/image/image-source.ts";
 import type { ModelManifest } from "../../src/model-package/manifest.ts";
 import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
+import type { JobPlan } from "../../src/orchestrator/job-plan.ts";
 import { planMergeBlocks, shardsOfBlock } from "../../src/orchestrator/merge-block.ts";
-import { type JobPlan, planJob } from "../../src/orchestrator/plan-job.ts";
+import { planJob } from "../../src/orchestrator/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
 import { chunkGrid } from "../../src/tiling/chunk-grid.ts";
 import { plannedCoverage } from "../../src/tiling/coverage.ts";

@@ -19,12 +19,13 @@ import {
   stageIsOutput,
   writeJobOutputs,
 } from "../orchestrator/job-outputs.ts";
+import type { JobPlan } from "../orchestrator/job-plan.ts";
 import { labelMapInfo } from "../orchestrator/label-map.ts";
 import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map-and-merge.ts";
 import { GrowingStage, growsWithMap } from "../orchestrator/outputs/growing-stage.ts";
-import type { OutputsReport } from "../orchestrator/outputs/write-outputs.ts";
+import type { OutputsReport } from "../orchestrator/outputs/outputs-options.ts";
 import { planCoverage } from "../orchestrator/plan-coverage.ts";
-import { fitImage, type JobPlan, planJob } from "../orchestrator/plan-job.ts";
+import { fitImage, planJob } from "../orchestrator/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
 import { recountSeams } from "../orchestrator/recount-seams.ts";
 import {

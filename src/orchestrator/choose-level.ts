@@ -1,6 +1,6 @@
 import type { ModelManifest } from "../model-package/manifest.ts";
 import { JobError } from "./errors.ts";
-import type { JobPlan } from "./plan-job.ts";
+import type { JobPlan } from "./job-plan.ts";
 import type { WindowSource } from "./reoriented-image.ts";
 import type { FullJobSettings } from "./settings.ts";
 

@@ -1,22 +1,10 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { ModelDomain, ModelManifest } from "../model-package/manifest.ts";
 import { windowRect } from "../tiling/window-grid.ts";
+import type { DomainFinding, Feature } from "./domain-finding.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { readShard } from "./map-shards.ts";
-import type { JobPlan } from "./plan-job.ts";
 
-/** How far a scan is from the images that a model was trained on. */
-export interface DomainFinding {
-  /** In reaches of the nearest kind; 1 is as far as the training images reach, above `FAR` is out of the model's domain. */
-  distance: number;
-  /** Name of the nearest kind. */
-  kind: string;
-  /** What differs most from that kind. */
-  feature: Feature;
-  /** What a person should know, a sentence each. */
-  warnings: readonly string[];
-}
-
-type Feature = "luminance" | "saturation" | "colour" | "sharpness";
 const FEATURES: readonly Feature[] = ["luminance", "saturation", "colour", "sharpness"];
 
 interface Features {

@@ -1,6 +1,6 @@
 import type { ImageSource } from "../image/image-source.ts";
 import { windowRect } from "../tiling/window-grid.ts";
-import type { JobPlan } from "./plan-job.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { readPixels } from "./read-pixels.ts";
 import { reorientedImage } from "./reoriented-image.ts";
 

@@ -11,12 +11,14 @@ import {
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { Raster } from "../tiling/raster.ts";
 import { JobError } from "./errors.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { CutLabels } from "./outputs/cut-labels.ts";
 import type { ObjectsRule } from "./outputs/object-kinds.ts";
+import type { OutputsReport } from "./outputs/outputs-options.ts";
 import type { OverlayStyle } from "./outputs/overlay.ts";
 import { StoredOrderLabels, storedOrderInfo } from "./outputs/stored-order-labels.ts";
-import { type OutputsReport, writeOutputs } from "./outputs/write-outputs.ts";
-import { chunkOf, type JobPlan } from "./plan-job.ts";
+import { writeOutputs } from "./outputs/write-outputs.ts";
+import { chunkOf } from "./plan-job.ts";
 import { readPixels } from "./read-pixels.ts";
 import { planWarnings } from "./run-manifest.ts";
 import { VERSION } from "./version.ts";

@@ -2,8 +2,8 @@ import { product } from "../tiling/raster.ts";
 import { planWindowGrid } from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
 import { decodeMessage, encodeMessage, WireFormatError } from "../tiling/wire-message.ts";
+import type { JobPlan } from "./job-plan.ts";
 import type { FullJobRequest } from "./job-request.ts";
-import type { JobPlan } from "./plan-job.ts";
 
 /** The digit is that of the layout. */
 const MAGIC = "TWJ2";

@@ -1,6 +1,6 @@
 import type { LabelMapInfo } from "../image/label-sink.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
-import type { JobPlan } from "./plan-job.ts";
+import type { JobPlan } from "./job-plan.ts";
 
 /** What the writers must know of a job's label map: it lies on the grid of the level that is segmented. */
 export function labelMapInfo(manifest: ModelManifest, plan: JobPlan): LabelMapInfo {

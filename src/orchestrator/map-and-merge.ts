@@ -14,9 +14,9 @@ import type { Backend } from "./fleet/backend.ts";
 import type { Clock } from "./fleet/clock.ts";
 import { type MemberReport, runFleet } from "./fleet/fleet.ts";
 import { verdictOf } from "./fleet/verdict.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { type Batch, readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
 import { partOfOutput, planCoverage } from "./plan-coverage.ts";
-import type { JobPlan } from "./plan-job.ts";
 import { PixelMemory, RecordMemory } from "./record-memory.ts";
 
 export interface MapProgress {

@@ -10,7 +10,7 @@ import { resample } from "../tiling/resample.ts";
 import type { Shard } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
 import { checkEncoded, checkProbabilities } from "./check-answer.ts";
-import { alongPlane, type JobPlan } from "./plan-job.ts";
+import { alongPlane, type JobPlan } from "./job-plan.ts";
 import { readPixels } from "./read-pixels.ts";
 import { reorientedImage } from "./reoriented-image.ts";
 

@@ -7,8 +7,8 @@ import type { Raster, Rect } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
 import { type Shard, shardAt, shardsTouching } from "../tiling/shards.ts";
 import { windowRect } from "../tiling/window-grid.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { partOfOutput, planCoverage } from "./plan-coverage.ts";
-import type { JobPlan } from "./plan-job.ts";
 
 /** Chunks of a block along the last two axes: some hundred windows, of which those at its border are read twice. */
 const BLOCK = [4, 2];

@@ -1,7 +1,7 @@
 import { copyBox, intersect } from "../tiling/box.ts";
 import { type Coverage, plannedCoverage } from "../tiling/coverage.ts";
 import { product, type Raster, type Rect } from "../tiling/raster.ts";
-import type { JobPlan } from "./plan-job.ts";
+import type { JobPlan } from "./job-plan.ts";
 
 /** Where what is written lies in what is segmented, in the grid's samples; undefined where it is all of it. */
 function outputRect({ region, output }: JobPlan): Rect | undefined {

@@ -1,11 +1,9 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import { cutIntoCells } from "../tiling/cell-grid.ts";
-import type { ImportanceKind } from "../tiling/importance-map.ts";
 import { keepWindows, maskFraction, type RegionMask } from "../tiling/keep-windows.ts";
-import type { Precision } from "../tiling/mask-record.ts";
 import { product, type Raster, type Rect } from "../tiling/raster.ts";
-import { findTissue, type TissueFinding } from "../tiling/tissue-mask.ts";
+import { findTissue } from "../tiling/tissue-mask.ts";
 import {
   planWindowGrid,
   subGrid,
@@ -16,9 +14,10 @@ import {
 } from "../tiling/window-grid.ts";
 import { WindowSet } from "../tiling/window-set.ts";
 import { type ChosenLevel, chooseLevel } from "./choose-level.ts";
-import { type DomainFinding, measureDomain } from "./domain.ts";
+import { measureDomain } from "./domain.ts";
 import { JobError, NoTissueError } from "./errors.ts";
 import { measurePercentiles } from "./intensities.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { type Orientation, orientSource } from "./orient-source.ts";
 import { chooseChannels } from "./read-pixels.ts";
 import { reorientedImage, type WindowSource } from "./reoriented-image.ts";
@@ -50,50 +49,6 @@ const PLAN_WINDOW_LIMIT = 50_000_000;
 const OVERLAP_LIMIT = 200_000_000;
 /** Relative difference in aspect ratio up to which a mask is taken to show the whole slide. */
 const MASK_ASPECT_TOLERANCE = 0.02;
-
-/**
- * Everything that decides the result, as plain data: a function of image, model and settings only. Of a volume all axes are
- * in the model's orientation.
- */
-export interface JobPlan extends Orientation {
-  level: number;
-  /** Micrometres per sample of the level, slow to fast. */
-  mpp: readonly number[];
-  levelShape: readonly number[];
-  /** Of the level, relative to level 0, per axis. */
-  downsample: readonly number[];
-  /** What is segmented, in samples of the level: around a region that was asked for, all that its windows see. */
-  region: Rect;
-  /** The same in level-0 samples. */
-  region0: Rect;
-  /** What is written, where that is less. */
-  output?: { region: Rect; region0: Rect };
-  /** The grid over the region; its window is in samples of the level. */
-  grid: WindowGrid;
-  kept: WindowSet;
-  /** Window of the model; where it differs from the grid's, windows are resampled there and back. */
-  modelWindow: readonly number[];
-  /**
-   * A 2-D network over a volume: the grid's windows are one sample thick along `axis`, and the network sees as channels
-   * the slice and `context` neighbours before and after it.
-   */
-  slices?: { axis: number; context: number };
-  importance: ImportanceKind;
-  precision: Precision;
-  channels: readonly number[];
-  /** Intensities that the model's normalisation starts from. */
-  scaling: { low: number; high: number };
-  shardBlock: readonly number[];
-  chunk: readonly number[];
-  /** Share of the region taken for tissue; undefined when no mask was asked for. */
-  tissueFraction: number | undefined;
-  /** What was left out as background, and why; undefined where a person gave the mask or wanted none. */
-  tissue?: TissueFinding;
-  /** How far the image is from what the model was trained on, where its package says. */
-  domain?: DomainFinding;
-  /** Of the region, where it was needed or asked for. */
-  thumbnail: Raster<Uint8Array> | undefined;
-}
 
 export interface PlanOptions {
   mask?: Raster<Uint8Array>;
@@ -251,11 +206,6 @@ function chooseSlices(source: Pick<WindowSource, "axes">, { name, input }: Model
 function blockOf(window: readonly number[], slices: boolean): readonly [number, number] {
   if (window.length === 2 || slices) return SHARD_BLOCK;
   return [1, Math.max(1, Math.min(4, Math.floor(SHARD_SAMPLES / product(window))))];
-}
-
-/** The sizes of the axes that a model sees. */
-export function alongPlane<T>(values: readonly T[], slices: JobPlan["slices"]): T[] {
-  return values.filter((_, axis) => axis !== slices?.axis);
 }
 
 function checkOverlap(grid: WindowGrid): void {

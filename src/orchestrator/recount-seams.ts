@@ -2,8 +2,8 @@ import type { LabelStage } from "../image/label-sink.ts";
 import { chunkGrid, chunkIndex, chunkRect } from "../tiling/chunk-grid.ts";
 import { product, type Raster } from "../tiling/raster.ts";
 import { countSeams, noSeams, type SeamCounts, seamLines } from "../tiling/seam-score.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { partOfOutput } from "./plan-coverage.ts";
-import type { JobPlan } from "./plan-job.ts";
 
 /**
  * The counts of all finished chunks, read back: an attempt that was killed left its chunks and not its counts.

@@ -5,14 +5,14 @@ import { chunkCount, chunkGrid } from "../tiling/chunk-grid.ts";
 import { invertReorientation, reorderAxes } from "../tiling/reorientation.ts";
 import { seamScore } from "../tiling/seam-score.ts";
 import type { TissueFinding } from "../tiling/tissue-mask.ts";
-import type { DomainFinding } from "./domain.ts";
+import type { DomainFinding } from "./domain-finding.ts";
 import type { BackendReport } from "./fleet/backend.ts";
 import type { ImageQuality } from "./image-quality.ts";
+import type { JobPlan } from "./job-plan.ts";
 import type { MapStatistics } from "./map-and-merge.ts";
 import type { PlannedOrientation } from "./orient-source.ts";
 import type { SlideSummary } from "./outputs/slide-summary.ts";
 import type { VolumeSummary } from "./outputs/volume-summary.ts";
-import type { JobPlan } from "./plan-job.ts";
 import type { FullJobSettings } from "./settings.ts";
 
 /** What adds up over the attempts of a job, kept beside its work. */

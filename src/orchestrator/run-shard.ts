@@ -3,8 +3,8 @@ import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { MaskRecord } from "../tiling/mask-record.ts";
 import type { Shard } from "../tiling/shards.ts";
+import type { JobPlan } from "./job-plan.ts";
 import { readShard, segmentBatch, sliceBatch } from "./map-shards.ts";
-import type { JobPlan } from "./plan-job.ts";
 
 /**
  * The mask records of one shard, in raster order of its windows. One window a request: what is held is the shard's

@@ -1,4 +1,5 @@
-import type { ComponentSink, InstanceRule } from "./instances.ts";
+import type { ComponentSink } from "./component-sink.ts";
+import type { InstanceRule } from "./instances.ts";
 
 /** A finished object: all its pixels, as runs. */
 export interface ObjectRuns {

@@ -1,5 +1,5 @@
 import { bandRows } from "./band-rows.ts";
-import type { ComponentSink } from "./instances.ts";
+import type { ComponentSink } from "./component-sink.ts";
 
 const UNREACHED = -1;
 const QUEUED = -2;

@@ -1,4 +1,4 @@
-import type { ComponentSink } from "./instances.ts";
+import type { ComponentSink } from "./component-sink.ts";
 
 /**
  * The second pass: hears of the same components in the same order as `ObjectCollector` did and paints their object

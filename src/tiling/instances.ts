@@ -1,3 +1,4 @@
+import type { ComponentSink } from "./component-sink.ts";
 import { GrowthWindow } from "./instances-growth.ts";
 
 /** In `InstanceRule.kinds`: a pixel that separates objects and is given to the nearest one. */
@@ -49,25 +50,6 @@ export interface ClassRows {
   height: number;
   /** Column intervals `[from, to)` outside which all is 0: ascending, not touching. All columns when absent. */
   occupied?: readonly (readonly [number, number])[];
-}
-
-/**
- * Hears of components as rows go by. Ids are the sink's own. A component is all runs whose ids were joined;
- * `run` is told for interior and grown pixels alike, each pixel once.
- */
-export interface ComponentSink {
-  /** A run that touches no run above it begins a component. */
-  begin(kind: number): number;
-  join(a: number, b: number): void;
-  /** Pixels `[x0, x1)` of row `y` belong to component `id`. */
-  interior(id: number, y: number, x0: number, x1: number): void;
-  grown(id: number, y: number, x0: number, x1: number): void;
-  /** Whether the component is large enough; asked only once it is certain. */
-  keeps(id: number): boolean;
-  /** Every interior run of row `y` has been told, and joined with those above. */
-  interiorRowDone(y: number): void;
-  /** Every run, grown ones too, of rows below `yEnd` has been told. */
-  rowsDone(yEnd: number): void;
 }
 
 interface Runs {

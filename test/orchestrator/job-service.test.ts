@@ -4,13 +4,13 @@ import { describe, expect, it } from "vitest";
 import { parseBackend } from "../../src/cli/backends.ts";
 import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
+import type { JobPlan } from "../../src/orchestrator/job-plan.ts";
 import {
   decodePlannedJob,
   encodePlannedJob,
   type JobDocument,
 } from "../../src/orchestrator/job-plan-message.ts";
 import { addStatistics, mergeBlock, planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
-import type { JobPlan } from "../../src/orchestrator/plan-job.ts";
 import { VERSION } from "../../src/orchestrator/version.ts";
 import { intersect } from "../../src/tiling/box.ts";
 import { chunkGrid, chunkRect } from "../../src/tiling/chunk-grid.ts";

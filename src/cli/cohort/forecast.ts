@@ -1,5 +1,5 @@
 import type { ImageSource } from "../../image/image-source.ts";
-import type { JobPlan } from "../../orchestrator/plan-job.ts";
+import type { JobPlan } from "../../orchestrator/job-plan.ts";
 import {
   CLOUD_USD_PER_MILLION,
   CPU_MS_PER_TASK,

@@ -1,7 +1,7 @@
 import type { ImageSource } from "../../image/image-source.ts";
 import type { ImageQuality } from "../../orchestrator/image-quality.ts";
 import type { PlannedJob } from "../../orchestrator/job-plan-message.ts";
-import type { OutputsReport } from "../../orchestrator/outputs/write-outputs.ts";
+import type { OutputsReport } from "../../orchestrator/outputs/outputs-options.ts";
 import {
   describePlan,
   describeSeam,

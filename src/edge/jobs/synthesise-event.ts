@@ -1,6 +1,6 @@
 import type { Bindings } from "./bindings.ts";
 import type { R2Notification } from "./events/r2-notification.ts";
-import type { CompletedScan } from "./uploads/routes.ts";
+import type { CompletedScan } from "./uploads/completed-scan.ts";
 
 /** Puts on the queue what R2's own notification would: where the platform sends none, all else is as in the cloud. */
 export async function announceScan(scan: CompletedScan, env: Bindings): Promise<undefined> {

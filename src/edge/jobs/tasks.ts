@@ -9,11 +9,12 @@ import {
   stageIsOutput,
   writeJobOutputs,
 } from "../../orchestrator/job-outputs.ts";
+import type { JobPlan } from "../../orchestrator/job-plan.ts";
 import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
 import { labelMapInfo } from "../../orchestrator/label-map.ts";
 import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../orchestrator/merge-block.ts";
 import { planCoverage } from "../../orchestrator/plan-coverage.ts";
-import { type JobPlan, planJob } from "../../orchestrator/plan-job.ts";
+import { planJob } from "../../orchestrator/plan-job.ts";
 import { StorageError } from "../../storage/errors.ts";
 import { chunkGrid, chunkIndex } from "../../tiling/chunk-grid.ts";
 import { decodeMaskBatch } from "../../tiling/mask-batch.ts";

@@ -1,8 +1,8 @@
 import { product, type Raster } from "../../tiling/raster.ts";
 import { withCaption } from "./caption.ts";
+import type { WriteOutputsOptions } from "./outputs-options.ts";
 import { vividColor } from "./overlay.ts";
 import { spacingInMm } from "./volume-summary.ts";
-import type { WriteOutputsOptions } from "./write-outputs.ts";
 
 /** Slices in the picture of a volume, side by side. */
 const COLUMNS = 3;

@@ -1,9 +1,7 @@
-import type { LabelMapInfo, LabelSink, LabelStage, WrittenOutput } from "../../image/label-sink.ts";
+import type { LabelMapInfo, LabelSink, WrittenOutput } from "../../image/label-sink.ts";
 import {
-  type LabelOrigin,
   type LabelOutputName,
   type OutputName,
-  type OutputTargets,
   PLANE_OUTPUTS,
   VOLUME_OUTPUTS,
 } from "../../image/write/output-targets.ts";
@@ -12,66 +10,25 @@ import { ObjectCollector, type ObjectRuns } from "../../tiling/instances-collect
 import { InstancePainter } from "../../tiling/instances-paint.ts";
 import { measureObject } from "../../tiling/objects.ts";
 import { tracePolygons } from "../../tiling/polygons.ts";
-import type { Raster } from "../../tiling/raster.ts";
 import { type Caption, withCaption } from "./caption.ts";
 import { DensityGrid } from "./density.ts";
-import { drawDetail, type LabelRect } from "./detail.ts";
+import { drawDetail } from "./detail.ts";
 import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
 import { BandBuffer, type TileVisitor, tileRows, waitingBits } from "./label-bands.ts";
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
-import { type ObjectKinds, type ObjectsRule, objectKinds } from "./object-kinds.ts";
+import { type ObjectKinds, objectKinds } from "./object-kinds.ts";
 import { OutputSinks } from "./output-sinks.ts";
-import { Overlay, type OverlayStyle, vividColor } from "./overlay.ts";
+import type { OutputsReport, Pictures, WriteOutputsOptions } from "./outputs-options.ts";
+import { Overlay, vividColor } from "./overlay.ts";
 import { type Placement, placementOf } from "./placement.ts";
 import { PresentClasses } from "./present-classes.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
 import { SlideCounter, type SlideSummary } from "./slide-summary.ts";
-import type { VolumeSummary } from "./volume-summary.ts";
 import { writeVolume } from "./write-volume.ts";
 
 /** Side of the detail picture, in label samples. */
 const DETAIL_SIDE = 1024;
-
-export interface WriteOutputsOptions {
-  /** Holds every chunk of the finished label map; absent ones are background. */
-  stage: LabelStage;
-  outputs: readonly OutputName[];
-  targets: OutputTargets;
-  /** What files that return to where the source came from are made from. */
-  origin: LabelOrigin;
-  /** `objects` of the model package, sizes in label samples; without it each region of a class is an object. */
-  objects: ObjectsRule | undefined;
-  /** Names the slide in `measurements.csv`. */
-  source: string;
-  /** Hex digits (18 or more) that differ between jobs: object ids are made from them. */
-  idSeed: string;
-  /** Label samples that were segmented: the denominator of fractions and densities. */
-  analysedPixels: number;
-  /** Picture of the label map's field `[height, width, channels]`, for `overlay.png`. */
-  thumbnail?: Raster<Uint8Array>;
-  /** Source pixels of a rect of the label map, at its resolution, for `overlay-detail.png`. */
-  readDetail?: (rect: LabelRect) => Promise<Raster<Uint8Array>>;
-  /** How pictures show objects; default outline. */
-  overlayStyle?: OverlayStyle;
-  /** Written below pictures, for nobody to miss. */
-  warnings?: readonly string[];
-  /** Source samples of a slice of a volume `[height, width]`, brought to bytes, for its `overlay.png`. */
-  readSlice?: (z: number) => Promise<Raster<Uint8Array>>;
-  /** Lets outlines in `objects.geojson` stray by this many label samples, for smaller files. Default 0: exact. */
-  simplifyTolerance?: number;
-  /** Rows of chunks that are larger wait packed; default 8 MiB. */
-  wideRowBytes?: number;
-  signal?: AbortSignal;
-  /** Rows of the label map that were gone through, of those to go through. */
-  onProgress?: (rowsDone: number, rowsTotal: number) => void;
-}
-
-export interface OutputsReport {
-  /** In the order of `outputs`; without a detail that would be the overlay once more. */
-  outputs: WrittenOutput[];
-  summary: SlideSummary | VolumeSummary;
-}
 
 /**
  * From a finished label map to every chosen output: one pass over its rows for label pyramids, objects, tables and
@@ -96,8 +53,6 @@ export async function writeOutputs(options: WriteOutputsOptions): Promise<Output
     throw error;
   }
 }
-
-export type Pictures = [OutputName, Raster<Uint8Array>][];
 
 async function writePlane(
   options: WriteOutputsOptions,

@@ -3,11 +3,11 @@ import { Slab } from "../../tiling/slab.ts";
 import { VolumeScanner } from "../../tiling/volume-scanner.ts";
 import { tileSlabs } from "./label-slabs.ts";
 import type { OutputSinks } from "./output-sinks.ts";
+import type { Pictures, WriteOutputsOptions } from "./outputs-options.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
 import { drawSlices } from "./slice-pictures.ts";
 import { volumeTable } from "./volume-csv.ts";
 import { spacingInMm, summariseVolume, type VolumeSummary } from "./volume-summary.ts";
-import type { Pictures, WriteOutputsOptions } from "./write-outputs.ts";
 
 /**
  * The outputs of a label volume: one pass over its slices for pyramid, file and measures, and a second one for a DICOM

@@ -6,6 +6,7 @@ import { discardBody } from "../../../service/read-body.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../bindings.ts";
+import type { CompletedScan } from "./completed-scan.ts";
 import { type UploadLedgerStub, uploadLedger } from "./ledger-calls.ts";
 import { refusalOf } from "./r2-multipart.ts";
 import type { Upload, UploadState } from "./upload-ledger.ts";
@@ -22,14 +23,6 @@ import {
 } from "./upload-plan.ts";
 import { completionSchema, newUploadSchema, partSchema, uploadSchema } from "./upload-schemas.ts";
 import { type UploadSettings, uploadSettingsOf } from "./upload-settings.ts";
-
-/** A scan that lies in SCANS, whole. */
-export interface CompletedScan {
-  bucket: string;
-  key: string;
-  etag: string;
-  byteLength: number;
-}
 
 export interface UploadRouteOptions {
   /**
