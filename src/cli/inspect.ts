@@ -26,7 +26,7 @@ export async function inspectCommand(
     const description = { ...describeImage(source), ...(model && { model }) };
     if (options.json) return void process.stdout.write(`${JSON.stringify({ name, ...description })}\n`);
     console.log(name);
-    const { affine, details, model: _, ...rest } = description;
+    const { affine, details, warnings, model: _, ...rest } = description;
     const rows = affine?.slice(0, 3).map((row) => ({ x: row[0], y: row[1], z: row[2], origin: row[3] }));
     for (const [key, value] of Object.entries({ ...rest, affine: rows, ...details })) {
       if (Array.isArray(value) && value.some((v) => typeof v === "object")) {
@@ -34,6 +34,7 @@ export async function inspectCommand(
         for (const [i, v] of value.entries()) console.log(`    ${i}  ${flat(v)}`);
       } else if (value !== undefined) console.log(`  ${key}  ${flat(value)}`);
     }
+    for (const warning of warnings) console.log(`  warning  ${warning}`);
     if (!model) return;
     console.log(
       `  model  ${model.name}: ${"refused" in model ? model.refused : `level ${model.level}${magnified(model.magnification)}`}`,

@@ -17,6 +17,8 @@ export interface ImageReport {
   affine: number[][] | null;
   /** What else the format tells: modality, transfer syntax. Never an attribute of a patient. */
   details: Record<string, string>;
+  /** What a person should know before using it, a sentence each. */
+  warnings: string[];
   /** Micrometres per pixel of level 0, `[y, x]`; null when the file does not state it. */
   mpp: [number, number] | null;
   objectivePower: number | null;
@@ -52,6 +54,7 @@ export function describeImage(image: ImageSource): ImageReport {
     orientation: image.orientation ?? null,
     affine: image.affine?.map((row) => [...row]) ?? null,
     details: { ...image.details },
+    warnings: [...(image.warnings ?? [])],
     mpp,
     objectivePower: image.objectivePower ?? null,
     bounds: image.bounds ? { origin: [...image.bounds.origin], size: [...image.bounds.size] } : null,

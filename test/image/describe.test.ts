@@ -34,6 +34,7 @@ test("an image in plain JSON, spacing per level", async () => {
     orientation: null,
     affine: null,
     details: {},
+    warnings: [],
     mpp: [0.5, 0.5],
     objectivePower: null,
     bounds: null,

@@ -653,6 +653,35 @@ describe("what a DICOM header may not say", () => {
   });
 });
 
+test("no count of a header makes opening read or hold more than the file is long", async () => {
+  const counts = [65_536, 2 ** 23, 2 ** 23 + 1, 2 ** 31 - 1];
+  const empty = { frames: [[new Uint8Array(2)]], table: "none" as const };
+  const made = counts.flatMap((count) => {
+    const extra = { 2621448: ["IS", String(count)] } as Elements;
+    const tiny = { ...elementsOf({ rows: 1, columns: 1 }), ...extra };
+    return [
+      makeSlice({ extra }),
+      makeDicom({ elements: tiny, pixels: new Uint8Array(24) }),
+      makeDicom({ syntax: SYNTAX.rle, elements: tiny, pixels: empty }),
+      makeDicom({ syntax: SYNTAX.rle, elements: tiny, pixels: { ...empty, table: "basic" } }),
+      makeDicom({ syntax: SYNTAX.rle, elements: tiny, pixels: { ...empty, table: "extended" } }),
+    ];
+  });
+  for (const bytes of made) {
+    const store = new MemoryStore({ scan: bytes });
+    let asked = 0;
+    const getRange = store.getRange.bind(store);
+    store.getRange = (key, offset, length, options) => {
+      asked += length;
+      return getRange(key, offset, length, options);
+    };
+    const before = process.memoryUsage().arrayBuffers;
+    expect(await refusal(openImage(store, "scan"))).toMatch(/frames/);
+    expect(asked).toBeLessThanOrEqual(3 * bytes.length);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
+  }
+});
+
 test("a header of nothing but items takes little memory", async () => {
   // Eight bytes an item: four million would be objects of a gigabyte.
   const items = new Uint8Array(32 << 20);
