@@ -157,11 +157,13 @@ export async function decodeJpeg2000(
   options: { allowSigned?: boolean } = {},
 ): Promise<DecodedImage> {
   const decoder = jpeg2000Decoder ?? (await loadJpeg2000());
-  decoder.getEncodedBuffer(stream.length).set(stream);
   openJpegComplaints.length = 0;
   try {
+    decoder.getEncodedBuffer(stream.length).set(stream);
     decoder.decode();
   } catch (cause) {
+    // Its memory may be in any state.
+    jpeg2000Decoder = undefined;
     openJpegComplaints.push(`[ERROR] ${cause instanceof Error ? cause.message : "decoding stopped"}`);
   }
   // On failure the wrapper keeps the samples of the tile before: what openjpeg printed is the only sign.
@@ -202,8 +204,8 @@ export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
   const end = stream.at(-1) === 0 ? stream.length - 1 : stream.length;
   if (size.tiles > MAX_TILES || stream[end - 2] !== 0xff || stream[end - 1] !== 0xd9) throw damaged();
   const decoder = htj2kDecoder ?? (await loadHtj2k());
-  decoder.getEncodedBuffer(stream.length).set(stream);
   try {
+    decoder.getEncodedBuffer(stream.length).set(stream);
     decoder.decode();
   } catch (cause) {
     // A codec that has thrown may be left in any state.
@@ -229,15 +231,7 @@ export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
  * @throws {ImageFormatError} when the stream is damaged or cut short
  */
 export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
-  const decoder = jpegLsDecoder ?? (await loadJpegLs());
-  decoder.getEncodedBuffer(stream.length).set(stream);
-  try {
-    decoder.decode();
-  } catch (cause) {
-    throw new ImageFormatError("a JPEG-LS frame is damaged or cut short", {
-      cause: cause instanceof Error ? cause : undefined,
-    });
-  }
+  const decoder = await decodedJpegLs(stream);
   const { width, height, componentCount: components, bitsPerSample } = decoder.getFrameInfo();
   const samples = width * height * components;
   const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
@@ -249,6 +243,28 @@ export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
     for (let p = 0; p < pixels; p++) interleaved[p * components + c] = data[c * pixels + p]!;
   }
   return { width, height, components, data: interleaved };
+}
+
+/**
+ * A decoder that holds the decoded frame. One that has trapped is dropped: CharLS does on some damaged streams, and what is
+ * left behind made all later ones fail. So another one decides whether the stream is at fault.
+ */
+async function decodedJpegLs(stream: Uint8Array): Promise<JpegLsDecoder> {
+  const used = jpegLsDecoder !== undefined;
+  const decoder = jpegLsDecoder ?? (await loadJpegLs());
+  try {
+    decoder.getEncodedBuffer(stream.length).set(stream);
+    decoder.decode();
+    return decoder;
+  } catch (cause) {
+    if (cause instanceof WebAssembly.RuntimeError) {
+      jpegLsDecoder = undefined;
+      if (used) return decodedJpegLs(stream);
+    }
+    throw new ImageFormatError("a JPEG-LS frame is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  }
 }
 
 function viewSamples(buffer: ArrayBuffer, bitsPerSample: number, signed: boolean): DecodedImage["data"] {

@@ -396,6 +396,24 @@ describe("a coded frame that is damaged", () => {
     for (const [i, bytes] of all.entries()) expect((await read(bytes)).data).toEqual(whole[i]);
   });
 
+  test.skipIf(!existsSync(root))("of JPEG-LS leaves the frames after it as they are", async () => {
+    const bytes = new Uint8Array(await readFile(new URL("MR_small_jpeg_ls_lossless.dcm", root)));
+    const whole = (await read(bytes)).data;
+    const from = bytes.findIndex((b, i) => b === 0xff && bytes[i + 1] === 0xd8 && bytes[i + 2] === 0xff);
+    let state = 7;
+    const next = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    // CharLS traps on some of these, and after some traps on all.
+    for (let i = 0; i < 250; i++) {
+      const broken = bytes.slice();
+      for (let n = 0; n <= next(4); n++) broken[from + next(next(2) ? 60 : bytes.length - from)] = next(256);
+      await read(broken).catch((error) => expect(error).toBeInstanceOf(ImageFormatError));
+    }
+    expect((await read(bytes)).data).toEqual(whole);
+  });
+
   test("cannot ask for more than its header announces", async () => {
     // A JPEG-LS frame of 60 000 pixels square, and a JPEG 2000 one.
     const jls = Uint8Array.of(
