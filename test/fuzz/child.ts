@@ -1,0 +1,81 @@
+/** Tries the numbers that it is sent, one after the other, in a directory of its own, and tells what each came to. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { makeCase } from "./cases.ts";
+import { type Format, findSeeds } from "./seeds.ts";
+import { tryCase } from "./try-case.ts";
+
+export interface Begun {
+  number: number;
+  format?: undefined;
+}
+
+export interface Tried {
+  number: number;
+  format: Format;
+  seed: string;
+  operation: string;
+  outcome: "read" | "refused" | "failed";
+  finds: string[];
+  milliseconds: number;
+  /** The most memory that the process ever had. */
+  peakBytes: number;
+}
+
+export interface Task {
+  from: number;
+  to: number;
+  only?: Format;
+}
+
+/** What has nobody who awaits it, and what a library says by itself. */
+const heard: string[] = [];
+const hear = (what: string) => (reason: unknown) =>
+  void heard.push(`${what}: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`);
+process.on("unhandledRejection", hear("a promise that nobody heard of"));
+process.on("uncaughtException", hear("an error outside of any call"));
+process.on("warning", hear("a warning"));
+for (const stream of [process.stdout, process.stderr]) {
+  stream.write = (text: unknown) => {
+    heard.push(`printed: ${String(text).trimEnd()}`);
+    return true;
+  };
+}
+
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+async function tryAll({ from, to, only }: Task): Promise<void> {
+  const seeds = findSeeds();
+  for (let number = from; number < to; number++) {
+    process.send!({ number } satisfies Begun);
+    const one = makeCase(number, seeds, only);
+    const begun = performance.now();
+    const { outcome, find } = await tryCase(one);
+    const milliseconds = performance.now() - begun;
+    // For promises that fail when the call is over.
+    await pause(1);
+    const { format, seed, operation } = one;
+    const finds = [...(find === undefined ? [] : [find]), ...heard.splice(0)];
+    const peakBytes = process.resourceUsage().maxRSS * 1024;
+    process.send!({
+      number,
+      format,
+      seed,
+      operation,
+      outcome,
+      finds,
+      milliseconds,
+      peakBytes,
+    } satisfies Tried);
+  }
+}
+
+process.once("message", async (task: Task) => {
+  const directory = mkdtempSync(path.join(tmpdir(), "tilewright-fuzz-"));
+  process.chdir(directory);
+  await tryAll(task);
+  process.chdir("/");
+  rmSync(directory, { recursive: true });
+  process.disconnect();
+});

@@ -1,0 +1,406 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { zipSync } from "fflate";
+import { type Elements, encodeRle, makeDicom, SYNTAX } from "../image/make-dicom.ts";
+import { makeBlockJpeg, makeLosslessJpeg } from "../image/make-jpeg.ts";
+import { type MadeNifti, makeNifti } from "../image/make-nifti.ts";
+import { type MadePng, makePng } from "../image/make-png.ts";
+import { type MadeOptions, type MadePage, makeTiff } from "../image/make-tiff.ts";
+import { type MadeZarr, makeOmeZarr } from "../image/make-zarr.ts";
+import { pattern } from "../image/pattern.ts";
+import { makeSlideLevel } from "../made/dicom-slide.ts";
+import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writeVolumePackage } from "../made/volume-package.ts";
+import type { Format, Objects, Seed } from "./seeds.ts";
+
+const KEYS: Record<Format, string> = {
+  tiff: "made.tif",
+  ome: "made.ome.tif",
+  dicom: "made.dcm",
+  series: "scan",
+  zip: "made.zip",
+  nifti: "made.nii",
+  png: "made.png",
+  jpeg: "made.jpg",
+  zarr: "made.ome.zarr",
+  model: "model",
+  manifest: "made.csv",
+  mask: "made.geojson",
+};
+
+/** Seeds of the repo's own making; each is made when it is first asked for. */
+export function madeSeeds(): Seed[] {
+  return [...tiffs(), ...dicoms(), ...volumes(), ...pictures(), ...zarrs(), ...texts(), ...packages()];
+}
+
+function seed(format: Format, name: string, make: () => Uint8Array | Objects): Seed {
+  let made: Objects | undefined;
+  const key = KEYS[format];
+  const load = () => {
+    const bytes = made ?? make();
+    made = bytes instanceof Uint8Array ? { [key]: bytes } : bytes;
+    return made;
+  };
+  return { format, name: `made ${name}`, key, size: 10_000, load };
+}
+
+const OME = (attributes: string, inner: string) =>
+  `<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0" Name="made"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="60" SizeY="40" ${attributes} PhysicalSizeX="0.5" PhysicalSizeXUnit="µm" PhysicalSizeY="0.5" PhysicalSizeYUnit="µm">${inner}</Pixels></Image></OME>`;
+
+function tiffs(): Seed[] {
+  const image = pattern("uint8", [40, 60, 3]);
+  const grey = pattern("uint8", [40, 60, 1]);
+  const half: MadePage = { image: pattern("uint8", [20, 30, 3]), tile: [16, 16], subfileType: 1 };
+  const tiff = (name: string, pages: readonly MadePage[], options?: MadeOptions, format: Format = "tiff") =>
+    seed(format, name, () => makeTiff(pages, options));
+  const jpegTile: MadePage = {
+    image: pattern("uint8", [32, 32, 3]),
+    tile: [16, 16],
+    photometric: 6,
+    pack: () =>
+      makeBlockJpeg({ width: 16, height: 16, components: 3 }, (x, y, c) => 40 * x + 90 * y + 20 * c),
+    override: { 259: { type: 3, values: [7] } },
+  };
+  const stack = Array.from({ length: 4 }, (): MadePage => ({ image: grey }));
+  const planes = Array.from(
+    { length: 4 },
+    (_, i) => `<TiffData IFD="${i}" FirstC="${i % 2}" FirstZ="${i >> 1}" PlaneCount="1"/>`,
+  );
+  const first = (description: string) => [{ image: grey, description }, ...stack.slice(1)];
+  return [
+    tiff("strips", [{ image, rowsPerStrip: 7 }]),
+    tiff("tiled pyramid", [{ image, tile: [16, 16], compression: "deflate", resolution: 20_000 }, half]),
+    tiff("predictor", [
+      { image: pattern("uint16", [40, 60, 3]), tile: [32, 16], compression: "deflate", predictor: 2 },
+    ]),
+    tiff("BigTIFF", [{ image, tile: [16, 32] }, half], { bigTiff: true }),
+    tiff("big endian", [{ image: pattern("uint16", [40, 60, 1]), planar: 2 }], { littleEndian: false }),
+    tiff("planar float", [{ image: pattern("float32", [20, 30, 3]), planar: 2, tile: [16, 16] }]),
+    tiff("SVS", [
+      {
+        image,
+        tile: [16, 16],
+        description: "Aperio Image Library v1\r\n60x40 (16x16)|AppMag = 20|MPP = 0,4990",
+      },
+      half,
+    ]),
+    tiff("JPEG tiles", [jpegTile]),
+    tiff(
+      "ImageJ stack",
+      first("ImageJ=1.53\nimages=4\nchannels=2\nslices=2\nhyperstack=true\nunit=um\nspacing=2\n"),
+    ),
+    tiff("tifffile stack", first('{"shape": [4, 40, 60], "axes": "ZYX"}')),
+    tiff("pages", stack),
+    tiff("sub-pages", [
+      { image, tile: [16, 16], subPages: [half, { ...half, image: pattern("uint8", [10, 15, 3]) }] },
+    ]),
+    tiff(
+      "OME channels and depths",
+      first(
+        OME(
+          'SizeC="2" SizeZ="2" SizeT="1"',
+          `<Channel ID="C:0" SamplesPerPixel="1"/><Channel ID="C:1" Name="DAPI" Color="-1"/>${planes.join("")}`,
+        ),
+      ),
+      {},
+      "ome",
+    ),
+    tiff(
+      "OME colours",
+      [
+        {
+          image,
+          tile: [16, 16],
+          description: OME(
+            'SizeC="3" SizeZ="1" SizeT="1" Interleaved="true"',
+            '<Channel ID="C:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"/>',
+          ),
+          subPages: [half],
+        },
+      ],
+      {},
+      "ome",
+    ),
+    tiff(
+      "OME without planes",
+      first(OME('SizeC="1" SizeZ="4" SizeT="1" PhysicalSizeZ="2"', "<TiffData/>")),
+      { bigTiff: true },
+      "ome",
+    ),
+    tiff(
+      "OME with UUIDs",
+      first(
+        OME(
+          'SizeC="4" SizeZ="1" SizeT="1"',
+          `<TiffData FirstC="0" IFD="0"><UUID FileName="made.ome.tif">urn:uuid:1</UUID></TiffData>${planes.slice(1).join("")}`,
+        ),
+      ),
+      {},
+      "ome",
+    ),
+  ];
+}
+
+const CT: Elements = {
+  524310: ["UI", "1.2.840.10008.5.1.4.1.1.2"],
+  524384: ["CS", "CT"],
+  593936: ["SQ", [{ 2621456: ["US", 99], 2145386512: ["OW", new Uint8Array(10)] }]],
+  1572944: ["DS", [3]],
+  2097165: ["UI", "1.2.840.999.8"],
+  2097166: ["UI", "1.2.840.999.9"],
+  2097207: ["DS", [1, 0, 0, 0, 1, 0]],
+  2621442: ["US", 1],
+  2621444: ["CS", "MONOCHROME2"],
+  2621456: ["US", 12],
+  2621457: ["US", 10],
+  2621488: ["DS", [1, 1]],
+  2621696: ["US", 16],
+  2621697: ["US", 12],
+  2621698: ["US", 11],
+  2621699: ["US", 0],
+  2625618: ["DS", [-1024]],
+  2625619: ["DS", [1]],
+};
+
+function slice(z: number, syntax: string = SYNTAX.explicit, undefinedLengths = false): Uint8Array {
+  const bytes = new Uint8Array(pattern("uint16", [12, 10, 1]).data.buffer as ArrayBuffer).map((b, i) =>
+    i % 2 ? b & 15 : b,
+  );
+  const pixels =
+    syntax === SYNTAX.rle
+      ? ({ frames: [[encodeRle(bytes, 2, 1)]], table: "basic" } as const)
+      : syntax === SYNTAX.lossless
+        ? ({ frames: [[losslessJpeg()]], table: "none" } as const)
+        : bytes;
+  const elements: Elements = {
+    ...CT,
+    524312: ["UI", `1.2.840.999.${z + 20}`],
+    2097171: ["IS", [z]],
+    2097202: ["DS", [0, 0, 3 * z]],
+  };
+  return makeDicom({ syntax, elements, pixels, undefinedLengths });
+}
+
+function losslessJpeg(): Uint8Array {
+  const about = {
+    width: 10,
+    height: 12,
+    components: 1,
+    bits: 12,
+    predictor: 1,
+    pointTransform: 0,
+    restartRows: 0,
+  };
+  return makeLosslessJpeg(
+    about,
+    Array.from({ length: 120 }, (_, i) => (i * 37) % 4096),
+  );
+}
+
+function dicoms(): Seed[] {
+  const slices = (syntax?: string) =>
+    Object.fromEntries([0, 1, 2, 3].map((z) => [`scan/${z}.dcm`, slice(z, syntax)]));
+  const levels = () =>
+    Object.fromEntries([1, 2, 4].map((n) => [`scan/level-${n}.dcm`, makeSlideLevel(n, 150, 110)]));
+  const zipped = (objects: Objects) => zipSync(objects as Record<string, Uint8Array>);
+  return [
+    ...Object.entries(SYNTAX)
+      .filter(([name]) => !["jpeg", "jpegLs", "jpeg2000"].includes(name))
+      .map(([name, syntax]) => seed("dicom", `slice, ${name}`, () => slice(0, syntax))),
+    seed("dicom", "slice, undefined lengths", () => slice(0, SYNTAX.explicit, true)),
+    seed("dicom", "slide", () => makeSlideLevel(1, 150, 110)),
+    seed("series", "series", () => slices()),
+    seed("series", "series, RLE", () => slices(SYNTAX.rle)),
+    seed("series", "slide", levels),
+    seed("series", "two series and a text", () => ({
+      ...slices(),
+      "scan/a.txt": new Uint8Array(300),
+      "scan/b/1": slice(7, SYNTAX.implicit),
+    })),
+    seed("zip", "series", () => zipped(slices())),
+    seed("zip", "slide", () => zipped(levels())),
+    seed("zip", "stored series", () => zipSync(slices(), { level: 0 })),
+  ];
+}
+
+function volumes(): Seed[] {
+  const rows = [
+    [2, 0, 0, -9],
+    [0, 2, 0, -8],
+    [0, 0, 3, 5],
+  ];
+  const data = (n: number) => Array.from({ length: n }, (_, i) => (i * 37) % 200);
+  const size = [11, 9, 7];
+  const nifti = (name: string, more: Partial<MadeNifti>) =>
+    seed("nifti", name, () => makeNifti({ type: "int16", size, data: data(693), ...more }));
+  return [
+    nifti("NIfTI", { sform: { code: 1, rows }, units: 2 }),
+    nifti("NIfTI-2", { version: 2, sform: { code: 1, rows } }),
+    nifti("big endian NIfTI", { littleEndian: false, slope: 2, intercept: -3 }),
+    nifti("packed NIfTI", { gzip: true, qform: { code: 1, quaternion: [0, 0, 1], offset: [1, 2, 3] } }),
+    nifti("packed NIfTI of floats", { gzip: true, type: "float64", dataOffset: 400 }),
+    nifti("NIfTI of 64 bits", { type: "int64" }),
+    nifti("packed NIfTI of times", { gzip: true, type: "uint8", size: [...size, 3], data: data(693 * 3) }),
+  ];
+}
+
+function pictures(): Seed[] {
+  const about: MadePng = {
+    width: 37,
+    height: 29,
+    depth: 8,
+    colorType: 2,
+    interlaced: false,
+    filter: (row) => row % 5,
+  };
+  const samples = pattern("uint8", [29, 37, 4]).data;
+  const png = (name: string, more: Partial<MadePng>, mask = 255) =>
+    seed("png", name, () =>
+      makePng(
+        { ...about, ...more },
+        samples.map((v) => v & mask),
+      ),
+    );
+  const palette = Array.from({ length: 48 }, (_, i) => i * 5);
+  const jpeg = (name: string, components: number, restart: number) =>
+    seed("jpeg", name, () =>
+      makeBlockJpeg(
+        { width: 72, height: 56, components, restart },
+        (x, y, c) => (x * 40 + y * 21 + c * 70) % 256,
+      ),
+    );
+  return [
+    png("PNG", {}),
+    png("interlaced PNG", { interlaced: true, colorType: 6 }),
+    png("PNG of 16 bits", { depth: 16, colorType: 0 }),
+    png("PNG of a palette", { depth: 4, colorType: 3, palette, interlaced: true }, 15),
+    png("PNG of 1 bit", { depth: 1, colorType: 0 }, 1),
+    jpeg("JPEG", 3, 0),
+    jpeg("grey JPEG with restarts", 1, 9),
+    jpeg("JPEG of four", 4, 3),
+    seed("jpeg", "lossless JPEG", losslessJpeg),
+  ];
+}
+
+function zarrs(): Seed[] {
+  const zarr = (name: string, more: Partial<MadeZarr>) =>
+    seed(
+      "zarr",
+      name,
+      () =>
+        makeOmeZarr({
+          version: "0.4",
+          axes: "cyx",
+          shape: [2, 20, 24],
+          chunks: [1, 16, 16],
+          dtype: "uint8",
+          ...more,
+        }).objects,
+    );
+  const five = { axes: "tczyx", shape: [1, 2, 3, 20, 24], chunks: [1, 1, 2, 16, 16] };
+  return [
+    zarr("Zarr 2", {}),
+    zarr("Zarr 3", { version: "0.5" }),
+    zarr("Zarr 2 of five axes", { ...five, dtype: "uint16" }),
+    zarr("Zarr 3 of five axes", { ...five, version: "0.5", dtype: "float32" }),
+    zarr("Zarr 2 with channels", {
+      attributes: {
+        omero: {
+          channels: [
+            { label: "DAPI", color: "0000FF" },
+            { label: "x", color: "nope" },
+          ],
+        },
+      },
+    }),
+  ];
+}
+
+function texts(): Seed[] {
+  const text = (format: Format, name: string, content: string) =>
+    seed(format, name, () => new TextEncoder().encode(content));
+  const ring = [
+    [10, 10],
+    [300, 20],
+    [280, 250],
+    [30, 260],
+    [10, 10],
+  ];
+  const hole = [
+    [100, 100],
+    [150, 100],
+    [150, 150],
+    [100, 100],
+  ];
+  const feature = (geometry: unknown) => ({
+    type: "Feature",
+    id: "a",
+    geometry,
+    properties: { objectType: "annotation", classification: { name: "tumour" } },
+  });
+  const polygon = { type: "Polygon", coordinates: [ring, hole] };
+  const several = { type: "MultiPolygon", coordinates: [[ring], [hole]] };
+  const geojson = (name: string, value: unknown) => text("mask", name, JSON.stringify(value));
+  return [
+    text(
+      "manifest",
+      "manifest",
+      'id,source,mpp,mask,age,site\na,a.svs,0.5,,40,north\nb,sub/b.tif,0.25,b.geojson,51,\n"c, d",s3://bucket/c.svs,,,x,"y\nz"\n',
+    ),
+    text(
+      "manifest",
+      "manifest with semicolons",
+      "source;mpp;alter\nä.svs;0,5;3,2\nhttps://example.org/b.svs?x=1;0,25;\n;;\n",
+    ),
+    text("manifest", "manifest with tabs", "\ufeffid\tsource\r\n1\ta.svs\r\n2\tb.svs\r\n"),
+    geojson("GeoJSON", {
+      type: "FeatureCollection",
+      features: [feature(polygon), feature(several), feature(null)],
+    }),
+    geojson(
+      "GeoJSON of one",
+      feature({ type: "GeometryCollection", geometries: [polygon, { type: "Point", coordinates: [1, 2] }] }),
+    ),
+    geojson("GeoJSON list", [polygon, several]),
+  ];
+}
+
+/** Small packages; the JSON is what is changed. */
+function packages(): Seed[] {
+  const written = (name: string, write: (directory: string) => unknown) =>
+    seed("model", name, () => {
+      const directory = mkdtempSync(path.join(tmpdir(), "tilewright-fuzz-"));
+      try {
+        write(directory);
+        const objects: Record<string, Uint8Array> = {};
+        for (const file of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
+          const at = path.join(directory, file);
+          if (statSync(at).isFile()) objects[`model/${file}`] = readFileSync(at);
+        }
+        return objects;
+      } finally {
+        rmSync(directory, { recursive: true });
+      }
+    });
+  const domain = {
+    modality: "SM",
+    bins: 2,
+    kinds: [
+      {
+        name: "a",
+        pictures: 3,
+        luminance: { mean: [0.5, 0.5], reach: 1 },
+        sharpness: { mean: -3, reach: 2 },
+        spacing: { y: { min: 0.2, max: 0.6 }, x: { min: 0.2, max: 0.6 } },
+      },
+    ],
+  };
+  return [
+    written("package", (directory) => writePointwisePackage(directory)),
+    written("package with a domain", (directory) =>
+      writePointwisePackage(directory, { manifest: { domain } }),
+    ),
+    written("package of volumes", (directory) => writeVolumePackage(directory)),
+  ];
+}

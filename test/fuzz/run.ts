@@ -1,0 +1,25 @@
+/**
+ * A campaign of mutated files: `npm run test:fuzz -- [--start N] [--count K] [--only FORMAT]`. Every file has a number that it
+ * is made again from. Ends with 1 where a file led to an untyped error, to more than 10 s or to more than 1 GB.
+ */
+import { parseArgs } from "node:util";
+import { Campaign } from "./campaign.ts";
+import { FORMATS, type Format } from "./seeds.ts";
+
+const { values } = parseArgs({
+  options: {
+    start: { type: "string", default: "1" },
+    count: { type: "string", default: "20000" },
+    only: { type: "string" },
+  },
+});
+const whole = (name: "start" | "count"): number => {
+  const value = Number(values[name]);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
+  return value;
+};
+const only = values.only as Format | undefined;
+if (only !== undefined && !FORMATS.includes(only))
+  throw new Error(`--only must be one of ${FORMATS.join(", ")}`);
+const campaign = new Campaign(whole("start"), whole("count"), only);
+process.exitCode = (await campaign.run()) ? 0 : 1;

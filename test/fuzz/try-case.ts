@@ -1,0 +1,156 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { CohortManifestError } from "../../src/cli/cohort/cohort-error.ts";
+import { decodeManifest, readManifest } from "../../src/cli/cohort/manifest-rows.ts";
+import { readMask } from "../../src/cli/read-mask.ts";
+import { describeImage } from "../../src/image/describe.ts";
+import { ImageFormatError, ImageNotFoundError } from "../../src/image/errors.ts";
+import type { ImageSource } from "../../src/image/image-source.ts";
+import { openImage } from "../../src/image/open-image.ts";
+import { ModelPackageError } from "../../src/model-package/errors.ts";
+import { loadPackage } from "../../src/model-package/load-package.ts";
+import { JobError } from "../../src/orchestrator/errors.ts";
+import { readThumbnail } from "../../src/orchestrator/thumbnail.ts";
+import { ObjectChangedError, StorageError } from "../../src/storage/errors.ts";
+import { FsStore } from "../../src/storage/fs-store.ts";
+import { MemoryStore } from "../../src/storage/memory-store.ts";
+import { product } from "../../src/tiling/raster.ts";
+import type { Case } from "./cases.ts";
+
+export type Outcome = { outcome: "read" | "refused"; find?: undefined } | { outcome: "failed"; find: string };
+
+const TYPED = [
+  ImageFormatError,
+  ImageNotFoundError,
+  StorageError,
+  ObjectChangedError,
+  JobError,
+  ModelPackageError,
+];
+
+/** Reads a case as a run would, in the directory where the process stands: what was read, refused, or is a fault of ours. */
+export async function tryCase(one: Case): Promise<Outcome> {
+  try {
+    await readers[
+      one.format === "model" || one.format === "manifest" || one.format === "mask" ? one.format : "image"
+    ](one);
+    return { outcome: "read" };
+  } catch (error) {
+    const fault = faultOf(error);
+    return fault === undefined ? { outcome: "refused" } : { outcome: "failed", find: fault };
+  }
+}
+
+/** What is wrong about an error: nothing, where it is a sentence for a person. */
+function faultOf(error: unknown): string | undefined {
+  const told = error instanceof Error ? (error.stack ?? String(error)) : `not an Error: ${String(error)}`;
+  if (!TYPED.some((type) => error instanceof type)) return `untyped ${told}`;
+  const { message } = error as Error;
+  const isList = error instanceof CohortManifestError || error instanceof ModelPackageError;
+  if (message === "") return `no sentence: ${told}`;
+  if (!isList && /[\n\r]/.test(message)) return `more than a line: ${told}`;
+  if (/(^|[\s("'])\/(tmp|home|work|root|usr|var)\//.test(message)) return `a path of this machine: ${told}`;
+  if (
+    /unexpected|\[object |undefined|is not a function|not iterable|cannot read propert|cannot convert|array length|outside the bounds|call stack|allocation|(type|range|syntax)error|github/i.test(
+      message,
+    )
+  )
+    return `words of a program: ${told}`;
+  return undefined;
+}
+
+const readers = { image: readImage, model: readModel, manifest: readManifestRows, mask: readGeoJson };
+
+async function readImage({ key, objects, options, onDisk }: Case): Promise<void> {
+  const store = onDisk ? writeObjects(objects) : new MemoryStore(objects);
+  let image: ImageSource | undefined;
+  try {
+    image = await openImage(store, key, options);
+    JSON.stringify(describeImage(image));
+    await image.headers?.read(0);
+    for (let level = 0; level < Math.min(image.levels.length, 8); level++) await readLevel(image, level);
+    await readOverview(image);
+  } finally {
+    await image?.close();
+    if (store instanceof FsStore) {
+      await store.close();
+      rmSync(store.root, { recursive: true });
+    }
+  }
+}
+
+function writeObjects(objects: Case["objects"]): FsStore {
+  const root = path.resolve("case");
+  for (const [key, bytes] of Object.entries(objects)) {
+    mkdirSync(path.join(root, path.dirname(key)), { recursive: true });
+    writeFileSync(path.join(root, key), bytes);
+  }
+  return new FsStore(root);
+}
+
+const WINDOW = [256, 256];
+const VOLUME_WINDOW = [8, 128, 128];
+
+/** Windows at both ends and in the middle, and the slice that intensities would be sampled from. */
+async function readLevel(image: ImageSource, level: number): Promise<void> {
+  const { shape, chunk } = image.levels[level]!;
+  const window = shape.length === 2 ? WINDOW : VOLUME_WINDOW;
+  const size = shape.map((n, axis) => Math.min(n, window[axis]!));
+  for (const share of [0, 0.5, 1])
+    await readRegion(
+      image,
+      level,
+      shape.map((n, axis) => Math.floor((n - size[axis]!) * share)),
+      size,
+    );
+  const piece = shape.length === 2 ? chunk : [1, 512, 512];
+  await readRegion(
+    image,
+    level,
+    shape.map(() => 0),
+    shape.map((n, axis) => Math.min(n, 512, Math.max(1, piece[axis]!))),
+  );
+}
+
+async function readRegion(
+  image: ImageSource,
+  level: number,
+  origin: number[],
+  size: number[],
+): Promise<void> {
+  const { data, shape } = await image.readRegion(level, { origin, size });
+  const wanted = [...size, image.channels.length];
+  if (shape.join() !== wanted.join() || data.length !== product(wanted))
+    throw new TypeError(`a region of ${wanted} came as ${shape} with ${data.length} samples`);
+}
+
+const OVERVIEW_SAMPLES = 16 << 20;
+
+/** What tissue is looked for in, where the level it is read from is small enough to be read of every file. */
+async function readOverview(image: ImageSource): Promise<void> {
+  const { levels, channels, axes } = image;
+  const coarsest = levels.findLast(({ shape }) => Math.max(...shape) >= 1024) ?? levels[0]!;
+  if (axes !== "yx" || product(coarsest.shape) * channels.length > OVERVIEW_SAMPLES) return;
+  const rect = { origin: [0, 0], size: levels[0]!.shape };
+  await readThumbnail(
+    image,
+    rect,
+    channels.slice(0, 3).map((_, c) => c),
+    undefined,
+  );
+}
+
+async function readModel({ objects }: Case): Promise<void> {
+  await loadPackage(new MemoryStore(objects), "model/", "model");
+}
+
+async function readManifestRows({ key, objects }: Case): Promise<void> {
+  readManifest(key, decodeManifest(key, objects[key]!), ".");
+}
+
+async function readGeoJson({ key, objects }: Case): Promise<void> {
+  writeFileSync(key, objects[key]!);
+  const { raster } = await readMask(key, [400, 600], undefined);
+  if (raster.data.length !== product(raster.shape))
+    throw new TypeError("the mask has another size than it says");
+}
