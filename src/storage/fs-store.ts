@@ -31,6 +31,7 @@ interface OpenFile {
 export class FsStore implements ObjectStore {
   readonly root: string;
   readonly #open = new Map<string, OpenFile>();
+  #keepsOpen = true;
   #writes = 0;
 
   constructor(root: string) {
@@ -125,8 +126,10 @@ export class FsStore implements ObjectStore {
     yield* this.#walk(base, prefix, options);
   }
 
-  /** Closes the files kept open for range reads. The store stays usable. */
+  /** Closes the files kept open for range reads. The store stays usable, and keeps none open from then on. */
   async close(): Promise<void> {
+    // Of reads side by side one may have failed, and the others be on their way still.
+    this.#keepsOpen = false;
     const files = [...this.#open.values()];
     this.#open.clear();
     for (const file of files) await this.#retire(file);
@@ -187,7 +190,8 @@ export class FsStore implements ObjectStore {
       await handle.close();
       throw new ObjectChangedError(key);
     }
-    const file: OpenFile = { handle, etag, users: 1, stale: false };
+    const file: OpenFile = { handle, etag, users: 1, stale: !this.#keepsOpen };
+    if (file.stale) return file;
     const raced = this.#open.get(key);
     this.#open.set(key, file);
     if (raced) await this.#retire(raced);

@@ -138,6 +138,14 @@ describe("metadata of a Zarr", () => {
     expect(answer).not.toMatch(/damaged/);
   });
 
+  it.each([
+    [".zattrs", "its Zarr metadata cannot be read (.zattrs is not JSON)"],
+    ["0/.zarray", 'its level "0" cannot be opened (0/.zarray is not JSON)'],
+  ])("that is no JSON is named: %s", async (name, sentence) => {
+    const objects = { ...zarr("0.4"), [`made.ome.zarr/${name}`]: Uint8Array.of(0x78, 1, 0xff, 0) };
+    expect(await readOrRefuse(objects)).toContain(sentence);
+  });
+
   it("with a hundred thousand levels is refused at once", async () => {
     const objects = zarr("0.4");
     const attributes = parse(objects["made.ome.zarr/.zattrs"]!);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -52,6 +52,26 @@ describe("fs", () => {
     await symlink("a", path.join(store.root, "link"));
     expect(text((await store.get("link"))?.bytes)).toBe("other");
   });
+
+  test.skipIf(process.platform !== "linux")(
+    "reads on their way when it is closed leave no file open",
+    async () => {
+      store = new FsStore(path.join(root, "fs-closed"));
+      const names = Array.from({ length: 8 }, (_, i) => `f${i}`);
+      for (const name of names) await store.put(name, bytes(name));
+      const openFiles = async () => {
+        const links = (await readdir("/proc/self/fd")).map((fd) =>
+          readlink(`/proc/self/fd/${fd}`).catch(() => ""),
+        );
+        return (await Promise.all(links)).filter((target) => target.startsWith(store.root));
+      };
+      const reads = names.map((name) => store.getRange(name, 0, 2));
+      await store.close();
+      expect((await Promise.all(reads)).map((read) => text(read))).toEqual(names);
+      expect(text(await store.getRange("f3", 0, 2))).toBe("f3");
+      await expect.poll(openFiles).toEqual([]);
+    },
+  );
 
   test("many files are read with few handles open", async () => {
     store = new FsStore(path.join(root, "fs-4"));

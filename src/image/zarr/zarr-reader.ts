@@ -49,6 +49,12 @@ export class ZarrReader implements AsyncReadable {
 
   async json(key: string, signal?: AbortSignal): Promise<unknown> {
     const bytes = await this.get(key, { signal });
-    return bytes && JSON.parse(new TextDecoder().decode(bytes));
+    if (bytes === undefined) return undefined;
+    try {
+      return JSON.parse(new TextDecoder().decode(bytes));
+    } catch (cause) {
+      // What the parser says quotes the file, and speaks of tokens.
+      throw new Error(`${key.slice(1)} is not JSON`, { cause });
+    }
   }
 }
