@@ -97,7 +97,9 @@ async function readManifest(
   } catch (cause) {
     throw new ModelPackageError(`model ${name}: model.json is not JSON`, { cause });
   }
-  const parsed = manifestSchema.safeParse(json);
+  const parsed = manifestSchema.safeParse(json, {
+    error: ({ input }) => (input === undefined ? "it is missing" : undefined),
+  });
   if (!parsed.success) {
     throw new ModelPackageError(`model ${name}: model.json is not valid: ${z.prettifyError(parsed.error)}`);
   }

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Begun, Task, Tried } from "./child.ts";
 import { FORMATS, type Format } from "./seeds.ts";
@@ -26,6 +27,7 @@ export class Campaign {
   readonly #end: number;
   readonly #only: Format | undefined;
   readonly #start: number;
+  readonly #directory = mkdtempSync(path.join(tmpdir(), "tilewright-fuzz-"));
   readonly #counts = new Map<string, number>();
   readonly #finds = new Map<string, Find[]>();
   #next: number;
@@ -53,6 +55,7 @@ export class Campaign {
     }, 60_000);
     await Promise.all(Array.from({ length: CHILDREN }, () => this.#work()));
     clearInterval(telling);
+    rmSync(this.#directory, { recursive: true });
     return this.#report(Math.round((Date.now() - begun) / 1000));
   }
 
@@ -145,6 +148,7 @@ export class Campaign {
   #child(task: Task, take: (tried: Tried) => boolean): Promise<Ended> {
     const child = fork(path.join(import.meta.dirname, "child.ts"), [], {
       // As the command line is started.
+      cwd: mkdtempSync(path.join(this.#directory, "child-")),
       execArgv: ["--max-semi-space-size=8"],
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });

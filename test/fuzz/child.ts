@@ -1,7 +1,4 @@
-/** Tries the numbers that it is sent, one after the other, in a directory of its own, and tells what each came to. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
+/** Tries the numbers that it is sent, one after the other, in the directory where it is started, and tells what each came to. */
 import { makeCase } from "./cases.ts";
 import { type Format, findSeeds } from "./seeds.ts";
 import { tryCase } from "./try-case.ts";
@@ -43,6 +40,8 @@ for (const stream of [process.stdout, process.stderr]) {
   };
 }
 
+process.on("disconnect", () => process.exit());
+
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 async function tryAll({ from, to, only }: Task): Promise<void> {
@@ -72,10 +71,6 @@ async function tryAll({ from, to, only }: Task): Promise<void> {
 }
 
 process.once("message", async (task: Task) => {
-  const directory = mkdtempSync(path.join(tmpdir(), "tilewright-fuzz-"));
-  process.chdir(directory);
   await tryAll(task);
-  process.chdir("/");
-  rmSync(directory, { recursive: true });
   process.disconnect();
 });

@@ -146,6 +146,18 @@ describe("metadata of a Zarr", () => {
     expect(await readOrRefuse(objects)).toContain(sentence);
   });
 
+  it("that is not there is called missing", async () => {
+    const objects = zarr("0.4");
+    const name = "made.ome.zarr/0/.zarray";
+    const { shape: _, ...rest } = parse(objects[name]!);
+    expect(await readOrRefuse({ ...objects, [name]: json(rest) })).toContain("(shape: it is missing)");
+    const attributes = parse(objects["made.ome.zarr/.zattrs"]!);
+    delete attributes.multiscales[0].axes;
+    expect(await readOrRefuse({ ...objects, "made.ome.zarr/.zattrs": json(attributes) })).toContain(
+      "axes: it is missing (versions 0.4 and 0.5 are read)",
+    );
+  });
+
   it("with a hundred thousand levels is refused at once", async () => {
     const objects = zarr("0.4");
     const attributes = parse(objects["made.ome.zarr/.zattrs"]!);

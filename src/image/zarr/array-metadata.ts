@@ -127,13 +127,18 @@ function checkCodec(name: string, shown: string): void {
   );
 }
 
+/** What the schema's library calls an undefined that it received. */
+export const MISSING = {
+  error: ({ input }: { input?: unknown }) => (input === undefined ? "it is missing" : undefined),
+};
+
 /** The file is sound, and not read here. */
 export class UnsupportedCodecError extends Error {
   override readonly name = "UnsupportedCodecError";
 }
 
 function parse<T extends z.ZodType>(schema: T, value: unknown): z.infer<T> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, MISSING);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new Error(path.length > 0 ? `${path.join(".")}: ${message}` : message);

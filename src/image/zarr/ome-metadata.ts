@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Channel, Spacing } from "../image-source.ts";
+import { MISSING } from "./array-metadata.ts";
 
 /** The part of OME-Zarr 0.4 and 0.5 metadata that an image reader needs. */
 const Transform = z.looseObject({ type: z.string(), scale: z.array(z.number()).optional() });
@@ -73,9 +74,9 @@ export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknow
   const multiscales = z
     .array(z.unknown())
     .min(1, "its list of multiscales is empty")
-    .safeParse(attributes.multiscales);
+    .safeParse(attributes.multiscales, MISSING);
   if (!multiscales.success) throw new Error(firstIssue(multiscales.error));
-  const parsed = Multiscale.safeParse(multiscales.data[0]);
+  const parsed = Multiscale.safeParse(multiscales.data[0], MISSING);
   if (!parsed.success) {
     throw new Error(`${firstIssue(parsed.error)} (versions 0.4 and 0.5 are read)`);
   }
