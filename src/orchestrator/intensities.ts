@@ -1,7 +1,6 @@
 import { intersect } from "../tiling/box.ts";
 import { Histogram } from "../tiling/normalise.ts";
-import type { Rect, SampleArray } from "../tiling/raster.ts";
-import { product } from "../tiling/raster.ts";
+import { bytesPerSample, product, type Rect, type SampleArray } from "../tiling/raster.ts";
 import { type WindowGrid, windowRect } from "../tiling/window-grid.ts";
 import type { WindowSet } from "../tiling/window-set.ts";
 import { JobError } from "./errors.ts";
@@ -11,6 +10,7 @@ import type { WindowSource } from "./reoriented-image.ts";
 /** Up to this many samples the percentiles are exact; beyond, they come from a spread of native tiles. */
 const EXACT_SAMPLES = 4 << 20;
 const SPREAD = 48;
+const STRIP_BYTES = 64 << 20;
 const LARGEST_SIDE = 512;
 const SLICE = [1, LARGEST_SIDE, LARGEST_SIDE];
 
@@ -45,8 +45,10 @@ function* sampleRects(
   kept: WindowSet,
 ): Generator<Rect> {
   if (product(region.size) <= EXACT_SAMPLES) {
-    // In strips, so that nothing holds the region at once.
-    const rows = Math.max(1, Math.floor((1 << 20) / product(region.size.slice(1))));
+    // In strips, so that nothing holds the region at once, nor all of its channels.
+    const across = product(region.size.slice(1));
+    const pixelBytes = source.channels.length * bytesPerSample(source.dtype);
+    const rows = Math.max(1, Math.floor(Math.min(1 << 20, STRIP_BYTES / pixelBytes) / across));
     const length = region.size[0]!;
     for (let y = 0; y < length; y += rows) {
       const size = [Math.min(rows, length - y), ...region.size.slice(1)];

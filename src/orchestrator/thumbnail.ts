@@ -1,12 +1,14 @@
 import type { ImageSource } from "../image/image-source.ts";
-import type { Raster, Rect } from "../tiling/raster.ts";
+import { bytesPerSample, type Raster, type Rect } from "../tiling/raster.ts";
 import { readPixels } from "./read-pixels.ts";
 
 /** A thumbnail is read from the coarsest level that still has this many samples along its long side. */
 const ENOUGH = 1024;
 const LARGEST = 2048;
-/** Samples read at once, so that memory does not follow the image. */
+/** Pixels read at once, so that memory does not follow the image. */
 const BLOCK = [1024, 4096] as const;
+/** Bytes of all channels read at once, of which there may be thousands. */
+const BLOCK_BYTES = 64 << 20;
 
 /**
  * A small picture `[h, w, C]` (uint8, at most 2048 samples long) of a level-0 rect, each pixel the mean of the
@@ -36,11 +38,12 @@ export async function readThumbnail(
   const outHeight = Math.ceil(height / factor);
   const outWidth = Math.ceil(width / factor);
   const count = channels.length;
+  const step = blockOf(source, level);
   const sums = new Float64Array(outHeight * outWidth * count);
   const counts = new Uint32Array(outHeight * outWidth);
-  for (let y = 0; y < height; y += BLOCK[0]) {
-    for (let x = 0; x < width; x += BLOCK[1]) {
-      const size = [Math.min(BLOCK[0], height - y), Math.min(BLOCK[1], width - x)] as const;
+  for (let y = 0; y < height; y += step[0]) {
+    for (let x = 0; x < width; x += step[1]) {
+      const size = [Math.min(step[0], height - y), Math.min(step[1], width - x)] as const;
       const block = { origin: [origin[0]! + y, origin[1]! + x], size };
       const { data } = await readPixels(source, level, block, channels, signal);
       for (let v = 0, at = 0; v < size[0]; v++) {
@@ -59,6 +62,14 @@ export async function readThumbnail(
   const means = new Float64Array(sums.length);
   for (let i = 0; i < means.length; i++) means[i] = sums[i]! / (counts[Math.floor(i / count)] || 1);
   return { data: toBytes(means, source.dtype === "uint8"), shape: [outHeight, outWidth, count] };
+}
+
+/** No smaller than a stored tile, which is decoded as a whole. */
+function blockOf({ levels, dtype, channels }: ImageSource, level: number): readonly [number, number] {
+  const [tileHeight, tileWidth] = levels[level]!.chunk as [number, number];
+  const pixels = BLOCK_BYTES / (channels.length * bytesPerSample(dtype));
+  const height = Math.min(BLOCK[0], Math.max(tileHeight, Math.floor(Math.sqrt(pixels / 4))));
+  return [height, Math.min(BLOCK[1], Math.max(tileWidth, Math.floor(pixels / height)))];
 }
 
 /**
