@@ -1,6 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { deflateSync } from "node:zlib";
 import { zipSync } from "fflate";
 import { type Elements, encodeRle, makeDicom, SYNTAX } from "../image/make-dicom.ts";
 import { makeBlockJpeg, makeLosslessJpeg } from "../image/make-jpeg.ts";
@@ -10,39 +8,71 @@ import { type MadeOptions, type MadePage, makeTiff } from "../image/make-tiff.ts
 import { type MadeZarr, makeOmeZarr } from "../image/make-zarr.ts";
 import { pattern } from "../image/pattern.ts";
 import { makeSlideLevel } from "../made/dicom-slide.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeVolumePackage } from "../made/volume-package.ts";
+import { seed } from "./made-seed.ts";
+import { packages, texts } from "./made-texts.ts";
+import { concat } from "./mutate-bytes.ts";
 import type { Format, Objects, Seed } from "./seeds.ts";
-
-const KEYS: Record<Format, string> = {
-  tiff: "made.tif",
-  ome: "made.ome.tif",
-  dicom: "made.dcm",
-  series: "scan",
-  zip: "made.zip",
-  nifti: "made.nii",
-  png: "made.png",
-  jpeg: "made.jpg",
-  zarr: "made.ome.zarr",
-  model: "model",
-  manifest: "made.csv",
-  mask: "made.geojson",
-};
 
 /** Seeds of the repo's own making; each is made when it is first asked for. */
 export function madeSeeds(): Seed[] {
-  return [...tiffs(), ...dicoms(), ...volumes(), ...pictures(), ...zarrs(), ...texts(), ...packages()];
+  return [
+    ...large(),
+    ...tiffs(),
+    ...dicoms(),
+    ...volumes(),
+    ...pictures(),
+    ...zarrs(),
+    ...texts(),
+    ...packages(),
+  ];
 }
 
-function seed(format: Format, name: string, make: () => Uint8Array | Objects): Seed {
-  let made: Objects | undefined;
-  const key = KEYS[format];
-  const load = () => {
-    const bytes = made ?? make();
-    made = bytes instanceof Uint8Array ? { [key]: bytes } : bytes;
-    return made;
+/** Rarely taken, for the time they need. */
+const RARE = 600_000;
+
+/** Pictures of zeros: small files of many samples, which memory is measured on. */
+function large(): Seed[] {
+  const side = 9000;
+  const black = (depth: number, colorType: number, interlaced: number) => () => {
+    const [before, after] = [makePng({ ...ABOUT, colorType: 0 }, BLANK), new Uint8Array(12)];
+    const header = before.slice(0, 33);
+    const view = new DataView(header.buffer);
+    view.setUint32(16, side);
+    view.setUint32(20, side);
+    header.set([depth, colorType, 0, 0, interlaced], 24);
+    const row = 1 + Math.ceil((side * depth * (colorType === 2 ? 3 : 1)) / 8);
+    const data = deflateSync(new Uint8Array(row * side + (interlaced ? 8 * side : 0)), { level: 1 });
+    const length = new Uint8Array(8);
+    new DataView(length.buffer).setUint32(0, data.length);
+    length.set([0x49, 0x44, 0x41, 0x54], 4);
+    after.set([0x49, 0x45, 0x4e, 0x44], 4);
+    return concat(header, length, data, new Uint8Array(4), after);
   };
-  return { format, name: `made ${name}`, key, size: 10_000, load };
+  const strip = (samples: number) => () => {
+    const packed = deflateSync(new Uint8Array(side * side * samples), { level: 1 });
+    const image = pattern("uint8", [2, 2, samples]);
+    const long = (...values: number[]) => ({ type: 4, values });
+    const override = { 256: long(side), 257: long(side), 278: long(side), 259: { type: 3, values: [8] } };
+    return makeTiff([{ image, pack: () => packed, override }]);
+  };
+  const series = () => Object.fromEntries(Array.from({ length: 1500 }, (_, z) => [`${z}.dcm`, slice(z)]));
+  const channels: Partial<MadeZarr> = { shape: [64, 120, 160], chunks: [1, 120, 160], dtype: "float32" };
+  const about: MadeZarr = { version: "0.4", axes: "cyx", shape: [], chunks: [], dtype: "float32" };
+  return [
+    seed("png", "large PNG", black(8, 2, 0), RARE),
+    seed("png", "large grey PNG of 16 bits", black(16, 0, 0), RARE),
+    seed("png", "large interlaced PNG", black(8, 0, 1), RARE),
+    seed("tiff", "large strip of colours", strip(3), RARE),
+    seed("tiff", "large strip of five samples", strip(5), 2 * RARE),
+    seed(
+      "nifti",
+      "large packed NIfTI",
+      () => makeNifti({ type: "uint8", size: [400, 400, 300], data: new Uint8Array(48e6), gzip: true }),
+      RARE,
+    ),
+    seed("zip", "many slices", () => zipSync(series(), { level: 1 }), RARE),
+    seed("zarr", "many channels", () => makeOmeZarr({ ...about, ...channels }).objects, RARE),
+  ];
 }
 
 const OME = (attributes: string, inner: string) =>
@@ -245,20 +275,22 @@ function volumes(): Seed[] {
   ];
 }
 
+const ABOUT: MadePng = {
+  width: 37,
+  height: 29,
+  depth: 8,
+  colorType: 2,
+  interlaced: false,
+  filter: (row) => row % 5,
+};
+const BLANK = new Uint8Array(37 * 29);
+
 function pictures(): Seed[] {
-  const about: MadePng = {
-    width: 37,
-    height: 29,
-    depth: 8,
-    colorType: 2,
-    interlaced: false,
-    filter: (row) => row % 5,
-  };
   const samples = pattern("uint8", [29, 37, 4]).data;
   const png = (name: string, more: Partial<MadePng>, mask = 255) =>
     seed("png", name, () =>
       makePng(
-        { ...about, ...more },
+        { ...ABOUT, ...more },
         samples.map((v) => v & mask),
       ),
     );
@@ -314,93 +346,5 @@ function zarrs(): Seed[] {
         },
       },
     }),
-  ];
-}
-
-function texts(): Seed[] {
-  const text = (format: Format, name: string, content: string) =>
-    seed(format, name, () => new TextEncoder().encode(content));
-  const ring = [
-    [10, 10],
-    [300, 20],
-    [280, 250],
-    [30, 260],
-    [10, 10],
-  ];
-  const hole = [
-    [100, 100],
-    [150, 100],
-    [150, 150],
-    [100, 100],
-  ];
-  const feature = (geometry: unknown) => ({
-    type: "Feature",
-    id: "a",
-    geometry,
-    properties: { objectType: "annotation", classification: { name: "tumour" } },
-  });
-  const polygon = { type: "Polygon", coordinates: [ring, hole] };
-  const several = { type: "MultiPolygon", coordinates: [[ring], [hole]] };
-  const geojson = (name: string, value: unknown) => text("mask", name, JSON.stringify(value));
-  return [
-    text(
-      "manifest",
-      "manifest",
-      'id,source,mpp,mask,age,site\na,a.svs,0.5,,40,north\nb,sub/b.tif,0.25,b.geojson,51,\n"c, d",s3://bucket/c.svs,,,x,"y\nz"\n',
-    ),
-    text(
-      "manifest",
-      "manifest with semicolons",
-      "source;mpp;alter\nä.svs;0,5;3,2\nhttps://example.org/b.svs?x=1;0,25;\n;;\n",
-    ),
-    text("manifest", "manifest with tabs", "\ufeffid\tsource\r\n1\ta.svs\r\n2\tb.svs\r\n"),
-    geojson("GeoJSON", {
-      type: "FeatureCollection",
-      features: [feature(polygon), feature(several), feature(null)],
-    }),
-    geojson(
-      "GeoJSON of one",
-      feature({ type: "GeometryCollection", geometries: [polygon, { type: "Point", coordinates: [1, 2] }] }),
-    ),
-    geojson("GeoJSON list", [polygon, several]),
-  ];
-}
-
-/** Small packages; the JSON is what is changed. */
-function packages(): Seed[] {
-  const written = (name: string, write: (directory: string) => unknown) =>
-    seed("model", name, () => {
-      const directory = mkdtempSync(path.join(tmpdir(), "tilewright-fuzz-"));
-      try {
-        write(directory);
-        const objects: Record<string, Uint8Array> = {};
-        for (const file of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
-          const at = path.join(directory, file);
-          if (statSync(at).isFile()) objects[`model/${file}`] = readFileSync(at);
-        }
-        return objects;
-      } finally {
-        rmSync(directory, { recursive: true });
-      }
-    });
-  const domain = {
-    modality: "SM",
-    bins: 2,
-    kinds: [
-      {
-        name: "a",
-        pictures: 3,
-        luminance: { mean: [0.5, 0.5], reach: 1 },
-        sharpness: { mean: -3, reach: 2 },
-        spacing: { y: { min: 0.2, max: 0.6 }, x: { min: 0.2, max: 0.6 } },
-      },
-    ],
-  };
-  return [
-    written("package", (directory) => writePointwisePackage(directory)),
-    written("package with a domain", (directory) =>
-      writePointwisePackage(directory, { manifest: { domain } }),
-    ),
-    written("package of volumes", (directory) => writeVolumePackage(directory)),
   ];
 }

@@ -76,8 +76,14 @@ export function mutateElement(bytes: Uint8Array, dice: Dice): Mutated {
   switch (dice.below(4)) {
     case 0:
       return { bytes: concat(before, after), what: `without ${tag}` };
-    case 1:
-      return { bytes: concat(bytes.subarray(0, valueAt + length), bytes.subarray(at)), what: `${tag} twice` };
+    case 1: {
+      const count = dice.chance(0.1) ? 5000 : 1;
+      const element = bytes.subarray(at, valueAt + length);
+      return {
+        bytes: concat(before, ...new Array<Uint8Array>(count).fill(element), bytes.subarray(at)),
+        what: `${tag} ${count} times more`,
+      };
+    }
     default: {
       const own = new TextDecoder("latin1").decode(bytes.subarray(valueAt, valueAt + length));
       const text = dice.pick([

@@ -84,7 +84,8 @@ export function mutateJson(value: unknown, dice: Dice, path = "$"): { value: unk
       else delete copy[key];
       return { value: copy, what: `without ${place}` };
     case 1:
-      if (Array.isArray(copy)) copy.push(copy[Number(key)]);
+      if (Array.isArray(copy))
+        copy.push(...new Array<unknown>(dice.chance(0.1) ? 20_000 : 1).fill(copy[Number(key)]));
       else copy[dice.pick(ODD_TEXTS)] = copy[key];
       return { value: copy, what: `${place} twice` };
     case 2: {
@@ -132,7 +133,10 @@ export function mutateXml(source: string, dice: Dice): { text: string; what: str
       break;
     case 2:
       if (element)
-        return { text: put(element, element[0].repeat(2 + dice.below(50))), what: `<${element[1]}> again` };
+        return {
+          text: put(element, element[0].repeat(dice.chance(0.1) ? 20_000 : 2 + dice.below(50))),
+          what: `<${element[1]}> again`,
+        };
       break;
     case 3:
       if (element) return { text: put(element, `<!-- ${element[0]}`), what: `comment at <${element[1]}>` };
@@ -164,6 +168,8 @@ const PIECES = [
   "\t",
   '"',
   '""',
+  // Deeper than a stack.
+  "[".repeat(50_000),
   "\r\n",
   "\n",
   "\r",
@@ -190,8 +196,9 @@ export function mutateText(bytes: Uint8Array, dice: Dice): Mutated {
     case 1:
       return { bytes: encode(text.slice(0, at) + text.slice(end)), what: `remove ${at} to ${end}` };
     case 2: {
-      lines.splice(dice.below(lines.length), 0, dice.pick(lines));
-      return { bytes: encode(lines.join("\n")), what: "a line twice" };
+      const count = dice.chance(0.1) ? 20_000 : 1;
+      lines.splice(dice.below(lines.length), 0, ...new Array<string>(count).fill(dice.pick(lines)));
+      return { bytes: encode(lines.join("\n")), what: `a line ${count} times more` };
     }
     case 3: {
       const out = bytes.slice();
