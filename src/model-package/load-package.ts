@@ -44,7 +44,7 @@ export async function loadPackage(
   const { signal } = options;
   const manifest = await readManifest(store, prefix, name, signal);
   const variantName = options.variant ?? manifest.defaultVariant;
-  const variant = manifest.variants[variantName];
+  const variant = Object.hasOwn(manifest.variants, variantName) ? manifest.variants[variantName] : undefined;
   if (!variant) {
     throw new ModelPackageError(
       `model ${name} has no variant "${variantName}"; it has ${Object.keys(manifest.variants).join(", ")}`,

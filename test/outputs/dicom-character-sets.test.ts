@@ -34,6 +34,7 @@ describe("texts of a source", () => {
     ["", [0x41, 0x42], "AB"],
     ["\\ISO 2022 IR 87", [0x59, 0x5e, ESC, 0x24, 0x42, 0x3b, 0x33, ESC, 0x28, 0x42], "Y^山"],
     ["\\ISO 2022 IR 149", [0x48, 0x5e, ESC, 0x24, 0x29, 0x43, 0xb1, 0xe8], "H^김"],
+    ["constructor", [0xfc], "ü"],
     ["GB18030", [0xcd, 0xf5], "王"],
   ])("in %s come through, also inside of sequences", async (characterSet, bytes, text) => {
     const attributes = await sourceAttributes(headWith(characterSet, bytes));

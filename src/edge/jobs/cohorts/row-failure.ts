@@ -7,17 +7,19 @@ import { StorageError } from "../../../storage/errors.ts";
 export const COHORT_CANCELLED = "cohort_cancelled";
 
 /** Codes of jobs and of what refuses them, as cohorts have them everywhere. */
-const CODES: Record<string, FailureCode> = {
-  source_missing: "missing",
-  source_unreadable: "unreadable",
-  source_changed: "changed",
-  no_tissue: "no-tissue",
-  storage_refused: "unreadable",
-  // A window that no try could segment.
-  task_failed: "backend",
-  task_stopped: "backend",
-  work_lost: "storage",
-};
+const CODES: ReadonlyMap<string, FailureCode> = new Map(
+  Object.entries({
+    source_missing: "missing",
+    source_unreadable: "unreadable",
+    source_changed: "changed",
+    no_tissue: "no-tissue",
+    storage_refused: "unreadable",
+    // A window that no try could segment.
+    task_failed: "backend",
+    task_stopped: "backend",
+    work_lost: "storage",
+  } as const),
+);
 
 /** Why a job ended without results; the folder of its source is left out, as on one machine. */
 export function jobFailure({
@@ -28,7 +30,7 @@ export function jobFailure({
   if (state === "cancelled")
     return { code: "refused", reason: "its job was cancelled: retry the scan to start it again" };
   const { code, message } = error ?? { code: "", message: "its job failed and does not say why" };
-  return { code: CODES[code] ?? "refused", reason: plain(withoutFolder(message, source.uri)) };
+  return { code: CODES.get(code) ?? "refused", reason: plain(withoutFolder(message, source.uri)) };
 }
 
 /**
@@ -39,7 +41,7 @@ export function startFailure(error: unknown, source: string): ScanFailure & { pa
   const failure = finalFailure(error);
   const sentence = (text: string) => plain(withoutFolder(text, source));
   if (failure)
-    return { code: CODES[failure.code] ?? "refused", reason: sentence(failure.message), passing: false };
+    return { code: CODES.get(failure.code) ?? "refused", reason: sentence(failure.message), passing: false };
   const reason = sentence(reasonOf(error, console.error));
   return { code: error instanceof StorageError ? "storage" : "unexpected", reason, passing: true };
 }

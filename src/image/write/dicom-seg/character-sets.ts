@@ -1,22 +1,24 @@
 /** Labels that TextDecoder knows, by the defined terms of Specific Character Set (PS3.3 section C.12.1.1.2). */
-const DECODERS: Readonly<Record<string, string>> = {
-  "ISO_IR 6": "latin1",
-  "ISO_IR 100": "latin1",
-  "ISO_IR 101": "iso-8859-2",
-  "ISO_IR 109": "iso-8859-3",
-  "ISO_IR 110": "iso-8859-4",
-  "ISO_IR 144": "iso-8859-5",
-  "ISO_IR 127": "iso-8859-6",
-  "ISO_IR 126": "iso-8859-7",
-  "ISO_IR 138": "iso-8859-8",
-  "ISO_IR 148": "iso-8859-9",
-  "ISO_IR 203": "iso-8859-15",
-  "ISO_IR 13": "shift-jis",
-  "ISO_IR 166": "windows-874",
-  "ISO_IR 192": "utf-8",
-  GB18030: "gb18030",
-  GBK: "gbk",
-};
+const DECODERS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    "ISO_IR 6": "latin1",
+    "ISO_IR 100": "latin1",
+    "ISO_IR 101": "iso-8859-2",
+    "ISO_IR 109": "iso-8859-3",
+    "ISO_IR 110": "iso-8859-4",
+    "ISO_IR 144": "iso-8859-5",
+    "ISO_IR 127": "iso-8859-6",
+    "ISO_IR 126": "iso-8859-7",
+    "ISO_IR 138": "iso-8859-8",
+    "ISO_IR 148": "iso-8859-9",
+    "ISO_IR 203": "iso-8859-15",
+    "ISO_IR 13": "shift-jis",
+    "ISO_IR 166": "windows-874",
+    "ISO_IR 192": "utf-8",
+    GB18030: "gb18030",
+    GBK: "gbk",
+  }),
+);
 /** Sets that are switched to inside a text. What switches to EUC sets is taken away: their bytes tell them apart. */
 const SWITCHED: readonly [RegExp, string][] = [
   [/ISO 2022 IR (87|159)/, "iso-2022-jp"],
@@ -41,7 +43,7 @@ export function textDecoder(terms: readonly string[]): (latin1: string) => strin
   const all = terms.join("\\");
   const switched = SWITCHED.find(([term]) => term.test(all))?.[1];
   const first = (terms[0] ?? "").trim().replace(/^ISO 2022 IR /, "ISO_IR ");
-  const decoder = new TextDecoder(switched ?? DECODERS[first] ?? "latin1");
+  const decoder = new TextDecoder(switched ?? DECODERS.get(first) ?? "latin1");
   return (latin1) => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII but ESC
     if (/^[\x00-\x1a\x1c-\x7f]*$/.test(latin1)) return latin1;
