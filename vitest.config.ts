@@ -7,11 +7,15 @@ export const SLOW = [
   "test/jobs/upload-command.test.ts",
   "test/cohort/killed.test.ts",
   "test/cohort/real-data.test.ts",
+  "test/edge/segment.test.ts",
+  "test/fleet/mixed.test.ts",
   "test/image/peak-memory.test.ts",
   "test/package.test.ts",
   "test/pipeline/killed.test.ts",
   "test/pipeline/orientation.test.ts",
+  "test/pipeline/refusals.test.ts",
   "test/pipeline/stopped.test.ts",
+  "test/runner/process.test.ts",
 ];
 
 /** Property tests begin at the same random numbers every time: `npm run test:random` takes others. */

@@ -384,5 +384,5 @@ describe("read by others", () => {
       expect(stderr.split("\n").filter((line) => line.startsWith("Error"))).toEqual([]);
       expect(stderr).toContain("Segmentation");
     }
-  }, 120_000);
+  }, 600_000);
 });
