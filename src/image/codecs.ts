@@ -231,7 +231,27 @@ export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
  * @throws {ImageFormatError} when the stream is damaged or cut short
  */
 export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
-  const decoder = await decodedJpegLs(stream);
+  const used = jpegLsDecoder !== undefined;
+  const decoder = jpegLsDecoder ?? (await loadJpegLs());
+  try {
+    // No waiting before its samples are out: others share it.
+    return jpegLsWith(decoder, stream);
+  } catch (cause) {
+    // CharLS traps on some damaged streams, and what is left behind made all later ones fail: another one decides
+    // whether this stream is at fault.
+    const trapped = cause instanceof WebAssembly.RuntimeError;
+    if (trapped && jpegLsDecoder === decoder) jpegLsDecoder = undefined;
+    if (trapped && used) return decodeJpegLs(stream);
+    if (cause instanceof ImageFormatError) throw cause;
+    throw new ImageFormatError("a JPEG-LS frame is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  }
+}
+
+function jpegLsWith(decoder: JpegLsDecoder, stream: Uint8Array): DecodedImage {
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  decoder.decode();
   const { width, height, componentCount: components, bitsPerSample } = decoder.getFrameInfo();
   const samples = width * height * components;
   const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
@@ -243,28 +263,6 @@ export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
     for (let p = 0; p < pixels; p++) interleaved[p * components + c] = data[c * pixels + p]!;
   }
   return { width, height, components, data: interleaved };
-}
-
-/**
- * A decoder that holds the decoded frame. One that has trapped is dropped: CharLS does on some damaged streams, and what is
- * left behind made all later ones fail. So another one decides whether the stream is at fault.
- */
-async function decodedJpegLs(stream: Uint8Array): Promise<JpegLsDecoder> {
-  const used = jpegLsDecoder !== undefined;
-  const decoder = jpegLsDecoder ?? (await loadJpegLs());
-  try {
-    decoder.getEncodedBuffer(stream.length).set(stream);
-    decoder.decode();
-    return decoder;
-  } catch (cause) {
-    if (cause instanceof WebAssembly.RuntimeError) {
-      jpegLsDecoder = undefined;
-      if (used) return decodedJpegLs(stream);
-    }
-    throw new ImageFormatError("a JPEG-LS frame is damaged or cut short", {
-      cause: cause instanceof Error ? cause : undefined,
-    });
-  }
 }
 
 function viewSamples(buffer: ArrayBuffer, bitsPerSample: number, signed: boolean): DecodedImage["data"] {
