@@ -82,8 +82,10 @@ export class Campaign {
       await this.#alone(last.number, last);
       return at;
     }
-    if (reason === "ended") this.#find(at, `the process ended (${detail})`, await this.#about(at));
-    else await this.#alone(at, undefined);
+    if (reason === "ended") {
+      this.#find(at, `the process ended (${detail})`, await this.#about(at));
+      this.#done++;
+    } else await this.#alone(at, undefined);
     return at + 1;
   }
 
@@ -105,6 +107,7 @@ export class Campaign {
       );
     else if (reason === "ended") this.#find(number, "the process ended", text);
     if (before === undefined && seen) this.#count(seen);
+    else if (before === undefined) this.#done++;
     if (seen) this.#highest = Math.max(this.#highest, seen.peakBytes);
   }
 

@@ -6,7 +6,9 @@ import { readMask } from "../../src/cli/read-mask.ts";
 import { describeImage } from "../../src/image/describe.ts";
 import { ImageFormatError, ImageNotFoundError } from "../../src/image/errors.ts";
 import type { ImageSource } from "../../src/image/image-source.ts";
+import { parseNiftiHeader } from "../../src/image/nifti/header.ts";
 import { openImage } from "../../src/image/open-image.ts";
+import { sourceAttributes } from "../../src/image/write/dicom-seg/source-attributes.ts";
 import { ModelPackageError } from "../../src/model-package/errors.ts";
 import { loadPackage } from "../../src/model-package/load-package.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
@@ -67,9 +69,9 @@ async function readImage({ key, objects, options, onDisk }: Case): Promise<void>
   try {
     image = await openImage(store, key, options);
     JSON.stringify(describeImage(image));
-    await image.headers?.read(0);
     for (let level = 0; level < Math.min(image.levels.length, 8); level++) await readLevel(image, level);
     await readOverview(image);
+    await readHeaders(image);
   } finally {
     await image?.close();
     if (store instanceof FsStore) {
@@ -86,6 +88,16 @@ function writeObjects(objects: Case["objects"]): FsStore {
     writeFileSync(path.join(root, key), bytes);
   }
   return new FsStore(root);
+}
+
+/** The headers that writers build on, first and last. */
+async function readHeaders({ headers }: ImageSource): Promise<void> {
+  if (!headers) return;
+  for (const index of new Set([0, headers.count - 1])) {
+    const bytes = await headers.read(index);
+    if (headers.format === "dicom") await sourceAttributes(bytes);
+    else parseNiftiHeader(bytes, "the source");
+  }
 }
 
 const WINDOW = [256, 256];

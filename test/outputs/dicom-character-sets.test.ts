@@ -43,6 +43,14 @@ describe("texts of a source", () => {
     expect(inner["00400600"]!.Value![0]).toBe(text);
   });
 
+  it("of a head that is cut where it names its set are refused in a sentence", async () => {
+    const head = headWith("ISO_IR 100", [0xfc]);
+    const at = head.findIndex((byte, i) => byte === 0x43 && head[i + 1] === 0x53);
+    await expect(sourceAttributes(head.slice(0, at + 2))).rejects.toThrow(
+      "the DICOM header of the source cannot be copied into labels.seg.dcm; choose another output",
+    );
+  });
+
   it("of a file that was deflated, and is not any more", async () => {
     const attributes = await sourceAttributes(headWith("ISO_IR 100", [0xfc], "1.2.840.10008.1.2.1.99"));
     expect(attributes["00100010"]!.Value![0]).toMatchObject({ Alphabetic: "ü" });

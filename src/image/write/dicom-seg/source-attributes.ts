@@ -24,9 +24,9 @@ export async function loadDcmjs() {
 export async function sourceAttributes(head: Uint8Array): Promise<DicomElements> {
   const dcmjs = await loadDcmjs();
   const bytes = head.slice();
-  undeflate(bytes);
-  const terms = takeCharacterSet(bytes);
   try {
+    undeflate(bytes);
+    const terms = takeCharacterSet(bytes);
     const { dict } = dcmjs.data.DicomMessage.readFile(bytes.buffer, { untilTag: PER_FRAME_GROUPS });
     return decoded(dict, textDecoder(terms));
   } catch {
