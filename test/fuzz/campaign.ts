@@ -8,7 +8,10 @@ import { FORMATS, type Format } from "./seeds.ts";
 const CHILDREN = 2;
 /** Files of one child; memory is measured anew with the next. */
 const BATCH = 200;
+/** Of the processor: the machine may have other work. */
 const MOST_MILLISECONDS = 10_000;
+/** By the clock, where nothing is computed, and for making a file. */
+const MOST_WAITING = 30_000;
 const MOST_BYTES = 1e9;
 /** Beyond it a child is ended, for the machine's sake. */
 const STOP_BYTES = 3e9;
@@ -157,6 +160,7 @@ export class Campaign {
     });
     const ended: Ended = { at: task.from, detail: "" };
     let since = Date.now();
+    let used: number | undefined;
     let printed = "";
     for (const stream of [child.stdout!, child.stderr!])
       stream.on("data", (bytes) => {
@@ -167,12 +171,15 @@ export class Campaign {
       child.kill("SIGKILL");
     };
     const watch = setInterval(() => {
-      if (Date.now() - since > MOST_MILLISECONDS + 500) stop("hang");
+      const computed = used === undefined ? 0 : cpuMilliseconds(child) - used;
+      if (Date.now() - since > MOST_WAITING || computed > MOST_MILLISECONDS + 500) stop("hang");
       if (residentBytes(child) > STOP_BYTES) stop("memory");
     }, 200);
     let isFirst = true;
     child.on("message", (message: Begun | Tried) => {
       since = Date.now();
+      // Known while a file is tried, and not while the next is made.
+      used = message.format === undefined ? cpuMilliseconds(child) : undefined;
       if (message.format === undefined) return;
       isFirst = false;
       ended.last = message;
@@ -220,6 +227,17 @@ export class Campaign {
       `${this.#done} files in ${seconds} s: ${others} untyped errors and other faults, ${hangs} hangs over 10 s, ${peaks} peaks over 1 GB (${most})`,
     );
     return hangs + peaks + others === 0;
+  }
+}
+
+/** Of a process of Linux; 0 of others, whose hangs end after `MOST_WAITING`. */
+function cpuMilliseconds(child: ChildProcess): number {
+  try {
+    const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
+    // In hundredths of a second, of user and system.
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  } catch {
+    return 0;
   }
 }
 

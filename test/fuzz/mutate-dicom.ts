@@ -1,6 +1,6 @@
 import type { Dice } from "./dice.ts";
 import { concat, type Field, type Mutated } from "./mutate-bytes.ts";
-import { ODD_TEXTS } from "./mutate-text.ts";
+import { ODD_TEXTS, times } from "./mutate-text.ts";
 
 interface Element {
   at: number;
@@ -77,7 +77,7 @@ export function mutateElement(bytes: Uint8Array, dice: Dice): Mutated {
     case 0:
       return { bytes: concat(before, after), what: `without ${tag}` };
     case 1: {
-      const count = dice.chance(0.1) ? 5000 : 1;
+      const count = times(dice, valueAt + length - at);
       const element = bytes.subarray(at, valueAt + length);
       return {
         bytes: concat(before, ...new Array<Uint8Array>(count).fill(element), bytes.subarray(at)),

@@ -29,6 +29,14 @@ export const ODD_TEXTS = [
   "1.2.3",
 ] as const;
 
+const MOST_REPEATED_BYTES = 2 << 20;
+
+/** How often something of a length is repeated: once or a few times, and rarely by the thousands. */
+export function times(dice: Dice, length: number): number {
+  const count = dice.weighted([1, 1 + dice.below(50), 20_000], (n) => (n === 20_000 ? 0.1 : 0.45));
+  return Math.max(1, Math.min(count, Math.floor(MOST_REPEATED_BYTES / (length + 1))));
+}
+
 /** Values that stand where others belong in JSON. */
 const ODD_VALUES: readonly unknown[] = [
   ...ODD_TEXTS,
@@ -85,7 +93,11 @@ export function mutateJson(value: unknown, dice: Dice, path = "$"): { value: unk
       return { value: copy, what: `without ${place}` };
     case 1:
       if (Array.isArray(copy))
-        copy.push(...new Array<unknown>(dice.chance(0.1) ? 20_000 : 1).fill(copy[Number(key)]));
+        copy.push(
+          ...new Array<unknown>(times(dice, JSON.stringify(copy[Number(key)]).length)).fill(
+            copy[Number(key)],
+          ),
+        );
       else copy[dice.pick(ODD_TEXTS)] = copy[key];
       return { value: copy, what: `${place} twice` };
     case 2: {
@@ -134,7 +146,7 @@ export function mutateXml(source: string, dice: Dice): { text: string; what: str
     case 2:
       if (element)
         return {
-          text: put(element, element[0].repeat(dice.chance(0.1) ? 20_000 : 2 + dice.below(50))),
+          text: put(element, element[0].repeat(1 + times(dice, element[0].length))),
           what: `<${element[1]}> again`,
         };
       break;
@@ -196,8 +208,9 @@ export function mutateText(bytes: Uint8Array, dice: Dice): Mutated {
     case 1:
       return { bytes: encode(text.slice(0, at) + text.slice(end)), what: `remove ${at} to ${end}` };
     case 2: {
-      const count = dice.chance(0.1) ? 20_000 : 1;
-      lines.splice(dice.below(lines.length), 0, ...new Array<string>(count).fill(dice.pick(lines)));
+      const line = dice.pick(lines);
+      const count = times(dice, line.length);
+      lines.splice(dice.below(lines.length), 0, ...new Array<string>(count).fill(line));
       return { bytes: encode(lines.join("\n")), what: `a line ${count} times more` };
     }
     case 3: {
