@@ -424,9 +424,14 @@ describe("a fleet", () => {
       }),
     );
     expect(reports[0]!.windows).toBe(6400);
-    collect();
+    // Freed buffers are swept beside the program: on a loaded machine that takes a while.
+    const held = () => process.memoryUsage().arrayBuffers - before;
+    for (let i = 0; i < 200 && held() >= 5e6; i++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     // 64 MB went through.
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(5e6);
+    expect(held()).toBeLessThan(5e6);
     expect(controller.signal.aborted).toBe(false);
   });
 
