@@ -33,8 +33,10 @@ export async function readMask(
 async function readImage(uri: string, signal: AbortSignal | undefined): Promise<Mask> {
   const { source, close } = await openSource(uri, 1, signal);
   try {
+    if (source.axes !== "yx")
+      throw new JobError(`the mask ${uri} is a volume: save one plane of it, or name an image or polygons`);
     const level = source.levels.findIndex((l) => l.shape.reduce((p, n) => p * n, 1) <= MASK_SAMPLES);
-    if (level < 0 || source.axes !== "yx") {
+    if (level < 0) {
       throw new JobError(
         `the mask ${uri} is too large: save it with at most ${MASK_SAMPLES >> 20} megapixels`,
       );

@@ -2,6 +2,7 @@ import {
   accessSync,
   constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -63,7 +64,13 @@ export class RunDirectory {
     } catch {
       throw new OutputError(`${existing} cannot be written: choose another --out`);
     }
-    refuseIfHeld(join(path, WORK));
+    const work = join(path, WORK);
+    if (isThere(work) && !statSync(work, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new OutputError(
+        `${work} is no directory, and runs keep their work there: move it or choose another --out`,
+      );
+    }
+    refuseIfHeld(work);
     if (force) return;
     refuseForeign(path);
     if (resume) return;
@@ -168,12 +175,17 @@ function refuseForeign(path: string): void {
   if (existsSync(join(path, WORK, PUBLISHING))) return;
   const ours = new Set(outputsOfRun(path));
   const foreign = [...OUTPUTS, FINISHED].filter(
-    (name) => !ours.has(name) && existsSync(join(path, name)) && !(name === FINISHED && isRun(path)),
+    (name) => !ours.has(name) && isThere(join(path, name)) && !(name === FINISHED && isRun(path)),
   );
   if (foreign.length === 0) return;
   throw new OutputError(
     `${path} holds ${foreign.join(", ")}, which no run here wrote: choose another --out, or --force to replace ${foreign.length === 1 ? "it" : "them"}`,
   );
+}
+
+/** Also a link to what is not there just now, such as a disk that is not mounted. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 function isRun(path: string): boolean {

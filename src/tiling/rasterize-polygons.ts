@@ -15,18 +15,20 @@ export function rasterizePolygons(
 ): Raster<Uint8Array> {
   const data = new Uint8Array(height * width);
   for (const rings of polygons) {
-    const crossings: number[][] = Array.from({ length: height }, () => []);
+    // Only of the rows that it spans: there may be hundreds of thousands of small ones.
+    const [first, end] = rowsOf(rings, height, scale.y);
+    const crossings: number[][] = Array.from({ length: end - first }, () => []);
     for (const ring of rings) {
       for (let i = 0; i + 3 < ring.length + 2; i += 2) {
         const [x0, y0] = [ring[i]! * scale.x, ring[i + 1]! * scale.y];
         const next = (i + 2) % ring.length;
         const [x1, y1] = [ring[next]! * scale.x, ring[next + 1]! * scale.y];
-        addCrossings(crossings, x0, y0, x1, y1);
+        addCrossings(crossings, first, x0, y0, x1, y1);
         markEdge(data, width, height, x0, y0, x1, y1);
       }
     }
-    for (let y = 0; y < height; y++) {
-      const row = crossings[y]!.sort((a, b) => a - b);
+    for (let y = first; y < end; y++) {
+      const row = crossings[y - first]!.sort((a, b) => a - b);
       for (let i = 0; i + 1 < row.length; i += 2) {
         const from = Math.max(0, Math.ceil(row[i]! - 0.5));
         const to = Math.min(width, Math.ceil(row[i + 1]! - 0.5));
@@ -37,12 +39,33 @@ export function rasterizePolygons(
   return { data, shape: [height, width] };
 }
 
-/** Where an edge crosses the centres of rows; half-open, so that a corner counts once. */
-function addCrossings(rows: number[][], x0: number, y0: number, x1: number, y1: number): void {
+/** The rows, from the first up to the end, whose centres lie between the top and the bottom of a polygon. */
+function rowsOf(rings: Rings, height: number, scale: number): [number, number] {
+  let top = Number.POSITIVE_INFINITY;
+  let bottom = Number.NEGATIVE_INFINITY;
+  for (const ring of rings) {
+    for (let i = 1; i < ring.length; i += 2) {
+      top = Math.min(top, ring[i]! * scale);
+      bottom = Math.max(bottom, ring[i]! * scale);
+    }
+  }
+  const first = Math.min(height, Math.max(0, Math.ceil(top - 0.5)));
+  return [first, Math.max(first, Math.min(height, Math.ceil(bottom - 0.5)))];
+}
+
+/** Where an edge crosses the centres of rows, from row `firstRow` on; half-open, so that a corner counts once. */
+function addCrossings(
+  rows: number[][],
+  firstRow: number,
+  x0: number,
+  y0: number,
+  x1: number,
+  y1: number,
+): void {
   const [top, bottom] = y0 < y1 ? [y0, y1] : [y1, y0];
-  const first = Math.max(0, Math.ceil(top - 0.5));
-  const end = Math.min(rows.length, Math.ceil(bottom - 0.5));
-  for (let y = first; y < end; y++) rows[y]!.push(x0 + ((y + 0.5 - y0) / (y1 - y0)) * (x1 - x0));
+  const first = Math.max(firstRow, Math.ceil(top - 0.5));
+  const end = Math.min(firstRow + rows.length, Math.ceil(bottom - 0.5));
+  for (let y = first; y < end; y++) rows[y - firstRow]!.push(x0 + ((y + 0.5 - y0) / (y1 - y0)) * (x1 - x0));
 }
 
 /** Sets the samples that an edge passes through. */

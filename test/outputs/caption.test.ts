@@ -79,6 +79,45 @@ describe("a caption", () => {
     expect(found).toContain("200,30,30");
     expect(shape[0]!).toBeGreaterThan(20 + 4 * LETTER.height);
   });
+
+  it("loses no letter of a long name or of a long word, however narrow the picture", () => {
+    const count = (
+      { data, shape }: { data: Uint8Array; shape: readonly number[] },
+      ink: readonly number[],
+    ) => {
+      let n = 0;
+      for (let i = 0; i < shape[0]! * shape[1]!; i++) {
+        if (ink.every((v, c) => data[i * 3 + c] === v)) n++;
+      }
+      return n;
+    };
+    const letter = fc.constantFrom(..."abcdefghiklmnopqrstuvwxyz_/");
+    const word = fc.string({ unit: letter, minLength: 1, maxLength: 60 });
+    const sentence = fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join(" "));
+    const inkOf = (text: string) => {
+      let n = 0;
+      drawText(text, () => void n++);
+      return n;
+    };
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 500 }),
+        fc.array(sentence, { minLength: 1, maxLength: 6 }),
+        sentence,
+        (width, names, warning) => {
+          const drawn = withCaption(picture(width, 3), {
+            legend: names.map((name) => ({ name, color: [0, 200, 0] as const })),
+            micrometresPerPixel: undefined,
+            warnings: [warning],
+          });
+          expect(count(drawn, [33, 37, 41])).toBe(names.reduce((n, name) => n + inkOf(name), 0));
+          expect(count(drawn, [200, 30, 30])).toBe(inkOf(warning));
+          expect(count(drawn, [0, 200, 0])).toBe(81 * names.length);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
 });
 
 describe("letters", () => {

@@ -4,7 +4,9 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -53,6 +55,24 @@ describe("what no run wrote", () => {
     // Asked for is what this run writes, and no more.
     const left = name === "measurements.csv" || name === "run.json" ? undefined : "somebody's work";
     if (left) expect(readFileSync(join(path, name), "utf8")).toBe(left);
+  });
+
+  it.each([...OUTPUTS, "run.json"])("is never replaced unasked where it is a link to nowhere: %s", (name) => {
+    const path = place();
+    const away = join(directory, "a disk that is not mounted", name);
+    symlinkSync(away, join(path, name));
+    expect(() => run(path, "job", ["measurements.csv", "overlay.png"])).toThrow("which no run here wrote");
+    expect(readlinkSync(join(path, name))).toBe(away);
+  });
+
+  it.each(["a file", "a link to nowhere"])("may stand where the work would lie: %s", (kind) => {
+    const path = place();
+    if (kind === "a file") writeFileSync(join(path, ".tilewright"), "mine");
+    else symlinkSync(join(directory, "nowhere"), join(path, ".tilewright"));
+    expect(() => run(path, "job", ["measurements.csv"], { force: true })).toThrow(
+      "is no directory, and runs keep their work there: move it or choose another --out",
+    );
+    expect(readdirSync(path)).toEqual([".tilewright"]);
   });
 
   it("stays when a finished run is replaced, also by one that does not write it", () => {

@@ -71,14 +71,22 @@ function layOut(
       write(on, label, at + length + gap / 2, top, s, INK);
     });
   }
+  const lettersIn = (room: number) => Math.max(8, Math.floor(room / (LETTER.width * scale)));
   for (const { name, color } of legend) {
     const swatch = 9 * scale;
-    place(swatch + gap / 2 + textWidth(name), (at) => (on, top, s) => {
+    const indent = swatch + gap / 2;
+    // A name longer than a line goes on below, beside its swatch.
+    const [first = "", ...others] = wrap(name, lettersIn(width - gap - indent));
+    place(indent + textWidth(first), (at) => (on, top, s) => {
       fill(on, { x: at, y: top + 2 * s, width: swatch, height: swatch }, color);
-      write(on, name, at + swatch + gap / 2, top, s, INK);
+      write(on, first, at + indent, top, s, INK);
     });
+    for (const part of others) {
+      lines.push([(on, top, s) => write(on, part, gap / 2 + indent, top, s, INK)]);
+      left = gap / 2 + indent + textWidth(part) + gap;
+    }
   }
-  const perLine = Math.max(8, Math.floor((width - gap) / (LETTER.width * scale)));
+  const perLine = lettersIn(width - gap);
   for (const warning of warnings) {
     for (const part of wrap(warning, perLine)) {
       lines.push([(on, top, s) => write(on, part, gap / 2, top, s, ALARM)]);
@@ -98,9 +106,17 @@ function lengthText(micrometres: number): string {
   return `${Number(value.toPrecision(3))} ${unit}`;
 }
 
+/** Between words; a word longer than a line is broken. */
 function wrap(text: string, length: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(" ")) {
+  const words = text.split(" ").flatMap((word) => {
+    const letters = [...word];
+    const parts = Array.from({ length: Math.ceil(letters.length / length) }, (_, i) =>
+      letters.slice(i * length, (i + 1) * length).join(""),
+    );
+    return parts.length > 0 ? parts : [""];
+  });
+  for (const word of words) {
     const last = lines.at(-1);
     if (last !== undefined && last.length + 1 + word.length <= length)
       lines[lines.length - 1] = `${last} ${word}`;
