@@ -121,6 +121,8 @@ function* polygonsOf(value: unknown, uri: string, depth = 0): Generator<Rings> {
   for (const one of Array.isArray(several) ? several : [several]) {
     const rings = polygon.safeParse(one);
     if (!rings.success) throw new JobError(`the mask ${uri} is damaged: a ${type} without valid coordinates`);
-    yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
+    // An empty shape is valid GeoJSON, and no area.
+    if (rings.data.some((ring) => ring.length > 0))
+      yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
   }
 }

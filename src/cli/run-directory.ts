@@ -54,6 +54,11 @@ export class RunDirectory {
     if (existsSync(path) && !statSync(path).isDirectory()) {
       throw new OutputError(`${path} is a file: --out must name a directory`);
     }
+    if (!existsSync(path) && isThere(path)) {
+      throw new OutputError(
+        `${path} is a link to what is not there: make that directory or choose another --out`,
+      );
+    }
     let existing = resolve(path);
     while (!existsSync(existing)) existing = dirname(existing);
     if (!statSync(existing).isDirectory()) {

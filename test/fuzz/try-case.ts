@@ -1,4 +1,5 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { CohortManifestError } from "../../src/cli/cohort/cohort-error.ts";
 import { decodeManifest, readManifest } from "../../src/cli/cohort/manifest-rows.ts";
@@ -161,8 +162,14 @@ async function readManifestRows({ key, objects }: Case): Promise<void> {
 }
 
 async function readGeoJson({ key, objects }: Case): Promise<void> {
-  writeFileSync(key, objects[key]!);
-  const { raster } = await readMask(key, [400, 600], undefined);
-  if (raster.data.length !== product(raster.shape))
-    throw new TypeError("the mask has another size than it says");
+  const directory = mkdtempSync(path.join(tmpdir(), "tilewright-mask-"));
+  try {
+    const file = path.join(directory, path.basename(key));
+    writeFileSync(file, objects[key]!);
+    const { raster } = await readMask(file, [400, 600], undefined);
+    if (raster.data.length !== product(raster.shape))
+      throw new TypeError("the mask has another size than it says");
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }

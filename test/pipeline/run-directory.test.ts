@@ -75,6 +75,19 @@ describe("what no run wrote", () => {
     expect(readdirSync(path)).toEqual([".tilewright"]);
   });
 
+  it("is named where --out is a link to nowhere, and where it leads when that is there", () => {
+    const path = join(place(), "link");
+    const target = join(directory, "far away");
+    symlinkSync(target, path);
+    for (const flags of [{}, { force: true }, { resume: true }]) {
+      expect(() => RunDirectory.check(path, flags)).toThrow("is a link to what is not there");
+    }
+    mkdirSync(target);
+    run(path, "job", ["measurements.csv"]);
+    expect(readdirSync(target).sort()).toEqual(["measurements.csv", "run.json"]);
+    expect(readlinkSync(path)).toBe(target);
+  });
+
   it("stays when a finished run is replaced, also by one that does not write it", () => {
     const path = place();
     run(path, "first", ["measurements.csv", "overlay.png"]);

@@ -17,6 +17,7 @@ import { type SegmentOptions, segment } from "../../src/cli/index.ts";
 import type { ImageSource } from "../../src/image/image-source.ts";
 import { planJob } from "../../src/orchestrator/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
+import { makeNifti } from "../image/make-nifti.ts";
 import { pointwiseLabel, writePointwisePackage } from "../made/pointwise-package.ts";
 import { readLabels } from "../made/read-labels.ts";
 import { type MadeSlide, writeMadeSlide } from "../made/slide.ts";
@@ -177,6 +178,8 @@ describe("segment", () => {
     });
     expect(list.manifest.plan.windows).toBeLessThan(windows);
     for (const [name, value, sentence] of [
+      ["empty.geojson", feature({ type: "Polygon", coordinates: [] }), /holds no polygon/],
+      ["empty-ring.geojson", feature({ type: "Polygon", coordinates: [[]] }), /holds no polygon/],
       ["points.geojson", feature({ type: "Point", coordinates: [1, 2] }), /holds no polygon/],
       [
         "bad.geojson",
@@ -187,6 +190,9 @@ describe("segment", () => {
     ] as const) {
       await expect(run({ mask: saved(name, value) })).rejects.toThrow(sentence);
     }
+    const volume = join(directory, "volume.nii");
+    writeFileSync(volume, makeNifti({ type: "uint8", size: [7, 5, 3], data: new Uint8Array(105).fill(1) }));
+    await expect(run({ mask: volume })).rejects.toThrow(/is a volume: save one plane of it/);
     const cut = join(directory, "cut.geojson");
     writeFileSync(cut, '{"type": "Feature');
     await expect(run({ mask: cut })).rejects.toThrow(/is not valid JSON/);
