@@ -6,8 +6,8 @@ export default defineConfig({
   test: {
     include: SLOW.map((path) => path.replace("/**", "/**/*.test.ts")),
     setupFiles: [FIXED_STARTS],
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     fileParallelism: false,
   },
 });

@@ -70,7 +70,7 @@ async function expectConsistent(out: string) {
 describe("a cohort that is killed", () => {
   it.each([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95])(
     "after %f of its time, and again, ends with the table of an undisturbed run",
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (share) => {
       const out = join(directory, `killed-${share}`);
       for (let attempt = 0; attempt < 2; attempt++) {

@@ -36,7 +36,7 @@ beforeAll(async () => {
   edgeUrl = (await edge.ready).href;
   runner = (await runRunner(await loadModel(model), { token: TOKEN })).runner;
   expected = treeHashes((await run({ backends: ["cpu"] })).out);
-}, 120_000);
+}, 300_000);
 afterEach(async () => void (await Promise.all(proxies.splice(0).map((proxy) => proxy.close()))));
 afterAll(async () => {
   await runner?.stop();

@@ -116,7 +116,7 @@ describe("metadata of a Zarr", () => {
     // Both happen, or the law says nothing.
     expect(seen.read).toBeGreaterThan(100);
     expect(seen.refused).toBeGreaterThan(500);
-  }, 60_000);
+  }, 300_000);
 
   it.each([
     [

@@ -231,7 +231,7 @@ describe("docs/runner.md", () => {
       expect(help, line).toBeDefined();
       expect(refusal(help!, words.slice(help!.command.length)), line).toBeUndefined();
     }
-  }, 60_000);
+  }, 300_000);
 
   it("tells every metric", async () => {
     const metrics = createMetrics(

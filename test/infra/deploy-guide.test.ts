@@ -98,7 +98,7 @@ describe("docs/deploy.md", () => {
     }
   });
 
-  it("has no command that the installed wrangler would not take", { timeout: 120_000 }, async () => {
+  it("has no command that the installed wrangler would not take", { timeout: 300_000 }, async () => {
     const commands = new Set(
       [...guide.matchAll(/npx wrangler ([^\n`#]+)/g)].map(([, words]) =>
         words!.trim().replaceAll(/<[^>]+>/g, "x"),

@@ -169,7 +169,7 @@ describe("the installed wrangler, without a terminal", () => {
     for (const log of logs) expect(await readFile(join(scratch, "log", log), "utf8")).not.toContain(SECRET);
   });
 
-  it("cannot deploy the edge function before the job service", { timeout: 60_000 }, async () => {
+  it("cannot deploy the edge function before the job service", { timeout: 300_000 }, async () => {
     const empty = await startAccount();
     const wrangler = installedWrangler(ROOT, {
       ...process.env,
@@ -187,7 +187,7 @@ describe("the installed wrangler, without a terminal", () => {
     await empty.stop();
   });
 
-  it("stops where nobody is signed in", { timeout: 60_000 }, async () => {
+  it("stops where nobody is signed in", { timeout: 300_000 }, async () => {
     const wrangler = installedWrangler(ROOT, {
       ...process.env,
       CLOUDFLARE_API_BASE_URL: account.url,

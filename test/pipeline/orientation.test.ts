@@ -181,7 +181,7 @@ describe.each(["volume", "slices"] as const)("a model of %s that was trained on 
       const found = (run.manifest.summary as { structures: { voxels: number }[] }).structures;
       expect(found.map(({ voxels }) => voxels)).toEqual(structures.map(({ voxels }) => voxels));
     }
-  }, 120_000);
+  }, 300_000);
 
   it("gives the same labels for a DICOM series in all 24 orientations it can have", async () => {
     const whole = await labelsOf(kind, save("ras.nii", niftiAs("RAS")));
@@ -199,7 +199,7 @@ describe.each(["volume", "slices"] as const)("a model of %s that was trained on 
         code,
       ).toBe(0);
     }
-  }, 120_000);
+  }, 300_000);
 });
 
 describe("a volume", () => {

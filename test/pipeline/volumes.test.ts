@@ -150,5 +150,5 @@ describe("a DICOM series", () => {
       "print(*[int((volume == i).sum()) for i in (1, 2)], *[int((labels == i).sum()) for i in (1, 2)])";
     const counts = execFileSync(python, ["-c", code, out], { encoding: "utf8" }).trim().split(" ");
     expect(counts.slice(0, 2)).toEqual(counts.slice(2));
-  }, 120_000);
+  }, 300_000);
 });

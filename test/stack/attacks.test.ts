@@ -650,7 +650,7 @@ describe("every route of /v1/openapi.json", () => {
       }),
       { seed: 16, numRuns: 1500 },
     );
-  }, 120_000);
+  }, 300_000);
 
   it("answers requests that are good but for one field in words, too", async () => {
     behave = (_, response) => response.writeHead(404).end();
@@ -737,7 +737,7 @@ describe("every route of /v1/openapi.json", () => {
       }),
       { seed: 16, numRuns: 800 },
     );
-  }, 120_000);
+  }, 300_000);
 
   it("has left no trace of a fault in the log", () => {
     const traces = logged.filter((line) => /\n\s+at |TypeError|RangeError|URIError|SyntaxError/.test(line));

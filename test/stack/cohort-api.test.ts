@@ -88,7 +88,7 @@ const ended = (id: string, seconds = 90) =>
   }, seconds);
 
 describe("a cohort", () => {
-  it("is done in waves, never more scans at a time than it may have", { timeout: 120_000 }, async () => {
+  it("is done in waves, never more scans at a time than it may have", { timeout: 300_000 }, async () => {
     const keys = await put("waves", 5);
     const { id } = await open({ limits: { concurrency: 2 }, rows: rowsOf(keys) });
     let most = 0;
@@ -127,7 +127,7 @@ describe("a cohort", () => {
     expect(second.get("twin")!.job).toBe(second.get("s0")!.job);
   });
 
-  it("says of each scan that fails why, and does the others", { timeout: 120_000 }, async () => {
+  it("says of each scan that fails why, and does the others", { timeout: 300_000 }, async () => {
     const [good] = await put("mixed", 1);
     const text = join(directory, "text.tiff");
     writeFileSync(text, "no image at all, ".repeat(100));
@@ -193,7 +193,7 @@ describe("a cohort", () => {
     expect((await ended(id)).rows.done).toBe(4);
   });
 
-  it("pauses and is cancelled, and goes on with what is left", { timeout: 120_000 }, async () => {
+  it("pauses and is cancelled, and goes on with what is left", { timeout: 300_000 }, async () => {
     const big = writeMadeSlide(join(directory, "big.tiff"), { width: 2600, height: 2100 }).path;
     const keys = await put("stopped", 3, big);
     const { id } = await open({ limits: { concurrency: 1 }, rows: rowsOf(keys) });
@@ -266,7 +266,7 @@ describe("a cohort", () => {
     expect((await rows(id)).find((row) => row.id === "more")!.job).not.toBe(before);
   });
 
-  it("whose job another cohort cancels starts it again", { timeout: 120_000 }, async () => {
+  it("whose job another cohort cancels starts it again", { timeout: 300_000 }, async () => {
     const [key] = await put("shared", 1, join(directory, "big.tiff"));
     const mine = await open({ rows: rowsOf([key!]) });
     const theirs = await (async () => {
@@ -357,7 +357,7 @@ describe("the routes of cohorts", () => {
     expect(Object.keys(document.paths).filter((path) => path.startsWith("/v1/cohorts"))).toHaveLength(7);
   });
 
-  it("take no more scans than a cohort may have", { timeout: 120_000 }, async () => {
+  it("take no more scans than a cohort may have", { timeout: 300_000 }, async () => {
     const { id } = await open({ limits: { concurrency: 1 } });
     await ask("POST", `/${id}/pause`);
     const row = (i: number) => ({ id: `r${i}`, source: `${BUCKET}/none-${i}.tiff` });

@@ -334,7 +334,7 @@ describe("a cohort at a service", () => {
 });
 
 describe("what a service cannot do", () => {
-  it("is refused with a sentence before anything is sent", { timeout: 60_000 }, async () => {
+  it("is refused with a sentence before anything is sent", { timeout: 300_000 }, async () => {
     const out = join(directory, "refused");
     const masked = join(directory, "masked.csv");
     writeManifest(masked, ["source,mask", "s0.tiff,", "s1.tiff,m.png"]);
@@ -353,7 +353,7 @@ describe("what a service cannot do", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it("and an address or a token that is wrong binds no directory to it", { timeout: 60_000 }, async () => {
+  it("and an address or a token that is wrong binds no directory to it", { timeout: 300_000 }, async () => {
     const out = join(directory, "mistyped");
     const free = await freePort();
     const away = await run([...toService(out), "--to", `http://127.0.0.1:${free}`]);

@@ -38,7 +38,7 @@ beforeAll(async () => {
   host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   bundles = await bundleWorkers();
   writePointwisePackage(join(directory, "pointwise"));
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await stack?.kill();
   server?.closeAllConnections();

@@ -20,7 +20,7 @@ let bundles: Bundles;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-cohort-stack-"));
   bundles = await bundleWorkers();
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });

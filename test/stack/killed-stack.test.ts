@@ -24,7 +24,7 @@ beforeAll(async () => {
   await segment({ source: slide, model, out, backends: ["wasm"] });
   expected = treeHashes(out);
   bundles = await bundleWorkers();
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await stack?.kill();
   await bundles?.remove();

@@ -74,7 +74,7 @@ describe("a task", () => {
     expect(state).toBe("failed");
     expect(error!.code).toBe("task_stopped");
     expect(error!.message).toMatch(/^shard 0 stopped its worker 3 times, without a word of why: /);
-  }, 60_000);
+  }, 300_000);
 
   it("that says why it failed may be tried as often as before", async () => {
     const id = await start("fails.tiff");
@@ -84,7 +84,7 @@ describe("a task", () => {
       await pause(STALL_SECONDS + 0.5);
     }
     expect((await service.job(id)).state).toBe("mapping");
-  }, 60_000);
+  }, 300_000);
 
   it("that takes its time and says so is not sent again", async () => {
     const id = await start("slow.tiff");
@@ -95,7 +95,7 @@ describe("a task", () => {
     }
     for (let n = 0; n < 3; n++) expect(await take(id)).toBe(true);
     expect((await service.job(id)).state).toBe("mapping");
-  }, 60_000);
+  }, 300_000);
 });
 
 it("a workerd that hangs is ended and started again, and jobs are still known", async () => {

@@ -47,7 +47,7 @@ beforeAll(async () => {
     segment: { ...SEGMENT_BINDINGS, SOURCES },
   });
   service = new Service(stack.url);
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   vi.unstubAllEnvs();
   await stack?.stop();

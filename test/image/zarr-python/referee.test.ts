@@ -44,7 +44,7 @@ describe.skipIf(!canRun)("what Python's Zarr writes is read as it means it", () 
     directory = await mkdtemp(path.join(tmpdir(), "tilewright-zarr-"));
     execFileSync(python, [script, directory], { stdio: ["ignore", "ignore", "inherit"] });
     store = new FsStore(directory);
-  }, 120_000);
+  }, 300_000);
   afterAll(async () => {
     await store?.close();
     await rm(directory, { recursive: true, force: true });
