@@ -112,7 +112,7 @@ describe("a cohort that is killed", () => {
     await second.at(1);
     const cancel = spawnSync(process.execPath, [MAIN, "cohort", "cancel", out], {
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: 300_000,
     });
     const stopped = await second.ended;
     // The last scans may have been done before it saw that.

@@ -21,7 +21,7 @@ async function tryProvider(provider: ProviderName, env: Record<string, string>) 
   const script = join(import.meta.dirname, "../made/try-provider.ts");
   const { stdout } = await run(process.execPath, [script, pointwise, provider], {
     env: { ...process.env, ...env },
-    timeout: 60_000,
+    timeout: 300_000,
   });
   return JSON.parse(stdout.trim().split("\n").at(-1)!);
 }

@@ -20,7 +20,7 @@ async function leftAtHome(): Promise<string[]> {
   const { stdout } = await promisify(execFile)(process.execPath, [script, pointwise, "cpu"], {
     // Nothing that would say that this is a test: the runtime sends nothing then.
     env: { PATH, HOME: home },
-    timeout: 60_000,
+    timeout: 300_000,
   });
   expect(JSON.parse(stdout).runtime).toContain("onnxruntime-node");
   return readdirSync(home, { recursive: true, encoding: "utf8" });

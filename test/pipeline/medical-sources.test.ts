@@ -53,7 +53,7 @@ function slice(z: number, series = 1): Uint8Array {
 function tilewright(...args: string[]) {
   const run = spawnSync(process.execPath, [MAIN, ...args], {
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 300_000,
     env: { ...process.env, TILEWRIGHT_DEBUG: "1" },
   });
   expect(run.stdout + run.stderr).not.toMatch(SECRETS);

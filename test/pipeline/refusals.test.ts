@@ -30,7 +30,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 function tilewright(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: 300_000,
   });
   return { status, stdout, stderr };
 }
