@@ -133,7 +133,7 @@ function blank(shape: readonly number[], { input }: ModelManifest): ImageSource 
     etag: "blank",
     byteLength: 0,
     bytesRead: 0,
-    // A plan looks at some pixels to tell how far a scan is from the model's domain; nobody looks at what they show.
+    // Planning samples some pixels to measure the distance from the model's domain; here their values do not matter.
     readRegion: async (_level, { size }) => {
       const shape = [...size, 3];
       return { data: new Uint8Array(shape.reduce((product, n) => product * n, 1)).fill(200), shape };

@@ -29,7 +29,7 @@ export const FLAG_RULES: Record<Flag, string> = {
   "other-spacing": `pixel size more than ${OTHER_SPACING * 100} % from the cohort's median`,
   "out-of-domain":
     "unlike the images that the model was trained on: see domain_distance, 1 is as far as those reach",
-  "check-tissue": "what was left out as background may be tissue, or hardly anything was kept",
+  "check-tissue": "part of what was left out as background may be tissue, or almost nothing was kept",
   "source-gone": "the source is not where it was when it was segmented",
   "source-not-checked": "the source could not be reached to see whether it is still the same",
 };
