@@ -1,16 +1,16 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Bindings } from "./bindings.ts";
 
-/** A message of the queue of events that is none: it asks whether the queue delivers at all. */
+/** A probe in the queue of events, not an event: its return shows that the queue delivers. */
 export interface PulseMessage {
   pulse: number;
 }
 
 interface State {
-  /** When the first probe was sent that nothing came back of. */
+  /** When the oldest probe without an answer was sent. */
   unheard?: number;
   sentAt?: number;
-  /** When the alarm is to ring that has not. */
+  /** When the pending alarm should ring. */
   alarmDue?: number;
 }
 
@@ -20,8 +20,8 @@ const ALARM_MS = 1000;
 const LATE_SECONDS = 300;
 
 /**
- * Feels whether what jobs move by still moves: a message to the queue of events that must come back, and an alarm that
- * must ring. Asked for by /healthz alone, and rarely whoever asks how often.
+ * Checks that queues and alarms work: it sends a probe through the queue of events, which must come back, and sets an
+ * alarm, which must ring. Only /healthz asks for it, and a probe is sent at most once in 15 s however often it asks.
  */
 export class Pulse extends DurableObject<Bindings> {
   /** @returns why jobs stand still, where they do */
