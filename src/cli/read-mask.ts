@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { z } from "zod";
 import { JobError } from "../orchestrator/errors.ts";
 import { locate } from "../storage/locate.ts";
@@ -34,11 +35,11 @@ async function readImage(uri: string, signal: AbortSignal | undefined): Promise<
   const { source, close } = await openSource(uri, 1, signal);
   try {
     if (source.axes !== "yx")
-      throw new JobError(`the mask ${uri} is a volume: save one plane of it, or name an image or polygons`);
+      throw new JobError(`the mask ${nameOf(uri)} is a volume: save one plane of it, or name an image or polygons`);
     const level = source.levels.findIndex((l) => l.shape.reduce((p, n) => p * n, 1) <= MASK_SAMPLES);
     if (level < 0) {
       throw new JobError(
-        `the mask ${uri} is too large: save it with at most ${MASK_SAMPLES >> 20} megapixels`,
+        `the mask ${nameOf(uri)} is too large: save it with at most ${MASK_SAMPLES >> 20} megapixels`,
       );
     }
     const size = source.levels[level]!.shape;
@@ -72,18 +73,18 @@ async function readPolygons(
   const located = await locate(uri);
   try {
     const info = await located.store.head(located.key, { signal });
-    if (info === undefined) throw new JobError(`the mask ${uri} does not exist; check its name and place`);
+    if (info === undefined) throw new JobError(`the mask ${nameOf(uri)} does not exist; check its name and place`);
     if (info.byteLength > GEOJSON_BYTES)
       throw new JobError(
-        `the mask ${uri} has ${info.byteLength} bytes, the limit is ${GEOJSON_BYTES}: simplify its outlines`,
+        `the mask ${nameOf(uri)} has ${info.byteLength} bytes, the limit is ${GEOJSON_BYTES}: simplify its outlines`,
       );
     const object = await located.store.get(located.key, { signal });
     const polygons = [...polygonsOf(parseJson(uri, object!.bytes), uri)];
     if (polygons.length === 0)
-      throw new JobError(`the mask ${uri} holds no polygon: export annotations with an area as GeoJSON`);
+      throw new JobError(`the mask ${nameOf(uri)} holds no polygon: export annotations with an area as GeoJSON`);
     const points = polygons.reduce((n, rings) => n + rings.reduce((m, ring) => m + ring.length / 2, 0), 0);
     if (points > MAX_POINTS)
-      throw new JobError(`the mask ${uri} has ${points} points, the limit is ${MAX_POINTS}`);
+      throw new JobError(`the mask ${nameOf(uri)} has ${points} points, the limit is ${MAX_POINTS}`);
     const factor = Math.min(1, POLYGON_SIDE / Math.max(height, width));
     const size = [Math.max(1, Math.round(height * factor)), Math.max(1, Math.round(width * factor))] as const;
     const raster = rasterizePolygons(polygons, size, { x: size[1] / width, y: size[0] / height });
@@ -97,32 +98,35 @@ function parseJson(uri: string, bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new JobError(`the mask ${uri} is not valid JSON: export it as GeoJSON again`, { cause });
+    throw new JobError(`the mask ${nameOf(uri)} is not valid JSON: export it as GeoJSON again`, { cause });
   }
 }
 
 const DEEPEST = 8;
 
 function* polygonsOf(value: unknown, uri: string, depth = 0): Generator<Rings> {
-  if (depth > DEEPEST) throw new JobError(`the mask ${uri} is no GeoJSON: it is nested too deep`);
+  if (depth > DEEPEST) throw new JobError(`the mask ${nameOf(uri)} is no GeoJSON: it is nested too deep`);
   if (Array.isArray(value)) {
     for (const one of value) yield* polygonsOf(one, uri, depth + 1);
     return;
   }
-  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${uri} is no GeoJSON`);
+  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${nameOf(uri)} is no GeoJSON`);
   if ("features" in value) return yield* polygonsOf(value.features, uri, depth + 1);
   if ("geometry" in value)
     return value.geometry === null ? undefined : yield* polygonsOf(value.geometry, uri, depth + 1);
   const parsed = geometry.safeParse(value);
-  if (!parsed.success) throw new JobError(`the mask ${uri} is no GeoJSON of polygons`);
+  if (!parsed.success) throw new JobError(`the mask ${nameOf(uri)} is no GeoJSON of polygons`);
   const { type, coordinates, geometries } = parsed.data;
   if (type === "GeometryCollection") return yield* polygonsOf(geometries ?? [], uri, depth + 1);
   const several = type === "Polygon" ? [coordinates] : type === "MultiPolygon" ? coordinates : [];
   for (const one of Array.isArray(several) ? several : [several]) {
     const rings = polygon.safeParse(one);
-    if (!rings.success) throw new JobError(`the mask ${uri} is damaged: a ${type} without valid coordinates`);
+    if (!rings.success) throw new JobError(`the mask ${nameOf(uri)} is damaged: a ${type} without valid coordinates`);
     // An empty shape is valid GeoJSON, and no area.
     if (rings.data.some((ring) => ring.length > 0))
       yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
   }
 }
+
+/** The last part of an address: messages name a file, never the folders of this machine. */
+const nameOf = (uri: string) => basename(uri);
