@@ -35,7 +35,9 @@ async function readImage(uri: string, signal: AbortSignal | undefined): Promise<
   const { source, close } = await openSource(uri, 1, signal);
   try {
     if (source.axes !== "yx")
-      throw new JobError(`the mask ${nameOf(uri)} is a volume: save one plane of it, or name an image or polygons`);
+      throw new JobError(
+        `the mask ${nameOf(uri)} is a volume: save one plane of it, or name an image or polygons`,
+      );
     const level = source.levels.findIndex((l) => l.shape.reduce((p, n) => p * n, 1) <= MASK_SAMPLES);
     if (level < 0) {
       throw new JobError(
@@ -73,7 +75,8 @@ async function readPolygons(
   const located = await locate(uri);
   try {
     const info = await located.store.head(located.key, { signal });
-    if (info === undefined) throw new JobError(`the mask ${nameOf(uri)} does not exist; check its name and place`);
+    if (info === undefined)
+      throw new JobError(`the mask ${nameOf(uri)} does not exist; check its name and place`);
     if (info.byteLength > GEOJSON_BYTES)
       throw new JobError(
         `the mask ${nameOf(uri)} has ${info.byteLength} bytes, the limit is ${GEOJSON_BYTES}: simplify its outlines`,
@@ -81,7 +84,9 @@ async function readPolygons(
     const object = await located.store.get(located.key, { signal });
     const polygons = [...polygonsOf(parseJson(uri, object!.bytes), uri)];
     if (polygons.length === 0)
-      throw new JobError(`the mask ${nameOf(uri)} holds no polygon: export annotations with an area as GeoJSON`);
+      throw new JobError(
+        `the mask ${nameOf(uri)} holds no polygon: export annotations with an area as GeoJSON`,
+      );
     const points = polygons.reduce((n, rings) => n + rings.reduce((m, ring) => m + ring.length / 2, 0), 0);
     if (points > MAX_POINTS)
       throw new JobError(`the mask ${nameOf(uri)} has ${points} points, the limit is ${MAX_POINTS}`);
@@ -110,7 +115,8 @@ function* polygonsOf(value: unknown, uri: string, depth = 0): Generator<Rings> {
     for (const one of value) yield* polygonsOf(one, uri, depth + 1);
     return;
   }
-  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${nameOf(uri)} is no GeoJSON`);
+  if (typeof value !== "object" || value === null)
+    throw new JobError(`the mask ${nameOf(uri)} is no GeoJSON`);
   if ("features" in value) return yield* polygonsOf(value.features, uri, depth + 1);
   if ("geometry" in value)
     return value.geometry === null ? undefined : yield* polygonsOf(value.geometry, uri, depth + 1);
@@ -121,7 +127,8 @@ function* polygonsOf(value: unknown, uri: string, depth = 0): Generator<Rings> {
   const several = type === "Polygon" ? [coordinates] : type === "MultiPolygon" ? coordinates : [];
   for (const one of Array.isArray(several) ? several : [several]) {
     const rings = polygon.safeParse(one);
-    if (!rings.success) throw new JobError(`the mask ${nameOf(uri)} is damaged: a ${type} without valid coordinates`);
+    if (!rings.success)
+      throw new JobError(`the mask ${nameOf(uri)} is damaged: a ${type} without valid coordinates`);
     // An empty shape is valid GeoJSON, and no area.
     if (rings.data.some((ring) => ring.length > 0))
       yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
