@@ -17,17 +17,17 @@ export function parseSourceAddress(source: string): SourceAddress {
     case undefined:
       return { scheme: "file", path: source };
     case "file": {
-      const url = new URL(source);
+      const url = parseUrl(source);
       if (url.host !== "" && url.host !== "localhost") {
         throw new TypeError(
           `${source} names the host ${url.host}; file:// addresses must be local (file:///path)`,
         );
       }
-      return { scheme: "file", path: decodeURIComponent(url.pathname) };
+      return { scheme: "file", path: filePath(source, url) };
     }
     case "http":
     case "https": {
-      const url = new URL(source);
+      const url = parseUrl(source);
       const path = url.pathname.replace(/\/+$/, "");
       const slash = path.lastIndexOf("/");
       const key = safeDecode(path.slice(slash + 1));
@@ -49,6 +49,22 @@ export function parseSourceAddress(source: string): SourceAddress {
         `${source} begins with ${scheme}://, which is not supported; use a path, https:// or s3://`,
       );
   }
+}
+
+function parseUrl(source: string): URL {
+  if (URL.canParse(source)) return new URL(source);
+  throw new TypeError(`${source} is not a valid address; check how it is written`);
+}
+
+function filePath(source: string, { pathname }: URL): string {
+  let path: string;
+  try {
+    path = decodeURIComponent(pathname);
+  } catch (cause) {
+    throw new TypeError(`${source} is not a valid address: write a percent sign in a name as %25`, { cause });
+  }
+  if (path.includes("\0")) throw new TypeError(`${source} holds a zero byte, which no name of a file has`);
+  return path;
 }
 
 function safeDecode(text: string): string {

@@ -26,7 +26,12 @@ describe("parseSourceAddress", () => {
     ["s3://bucket", /names no object; write s3:\/\/bucket\/key/],
     ["https://h.org/", /names no file/],
     ["file://host/a", /names the host host/],
+    ["http://", /^http:\/\/ is not a valid address; check/],
+    ["https://[::1/a.svs", /is not a valid address; check/],
+    ["file:///data/50%.svs", /is not a valid address: write a percent sign in a name as %25/],
+    ["file:///data/a%00.svs", /holds a zero byte/],
   ])("refuses %s", (source, message) => {
+    expect(() => parseSourceAddress(source)).toThrow(TypeError);
     expect(() => parseSourceAddress(source)).toThrow(message);
   });
 });
