@@ -18,6 +18,7 @@ import { inspectCommand } from "./inspect.ts";
 import { cancelJob, downloadJob, removeJob, type ServiceAccess, showJob } from "./job-client-commands.ts";
 import { planCommand } from "./plan.ts";
 import { duration, progressPrinter } from "./progress.ts";
+import { maskAddress } from "./read-mask.ts";
 import { runner } from "./runner.ts";
 import { type SegmentOptions, segment } from "./segment.ts";
 import { up } from "./up.ts";
@@ -68,6 +69,7 @@ function withPlanOptions(command: Command): Command {
   return withSettingOptions(command).option(
     "--mask <file>",
     "what is segmented: an image whose pixels are above 0 there and that spans the slide at any resolution, or polygons as QuPath exports them (.geojson)",
+    maskAddress,
   );
 }
 

@@ -18,7 +18,8 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const { source, name, close } = await openSource(options.source, options.mpp, signal, options);
   try {
-    const mask = options.mask ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
+    const mask =
+      options.mask !== undefined ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
     const settings = settingsOf(options);
     const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
     const { magnification } = fitImage(source, model.manifest, settings);

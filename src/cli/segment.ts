@@ -226,7 +226,8 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     checkOutputs(outputs, source);
     // Before a backend is opened and anything is written: what does not go together is told at once.
     const { magnification } = fitImage(source, model.manifest, settings);
-    const mask = options.mask ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
+    const mask =
+      options.mask !== undefined ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
     mark("open", started);
 
     const loading = performance.now();

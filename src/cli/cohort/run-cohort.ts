@@ -9,6 +9,7 @@ import { coreCost, edgeWindowsCost } from "../../orchestrator/prices.ts";
 import { PASSING } from "../../orchestrator/scan-failure.ts";
 import { VERSION } from "../../orchestrator/version.ts";
 import type { ProgressEvent } from "../progress.ts";
+import { maskAddress } from "../read-mask.ts";
 import {
   checkOptions,
   loadModelOf,
@@ -422,7 +423,7 @@ export function sharedOptions(options: CohortOptions): SharedOptions {
     onEvent: _onEvent,
     ...shared
   } = options;
-  const mask = shared.mask;
+  const mask = shared.mask === undefined ? undefined : maskAddress(shared.mask);
   return { ...shared, ...(mask !== undefined && !mask.includes("://") && { mask: resolve(mask) }) };
 }
 
