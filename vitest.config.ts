@@ -4,18 +4,18 @@ import { configDefaults, defineConfig } from "vitest/config";
 export const SLOW = [
   "test/stack/**",
   "test/infra/**",
-  "test/jobs/upload-command.test.ts",
+  "test/client/upload-command.test.ts",
   "test/cohort/killed.test.ts",
   "test/cohort/real-data.test.ts",
   "test/edge/segment.test.ts",
-  "test/fleet/mixed.test.ts",
-  "test/image/peak-memory.test.ts",
+  "test/orchestrator/scheduler/mixed.test.ts",
+  "test/readers/peak-memory.test.ts",
   "test/package.test.ts",
   "test/pipeline/killed.test.ts",
   "test/pipeline/orientation.test.ts",
   "test/pipeline/refusals.test.ts",
   "test/pipeline/stopped.test.ts",
-  "test/runner/process.test.ts",
+  "test/gpu-runner/process.test.ts",
 ];
 
 /** Property tests begin at the same random numbers every time: `npm run test:random` takes others. */

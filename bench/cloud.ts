@@ -9,19 +9,19 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../src/cli/find-model.ts";
-import { startStack } from "../src/cli/local-stack.ts";
-import { openSource } from "../src/cli/open-source.ts";
-import { OrtWebSegmenter } from "../src/inference/ort-web.ts";
+import { startStack } from "../src/cli/stack/local-stack.ts";
+import type { JobStatus } from "../src/contracts/job-request.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
-import { edgeShardBlock } from "../src/orchestrator/edge-shards.ts";
-import type { JobStatus } from "../src/orchestrator/job-request.ts";
-import { readShard, sliceBatch } from "../src/orchestrator/map-shards.ts";
-import { planMergeBlocks } from "../src/orchestrator/merge-block.ts";
-import { planJob } from "../src/orchestrator/plan-job.ts";
-import type { RunManifest } from "../src/orchestrator/run-manifest.ts";
+import { OrtWebSegmenter } from "../src/inference/wasm/ort-web.ts";
+import { openSource } from "../src/local/open-source.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
+import { readShard, sliceBatch } from "../src/orchestrator/input/read-shard.ts";
+import type { RunManifest } from "../src/orchestrator/manifest/run-manifest.ts";
+import { edgeShardBlock } from "../src/orchestrator/map/edge-shards.ts";
+import { planMergeBlocks } from "../src/orchestrator/map/merge-block.ts";
+import { planJob } from "../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../src/orchestrator/settings.ts";
-import { planShards } from "../src/tiling/shards.ts";
+import { planShards } from "../src/tiling/grid/shards.ts";
 
 const { values: flags } = parseArgs({
   options: {

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type CohortProgress, runCohort } from "../src/cli/cohort/run-cohort.ts";
-import { writePointwisePackage } from "../test/made/pointwise-package.ts";
-import { writeMadeSlide } from "../test/made/slide.ts";
+import { type CohortProgress, runCohort } from "../src/cohort/run-cohort.ts";
+import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
+import { writeMadeSlide } from "../test/builders/slide.ts";
 
 /**
  * What a cohort costs beside its scans: how soon one of many rows begins, and how long it takes to go on with one of
@@ -60,7 +60,7 @@ try {
   const { keys } = JSON.parse(readFileSync(join(out, "cohort.json"), "utf8"));
   const run = JSON.parse(readFileSync(join(out, "jobs", done.job, "run.json"), "utf8"));
   const measurements = readFileSync(join(out, "jobs", done.job, "measurements.csv"));
-  const { sourceState } = await import("../src/cli/cohort/source-state.ts");
+  const { sourceState } = await import("../src/cohort/source-state.ts");
   const events: string[] = [];
   for (let i = 0; i < rows; i++) {
     if (i % 100 === 0) continue;

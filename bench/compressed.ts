@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { zlibSync } from "fflate";
 import type { ModelManifest } from "../src/model-package/manifest.ts";
-import { node } from "./child.ts";
+import { node } from "./spawn-node.ts";
 
 /**
  * Size, time and heap of a package's variants in WebAssembly on one thread, beside the float32 network they came from.

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { deflateSync } from "fflate";
-import { deflateLabels } from "../src/image/write/deflate-labels.ts";
+import { deflateLabels } from "../src/codecs/label-deflate.ts";
 
 /**
  * Label maps' own DEFLATE beside fflate at level 5, on the chunks of label maps that were written: time and size.

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { median, node, runJson } from "./child.ts";
+import { median, node, runJson } from "./spawn-node.ts";
 
 /**
  * End to end over the bare `session.run` calls for the same windows, in turns, and MONAI beside us.
@@ -36,7 +36,7 @@ let peakBytes = 0;
 let windows = 0;
 try {
   for (let i = 0; i < Number(values.rounds); i++) {
-    const bare = await node("./bare-runs.ts", slide, model, threads, mpp);
+    const bare = await node("./raw-inference.ts", slide, model, threads, mpp);
     const labels = await node("./run-segment.ts", slide, model, join(out, "labels"), LABELS, mpp, threads);
     const everything = await node(
       "./run-segment.ts",

@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Runner, startRunner } from "../gpu-runner/start.ts";
-import { loadModel } from "../src/cli/find-model.ts";
-import { segment } from "../src/cli/index.ts";
-import type { RunManifest } from "../src/orchestrator/run-manifest.ts";
-import { writePointwisePackage } from "../test/made/pointwise-package.ts";
-import { writeMadeSlide } from "../test/made/slide.ts";
-import { median } from "./child.ts";
+import { segment } from "../src/index.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
+import type { RunManifest } from "../src/orchestrator/manifest/run-manifest.ts";
+import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
+import { writeMadeSlide } from "../test/builders/slide.ts";
+import { median } from "./spawn-node.ts";
 
 /**
  * What a fleet of runners makes of a slide, each a real service behind HTTP whose device takes a fixed time for a window:
@@ -38,7 +38,7 @@ try {
       drainSeconds: 0,
       logTo: { write() {} },
       open: async (name, which, options) => {
-        const { openProvider } = await import("../src/inference/open-provider.ts");
+        const { openProvider } = await import("../src/inference/node/open-provider.ts");
         const inner = await openProvider(name, which, options);
         let last: Promise<unknown> = Promise.resolve();
         return {

@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../src/cli/find-model.ts";
-import { DeviceSegmenter } from "../src/inference/device-segmenter.ts";
 import { InferenceError } from "../src/inference/errors.ts";
-import { openProvider, PROVIDERS } from "../src/inference/open-provider.ts";
+import { DeviceSegmenter } from "../src/inference/node/device-segmenter.ts";
+import { openProvider, PROVIDERS } from "../src/inference/node/open-provider.ts";
 import type { Segmenter } from "../src/inference/segmenter.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
 import {
   encodeProbabilities,
   extractWindow,
@@ -19,7 +19,7 @@ import {
   windowCount,
   windowRect,
 } from "../src/tiling/index.ts";
-import { runJson } from "./child.ts";
+import { runJson } from "./spawn-node.ts";
 
 /**
  * Windows a second of every provider that is here, from pixels in memory to a label map, and of PyTorch with MONAI's sliding

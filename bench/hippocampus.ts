@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { segment } from "../src/cli/index.ts";
-import { openSource } from "../src/cli/open-source.ts";
-import { readLabels } from "../test/made/read-labels.ts";
+import { segment } from "../src/index.ts";
+import { openSource } from "../src/local/open-source.ts";
+import { readLabels } from "../test/builders/read-labels.ts";
 
 /**
  * Dice of `tilewright segment volume.nii.gz --model hippocampus` over the val split, through windows, resampling and

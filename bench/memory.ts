@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { paintNuclei } from "../demo/paint-nuclei.ts";
 import { writeTiledTiff } from "../demo/tiled-tiff.ts";
-import type { RunManifest } from "../src/orchestrator/run-manifest.ts";
-import { writePointwisePackage } from "../test/made/pointwise-package.ts";
-import { tilewright } from "./child.ts";
+import type { RunManifest } from "../src/orchestrator/manifest/run-manifest.ts";
+import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
+import { tilewright } from "./spawn-node.ts";
 
 /**
  * Peak memory against the size of the image: pyramids of repeated tiles, a pointwise network, every output.

@@ -1,5 +1,5 @@
-import { loadModel } from "../src/cli/find-model.ts";
-import { runCpuThread, startCpuThread } from "../src/inference/ort-node.ts";
+import { runCpuThread, startCpuThread } from "../src/inference/node/ort-node.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
 import {
   importanceMap,
   Merger,

@@ -1,4 +1,4 @@
-import { segment } from "../src/cli/index.ts";
+import { segment } from "../src/index.ts";
 
 /**
  * One job in a process of its own, so that its peak memory is its own.

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { capWasmMemory } from "../src/inference/wasm-memory.ts";
+import { capWasmMemory } from "../src/inference/wasm/wasm-memory.ts";
 
 /**
  * One graph in onnxruntime-web on one thread, in a process of its own: its heap never shrinks.

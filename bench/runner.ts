@@ -2,13 +2,13 @@ import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { loadModel } from "../src/cli/find-model.ts";
-import { OrtNodeSegmenter } from "../src/inference/ort-node.ts";
-import { RemoteSegmenter } from "../src/inference/remote-segmenter.ts";
+import { OrtNodeSegmenter } from "../src/inference/node/ort-node.ts";
+import { RemoteSegmenter } from "../src/inference/remote/remote-segmenter.ts";
 import { scalingOf } from "../src/inference/scaling.ts";
 import type { Segmenter } from "../src/inference/segmenter.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
 import { product } from "../src/tiling/index.ts";
-import { median } from "./child.ts";
+import { median } from "./spawn-node.ts";
 
 /**
  * What HTTP costs: windows/s of a runner on the cpu, in a process of its own, beside the same runtime in this process.

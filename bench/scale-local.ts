@@ -8,13 +8,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../src/cli/find-model.ts";
-import { startStack } from "../src/cli/local-stack.ts";
-import { openSource } from "../src/cli/open-source.ts";
-import { bundleWorker } from "../src/cli/worker-bundle.ts";
-import { edgeShardBlock } from "../src/orchestrator/edge-shards.ts";
-import type { JobStatus } from "../src/orchestrator/job-request.ts";
-import { planJob } from "../src/orchestrator/plan-job.ts";
+import { startStack } from "../src/cli/stack/local-stack.ts";
+import { bundleWorker } from "../src/cli/stack/worker-bundle.ts";
+import type { JobStatus } from "../src/contracts/job-request.ts";
+import { openSource } from "../src/local/open-source.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
+import { edgeShardBlock } from "../src/orchestrator/map/edge-shards.ts";
+import { planJob } from "../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../src/orchestrator/settings.ts";
 import { table } from "./scale/figures.ts";
 import { loadWorkers } from "./scale/load-workers.ts";
@@ -58,8 +58,8 @@ async function planOf({ file, mpp, roi }: Asked): Promise<Slide> {
 
 const state = mkdtempSync(join(tmpdir(), "tilewright-scale-local-"));
 const bundles = [
-  await bundleWorker("bench/scale/counted/jobs.toml"),
-  await bundleWorker("bench/scale/counted/segment.toml"),
+  await bundleWorker("bench/scale/instrumented-workers/jobs.toml"),
+  await bundleWorker("bench/scale/instrumented-workers/segment.toml"),
 ];
 let lines: Line[] = [];
 const stack = await startStack({

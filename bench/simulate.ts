@@ -5,8 +5,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../src/cli/find-model.ts";
-import { planWindowGrid, windowCount } from "../src/tiling/window-grid.ts";
+import { loadModel } from "../src/local/resolve-model.ts";
+import { planWindowGrid, windowCount } from "../src/tiling/grid/window-grid.ts";
 import { lineChart } from "./scale/chart.ts";
 import { type Figures, figuresOf, idealPerSecond, replaceBlock, table } from "./scale/figures.ts";
 import { simulateFleet } from "./scale/fleet.ts";

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { RunManifest } from "../src/orchestrator/run-manifest.ts";
-import { makeNifti } from "../test/image/make-nifti.ts";
-import { writeVolumePackage } from "../test/made/volume-package.ts";
-import { runJson, tilewright } from "./child.ts";
+import type { RunManifest } from "../src/orchestrator/manifest/run-manifest.ts";
+import { makeNifti } from "../test/builders/make-nifti.ts";
+import { writeVolumePackage } from "../test/builders/volume-package.ts";
+import { runJson, tilewright } from "./spawn-node.ts";
 
 /**
  * A CT of 512×512×600 samples of int16 and a pointwise network of 5 classes, so that only reading, cutting, blending and

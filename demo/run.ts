@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { segment } from "../src/cli/index.ts";
-import { progressPrinter } from "../src/cli/progress.ts";
+import { progressPrinter } from "../src/cli/terminal/progress.ts";
+import { segment } from "../src/index.ts";
 import { paintNuclei } from "./paint-nuclei.ts";
 import { writeTiledTiff } from "./tiled-tiff.ts";
 

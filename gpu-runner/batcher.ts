@@ -1,7 +1,7 @@
 import { InferenceError } from "../src/inference/errors.ts";
 import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "../src/inference/segmenter.ts";
-import { decodeProbabilitiesInto, encodeWindows, type MaskRecord } from "../src/tiling/mask-record.ts";
-import { dtypeOf, product, type Raster, type SampleArray } from "../src/tiling/raster.ts";
+import { dtypeOf, product, type Raster, type SampleArray } from "../src/tiling/grid/raster.ts";
+import { decodeProbabilitiesInto, encodeWindows, type MaskRecord } from "../src/tiling/wire/mask-record.ts";
 import { RunnerError } from "./errors.ts";
 import { type Job, kindOf, type QueuedWindow, WindowQueue } from "./window-queue.ts";
 

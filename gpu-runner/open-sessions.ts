@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { InferenceError } from "../src/inference/errors.ts";
 import { checkGoldenTile } from "../src/inference/golden-tile.ts";
-import { type openProvider, PROVIDERS } from "../src/inference/open-provider.ts";
+import { type openProvider, PROVIDERS } from "../src/inference/node/open-provider.ts";
 import type { Segmenter } from "../src/inference/segmenter.ts";
 import type { ModelPackage } from "../src/model-package/load-package.ts";
 import type { RunnerOptions } from "./settings.ts";

@@ -1,6 +1,6 @@
-import type { MaskBatch } from "../src/tiling/mask-batch.ts";
-import type { MaskRecord } from "../src/tiling/mask-record.ts";
-import type { WindowBatch } from "../src/tiling/window-batch.ts";
+import type { MaskBatch } from "../src/tiling/wire/mask-batch.ts";
+import type { MaskRecord } from "../src/tiling/wire/mask-record.ts";
+import type { WindowBatch } from "../src/tiling/wire/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
 
 /** The records of a batch, whichever runs its windows shared with those of others. */

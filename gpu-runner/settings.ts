@@ -1,4 +1,4 @@
-import { PROVIDERS } from "../src/inference/open-provider.ts";
+import { PROVIDERS } from "../src/inference/node/open-provider.ts";
 import { JobError } from "../src/orchestrator/errors.ts";
 import { MIN_TOKEN_LENGTH } from "../src/service/bearer.ts";
 import { isLoopback } from "./loopback.ts";

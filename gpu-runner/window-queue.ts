@@ -1,6 +1,6 @@
-import type { MaskRecord, Precision } from "../src/tiling/mask-record.ts";
-import type { Scaling } from "../src/tiling/normalise.ts";
-import type { DType, SampleArray } from "../src/tiling/raster.ts";
+import type { DType, SampleArray } from "../src/tiling/grid/raster.ts";
+import type { Scaling } from "../src/tiling/pixels/normalize.ts";
+import type { MaskRecord, Precision } from "../src/tiling/wire/mask-record.ts";
 
 /** A request, as far as its windows are concerned. */
 export interface Job {

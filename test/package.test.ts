@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { makeTiff } from "./image/make-tiff.ts";
+import { makeTiff } from "./builders/make-tiff.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
-const built = existsSync(new URL("../dist/src/cli/index.js", import.meta.url));
+const built = existsSync(new URL("../dist/src/index.js", import.meta.url));
 
 /** What `npm test` has just built, used as an installed package would be. */
 describe.skipIf(!built)("the built package (npm run build makes it)", () => {
@@ -66,7 +66,7 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
       const file = join(directory, "made.tif");
       writeFileSync(file, makeTiff([{ image: { data, shape: [20, 30, 1] } }]));
       const script = `
-        const { openImage } = await import("./dist/src/image/open-image.js");
+        const { openImage } = await import("./dist/src/readers/open-image.js");
         const { FsStore } = await import("./dist/src/storage/fs-store.js");
         const image = await openImage(new FsStore(${JSON.stringify(directory)}), "made.tif");
         const { data } = await image.readRegion(0, { origin: [0, 0], size: [20, 30] });
@@ -89,7 +89,7 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
     );
     const paths: string[] = files.map((f: { path: string }) => f.path);
     expect(paths).toContain("models/nuclei/model.json");
-    expect(paths).toContain("dist/src/inference/ort-node-worker.js");
+    expect(paths).toContain("dist/src/inference/node/ort-node-worker.js");
     expect(paths.filter((p) => /^(src|test|model|bench)\//.test(p))).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { type Member, type MemberReport, runFleet } from "../../src/orchestrator/fleet/fleet.ts";
+import { type Member, type MemberReport, runFleet } from "../../src/orchestrator/scheduler/scheduler.ts";
 import { Random } from "./random.ts";
 import { VirtualTime } from "./virtual-time.ts";
 

@@ -9,8 +9,8 @@ export async function loadWorkers() {
         : next(specifier, context),
   });
   try {
-    const { JobLedger } = await import("../../src/edge/jobs/ledger.ts");
-    const { JobWorkflow } = await import("../../src/edge/jobs/workflow.ts");
+    const { JobLedger } = await import("../../src/edge/jobs/lifecycle/ledger.ts");
+    const { JobWorkflow } = await import("../../src/edge/jobs/lifecycle/workflow.ts");
     return { JobLedger, JobWorkflow };
   } finally {
     hooks.deregister();

@@ -8,7 +8,7 @@ import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-mess
 import { CPU_MS_PER_TASK } from "../../src/orchestrator/prices.ts";
 import { consumeTask } from "../../src/service/consume-task.ts";
 import { StorageError } from "../../src/storage/errors.ts";
-import { noSeams } from "../../src/tiling/seam-score.ts";
+import { noSeams } from "../../src/tiling/merge/seam-score.ts";
 import type { Durations, Faults } from "./platform.ts";
 import type { Delivery } from "./queue.ts";
 import type { Random } from "./random.ts";

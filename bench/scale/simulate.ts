@@ -1,9 +1,9 @@
-import type { Bindings } from "../../src/edge/jobs/bindings.ts";
+import type { JobDocument } from "../../src/contracts/job-plan-message.ts";
+import { jobRequestSchema } from "../../src/contracts/job-request.ts";
 import { CohortRows, type StoredRow } from "../../src/edge/jobs/cohorts/cohort-rows.ts";
+import type { Bindings } from "../../src/edge/jobs/context/bindings.ts";
 import { ledgerOf, type TaskKind } from "../../src/edge/shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-messages.ts";
-import type { JobDocument } from "../../src/orchestrator/job-plan-message.ts";
-import { jobRequestSchema } from "../../src/orchestrator/job-request.ts";
 import { LedgerHost } from "./ledgers.ts";
 import type { LoadedWorkers } from "./load-workers.ts";
 import { type ModelledJob, ModelledTasks } from "./modelled-tasks.ts";

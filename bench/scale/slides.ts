@@ -1,14 +1,14 @@
 import type { ImageSource } from "../../src/image/image-source.ts";
 import type { ModelManifest } from "../../src/model-package/manifest.ts";
-import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
 import type { JobPlan } from "../../src/orchestrator/job-plan.ts";
-import { planMergeBlocks, shardsOfBlock } from "../../src/orchestrator/merge-block.ts";
-import { planJob } from "../../src/orchestrator/plan-job.ts";
+import { edgeShardBlock } from "../../src/orchestrator/map/edge-shards.ts";
+import { planMergeBlocks, shardsOfBlock } from "../../src/orchestrator/map/merge-block.ts";
+import { planJob } from "../../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
-import { chunkGrid } from "../../src/tiling/chunk-grid.ts";
-import { plannedCoverage } from "../../src/tiling/coverage.ts";
-import type { Raster } from "../../src/tiling/raster.ts";
-import { planShards } from "../../src/tiling/shards.ts";
+import { chunkGrid } from "../../src/tiling/grid/chunk-grid.ts";
+import { plannedCoverage } from "../../src/tiling/grid/coverage.ts";
+import type { Raster } from "../../src/tiling/grid/raster.ts";
+import { planShards } from "../../src/tiling/grid/shards.ts";
 import type { Random } from "./random.ts";
 
 /** What the service has to do for a slide, as its plan says. */

@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/orchestrator/fleet/clock.ts";
+import type { Clock } from "../../src/orchestrator/scheduler/clock.ts";
 
 /** When the simulated days begin, in milliseconds since 1970. */
 const EPOCH_MS = Date.UTC(2026, 10, 1);

@@ -1,4 +1,4 @@
-import type { Bindings } from "../../src/edge/jobs/bindings.ts";
+import type { Bindings } from "../../src/edge/jobs/context/bindings.ts";
 import type { TaskKind } from "../../src/edge/shared/ledger-port.ts";
 import type { LoadedWorkers } from "./load-workers.ts";
 import type { Platform } from "./platform.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
-import { jsonOf } from "../../src/inference/http-request.ts";
-import { ask } from "./ask.ts";
+import { jsonOf } from "../../src/inference/remote/http-request.ts";
+import { ask } from "./request-with-retry.ts";
 
 /** A hundred messages of 128 KB each, as base64. */
 const MAX_PULLED_BYTES = 2 ** 25;

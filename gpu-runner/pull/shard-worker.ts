@@ -1,13 +1,13 @@
+import type { PlannedJob } from "../../src/contracts/job-plan-message.ts";
 import type { ImageSource } from "../../src/image/image-source.ts";
-import { openImage } from "../../src/image/open-image.ts";
 import type { Segmenter } from "../../src/inference/segmenter.ts";
 import type { ModelManifest } from "../../src/model-package/manifest.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
-import type { PlannedJob } from "../../src/orchestrator/job-plan-message.ts";
-import { runShard } from "../../src/orchestrator/run-shard.ts";
+import { runShard } from "../../src/orchestrator/map/run-shard.ts";
+import { openImage } from "../../src/readers/open-image.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
-import { encodeMaskBatch } from "../../src/tiling/mask-batch.ts";
-import { shardAt } from "../../src/tiling/shards.ts";
+import { shardAt } from "../../src/tiling/grid/shards.ts";
+import { encodeMaskBatch } from "../../src/tiling/wire/mask-batch.ts";
 import type { ShardReport, WorkClient } from "./work-client.ts";
 
 /** Jobs whose plan and source stay open: their shards come one after another. */

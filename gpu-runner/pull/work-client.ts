@@ -1,18 +1,14 @@
 import { z } from "zod";
+import { decodePlannedJob, type JobDocument, type PlannedJob } from "../../src/contracts/job-plan-message.ts";
 import { RemoteError } from "../../src/inference/errors.ts";
-import { jsonOf } from "../../src/inference/http-request.ts";
-import {
-  decodePlannedJob,
-  type JobDocument,
-  type PlannedJob,
-} from "../../src/orchestrator/job-plan-message.ts";
+import { jsonOf } from "../../src/inference/remote/http-request.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
 import { HttpStore } from "../../src/storage/http-store.ts";
 import type { ListedObject, ObjectStore } from "../../src/storage/object-store.ts";
 import { snapshotStore } from "../../src/storage/snapshot-store.ts";
 import { withRetry } from "../../src/storage/with-retry.ts";
-import { MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
-import { ask } from "./ask.ts";
+import { MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
+import { ask } from "./request-with-retry.ts";
 
 /** A bit a window and a thumbnail: far more than a plan that a service makes has. */
 const MAX_PLAN_BYTES = 2 ** 27;

@@ -1,9 +1,9 @@
-import { tokensOf } from "../../src/edge/jobs/access/tokens.ts";
-import { callbackAllowed } from "../../src/edge/jobs/callback.ts";
-import { type Rule, rulesOf } from "../../src/edge/jobs/events/rules.ts";
+import { tokensOf } from "../../src/edge/jobs/auth/tokens.ts";
 import { secretsOf } from "../../src/edge/jobs/events/webhook-secrets.ts";
+import { callbackAllowed } from "../../src/edge/jobs/lifecycle/callback.ts";
+import { type Rule, rulesOf } from "../../src/edge/jobs/triggers/rules.ts";
 import { s3AccessOf } from "../../src/edge/jobs/uploads/upload-settings.ts";
-import { sourceSettingsOf } from "../../src/edge/shared/sources/source-settings.ts";
+import { sourceSettingsOf } from "../../src/edge/sources/source-settings.ts";
 import { MIN_TOKEN_LENGTH } from "../../src/service/bearer.ts";
 import { type Config, modelName } from "./config.ts";
 import type { Secrets } from "./secrets.ts";

@@ -8,10 +8,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { loadModel } from "../../src/cli/find-model.ts";
-import { segment } from "../../src/cli/index.ts";
-import { RemoteSegmenter } from "../../src/inference/remote-segmenter.ts";
-import { writeMadeSlide } from "../../test/made/slide.ts";
+import { segment } from "../../src/index.ts";
+import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
+import { writeMadeSlide } from "../../test/builders/slide.ts";
 import { buildImage, type Image } from "./build-image.ts";
 import { type Process, startIn } from "./container.ts";
 

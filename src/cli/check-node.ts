@@ -1,4 +1,4 @@
-import { EXIT } from "./exit-status.ts";
+import { EXIT } from "../exit/exit-status.ts";
 
 /** As `engines` of package.json says, which npm only warns of. */
 const NEEDED = [22, 13] as const;

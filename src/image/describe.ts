@@ -1,4 +1,4 @@
-import type { DType } from "../tiling/raster.ts";
+import type { DType } from "../tiling/grid/raster.ts";
 import type { Channel, ImageSource, Spacing } from "./image-source.ts";
 
 /** An `ImageSource` in plain JSON: what `tilewright inspect --json` prints. Axes slow to fast throughout. */

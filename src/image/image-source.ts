@@ -1,4 +1,4 @@
-import type { DType, Raster, Rect } from "../tiling/raster.ts";
+import type { DType, Raster, Rect } from "../tiling/grid/raster.ts";
 import type { Affine } from "./affine.ts";
 
 export interface Level {

@@ -1,4 +1,4 @@
-import type { Raster } from "../tiling/raster.ts";
+import type { Raster } from "../tiling/grid/raster.ts";
 
 export interface LabelChunk {
   /** Chunk index per spatial axis, slow to fast. */

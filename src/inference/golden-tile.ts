@@ -1,5 +1,5 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
-import type { Precision } from "../tiling/mask-record.ts";
+import type { Precision } from "../tiling/wire/mask-record.ts";
 import { InferenceError } from "./errors.ts";
 import { scalingOf } from "./scaling.ts";
 import type { Segmenter } from "./segmenter.ts";

@@ -1,7 +1,7 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
-import { activate } from "../tiling/activation.ts";
-import { normaliseWindows } from "../tiling/normalise.ts";
-import { product, type Raster, type SampleArray } from "../tiling/raster.ts";
+import { product, type Raster, type SampleArray } from "../tiling/grid/raster.ts";
+import { activate } from "../tiling/pixels/activation.ts";
+import { normaliseWindows } from "../tiling/pixels/normalize.ts";
 import { InferenceError } from "./errors.ts";
 import type { SegmentOptions } from "./segmenter.ts";
 

@@ -1,6 +1,6 @@
-import type { MaskRecord, Precision } from "../tiling/mask-record.ts";
-import type { Scaling } from "../tiling/normalise.ts";
-import type { Raster, SampleArray } from "../tiling/raster.ts";
+import type { Raster, SampleArray } from "../tiling/grid/raster.ts";
+import type { Scaling } from "../tiling/pixels/normalize.ts";
+import type { MaskRecord, Precision } from "../tiling/wire/mask-record.ts";
 
 export interface SegmenterInfo {
   model: string;

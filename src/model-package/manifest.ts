@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isOrientation } from "../tiling/orientation.ts";
+import { isOrientation } from "../tiling/grid/orientation.ts";
 
 const file = z.object({
   /** Relative to the package, inside it. */

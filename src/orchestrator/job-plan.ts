@@ -1,11 +1,27 @@
-import type { ImportanceKind } from "../tiling/importance-map.ts";
-import type { Precision } from "../tiling/mask-record.ts";
-import type { Raster, Rect } from "../tiling/raster.ts";
-import type { TissueFinding } from "../tiling/tissue-mask.ts";
-import type { WindowGrid } from "../tiling/window-grid.ts";
-import type { WindowSet } from "../tiling/window-set.ts";
+import type { Raster, Rect } from "../tiling/grid/raster.ts";
+import type { Reorientation } from "../tiling/grid/reorientation.ts";
+import type { WindowGrid } from "../tiling/grid/window-grid.ts";
+import type { WindowSet } from "../tiling/grid/window-set.ts";
+import type { ImportanceKind } from "../tiling/merge/importance-map.ts";
+import type { TissueFinding } from "../tiling/pixels/tissue-mask.ts";
+import type { Precision } from "../tiling/wire/mask-record.ts";
 import type { DomainFinding } from "./domain-finding.ts";
-import type { Orientation } from "./orient-source.ts";
+
+/** How a volume lies in the patient, and how the model wants it. Codes say where x, y and z lead, as in "LPS". */
+export interface PlannedOrientation {
+  source: string;
+  model: string;
+  /** The user said so, and not the file. */
+  given: boolean;
+  /** Angle between the volume's axes and the patient's, where the file states it. */
+  obliqueDegrees?: number;
+}
+
+export interface Orientation {
+  /** Of stored axes to the model's; undefined where nothing is turned. */
+  reorientation?: Reorientation;
+  orientation?: PlannedOrientation;
+}
 
 /**
  * Everything that decides the result, as plain data: a function of image, model and settings only. Of a volume all axes are

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isOrientation } from "../tiling/orientation.ts";
+import { isOrientation } from "../tiling/grid/orientation.ts";
 import { JobError } from "./errors.ts";
 import { OVERLAY_STYLES } from "./outputs/overlay.ts";
 

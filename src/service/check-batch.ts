@@ -1,5 +1,5 @@
 import type { SegmenterInfo } from "../inference/segmenter.ts";
-import type { WindowBatch } from "../tiling/window-batch.ts";
+import type { WindowBatch } from "../tiling/wire/window-batch.ts";
 import { Problem } from "./problem.ts";
 
 /** What a service runs. */

@@ -1,5 +1,5 @@
+import type { ServiceInfo } from "../inference/remote/service-info.ts";
 import type { SegmenterInfo } from "../inference/segmenter.ts";
-import type { ServiceInfo } from "../inference/service-info.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 
 /** A model that has passed its golden tile where it runs. */

@@ -1,7 +1,7 @@
 import { InferenceError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { StorageError } from "../storage/errors.ts";
-import { WireFormatError } from "../tiling/wire-message.ts";
+import { WireFormatError } from "../tiling/wire/wire-message.ts";
 
 /** Every status the services answer an error with. */
 export type ProblemStatus =

@@ -1,4 +1,4 @@
-import { freeMemory } from "../tiling/free-memory.ts";
+import { freeMemory } from "../tiling/wire/detach-buffers.ts";
 import { Problem } from "./problem.ts";
 
 export interface ReadBodyOptions {

@@ -11,8 +11,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CohortPace, cohortPrinter } from "../../src/cli/cohort/cohort-progress.ts";
-import { linkScans } from "../../src/cli/cohort/scan-links.ts";
+import { CohortPace, cohortPrinter } from "../../src/cli/terminal/cohort-progress.ts";
+import { linkScans } from "../../src/cohort/scan-links.ts";
 
 let directory: string;
 beforeAll(() => {

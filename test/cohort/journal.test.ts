@@ -10,7 +10,7 @@ import {
   type KeyState,
   readJournal,
   replay,
-} from "../../src/cli/cohort/journal.ts";
+} from "../../src/cohort/journal.ts";
 
 let directory: string;
 beforeAll(() => {

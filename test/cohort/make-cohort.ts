@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "csv-parse/sync";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 
 /** Small slides s0.tiff, s1.tiff … of different widths, and a model that runs on them. */
 export function makeSlides(directory: string, count: number, options: { width?: number; mpp?: number } = {}) {

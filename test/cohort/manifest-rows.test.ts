@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CohortManifestError } from "../../src/cli/cohort/cohort-error.ts";
-import { imagesBelow, patternOf } from "../../src/cli/cohort/find-rows.ts";
-import { decodeManifest, readManifest } from "../../src/cli/cohort/manifest-rows.ts";
+import { CohortManifestError } from "../../src/cohort/cohort-error.ts";
+import { imagesBelow, patternOf } from "../../src/cohort/find-rows.ts";
+import { decodeManifest, readManifest } from "../../src/cohort/manifest-rows.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 
 const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCohort } from "../../src/cli/cohort/run-cohort.ts";
+import { runCohort } from "../../src/cohort/run-cohort.ts";
 import { readTable, writeManifest } from "./make-cohort.ts";
 
 const data = fileURLToPath(new URL("../../../shared/data/", import.meta.url));

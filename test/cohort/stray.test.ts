@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { makeOmeZarr } from "../image/make-zarr.ts";
+import { makeOmeZarr } from "../builders/make-zarr.ts";
 import { makeSlides, readTable, writeManifest } from "./make-cohort.ts";
 
 let directory: string;

@@ -6,13 +6,13 @@ import { parse } from "csv-parse/sync";
 import fc from "fast-check";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { robustScores } from "../../src/cli/cohort/flags.ts";
-import { partitionOf, writeObjectTables } from "../../src/cli/cohort/object-tables.ts";
-import { ParquetFile } from "../../src/cli/cohort/parquet.ts";
-import { reportHtml } from "../../src/cli/cohort/report.ts";
-import type { SlideFacts } from "../../src/cli/cohort/slide-facts.ts";
-import { cellsOf, columnsOf, csvOf, type RowOutcome, type TableShape } from "../../src/cli/cohort/table.ts";
-import { shrink } from "../../src/cli/cohort/thumbnails.ts";
+import { robustScores } from "../../src/cohort/flags.ts";
+import { partitionOf, writeObjectTables } from "../../src/cohort/object-tables.ts";
+import { ParquetFile } from "../../src/cohort/parquet.ts";
+import { reportHtml } from "../../src/cohort/report.ts";
+import type { SlideFacts } from "../../src/cohort/slide-facts.ts";
+import { cellsOf, columnsOf, csvOf, type RowOutcome, type TableShape } from "../../src/cohort/table.ts";
+import { shrink } from "../../src/cohort/thumbnails.ts";
 
 let directory: string;
 beforeAll(() => {

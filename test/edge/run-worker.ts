@@ -1,7 +1,12 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare, type Request, type Response } from "miniflare";
-import { type Bundle, bundleWorker, COMPATIBILITY_DATE, modulesOf } from "../../src/cli/worker-bundle.ts";
+import {
+  type Bundle,
+  bundleWorker,
+  COMPATIBILITY_DATE,
+  modulesOf,
+} from "../../src/cli/stack/worker-bundle.ts";
 
 export { type Bundle, bundleWorker };
 

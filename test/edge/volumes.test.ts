@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openImage } from "../../src/image/open-image.ts";
+import { openImage } from "../../src/readers/open-image.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
-import { makeNifti } from "../image/make-nifti.ts";
+import { makeNifti } from "../builders/make-nifti.ts";
 import { type Bundle, bundleWorker, runWorker } from "./run-worker.ts";
 
 /** The readers of volumes inside workerd, where no code may be compiled and streams end with their request. */

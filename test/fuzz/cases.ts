@@ -1,5 +1,5 @@
 import { gunzipSync, gzipSync } from "node:zlib";
-import type { OpenOptions } from "../../src/image/open-image.ts";
+import type { OpenOptions } from "../../src/readers/open-image.ts";
 import { Dice } from "./dice.ts";
 import {
   gzipFields,

@@ -1,8 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeVolumePackage } from "../made/volume-package.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeVolumePackage } from "../builders/volume-package.ts";
 import { seed } from "./made-seed.ts";
 import type { Format, Seed } from "./seeds.ts";
 

@@ -53,7 +53,7 @@ const EXTENSIONS: readonly [RegExp, Format][] = [
 export function findSeeds(): Record<Format, Seed[]> {
   const seeds = Object.fromEntries(FORMATS.map((format) => [format, [] as Seed[]])) as Record<Format, Seed[]>;
   for (const seed of madeSeeds()) seeds[seed.format].push(seed);
-  for (const folder of ["test/image", "../shared/cases", "../shared/data"]) {
+  for (const folder of ["test/readers", "../shared/cases", "../shared/data"]) {
     const at = path.join(root, folder);
     if (!existsSync(at)) continue;
     for (const seed of seedsBelow(at, folder)) seeds[seed.format].push(seed);

@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { missingForCuda } from "../../src/inference/cuda-libraries.ts";
-import { writeSharedLibrary } from "../made/shared-library.ts";
+import { missingForCuda } from "../../src/inference/node/cuda-libraries.ts";
+import { writeSharedLibrary } from "../builders/shared-library.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tilewright-cuda-"));
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -1,19 +1,19 @@
 import fc from "fast-check";
 import * as ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
-import { deviceGraph } from "../../src/inference/device-graph.ts";
-import { DeviceSegmenter } from "../../src/inference/device-segmenter.ts";
 import { InferenceError } from "../../src/inference/errors.ts";
-import { freePrefix, readOnnx, surroundGraph } from "../../src/inference/onnx-file.ts";
-import { OrtNodeSegmenter } from "../../src/inference/ort-node.ts";
+import { deviceGraph } from "../../src/inference/graph/device-graph.ts";
+import { freePrefix, readOnnx, surroundGraph } from "../../src/inference/graph/onnx-file.ts";
+import { DeviceSegmenter } from "../../src/inference/node/device-segmenter.ts";
+import { OrtNodeSegmenter } from "../../src/inference/node/ort-node.ts";
 import { segmentWindows } from "../../src/inference/segment-windows.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
-import { checkQuantised } from "../../src/tiling/check-quantised.ts";
-import { encodeProbabilities } from "../../src/tiling/mask-record.ts";
-import type { Scaling } from "../../src/tiling/normalise.ts";
-import { allocate, product, type Raster, type SampleArray } from "../../src/tiling/raster.ts";
-import { networkPackage } from "../made/network-package.ts";
-import { onnxNetwork } from "../made/onnx-network.ts";
+import { allocate, product, type Raster, type SampleArray } from "../../src/tiling/grid/raster.ts";
+import type { Scaling } from "../../src/tiling/pixels/normalize.ts";
+import { encodeProbabilities } from "../../src/tiling/wire/mask-record.ts";
+import { checkQuantised } from "../../src/tiling/wire/validate-quantized.ts";
+import { networkPackage } from "../builders/network-package.ts";
+import { onnxNetwork } from "../builders/onnx-network.ts";
 
 /** What the host makes of the same network: normalise, run, activate. */
 async function onHost(model: ModelPackage, batch: Raster<SampleArray>, scaling: Scaling) {

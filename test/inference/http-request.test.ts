@@ -2,7 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { httpRequest } from "../../src/inference/http-request.ts";
+import { httpRequest } from "../../src/inference/remote/http-request.ts";
 
 /** A server that answers with what it was sent, its length stated or not. */
 let server: Server;

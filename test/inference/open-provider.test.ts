@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
-import { loadModel } from "../../src/cli/find-model.ts";
-import { DeviceSegmenter } from "../../src/inference/device-segmenter.ts";
 import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
-import { openProvider, type ProviderName } from "../../src/inference/open-provider.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { DeviceSegmenter } from "../../src/inference/node/device-segmenter.ts";
+import { openProvider, type ProviderName } from "../../src/inference/node/open-provider.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 
 const run = promisify(execFile);
 const directory = mkdtempSync(join(tmpdir(), "tilewright-provider-"));
@@ -18,7 +18,7 @@ const pointwise = writePointwisePackage(directory, { window: 64 });
 const TINY = join(import.meta.dirname, "../fixtures/tiny-swin");
 
 async function tryProvider(provider: ProviderName, env: Record<string, string>) {
-  const script = join(import.meta.dirname, "../made/try-provider.ts");
+  const script = join(import.meta.dirname, "../builders/probe-provider.ts");
   const { stdout } = await run(process.execPath, [script, pointwise, provider], {
     env: { ...process.env, ...env },
     timeout: 300_000,

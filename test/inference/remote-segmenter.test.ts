@@ -1,8 +1,8 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { RemoteSegmenter } from "../../src/inference/remote-segmenter.ts";
-import { encodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../../src/tiling/mask-batch.ts";
+import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
+import { encodeMaskBatch, MASK_BATCH_TYPE, type MaskBatch } from "../../src/tiling/wire/mask-batch.ts";
 
 /** A server that says it is an edge function and then answers as `respond` likes. */
 let server: Server;

@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadModel } from "../../src/cli/find-model.ts";
-import { RUNTIMES } from "../../src/cli/verify-model.ts";
-import { OrtNodeSegmenter } from "../../src/inference/ort-node.ts";
+import { RUNTIMES } from "../../src/cli/commands/verify-model.ts";
+import { OrtNodeSegmenter } from "../../src/inference/node/ort-node.ts";
 import { segmentWindows } from "../../src/inference/segment-windows.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
-import { pointwiseLabel, writePointwisePackage } from "../made/pointwise-package.ts";
+import { pointwiseLabel, writePointwisePackage } from "../builders/pointwise-package.ts";
 
 const SCALING = { low: 0, high: 255 };
 const WINDOW = 32;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, expect, it } from "vitest";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tilewright-telemetry-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -15,7 +15,7 @@ const pointwise = writePointwisePackage(join(directory, "package"), { window: 64
 async function leftAtHome(): Promise<string[]> {
   const home = join(directory, "home");
   mkdirSync(home);
-  const script = join(import.meta.dirname, "../made/try-provider.ts");
+  const script = join(import.meta.dirname, "../builders/probe-provider.ts");
   const { PATH = "" } = process.env;
   const { stdout } = await promisify(execFile)(process.execPath, [script, pointwise, "cpu"], {
     // Nothing that would say that this is a test: the runtime sends nothing then.

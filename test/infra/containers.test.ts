@@ -7,9 +7,9 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { createMetrics } from "../../gpu-runner/metrics.ts";
-import { loadModel } from "../../src/cli/find-model.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { runRunner } from "../runner/run-runner.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { runRunner } from "../gpu-runner/run-runner.ts";
 import { refusal, wranglerHelp } from "./wrangler-help.ts";
 
 /** Whether they are valid to Kubernetes and to hadolint is for infra/kubernetes/check.sh. */
@@ -76,7 +76,7 @@ describe("what runs the runner in containers", () => {
 
   it("sets variables that it looks at", () => {
     const names = Object.values(FILES).flatMap((text) => text.match(/TILEWRIGHT_[A-Z_]+/g) ?? []);
-    const known = [...helps.values()].join("") + read("src/cli/backends.ts");
+    const known = [...helps.values()].join("") + read("src/local/backends.ts");
     expect(new Set(names).size).toBeGreaterThan(2);
     for (const name of names) expect(known, name).toContain(name);
   });

@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../infra/cloudflare/worker-config.ts";
-import { tokensOf } from "../../src/edge/jobs/access/tokens.ts";
-import { estimateCost } from "../../src/edge/jobs/estimate-cost.ts";
-import { rulesOf } from "../../src/edge/jobs/events/rules.ts";
+import { tokensOf } from "../../src/edge/jobs/auth/tokens.ts";
 import { secretsOf, WEBHOOK_KINDS } from "../../src/edge/jobs/events/webhook-secrets.ts";
-import { sourceSettingsOf } from "../../src/edge/shared/sources/source-settings.ts";
-import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
-import { planWindowGrid, windowCount } from "../../src/tiling/window-grid.ts";
+import { estimateCost } from "../../src/edge/jobs/lifecycle/estimate-cost.ts";
+import { rulesOf } from "../../src/edge/jobs/triggers/rules.ts";
+import { sourceSettingsOf } from "../../src/edge/sources/source-settings.ts";
+import { edgeShardBlock } from "../../src/orchestrator/map/edge-shards.ts";
+import { planWindowGrid, windowCount } from "../../src/tiling/grid/window-grid.ts";
 import { refusal, wranglerHelp } from "./wrangler-help.ts";
 
 let guide: string;
@@ -26,7 +26,7 @@ function block(mark: string): string {
 }
 
 describe("docs/deploy.md", () => {
-  it.each(["src/edge/jobs/bindings.ts", "src/edge/segment/settings.ts"])(
+  it.each(["src/edge/jobs/context/bindings.ts", "src/edge/segment/settings.ts"])(
     "names every binding of %s",
     async (file) => {
       const text = await readFile(join(ROOT, file), "utf8");

@@ -7,8 +7,8 @@ import { planSetup, type Step } from "../../infra/cloudflare/plan.ts";
 import { installedWrangler, listsOneWith, runPlan, type Wrangler } from "../../infra/cloudflare/run-plan.ts";
 import { newSecrets, readSecrets, writeSecrets } from "../../infra/cloudflare/secrets.ts";
 import { ROOT } from "../../infra/cloudflare/worker-config.ts";
-import { tokensOf } from "../../src/edge/jobs/access/tokens.ts";
-import { ACCOUNT, type Account, API_TOKEN, startAccount } from "./account-stand-in.ts";
+import { tokensOf } from "../../src/edge/jobs/auth/tokens.ts";
+import { ACCOUNT, type Account, API_TOKEN, startAccount } from "./fake-cloudflare-api.ts";
 
 const SECRET = "hush-hush-hush-hush-hush";
 

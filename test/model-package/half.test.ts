@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { loadModel } from "../../src/cli/find-model.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
 import { ModelPackageError } from "../../src/model-package/errors.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 
 let directory: string;
 beforeEach(() => {

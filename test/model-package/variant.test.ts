@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { ModelPackageError } from "../../src/model-package/errors.ts";
 import { loadPackage } from "../../src/model-package/load-package.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 
 // Words that every object of the language answers to.
 test.each(["none", "constructor", "__proto__", "toString"])(

@@ -1,28 +1,28 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseBackend } from "../../src/cli/backends.ts";
-import { edgeShardBlock } from "../../src/orchestrator/edge-shards.ts";
-import { JobError } from "../../src/orchestrator/errors.ts";
-import type { JobPlan } from "../../src/orchestrator/job-plan.ts";
 import {
   decodePlannedJob,
   encodePlannedJob,
   type JobDocument,
-} from "../../src/orchestrator/job-plan-message.ts";
-import { addStatistics, mergeBlock, planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
+} from "../../src/contracts/job-plan-message.ts";
+import { parseBackend } from "../../src/local/backends.ts";
+import { JobError } from "../../src/orchestrator/errors.ts";
+import type { JobPlan } from "../../src/orchestrator/job-plan.ts";
+import { edgeShardBlock } from "../../src/orchestrator/map/edge-shards.ts";
+import { addStatistics, mergeBlock, planMergeBlocks } from "../../src/orchestrator/map/merge-block.ts";
 import { VERSION } from "../../src/orchestrator/version.ts";
-import { intersect } from "../../src/tiling/box.ts";
-import { chunkGrid, chunkRect } from "../../src/tiling/chunk-grid.ts";
-import { plannedCoverage } from "../../src/tiling/coverage.ts";
-import { importanceMap } from "../../src/tiling/importance-map.ts";
-import type { MaskRecord } from "../../src/tiling/mask-record.ts";
-import { Merger } from "../../src/tiling/merger.ts";
-import { countSeams, noSeams, seamLines } from "../../src/tiling/seam-score.ts";
-import { planShards, shardAt, shardsTouching } from "../../src/tiling/shards.ts";
-import { planWindowGrid, windowRect } from "../../src/tiling/window-grid.ts";
-import { WindowSet } from "../../src/tiling/window-set.ts";
-import { WireFormatError } from "../../src/tiling/wire-message.ts";
+import { intersect } from "../../src/tiling/grid/box.ts";
+import { chunkGrid, chunkRect } from "../../src/tiling/grid/chunk-grid.ts";
+import { plannedCoverage } from "../../src/tiling/grid/coverage.ts";
+import { planShards, shardAt, shardsTouching } from "../../src/tiling/grid/shards.ts";
+import { planWindowGrid, windowRect } from "../../src/tiling/grid/window-grid.ts";
+import { WindowSet } from "../../src/tiling/grid/window-set.ts";
+import { importanceMap } from "../../src/tiling/merge/importance-map.ts";
+import { Merger } from "../../src/tiling/merge/merger.ts";
+import { countSeams, noSeams, seamLines } from "../../src/tiling/merge/seam-score.ts";
+import type { MaskRecord } from "../../src/tiling/wire/mask-record.ts";
+import { WireFormatError } from "../../src/tiling/wire/wire-message.ts";
 
 const CLASSES = 3;
 

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ImageSource, Spacing } from "../../src/image/image-source.ts";
 import type { ModelManifest } from "../../src/model-package/manifest.ts";
-import { chooseLevel } from "../../src/orchestrator/choose-level.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
+import { chooseLevel } from "../../src/orchestrator/plan/choose-level.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
 
 /** Only what a level is chosen by. */

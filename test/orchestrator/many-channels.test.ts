@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import type { ImageSource } from "../../src/image/image-source.ts";
-import { measurePercentiles } from "../../src/orchestrator/intensities.ts";
-import { readThumbnail } from "../../src/orchestrator/thumbnail.ts";
-import { product, type Rect } from "../../src/tiling/raster.ts";
-import { planWindowGrid } from "../../src/tiling/window-grid.ts";
-import { WindowSet } from "../../src/tiling/window-set.ts";
+import { readThumbnail } from "../../src/orchestrator/input/thumbnail.ts";
+import { measurePercentiles } from "../../src/orchestrator/plan/intensity-percentiles.ts";
+import { product, type Rect } from "../../src/tiling/grid/raster.ts";
+import { planWindowGrid } from "../../src/tiling/grid/window-grid.ts";
+import { WindowSet } from "../../src/tiling/grid/window-set.ts";
 
 const SIDE = 1100;
 const CHANNELS = 100;

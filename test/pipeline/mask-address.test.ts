@@ -5,9 +5,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readMask } from "../../src/cli/read-mask.ts";
+import { readMask } from "../../src/local/read-mask.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
-import { makeNifti } from "../image/make-nifti.ts";
+import { makeNifti } from "../builders/make-nifti.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 const SQUARE = {

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeDicom } from "../image/make-dicom.ts";
-import { makeNifti } from "../image/make-nifti.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { makeDicom } from "../builders/make-dicom.ts";
+import { makeNifti } from "../builders/make-nifti.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 const SECRETS = /quux|4711|19700101|1\.2\.840\.999|accession/i;

@@ -2,16 +2,16 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadModelOf, openBackendsOf, type SegmentOptions, segmentSlide } from "../../src/cli/segment.ts";
-import { openImage } from "../../src/image/open-image.ts";
-import type { Backend } from "../../src/orchestrator/fleet/backend.ts";
+import { loadModelOf, openBackendsOf, type SegmentOptions, segmentSlide } from "../../src/local/segment.ts";
+import type { Backend } from "../../src/orchestrator/scheduler/backend.ts";
+import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
-import { ORIENTATIONS, reorientationBetween } from "../../src/tiling/orientation.ts";
-import { product, type SampleArray } from "../../src/tiling/raster.ts";
-import { copyReoriented, reorderAxes } from "../../src/tiling/reorientation.ts";
-import { makeDicom } from "../image/make-dicom.ts";
-import { makeNifti } from "../image/make-nifti.ts";
-import { writeDirectionPackage } from "../made/direction-package.ts";
+import { ORIENTATIONS, reorientationBetween } from "../../src/tiling/grid/orientation.ts";
+import { product, type SampleArray } from "../../src/tiling/grid/raster.ts";
+import { copyReoriented, reorderAxes } from "../../src/tiling/grid/reorientation.ts";
+import { writeDirectionPackage } from "../builders/direction-package.ts";
+import { makeDicom } from "../builders/make-dicom.ts";
+import { makeNifti } from "../builders/make-nifti.ts";
 
 /** z, y, x of the volume whose x leads to the right, y to the front and z to the head: no two sides alike. */
 const SHAPE = [21, 25, 30];

@@ -12,8 +12,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 let directory: string;

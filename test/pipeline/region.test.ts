@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { segment } from "../../src/cli/index.ts";
-import { openSharedRuntime, readLabelZarr } from "../made/shared-runtime.ts";
-import { writeMadeSlide } from "../made/slide.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
+import { segment } from "../../src/index.ts";
+import { openSharedRuntime, readLabelZarr } from "../builders/shared-runtime.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
 
 const TINY = join(import.meta.dirname, "../fixtures/tiny-swin");
 const [WIDTH, HEIGHT] = [500, 410];

@@ -12,8 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RunDirectory } from "../../src/cli/run-directory.ts";
-import { OUTPUTS } from "../../src/image/write/output-targets.ts";
+import { OUTPUTS } from "../../src/image/output-targets.ts";
+import { RunDirectory } from "../../src/local/run-directory.ts";
 
 let directory: string;
 beforeAll(() => {

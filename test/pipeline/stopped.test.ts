@@ -2,22 +2,22 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { openBackends } from "../../src/cli/backends.ts";
-import { realClock } from "../../src/cli/clock.ts";
-import { loadModel } from "../../src/cli/find-model.ts";
-import { type SegmentOptions, segment } from "../../src/cli/index.ts";
-import { openSource } from "../../src/cli/open-source.ts";
-import { openLabelStage } from "../../src/image/write/label-stage.ts";
-import { mapAndMerge, noStatistics } from "../../src/orchestrator/map-and-merge.ts";
-import { planJob } from "../../src/orchestrator/plan-job.ts";
+import { type SegmentOptions, segment } from "../../src/index.ts";
+import { openBackends } from "../../src/local/backends.ts";
+import { openSource } from "../../src/local/open-source.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
+import { realClock } from "../../src/local/system-clock.ts";
+import { mapAndMerge, noStatistics } from "../../src/orchestrator/map/map-and-merge.ts";
+import { planJob } from "../../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
-import { makeNifti } from "../image/make-nifti.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
-import { writeVolumePackage } from "../made/volume-package.ts";
-import { labelMapInfo } from "../outputs/label-map.ts";
+import { openLabelStage } from "../../src/writers/ome-zarr/label-store.ts";
+import { makeNifti } from "../builders/make-nifti.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
+import { writeVolumePackage } from "../builders/volume-package.ts";
+import { labelMapInfo } from "../orchestrator/outputs/label-map.ts";
 
 /** Outputs are written while windows are segmented: whatever ends either of them ends both, and leaves what can be resumed. */
 let directory: string;

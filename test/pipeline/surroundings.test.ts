@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { explain } from "../../src/cli/exit-codes.ts";
-import { segment } from "../../src/cli/index.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+import { explain } from "../../src/exit/explain-error.ts";
+import { segment } from "../../src/index.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 let directory: string;

@@ -3,13 +3,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type SegmentOptions, segment } from "../../src/cli/index.ts";
-import { openImage } from "../../src/image/open-image.ts";
+import { type SegmentOptions, segment } from "../../src/index.ts";
 import type { VolumeSummary } from "../../src/orchestrator/outputs/volume-summary.ts";
+import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
-import { makeNifti } from "../image/make-nifti.ts";
-import { pointwiseLabel, writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+import { makeNifti } from "../builders/make-nifti.ts";
+import { pointwiseLabel, writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 
 const SERIES = join(import.meta.dirname, "../../../shared/data/volumes/totalseg-ct/example_ct_dicom");
 const SIZE = [70, 61, 5] as const;
@@ -89,7 +89,7 @@ describe("a volume", () => {
       expect(structure.volumeMm3).toBeCloseTo(3 * voxels, 6);
     }
     const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
-    const script = join(import.meta.dirname, "../outputs/validate_outputs.py");
+    const script = join(import.meta.dirname, "../orchestrator/outputs/validate_outputs.py");
     if (spawnSync(python, ["-c", "import zarr, ome_zarr_models, nibabel, tifffile, shapely"]).status === 0)
       console.log(execFileSync(python, [script, out], { encoding: "utf8" }));
     else console.log(`skipped: ${python} lacks the packages of ${script}`);

@@ -2,8 +2,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { GetObjectCommand } from "@aws-sdk/client-s3";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { runTransferWorker } from "../edge/jobs/transfer-worker/run.ts";
 import { type Bundle, bundleWorker } from "../edge/run-worker.ts";
-import { runTransferWorker } from "../jobs/transfer-worker/run.ts";
 import { client, endpoint, makeBucket } from "./server.ts";
 
 const PART = 5 * 2 ** 20;
@@ -21,7 +21,7 @@ let bucket: string;
 
 beforeAll(async () => {
   bucket = await makeBucket();
-  bundle = await bundleWorker("test/jobs/transfer-worker/wrangler.toml");
+  bundle = await bundleWorker("test/edge/jobs/transfer-worker/wrangler.toml");
   worker = await runTransferWorker(bundle, {
     bindings: {
       SCANS_BUCKET: bucket,

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type SegmentOptions, segment } from "../../src/cli/index.ts";
-import { openSource } from "../../src/cli/open-source.ts";
 import { describeImage } from "../../src/image/describe.ts";
+import { type SegmentOptions, segment } from "../../src/index.ts";
+import { openSource } from "../../src/local/open-source.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { type MadeSlide, writeMadeSlide } from "../made/slide.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { type MadeSlide, writeMadeSlide } from "../builders/slide.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
 import { endpoint, makeBucket, openStore } from "./server.ts";
 
 let directory: string;

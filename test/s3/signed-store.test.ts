@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { openSourceStore } from "../../src/edge/shared/sources/open-source-store.ts";
+import { openSourceStore } from "../../src/edge/sources/open-source-store.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
 import { bytes, text } from "../storage/store-contract.ts";
 import { endpoint, makeBucket, openStore } from "./server.ts";

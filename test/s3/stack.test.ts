@@ -8,10 +8,10 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { segment } from "../../src/cli/index.ts";
-import { type Stack, startStack } from "../../src/cli/local-stack.ts";
-import type { JobStatus } from "../../src/orchestrator/job-request.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
+import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import type { JobStatus } from "../../src/contracts/job-request.ts";
+import { segment } from "../../src/index.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, until } from "../stack/service.ts";
 import { client, endpoint, makeBucket } from "./server.ts";
 

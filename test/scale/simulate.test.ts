@@ -5,7 +5,7 @@ import { CLOUDFLARE, NO_FAULTS, ON_CLOUDFLARE } from "../../bench/scale/platform
 import { Random } from "../../bench/scale/random.ts";
 import { type Outcome, type Scenario, simulate } from "../../bench/scale/simulate.ts";
 import { makeSlides, type Slide } from "../../bench/scale/slides.ts";
-import { loadModel } from "../../src/cli/find-model.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
 
 let workers: LoadedWorkers;
 let made: Slide[];

@@ -1,7 +1,11 @@
 import { expect, it } from "vitest";
-import { RemoteSegmenter } from "../../src/inference/remote-segmenter.ts";
-import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WindowBatch } from "../../src/tiling/window-batch.ts";
-import { encodeMessage } from "../../src/tiling/wire-message.ts";
+import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
+import {
+  encodeWindowBatch,
+  WINDOW_BATCH_TYPE,
+  type WindowBatch,
+} from "../../src/tiling/wire/window-batch.ts";
+import { encodeMessage } from "../../src/tiling/wire/wire-message.ts";
 
 /** A service that holds the pointwise package with windows of 32². */
 export interface Served {

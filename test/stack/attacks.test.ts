@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { SnsSender, TOPIC } from "../jobs/sns-sender.ts";
-import { eventBridgeBody, minioBody, s3Body } from "../jobs/storage-messages.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { SnsSender, TOPIC } from "../edge/jobs/sns-sender.ts";
+import { eventBridgeBody, minioBody, s3Body } from "../edge/jobs/storage-messages.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, TOKEN, until } from "./service.ts";
 
 const WEBHOOK_TOKEN = "token-of-a-function-that-forwards-events";

@@ -2,14 +2,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
+import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import type {
   CloudCohortStatus,
   CohortRowStatus,
   CohortRowsPage,
-} from "../../src/orchestrator/cohort-request.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+} from "../../src/contracts/cohort-request.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service, SUBMIT_TOKEN, until } from "./service.ts";
 
 /** Cohorts of the job service in workerd, over its API. */

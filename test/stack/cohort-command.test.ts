@@ -5,11 +5,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Bundles, bundleWorkers } from "../../src/cli/local-stack.ts";
-import { RunDirectory } from "../../src/cli/run-directory.ts";
-import type { CloudCohortStatus } from "../../src/orchestrator/cohort-request.ts";
+import { type Bundles, bundleWorkers } from "../../src/cli/stack/local-stack.ts";
+import type { CloudCohortStatus } from "../../src/contracts/cohort-request.ts";
+import { RunDirectory } from "../../src/local/run-directory.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 import { makeSlides, readTable, writeManifest } from "../cohort/make-cohort.ts";
-import { writeMadeSlide } from "../made/slide.ts";
 import { KillableStack } from "./killable-stack.ts";
 import { TOKEN, until } from "./service.ts";
 

@@ -4,10 +4,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Bundles, bundleWorkers } from "../../src/cli/local-stack.ts";
-import type { CloudCohortStatus, CohortRowsPage } from "../../src/orchestrator/cohort-request.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+import { type Bundles, bundleWorkers } from "../../src/cli/stack/local-stack.ts";
+import type { CloudCohortStatus, CohortRowsPage } from "../../src/contracts/cohort-request.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 import { KillableStack } from "./killable-stack.ts";
 import { until } from "./service.ts";
 

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { type CloudCohortStatus, MAX_ROWS_A_REQUEST } from "../../src/orchestrator/cohort-request.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { type CloudCohortStatus, MAX_ROWS_A_REQUEST } from "../../src/contracts/cohort-request.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, until } from "./service.ts";
 
 let directory: string;

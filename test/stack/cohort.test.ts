@@ -5,10 +5,10 @@ import { stringify } from "node:querystring";
 import { fileURLToPath } from "node:url";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCloudCohort } from "../../src/cli/cohort/cloud/run-cloud-cohort.ts";
-import { runCohort } from "../../src/cli/cohort/run-cohort.ts";
-import { modelDirectory } from "../../src/cli/find-model.ts";
-import { type Bundles, bundleWorkers, startStack } from "../../src/cli/local-stack.ts";
+import { type Bundles, bundleWorkers, startStack } from "../../src/cli/stack/local-stack.ts";
+import { runCloudCohort } from "../../src/cohort/remote/run-remote-cohort.ts";
+import { runCohort } from "../../src/cohort/run-cohort.ts";
+import { modelDirectory } from "../../src/local/resolve-model.ts";
 import { readTable, writeManifest } from "../cohort/make-cohort.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, TOKEN } from "./service.ts";
 

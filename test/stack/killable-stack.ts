@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Bundles } from "../../src/cli/local-stack.ts";
+import type { Bundles } from "../../src/cli/stack/local-stack.ts";
 import { Service, until } from "./service.ts";
 
 /** The stack as its own process group, so that SIGKILL reaches workerd and Node at once, as a power cut would. */

@@ -4,20 +4,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Runner } from "../../gpu-runner/start.ts";
-import { loadModel } from "../../src/cli/find-model.ts";
-import { segment } from "../../src/cli/index.ts";
-import { type Bundles, bundleWorkers, PULL_PATH, type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { upload } from "../../src/cli/upload.ts";
-import { PLANE_OUTPUTS } from "../../src/image/write/output-targets.ts";
+import {
+  type Bundles,
+  bundleWorkers,
+  PULL_PATH,
+  type Stack,
+  startStack,
+} from "../../src/cli/stack/local-stack.ts";
+import { upload } from "../../src/client/upload.ts";
+import { decodePlannedJob } from "../../src/contracts/job-plan-message.ts";
+import { PLANE_OUTPUTS } from "../../src/image/output-targets.ts";
+import { segment } from "../../src/index.ts";
+import { loadModel } from "../../src/local/resolve-model.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
-import { decodePlannedJob } from "../../src/orchestrator/job-plan-message.ts";
-import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/mask-batch.ts";
-import { planShards } from "../../src/tiling/shards.ts";
-import { makeSlideLevel } from "../made/dicom-slide.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
-import { type Log, runRunner } from "../runner/run-runner.ts";
+import { planShards } from "../../src/tiling/grid/shards.ts";
+import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
+import { makeSlideLevel } from "../builders/dicom-slide.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
+import { type Log, runRunner } from "../gpu-runner/run-runner.ts";
 import { JOBS_BINDINGS, READ_TOKEN, Service, TOKEN, until } from "./service.ts";
 
 /** The job service in workerd, whose shards are pulled from outside: nobody there can segment. */

@@ -1,5 +1,5 @@
 /** The stack in a process of its own, to be killed; what it runs with comes as JSON, see `KillableStack`. */
-import { startStack } from "../../src/cli/local-stack.ts";
+import { startStack } from "../../src/cli/stack/local-stack.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS } from "./service.ts";
 
 const { jobs, segment, bindings, ...options } = JSON.parse(process.argv[2]!);

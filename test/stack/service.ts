@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { JobStatus } from "../../src/orchestrator/job-request.ts";
+import type { JobStatus } from "../../src/contracts/job-request.ts";
 
 export const TOKEN = "token-of-the-tests-that-may-do-all";
 export const READ_TOKEN = "token-of-the-tests-that-may-look";

@@ -2,11 +2,11 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { segment } from "../../src/cli/index.ts";
-import { type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
+import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { segment } from "../../src/index.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service } from "./service.ts";
 
 /** The service with two queues of shards, and jobs that may have three tasks on a queue at a time. */

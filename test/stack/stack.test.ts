@@ -14,18 +14,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Workflow } from "@cloudflare/workers-types";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { segment } from "../../src/cli/index.ts";
-import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/local-stack.ts";
-import { upload } from "../../src/cli/upload.ts";
+import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { upload } from "../../src/client/upload.ts";
+import { decodePlannedJob, type JobDocument } from "../../src/contracts/job-plan-message.ts";
+import { type JobStatus, jobRequestSchema } from "../../src/contracts/job-request.ts";
 import type { Ledger } from "../../src/edge/shared/ledger-port.ts";
-import { PLANE_OUTPUTS } from "../../src/image/write/output-targets.ts";
-import { decodePlannedJob, type JobDocument } from "../../src/orchestrator/job-plan-message.ts";
-import { type JobStatus, jobRequestSchema } from "../../src/orchestrator/job-request.ts";
-import { planMergeBlocks } from "../../src/orchestrator/merge-block.ts";
-import { planShards } from "../../src/tiling/shards.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { writeMadeSlide } from "../made/slide.ts";
-import { treeHashes } from "../made/tree-hashes.ts";
+import { PLANE_OUTPUTS } from "../../src/image/output-targets.ts";
+import { segment } from "../../src/index.ts";
+import { planMergeBlocks } from "../../src/orchestrator/map/merge-block.ts";
+import { planShards } from "../../src/tiling/grid/shards.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { treeHashes } from "../builders/tree-hashes.ts";
 import { type CallbackHost, openCallbackHost } from "./callback-host.ts";
 import { type FlakyHost, openFlakyHost } from "./flaky-host.ts";
 import {
@@ -642,7 +642,7 @@ describe("a scan whose pixels are far coarser than the model's", () => {
 });
 
 describe("an OME-Zarr in the codecs that most are in", () => {
-  const fixtures = new URL("../image/fixtures/", import.meta.url).pathname;
+  const fixtures = new URL("../readers/fixtures/", import.meta.url).pathname;
   const shared = new URL("../../../shared/data/zarr/", import.meta.url).pathname;
   const to = () => ({ to: stack.url.href, token: TOKEN, model: "pointwise", mpp: 0.5, watch: true });
 

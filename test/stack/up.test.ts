@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { until } from "./service.ts";
 import { UpProcess } from "./up-process.ts";
 

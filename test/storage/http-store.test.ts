@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { openImage } from "../../src/image/open-image.ts";
+import { openImage } from "../../src/readers/open-image.ts";
 import { ObjectChangedError, StorageError } from "../../src/storage/errors.ts";
 import { HttpStore } from "../../src/storage/http-store.ts";
-import { makeTiff } from "../image/make-tiff.ts";
-import { crop, pattern } from "../image/pattern.ts";
+import { makeTiff } from "../builders/make-tiff.ts";
+import { crop, pattern } from "../builders/pattern.ts";
 
 const content = new TextEncoder().encode("0123456789");
 let server: Server;

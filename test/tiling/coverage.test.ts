@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { chunkGrid } from "../../src/tiling/chunk-grid.ts";
-import { plannedCoverage } from "../../src/tiling/coverage.ts";
-import { product } from "../../src/tiling/raster.ts";
-import { planWindowGrid, windowCount, windowRect } from "../../src/tiling/window-grid.ts";
-import { WindowSet } from "../../src/tiling/window-set.ts";
+import { chunkGrid } from "../../src/tiling/grid/chunk-grid.ts";
+import { plannedCoverage } from "../../src/tiling/grid/coverage.ts";
+import { product } from "../../src/tiling/grid/raster.ts";
+import { planWindowGrid, windowCount, windowRect } from "../../src/tiling/grid/window-grid.ts";
+import { WindowSet } from "../../src/tiling/grid/window-set.ts";
 
 const axis = fc.record({
   shape: fc.integer({ min: 1, max: 24 }),

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { labelBits, PackedLabels } from "../../src/tiling/packed-labels.ts";
+import { labelBits, PackedLabels } from "../../src/tiling/objects/packed-labels.ts";
 
 describe("packed labels", () => {
   it("come out as they went in, from any word on and anywhere", () => {

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fromFloat16Bits, toFloat16Bits } from "../../src/tiling/float16.ts";
 import {
   activate,
   extractWindow,
@@ -10,6 +9,7 @@ import {
   regionForWindow,
   resample,
 } from "../../src/tiling/index.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../../src/tiling/pixels/float16.ts";
 
 function image(height: number, width: number, channels: number): Raster<Uint16Array> {
   const data = Uint16Array.from({ length: height * width * channels }, (_, i) => (i * 7919) % 65521);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { rasterizePolygons } from "../../src/tiling/rasterize-polygons.ts";
+import { rasterizePolygons } from "../../src/tiling/objects/rasterize-polygons.ts";
 
 const SIDE = 40;
 const coordinate = fc.double({ min: -20, max: 60, noNaN: true });

@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isOrientation, ORIENTATIONS, reorientationBetween } from "../../src/tiling/orientation.ts";
-import { product } from "../../src/tiling/raster.ts";
+import { isOrientation, ORIENTATIONS, reorientationBetween } from "../../src/tiling/grid/orientation.ts";
+import { product } from "../../src/tiling/grid/raster.ts";
 import {
   copyReoriented,
   invertReorientation,
   isIdentity,
   reorderAxes,
   storedRect,
-} from "../../src/tiling/reorientation.ts";
+} from "../../src/tiling/grid/reorientation.ts";
 
 const orientation = fc.constantFrom(...ORIENTATIONS);
 const shape3 = fc.tuple(fc.nat(4), fc.nat(4), fc.nat(4)).map((sides) => sides.map((n) => n + 1));

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { keepWindows, maskFraction } from "../../src/tiling/keep-windows.ts";
-import type { Raster } from "../../src/tiling/raster.ts";
-import { findTissue } from "../../src/tiling/tissue-mask.ts";
-import { planWindowGrid } from "../../src/tiling/window-grid.ts";
+import { keepWindows, maskFraction } from "../../src/tiling/grid/keep-windows.ts";
+import type { Raster } from "../../src/tiling/grid/raster.ts";
+import { planWindowGrid } from "../../src/tiling/grid/window-grid.ts";
+import { findTissue } from "../../src/tiling/pixels/tissue-mask.ts";
 
 type Colour = readonly [number, number, number];
 const SIDE = 200;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { chordWeights, DIRECTIONS } from "../../src/tiling/crofton.ts";
-import { type StructureMeasure, VolumeScanner } from "../../src/tiling/volume-scanner.ts";
+import { chordWeights, DIRECTIONS } from "../../src/tiling/objects/crofton.ts";
+import { type StructureMeasure, VolumeScanner } from "../../src/tiling/objects/volume-scanner.ts";
 
 type Shape = readonly [number, number, number];
 

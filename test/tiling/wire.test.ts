@@ -1,11 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeMaskBatch, encodeMaskBatch, type MaskBatch } from "../../src/tiling/mask-batch.ts";
-import type { MaskRecord } from "../../src/tiling/mask-record.ts";
-import { decodeProbabilities, encodeProbabilities } from "../../src/tiling/mask-record.ts";
-import { product } from "../../src/tiling/raster.ts";
-import { decodeWindowBatch, encodeWindowBatch, type WindowBatch } from "../../src/tiling/window-batch.ts";
-import { decodeMessage, encodeMessage, WireFormatError } from "../../src/tiling/wire-message.ts";
+import { product } from "../../src/tiling/grid/raster.ts";
+import { decodeMaskBatch, encodeMaskBatch, type MaskBatch } from "../../src/tiling/wire/mask-batch.ts";
+import type { MaskRecord } from "../../src/tiling/wire/mask-record.ts";
+import { decodeProbabilities, encodeProbabilities } from "../../src/tiling/wire/mask-record.ts";
+import {
+  decodeWindowBatch,
+  encodeWindowBatch,
+  type WindowBatch,
+} from "../../src/tiling/wire/window-batch.ts";
+import { decodeMessage, encodeMessage, WireFormatError } from "../../src/tiling/wire/wire-message.ts";
 
 const hash = fc.stringMatching(/^[0-9a-f]{64}$/);
 const variant = fc.oneof(fc.constant("int4"), fc.string({ minLength: 1, maxLength: 40, unit: "grapheme" }));

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { segment } from "../../src/cli/index.ts";
-import { writePointwisePackage } from "../made/pointwise-package.ts";
-import { readLabels } from "../made/read-labels.ts";
-import { writeMadeSlide } from "../made/slide.ts";
+import { segment } from "../../src/index.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { readLabels } from "../builders/read-labels.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
 import { softwareAdapter } from "./software-adapter.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tilewright-webgpu-"));

@@ -4,11 +4,11 @@ import { Problem } from "../../service/problem.ts";
 import { StorageError } from "../../storage/errors.ts";
 import { aliveSeconds, ledgerOf, retrySeconds, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
-import type { Bindings } from "./bindings.ts";
+import type { Bindings } from "./context/bindings.ts";
 import { readQueuedEvent } from "./events/queued-event.ts";
-import { isPulse, pulseOf } from "./pulse.ts";
-import { startJobs } from "./start-jobs.ts";
-import { runTask } from "./tasks.ts";
+import { isPulse, pulseOf } from "./health/pulse.ts";
+import { runTask } from "./lifecycle/tasks.ts";
+import { startJobs } from "./triggers/start-jobs.ts";
 
 /** Work of the job service itself: planning, merging, finishing. */
 export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {

@@ -1,14 +1,14 @@
 import type { ExecutionContext, MessageBatch } from "@cloudflare/workers-types";
 import { createApp } from "./app.ts";
-import type { Bindings } from "./bindings.ts";
+import type { Bindings } from "./context/bindings.ts";
 import { consumeDeadLetters, consumeEvents, consumeTasks } from "./queues.ts";
 
 export { CohortLedger } from "./cohorts/cohort-ledger.ts";
-export { JobLedger } from "./ledger.ts";
-export { Pulse } from "./pulse.ts";
-export { SeenMessages } from "./seen-messages.ts";
+export { SeenMessages } from "./events/message-deduplicator.ts";
+export { Pulse } from "./health/pulse.ts";
+export { JobLedger } from "./lifecycle/ledger.ts";
+export { JobWorkflow } from "./lifecycle/workflow.ts";
 export { UploadLedger } from "./uploads/upload-ledger.ts";
-export { JobWorkflow } from "./workflow.ts";
 
 const app = createApp();
 

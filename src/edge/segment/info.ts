@@ -1,4 +1,4 @@
-import type { ServiceInfo } from "../../inference/service-info.ts";
+import type { ServiceInfo } from "../../inference/remote/service-info.ts";
 import { describeModel } from "../../service/describe-model.ts";
 import type { HostedModel } from "./model-host.ts";
 import type { Settings } from "./settings.ts";

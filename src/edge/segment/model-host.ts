@@ -1,11 +1,11 @@
 import { InferenceError } from "../../inference/errors.ts";
 import { checkGoldenTile } from "../../inference/golden-tile.ts";
-import { OrtWebSegmenter } from "../../inference/ort-web.ts";
+import { OrtWebSegmenter } from "../../inference/wasm/ort-web.ts";
 import { loadPackage } from "../../model-package/load-package.ts";
 import type { ProvenModel } from "../../service/describe-model.ts";
 import { Problem } from "../../service/problem.ts";
 import { R2Store } from "../../storage/r2-store.ts";
-import { Leases } from "./leases.ts";
+import { Leases } from "./expiring-semaphore.ts";
 import type { Settings } from "./settings.ts";
 
 /** A model that has passed its golden tile in this isolate. */

@@ -1,7 +1,7 @@
-import type { MaskBatch } from "../../tiling/mask-batch.ts";
-import { encodeProbabilities, type MaskRecord } from "../../tiling/mask-record.ts";
-import { product } from "../../tiling/raster.ts";
-import type { WindowBatch } from "../../tiling/window-batch.ts";
+import { product } from "../../tiling/grid/raster.ts";
+import type { MaskBatch } from "../../tiling/wire/mask-batch.ts";
+import { encodeProbabilities, type MaskRecord } from "../../tiling/wire/mask-record.ts";
+import type { WindowBatch } from "../../tiling/wire/window-batch.ts";
 import type { HostedModel } from "./model-host.ts";
 
 /** One window at a time: neither the runtime's heap nor ours then grows with the number of windows. */

@@ -1,6 +1,6 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
 import { Problem } from "../../service/problem.ts";
-import type { SourceBindings } from "../shared/sources/open-source-store.ts";
+import type { SourceBindings } from "../sources/open-source-store.ts";
 
 const MIB = 2 ** 20;
 

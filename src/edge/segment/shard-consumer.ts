@@ -1,15 +1,15 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { JobError } from "../../orchestrator/errors.ts";
-import { runShard } from "../../orchestrator/run-shard.ts";
+import { runShard } from "../../orchestrator/map/run-shard.ts";
 import { consumeTask } from "../../service/consume-task.ts";
-import { encodeMaskBatch } from "../../tiling/mask-batch.ts";
-import { shardAt } from "../../tiling/shards.ts";
+import { shardAt } from "../../tiling/grid/shards.ts";
+import { encodeMaskBatch } from "../../tiling/wire/mask-batch.ts";
 import { jobKeys } from "../shared/job-keys.ts";
-import { SourceHost } from "../shared/job-source.ts";
 import { aliveSeconds, ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
 import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
+import { SourceHost } from "../sources/job-source.ts";
 import type { ModelHost } from "./model-host.ts";
 import { type Bindings, settingsOf } from "./settings.ts";
 

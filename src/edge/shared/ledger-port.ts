@@ -1,7 +1,7 @@
 import type { DurableObjectNamespace } from "@cloudflare/workers-types";
-import type { JobDocument } from "../../orchestrator/job-plan-message.ts";
-import type { JobState, JobStatus } from "../../orchestrator/job-request.ts";
-import type { MergeStatistics } from "../../orchestrator/merge-block.ts";
+import type { JobDocument } from "../../contracts/job-plan-message.ts";
+import type { JobState, JobStatus } from "../../contracts/job-request.ts";
+import type { MergeStatistics } from "../../orchestrator/map/merge-block.ts";
 import type { TaskLedger } from "../../service/consume-task.ts";
 
 export type TaskKind = "plan" | "shard" | "merge" | "finish";

@@ -1,5 +1,5 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
-import { decodePlannedJob, type PlannedJob } from "../../orchestrator/job-plan-message.ts";
+import { decodePlannedJob, type PlannedJob } from "../../contracts/job-plan-message.ts";
 import { jobKeys } from "./job-keys.ts";
 import { resultsStore } from "./results-store.ts";
 

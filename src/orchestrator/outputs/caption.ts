@@ -1,4 +1,4 @@
-import type { Raster } from "../../tiling/raster.ts";
+import type { Raster } from "../../tiling/grid/raster.ts";
 import { drawText, LETTER } from "./bitmap-font.ts";
 
 /** What is told below a picture. */

@@ -1,6 +1,6 @@
 import type { LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
-import { copyBox, intersect } from "../../tiling/box.ts";
-import { product } from "../../tiling/raster.ts";
+import { copyBox, intersect } from "../../tiling/grid/box.ts";
+import { product } from "../../tiling/grid/raster.ts";
 
 /** Tiles of the whole that are kept: each lies under up to four of the part. */
 const KEPT_BYTES = 16 << 20;

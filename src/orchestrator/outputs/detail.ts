@@ -1,8 +1,8 @@
 import type { LabelStage } from "../../image/label-sink.ts";
-import { InstanceScanner } from "../../tiling/instances.ts";
-import { ObjectCollector } from "../../tiling/instances-collect.ts";
-import { tracePolygons } from "../../tiling/polygons.ts";
-import type { Raster } from "../../tiling/raster.ts";
+import type { Raster } from "../../tiling/grid/raster.ts";
+import { ObjectCollector } from "../../tiling/objects/collect-objects.ts";
+import { InstanceScanner } from "../../tiling/objects/connected-components.ts";
+import { tracePolygons } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKinds } from "./object-kinds.ts";
 import { Overlay, type OverlayStyle } from "./overlay.ts";
 

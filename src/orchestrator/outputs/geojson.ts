@@ -1,5 +1,5 @@
-import type { Polygon, Ring } from "../../tiling/polygons.ts";
-import { simplifyPolygon } from "../../tiling/polygons-simplify.ts";
+import { simplifyPolygon } from "../../tiling/objects/simplify-polygons.ts";
+import type { Polygon, Ring } from "../../tiling/objects/trace-polygons.ts";
 import type { MeasuredObject } from "./measured-object.ts";
 import { decimal } from "./numbers.ts";
 import type { Placement } from "./placement.ts";

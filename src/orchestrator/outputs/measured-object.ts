@@ -1,6 +1,6 @@
-import type { ObjectRuns } from "../../tiling/instances-collect.ts";
-import type { ObjectMeasurements } from "../../tiling/objects.ts";
-import type { Polygon } from "../../tiling/polygons.ts";
+import type { ObjectRuns } from "../../tiling/objects/collect-objects.ts";
+import type { ObjectMeasurements } from "../../tiling/objects/measure-objects.ts";
+import type { Polygon } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKind } from "./object-kinds.ts";
 
 /** An object with all that the outputs say of it. Rings, centroid and bounds are in label samples. */

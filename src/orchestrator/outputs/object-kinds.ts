@@ -1,5 +1,5 @@
 import type { LabelMapInfo } from "../../image/label-sink.ts";
-import { type InstanceRule, interiorRule, regionRule } from "../../tiling/instances.ts";
+import { type InstanceRule, interiorRule, regionRule } from "../../tiling/objects/connected-components.ts";
 
 /** `objects` of a model package, sizes in label samples. */
 export interface ObjectsRule {

@@ -1,10 +1,5 @@
 import type { LabelMapInfo, LabelSink, WrittenOutput } from "../../image/label-sink.ts";
-import type {
-  LabelOrigin,
-  LabelOutputName,
-  OutputName,
-  OutputTargets,
-} from "../../image/write/output-targets.ts";
+import type { LabelOrigin, LabelOutputName, OutputName, OutputTargets } from "../../image/output-targets.ts";
 import { TextOutput } from "./text-output.ts";
 
 interface Sink {

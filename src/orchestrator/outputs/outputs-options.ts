@@ -1,6 +1,6 @@
 import type { LabelStage, WrittenOutput } from "../../image/label-sink.ts";
-import type { LabelOrigin, OutputName, OutputTargets } from "../../image/write/output-targets.ts";
-import type { Raster } from "../../tiling/raster.ts";
+import type { LabelOrigin, OutputName, OutputTargets } from "../../image/output-targets.ts";
+import type { Raster } from "../../tiling/grid/raster.ts";
 import type { LabelRect } from "./detail.ts";
 import type { ObjectsRule } from "./object-kinds.ts";
 import type { OverlayStyle } from "./overlay.ts";

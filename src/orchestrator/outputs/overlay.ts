@@ -1,6 +1,6 @@
-import type { ObjectRuns } from "../../tiling/instances-collect.ts";
-import type { Polygon } from "../../tiling/polygons.ts";
-import type { Raster } from "../../tiling/raster.ts";
+import type { Raster } from "../../tiling/grid/raster.ts";
+import type { ObjectRuns } from "../../tiling/objects/collect-objects.ts";
+import type { Polygon } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKind } from "./object-kinds.ts";
 
 /** Below this many picture pixels an outline is a blot: the object is tinted instead. */

@@ -1,5 +1,5 @@
 import type { LabelMapInfo } from "../../image/label-sink.ts";
-import type { SampleSize } from "../../tiling/objects.ts";
+import type { SampleSize } from "../../tiling/objects/measure-objects.ts";
 
 /** How label samples of a 2-D map lie in the source and in space. */
 export interface Placement {

@@ -1,5 +1,5 @@
 import type { LabelMapInfo, LabelTile } from "../../image/label-sink.ts";
-import { classesInTile, frameTile, tilesOfChunk } from "../../tiling/frame-tile.ts";
+import { classesInTile, frameTile, tilesOfChunk } from "../../tiling/grid/segmentation-frame.ts";
 
 /** Which classes but background each tile of a 2-D label map holds, gathered while its chunks go by. */
 export class PresentClasses {

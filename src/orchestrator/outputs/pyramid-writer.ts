@@ -1,6 +1,6 @@
 import type { LabelMapInfo, LabelSink, LabelTile } from "../../image/label-sink.ts";
-import { PyramidBuilder } from "../../tiling/label-pyramid.ts";
-import type { LabelBits } from "../../tiling/packed-labels.ts";
+import { PyramidBuilder } from "../../tiling/objects/label-pyramid.ts";
+import type { LabelBits } from "../../tiling/objects/packed-labels.ts";
 
 /** Hands the tiles of level 0 and the levels that follow from them to all sinks. */
 export class PyramidWriter {

@@ -1,4 +1,4 @@
-import { product, type Raster } from "../../tiling/raster.ts";
+import { product, type Raster } from "../../tiling/grid/raster.ts";
 import { withCaption } from "./caption.ts";
 import type { WriteOutputsOptions } from "./outputs-options.ts";
 import { vividColor } from "./overlay.ts";

@@ -1,6 +1,6 @@
 import type { LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
-import { intersect } from "../../tiling/box.ts";
-import { product, type Rect } from "../../tiling/raster.ts";
+import { intersect } from "../../tiling/grid/box.ts";
+import { product, type Rect } from "../../tiling/grid/raster.ts";
 import {
   copyReoriented,
   invertReorientation,
@@ -8,7 +8,7 @@ import {
   reorderAxes,
   sliceSamples,
   storedRect,
-} from "../../tiling/reorientation.ts";
+} from "../../tiling/grid/reorientation.ts";
 
 /** Labels in stored order that are put together at once, where a stored slice crosses all slices of the model's. */
 const BLOCK_BYTES = 32 << 20;

@@ -1,5 +1,5 @@
+import type { ByteSink } from "../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../image/label-sink.ts";
-import type { ByteSink } from "../../image/write/byte-sink.ts";
 
 /** Characters that wait at most for long. */
 const FULL = 1 << 20;

@@ -1,6 +1,6 @@
 import { type Affine, applyAffine } from "../../image/affine.ts";
 import type { LabelMapInfo } from "../../image/label-sink.ts";
-import type { StructureMeasure } from "../../tiling/volume-scanner.ts";
+import type { StructureMeasure } from "../../tiling/objects/volume-scanner.ts";
 
 /** A box, or a point, in voxels of level 0 (`[z, y, x]`) and in millimetres (`[x, y, z]` of the patient's frame). */
 type Triple = [number, number, number];

@@ -4,17 +4,17 @@ import {
   type OutputName,
   PLANE_OUTPUTS,
   VOLUME_OUTPUTS,
-} from "../../image/write/output-targets.ts";
-import { InstanceScanner } from "../../tiling/instances.ts";
-import { ObjectCollector, type ObjectRuns } from "../../tiling/instances-collect.ts";
-import { InstancePainter } from "../../tiling/instances-paint.ts";
-import { measureObject } from "../../tiling/objects.ts";
-import { tracePolygons } from "../../tiling/polygons.ts";
+} from "../../image/output-targets.ts";
+import { ObjectCollector, type ObjectRuns } from "../../tiling/objects/collect-objects.ts";
+import { InstanceScanner } from "../../tiling/objects/connected-components.ts";
+import { measureObject } from "../../tiling/objects/measure-objects.ts";
+import { InstancePainter } from "../../tiling/objects/paint-objects.ts";
+import { tracePolygons } from "../../tiling/objects/trace-polygons.ts";
 import { type Caption, withCaption } from "./caption.ts";
 import { DensityGrid } from "./density.ts";
 import { drawDetail } from "./detail.ts";
 import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
-import { BandBuffer, type TileVisitor, tileRows, waitingBits } from "./label-bands.ts";
+import { BandBuffer, type TileVisitor, tileRows, waitingBits } from "./label-strips.ts";
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
 import { type ObjectKinds, objectKinds } from "./object-kinds.ts";

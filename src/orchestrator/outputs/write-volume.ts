@@ -1,7 +1,7 @@
 import type { LabelSink } from "../../image/label-sink.ts";
-import { Slab } from "../../tiling/slab.ts";
-import { VolumeScanner } from "../../tiling/volume-scanner.ts";
-import { tileSlabs } from "./label-slabs.ts";
+import { Slab } from "../../tiling/grid/slice-block.ts";
+import { VolumeScanner } from "../../tiling/objects/volume-scanner.ts";
+import { tileSlabs } from "./label-slice-blocks.ts";
 import type { OutputSinks } from "./output-sinks.ts";
 import type { Pictures, WriteOutputsOptions } from "./outputs-options.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";

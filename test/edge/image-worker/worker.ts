@@ -1,7 +1,7 @@
 // Hands the codecs their compiled modules, as both Workers do.
-import "../../../src/edge/shared/job-source.ts";
+import "../../../src/edge/sources/job-source.ts";
 import type { ImageSource } from "../../../src/image/image-source.ts";
-import { openImage } from "../../../src/image/open-image.ts";
+import { openImage } from "../../../src/readers/open-image.ts";
 import { MemoryStore } from "../../../src/storage/memory-store.ts";
 
 let image: ImageSource | undefined;

@@ -8,12 +8,12 @@ import {
   type CohortRowsPage,
   MAX_COHORT_ROWS,
   type NewCohortRow,
-} from "../../../orchestrator/cohort-request.ts";
-import { isFinal, type JobStatus } from "../../../orchestrator/job-request.ts";
+} from "../../../contracts/cohort-request.ts";
+import { isFinal, type JobStatus } from "../../../contracts/job-request.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
-import { openSourceStore } from "../../shared/sources/open-source-store.ts";
-import type { Bindings } from "../bindings.ts";
-import { costOfJob, forecastJob } from "../estimate-cost.ts";
+import { openSourceStore } from "../../sources/open-source-store.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { costOfJob, forecastJob } from "../lifecycle/estimate-cost.ts";
 import { CohortRows, type StoredRow } from "./cohort-rows.ts";
 import { eachInRounds, inRounds } from "./in-rounds.ts";
 import { COHORT_CANCELLED, jobFailure, startFailure } from "./row-failure.ts";

@@ -4,9 +4,9 @@ import type {
   CohortRowStatus,
   CohortRowsPage,
   NewCohortRow,
-} from "../../../orchestrator/cohort-request.ts";
-import { ROW_STATES, withoutQuery } from "../../../orchestrator/cohort-request.ts";
-import type { ScanFailure } from "../../../orchestrator/scan-failure.ts";
+} from "../../../contracts/cohort-request.ts";
+import { ROW_STATES, withoutQuery } from "../../../contracts/cohort-request.ts";
+import type { ScanFailure } from "../../../contracts/failure-codes.ts";
 
 /** A row as it is written down. Times are milliseconds since 1970, money is USD. */
 export interface StoredRow {

@@ -10,12 +10,12 @@ import {
   retrySchema,
   rowsPageSchema,
   rowsSchema,
-} from "../../../orchestrator/cohort-request.ts";
+} from "../../../contracts/cohort-request.ts";
 import { Problem } from "../../../service/problem.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import type { Bindings } from "../bindings.ts";
-import { checkServed, servedModel } from "../served-model.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { checkServed, servedModel } from "../context/configured-model.ts";
 import { type CohortStub, cohortLedger } from "./cohort-ledger.ts";
 
 /** As many rows as a request may have, with addresses and ids of usual lengths. */

@@ -1,5 +1,5 @@
-import type { JobStatus } from "../../../orchestrator/job-request.ts";
-import type { FailureCode, ScanFailure } from "../../../orchestrator/scan-failure.ts";
+import type { FailureCode, ScanFailure } from "../../../contracts/failure-codes.ts";
+import type { JobStatus } from "../../../contracts/job-request.ts";
 import { finalFailure, reasonOf } from "../../../service/job-failure.ts";
 import { StorageError } from "../../../storage/errors.ts";
 

@@ -1,6 +1,6 @@
-import type { CohortJob } from "../../../orchestrator/cohort-request.ts";
-import type { Bindings } from "../bindings.ts";
-import { type CreatedJob, createJob } from "../create-job.ts";
+import type { CohortJob } from "../../../contracts/cohort-request.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { type CreatedJob, createJob } from "../lifecycle/create-job.ts";
 import type { StoredRow } from "./cohort-rows.ts";
 
 export interface StartedRow extends CreatedJob {

@@ -1,6 +1,6 @@
 import { Problem } from "../../../service/problem.ts";
 import { type Certificate, readCertificate } from "./certificate.ts";
-import { fetchSmall } from "./fetch-small.ts";
+import { fetchSmall } from "./fetch-text-bounded.ts";
 import { certificateUrl, type SnsMessage, signedText } from "./sns-message.ts";
 
 const MAX_CERTIFICATE_BYTES = 64 * 1024;

@@ -1,5 +1,5 @@
 import { Problem } from "../../../service/problem.ts";
-import { fetchSmall } from "./fetch-small.ts";
+import { fetchSmall } from "./fetch-text-bounded.ts";
 import { readS3Records } from "./s3-records.ts";
 import { confirmationUrl, snsMessageSchema } from "./sns-message.ts";
 import type { SnsVerifier } from "./sns-signature.ts";

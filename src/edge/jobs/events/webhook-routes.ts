@@ -5,7 +5,7 @@ import { equalInConstantTime } from "../../../service/constant-time.ts";
 import { Problem } from "../../../service/problem.ts";
 import { problemSchema } from "../../shared/open-api.ts";
 import { readText } from "../../shared/read-text.ts";
-import type { Bindings } from "../bindings.ts";
+import type { Bindings } from "../context/bindings.ts";
 import { objectCreatedSchema, readEventBridge } from "./eventbridge.ts";
 import { minioSchema, readMinio } from "./minio.ts";
 import { readS3Records, s3RecordsSchema } from "./s3-records.ts";

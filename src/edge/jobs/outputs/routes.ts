@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { Problem } from "../../../service/problem.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import type { Bindings } from "../bindings.ts";
+import type { Bindings } from "../context/bindings.ts";
 import { byteRange, namesEtag } from "./byte-range.ts";
 import { contentHeaders } from "./content-type.ts";
 import { JOB_ID, outputPath, resultsPrefix } from "./output-path.ts";

@@ -1,7 +1,7 @@
 import type { R2Bucket, ReadableStream as R2Stream } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES } from "../../../orchestrator/folder-limits.ts";
+import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES } from "../../../contracts/folder-limits.ts";
 import { Problem } from "../../../service/problem.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import type { ListedObject } from "../../../storage/object-store.ts";
@@ -9,7 +9,7 @@ import { prefixEtag } from "../../../storage/prefix-etag.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import type { Bindings } from "../bindings.ts";
+import type { Bindings } from "../context/bindings.ts";
 import { outputPath } from "../outputs/output-path.ts";
 import { folderFileKey } from "./folder-plan.ts";
 import { fileName, keyOf, newUploadId, UPLOAD_ID } from "./upload-plan.ts";

@@ -1,5 +1,5 @@
 import type { DurableObjectNamespace } from "@cloudflare/workers-types";
-import type { Bindings } from "../bindings.ts";
+import type { Bindings } from "../context/bindings.ts";
 import type { UploadLedger } from "./upload-ledger.ts";
 import { UPLOAD_ID } from "./upload-plan.ts";
 

@@ -5,7 +5,7 @@ import { Problem } from "../../../service/problem.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
-import type { Bindings } from "../bindings.ts";
+import type { Bindings } from "../context/bindings.ts";
 import type { CompletedScan } from "./completed-scan.ts";
 import { type UploadLedgerStub, uploadLedger } from "./ledger-calls.ts";
 import { refusalOf } from "./r2-multipart.ts";

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Bindings } from "../bindings.ts";
-import { announceScan } from "../synthesise-event.ts";
+import type { Bindings } from "../context/bindings.ts";
 import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
+import { announceScan } from "./publish-upload-event.ts";
 import { R2Multipart } from "./r2-multipart.ts";
 import { S3Multipart } from "./s3-multipart.ts";
 import { type Cut, keyOf, partCount, partLength, REQUEST_METADATA } from "./upload-plan.ts";

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { jobRequestSchema } from "../../../orchestrator/job-request.ts";
+import { jobRequestSchema } from "../../../contracts/job-request.ts";
 
 const count = z.int().nonnegative();
 

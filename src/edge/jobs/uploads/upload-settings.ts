@@ -1,7 +1,7 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
 import { z } from "zod";
 import { Problem } from "../../../service/problem.ts";
-import type { Bindings } from "../bindings.ts";
+import type { Bindings } from "../context/bindings.ts";
 import type { S3Access } from "./s3-multipart.ts";
 
 /** What uploads need of the bindings, checked. */

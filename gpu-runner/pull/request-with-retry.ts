@@ -1,0 +1,84 @@
+import { z } from "zod";
+import { RemoteError } from "../../src/inference/errors.ts";
+import { type HttpAnswer, httpRequest, jsonOf } from "../../src/inference/remote/http-request.ts";
+import { unanswered } from "../../src/inference/remote/transport-errors.ts";
+import { pause } from "../../src/storage/with-retry.ts";
+
+const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+const TRIES = 5;
+const FIRST_PAUSE_MS = 300;
+const TIMEOUT_MS = 60_000;
+/** Nobody waits longer on a service's word: leases run out meanwhile. */
+const LONGEST_PAUSE_MS = 60_000;
+const MAX_ANSWER_BYTES = 2 ** 20;
+
+/** Both services tell errors as JSON, each in its own shape. */
+const errorSchema = z.union([
+  z.object({ error: z.object({ code: z.string(), message: z.string() }) }).transform((e) => e.error),
+  z
+    .object({ errors: z.array(z.object({ code: z.number(), message: z.string() })).min(1) })
+    .transform(({ errors }) => ({ code: `cloudflare_${errors[0]!.code}`, message: errors[0]!.message })),
+]);
+
+export interface Ask {
+  url: URL;
+  method: "GET" | "POST" | "PUT";
+  token: string;
+  /** JSON, or bytes with their type. */
+  body?: unknown;
+  contentType?: string;
+  /** Of an answer; default 1 MiB. */
+  maxBytes?: number;
+  signal?: AbortSignal;
+  /** How often it is tried; default 5. */
+  tries?: number;
+}
+
+/**
+ * One request to a service, tried again where that may help. Every call made with it may be repeated.
+ * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
+ */
+export async function ask(options: Ask): Promise<HttpAnswer> {
+  const { tries: most = TRIES } = options;
+  for (let tries = 1; ; tries++) {
+    try {
+      return await once(options);
+    } catch (error) {
+      if (!(error instanceof RemoteError) || !error.retryable || tries >= most) throw error;
+      const ms = error.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + Math.random());
+      await pause(ms, options.signal);
+    }
+  }
+}
+
+async function once(options: Ask): Promise<HttpAnswer> {
+  const { url, method, token, body, contentType, maxBytes = MAX_ANSWER_BYTES, signal } = options;
+  const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
+  if (body !== undefined) headers["Content-Type"] = contentType ?? "application/json";
+  const json = contentType === undefined && body !== undefined;
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  let answer: HttpAnswer;
+  try {
+    answer = await httpRequest(url, {
+      method,
+      headers,
+      body: json ? new TextEncoder().encode(JSON.stringify(body)) : (body as Uint8Array<ArrayBuffer>),
+      maxBytes,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason;
+    throw unanswered(url.host, cause);
+  }
+  const { status } = answer;
+  if (status >= 200 && status < 300) return answer;
+  const parsed = errorSchema.safeParse(jsonOf(answer));
+  const problem = parsed.success ? parsed.data : { code: "bad_answer", message: "no reason was given" };
+  const seconds = Number(answer.headers["retry-after"] ?? Number.NaN);
+  throw new RemoteError(`${url.host} answers ${status}: ${problem.message}`, {
+    code: problem.code,
+    retryable: RETRYABLE_STATUS.has(status),
+    status,
+    retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, LONGEST_PAUSE_MS) : undefined,
+  });
+}

@@ -1,0 +1,85 @@
+import { statSync } from "node:fs";
+import { findRows } from "../../cohort/find-rows.ts";
+import { type CohortForecast, forecastCohort, type PlannedScan, plannedScan } from "../../cohort/forecast.ts";
+import type { CohortRow } from "../../cohort/manifest-rows.ts";
+import { shapeOf } from "../../cohort/run-cohort.ts";
+import { slideFailure } from "../../cohort/slide-failure.ts";
+import { takenNames } from "../../cohort/table.ts";
+import { ImageFormatError } from "../../image/errors.ts";
+import { openSource } from "../../local/open-source.ts";
+import { readMask } from "../../local/read-mask.ts";
+import { loadModel } from "../../local/resolve-model.ts";
+import { type SegmentOptions, settingsOf } from "../../local/segment.ts";
+import { planJob } from "../../orchestrator/plan/plan-job.ts";
+import { printCosts } from "../terminal/print-costs.ts";
+import { timeWindow } from "./plan.ts";
+
+/** Scans that are opened unless asked for more: enough for a forecast, and soon done. */
+const SAMPLE = 20;
+
+/** What a cohort will take: some of its scans, evenly apart, are opened and planned, the model is timed here. */
+export async function planCohort(
+  options: Omit<SegmentOptions, "out"> & { sample?: number; encoding?: string },
+): Promise<CohortForecast> {
+  const { signal, sample = SAMPLE } = options;
+  const model = await loadModel(options.model, { variant: options.variant, signal });
+  const settings = settingsOf(options);
+  const { rows } = await findRows(options.source, takenNames(shapeOf(model)), "", {
+    encoding: options.encoding,
+    signal,
+  });
+  const count = Math.min(sample, rows.length);
+  const chosen = Array.from({ length: count }, (_, i) => rows[Math.floor((i * rows.length) / count)]!);
+  const plans: PlannedScan[] = [];
+  const unplanned: { id: string; code: string; reason: string }[] = [];
+  const planOne = async ({ source: address, mpp, mask }: CohortRow): Promise<PlannedScan> => {
+    const { source, close } = await openSource(address, mpp ?? options.mpp, signal, options);
+    try {
+      const maskUri = mask ?? options.mask;
+      const read =
+        maskUri === undefined ? undefined : await readMask(maskUri, source.levels[0]!.shape, signal);
+      const plan = await planJob(source, model.manifest, settings, { mask: read?.raster, signal });
+      return plannedScan(source, plan);
+    } finally {
+      await close();
+    }
+  };
+  for (const row of chosen) {
+    try {
+      plans.push(await planOne(row));
+    } catch (error) {
+      signal?.throwIfAborted();
+      const failure = slideFailure(error, [row.source, row.mask ?? options.mask]);
+      if (!failure) throw error;
+      unplanned.push({ id: row.id, ...failure });
+    }
+  }
+  const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
+  return forecastCohort(rows.length, plans, unplanned, { secondsPerWindow: seconds, cores: threads });
+}
+
+/**
+ * Whether what was named is many scans: a manifest, a pattern, a prefix, or a folder that is no image itself, as an OME-Zarr
+ * or a DICOM series is.
+ */
+export async function namesCohort(source: string, signal: AbortSignal | undefined): Promise<boolean> {
+  if (/\.csv$/i.test(source) || (/^s3:\/\//i.test(source) ? source.endsWith("/") : /[*?]/.test(source)))
+    return true;
+  if (!statSync(source, { throwIfNoEntry: false })?.isDirectory()) return false;
+  try {
+    await (await openSource(source, undefined, signal)).close();
+    return false;
+  } catch (error) {
+    if (error instanceof ImageFormatError) return true;
+    throw error;
+  }
+}
+
+export function printForecast(name: string, forecast: CohortForecast): void {
+  const { scans, planned, windows, bytes, backends, unplanned, pricesOf } = forecast;
+  console.log(`${name}: ${scans} scans, ${planned} of them looked at`);
+  console.log(`  windows   about ${windows}`);
+  console.log(`  reading   about ${Math.round(bytes / 1e6)} MB`);
+  printCosts({ backends, pricesOf });
+  for (const { id, code, reason } of unplanned) console.log(`  ${id}: ${code}: ${reason}`);
+}

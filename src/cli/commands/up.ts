@@ -1,0 +1,112 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { edgeVariant, loadModel, modelDirectory } from "../../local/resolve-model.ts";
+import type { ModelPackage } from "../../model-package/load-package.ts";
+import { JobError } from "../../orchestrator/errors.ts";
+import { type StackState, takeState } from "../stack/stack-state.ts";
+
+export interface UpOptions {
+  state: string;
+  host: string;
+  port: number;
+  model: string;
+  variant?: string;
+  /** Who takes shards: the edge function, or runners that pull them. */
+  shards: "edge" | "pull";
+  signal: AbortSignal;
+}
+
+/** Runs the whole service on this machine until the signal says stop. */
+export async function up(options: UpOptions): Promise<void> {
+  const directory = modelDirectory(options.model);
+  const { manifest } = await loadModel(options.model, { variant: options.variant });
+  const forEdge = options.shards === "edge" ? edgeVariant(manifest) : undefined;
+  const variant = options.variant ?? forEdge ?? manifest.defaultVariant;
+  const state = resolve(options.state);
+  const log = (line: string) => void process.stderr.write(`${line}\n`);
+  const taken = takeState(state, log);
+  try {
+    await run({ ...options, state }, { directory, manifest, variant }, taken, log);
+  } finally {
+    taken.release();
+  }
+}
+
+async function run(
+  options: UpOptions,
+  {
+    directory,
+    manifest,
+    variant,
+  }: { directory: string; manifest: ModelPackage["manifest"]; variant: string },
+  taken: StackState,
+  log: (line: string) => void,
+): Promise<void> {
+  const { state } = options;
+  const token = tokenOf(state);
+  process.stderr.write("building the Workers\n");
+  // The Workers are built from their sources, which the published package does not hold.
+  const { startStack, PULL_PATH } = await import("../stack/local-stack.ts").catch((cause) => {
+    throw new JobError("tilewright up runs from a clone of the repository: git clone it and npm ci", {
+      cause,
+    });
+  });
+  const stack = await startStack({
+    state: join(state, "cloud"),
+    host: options.host,
+    port: options.port,
+    model: directory,
+    variant,
+    shards: options.shards,
+    jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
+    segment: { TOKEN: token },
+    log,
+    onRuntime: (runtime) => taken.note({ runtime }),
+  }).catch((cause: { code?: string }) => {
+    if (cause.code === "EADDRINUSE") {
+      throw new JobError(`port ${options.port} is taken: stop what listens there, or choose another --port`, {
+        cause,
+      });
+    }
+    if (cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND") {
+      throw new JobError(`${options.host} is no address of this machine: choose another --host`, { cause });
+    }
+    throw cause;
+  });
+  const url = stack.url.origin;
+  taken.note({ url });
+  const { name, version } = manifest;
+  console.log(
+    `tilewright is up at ${url} with ${name} ${version} ${variant}; it keeps everything under ${state}`,
+  );
+  if (!isLoopback(options.host)) {
+    log(`other machines reach it at ${options.host}, without TLS: put a proxy with a certificate before it`);
+  }
+  console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
+  if (options.shards === "pull") {
+    console.log(
+      `  npx tilewright runner --model ${options.model} --pull ${url}${PULL_PATH} --service ${url}`,
+    );
+  }
+  console.log(`  npx tilewright upload slide.svs --to ${url} --watch --out results\n`);
+  await new Promise<void>((stop) => {
+    // Told to stop while the Workers were still being built.
+    if (options.signal.aborted) stop();
+    options.signal.addEventListener("abort", () => stop(), { once: true });
+  });
+  await stack.stop();
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host);
+}
+
+/** Made at the first start and kept: a client that was told it once can come again. */
+function tokenOf(state: string): string {
+  const file = join(state, "token");
+  if (existsSync(file)) return readFileSync(file, "utf8").trim();
+  const token = randomBytes(24).toString("base64url");
+  writeFileSync(file, `${token}\n`, { mode: 0o600 });
+  return token;
+}

@@ -1,0 +1,64 @@
+import { checkGoldenTile } from "../../inference/golden-tile.ts";
+import { DeviceSegmenter } from "../../inference/node/device-segmenter.ts";
+import { OrtNodeSegmenter } from "../../inference/node/ort-node.ts";
+import type { Segmenter } from "../../inference/segmenter.ts";
+import { OrtWebSegmenter } from "../../inference/wasm/ort-web.ts";
+import { loadModel } from "../../local/resolve-model.ts";
+import type { ModelPackage } from "../../model-package/load-package.ts";
+
+/** What a package has to run on: the machine's own runtime, and WebAssembly as on edge functions. */
+export const RUNTIMES = {
+  cpu: (model) => OrtNodeSegmenter.create(model, { threads: 1 }),
+  wasm: (model) => OrtWebSegmenter.create(model),
+} satisfies Record<string, (model: ModelPackage) => Promise<Segmenter>>;
+
+export type RuntimeName = keyof typeof RUNTIMES;
+
+export interface VerifyOptions {
+  /** One variant; default all. */
+  variant?: string;
+  /** One runtime; default all. */
+  runtime?: RuntimeName;
+  json?: boolean;
+  signal?: AbortSignal;
+}
+
+/**
+ * Hashes and golden tile of each variant on each runtime; throws at the first that fails. A companion in half precision is
+ * run on the CPU, which widens it operator by operator: that proves the file, and a device proves itself when it opens it.
+ */
+export async function verifyModel(name: string, options: VerifyOptions): Promise<void> {
+  const { signal } = options;
+  const { manifest } = await loadModel(name, { variant: options.variant, signal });
+  const variants = options.variant ? [options.variant] : Object.keys(manifest.variants);
+  const runtimes = options.runtime ? [options.runtime] : (Object.keys(RUNTIMES) as RuntimeName[]);
+  const results = [];
+  for (const variant of variants) {
+    const model = await loadModel(name, { variant, half: true, signal });
+    const makers = runtimes.map((runtime) => () => RUNTIMES[runtime](model) as Promise<Segmenter>);
+    if (model.half && runtimes.includes("cpu")) {
+      makers.push(() => DeviceSegmenter.create(model, { provider: "cpu", half: true }));
+    }
+    for (const make of makers) {
+      const segmenter = await make();
+      try {
+        const golden = await checkGoldenTile(segmenter, model, { signal });
+        results.push({
+          model: manifest.name,
+          version: manifest.version,
+          variant,
+          runtime: segmenter.info.runtime,
+          ...golden,
+        });
+      } finally {
+        await segmenter.close();
+      }
+    }
+  }
+  if (options.json) return void process.stdout.write(`${JSON.stringify(results)}\n`);
+  for (const r of results) {
+    console.log(
+      `${r.model} ${r.version} ${r.variant}: hashes right, golden tile within ${r.maxAbs.toFixed(4)} of ${r.tolerance.maxAbs} (${r.runtime})`,
+    );
+  }
+}

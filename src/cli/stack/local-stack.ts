@@ -1,0 +1,243 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { guardChildren } from "./child-guard.ts";
+import { openDoor } from "./front-door.ts";
+import { watchRuntime } from "./runtime-watch.ts";
+import { bundleWorker, COMPATIBILITY_DATE, modulesOf } from "./worker-bundle.ts";
+
+const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
+/** Long enough for a shard of a slow machine, short enough that a killed stack goes on soon after its restart. */
+const STALL_SECONDS = "30";
+/** A batch of events, each of whose sources keeps it waiting, takes longer than a minute. */
+const HEALTH_SECONDS = "240";
+/** One shard at a time is done here: another job should not wait for hundreds. */
+const TASKS_AHEAD = "50";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+export interface StackOptions {
+  /** Everything the stack keeps lies under it. */
+  state: string;
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  /** Directory of the model package. */
+  model: string;
+  variant?: string;
+  /** Queues of shards, each with a consumer of its own; default 1, which is what runners can pull from. */
+  shardQueues?: number;
+  /** Who takes shards: the edge function, or runners that pull them from below `PULL_PATH`. */
+  shards?: "edge" | "pull";
+  /** Bindings beside or instead of the usual ones, by Worker; `segment` of whoever takes the shards. */
+  jobs?: Record<string, string>;
+  segment?: Record<string, string>;
+  /** Bundles made before; default: made now. */
+  bundles?: Bundles;
+  log?: (line: string) => void;
+  /** After which a workerd that answers nothing is ended and started again. */
+  hungMs?: number;
+  /** Told of the processes of workerd, each time they change. */
+  onRuntime?: (pids: number[]) => void;
+}
+
+export interface Bundles {
+  jobs: string;
+  /** The edge function, or what hands shards out. */
+  segment: string;
+  remove(): Promise<void>;
+}
+
+export interface Stack {
+  /** Of the door; behind it workerd listens on loopback. */
+  url: URL;
+  miniflare: Miniflare;
+  stop(): Promise<void>;
+}
+
+/** The address of the queue of shards, as Cloudflare's API has it; below it are `messages/pull` and `messages/ack`. */
+export const PULL_PATH = "/client/v4/accounts/local/queues/tilewright-shards";
+
+/** What may pass the door; each asks for a token itself, or proves its sender, or is open by design. */
+const ROUTES = /^\/(?:healthz$|v1\/)/;
+const PULL_ROUTES = new RegExp(`^${PULL_PATH}/`);
+
+/**
+ * Stands before the Workers inside of workerd. Miniflare puts `upstream` before every path, so that none is one of its own
+ * below /cdn-cgi/, where it would serve whole buckets to whoever finds the port; here it is taken off again.
+ */
+const GATE = `export default {
+  fetch(request, { UPSTREAM, JOBS, PULL }) {
+    const url = new URL(request.url);
+    if (!url.href.startsWith(UPSTREAM)) return new Response(null, { status: 404 });
+    url.pathname = url.pathname.slice(new URL(UPSTREAM).pathname.length - 1);
+    const worker = PULL && url.pathname.startsWith("/client/v4/") ? PULL : JOBS;
+    return worker.fetch(new Request(url, request));
+  },
+};`;
+
+/** Both Workers as wrangler would upload them. Needs no network. */
+export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<Bundles> {
+  const taker =
+    shards === "edge" ? "src/edge/segment/wrangler.toml" : "src/edge/local-pull-queue/wrangler.toml";
+  const made = await Promise.allSettled(["wrangler.toml", taker].map(bundleWorker));
+  const bundles = made.flatMap((m) => (m.status === "fulfilled" ? [m.value] : []));
+  const remove = async () => void (await Promise.all(bundles.map((bundle) => bundle.remove())));
+  const failed = made.find((m) => m.status === "rejected");
+  if (failed) {
+    await remove();
+    throw failed.reason;
+  }
+  const [jobs, segment] = bundles.map((bundle) => bundle.directory) as [string, string];
+  return { jobs, segment, remove };
+}
+
+/** The whole service on this machine: both Workers in workerd, with buckets, queues, ledgers and Workflows on disk. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  await mkdir(options.state, { recursive: true });
+  const own = options.bundles === undefined;
+  const bundles = options.bundles ?? (await bundleWorkers(options.shards));
+  const guard = guardChildren("workerd", options.onRuntime);
+  let miniflare: Miniflare | undefined;
+  try {
+    const name = basename(options.model);
+    const model = { MODEL: name, ...(options.variant ? { VARIANT: options.variant } : {}) };
+    const names = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
+    const shards = Array.from({ length: options.shardQueues ?? 1 }, (_, n) => ({
+      binding: n === 0 ? "SHARDS" : `SHARDS_${n}`,
+      queue: n === 0 ? "tilewright-shards" : `tilewright-shards-${n}`,
+    }));
+    const retries = {
+      maxBatchSize: 1,
+      maxBatchTimeout: 0,
+      maxRetries: 4,
+      deadLetterQueue: "tilewright-dead",
+    };
+    // Miniflare would end the process in the middle of stopping, and with it whatever else is to be put right.
+    const before = SIGNALS.map((name) => [name, process.listeners(name)] as const);
+    const upstream = `http://tilewright.invalid/${randomBytes(24).toString("hex")}/`;
+    const started = new Miniflare(
+      convertV4MiniflareOptions({
+        host: "127.0.0.1",
+        port: 0,
+        upstream,
+        cf: false,
+        log: new Log(LogLevel.WARN),
+        handleStructuredLogs: ({ message }) => options.log?.(message),
+        resourcePersistencePath: options.state,
+        defaultPersistRoot: options.state,
+        workers: [
+          {
+            name: "tilewright-gate",
+            modules: true,
+            script: GATE,
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: { UPSTREAM: upstream },
+            serviceBindings: {
+              JOBS: "tilewright",
+              ...(options.shards === "pull" ? { PULL: "tilewright-pull" } : {}),
+            },
+          },
+          {
+            name: "tilewright",
+            ...(await modulesOf(bundles.jobs)),
+            compatibilityDate: COMPATIBILITY_DATE,
+            bindings: {
+              ...names,
+              ...model,
+              STALL_SECONDS,
+              TASKS_AHEAD,
+              HEALTH_SECONDS,
+              SYNTHESISE_EVENTS: "true",
+              ...options.jobs,
+            },
+            r2Buckets: BUCKETS,
+            queueProducers: {
+              ...Object.fromEntries(shards.map(({ binding, queue }) => [binding, queue])),
+              TASKS: "tilewright-tasks",
+              EVENTS: "tilewright-events",
+            },
+            queueConsumers: {
+              "tilewright-tasks": retries,
+              "tilewright-events": { ...retries, maxBatchSize: 10, maxRetries: 10, retryDelay: 5 },
+              "tilewright-dead": { maxBatchSize: 10, maxBatchTimeout: 0 },
+            },
+            durableObjects: {
+              LEDGERS: { className: "JobLedger", useSQLite: true },
+              COHORTS: { className: "CohortLedger", useSQLite: true },
+              UPLOADS: { className: "UploadLedger", useSQLite: true },
+              SEEN: { className: "SeenMessages", useSQLite: true },
+              PULSE: { className: "Pulse", useSQLite: true },
+            },
+            workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
+          },
+          options.shards === "pull"
+            ? {
+                name: "tilewright-pull",
+                ...(await modulesOf(bundles.segment)),
+                compatibilityDate: COMPATIBILITY_DATE,
+                bindings: { ...options.segment },
+                queueProducers: { DEAD: "tilewright-dead" },
+                queueConsumers: { "tilewright-shards": { maxBatchSize: 100, maxBatchTimeout: 0 } },
+                durableObjects: { MESSAGES: { className: "LeasedMessages", useSQLite: true } },
+              }
+            : {
+                name: "tilewright-segment",
+                ...(await modulesOf(bundles.segment)),
+                compatibilityDate: COMPATIBILITY_DATE,
+                bindings: { ...names, ...model, STALL_SECONDS, ...options.segment },
+                r2Buckets: BUCKETS,
+                queueConsumers: Object.fromEntries(shards.map(({ queue }) => [queue, retries])),
+                durableObjects: {
+                  LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
+                },
+              },
+        ],
+      }),
+    );
+    miniflare = started;
+    for (const [name, listeners] of before) {
+      for (const listener of process.listeners(name)) {
+        if (!listeners.includes(listener)) process.off(name, listener);
+      }
+    }
+    const target = await started.ready;
+    await uploadModel(started, options.model, `${name}/`);
+    const isPull = options.shards === "pull";
+    const door = await openDoor({
+      host: options.host,
+      port: options.port,
+      target,
+      allows: (path) => ROUTES.test(path) || (isPull && PULL_ROUTES.test(path)),
+    });
+    const endWatch = watchRuntime({ target, guard, log: options.log, hungMs: options.hungMs });
+    return {
+      url: door.url,
+      miniflare: started,
+      stop: async () => {
+        endWatch();
+        await door.close();
+        await started.dispose();
+        guard.close();
+        if (own) await bundles.remove();
+      },
+    };
+  } catch (error) {
+    // What is wrong is told by the error, not by what cleaning up after it may add.
+    await miniflare?.dispose().catch(() => {});
+    guard.close();
+    if (own) await bundles.remove();
+    throw error;
+  }
+}
+
+/** The package as it is on disk now, so that a new version is served after a restart. */
+async function uploadModel(miniflare: Miniflare, directory: string, prefix: string): Promise<void> {
+  const bucket = await miniflare.getR2Bucket("MODELS", "tilewright");
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    await bucket.put(prefix + path.slice(directory.length + 1), await readFile(path));
+  }
+}

@@ -1,0 +1,102 @@
+import type { CohortProgress } from "../../cohort/run-cohort.ts";
+import { duration } from "../../local/format.ts";
+import { barPrinter } from "./progress.ts";
+
+const KINDS: Record<string, string> = {
+  manifest: "of the manifest",
+  folder: "found in the folder, in the order of their paths",
+  pattern: "fit the pattern, in the order of their paths",
+  prefix: "found below the prefix, in the order of their keys",
+};
+
+/**
+ * Lines for a person: what became of each scan, and below them how far all are, at what rate, and for how long.
+ * @param now milliseconds; of a clock of their own in tests
+ */
+export function cohortPrinter(
+  stream: NodeJS.WriteStream = process.stderr,
+  now: () => number = () => performance.now(),
+): (event: CohortProgress) => void {
+  const { line, bar } = barPrinter(stream);
+  const pace = new CohortPace(now);
+  return (event) => {
+    pace.hear(event);
+    switch (event.type) {
+      case "cohort":
+        return line(
+          `${event.rows} scans ${KINDS[event.kind] ?? ""}: ${event.done} done, ${event.failed} failed, ${event.toDo} to do`,
+        );
+      case "backend":
+        return line(`going on without ${event.backend}: ${event.reason}`);
+      case "windows":
+        return bar(pace.windowsDone, pace.windowsInSight, pace.text());
+      case "slide": {
+        const text = slideLine(event);
+        return text === undefined ? undefined : line(text);
+      }
+    }
+  };
+}
+
+function slideLine(event: Extract<CohortProgress, { type: "slide" }>): string | undefined {
+  switch (event.state) {
+    case "done": {
+      const how = event.found
+        ? "was done already"
+        : `${event.windows} windows in ${event.seconds < 10 ? `${event.seconds.toFixed(1)} s` : duration(event.seconds)}`;
+      const warned = event.warnings?.map((warning) => `\n  warning: ${warning}`).join("") ?? "";
+      return `${event.id}: ${how} (${event.left} to do)${warned}`;
+    }
+    case "failed":
+      return `${event.id}: ${event.code}: ${event.reason} (${event.left} to do)`;
+    case "changed":
+      return `${event.id}: the source changed since it was done, it is done again`;
+    case "uploading":
+      return `${event.id}: uploading`;
+    default:
+      return undefined;
+  }
+}
+
+/** How fast a cohort goes, and what is left of it: scans that were not opened yet count as much as those that were. */
+export class CohortPace {
+  readonly #now: () => number;
+  readonly #scans = new Map<string, { done: number; total: number }>();
+  #toDo = 0;
+  #finished = 0;
+  #started: number | undefined;
+  #current = "";
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  hear(event: CohortProgress): void {
+    if (event.type === "cohort") this.#toDo = event.toDo;
+    if (event.type === "windows") {
+      this.#started ??= this.#now();
+      this.#current = event.id;
+      this.#scans.set(event.id, { done: event.windowsDone, total: event.windowsTotal });
+    }
+    if (event.type === "slide" && (event.state === "done" || event.state === "failed")) this.#finished++;
+  }
+
+  get windowsDone(): number {
+    return [...this.#scans.values()].reduce((n, { done }) => n + done, 0);
+  }
+
+  /** Of all scans that are to be done, by the mean of those that were opened. */
+  get windowsInSight(): number {
+    const seen = [...this.#scans.values()].reduce((n, { total }) => n + total, 0);
+    const unseen = Math.max(0, this.#toDo - Math.max(this.#finished, this.#scans.size));
+    return Math.round(seen + (unseen * seen) / Math.max(1, this.#scans.size));
+  }
+
+  text(): string {
+    const seconds = (this.#now() - (this.#started ?? this.#now())) / 1000;
+    const rate = seconds > 0 ? this.windowsDone / seconds : Number.NaN;
+    const left = (this.windowsInSight - this.windowsDone) / rate;
+    const { done, total } = this.#scans.get(this.#current) ?? { done: 0, total: 0 };
+    return `${this.#finished}/${this.#toDo} scans; ${this.#current} ${done}/${total} windows; ${rate.toFixed(1)} windows/s, ${duration(left)} left`;
+  }
+}

@@ -1,0 +1,154 @@
+import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
+import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES, MAX_PREFIX_OBJECTS } from "../contracts/folder-limits.ts";
+import { ImageFormatError } from "../image/errors.ts";
+import { isDicom } from "../readers/dicom/open-instance.ts";
+import { ZARR_NODES } from "../readers/zarr/zarr-reader.ts";
+import { FsStore } from "../storage/fs-store.ts";
+import type { ListedObject, ObjectInfo } from "../storage/object-store.ts";
+import { prefixEtag } from "../storage/prefix-etag.ts";
+import { ServiceError } from "./errors.ts";
+import type { JobClient } from "./job-client.ts";
+import { tellBytes, type UploadListener } from "./upload-progress.ts";
+import type { UploadState } from "./upload-state.ts";
+
+/** The files of a directory that are sent, with paths below it and etags of this disk. */
+export interface FolderScan {
+  path: string;
+  files: readonly ListedObject[];
+  byteLength: number;
+  /** Of all files as they are on this disk. */
+  etag: string;
+}
+
+export interface SendFolderOptions {
+  /** null: no job is to start. */
+  request: object | null;
+  /** Files under way at a time, 16 at most; each is in memory while it is. */
+  concurrency: number | undefined;
+  signal: AbortSignal | undefined;
+}
+
+const CONCURRENCY = 8;
+const MAX_CONCURRENCY = 16;
+/** What systems leave in every directory that they show. */
+const LITTER = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
+const ADVICE =
+  "copy the directory into a bucket with a tool of its storage, then: tilewright jobs start <its address>";
+
+/**
+ * What there is to send of a directory: of an OME-Zarr everything, else its DICOM files and nothing beside them.
+ * @throws {ImageFormatError} where it is neither, or more than a service takes
+ */
+export async function scanFolder(path: string, signal: AbortSignal | undefined): Promise<FolderScan> {
+  const store = new FsStore(path);
+  try {
+    const keys: string[] = [];
+    for await (const key of store.list("", { signal })) {
+      if (keys.push(key) > MAX_FOLDER_FILES) throw tooMany(path, MAX_FOLDER_FILES);
+    }
+    const isZarr = keys.some((key) => ZARR_NODES.includes(key));
+    const files: ListedObject[] = [];
+    for (const key of keys) {
+      const info = await store.head(key, { signal });
+      if (info && (isZarr ? !LITTER.test(key) : await holdsDicom(store, key, info)))
+        files.push({ key, ...info });
+    }
+    if (files.length === 0) {
+      throw new ImageFormatError(
+        `${path} is a directory without OME-Zarr metadata and without DICOM files; give an image file inside it`,
+      );
+    }
+    if (!isZarr && files.length > MAX_PREFIX_OBJECTS) throw tooMany(path, MAX_PREFIX_OBJECTS);
+    const large = files.find(({ byteLength }) => byteLength > MAX_FOLDER_FILE_BYTES);
+    if (large) {
+      throw new ImageFormatError(
+        `${join(path, large.key)} has more than the ${MAX_FOLDER_FILE_BYTES >> 20} MiB that a file of a directory may have; ${ADVICE}`,
+      );
+    }
+    const byteLength = files.reduce((sum, file) => sum + file.byteLength, 0);
+    return { path, files, byteLength, etag: await prefixEtag(files) };
+  } finally {
+    await store.close();
+  }
+}
+
+async function holdsDicom(store: FsStore, key: string, { etag }: ObjectInfo): Promise<boolean> {
+  const head = await store.getRange(key, 0, 132, { ifMatch: etag });
+  return head !== undefined && isDicom(head);
+}
+
+function tooMany(path: string, most: number): ImageFormatError {
+  return new ImageFormatError(`${path} holds more than ${most} files, the most of one scan; ${ADVICE}`);
+}
+
+/**
+ * Sends the files that are not there yet, and starts the job. What is there is told by its content, so a repeated
+ * command sends the rest.
+ */
+export async function sendFolder(
+  client: JobClient,
+  scan: FolderScan,
+  state: UploadState,
+  { request, concurrency = CONCURRENCY, signal }: SendFolderOptions,
+  tell: UploadListener,
+): Promise<{ source: string; job?: string }> {
+  const { path, byteLength } = scan;
+  const name = basename(path).normalize("NFC").trim();
+  let id = state.read();
+  const there = id === undefined ? new Map<string, string>() : await client.folderFiles(id);
+  if (id === undefined) {
+    id = (await client.createFolder(name, askedModel(request))).id;
+    state.write(id);
+  }
+  const store = new FsStore(path);
+  const onSent = tellBytes(byteLength, 0, tell);
+  const sent: ListedObject[] = [];
+  const queue = [...scan.files];
+  let failed = false;
+  const send = async () => {
+    for (let file = queue.shift(); file !== undefined && !failed; file = queue.shift()) {
+      try {
+        signal?.throwIfAborted();
+        const { key, etag } = file;
+        const bytes = await store.getRange(key, 0, file.byteLength, { ifMatch: etag, signal });
+        if (bytes?.length !== file.byteLength) throw changed(path);
+        const md5 = createHash("md5").update(bytes).digest();
+        const below = `${name}/${key}`;
+        if (there.get(below) !== md5.toString("hex"))
+          await client.putFile(id!, below, bytes as Uint8Array<ArrayBuffer>, md5);
+        sent.push({ key, etag: md5.toString("hex"), byteLength: bytes.length });
+        onSent(bytes.length);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const senders = Array.from({ length: Math.min(MAX_CONCURRENCY, concurrency) }, send);
+  const ended = await Promise.allSettled(senders);
+  await store.close();
+  for (const sender of ended) {
+    if (sender.status === "rejected") {
+      // Another file by the same path: it changed since a run before.
+      if (sender.reason instanceof ServiceError && sender.reason.code === "file_exists") state.forget();
+      throw sender.reason;
+    }
+  }
+  const now = await scanFolder(path, signal);
+  if (now.etag !== scan.etag) {
+    state.forget();
+    throw changed(path);
+  }
+  return client.completeFolder(id, { name, etag: await prefixEtag(sent), request });
+}
+
+function changed(path: string): ImageFormatError {
+  return new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);
+}
+
+/** Model and variant of a request, where one of them is named. */
+function askedModel(request: unknown): { model?: string; variant?: string } | undefined {
+  const { model, variant } = (request ?? {}) as { model?: string; variant?: string };
+  return model === undefined && variant === undefined ? undefined : { model, variant };
+}

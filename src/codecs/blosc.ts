@@ -1,0 +1,104 @@
+import { unshuffle, unshuffleBits } from "./blosc-shuffle.ts";
+import { decodeBloscLz } from "./blosclz.ts";
+import { inflateStream } from "./inflate-stream.ts";
+import { decodeLz4Block } from "./lz4.ts";
+import { loadZstd } from "./zstd.ts";
+
+/** Fills an output of known size from what one compressor made of it. */
+type Unpack = (input: Uint8Array, output: Uint8Array) => void | Promise<void>;
+
+/** What c-blosc 1 writes; Blosc 2 has another header. */
+const FORMAT_VERSION = 2;
+const HEADER_BYTES = 16;
+const FLAG = { shuffle: 0x01, stored: 0x02, bitShuffle: 0x04, unsplit: 0x10 } as const;
+/** A block is cut into one stream for each byte of a sample where these hold (c-blosc's `split_block`). */
+const MAX_SPLITS = 16;
+const MIN_SPLIT_BYTES = 128;
+
+/**
+ * A Blosc 1 buffer (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst). Nothing is taken on trust: every length is
+ * compared with what is there, and nothing beyond `maxBytes` is allocated.
+ * @throws {Error} when it is damaged, cut short, states more than `maxBytes` or is of a kind that is not read
+ */
+export async function decodeBlosc(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  if (bytes.length < HEADER_BYTES) throw damaged();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = bytes[0]!;
+  if (version !== FORMAT_VERSION)
+    throw new Error(`its Blosc data is of format version ${version}, and ${FORMAT_VERSION} is read`);
+  const flags = bytes[2]!;
+  const sampleBytes = bytes[3]!;
+  const outputBytes = view.getUint32(4, true);
+  const blockBytes = view.getUint32(8, true);
+  const storedBytes = view.getUint32(12, true);
+  if (outputBytes > maxBytes)
+    throw new Error(`its Blosc data states more than the ${maxBytes} bytes expected`);
+  if (storedBytes > bytes.length) throw damaged();
+  if (outputBytes === 0) return new Uint8Array(0);
+  if ((flags & FLAG.stored) !== 0) {
+    if (storedBytes !== HEADER_BYTES + outputBytes) throw damaged();
+    return bytes.slice(HEADER_BYTES, storedBytes);
+  }
+  if (sampleBytes === 0 || blockBytes === 0 || blockBytes > outputBytes) throw damaged();
+  const blocks = Math.ceil(outputBytes / blockBytes);
+  if (HEADER_BYTES + 4 * blocks > storedBytes) throw damaged();
+
+  const unpack = await unpackerOf(flags >> 5);
+  const output = new Uint8Array(outputBytes);
+  const split = (flags & FLAG.unsplit) === 0 && sampleBytes <= MAX_SPLITS;
+  const filter = filterOf(flags, sampleBytes, blockBytes);
+  const shuffled = filter && new Uint8Array(blockBytes);
+  for (let block = 0; block < blocks; block++) {
+    const target = output.subarray(block * blockBytes, (block + 1) * blockBytes);
+    const isSplit = split && target.length === blockBytes && blockBytes / sampleBytes >= MIN_SPLIT_BYTES;
+    if (isSplit && blockBytes % sampleBytes !== 0) throw damaged();
+    const streamBytes = isSplit ? blockBytes / sampleBytes : target.length;
+    const unfiltered = shuffled?.subarray(0, target.length) ?? target;
+    let at = view.getUint32(HEADER_BYTES + 4 * block, true);
+    for (let to = 0; to < target.length; to += streamBytes) {
+      if (at + 4 > storedBytes) throw damaged();
+      const packed = view.getUint32(at, true);
+      at += 4;
+      if (packed > storedBytes - at) throw damaged();
+      const input = bytes.subarray(at, at + packed);
+      const stream = unfiltered.subarray(to, to + streamBytes);
+      if (packed === streamBytes) stream.set(input);
+      else await unpack(input, stream);
+      at += packed;
+    }
+    filter?.(unfiltered, target, sampleBytes);
+  }
+  return output;
+}
+
+function filterOf(flags: number, sampleBytes: number, blockBytes: number): typeof unshuffle | undefined {
+  if ((flags & FLAG.shuffle) !== 0 && sampleBytes > 1) return unshuffle;
+  if ((flags & FLAG.bitShuffle) !== 0 && blockBytes >= sampleBytes) return unshuffleBits;
+  return undefined;
+}
+
+/** By the number of the format of the streams, which has three bits. */
+async function unpackerOf(format: number): Promise<Unpack> {
+  if (format === 0) return decodeBloscLz;
+  if (format === 1) return decodeLz4Block;
+  if (format === 3)
+    return async (input, output) => fill(output, await inflateStream(input, "deflate", output.length));
+  if (format !== 4) {
+    throw new Error(
+      format === 2
+        ? "its Blosc data is compressed with Snappy, which is not read"
+        : `its Blosc data is compressed in an unknown way (${format})`,
+    );
+  }
+  const unzstd = await loadZstd();
+  return (input, output) => fill(output, unzstd(input, output.length));
+}
+
+function fill(output: Uint8Array, unpacked: Uint8Array): void {
+  if (unpacked.length !== output.length) throw damaged();
+  output.set(unpacked);
+}
+
+function damaged(): Error {
+  return new Error("its Blosc data is damaged or cut short");
+}

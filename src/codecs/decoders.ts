@@ -1,0 +1,278 @@
+/// <reference path="./codec-modules.d.ts" />
+import createCharLs from "@cornerstonejs/codec-charls/decodewasmjs";
+import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs";
+import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
+import createOpenJph from "@cornerstonejs/codec-openjph/wasmjs";
+import { ImageFormatError } from "../image/errors.ts";
+import { emscriptenOptions } from "./compiled-codecs.ts";
+import { hasAllRestarts, repairJpeg } from "./jpeg/repair.ts";
+import { parseJpegHeader } from "./jpeg/stream.ts";
+import { parseJpeg2000Size } from "./jpeg2000-size.ts";
+
+/** Samples as a codec gives them: interleaved, `[height, width, components]`. */
+export interface DecodedImage {
+  width: number;
+  height: number;
+  components: number;
+  data: Uint8Array | Uint16Array | Int16Array;
+}
+
+/** The part of the Emscripten decoder classes that is used. Buffers are views into the WebAssembly heap. */
+interface Decoder {
+  getEncodedBuffer(byteLength: number): Uint8Array;
+  decode(): void;
+  getDecodedBuffer(): Uint8Array;
+  getFrameInfo(): {
+    width: number;
+    height: number;
+    bitsPerSample: number;
+    componentCount: number;
+    isSigned: boolean;
+  };
+}
+
+/** What openjpeg printed since the last decode; the wrapper tells of failure in no other way. */
+const openJpegComplaints: string[] = [];
+
+// Instances and not promises are cached: on Workers a promise belongs to the request that made it. Two first
+// requests at once may both instantiate; one instance is dropped.
+let jpegDecoder: Decoder | undefined;
+let jpeg2000Decoder: Decoder | undefined;
+let htj2kDecoder: Decoder | undefined;
+let jpegLsDecoder: JpegLsDecoder | undefined;
+
+interface JpegLsDecoder extends Decoder {
+  /** 0: component by component, 1: by line, 2: by sample. Lines and samples come out interleaved. */
+  getInterleaveMode(): number;
+}
+
+/** Makes the decoders of slides ready, so that the first tile does not pay for it. */
+export async function loadCodecs(): Promise<void> {
+  await Promise.all([loadJpeg(), loadJpeg2000()]);
+}
+
+async function loadJpeg(): Promise<Decoder> {
+  if (jpegDecoder) return jpegDecoder;
+  const decoder = await newJpegDecoder();
+  jpegDecoder ??= decoder;
+  return jpegDecoder;
+}
+
+async function newJpegDecoder(): Promise<Decoder> {
+  const module = await createJpegTurbo(await emscriptenOptions("jpeg", () => {}));
+  return new module.JPEGDecoder();
+}
+
+async function loadJpeg2000(): Promise<Decoder> {
+  if (jpeg2000Decoder) return jpeg2000Decoder;
+  const print = (line: string) => {
+    // Called once per [INFO] line per tile: only what is wrong is kept.
+    if (!line.startsWith("[INFO]")) openJpegComplaints.push(line);
+  };
+  const module = await createOpenJpeg(await emscriptenOptions("jpeg2000", print));
+  const decoder: Decoder = new module.J2KDecoder();
+  jpeg2000Decoder ??= decoder;
+  return jpeg2000Decoder;
+}
+
+async function loadHtj2k(): Promise<Decoder> {
+  if (htj2kDecoder) return htj2kDecoder;
+  const module = await createOpenJph(await emscriptenOptions("htj2k", () => {}));
+  const decoder: Decoder = new module.HTJ2KDecoder();
+  htj2kDecoder ??= decoder;
+  return htj2kDecoder;
+}
+
+async function loadJpegLs(): Promise<JpegLsDecoder> {
+  if (jpegLsDecoder) return jpegLsDecoder;
+  const module = await createCharLs(await emscriptenOptions("jpegls", () => {}));
+  const decoder: JpegLsDecoder = new module.JpegLSDecoder();
+  jpegLsDecoder ??= decoder;
+  return jpegLsDecoder;
+}
+
+/** A picture beyond this gets a decoder of its own and is handed out where that has put it: held once and not twice. */
+const OWN_DECODER_BYTES = 32 * 2 ** 20;
+
+/**
+ * A complete JPEG stream (own tables, see `jpeg/stream.ts`) to grey or RGB, 8 bits. YCbCr becomes RGB as the
+ * stream's own markers say.
+ * @param onDamage told where parts between restart markers are damaged, and read as libjpeg guesses them; without it they
+ * are an error
+ * @throws {ImageFormatError} when the stream is damaged or cut short
+ */
+export async function decodeJpeg(stream: Uint8Array, onDamage?: () => void): Promise<DecodedImage> {
+  const header = parseJpegHeader(stream);
+  const { width, height, components } = header;
+  const large = width * height * components.length > OWN_DECODER_BYTES;
+  const decoder = large ? await newJpegDecoder() : (jpegDecoder ?? (await loadJpeg()));
+  try {
+    return decodeWith(decoder, stream, !large);
+  } catch (cause) {
+    const repaired = repairJpeg(stream);
+    if (repaired !== undefined) {
+      try {
+        return decodeWith(decoder, repaired, !large);
+      } catch {
+        // As damaged as before.
+      }
+    }
+    if (onDamage === undefined || !hasAllRestarts(stream, header)) throw cause;
+    // The codec has told of the damage and gone on behind it.
+    const decoded = decodedBy(decoder, !large);
+    onDamage();
+    return decoded;
+  }
+}
+
+function decodeWith(decoder: Decoder, stream: Uint8Array, shared: boolean): DecodedImage {
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  try {
+    decoder.decode();
+  } catch (cause) {
+    // The codec throws a bare C++ pointer: its number says nothing.
+    throw new ImageFormatError("JPEG data is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  }
+  return decodedBy(decoder, shared);
+}
+
+function decodedBy(decoder: Decoder, shared: boolean): DecodedImage {
+  const { width, height, componentCount } = decoder.getFrameInfo();
+  const samples = width * height * componentCount;
+  const decoded = decoder.getDecodedBuffer();
+  const data = shared
+    ? copyBytes(decoded, samples)
+    : new Uint8Array(decoded.buffer, decoded.byteOffset, samples);
+  return { width, height, components: componentCount, data };
+}
+
+/**
+ * A JPEG 2000 codestream or JP2 file, colour as stored (no YCbCr conversion unless chroma is subsampled).
+ * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples where none are expected
+ */
+export async function decodeJpeg2000(
+  stream: Uint8Array,
+  options: { allowSigned?: boolean } = {},
+): Promise<DecodedImage> {
+  const decoder = jpeg2000Decoder ?? (await loadJpeg2000());
+  openJpegComplaints.length = 0;
+  try {
+    decoder.getEncodedBuffer(stream.length).set(stream);
+    decoder.decode();
+  } catch (cause) {
+    // Its memory may be in any state.
+    jpeg2000Decoder = undefined;
+    openJpegComplaints.push(`[ERROR] ${cause instanceof Error ? cause.message : "decoding stopped"}`);
+  }
+  // On failure the wrapper keeps the samples of the tile before: what openjpeg printed is the only sign.
+  const error = openJpegComplaints.find((line) => line.startsWith("[ERROR]"));
+  if (error !== undefined) {
+    throw new ImageFormatError(
+      `a JPEG 2000 tile is damaged or cut short (${error.slice(8).trim().replace(/\.$/, "")})`,
+    );
+  }
+  const { width, height, componentCount, bitsPerSample, isSigned } = decoder.getFrameInfo();
+  // Of eight bits and fewer the wrapper makes all that is negative 0.
+  const unread = isSigned && (!options.allowSigned || bitsPerSample <= 8);
+  if (unread || bitsPerSample > 16) {
+    throw new ImageFormatError(
+      `JPEG 2000 tiles with ${unread ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
+    );
+  }
+  const samples = width * height * componentCount;
+  const decoded = decoder.getDecodedBuffer();
+  const { buffer } = copyBytes(decoded, bitsPerSample <= 8 ? samples : samples * 2);
+  return { width, height, components: componentCount, data: viewSamples(buffer, bitsPerSample, isSigned) };
+}
+
+/** Tiles that a JPEG 2000 stream can number. */
+const MAX_TILES = 65_535;
+
+/**
+ * A codestream of high-throughput JPEG 2000 (ITU-T T.814), colour as RGB.
+ * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples of 8 and fewer
+ */
+export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
+  const damaged = (cause?: unknown) =>
+    new ImageFormatError("a frame of high-throughput JPEG 2000 is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  const size = parseJpeg2000Size(stream);
+  // What lacks its end is decoded all the same, as far as it goes. Frames are padded to an even length.
+  const end = stream.at(-1) === 0 ? stream.length - 1 : stream.length;
+  if (size.tiles > MAX_TILES || stream[end - 2] !== 0xff || stream[end - 1] !== 0xd9) throw damaged();
+  const decoder = htj2kDecoder ?? (await loadHtj2k());
+  try {
+    decoder.getEncodedBuffer(stream.length).set(stream);
+    decoder.decode();
+  } catch (cause) {
+    // A codec that has thrown may be left in any state.
+    htj2kDecoder = undefined;
+    throw damaged(cause);
+  }
+  const { width, height, componentCount: components, bitsPerSample, isSigned } = decoder.getFrameInfo();
+  // Of what it cannot decode, the wrapper tells by sizes of 0.
+  if (width !== size.width || height !== size.height || components !== size.components) throw damaged();
+  const unread = isSigned && bitsPerSample <= 8;
+  if (unread || bitsPerSample > 16) {
+    throw new ImageFormatError(
+      `JPEG 2000 with ${unread ? "signed samples of" : ""} ${bitsPerSample} bits is not supported`,
+    );
+  }
+  const samples = width * height * components;
+  const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
+  return { width, height, components, data: viewSamples(buffer, bitsPerSample, isSigned) };
+}
+
+/**
+ * A JPEG-LS stream, lossless or near-lossless, colour as stored.
+ * @throws {ImageFormatError} when the stream is damaged or cut short
+ */
+export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
+  const used = jpegLsDecoder !== undefined;
+  const decoder = jpegLsDecoder ?? (await loadJpegLs());
+  try {
+    // No waiting before its samples are out: others share it.
+    return jpegLsWith(decoder, stream);
+  } catch (cause) {
+    // CharLS traps on some damaged streams, and what is left behind made all later ones fail: another one decides
+    // whether this stream is at fault.
+    const trapped = cause instanceof WebAssembly.RuntimeError;
+    if (trapped && jpegLsDecoder === decoder) jpegLsDecoder = undefined;
+    if (trapped && used) return decodeJpegLs(stream);
+    if (cause instanceof ImageFormatError) throw cause;
+    throw new ImageFormatError("a JPEG-LS frame is damaged or cut short", {
+      cause: cause instanceof Error ? cause : undefined,
+    });
+  }
+}
+
+function jpegLsWith(decoder: JpegLsDecoder, stream: Uint8Array): DecodedImage {
+  decoder.getEncodedBuffer(stream.length).set(stream);
+  decoder.decode();
+  const { width, height, componentCount: components, bitsPerSample } = decoder.getFrameInfo();
+  const samples = width * height * components;
+  const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
+  const data = viewSamples(buffer, bitsPerSample, false);
+  if (components === 1 || decoder.getInterleaveMode() !== 0) return { width, height, components, data };
+  const interleaved = data.slice();
+  const pixels = width * height;
+  for (let c = 0; c < components; c++) {
+    for (let p = 0; p < pixels; p++) interleaved[p * components + c] = data[c * pixels + p]!;
+  }
+  return { width, height, components, data: interleaved };
+}
+
+function viewSamples(buffer: ArrayBuffer, bitsPerSample: number, signed: boolean): DecodedImage["data"] {
+  if (bitsPerSample <= 8) return new Uint8Array(buffer);
+  return signed ? new Int16Array(buffer) : new Uint16Array(buffer);
+}
+
+/** Out of the WebAssembly heap, which the next decode overwrites. */
+function copyBytes(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
+  if (view.byteLength < byteLength)
+    throw new ImageFormatError("a tile holds fewer samples than its header says");
+  return new Uint8Array(view.buffer, view.byteOffset, byteLength).slice() as Uint8Array<ArrayBuffer>;
+}

@@ -1,0 +1,195 @@
+import { ImageFormatError } from "../../image/errors.ts";
+import { exifOrientation } from "../../image/orientation.ts";
+import { joinBytes } from "../../storage/join-bytes.ts";
+
+/** What the markers of a JPEG stream say, up to the first scan. */
+export interface JpegHeader {
+  width: number;
+  height: number;
+  bitsPerSample: number;
+  components: { id: number; horizontal: number; vertical: number }[];
+  /** Start-of-frame kind: 0xc0 baseline, 0xc1 extended, 0xc2 progressive. */
+  frame: number;
+  /** MCUs between restart markers; 0 when there are none. */
+  restartInterval: number;
+  jfif: boolean;
+  /** Colour transform of the Adobe marker: 0 none, 1 YCbCr, 2 YCCK; undefined without the marker. */
+  adobeTransform: number | undefined;
+  /** Samples per inch or centimetre of the JFIF marker. */
+  density: { unit: "inch" | "cm"; x: number; y: number } | undefined;
+  /** Which way the picture is to be shown, as EXIF says: 1 as it is stored, up to 8. */
+  orientation: number | undefined;
+  /** Where the frame marker's segment begins (its 0xff). */
+  frameOffset: number;
+  /** Where the entropy-coded data begins, just behind the scan header. */
+  scanDataOffset: number;
+}
+
+const SOI = 0xd8;
+export const EOI = 0xd9;
+export const SOS = 0xda;
+const DRI = 0xdd;
+const APP0 = 0xe0;
+const APP1 = 0xe1;
+const APP14 = 0xee;
+
+/** A marker with its segment: `[at, end)` from its 0xff on. */
+interface Segment {
+  marker: number;
+  at: number;
+  end: number;
+}
+
+/**
+ * The segments of a stream, scan data passed over: as libjpeg looks for them, bytes that are no marker are skipped. Ends
+ * at the end marker, and at a segment that is not all there.
+ */
+export function* segments(bytes: Uint8Array): Generator<Segment> {
+  let at = 2;
+  while (at + 4 <= bytes.length) {
+    at = bytes.indexOf(0xff, at);
+    if (at < 0 || at + 4 > bytes.length) return;
+    const marker = bytes[at + 1]!;
+    // Fill bytes; stuffed zeros, restart markers and TEM stand alone.
+    if (marker === 0xff || marker <= 1 || (marker >= 0xd0 && marker <= SOI)) {
+      at += marker === 0xff ? 1 : 2;
+      continue;
+    }
+    if (marker === EOI) return;
+    const length = bytes[at + 2]! * 256 + bytes[at + 3]!;
+    const end = at + 2 + length;
+    if (length < 2 || end > bytes.length) return;
+    yield { marker, at, end };
+    at = end;
+  }
+}
+
+/**
+ * Reads markers up to the first scan. `bytes` may stop anywhere behind the scan header.
+ * @throws {ImageFormatError} when the scan header is not there
+ */
+export function parseJpegHeader(bytes: Uint8Array): JpegHeader {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 4 || bytes[0] !== 0xff || bytes[1] !== SOI) {
+    throw new ImageFormatError("JPEG data does not begin with a JPEG marker");
+  }
+  const header: JpegHeader = {
+    width: 0,
+    height: 0,
+    bitsPerSample: 0,
+    components: [],
+    frame: 0,
+    restartInterval: 0,
+    jfif: false,
+    adobeTransform: undefined,
+    density: undefined,
+    orientation: undefined,
+    frameOffset: -1,
+    scanDataOffset: -1,
+  };
+  for (const { marker, at, end } of segments(bytes)) {
+    const body = at + 4;
+    const length = end - at - 2;
+    if (marker === SOS) {
+      if (header.frameOffset < 0) break;
+      header.scanDataOffset = end;
+      return header;
+    }
+    if (isFrame(marker)) {
+      if (length < 8) break;
+      header.frame = marker;
+      header.frameOffset = at;
+      header.bitsPerSample = bytes[body]!;
+      header.height = view.getUint16(body + 1);
+      header.width = view.getUint16(body + 3);
+      const count = bytes[body + 5]!;
+      if (length < 8 + 3 * count) break;
+      header.components = Array.from({ length: count }, (_, i) => {
+        const c = body + 6 + 3 * i;
+        return { id: bytes[c]!, horizontal: bytes[c + 1]! >> 4, vertical: bytes[c + 1]! & 15 };
+      });
+    } else if (marker === DRI && length >= 4) {
+      header.restartInterval = view.getUint16(body);
+    } else if (marker === APP0 && length >= 14 && ascii(bytes, body, 5) === "JFIF\0") {
+      header.jfif = true;
+      const unit = bytes[body + 7];
+      if (unit === 1 || unit === 2) {
+        header.density = {
+          unit: unit === 1 ? "inch" : "cm",
+          x: view.getUint16(body + 8),
+          y: view.getUint16(body + 10),
+        };
+      }
+    } else if (marker === APP1 && ascii(bytes, body, 6) === "Exif\0\0") {
+      header.orientation ??= exifOrientation(bytes.subarray(body + 6, end));
+    } else if (marker === APP14 && length >= 14 && ascii(bytes, body, 5) === "Adobe") {
+      header.adobeTransform = bytes[body + 11]!;
+    }
+  }
+  throw new ImageFormatError("JPEG data is damaged: its header ends before the image data begins");
+}
+
+export function isFrame(marker: number): boolean {
+  return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
+}
+
+function ascii(bytes: Uint8Array, offset: number, length: number): string {
+  return String.fromCharCode(...bytes.subarray(offset, offset + length));
+}
+
+/** Samples per MCU side: `[y, x]`. A lone component is coded in plain 8 × 8 blocks whatever its factors say. */
+export function mcuSize(header: JpegHeader): [number, number] {
+  if (header.components.length === 1) return [8, 8];
+  let h = 1;
+  let v = 1;
+  for (const c of header.components) {
+    h = Math.max(h, c.horizontal);
+    v = Math.max(v, c.vertical);
+  }
+  return [8 * v, 8 * h];
+}
+
+/** How the three components are coded, when the container knows better than the stream. */
+export type JpegColor = "rgb" | "ycbcr";
+
+/**
+ * A stream that any decoder reads rightly: the shared tables of a TIFF put in, the colour that its tags state
+ * written as an Adobe marker, and the end marker added when it is missing (libjpeg takes that for damage).
+ *
+ * Without the marker the decoder would guess from the component ids: libjpeg takes ids 0, 1, 2 for YCbCr, and
+ * Aperio means RGB by them. A JFIF marker wins over the tags, for JFIF knows only YCbCr: Bio-Formats writes such
+ * tiles under "RGB". So do libtiff and tifffile.
+ * @param color undefined leaves it to the stream
+ */
+export function completeJpeg(stream: Uint8Array, tables?: Uint8Array, color?: JpegColor): Uint8Array {
+  const header = parseJpegHeader(stream);
+  const transform = color === "rgb" ? 0 : 1;
+  const stated = color === undefined || header.jfif || header.adobeTransform === transform;
+  const marker = stated || header.components.length !== 3 ? EMPTY : adobeMarker(transform);
+  const shared = tables ? tableSegments(tables) : EMPTY;
+  const ending = stream.at(-2) === 0xff && stream.at(-1) === EOI ? EMPTY : Uint8Array.of(0xff, EOI);
+  if (marker.length + shared.length + ending.length === 0) return stream;
+  return joinBytes([
+    stream.subarray(0, 2),
+    shared,
+    stream.subarray(2, header.frameOffset),
+    // Behind any Adobe marker the stream has: the last one counts.
+    marker,
+    stream.subarray(header.frameOffset),
+    ending,
+  ]);
+}
+
+const EMPTY = new Uint8Array(0);
+
+export function adobeMarker(transform: 0 | 1): Uint8Array {
+  // "Adobe", version 100, flags 0, 0, transform
+  return Uint8Array.of(0xff, APP14, 0, 14, 0x41, 0x64, 0x6f, 0x62, 0x65, 0, 100, 0, 0, 0, 0, transform);
+}
+
+/** A tables-only stream without its begin and end markers. */
+function tableSegments(tables: Uint8Array): Uint8Array {
+  const from = tables[0] === 0xff && tables[1] === SOI ? 2 : 0;
+  const ends = tables.at(-2) === 0xff && tables.at(-1) === EOI;
+  return tables.subarray(from, tables.length - (ends ? 2 : 0));
+}

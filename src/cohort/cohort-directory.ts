@@ -1,0 +1,181 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import type { CohortJob } from "../contracts/cohort-request.ts";
+import { type Holder, holderOf, releaseLock, takeLock } from "../local/directory-lock.ts";
+import { OutputError } from "../local/errors.ts";
+import { checkOutPath } from "../local/run-directory.ts";
+import type { SegmentOptions } from "../local/segment.ts";
+import { syncDirectory } from "./journal.ts";
+import type { CohortRows } from "./manifest-rows.ts";
+
+const SNAPSHOT = "cohort.json";
+const CANCEL = "cancel";
+
+/** Options of `segment` that are the same for every scan; no token, which belongs into the environment. */
+export type SharedOptions = Omit<
+  SegmentOptions,
+  "source" | "out" | "resume" | "force" | "signal" | "onProgress" | "token"
+>;
+
+/** What is fetched of each scan that a service has done: what the tables are made from, or everything. */
+export const DOWNLOADS = ["tables", "all"] as const;
+export type Download = (typeof DOWNLOADS)[number];
+
+/** Where a cohort runs that does not run on this machine. The token is never written down. */
+export interface CohortService {
+  url: string;
+  /** Its id there. */
+  cohort: string;
+  /** What is asked for of every scan. */
+  job: CohortJob;
+  download: Download;
+}
+
+/** `cohort.json`: the checked manifest and the command, as the last run had them. */
+export interface CohortSnapshot extends CohortRows {
+  formatVersion: 1;
+  /** What was typed, for `retry`. */
+  cohort: string;
+  options: SharedOptions;
+  /** Absolute directory of the jobs. */
+  store: string;
+  slidesAtOnce: number;
+  largestFirst: boolean;
+  /** Of the manifest, where it was named. */
+  encoding?: string;
+  model: { name: string; version: string; hash: string };
+  /** Of the table, in its order. */
+  classes: readonly string[];
+  kinds: readonly string[];
+  isVolume: boolean;
+  /** Of each row, what names its work in the journal. */
+  keys: readonly string[];
+  service?: CohortService;
+}
+
+const snapshotSchema = z.looseObject({
+  formatVersion: z.literal(1),
+  cohort: z.string(),
+  store: z.string(),
+  options: z.looseObject({ model: z.string() }),
+  covariates: z.array(z.string()),
+  rows: z.array(z.looseObject({ id: z.string(), source: z.string(), values: z.array(z.string()) })),
+  keys: z.array(z.string()),
+  service: z.looseObject({ url: z.string(), cohort: z.string(), job: z.looseObject({}) }).optional(),
+  classes: z.array(z.string()),
+  kinds: z.array(z.string()),
+  isVolume: z.boolean(),
+});
+
+/** Where a cohort's state and tables lie. */
+export class CohortDirectory {
+  readonly path: string;
+  readonly journal: string;
+  readonly snapshotFile: string;
+
+  constructor(path: string) {
+    this.path = path;
+    this.journal = join(path, "journal.jsonl");
+    this.snapshotFile = join(path, SNAPSHOT);
+  }
+
+  /** A new place must be empty or absent: tables of a cohort are not put among other things. */
+  refuseOther(): void {
+    checkOutPath(this.path);
+    if (!existsSync(this.path)) return;
+    if (!statSync(this.path).isDirectory())
+      throw new OutputError(`${this.path} is a file: --out must name a directory`);
+    if (existsSync(this.snapshotFile)) return;
+    const other = readdirSync(this.path).filter((name) => !OURS.test(name));
+    if (other.length > 0)
+      throw new OutputError(`${this.path} holds other things: choose a directory of its own`);
+  }
+
+  /**
+   * A directory belongs to one place.
+   * @param place address of a service, undefined for this machine
+   * @returns the cohort that is there
+   */
+  refuseOtherPlace(place: string | undefined): CohortSnapshot | undefined {
+    const before = existsSync(this.snapshotFile) ? this.read() : undefined;
+    if (!before || before.service?.url === place) return before;
+    const where = before.service ? `the service ${before.service.url}` : "this machine";
+    const how = before.service ? `--to ${before.service.url}` : "no --to";
+    throw new OutputError(
+      `${this.path} holds a cohort of ${where}: go on with ${how}, or choose another --out`,
+    );
+  }
+
+  /** One run at a time. */
+  lock(): void {
+    mkdirSync(this.path, { recursive: true });
+    takeLock(this.path);
+    rmSync(join(this.path, CANCEL), { force: true });
+  }
+
+  unlock(): void {
+    releaseLock(this.path);
+    rmSync(join(this.path, CANCEL), { force: true });
+  }
+
+  holder(): Holder | undefined {
+    return holderOf(this.path);
+  }
+
+  askToStop(): void {
+    writeWhole(join(this.path, CANCEL), "");
+  }
+
+  isAskedToStop(): boolean {
+    return existsSync(join(this.path, CANCEL));
+  }
+
+  read(): CohortSnapshot {
+    if (!existsSync(this.snapshotFile)) {
+      throw new OutputError(`${this.path} holds no cohort: begin one with cohort run --out ${this.path}`);
+    }
+    try {
+      const parsed = snapshotSchema.parse(JSON.parse(readFileSync(this.snapshotFile, "utf8")));
+      return parsed as unknown as CohortSnapshot;
+    } catch (cause) {
+      throw new OutputError(`${this.snapshotFile} is damaged: repeat the command that began the cohort`, {
+        cause,
+      });
+    }
+  }
+
+  /** Only the user's own: addresses may be signed. */
+  write(snapshot: CohortSnapshot): void {
+    writeWhole(this.snapshotFile, JSON.stringify(snapshot), 0o600);
+  }
+}
+
+const OURS = /^(lock.*|cancel|journal\.jsonl|jobs|objects|scans|cohort\..*|report\.html|.*\.partial)$/;
+
+/** Readers see the old file or the new one, after a power cut too. */
+export function writeWhole(file: string, content: string | Uint8Array, mode = 0o644): void {
+  const temporary = `${file}.partial`;
+  const fd = openSync(temporary, "w", mode);
+  try {
+    const bytes = typeof content === "string" ? Buffer.from(content) : content;
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, file);
+  syncDirectory(dirname(file));
+}

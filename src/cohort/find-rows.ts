@@ -1,0 +1,161 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { ImageNotFoundError } from "../image/errors.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import type { ObjectStore } from "../storage/object-store.ts";
+import { CohortManifestError } from "./cohort-error.ts";
+import {
+  type CohortRow,
+  type CohortRows,
+  decodeManifest,
+  nameOf,
+  readManifest,
+  wrongId,
+} from "./manifest-rows.ts";
+
+export interface FoundRows extends CohortRows {
+  kind: "manifest" | "folder" | "pattern" | "prefix";
+}
+
+/** Names of what is read: sniffing every file of a bucket would take a request each. */
+const IMAGE = /\.(svs|tiff?|ndpi|scn|bif|qptiff|png|jpe?g|nii(\.gz)?|dcm)$/i;
+const MAX_FILES = 1_000_000;
+
+/**
+ * The scans that were named: a manifest, a folder with all below it, a pattern with `*`, `?` and `**`, or a bucket's
+ * prefix. Without a manifest there is a row for each image by its name, in the order of paths; a directory `*.zarr`
+ * and a directory of DICOM files are one each.
+ * @param except a directory below which nothing is looked for: that of the results
+ * @param encoding of a manifest; default UTF-8, or UTF-16 where the file says so
+ */
+export async function findRows(
+  cohort: string,
+  taken: ReadonlySet<string>,
+  except: string,
+  { encoding, signal }: { encoding?: string; signal?: AbortSignal } = {},
+): Promise<FoundRows> {
+  if (/^s3:\/\//i.test(cohort)) {
+    return { kind: "prefix", ...rowsOf(cohort, await listPrefix(cohort, signal)) };
+  }
+  const whole = path.resolve(cohort.replace(/^file:\/\//, ""));
+  const info = statSync(whole, { throwIfNoEntry: false });
+  if (info?.isDirectory()) {
+    return { kind: "folder", ...rowsOf(cohort, listFolder(whole, path.resolve(except))) };
+  }
+  if (info) {
+    const text = decodeManifest(path.basename(whole), readFileSync(whole), encoding);
+    return { kind: "manifest", ...readManifest(path.basename(whole), text, path.dirname(whole), taken) };
+  }
+  if (/[*?]/.test(cohort)) {
+    const base = whole.slice(0, whole.search(/[*?]/));
+    const root = base.slice(0, base.lastIndexOf(path.sep) + 1);
+    const fits = patternOf(whole);
+    const files = listFolder(root, path.resolve(except)).filter((file) => fits.test(file));
+    return { kind: "pattern", ...rowsOf(cohort, files) };
+  }
+  throw new ImageNotFoundError(
+    cohort,
+    `there is no manifest or folder ${cohort}; give a CSV file, a folder, a pattern or s3://bucket/prefix`,
+  );
+}
+
+/** `*` and `?` stay within a part of a path, `**` crosses parts. */
+export function patternOf(pattern: string): RegExp {
+  const body = pattern.replace(/\*\*[/\\]?|[*?]|[\\^$.|+()[\]{}]/g, (found) => {
+    if (found.startsWith("**")) return found.length > 2 ? "(?:.*/)?" : ".*";
+    if (found === "*") return "[^/]*";
+    return found === "?" ? "[^/]" : `\\${found}`;
+  });
+  return new RegExp(`^${body}$`);
+}
+
+/** Unique by file name where file names are, else by the path below what all have in common. */
+function rowsOf(cohort: string, sources: readonly string[]): CohortRows {
+  if (sources.length === 0) {
+    throw new JobError(
+      `no image was found in ${cohort}: looked for .svs, .tif, .ndpi, .nii, .dcm and others`,
+    );
+  }
+  const sorted = [...new Set(sources)].sort();
+  const names = sorted.map(nameOf);
+  const unique = new Set(names.map((name) => name.toLowerCase())).size === names.length;
+  const shared = commonFolder(sorted);
+  const rows: CohortRow[] = sorted.map((source, i) => ({
+    id: unique ? names[i]! : source.slice(shared).replaceAll(/[/\\]/g, "__"),
+    source,
+    values: [],
+  }));
+  const seen = new Set<string>();
+  const problems = rows.flatMap(({ id }) => {
+    const wrong = seen.has(id.toLowerCase()) ? "is there twice: write a manifest with ids" : wrongId(id);
+    seen.add(id.toLowerCase());
+    return wrong ? [`id "${id}" ${wrong}`] : [];
+  });
+  if (problems.length > 0) throw new CohortManifestError(cohort, problems);
+  return { covariates: [], rows };
+}
+
+function commonFolder(sorted: readonly string[]): number {
+  const [first = "", last = ""] = [sorted[0], sorted.at(-1)];
+  let n = 0;
+  while (n < first.length && first[n] === last[n]) n++;
+  return first.lastIndexOf("/", n - 1) + 1;
+}
+
+function listFolder(root: string, except: string): string[] {
+  const found: string[] = [];
+  const walk = (folder: string) => {
+    if (folder === except) return;
+    let entries: import("node:fs").Dirent[];
+    try {
+      entries = readdirSync(folder, { withFileTypes: true });
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      throw new JobError(`${folder} cannot be listed (${code}): check its name and permissions`, { cause });
+    }
+    const names = entries.filter((entry) => !entry.name.startsWith("."));
+    if (names.some((entry) => entry.isFile() && /\.dcm$/i.test(entry.name))) return void found.push(folder);
+    for (const entry of names) {
+      const whole = path.join(folder, entry.name);
+      if (entry.isDirectory()) {
+        if (/\.zarr$/i.test(entry.name)) found.push(whole);
+        else walk(whole);
+      } else if (IMAGE.test(entry.name)) found.push(whole);
+      if (found.length > MAX_FILES)
+        throw new JobError(`there are more than ${MAX_FILES} images below ${root}`);
+    }
+  };
+  walk(root);
+  return found;
+}
+
+async function listPrefix(prefix: string, signal?: AbortSignal): Promise<string[]> {
+  const [, bucket, below = ""] = /^s3:\/\/([^/]+)\/?(.*)$/i.exec(prefix) ?? [];
+  if (!bucket) throw new JobError(`${prefix} names no bucket; write s3://bucket/prefix`);
+  const { S3Store } = await import("../storage/s3-store.ts");
+  const store = new S3Store(bucket);
+  try {
+    const keys = await imagesBelow(store, below, signal);
+    return keys.map((key) => `s3://${bucket}/${key}`);
+  } finally {
+    store.close();
+  }
+}
+
+/** Keys of images under a prefix; those of a Zarr or of a folder of DICOM files are one. */
+export async function imagesBelow(
+  store: Pick<ObjectStore, "list">,
+  prefix: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const found = new Set<string>();
+  for await (const key of store.list(prefix, { signal })) {
+    const zarr = /^(?:.*?\/)?[^/]*\.zarr(?=\/)/i.exec(key)?.[0];
+    const folder = key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : undefined;
+    if (zarr) found.add(zarr);
+    else if (/\.dcm$/i.test(key) && folder !== undefined) found.add(folder);
+    else if (IMAGE.test(key)) found.add(key);
+    if (found.size > MAX_FILES) throw new JobError(`there are more than ${MAX_FILES} images below ${prefix}`);
+  }
+  return [...found];
+}

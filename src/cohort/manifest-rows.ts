@@ -1,0 +1,244 @@
+import path from "node:path";
+import { type Info, parse } from "csv-parse/sync";
+import { JobError } from "../orchestrator/errors.ts";
+import { parseSourceAddress } from "../storage/source-address.ts";
+import { CohortManifestError } from "./cohort-error.ts";
+
+/** One scan of a cohort. */
+export interface CohortRow {
+  id: string;
+  /** Absolute path or address. */
+  source: string;
+  /** Micrometres per pixel of level 0. */
+  mpp?: number;
+  /** Absolute path or address. */
+  mask?: string;
+  /** Line of the manifest where the row begins. */
+  line?: number;
+  /** What else the manifest says, kept as it is, in the order of `covariates`. */
+  values: readonly string[];
+}
+
+export interface CohortRows {
+  /** Names of the columns kept as they are. */
+  covariates: readonly string[];
+  rows: readonly CohortRow[];
+}
+
+const OWN = ["id", "source", "mpp", "mask"];
+/** Enough for a million slides, and not for a file that is no manifest. */
+const MAX_BYTES = 256 << 20;
+const MAX_ROWS = 1_000_000;
+const MAX_COVARIATES = 1000;
+const MAX_ID = 200;
+
+/**
+ * Reads a manifest: CSV with a header, of which `source` must be there and `id`, `mpp` and `mask` may be; `;` and tabs
+ * part columns too. Sources and masks are relative to `directory`.
+ * @param taken names of columns that the table has of its own
+ * @throws {CohortManifestError} with every problem, each with its line
+ */
+export function readManifest(
+  name: string,
+  text: string,
+  directory: string,
+  taken: ReadonlySet<string> = new Set(),
+): CohortRows {
+  if (text.length > MAX_BYTES) {
+    throw new CohortManifestError(name, [
+      `the file is larger than ${MAX_BYTES >> 20} MiB: is it a manifest?`,
+    ]);
+  }
+  const delimiter = delimiterOf(text);
+  const lines = parseCsv(name, text, delimiter);
+  const [head, ...body] = lines;
+  if (!head) throw new CohortManifestError(name, ["line 1: the file is empty; write a header with source"]);
+  const header = head.record.map((h) => h.trim());
+  checkHeader(name, header, taken);
+  if (body.length === 0) {
+    throw new CohortManifestError(name, ["there are no rows: write one for each scan below the header"]);
+  }
+  if (body.length > MAX_ROWS) {
+    throw new CohortManifestError(name, [`there are ${body.length} rows: the limit is ${MAX_ROWS}`]);
+  }
+  const at = (column: string) => header.indexOf(column);
+  const kept = header.flatMap((h, i) => (OWN.includes(h) ? [] : [i]));
+  const problems: string[] = [];
+  const rows: CohortRow[] = [];
+  const lineOf = new Map<string, number>();
+  for (const { record, line } of body) {
+    const problem = (text: string) => void problems.push(`line ${line}: ${text}`);
+    if (record.length !== header.length) {
+      problem(`${record.length} columns where the header has ${header.length}`);
+      continue;
+    }
+    const cell = (column: string) => record[at(column)]?.trim() ?? "";
+    const source = place(cell("source"), directory, "source", problem);
+    const mask = cell("mask") === "" ? undefined : place(cell("mask"), directory, "mask", problem);
+    const mpp = cell("mpp") === "" ? undefined : numberOf(cell("mpp"), delimiter);
+    if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
+      problem(`mpp is "${cell("mpp")}": it must be micrometres per pixel, a number above 0`);
+    }
+    const id = cell("id") || (source === undefined ? "" : nameOf(source));
+    if (source !== undefined || cell("id") !== "") {
+      const wrong = wrongId(id);
+      if (wrong) problem(`id "${printable(id)}" ${wrong}`);
+      // Where file names differ by case only, some disks hold one of them.
+      const before = lineOf.get(id.toLowerCase());
+      if (before !== undefined) problem(`id "${printable(id)}" is that of line ${before} already`);
+      else lineOf.set(id.toLowerCase(), line);
+    }
+    if (source !== undefined) {
+      rows.push({
+        id,
+        source,
+        ...(mpp !== undefined && { mpp }),
+        ...(mask !== undefined && { mask }),
+        line,
+        values: kept.map((i) => record[i]!),
+      });
+    }
+  }
+  if (problems.length > 0) throw new CohortManifestError(name, problems);
+  return { covariates: kept.map((i) => header[i]!), rows };
+}
+
+/**
+ * The text of a manifest, strictly: a letter that is lost would be lost in the table.
+ * @throws {CohortManifestError} with the line that is in another encoding
+ * @throws {JobError} when there is no such encoding
+ */
+export function decodeManifest(name: string, bytes: Uint8Array, encoding?: string): string {
+  const stated =
+    bytes[0] === 0xff && bytes[1] === 0xfe
+      ? "utf-16le"
+      : bytes[0] === 0xfe && bytes[1] === 0xff
+        ? "utf-16be"
+        : "utf-8";
+  let decoder: InstanceType<typeof TextDecoder>;
+  try {
+    decoder = new TextDecoder(encoding ?? stated, { fatal: true });
+  } catch (cause) {
+    throw new JobError(
+      `there is no encoding "${encoding}": name one such as latin1, windows-1252 or utf-16le`,
+      { cause },
+    );
+  }
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    const line = firstBadLine(bytes, decoder.encoding);
+    const hint =
+      encoding === undefined
+        ? ": save it as UTF-8, or name its encoding, for instance --encoding latin1"
+        : ": name another --encoding";
+    throw new CohortManifestError(name, [
+      `line ${line}: it is not in ${decoder.encoding.toUpperCase()}${hint}`,
+    ]);
+  }
+}
+
+/** The line in which decoding fails. */
+function firstBadLine(bytes: Uint8Array, encoding: string): number {
+  const stream = new TextDecoder(encoding, { fatal: true });
+  let line = 1;
+  for (const byte of bytes) {
+    try {
+      if (stream.decode(Uint8Array.of(byte), { stream: true }).includes("\n")) line++;
+    } catch {
+      break;
+    }
+  }
+  return line;
+}
+
+/** What an id may be: it names a directory, a row and a line of a report. */
+export function wrongId(id: string): string | undefined {
+  if (id === "") return "is empty";
+  if (id.length > MAX_ID) return `is longer than ${MAX_ID} characters`;
+  if (/[/\\]/.test(id)) return "has a path separator in it";
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(id)) return "has a control character in it";
+  if (id === "." || id === "..") return "is a directory's own name";
+  return undefined;
+}
+
+/** Last part of a path or address, without what a signed address carries. */
+export function nameOf(source: string): string {
+  const address = parseSourceAddress(source);
+  return path.basename(address.scheme === "file" ? address.path : address.key);
+}
+
+function parseCsv(name: string, text: string, delimiter: string): { record: string[]; line: number }[] {
+  try {
+    const found = parse(text, {
+      bom: true,
+      info: true,
+      relax_column_count: true,
+      skip_empty_lines: true,
+      // What is left of a row that was emptied in a spreadsheet.
+      skip_records_with_empty_values: true,
+      delimiter,
+      max_record_size: 1 << 20,
+    }) as unknown as { record: string[]; info: Info }[];
+    // The parser tells where a record ends; one whose cells hold line breaks began before.
+    return found.map(({ record, info }) => ({
+      record,
+      line: info.lines - record.reduce((n, cell) => n + (cell.match(/\n/g)?.length ?? 0), 0),
+    }));
+  } catch (cause) {
+    const { lines, code } = cause as { lines?: number; code?: string };
+    const why = code?.includes("QUOTE") ? "a quote is not closed or stands inside a cell" : "it is no CSV";
+    throw new CohortManifestError(name, [`line ${lines ?? 1}: ${why}`]);
+  }
+}
+
+/** Where a comma does not part columns it may part decimals. */
+function numberOf(text: string, delimiter: string): number {
+  return Number(delimiter === "," || text.includes(".") ? text : text.replace(",", "."));
+}
+
+function delimiterOf(text: string): string {
+  const head = text.slice(0, text.search(/[\r\n]|$/));
+  return [",", ";", "\t"].toSorted((a, b) => head.split(b).length - head.split(a).length)[0]!;
+}
+
+function checkHeader(name: string, header: readonly string[], taken: ReadonlySet<string>): void {
+  const problems: string[] = [];
+  if (!header.includes("source")) problems.push(`line 1: there is no column "source"`);
+  header.forEach((column, i) => {
+    if (column === "") problems.push(`line 1: column ${i + 1} has no name`);
+    else if (header.indexOf(column) !== i)
+      problems.push(`line 1: column "${printable(column)}" is there twice`);
+    else if (taken.has(column) && !OWN.includes(column))
+      problems.push(
+        `line 1: column "${printable(column)}" is one that the table writes: give it another name`,
+      );
+  });
+  if (header.length > MAX_COVARIATES) problems.push(`line 1: there are more than ${MAX_COVARIATES} columns`);
+  if (problems.length > 0) throw new CohortManifestError(name, problems);
+}
+
+function place(
+  text: string,
+  directory: string,
+  what: string,
+  problem: (text: string) => void,
+): string | undefined {
+  if (text === "") {
+    problem(`${what} is empty`);
+    return undefined;
+  }
+  try {
+    const address = parseSourceAddress(text);
+    return address.scheme === "file" ? path.resolve(directory, address.path) : text;
+  } catch (error) {
+    problem(`${what}: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return text.replace(/[\u0000-\u001f\u007f]/g, "?").slice(0, 60);
+}

@@ -1,0 +1,58 @@
+import { existsSync } from "node:fs";
+import { OutputError } from "../local/errors.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
+import type { CohortDirectory, CohortSnapshot, SharedOptions } from "./cohort-directory.ts";
+
+/** Options that change no result: where and how fast the work is done. */
+const RESULTLESS = new Set(["concurrency", "backends", "cohort", "model"]);
+
+/** Flags by the names of options, where they differ. */
+const FLAGS: Record<string, string> = {
+  overlapRatio: "overlap",
+  importance: "blend",
+  maxMagnification: "max-magnification",
+  tissueMask: "no-tissue-mask",
+  segType: "seg-type",
+  batchSize: "batch-size",
+};
+
+/**
+ * Other settings are other work: every scan would be segmented again and the results of before lie about unused.
+ * @throws {OutputError} that names what is other than before
+ */
+export function refuseOtherSettings(
+  directory: CohortDirectory,
+  before: CohortSnapshot,
+  now: SharedOptions,
+  model: ModelPackage,
+): void {
+  if (!existsSync(directory.journal)) return;
+  const { name, version } = model.manifest;
+  const was = before.options as unknown as Record<string, unknown>;
+  const is = now as unknown as Record<string, unknown>;
+  const changes: string[] = [];
+  if (before.model.hash !== model.hash || before.model.version !== version) {
+    changes.push(`the model is ${name} ${version} and was ${before.model.name} ${before.model.version}`);
+  }
+  for (const option of [...new Set([...Object.keys(was), ...Object.keys(is)])].sort()) {
+    if (RESULTLESS.has(option) || same(was[option], is[option], option)) continue;
+    changes.push(`--${FLAGS[option] ?? option} is ${shown(is[option])} and was ${shown(was[option])}`);
+  }
+  if (changes.length === 0) return;
+  throw new OutputError(
+    `${directory.path} holds a cohort of other settings: ${changes.join("; ")}. Repeat the settings of before, choose another --out, or --restart to segment every scan again`,
+  );
+}
+
+/** What is left out is the default. */
+const DEFAULTS: Record<string, unknown> = { precision: "u8", tissueMask: true };
+
+function same(a: unknown, b: unknown, option: string): boolean {
+  const whole = (value: unknown) => JSON.stringify(value ?? DEFAULTS[option] ?? null);
+  return whole(a) === whole(b);
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return "the default";
+  return Array.isArray(value) ? value.join(",") : String(value);
+}

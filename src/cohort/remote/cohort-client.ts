@@ -1,0 +1,101 @@
+import type { JobClient } from "../../client/job-client.ts";
+import {
+  type ChangedLimits,
+  type CloudCohortStatus,
+  type CohortJob,
+  type CohortRowStatus,
+  cohortStatusSchema,
+  MAX_ROWS_A_REQUEST,
+  type NewCohortRow,
+  rowsPageSchema,
+} from "../../contracts/cohort-request.ts";
+
+/** Bodies have 1 MiB at most. */
+const MAX_PAGE_CHARACTERS = 300_000;
+
+/** One cohort of a job service. Every call may be repeated. */
+export class CohortClient {
+  readonly jobs: JobClient;
+  readonly #path: string;
+  readonly #id: string;
+  /** Up to which change rows are known. */
+  #cursor: string | undefined;
+
+  constructor(jobs: JobClient, id: string) {
+    this.jobs = jobs;
+    this.#id = id;
+    this.#path = `v1/cohorts/${id}`;
+  }
+
+  open(job: CohortJob, limits: ChangedLimits): Promise<CloudCohortStatus> {
+    return this.#ask("POST", "v1/cohorts", { id: this.#id, job, limits });
+  }
+
+  status(): Promise<CloudCohortStatus> {
+    return this.#ask("GET", this.#path);
+  }
+
+  setLimits(limits: ChangedLimits): Promise<CloudCohortStatus> {
+    return this.#ask("PATCH", this.#path, limits);
+  }
+
+  async add(rows: readonly NewCohortRow[]): Promise<void> {
+    for (const page of pagesOf(rows)) await this.#ask("POST", `${this.#path}/rows`, { rows: page });
+  }
+
+  /** @param ids default all that failed */
+  async retry(ids?: readonly string[]): Promise<void> {
+    if (!ids) return void (await this.#ask("POST", `${this.#path}/retry`, {}));
+    for (let i = 0; i < ids.length; i += MAX_ROWS_A_REQUEST) {
+      await this.#ask("POST", `${this.#path}/retry`, { ids: ids.slice(i, i + MAX_ROWS_A_REQUEST) });
+    }
+  }
+
+  resume(): Promise<CloudCohortStatus> {
+    return this.#ask("POST", `${this.#path}/resume`);
+  }
+
+  cancel(): Promise<CloudCohortStatus> {
+    return this.#ask("POST", `${this.#path}/cancel`);
+  }
+
+  /** Forgets the cohort; one of which something is under way is refused. */
+  remove(): Promise<void> {
+    return this.jobs.removeAt(this.#path);
+  }
+
+  /** Rows that changed since the last call, at first all; one that changes meanwhile comes again. */
+  async *changes(): AsyncGenerator<CohortRowStatus> {
+    for (let more = true; more; ) {
+      const query = this.#cursor === undefined ? "" : `?cursor=${encodeURIComponent(this.#cursor)}`;
+      const page = await this.jobs.ask(rowsPageSchema, "GET", `${this.#path}/rows${query}`);
+      yield* page.rows;
+      more = page.more && page.cursor !== this.#cursor;
+      this.#cursor = page.cursor;
+    }
+  }
+
+  #ask(method: string, path: string, body?: object): Promise<CloudCohortStatus> {
+    return this.jobs.ask(cohortStatusSchema, method, path, body);
+  }
+}
+
+/** Cuts rows so that each request is small enough. */
+export function* pagesOf(rows: readonly NewCohortRow[]): Generator<NewCohortRow[]> {
+  let page: NewCohortRow[] = [];
+  let characters = 0;
+  for (const row of rows) {
+    const { length } = JSON.stringify(row);
+    if (
+      page.length === MAX_ROWS_A_REQUEST ||
+      (page.length > 0 && characters + length > MAX_PAGE_CHARACTERS)
+    ) {
+      yield page;
+      page = [];
+      characters = 0;
+    }
+    page.push(row);
+    characters += length;
+  }
+  if (page.length > 0) yield page;
+}

@@ -1,0 +1,277 @@
+import { ServiceError } from "../../client/errors.ts";
+import type { JobClient } from "../../client/job-client.ts";
+import { pause } from "../../client/retry.ts";
+import {
+  type ChangedLimits,
+  type CloudCohortStatus,
+  type CohortRowStatus,
+  withoutQuery,
+} from "../../contracts/cohort-request.ts";
+import { PASSING } from "../../contracts/failure-codes.ts";
+import { BusyError } from "../../local/directory-lock.ts";
+import { eachOf } from "../../orchestrator/map/concurrency.ts";
+import type { CohortSnapshot } from "../cohort-directory.ts";
+import type { CohortEvent, Journal } from "../journal.ts";
+import type { CohortRow } from "../manifest-rows.ts";
+import type { CohortProgress } from "../run-cohort.ts";
+import { slideFailure } from "../slide-failure.ts";
+import type { RowOutcome } from "../table.ts";
+import { type FactsCache, outcomesOf } from "../write-tables.ts";
+import { CohortClient } from "./cohort-client.ts";
+import { fetchJob } from "./fetch-job.ts";
+import type { CloudCohortOptions } from "./remote-snapshot.ts";
+import { isLocal, uploadedSource, uploadSource } from "./upload-source.ts";
+
+const UPLOADS_AT_ONCE = 2;
+const DOWNLOADS_AT_ONCE = 4;
+/** Between two looks: short after something moved, doubled while nothing does. */
+const FIRST_LOOK_MS = 500;
+const LONGEST_LOOK_MS = 10_000;
+
+type RunOptions = Pick<
+  CloudCohortOptions,
+  "out" | "signal" | "onEvent" | "slidesAtOnce" | "largestFirst" | "spendLimitUsd"
+>;
+
+/** A cohort at a service as its directory here knows it: what is there is written down, and what is done fetched. */
+export class CloudRun {
+  readonly #client: CohortClient;
+  readonly #options: RunOptions;
+  readonly #snapshot: CohortSnapshot;
+  readonly #journal: Journal;
+  readonly #facts: FactsCache;
+  /** Of each id of the manifest, the row and its key. */
+  readonly #rows: ReadonlyMap<string, { row: CohortRow; key: string }>;
+  /** Rows as the service told last, and those that are done or failed. */
+  readonly #told = new Map<string, CohortRowStatus>();
+  readonly #settled: Set<string>;
+  readonly #stop = new AbortController();
+
+  constructor(
+    client: JobClient,
+    options: RunOptions,
+    snapshot: CohortSnapshot,
+    journal: Journal,
+    facts: FactsCache,
+  ) {
+    this.#client = new CohortClient(client, snapshot.service!.cohort);
+    this.#options = options;
+    this.#snapshot = snapshot;
+    this.#journal = journal;
+    this.#facts = facts;
+    this.#rows = new Map(snapshot.rows.map((row, i) => [row.id, { row, key: snapshot.keys[i]! }]));
+    const ended = this.outcomes().filter(({ status }) => status === "done" || status === "failed");
+    this.#settled = new Set(ended.map(({ row }) => row.id));
+  }
+
+  outcomes(): RowOutcome[] {
+    return outcomesOf(this.#snapshot, this.#journal.states, this.#facts);
+  }
+
+  /** Opens the cohort there, or goes on with it under the limits of this run; what failed in passing is tried again. */
+  async open(): Promise<void> {
+    const limits = limitsOf(this.#options);
+    const { state } = await this.#client.open(this.#snapshot.service!.job, limits);
+    if (Object.keys(limits).length > 0) await this.#client.setLimits(limits);
+    if (state === "paused" || state === "cancelled") await this.#client.resume();
+    await this.catchUp();
+    const again = [...this.#told.values()].filter(({ id, state, code }) => {
+      if (state === "failed") return PASSING.has(code!);
+      // Done there, and its results were removed since.
+      const { key } = this.#rows.get(id)!;
+      return state === "done" && this.#journal.states.get(key)?.status === "failed";
+    });
+    if (again.length > 0) await this.#client.retry(again.map(({ id }) => id));
+  }
+
+  /** Sends what is not there and looks on until nothing moves any more. */
+  async follow(meanwhile: () => Promise<void>): Promise<CloudCohortStatus> {
+    const { signal } = this.#options;
+    let sent = false;
+    let failure: { error: unknown } | undefined;
+    const sending = this.#send().then(
+      () => {
+        sent = true;
+      },
+      (error: unknown) => {
+        failure = { error };
+      },
+    );
+    try {
+      for (let delayMs = FIRST_LOOK_MS; ; ) {
+        if (failure) throw failure.error;
+        // Asked before the rows are: what they tell is then no older.
+        const wasSent = sent;
+        const status = await this.#client.status();
+        const moved = await this.catchUp();
+        const { pending, running } = status.rows;
+        if (wasSent && running === 0 && (pending === 0 || status.state !== "running")) return status;
+        await meanwhile();
+        delayMs = moved ? FIRST_LOOK_MS : Math.min(2 * delayMs, LONGEST_LOOK_MS);
+        await pause(delayMs, signal);
+      }
+    } finally {
+      this.#stop.abort(new DOMException("the run ended", "AbortError"));
+      await sending;
+    }
+  }
+
+  /** Notes what changed there, and fetches what is done. @returns whether something changed */
+  async catchUp(): Promise<boolean> {
+    const changed = new Map<string, CohortRowStatus>();
+    for await (const row of this.#client.changes()) {
+      if (!this.#isOurs(row)) continue;
+      this.#told.set(row.id, row);
+      changed.set(row.id, row);
+    }
+    const rows = [...changed.values()];
+    // One write for all: each is waited for until it is on the disk.
+    this.#journal.append(...rows.flatMap((row) => this.#eventOf(row) ?? []));
+    // Rows of the same scan share a job, whose results are fetched once.
+    const done = new Map<string, CohortRowStatus[]>();
+    for (const row of rows)
+      if (row.state === "done") done.set(row.job!, [...(done.get(row.job!) ?? []), row]);
+    await eachOf([...done.values()], DOWNLOADS_AT_ONCE, async (twins) => {
+      for (const row of twins) await this.#fetch(row);
+    });
+    return changed.size > 0;
+  }
+
+  /** Not of a row that an earlier manifest had, or that is about to be sent with another source. */
+  #isOurs({ id, source, mpp }: CohortRowStatus): boolean {
+    const row = this.#rows.get(id)?.row;
+    if (!row || row.mpp !== mpp) return false;
+    const there = isLocal(row.source) ? uploadedSource(this.#journal, row.source) : row.source;
+    return there !== undefined && withoutQuery(there) === source;
+  }
+
+  /** What is to be written down of a row that is not done; undefined where that is known already. */
+  #eventOf({ id, state, code, reason }: CohortRowStatus): CohortEvent | undefined {
+    const { key } = this.#rows.get(id)!;
+    const known = this.#journal.states.get(key);
+    const at = now();
+    switch (state) {
+      case "failed":
+        return this.#failure(id, { code: code ?? "unexpected", reason: reason ?? "no reason was given" });
+      case "running":
+        this.#settled.delete(id);
+        if (known?.status === "running") return undefined;
+        this.#tell({ type: "slide", id, state: "begun" });
+        return { at, type: "begun", key };
+      case "pending":
+        this.#settled.delete(id);
+        if (known === undefined || known.status === "pending") return undefined;
+        return { at, type: "retried", key };
+      case "done":
+        return undefined;
+    }
+  }
+
+  #failure(id: string, { code, reason }: { code: string; reason: string }): CohortEvent | undefined {
+    const { key } = this.#rows.get(id)!;
+    const known = this.#journal.states.get(key);
+    this.#settled.add(id);
+    if (known?.status === "failed" && known.code === code && known.reason === reason) return undefined;
+    this.#tell({ type: "slide", id, state: "failed", code, reason, left: this.#left() });
+    return { at: now(), type: "failed", key, code, reason };
+  }
+
+  #fail(id: string, failure: { code: string; reason: string }): void {
+    const event = this.#failure(id, failure);
+    if (event) this.#journal.append(event);
+  }
+
+  /** Results before the word that they are there. */
+  async #fetch({ id, job, forecastUsd: forecast }: CohortRowStatus): Promise<void> {
+    const { key } = this.#rows.get(id)!;
+    const { service, model } = this.#snapshot;
+    const { signal } = this.#options;
+    try {
+      const wanted = { download: service!.download, model, signal };
+      await fetchJob(this.#client.jobs, job!, this.#facts.directory(job!), wanted);
+    } catch (error) {
+      // Cohorts that share a store fetch the same.
+      if (error instanceof BusyError) return this.#fail(id, slideFailure(error, [])!);
+      // Removed there: to be done again when somebody asks for it.
+      if (!(error instanceof ServiceError) || error.status !== 404) throw error;
+      return this.#fail(id, { code: "storage", reason: `the results of job ${job} are not there any more` });
+    }
+    this.#settled.add(id);
+    const known = this.#journal.states.get(key);
+    if (known?.status === "done" && known.job === job) return;
+    this.#journal.append({
+      at: now(),
+      type: "done",
+      key,
+      job: job!,
+      found: false,
+      ...(forecast !== undefined && { forecast }),
+    });
+    const { seconds, windows } = this.#facts.get(job!)!;
+    this.#tell({ type: "slide", id, state: "done", found: false, seconds, windows, left: this.#left() });
+  }
+
+  /** Rows whose sources lie there at once, the others as their files come. */
+  async #send(): Promise<void> {
+    const rows = this.#snapshot.rows;
+    const given = (row: CohortRow, source = row.source) => ({
+      id: row.id,
+      source,
+      ...(row.mpp !== undefined && { mpp: row.mpp }),
+    });
+    await this.#client.add(rows.filter(({ source }) => !isLocal(source)).map((row) => given(row)));
+    const uploads = new Map<string, Promise<string>>();
+    await eachOf(
+      rows.filter(({ source }) => isLocal(source)),
+      UPLOADS_AT_ONCE,
+      async (row) => {
+        this.#stop.signal.throwIfAborted();
+        try {
+          let upload = uploads.get(row.source);
+          if (!upload) {
+            upload = this.#upload(row);
+            uploads.set(row.source, upload);
+          }
+          await this.#client.add([given(row, await upload)]);
+        } catch (error) {
+          this.#options.signal?.throwIfAborted();
+          this.#stop.signal.throwIfAborted();
+          if (error instanceof ServiceError) throw error;
+          const failure = slideFailure(error, [row.source]);
+          if (!failure) throw error;
+          // What is done stays done, though its file is not here any more.
+          const known = this.#journal.states.get(this.#rows.get(row.id)!.key);
+          if (known?.status !== "done") this.#fail(row.id, failure);
+        }
+      },
+    );
+  }
+
+  #upload({ id, source }: CohortRow): Promise<string> {
+    const { signal } = this.#options;
+    const both = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
+    const onBegin = () => this.#tell({ type: "slide", id, state: "uploading" });
+    return uploadSource(this.#client.jobs, this.#journal, source, { signal: both, onBegin });
+  }
+
+  #left(): number {
+    return this.#rows.size - this.#settled.size;
+  }
+
+  #tell(event: CohortProgress): void {
+    this.#options.onEvent?.(event);
+  }
+}
+
+/** What was typed; the rest stays as it is there. */
+function limitsOf({ slidesAtOnce, spendLimitUsd, largestFirst }: RunOptions): ChangedLimits {
+  return {
+    ...(slidesAtOnce && { concurrency: slidesAtOnce }),
+    ...(spendLimitUsd !== undefined && { spendLimitUsd }),
+    ...(largestFirst && { largestFirst }),
+  };
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,117 @@
+import { randomBytes } from "node:crypto";
+import { join, resolve } from "node:path";
+import {
+  type CohortJob,
+  cohortJobSchema,
+  MAX_COHORT_CONCURRENCY,
+  MAX_COHORT_ROWS,
+} from "../../contracts/cohort-request.ts";
+import { checkOptions, loadModelOf } from "../../local/segment.ts";
+import { JobError } from "../../orchestrator/errors.ts";
+import type { CohortSnapshot, Download } from "../cohort-directory.ts";
+import { CohortManifestError } from "../cohort-error.ts";
+import { findRows } from "../find-rows.ts";
+import type { CohortRow } from "../manifest-rows.ts";
+import { type CohortOptions, digest, keyOf, shapeOf, sharedOptions } from "../run-cohort.ts";
+import { takenNames } from "../table.ts";
+
+export interface CloudCohortOptions extends CohortOptions {
+  /** Address of the job service. */
+  to: string;
+  /** USD; nothing more begins where another scan would pass it. */
+  spendLimitUsd?: number;
+  /** What is fetched of each scan that is done; default what the tables are made from. */
+  download?: Download;
+}
+
+/** What only means something where the model runs on this machine. */
+export function refuseLocalOnly({
+  mask,
+  series,
+  time,
+  pagesAs,
+  backends,
+  batchSize,
+  concurrency,
+  slidesAtOnce,
+  restart,
+}: CloudCohortOptions) {
+  const given = {
+    mask,
+    series,
+    time,
+    "pages-as": pagesAs,
+    backend: backends,
+    "batch-size": batchSize,
+    concurrency,
+    restart,
+  };
+  const [name] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (name !== undefined) throw new JobError(`--${name} is for runs on this machine: leave it out with --to`);
+  if (slidesAtOnce === undefined) return;
+  if (Number.isInteger(slidesAtOnce) && slidesAtOnce >= 1 && slidesAtOnce <= MAX_COHORT_CONCURRENCY) return;
+  throw new JobError(`slides at once must be a whole number from 1 to ${MAX_COHORT_CONCURRENCY}`);
+}
+
+/** The checked manifest and command. A directory keeps the cohort that it has at the service. */
+export async function snapshotOf(
+  options: CloudCohortOptions,
+  url: string,
+  before: CohortSnapshot | undefined,
+): Promise<{ snapshot: CohortSnapshot; kind: string }> {
+  const {
+    to: _to,
+    spendLimitUsd: _spend,
+    download = before?.service?.download ?? "tables",
+    ...local
+  } = options;
+  const shared = sharedOptions(local);
+  const { settings, outputs, segType } = checkOptions(shared);
+  const model = await loadModelOf({ ...shared, signal: options.signal });
+  const shape = shapeOf(model);
+  const { name, version } = model.manifest;
+  const job = jobOf({ model: name, variant: shared.variant, mpp: shared.mpp, settings, outputs, segType });
+  if (before && digest(before.service!.job) !== digest(job)) {
+    throw new JobError(
+      `${options.out} holds a cohort with another model or other settings: choose another --out, or go on with the same`,
+    );
+  }
+  const { kind, covariates, rows } = await findRows(options.cohort, takenNames(shape), options.out, {
+    encoding: options.encoding,
+    signal: options.signal,
+  });
+  refuseRows(options.cohort, rows);
+  const snapshot: CohortSnapshot = {
+    formatVersion: 1,
+    cohort: /^s3:/i.test(options.cohort) ? options.cohort : resolve(options.cohort.replace(/^file:\/\//, "")),
+    options: shared,
+    store: resolve(options.store ?? join(options.out, "jobs")),
+    // 0: as the service has it.
+    slidesAtOnce: options.slidesAtOnce ?? before?.slidesAtOnce ?? 0,
+    largestFirst: options.largestFirst ?? before?.largestFirst ?? false,
+    model: { name, version, hash: model.hash },
+    ...shape,
+    ...(options.encoding !== undefined && { encoding: options.encoding }),
+    covariates,
+    rows,
+    keys: rows.map((row) => keyOf(row, shared, digest(job))),
+    service: { url, cohort: before?.service?.cohort ?? randomBytes(16).toString("hex"), job, download },
+  };
+  return { snapshot, kind };
+}
+
+function jobOf(asked: object): CohortJob {
+  const parsed = cohortJobSchema.safeParse(asked);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  throw new JobError(`option ${path.join(".")}: ${message}`);
+}
+
+function refuseRows(cohort: string, rows: readonly CohortRow[]): void {
+  const problems = rows
+    .filter(({ mask }) => mask !== undefined)
+    .map(({ line }) => `line ${line}: masks are for runs on this machine: leave them out with --to`);
+  if (rows.length > MAX_COHORT_ROWS)
+    problems.push(`there are ${rows.length} rows: a service takes ${MAX_COHORT_ROWS} in one cohort`);
+  if (problems.length > 0) throw new CohortManifestError(cohort, problems);
+}

@@ -1,0 +1,29 @@
+import { JobError } from "../../orchestrator/errors.ts";
+import { eachOf } from "../../orchestrator/map/concurrency.ts";
+import type { CohortSnapshot } from "../cohort-directory.ts";
+import { type Access, cohortClient } from "./remote-status.ts";
+
+const AT_ONCE = 8;
+
+/**
+ * Has the service remove what it keeps of a cohort: its record, with `results` also results and records of its jobs, those
+ * that other cohorts share with it included. What was fetched stays.
+ * @returns how many jobs were removed
+ */
+export async function removeAtService(
+  snapshot: CohortSnapshot,
+  access: Access,
+  results: boolean,
+): Promise<number> {
+  const client = cohortClient(snapshot, access);
+  const { rows, state } = await client.status();
+  if (rows.running > 0 || state === "running") {
+    throw new JobError("the cohort is under way: end it with `tilewright cohort cancel` first");
+  }
+  const jobs = new Set<string>();
+  if (results) for await (const { job } of client.changes()) if (job !== undefined) jobs.add(job);
+  await eachOf([...jobs], AT_ONCE, (job) => client.jobs.remove(job));
+  // The record last: whoever is cut off in between finds in it what is left.
+  await client.remove();
+  return jobs.size;
+}

@@ -1,0 +1,97 @@
+import { JobFailedError } from "../../client/errors.ts";
+import { JobClient } from "../../client/job-client.ts";
+import type { CloudCohortStatus } from "../../contracts/cohort-request.ts";
+import { CohortDirectory } from "../cohort-directory.ts";
+import { Journal } from "../journal.ts";
+import type { CohortResult } from "../run-cohort.ts";
+import { TableWriter } from "../table-writer.ts";
+import { totalsOf } from "../totals.ts";
+import { FactsCache, writeReport } from "../write-tables.ts";
+import { CohortClient } from "./cohort-client.ts";
+import { CloudRun } from "./remote-run.ts";
+import { type CloudCohortOptions, refuseLocalOnly, snapshotOf } from "./remote-snapshot.ts";
+
+/**
+ * Has a job service segment every scan of a cohort, and writes one table of them all here. The service works by itself:
+ * whatever ended an earlier run here, the same call looks on.
+ * @throws {CohortManifestError} before anything is written
+ * @throws {JobFailedError} where the cohort waits for a higher limit, or was paused or cancelled there
+ */
+export async function runCloudCohort(options: CloudCohortOptions): Promise<CohortResult> {
+  const { out, onEvent = () => {}, signal } = options;
+  refuseLocalOnly(options);
+  const directory = new CohortDirectory(out);
+  directory.refuseOther();
+  const client = new JobClient(options.to, { token: options.token, signal });
+  const before = directory.refuseOtherPlace(client.url.href);
+  const { snapshot, kind } = await snapshotOf(options, client.url.href, before);
+  // A directory is bound to an address only once that has answered; should we end here, an empty cohort is left there.
+  if (!before) {
+    const { cohort, job } = snapshot.service!;
+    await new CohortClient(client, cohort).open(job, {});
+  }
+
+  directory.lock();
+  let journal: Journal | undefined;
+  try {
+    directory.write(snapshot);
+    journal = Journal.open(directory.journal);
+    const facts = new FactsCache(snapshot.store);
+    const run = new CloudRun(client, options, snapshot, journal, facts);
+    const tables = new TableWriter(directory, snapshot, () => run.outcomes(), facts);
+    await run.open();
+    const { done, failed, pending } = totalsOf(run.outcomes());
+    onEvent({ type: "cohort", rows: snapshot.rows.length, kind, done, failed, toDo: pending });
+    await tables.write();
+    let end: CloudCohortStatus;
+    try {
+      end = await run.follow(() => tables.nowAndThen());
+    } finally {
+      await tables.write().catch((error) => {
+        if (!signal?.aborted) throw error;
+      });
+    }
+    const ended = run.outcomes();
+    writeReport(directory, snapshot, ended, facts);
+    refuseUnfinished(end);
+    return { rows: ended.length, out, ...totalsOf(ended) };
+  } finally {
+    journal?.close();
+    directory.unlock();
+  }
+}
+
+/** Fetches what a service has done by now, without waiting for the rest. */
+export async function fetchCloudCohort(
+  path: string,
+  access: { token?: string; signal?: AbortSignal },
+): Promise<void> {
+  const directory = new CohortDirectory(path);
+  const snapshot = directory.read();
+  const client = new JobClient(snapshot.service!.url, access);
+  directory.lock();
+  let journal: Journal | undefined;
+  try {
+    journal = Journal.open(directory.journal);
+    const options = { ...access, out: path };
+    const run = new CloudRun(client, options, snapshot, journal, new FactsCache(snapshot.store));
+    await run.catchUp();
+  } finally {
+    journal?.close();
+    directory.unlock();
+  }
+}
+
+function refuseUnfinished({ state, reason, rows }: CloudCohortStatus): void {
+  if (rows.pending === 0) return;
+  if (state === "cancelled") {
+    throw new JobFailedError(
+      `the cohort was cancelled with ${rows.pending} scans to do: the same command goes on`,
+    );
+  }
+  if (state === "paused") {
+    throw new JobFailedError(
+      `the cohort is paused with ${rows.pending} scans to do: ${reason ?? "somebody asked for it, and the same command goes on"}`,
+    );
+  }
+}

@@ -1,0 +1,106 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { RunManifest } from "../orchestrator/manifest/run-manifest.ts";
+import { coreCost, edgeWindowsCost } from "../orchestrator/prices.ts";
+
+/** What the table says of one job. */
+export interface SlideFacts {
+  mpp: number | undefined;
+  level: number;
+  windows: number;
+  tissueFraction: number | undefined;
+  /** In reaches of the model's training images. */
+  domainDistance: number | undefined;
+  outOfDomain: boolean;
+  tissueWarning: boolean;
+  seamScore: number | undefined;
+  disagreement: number | undefined;
+  /** Of the requested region, what was segmented. */
+  coverage: number | undefined;
+  analysedAreaMm2: number | undefined;
+  focus: number | undefined;
+  intensity: number | undefined;
+  classes: ReadonlyMap<string, { fraction?: number; areaUm2?: number; volumeMm3?: number }>;
+  kinds: ReadonlyMap<
+    string,
+    { count: number; densityPerMm2?: number; meanAreaUm2?: number; medianAreaUm2?: number }
+  >;
+  seconds: number;
+  bytesRead: number;
+  bytesWritten: number;
+  cost: number;
+  outputs: ReadonlySet<string>;
+}
+
+/** Undefined where the job is not finished. */
+export function readFacts(directory: string, job: string): SlideFacts | undefined {
+  const file = join(directory, "run.json");
+  if (!existsSync(file)) return undefined;
+  try {
+    const run = JSON.parse(readFileSync(file, "utf8")) as RunManifest;
+    return run.job === job ? factsOf(run) : undefined;
+  } catch {
+    // Cut short by something else than us: the job is as good as not there, and done again.
+    return undefined;
+  }
+}
+
+/** Of 2-D images pixels and objects, of volumes structures; what a run did not measure is undefined. */
+interface Measured {
+  analysedAreaUm2?: number;
+  classes?: { name: string; fraction?: number; areaUm2?: number }[];
+  objects?: {
+    name: string;
+    count: number;
+    densityPerMm2?: number;
+    meanAreaUm2?: number;
+    medianAreaUm2?: number;
+  }[];
+  structures?: { name: string; fraction?: number; volumeMm3?: number }[];
+}
+
+export function factsOf(run: RunManifest): SlideFacts {
+  const summary = (run.summary ?? {}) as Measured;
+  const { coveredSamples, outsideMaskSamples } = run.coverage;
+  const total = coveredSamples + outsideMaskSamples;
+  return {
+    mpp: run.source.mpp.at(-1),
+    level: run.plan.level,
+    windows: run.plan.windows,
+    tissueFraction: run.plan.tissueFraction,
+    domainDistance: run.plan.domain?.distance,
+    outOfDomain: (run.plan.domain?.warnings ?? []).length > 0,
+    tissueWarning: run.plan.tissue?.warning !== undefined,
+    seamScore: run.seam.score,
+    disagreement: run.seam.disagreement,
+    coverage: total > 0 ? coveredSamples / total : undefined,
+    analysedAreaMm2: summary.analysedAreaUm2 === undefined ? undefined : summary.analysedAreaUm2 / 1e6,
+    focus: run.quality?.focus,
+    intensity: run.quality?.intensity,
+    classes: new Map((summary.classes ?? summary.structures ?? []).map(({ name, ...rest }) => [name, rest])),
+    kinds: new Map((summary.objects ?? []).map(({ name, ...rest }) => [name, rest])),
+    seconds: run.seconds.total ?? 0,
+    bytesRead: run.bytesRead,
+    bytesWritten: run.bytesWritten,
+    // A run of a service has no stages here: it says itself what it used.
+    cost: run.seconds.segment === undefined ? run.estimatedCost.amount : costOf(run),
+    outputs: new Set(run.outputs.map((output) => output.name)),
+  };
+}
+
+/**
+ * USD of what was used: the cores while the model ran, one core before and after, and list prices for windows that edge
+ * functions ran. What GPUs cost is on their owners' bills.
+ */
+export function costOf({ seconds, backends }: Pick<RunManifest, "seconds" | "backends">): number {
+  const here = backends.filter((backend) => backend.bytesSent === undefined);
+  const cores = Math.max(1, ...here.map((backend) => backend.threads));
+  const mapping = seconds.segment ?? 0;
+  const beside = Math.max(0, (seconds.total ?? 0) - mapping);
+  const edges = backends.filter((backend) => backend.name?.startsWith("edge:"));
+  const elsewhere = edges.reduce(
+    (sum, { windows, requests }) => sum + edgeWindowsCost(windows, requests ?? 0),
+    0,
+  );
+  return coreCost(mapping * cores + beside) + elsewhere;
+}

@@ -1,0 +1,49 @@
+import path from "node:path";
+import type { FailureCode, ScanFailure } from "../contracts/failure-codes.ts";
+import { EXIT } from "../exit/exit-status.ts";
+import { explain } from "../exit/explain-error.ts";
+import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
+import { InferenceError, RemoteError } from "../inference/errors.ts";
+import { BusyError } from "../local/directory-lock.ts";
+import { JobError, NoTissueError } from "../orchestrator/errors.ts";
+import { ObjectChangedError, StorageError } from "../storage/errors.ts";
+import { parseSourceAddress } from "../storage/source-address.ts";
+
+/** What a scan failed for, or undefined where it is no fault of the scan and no other would fare better. */
+export function slideFailure(
+  error: unknown,
+  places: readonly (string | undefined)[],
+): ScanFailure | undefined {
+  const { message, exitCode } = explain(error);
+  const failed = (code: FailureCode, reason = message) => ({ code, reason: withoutPlaces(reason, places) });
+  if (error instanceof BusyError) return failed("busy", "another run is at the same scan: run again later");
+  // A full disk, whoever met it.
+  if (exitCode === EXIT.output || exitCode === EXIT.interrupted) return undefined;
+  if (error instanceof ImageNotFoundError) return failed("missing");
+  if (error instanceof ImageFormatError) return failed("unreadable");
+  if (error instanceof ObjectChangedError) return failed("changed");
+  if (error instanceof StorageError) return failed(error.retryable ? "storage" : "unreadable");
+  if (error instanceof NoTissueError) return failed("no-tissue");
+  if (error instanceof JobError) return failed("refused");
+  if (error instanceof InferenceError || error instanceof RemoteError) return failed("backend");
+  return failed("unexpected", "an unexpected fault: segment this scan alone to see more");
+}
+
+/** Directories of the scan, its mask and the results go; names stay. */
+function withoutPlaces(text: string, places: readonly (string | undefined)[]): string {
+  let plain = text;
+  for (const place of places) {
+    if (place === undefined) continue;
+    const address = parseSourceAddress(place);
+    if (address.scheme === "file") {
+      const directory = path.dirname(path.resolve(address.path));
+      if (directory !== "/")
+        plain = plain.replaceAll(`${directory}${path.sep}`, "").replaceAll(directory, "…");
+    } else if (address.scheme === "http") {
+      // A signed address is a key to the scan.
+      if (address.search !== "")
+        plain = plain.replaceAll(`?${address.search}`, "").replaceAll(address.search, "…");
+    }
+  }
+  return plain.replaceAll(/\s+/g, " ").slice(0, 500);
+}

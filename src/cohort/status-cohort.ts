@@ -1,0 +1,120 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { Holder } from "../local/directory-lock.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import { CohortDirectory } from "./cohort-directory.ts";
+import { Journal, readJournal } from "./journal.ts";
+import type { RowOutcome } from "./table.ts";
+import { type CohortTotals, totalsOf } from "./totals.ts";
+import { FactsCache, outcomesOf, writeReport, writeTables } from "./write-tables.ts";
+
+export interface CohortStatus extends CohortTotals {
+  rows: number;
+  running: readonly string[];
+  /** Who is at it. */
+  holder?: Holder;
+  failures: readonly { id: string; code: string; reason: string }[];
+}
+
+/** How far a cohort is: from its journal and its results, without asking whoever runs it. */
+export function cohortStatus(path: string, facts?: FactsCache): CohortStatus {
+  const directory = new CohortDirectory(path);
+  const snapshot = directory.read();
+  const cache = facts ?? new FactsCache(snapshot.store);
+  const outcomes = outcomesOf(snapshot, readJournal(directory.journal), cache);
+  const holder = directory.holder();
+  return {
+    rows: outcomes.length,
+    ...totalsOf(outcomes),
+    // What a dead process was at, nobody is at.
+    running: holder ? outcomes.filter((o) => o.status === "running").map((o) => o.row.id) : [],
+    ...(holder && { holder }),
+    failures: outcomes.flatMap(({ row, status, code = "", reason = "" }) =>
+      status === "failed" ? [{ id: row.id, code, reason }] : [],
+    ),
+  };
+}
+
+/** Calls `tell` whenever something changed, until nobody is at the cohort. */
+export async function watchCohort(
+  path: string,
+  tell: (status: CohortStatus) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const facts = new FactsCache(new CohortDirectory(path).read().store);
+  let before = "";
+  for (;;) {
+    const status = cohortStatus(path, facts);
+    const text = JSON.stringify(status);
+    if (text !== before) tell(status);
+    before = text;
+    if (!status.holder) return;
+    await wait(WATCH_MS, undefined, { signal });
+  }
+}
+
+const WATCH_MS = 1000;
+const STOP_MS = 60_000;
+
+/**
+ * Marks failed scans to be done again.
+ * @param ids only these; default all that failed
+ * @returns how many
+ */
+export function markForRetry(path: string, ids?: readonly string[]): number {
+  const directory = new CohortDirectory(path);
+  const snapshot = directory.read();
+  const unknown = ids?.filter((id) => !snapshot.rows.some((row) => row.id === id)) ?? [];
+  if (unknown.length > 0) throw new JobError(`there is no scan "${unknown[0]}" in this cohort`);
+  directory.lock();
+  try {
+    const journal = Journal.open(directory.journal);
+    try {
+      const keys = new Set(
+        snapshot.rows.flatMap((row, i) => {
+          const key = snapshot.keys[i]!;
+          const failed = journal.states.get(key)?.status === "failed";
+          return failed && (ids === undefined || ids.includes(row.id)) ? [key] : [];
+        }),
+      );
+      const at = new Date().toISOString();
+      journal.append(...[...keys].map((key) => ({ at, type: "retried" as const, key })));
+      return keys.size;
+    } finally {
+      journal.close();
+    }
+  } finally {
+    directory.unlock();
+  }
+}
+
+/** Asks whoever runs the cohort to stop, and waits until it has. What is half done is gone on with by the next run. */
+export async function cancelCohort(path: string, signal?: AbortSignal): Promise<void> {
+  const directory = new CohortDirectory(path);
+  directory.read();
+  const holder = directory.holder();
+  if (!holder) throw new JobError(`nobody is running the cohort in ${path}`);
+  directory.askToStop();
+  for (let waited = 0; waited < STOP_MS; waited += 200) {
+    if (!directory.holder()) return;
+    await wait(200, undefined, { signal });
+  }
+  throw new JobError(
+    `process ${holder.pid} was asked to stop and has not yet: look again with cohort status`,
+  );
+}
+
+/** Makes tables and report again from the results that are there. Waits for nobody: a running cohort writes its own. */
+export async function exportCohort(path: string, signal?: AbortSignal): Promise<RowOutcome[]> {
+  const directory = new CohortDirectory(path);
+  const snapshot = directory.read();
+  directory.lock();
+  try {
+    const facts = new FactsCache(snapshot.store);
+    const outcomes = outcomesOf(snapshot, readJournal(directory.journal), facts);
+    await writeTables(directory, snapshot, outcomes, facts, signal);
+    writeReport(directory, snapshot, outcomes, facts);
+    return outcomes;
+  } finally {
+    directory.unlock();
+  }
+}

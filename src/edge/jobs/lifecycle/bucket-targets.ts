@@ -1,0 +1,40 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
+import type { OutputName, OutputTargets } from "../../../image/output-targets.ts";
+import type { ZarrLabelStage } from "../../../writers/ome-zarr/label-store.ts";
+import { openOmeZarr } from "../../../writers/ome-zarr/ome-zarr.ts";
+import { openLabelFile } from "../../../writers/open-label-file.ts";
+import { encodePng } from "../../../writers/png.ts";
+import { resultsStore } from "../../shared/results-store.ts";
+import { MultipartSink } from "./multipart-sink.ts";
+
+const CONTENT_TYPES: readonly [string, string][] = [
+  [".tiff", "image/tiff"],
+  [".geojson", "application/geo+json"],
+  [".csv", "text/csv; charset=utf-8"],
+  [".png", "image/png"],
+  [".gz", "application/gzip"],
+  [".dcm", "application/dicom"],
+];
+
+/** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies, if given. */
+export function bucketTargets(bucket: R2Bucket, prefix: string, stage?: ZarrLabelStage): OutputTargets {
+  const open = (name: OutputName) => {
+    const type = CONTENT_TYPES.find(([end]) => name.endsWith(end))?.[1] ?? "application/octet-stream";
+    return new MultipartSink(bucket, prefix + name, name, type);
+  };
+  return {
+    async labels(name, info, origin) {
+      if (name === "labels.ome.zarr" && stage) return stage.levelSink({ name });
+      if (name.endsWith(".ome.zarr")) {
+        return openOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
+      }
+      return openLabelFile(name, open(name), info, origin);
+    },
+    file: async (name) => open(name),
+    async picture(name, picture) {
+      const sink = open(name);
+      await sink.append(encodePng(picture));
+      return sink.finish();
+    },
+  };
+}

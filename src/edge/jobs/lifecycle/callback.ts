@@ -1,0 +1,54 @@
+import { ledgerOf } from "../../shared/ledger-port.ts";
+import { isLoopback } from "../../sources/allowed-host.ts";
+import type { Bindings } from "../context/bindings.ts";
+
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Whether a callback may go there: hosts are named one by one in CALLBACK_HOSTS, and only with a secret to sign with.
+ * http is for this very machine: what is told names slides.
+ */
+export function callbackAllowed(env: Bindings, address: string): boolean {
+  const hosts = (env.CALLBACK_HOSTS ?? "").split(",").map((host) => host.trim());
+  const { protocol, host, hostname, username, password } = new URL(address);
+  const isSafe = protocol === "https:" || (protocol === "http:" && isLoopback(hostname));
+  return !!env.CALLBACK_SECRET && isSafe && username === "" && password === "" && hosts.includes(host);
+}
+
+/**
+ * Tells the job's end to whom the request named: its status as JSON, with `X-Tilewright-Signature: t=<seconds>,v1=<hex>`,
+ * the HMAC-SHA256 of `<seconds>.<body>`. Redirects are not followed. Throws when it was not taken, to be tried again.
+ */
+export async function sendCallback(env: Bindings, job: string): Promise<boolean> {
+  const ledger = ledgerOf(env.LEDGERS!, job);
+  const address = (await ledger.document())?.request.callback;
+  if (address === undefined || !callbackAllowed(env, address)) return false;
+  const body = JSON.stringify(await ledger.status());
+  const seconds = Math.floor(Date.now() / 1000);
+  const response = await fetch(address, {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      "X-Tilewright-Signature": `t=${seconds},v1=${await sign(env.CALLBACK_SECRET!, `${seconds}.${body}`)}`,
+    },
+    body,
+    redirect: "manual",
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`the callback was answered ${response.status}`);
+  return true;
+}
+
+async function sign(secret: string, text: string): Promise<string> {
+  const encoder = new TextEncoder();
+  const key = await crypto.subtle.importKey(
+    "raw",
+    encoder.encode(secret),
+    { name: "HMAC", hash: "SHA-256" },
+    false,
+    ["sign"],
+  );
+  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text)));
+  return Array.from(mac, (b) => b.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,118 @@
+import type { JobDocument } from "../../../contracts/job-plan-message.ts";
+import type { FullJobRequest, JobStatus } from "../../../contracts/job-request.ts";
+import { VERSION } from "../../../orchestrator/version.ts";
+import { Problem } from "../../../service/problem.ts";
+import { StorageError } from "../../../storage/errors.ts";
+import { jobKeys } from "../../shared/job-keys.ts";
+import { ledgerOf } from "../../shared/ledger-port.ts";
+import { describeSource } from "../../sources/fingerprint-source.ts";
+import { openSourceStore } from "../../sources/open-source-store.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { checkServed, servedModel } from "../context/configured-model.ts";
+import { isSameEtag } from "../events/storage-event.ts";
+import { callbackAllowed } from "./callback.ts";
+
+/** A request waits for it. */
+const LOOK_UP_TIMEOUT_MS = 20_000;
+
+export interface CreatedJob {
+  created: boolean;
+  status: JobStatus;
+}
+
+/**
+ * Starts the job of a request, or finds it: its id is made from all that could change a byte of the result, so asking
+ * twice, or being told of an upload twice, makes one job. `again` starts over a job that failed or was cancelled.
+ * @throws {Problem} where the request cannot become a job
+ */
+export async function createJob(
+  env: Bindings,
+  request: FullJobRequest,
+  { again, etag }: { again: boolean; etag?: string },
+): Promise<CreatedJob> {
+  if (request.callback !== undefined && !callbackAllowed(env, request.callback)) {
+    throw new Problem(
+      422,
+      "callback_refused",
+      "the callback's host is not among those this service may call",
+    );
+  }
+  const opened = openSourceStore(env, request.source);
+  const { name, uri } = opened;
+  const model = await servedModel(env);
+  checkServed(model, request);
+  const info = await describeSource(opened, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
+  if (etag !== undefined && !isSameEtag(etag, info.etag)) {
+    throw new Problem(409, "source_changed", `${uri} has been replaced since`);
+  }
+  const document: JobDocument = {
+    id: await jobId([
+      uri,
+      info.etag,
+      model.hash,
+      model.manifest.version,
+      VERSION,
+      request.mpp,
+      request.settings,
+      request.outputs,
+      ...(request.segType ? [request.segType] : []),
+      ...(request.series ? [request.series] : []),
+      ...(request.pagesAs ? [request.pagesAs] : []),
+      ...(request.time ? [`time ${request.time}`] : []),
+    ]),
+    tilewright: VERSION,
+    createdAt: new Date().toISOString(),
+    source: { uri, name, ...info },
+    model: {
+      name: model.manifest.name,
+      version: model.manifest.version,
+      variant: model.variantName,
+      hash: model.hash,
+      license: model.manifest.license,
+    },
+    request,
+  };
+  const ledger = ledgerOf(env.LEDGERS!, document.id);
+  let job = await ledger.create(document, { again });
+  // Done, and its results were removed since: what is asked for is not there.
+  if (job.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {
+    job = await ledger.create(document, { again, lost: true });
+  }
+  if (job.created) await startWorkflow(env, document.id);
+  return job;
+}
+
+/**
+ * `createJob` for somebody who waits for the answer: what is wrong with the source is told as a refusal of theirs, not as
+ * a fault of the service.
+ */
+export async function createAskedJob(...args: Parameters<typeof createJob>): Promise<CreatedJob> {
+  try {
+    return await createJob(...args);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    if (!error.retryable) throw new Problem(422, "source_unreadable", error.message);
+    throw new Problem(503, "source_unavailable", error.message, { "Retry-After": "5" });
+  }
+}
+
+async function startWorkflow(env: Bindings, id: string): Promise<void> {
+  const workflows = env.JOBS!;
+  try {
+    await workflows.create({ id });
+  } catch {
+    // It ran before and the job is started over.
+    await (await workflows.get(id)).restart();
+  }
+}
+
+async function jobId(parts: unknown[]): Promise<string> {
+  const text = JSON.stringify(parts, (_, value) =>
+    // Keys in one order: how a request was written down does not make it another.
+    value && typeof value === "object" && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : (value ?? null),
+  );
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,219 @@
+import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../../contracts/job-plan-message.ts";
+import { JobError } from "../../../orchestrator/errors.ts";
+import type { JobPlan } from "../../../orchestrator/job-plan.ts";
+import { labelMapInfo } from "../../../orchestrator/label-map.ts";
+import {
+  checkOutputs,
+  defaultOutputs,
+  objectSeed,
+  stageIsOutput,
+  writeJobOutputs,
+} from "../../../orchestrator/manifest/job-outputs.ts";
+import { edgeShardBlock } from "../../../orchestrator/map/edge-shards.ts";
+import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../../orchestrator/map/merge-block.ts";
+import { measureQuality } from "../../../orchestrator/plan/image-quality.ts";
+import { planCoverage } from "../../../orchestrator/plan/plan-coverage.ts";
+import { planJob } from "../../../orchestrator/plan/plan-job.ts";
+import { StorageError } from "../../../storage/errors.ts";
+import { chunkGrid, chunkIndex } from "../../../tiling/grid/chunk-grid.ts";
+import type { Shard } from "../../../tiling/grid/shards.ts";
+import { decodeMaskBatch } from "../../../tiling/wire/mask-batch.ts";
+import type { MaskRecord } from "../../../tiling/wire/mask-record.ts";
+import { WireFormatError } from "../../../tiling/wire/wire-message.ts";
+import { ZarrLabelStage } from "../../../writers/ome-zarr/label-store.ts";
+import { jobKeys } from "../../shared/job-keys.ts";
+import { type Ledger, ledgerOf, type TaskReport } from "../../shared/ledger-port.ts";
+import type { TaskMessage } from "../../shared/queue-messages.ts";
+import { readPlan } from "../../shared/read-plan.ts";
+import { resultsStore } from "../../shared/results-store.ts";
+import { openJobSource } from "../../sources/job-source.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { type ServedModel, servedModel } from "../context/configured-model.ts";
+import { bucketTargets } from "./bucket-targets.ts";
+import { describeRun } from "./describe-run.ts";
+
+const LABELS = "labels.ome.zarr";
+/** A source that does not answer must not hold the queue; finishing a large slide takes minutes. */
+const TIMEOUT_MS = 600_000;
+/** Rows of chunks between two signs of life. */
+const ALIVE_EVERY = 4;
+
+/** Does one task. Each may be repeated: it writes the same bytes under the same keys. */
+export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Promise<TaskReport> {
+  const ledger = ledgerOf(env.LEDGERS!, job);
+  switch (kind) {
+    case "plan":
+      return plan(env, ledger);
+    case "merge":
+      return merge(env, await readPlan(env.RESULTS!, job), id, ledger);
+    case "finish":
+      return finish(env, await readPlan(env.RESULTS!, job), ledger);
+  }
+}
+
+/** The served model, when it is still the one the job was made for. */
+async function modelOf(env: Bindings, job: JobDocument): Promise<ServedModel> {
+  const model = await servedModel(env);
+  if (model.hash !== job.model.hash || model.manifest.version !== job.model.version) {
+    throw new JobError("the model package was replaced while the job ran: start the job again");
+  }
+  return model;
+}
+
+async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
+  const job = (await ledger.document())!;
+  const { manifest } = await modelOf(env, job);
+  const { settings } = job.request;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const source = await openJobSource(env, job, signal);
+  // What there is by default depends on the source, which is opened here for the first time.
+  const outputs = job.request.outputs ?? defaultOutputs(source);
+  checkOutputs(outputs, source);
+  const planned = await planJob(source, manifest, settings, {
+    thumbnail: outputs.includes("overlay.png"),
+    signal,
+    shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
+  });
+  checkSize(env, planned);
+  const chosen = { ...job, request: { ...job.request, outputs } };
+  await resultsStore(env.RESULTS!).put(
+    jobKeys.plan(job.id),
+    encodePlannedJob({ job: chosen, plan: planned }),
+  );
+  await ledger.setWindows(planned.kept.size);
+  return { bytesRead: source.bytesRead };
+}
+
+/**
+ * Finishing goes through the label map in one invocation, whose CPU time has an end: better refused now than after
+ * every window was paid for.
+ */
+function checkSize({ MAX_GIGAPIXELS }: Bindings, plan: JobPlan): void {
+  if (!MAX_GIGAPIXELS) return;
+  const gigapixels = planCoverage(plan).covered / 1e9;
+  if (gigapixels <= Number(MAX_GIGAPIXELS)) return;
+  throw new JobError(
+    `the windows cover ${gigapixels.toFixed(1)} gigapixels, this service takes ${MAX_GIGAPIXELS}: choose a coarser level or a roi`,
+  );
+}
+
+/** Cut once an isolate, as long as it keeps the plan: merges of a job come one after another. */
+const blocks = new WeakMap<JobPlan, MergeBlock[]>();
+
+function blocksOf(plan: JobPlan): MergeBlock[] {
+  let found = blocks.get(plan);
+  if (!found) {
+    found = planMergeBlocks(plan);
+    blocks.set(plan, found);
+  }
+  return found;
+}
+
+async function merge(
+  env: Bindings,
+  { job, plan }: PlannedJob,
+  id: number,
+  ledger: Ledger,
+): Promise<TaskReport> {
+  const block = blocksOf(plan).find((b) => b.id === id);
+  if (!block) throw new JobError(`block ${id} is not in the plan`);
+  const { manifest } = await modelOf(env, job);
+  const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), []);
+  const store = resultsStore(env.RESULTS!);
+  const statistics = await mergeBlock({
+    plan,
+    classes: manifest.classes.length,
+    block,
+    readRecords: async (shard) => {
+      const object = await store.get(jobKeys.records(job.id, shard.id));
+      const records = object && recordsOf(object.bytes, job, shard);
+      if (records) return records;
+      // Done anew by the edge function, while this task is tried again.
+      await env.RESULTS!.delete(jobKeys.records(job.id, shard.id));
+      await ledger.redo(shard.id);
+      throw new StorageError(
+        `the records of shard ${shard.id} are ${object ? "damaged" : "gone"} and are made again`,
+        { retryable: true },
+      );
+    },
+    writeChunk: (chunk) => stage.writeChunk(chunk),
+  });
+  return { merge: statistics };
+}
+
+/** The records of a shard, or undefined where the object holds something else. */
+function recordsOf(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly MaskRecord[] | undefined {
+  try {
+    const batch = decodeMaskBatch(bytes);
+    const windows = batch.records.map((record) => record.window).join();
+    if (batch.model === job.model.hash && windows === shard.windows.join()) return batch.records;
+  } catch (error) {
+    if (!(error instanceof WireFormatError)) throw error;
+  }
+  return undefined;
+}
+
+async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promise<TaskReport> {
+  const { job, plan } = planned;
+  const { manifest } = await modelOf(env, job);
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const source = await openJobSource(env, job, signal);
+  const coverage = planCoverage(plan);
+  const chunks = chunkGrid(plan.region.size, plan.chunk);
+  const present = [...coverage.chunks].map((c) => chunkIndex(chunks, c).join("/"));
+  const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), present);
+  const results = jobKeys.results(job.id);
+  let rows = 0;
+  const report = await writeJobOutputs({
+    stage,
+    targets: bucketTargets(env.RESULTS!, results, stageIsOutput(plan) ? stage : undefined),
+    manifest,
+    plan,
+    source,
+    sourceName: job.source.name,
+    objectSeed: await objectSeed(source, job.source.name, job.model.hash, plan),
+    outputs: job.request.outputs!,
+    segType: job.request.segType,
+    overlayStyle: job.request.settings.overlay,
+    analysedPixels: coverage.covered,
+    signal,
+    onProgress: () => {
+      // A sign that gets lost is no reason to stop.
+      if (++rows % ALIVE_EVERY === 0) ledger.alive().catch(() => {});
+    },
+  });
+  // The proof of a run is of the one that counts: another of the same may have ended it, or its job been cancelled.
+  if ((await ledger.take("finish", 0)) === "skip") return {};
+  const manifestJson = await describeRun(env, {
+    classes: manifest.classes.length,
+    planned,
+    source,
+    coverage,
+    report,
+    // Of every job: which of them a cohort will find is not known.
+    quality: await measureQuality(source, plan, signal),
+    ledger,
+  });
+  await resultsStore(env.RESULTS!).put(
+    jobKeys.manifest(job.id),
+    new TextEncoder().encode(`${JSON.stringify(manifestJson, null, 2)}\n`),
+    { contentType: "application/json" },
+  );
+  await ledger.setOutputs(report.outputs);
+  return { bytesRead: source.bytesRead };
+}
+
+/**
+ * No listing: what must be there follows from the plan, and the ledger says that it was written. What is turned or cut on its
+ * way out is no result, and goes with the work.
+ */
+function stageOf(
+  env: Bindings,
+  job: JobDocument,
+  plan: JobPlan,
+  info: ConstructorParameters<typeof ZarrLabelStage>[2],
+  present: readonly string[],
+): ZarrLabelStage {
+  const keys = stageIsOutput(plan) ? jobKeys.results(job.id) : jobKeys.work(job.id);
+  return new ZarrLabelStage(resultsStore(env.RESULTS!, keys), LABELS, info, new Set(present));
+}

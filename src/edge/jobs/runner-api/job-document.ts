@@ -1,0 +1,23 @@
+import type { JobDocument } from "../../../contracts/job-plan-message.ts";
+import { Problem } from "../../../service/problem.ts";
+import { ledgerOf } from "../../shared/ledger-port.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { JOB_ID } from "../outputs/output-path.ts";
+
+/** Documents an isolate keeps: a job's document never changes, and every range of its source asks for it. */
+const KEPT = 32;
+const kept = new Map<string, JobDocument>();
+
+/** @throws {Problem} 404 where there is no such job */
+export async function documentOf(env: Bindings, job: string): Promise<JobDocument> {
+  const known = kept.get(job);
+  if (known) return known;
+  const document = JOB_ID.test(job) ? await ledgerOf(env.LEDGERS!, job).document() : undefined;
+  if (!document) throw new Problem(404, "job_missing", "there is no such job");
+  kept.set(job, document);
+  for (const oldest of kept.keys()) {
+    if (kept.size <= KEPT) break;
+    kept.delete(oldest);
+  }
+  return document;
+}

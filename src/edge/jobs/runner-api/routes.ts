@@ -1,0 +1,236 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
+import { Problem } from "../../../service/problem.ts";
+import { readBody } from "../../../service/read-body.ts";
+import { shardAt } from "../../../tiling/grid/shards.ts";
+import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../../tiling/wire/mask-batch.ts";
+import { jobKeys } from "../../shared/job-keys.ts";
+import { ledgerOf } from "../../shared/ledger-port.ts";
+import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { readPlan } from "../../shared/read-plan.ts";
+import { resultsStore } from "../../shared/results-store.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { JOB_ID } from "../outputs/output-path.ts";
+import { documentOf } from "./job-document.ts";
+import { sendSource, sourceObjects } from "./source-routes.ts";
+
+/** Records of a shard are at most 6 MiB (orchestrator/edge-shards.ts), and their header. */
+const MAX_RECORDS_BYTES = 8 * 2 ** 20;
+const MAX_EVENT_BYTES = 4096;
+
+const jobParams = z.object({ job: z.string().regex(JOB_ID, "must be a job's id") });
+const shardParams = jobParams.extend({ shard: z.string().regex(/^\d{1,9}$/, "must be a shard's number") });
+const failures = {
+  401: refusal("no token, or a wrong one"),
+  403: refusal("a token without the scope work"),
+  404: refusal("there is no such job or shard"),
+};
+
+const count = z.number().nonnegative().max(1e12);
+/** What becomes of a shard, as the one who works on it tells. */
+const eventSchema = z
+  .discriminatedUnion("event", [
+    /** Is it still to be done? */
+    z.object({ event: z.literal("take") }),
+    /** It is being worked on: nobody need send it again. */
+    z.object({ event: z.literal("alive") }),
+    /** Its records are there. */
+    z.object({
+      event: z.literal("done"),
+      report: z.object({
+        windows: count,
+        bytesRead: count.optional(),
+        modelMilliseconds: count.optional(),
+        runtime: z.string().max(200).optional(),
+      }),
+    }),
+    /** A try failed; another may not. */
+    z.object({ event: z.literal("tried"), message: z.string().max(500) }),
+    /** No other try would change it: the job ends. */
+    z.object({
+      event: z.literal("failed"),
+      code: z.string().regex(/^[a-z_]{1,40}$/),
+      message: z.string().max(1000),
+    }),
+  ])
+  .openapi("ShardEvent");
+
+const planRoute = createRoute({
+  method: "get",
+  path: "/v1/work/{job}/plan",
+  summary: "The plan of a job, for a runner that works on its shards",
+  request: { params: jobParams },
+  responses: {
+    200: { description: "the plan", content: { "application/octet-stream": { schema: z.any() } } },
+    ...failures,
+  },
+});
+const objectsRoute = createRoute({
+  method: "get",
+  path: "/v1/work/{job}/objects",
+  summary: "What lies below the source of a job, where that is a prefix of objects",
+  request: { params: jobParams },
+  responses: {
+    200: jsonContent(
+      z.object({ objects: z.array(z.object({ key: z.string(), etag: z.string(), byteLength: z.int() })) }),
+      "none of a source that is one object or a Zarr",
+    ),
+    409: refusal("the source was replaced since the job was made"),
+    ...failures,
+  },
+});
+const eventRoute = createRoute({
+  method: "post",
+  path: "/v1/work/{job}/shards/{shard}",
+  summary: "Tell the ledger of a shard",
+  request: {
+    params: shardParams,
+    body: { required: true, content: { "application/json": { schema: eventSchema } } },
+  },
+  responses: {
+    200: jsonContent(
+      z.object({ run: z.boolean().openapi({ description: "Whether the shard is still to be done." }) }),
+      "noted",
+    ),
+    409: refusal("the records are not there"),
+    413: refusal("the body is too large"),
+    422: refusal("the event does not fit"),
+    ...failures,
+  },
+});
+const recordsRoute = createRoute({
+  method: "put",
+  path: "/v1/work/{job}/shards/{shard}/records",
+  summary: "Store the mask records of a shard; once they are there, they stay",
+  request: { params: shardParams, body: { content: { [MASK_BATCH_TYPE]: { schema: z.any() } } } },
+  responses: {
+    204: { description: "they are there" },
+    400: refusal("the body is no mask batch"),
+    409: refusal("the records are of another model, shape or shard"),
+    411: refusal("the length of the body is not stated"),
+    413: refusal("the body is too large"),
+    ...failures,
+  },
+});
+
+/**
+ * `/v1/work`: all that a runner needs which works on shards from outside. It takes the messages of the queue itself; with
+ * this one address and a token of the scope `work` it reads plan and pixels, and hands in records.
+ */
+export function createWorkRoutes() {
+  const app = openApiApp<{ Bindings: Bindings }>();
+
+  app.openapi(planRoute, async (c) => {
+    const { job } = c.req.valid("param");
+    const plan = await resultsStore(c.env.RESULTS!).get(jobKeys.plan(job));
+    if (!plan) throw new Problem(404, "plan_missing", "the job has ended, or was never planned");
+    const headers = { "Content-Type": "application/octet-stream", "Cache-Control": "no-store" };
+    return new Response(plan.bytes as Uint8Array<ArrayBuffer>, { headers });
+  });
+
+  app.openapi(objectsRoute, async (c) => {
+    return c.json({ objects: await sourceObjects(c.env, c.req.valid("param").job) }, 200);
+  });
+
+  // A path of several parts has no place in an OpenAPI template: it is documented by hand, and matched by Hono.
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: "/v1/work/{job}/source/{path}",
+    summary: "The source of a job, or what lies below it, by range",
+    request: {
+      params: jobParams.extend({
+        path: z
+          .string()
+          .openapi({ description: "The source's name, and what lies below it; it may hold slashes." }),
+      }),
+      headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
+    },
+    responses: {
+      200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
+      206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
+      412: refusal("the source is another than the one asked for"),
+      413: refusal("more than is handed out at a time"),
+      416: refusal("the range begins behind the end"),
+      503: refusal("the source cannot be read now"),
+      ...failures,
+    },
+  });
+  app.get("/v1/work/:job/source/:path{.+}", sendSource);
+
+  app.use(
+    "/v1/work/:job/shards/:shard",
+    bodyLimit({
+      maxSize: MAX_EVENT_BYTES,
+      onError: () => {
+        throw new Problem(413, "too_large", `the body may have at most ${MAX_EVENT_BYTES} bytes`);
+      },
+    }),
+  );
+  app.openapi(eventRoute, async (c) => {
+    const { job, shard } = c.req.valid("param");
+    const event = c.req.valid("json");
+    const id = Number(shard);
+    await documentOf(c.env, job);
+    const ledger = ledgerOf(c.env.LEDGERS!, job);
+    switch (event.event) {
+      case "take":
+        return c.json({ run: (await ledger.take("shard", id)) === "run" }, 200);
+      case "alive":
+        await ledger.alive();
+        break;
+      case "done":
+        // A shard that is done without records would be found only when all others are.
+        if (!(await resultsStore(c.env.RESULTS!).head(jobKeys.records(job, id)))) {
+          throw new Problem(409, "records_missing", `there are no records of shard ${id}: send them first`);
+        }
+        await ledger.done("shard", id, event.report);
+        break;
+      case "tried":
+        await ledger.tried("shard", id, event.message);
+        break;
+      case "failed":
+        await ledger.fail(event.code, event.message);
+        break;
+    }
+    return c.json({ run: false }, 200);
+  });
+
+  app.openapi(recordsRoute, async (c) => {
+    const { job, shard } = c.req.valid("param");
+    const bytes = await readBody(c.req.raw, {
+      contentType: MASK_BATCH_TYPE,
+      maxBytes: MAX_RECORDS_BYTES,
+    });
+    const batch = decodeMaskBatch(bytes);
+    const { plan, job: document } = await plannedJob(c.env, job);
+    const planned = shardAt(plan.grid, plan.kept, plan.shardBlock, Number(shard));
+    if (!planned) throw new Problem(404, "shard_missing", `the job has no shard ${shard}`);
+    const { model } = document;
+    const [classes, ...window] = batch.shape;
+    if (
+      batch.model !== model.hash ||
+      batch.variant !== model.variant ||
+      batch.precision !== plan.precision ||
+      window.join() !== plan.grid.window.join() ||
+      batch.records.map((r) => r.window).join() !== planned.windows.join()
+    ) {
+      throw new Problem(
+        409,
+        "wrong_records",
+        `these are no records of shard ${shard}: ${batch.records.length} of ${classes}×${window.join("×")} by ${batch.variant}`,
+      );
+    }
+    await resultsStore(c.env.RESULTS!).put(jobKeys.records(job, Number(shard)), bytes, { ifNoneMatch: "*" });
+    return c.body(null, 204);
+  });
+  return app;
+}
+
+async function plannedJob(env: Bindings, job: string) {
+  try {
+    return await readPlan(env.RESULTS!, job);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Problem(404, "plan_missing", "the job has ended, or was never planned", {});
+  }
+}

@@ -1,0 +1,124 @@
+import type { Context } from "hono";
+import { Problem } from "../../../service/problem.ts";
+import type { ListedObject, ObjectStore } from "../../../storage/object-store.ts";
+import { isObjectKey } from "../../shared/object-key.ts";
+import { openSourceStore } from "../../sources/open-source-store.ts";
+import { lookUpSource } from "../../sources/resolve-source.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { byteRange } from "../outputs/byte-range.ts";
+import { documentOf } from "./job-document.ts";
+
+/** A whole object is read at once only where it is small: metadata of a Zarr. All else goes out by ranges. */
+const MAX_WHOLE_BYTES = 16 * 2 ** 20;
+/** Of one range. A reader of images asks for a row of tiles at most. */
+const MAX_RANGE_BYTES = 32 * 2 ** 20;
+const TIMEOUT_MS = 30_000;
+
+/**
+ * The source of a job, handed on byte for byte: who works on the job needs neither the keys of its bucket nor its
+ * address. Below `/source/<name>` lies what lies below the source's key, and nothing else.
+ */
+export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Response> {
+  const { source, request } = await documentOf(c.env, c.req.param("job") ?? "");
+  const { store, key } = openSourceStore(c.env, request.source);
+  // From the address itself: what a router makes of it may be decoded twice or not at all.
+  const path = keyBelow(new URL(c.req.url).pathname, source.name);
+  if (path === undefined) throw missing();
+  const target = key + path;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  // A prefix is no object itself.
+  if (path === "" && source.kind !== undefined) throw missing();
+  // Of the source itself it is known: a read that finds another object fails by its etag.
+  const info = path === "" ? source : await store.head(target, { signal });
+  if (!info) throw missing();
+  const ifMatch = c.req.header("If-Match");
+  const etag = quoted(info.etag);
+  if (ifMatch !== undefined && ifMatch !== "*" && ifMatch !== etag) {
+    throw new Problem(412, "source_changed", "the source is another than the one asked for");
+  }
+  const headers = { ETag: etag, "Accept-Ranges": "bytes", "Cache-Control": "no-store, no-transform" };
+  const range = byteRange(c.req.header("Range"), info.byteLength);
+  if (range === "unsatisfiable") {
+    throw new Problem(
+      416,
+      "bad_range",
+      `the source has ${info.byteLength} bytes, the range begins behind them`,
+      {
+        "Content-Range": `bytes */${info.byteLength}`,
+      },
+    );
+  }
+  const { offset, length } = range ?? { offset: 0, length: info.byteLength };
+  if (length > (range ? MAX_RANGE_BYTES : MAX_WHOLE_BYTES)) {
+    throw new Problem(413, "too_large", `ask for at most ${MAX_RANGE_BYTES} bytes at a time, by range`);
+  }
+  const bytes = await read(store, target, offset, length, info.etag, signal);
+  const partial = range && {
+    "Content-Range": `bytes ${offset}-${offset + length - 1}/${info.byteLength}`,
+  };
+  return new Response(bytes, {
+    status: range ? 206 : 200,
+    headers: {
+      ...headers,
+      ...partial,
+      "Content-Type": "application/octet-stream",
+      "Content-Length": String(length),
+    },
+  });
+}
+
+/**
+ * What lies below a job's source, where that is a prefix: a runner cannot list what it is handed on.
+ * @throws {Problem} 409 where it is another than the one the job was made for
+ */
+export async function sourceObjects(env: Bindings, job: string): Promise<ListedObject[]> {
+  const { source, request } = await documentOf(env, job);
+  if (source.kind !== "prefix") return [];
+  const opened = openSourceStore(env, request.source);
+  const found = await lookUpSource(opened, AbortSignal.timeout(TIMEOUT_MS));
+  if (found?.kind !== "prefix" || found.info.etag !== source.etag) {
+    throw new Problem(409, "source_changed", "the source is another than the one the job was made for");
+  }
+  return found.objects.map(({ key, etag, byteLength }) => ({
+    key: `${source.name}${key.slice(opened.key.length)}`,
+    etag: quoted(etag),
+    byteLength,
+  }));
+}
+
+async function read(
+  store: ObjectStore,
+  key: string,
+  offset: number,
+  length: number,
+  ifMatch: string,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await store.getRange(key, offset, length, { ifMatch, signal });
+  if (bytes?.length !== length) {
+    throw new Problem(503, "source_unavailable", "the source broke off; try again", { "Retry-After": "1" });
+  }
+  return bytes as Uint8Array<ArrayBuffer>;
+}
+
+/** "" for the source itself, "/a/b" for what lies below it; undefined for what is neither. */
+function keyBelow(pathname: string, name: string): string | undefined {
+  let path: string;
+  try {
+    path = decodeURIComponent(pathname.split("/source/").slice(1).join("/source/"));
+  } catch {
+    return undefined;
+  }
+  if (path === name) return "";
+  const below = path.startsWith(`${name}/`) ? path.slice(name.length + 1) : undefined;
+  return below !== undefined && isObjectKey(below) ? `/${below}` : undefined;
+}
+
+/** Etags of stores come with quotes or without; a header has them. */
+function quoted(etag: string): string {
+  return /^(W\/)?".*"$/.test(etag) ? etag : `"${etag.replaceAll('"', "")}"`;
+}
+
+function missing(): Problem {
+  return new Problem(404, "source_missing", "the job's source has no such object");
+}

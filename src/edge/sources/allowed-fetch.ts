@@ -1,0 +1,52 @@
+import { Problem } from "../../service/problem.ts";
+import { isLoopback } from "./allowed-host.ts";
+import type { AllowedHost } from "./source-settings.ts";
+
+const MAX_REDIRECTS = 3;
+
+export function refused(message: string): Problem {
+  return new Problem(422, "source_refused", message);
+}
+
+/** Whether the host and port are among those that may be read, over this protocol and without a name and password. */
+export function isAllowed(url: URL, hosts: readonly AllowedHost[]): boolean {
+  const { protocol, hostname } = url;
+  if (protocol !== "https:" && protocol !== "http:") return false;
+  if (url.username !== "" || url.password !== "") return false;
+  const port = url.port || (protocol === "https:" ? "443" : "80");
+  return hosts.some((h) => h.hostname === hostname && h.port === port && h.protocols.includes(protocol));
+}
+
+/**
+ * A `fetch` that reads from allowed hosts alone. Redirects are followed by hand, three at most, and each is held to the
+ * same rule; none leads from elsewhere to this machine.
+ */
+export function allowedFetch(
+  hosts: readonly AllowedHost[],
+  fetch: typeof globalThis.fetch,
+): typeof globalThis.fetch {
+  return async (input, init) => {
+    let url = new URL(input instanceof Request ? input.url : input);
+    const startsHere = isLoopback(url.hostname);
+    for (let redirects = 0; ; redirects++) {
+      if (!isAllowed(url, hosts) || (isLoopback(url.hostname) && !startsHere)) {
+        throw refused(
+          redirects === 0
+            ? `the host ${url.host} is none of those that may be read`
+            : "the source redirects to a host that may not be read",
+        );
+      }
+      const response = await fetch(url.href, { ...init, redirect: "manual" });
+      const location = response.headers.get("Location");
+      if (!REDIRECTS.has(response.status) || location === null) return response;
+      await response.body?.cancel().catch(() => {});
+      if (redirects === MAX_REDIRECTS) {
+        throw refused(`the source redirects more than ${MAX_REDIRECTS} times`);
+      }
+      if (!URL.canParse(location, url)) throw refused("the source redirects to what is no address");
+      url = new URL(location, url);
+    }
+  };
+}
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);

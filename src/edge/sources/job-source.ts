@@ -1,0 +1,91 @@
+// By path: the packages' own names for these files do not end in .wasm, which is how the bundler knows them.
+import charLsWasm from "../../../node_modules/@cornerstonejs/codec-charls/dist/charlswasm_decode.wasm";
+import jpegTurboWasm from "../../../node_modules/@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm";
+import openJpegWasm from "../../../node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm";
+import openJphWasm from "../../../node_modules/@cornerstonejs/codec-openjph/dist/openjphjs.wasm";
+import zstdWasm from "../../../node_modules/@foxglove/wasm-zstd/dist/wasm-zstd.wasm";
+import { useCodecModules } from "../../codecs/compiled-codecs.ts";
+import type { JobDocument } from "../../contracts/job-plan-message.ts";
+import type { ImageSource } from "../../image/image-source.ts";
+import { openImage } from "../../readers/open-image.ts";
+import { ObjectChangedError } from "../../storage/errors.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import { openSourceStore, type SourceBindings } from "./open-source-store.ts";
+import { lookUpSource } from "./resolve-source.ts";
+
+const CODECS = {
+  jpeg: jpegTurboWasm,
+  jpeg2000: openJpegWasm,
+  htj2k: openJphWasm,
+  jpegls: charLsWasm,
+  zstd: zstdWasm,
+};
+useCodecModules((codec) => CODECS[codec]);
+
+const MIB = 2 ** 20;
+/** An isolate has 128 MiB for everything; the model takes up to half. */
+const LIMITS = {
+  regionBytes: 32 * MIB,
+  tileBytes: 16 * MIB,
+  cacheBytes: 8 * MIB,
+  // A row of tiles under the shards above, which those below read again.
+  storedCacheBytes: 12 * MIB,
+  metadataBytes: 16 * MIB,
+};
+
+/**
+ * The image that a job was made for, and no other.
+ * @throws {ObjectChangedError} when another object lies there now
+ */
+export async function openJobSource(
+  env: SourceBindings,
+  job: JobDocument,
+  signal: AbortSignal,
+): Promise<ImageSource> {
+  const opened = openSourceStore(env, job.request.source);
+  const { mpp, series, time, pagesAs } = job.request;
+  const open = (store: ObjectStore) =>
+    openImage(store, opened.key, {
+      ...{ mpp, series, time, pagesAs },
+      limits: LIMITS,
+      acrossRequests: true,
+      signal,
+    });
+  if (job.source.kind === "prefix") {
+    const found = await lookUpSource(opened, signal);
+    if (found?.kind !== "prefix" || found.info.etag !== job.source.etag)
+      throw new ObjectChangedError(job.source.uri);
+    return open(found.store);
+  }
+  const source = await open(opened.store);
+  // A part of an archive has an etag of its own.
+  const same =
+    source.etag === job.source.etag ||
+    (await opened.store.head(opened.key, { signal }))?.etag === job.source.etag;
+  if (!same) throw new ObjectChangedError(job.source.uri);
+  return source;
+}
+
+/**
+ * Keeps the source of the last job open in an isolate, with what it has cached. One user at a time: what one request
+ * waits for must not hang on another, so a second user opens its own.
+ */
+export class SourceHost {
+  #idle: { job: string; source: ImageSource } | undefined;
+
+  async use<T>(
+    env: SourceBindings,
+    job: JobDocument,
+    signal: AbortSignal,
+    work: (source: ImageSource, bytesBefore: number) => Promise<T>,
+  ): Promise<T> {
+    const idle = this.#idle;
+    this.#idle = undefined;
+    const source = idle?.job === job.id ? idle.source : await openJobSource(env, job, signal);
+    // Opening it is part of the work of whoever had to.
+    const result = await work(source, source === idle?.source ? source.bytesRead : 0);
+    // Only now: a source whose reading failed is opened anew.
+    this.#idle = { job: job.id, source };
+    return result;
+  }
+}

@@ -1,0 +1,139 @@
+import type { R2Bucket } from "@cloudflare/workers-types";
+import { Problem } from "../../service/problem.ts";
+import { HttpStore } from "../../storage/http-store.ts";
+import type { ListedObject, ObjectStore, ReadOptions } from "../../storage/object-store.ts";
+import { R2Store } from "../../storage/r2-store.ts";
+import { withRetry } from "../../storage/with-retry.ts";
+import { isObjectKey, isOwnKey } from "../shared/object-key.ts";
+import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
+import { listBucket } from "./list-bucket.ts";
+import { signedFetch } from "./signed-fetch.ts";
+import { sourceSettingsOf } from "./source-settings.ts";
+import { plainRefusals } from "./unwrapped-errors.ts";
+
+/** Largest object read whole: metadata and chunks of a Zarr, files of web servers without ranges. An isolate has 128 MiB for everything. */
+const MAX_WHOLE_BYTES = 16 * 2 ** 20;
+const MAX_URI_LENGTH = 2048;
+
+/** What both Workers know of sources. */
+export interface SourceBindings {
+  SCANS?: R2Bucket;
+  SCANS_BUCKET?: string;
+  RESULTS_BUCKET?: string;
+  SOURCES?: string;
+  SOURCE_KEYS?: string;
+}
+
+/** An object, or a prefix of objects, that may be read; nothing was asked of its storage yet. */
+export interface SourceStore {
+  store: ObjectStore;
+  /** Of the object in `store`, or of what lies below `<key>/`. */
+  key: string;
+  /** What lies below a prefix; undefined of a web server, which tells nobody. */
+  objects?: (prefix: string, options?: ReadOptions) => AsyncIterable<ListedObject>;
+  /** Last part of the address, for file names. */
+  name: string;
+  /** The address to show and to compare. A query is left out, for it may be a signature: to read again, open what was given. */
+  uri: string;
+}
+
+/**
+ * Opens `r2://<SCANS_BUCKET>/key`, `s3://bucket/key` of a configured bucket or `https://host/path` of a configured host.
+ * @throws {Problem} 422 `source_refused` for any other; 503 where bindings are wrong. Reading may throw the same 422: a
+ *   server may redirect to where nothing may be read
+ */
+export function openSourceStore(
+  env: SourceBindings,
+  uri: string,
+  deps: { fetch?: typeof globalThis.fetch } = {},
+): SourceStore {
+  // Called on its own: workerd's fetch must not be a method of another object.
+  const { fetch = globalThis.fetch } = deps;
+  if (uri.length > MAX_URI_LENGTH) {
+    throw refused(`the address of the source is longer than ${MAX_URI_LENGTH} characters`);
+  }
+  const [, scheme, rest = ""] = /^([a-z][a-z0-9+.-]{0,15}):\/\/(.+)$/is.exec(uri) ?? [];
+  switch (scheme?.toLowerCase()) {
+    case "r2":
+      return openScans(env, rest);
+    case "s3":
+      return openBucket(env, rest, fetch);
+    case "https":
+    case "http":
+      return openAddress(env, uri, fetch);
+    default:
+      throw refused("the source must be r2://bucket/key, s3://bucket/key or https://host/path");
+  }
+}
+
+function openScans(env: SourceBindings, rest: string): SourceStore {
+  const { bucket, key } = splitBucket(rest);
+  if (!env.SCANS_BUCKET || typeof env.SCANS?.get !== "function") {
+    throw new Problem(
+      503,
+      "not_configured",
+      "the Worker's bindings SCANS and SCANS_BUCKET must be an R2 bucket and its name",
+    );
+  }
+  // Also the whole of a folder that holds them.
+  const isResult = bucket === env.RESULTS_BUCKET && isOwnKey(`${key}/`);
+  if (bucket !== env.SCANS_BUCKET || isResult) {
+    throw refused(
+      `r2://${bucket} may not be read there; of R2 sources come from r2://${env.SCANS_BUCKET} alone`,
+    );
+  }
+  const store = new R2Store(env.SCANS, { maxWholeBytes: MAX_WHOLE_BYTES });
+  const objects: SourceStore["objects"] = (prefix, options) => store.objects(prefix, options);
+  return { ...opened(store, key, `r2://${bucket}/${key}`), objects };
+}
+
+function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.fetch): SourceStore {
+  const { bucket, key } = splitBucket(rest);
+  const source = sourceSettingsOf(env).buckets.get(bucket);
+  if (!source) throw refused(`the bucket ${bucket} is none of those that may be read`);
+  const signed = signedFetch(bucket, source, fetch);
+  const url = `${source.endpoint}/${bucket}`;
+  const store = new HttpStore(url, { fetch: signed, maxWholeBytes: MAX_WHOLE_BYTES });
+  const objects: SourceStore["objects"] = (prefix, options) => listBucket(url, prefix, signed, options);
+  return { ...opened(plainRefusals(store), key, `s3://${bucket}/${key}`), objects };
+}
+
+function openAddress(env: SourceBindings, uri: string, fetch: typeof globalThis.fetch): SourceStore {
+  if (!URL.canParse(uri)) throw refused("the address of the source cannot be read");
+  const url = new URL(uri);
+  const { hosts } = sourceSettingsOf(env);
+  if (!isAllowed(url, hosts)) throw refused(`the host ${url.host} is none of those that may be read`);
+  const path = url.pathname.replace(/\/+$/, "");
+  const slash = path.lastIndexOf("/");
+  const key = decoded(path.slice(slash + 1));
+  if (key.includes("/") || !isObjectKey(key)) throw refused("the address of the source names no file");
+  const store = new HttpStore(url.origin + path.slice(0, slash + 1), {
+    fetch: allowedFetch(hosts, fetch),
+    search: url.search.slice(1),
+    maxWholeBytes: MAX_WHOLE_BYTES,
+  });
+  return opened(plainRefusals(store), key, url.origin + path);
+}
+
+function opened(store: ObjectStore, key: string, uri: string): SourceStore {
+  return { store: withRetry(store), key, name: key.slice(key.lastIndexOf("/") + 1), uri };
+}
+
+/** Keys are written as they are, not URL-encoded. A final "/" of a prefix is left out. */
+function splitBucket(rest: string): { bucket: string; key: string } {
+  const slash = rest.indexOf("/");
+  const bucket = rest.slice(0, slash);
+  const key = rest.slice(slash + 1).replace(/\/+$/, "");
+  if (slash < 1 || !/^[\w.-]{1,255}$/.test(bucket) || !isObjectKey(key)) {
+    throw refused("the address of the source must name a bucket and a key without empty, . or .. parts");
+  }
+  return { bucket, key };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

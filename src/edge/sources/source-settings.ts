@@ -1,0 +1,118 @@
+import { z } from "zod";
+import { bucketSchema } from "../shared/bucket-name.ts";
+import { jsonBinding } from "../shared/json-binding.ts";
+import { isInternal, isLoopback } from "./allowed-host.ts";
+
+/** A host and port that may be read. */
+export interface AllowedHost {
+  hostname: string;
+  /** Never "": the protocol's own where none was written. */
+  port: string;
+  /** http is for servers of this very machine. */
+  protocols: readonly ("http:" | "https:")[];
+}
+
+export interface BucketSource {
+  /** Without a final "/". */
+  endpoint: string;
+  region: string;
+  /** Undefined of a bucket that anyone may read. */
+  keys: { accessKeyId: string; secretAccessKey: string } | undefined;
+}
+
+/** What may be read besides the bucket of scans. */
+export interface SourceSettings {
+  hosts: readonly AllowedHost[];
+  buckets: ReadonlyMap<string, BucketSource>;
+}
+
+const sourcesSchema = z
+  .array(
+    z.discriminatedUnion("kind", [
+      z.strictObject({
+        kind: z.literal("s3"),
+        bucket: bucketSchema,
+        endpoint: z.string().max(1024).transform(endpointOf),
+        /** "auto" is what R2 asks for. */
+        region: z
+          .string()
+          .regex(/^[a-z0-9-]{1,64}$/)
+          .default("us-east-1"),
+      }),
+      z.strictObject({ kind: z.literal("http"), host: z.string().max(300).transform(hostOf) }),
+    ]),
+  )
+  .max(200)
+  .refine((sources) => {
+    const buckets = sources.flatMap((source) => (source.kind === "s3" ? [source.bucket] : []));
+    return new Set(buckets).size === buckets.length;
+  });
+
+const secret = z
+  .string()
+  .max(512)
+  .regex(/^[\x21-\x7e]+$/);
+const keysSchema = z.record(z.string(), z.strictObject({ accessKeyId: secret, secretAccessKey: secret }));
+
+/** @throws {Problem} 503 */
+export function sourceSettingsOf(env: { SOURCES?: string; SOURCE_KEYS?: string }): SourceSettings {
+  const sources = jsonBinding(
+    "SOURCES",
+    env.SOURCES,
+    sourcesSchema,
+    'a JSON list of { "kind": "s3", "bucket", "endpoint", "region"? } with each bucket once, and { "kind": "http", "host" }; ' +
+      "endpoints are https, or http with a loopback host; other internal addresses are not read",
+  );
+  const keys = new Map(
+    Object.entries(
+      jsonBinding(
+        "SOURCE_KEYS",
+        env.SOURCE_KEYS,
+        keysSchema,
+        'JSON: { bucket: { "accessKeyId", "secretAccessKey" } }',
+      ) ?? {},
+    ),
+  );
+  const buckets = new Map<string, BucketSource>();
+  const hosts: AllowedHost[] = [];
+  for (const source of sources ?? []) {
+    if (source.kind === "http") hosts.push(source.host);
+    else {
+      const { bucket, endpoint, region } = source;
+      buckets.set(bucket, { endpoint, region, keys: keys.get(bucket) });
+    }
+  }
+  return { hosts, buckets };
+}
+
+/** `host` or `host:port`. A loopback host needs its port: it opens that one server and not the machine. */
+function hostOf(text: string, ctx: z.RefinementCtx): AllowedHost {
+  const url = URL.canParse(`https://${text}/`) ? new URL(`https://${text}/`) : undefined;
+  const isHost = url?.href === `https://${url?.host}/` && !/[/\\?#@*\s]/.test(text);
+  // The port as written: a URL hides 443.
+  const port = /:(\d+)$/.exec(text)?.[1];
+  if (!url || !isHost || !isNamed(url.hostname) || (isLoopback(url.hostname) && port === undefined)) {
+    ctx.addIssue({ code: "custom", message: "no host that can be read" });
+    return z.NEVER;
+  }
+  return {
+    hostname: url.hostname,
+    port: port === undefined ? "443" : String(Number(port)),
+    protocols: isLoopback(url.hostname) ? ["http:", "https:"] : ["https:"],
+  };
+}
+
+function endpointOf(text: string, ctx: z.RefinementCtx): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
+  const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
+  if (!url || !isSafe || !isPlain || !isNamed(url.hostname)) {
+    ctx.addIssue({ code: "custom", message: "no endpoint that can be read" });
+    return z.NEVER;
+  }
+  return url.origin + url.pathname.replace(/\/+$/, "");
+}
+
+function isNamed(hostname: string): boolean {
+  return hostname !== "" && (isLoopback(hostname) || !isInternal(hostname));
+}

@@ -1,0 +1,4 @@
+export type { ProgressEvent, ProgressListener } from "./local/progress.ts";
+export { type SegmentOptions, segment } from "./local/segment.ts";
+export type { RunManifest } from "./orchestrator/manifest/run-manifest.ts";
+export type { JobSettings } from "./orchestrator/settings.ts";

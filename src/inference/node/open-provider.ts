@@ -1,0 +1,127 @@
+import type { ModelPackage } from "../../model-package/load-package.ts";
+import { InferenceError } from "../errors.ts";
+import { checkGoldenTile } from "../golden-tile.ts";
+import type { Segmenter } from "../segmenter.ts";
+import { missingForCuda } from "./cuda-libraries.ts";
+import { DeviceSegmenter } from "./device-segmenter.ts";
+import { OrtNodeSegmenter } from "./ort-node.ts";
+import type { ProviderName } from "./ort-node-worker.ts";
+
+export type { ProviderName } from "./ort-node-worker.ts";
+
+/** What a model can be run on by this machine, the fastest first. */
+export const PROVIDERS: readonly ProviderName[] = ["cuda", "webgpu", "cpu"];
+
+function isProvider(name: string): name is ProviderName {
+  return PROVIDERS.some((provider) => provider === name);
+}
+
+export interface ProviderOptions {
+  /** For cpu; default all cores. */
+  threads?: number;
+  /** Which GPU, for cuda; default the first. */
+  deviceId?: number;
+  /**
+   * Compute in float16 with the package's companion (`loadPackage` with `half`): "auto" where there is one and it passes
+   * the golden tile, "on" or fail, "off". Default auto; the CPU never does.
+   */
+  half?: "auto" | "on" | "off";
+  /** Let the CPU run operators that the device has no kernel for; default no: such a model is refused. */
+  allowCpuOperators?: boolean;
+  signal?: AbortSignal;
+}
+
+/**
+ * The model on the provider of that name and on no other, which `info.runtime` names: what is not in this build, finds no device or would leave a part
+ * of the work to the CPU is refused. On a device the golden tile has passed.
+ * @throws {InferenceError}
+ */
+export async function openProvider(
+  name: string,
+  model: ModelPackage,
+  options: ProviderOptions = {},
+): Promise<Segmenter> {
+  const { threads, deviceId, half = "auto", allowCpuOperators, signal } = options;
+  if (!isProvider(name)) {
+    throw new InferenceError(`there is no provider "${name}"; choose of ${PROVIDERS.join(", ")}`);
+  }
+  if (deviceId !== undefined && name !== "cuda") {
+    throw new InferenceError(`${name} takes no device number; leave it out, or choose cuda`);
+  }
+  if (name === "cpu") {
+    if (half === "on") throw new InferenceError("the CPU does not compute in float16; choose webgpu or cuda");
+    return OrtNodeSegmenter.create(model, { threads });
+  }
+  const open = async (useHalf: boolean) => {
+    let segmenter: DeviceSegmenter;
+    try {
+      segmenter = await DeviceSegmenter.create(model, {
+        provider: name,
+        deviceId,
+        half: useHalf,
+        allowCpuOperators,
+      });
+    } catch (cause) {
+      throw explained(name, model, cause);
+    }
+    try {
+      await checkGoldenTile(segmenter, model, { precision: "u8", signal });
+    } catch (cause) {
+      await segmenter.close();
+      throw cause;
+    }
+    return segmenter;
+  };
+  if (half === "on") return open(true);
+  if (half === "auto" && model.half) {
+    try {
+      return await open(true);
+    } catch (error) {
+      // A device without float16, or one that is too coarse with it; any other fault meets float32 as well.
+      if (!(error instanceof InferenceError)) throw error;
+    }
+  }
+  return open(false);
+}
+
+/** The runtime's words for what is missing, and what to do about it. */
+function explained(name: ProviderName, model: ModelPackage, cause: unknown): unknown {
+  if (!(cause instanceof InferenceError)) return cause;
+  const { message, outOfMemory } = cause;
+  const because = (sentence: string) => new InferenceError(sentence, { cause, outOfMemory });
+  if (
+    /Failed to load (shared )?library|not (available|supported) in this build|no such provider/i.test(message)
+  ) {
+    return because(
+      name === "cuda"
+        ? missingForCuda()
+        : `${name} is not in this build of onnxruntime-node; choose another provider`,
+    );
+  }
+  if (/WebGPU adapter|No supported adapters/i.test(message)) {
+    return because(
+      "WebGPU finds no GPU: install the GPU's Vulkan driver and libvulkan1, and see that this process may use it, or choose another provider",
+    );
+  }
+  if (/requires f16/.test(message)) {
+    return because("the device does not compute in float16; leave half precision off");
+  }
+  if (/CUDA driver version is insufficient/i.test(message)) {
+    return because(
+      "the NVIDIA driver is too old for the CUDA that onnxruntime was built for: install a newer one (nvidia-smi says which CUDA it is good for), or choose another provider",
+    );
+  }
+  if (/no CUDA-capable device|cudaErrorNoDevice|invalid device ordinal/i.test(message)) {
+    return because("CUDA finds no such GPU: see what nvidia-smi lists, or choose another provider");
+  }
+  const [, failure] = /(CUDA failure \d+: [^;]*\S)\s*;/.exec(message) ?? [];
+  if (failure) {
+    return because(`${failure}: see what nvidia-smi says, or choose another provider`);
+  }
+  if (/assigned to the default CPU EP/.test(message)) {
+    return because(
+      `${name} has no kernels for some operators of ${model.manifest.name} ${model.variantName}, and the CPU would run them; choose another variant, or allow CPU operators`,
+    );
+  }
+  return because(`model ${model.manifest.name} does not load on ${name}: ${message}`);
+}

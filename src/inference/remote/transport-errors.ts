@@ -1,0 +1,17 @@
+import { RemoteError } from "../errors.ts";
+import { BrokenAnswerError, LongAnswerError } from "./http-request.ts";
+
+/** What a request that got no whole answer means for who asked. @param cause what `httpRequest` threw */
+export function unanswered(host: string, cause: unknown): RemoteError {
+  if (cause instanceof LongAnswerError) {
+    const sentence = `${host} answers with more than was asked for: ${cause.message}`;
+    return new RemoteError(sentence, { code: "bad_answer", retryable: false, cause });
+  }
+  return cause instanceof BrokenAnswerError
+    ? new RemoteError(`the answer of ${host} broke off`, { code: "bad_answer", retryable: true, cause })
+    : new RemoteError(`cannot reach ${host}; check the address and the network`, {
+        code: "unreachable",
+        retryable: true,
+        cause,
+      });
+}

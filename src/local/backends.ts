@@ -1,0 +1,140 @@
+import { checkGoldenTile } from "../inference/golden-tile.ts";
+import { openProvider } from "../inference/node/open-provider.ts";
+import { OrtNodeSegmenter } from "../inference/node/ort-node.ts";
+import { RemoteSegmenter } from "../inference/remote/remote-segmenter.ts";
+import { OrtWebSegmenter } from "../inference/wasm/ort-web.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import type { Backend } from "../orchestrator/scheduler/backend.ts";
+import type { Precision } from "../tiling/wire/mask-record.ts";
+
+/** What runs the model: this machine's cores or its GPU, WebAssembly as on edge functions, an edge function, a runner. */
+export type BackendChoice =
+  | { kind: "cpu" }
+  | { kind: "wasm" }
+  | { kind: "cuda" }
+  | { kind: "webgpu" }
+  | { kind: "edge"; url: string }
+  | { kind: "gpu"; url: string };
+
+export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or gpu:<url>";
+
+/** Requests under way beside those that compute: one is ready for when they are done, one is being merged. */
+const AHEAD = 2;
+/** Windows in one run of a GPU of this machine. */
+const GPU_BATCH = 16;
+/** A request of a few windows that takes longer is lost; a cold edge function loads its model within it. */
+const REQUEST_TIMEOUT_MS = 120_000;
+
+/** Whether a backend of that name is a GPU of this machine. */
+export function isDevice(name: string): name is "cuda" | "webgpu" {
+  return name === "cuda" || name === "webgpu";
+}
+
+/** @throws {JobError} when `text` names no backend */
+export function parseBackend(text: string): BackendChoice {
+  // "local" is what one calls this machine beside others.
+  if (text === "cpu" || text === "local") return { kind: "cpu" };
+  if (text === "wasm" || isDevice(text)) return { kind: text };
+  const [, kind, url] = /^(edge|gpu):(https?:\/\/.+)$/.exec(text) ?? [];
+  if (!url || !URL.canParse(url)) throw new JobError(`there is no backend "${text}": choose of ${BACKENDS}`);
+  return { kind: kind as "edge" | "gpu", url };
+}
+
+export interface BackendOptions {
+  /** Of the model on this machine. */
+  threads?: number;
+  /** Windows of one run here. */
+  batchSize: number;
+  /** What records will be rounded to. */
+  precision: Precision;
+  /** For edge functions and runners; default as the environment says. */
+  token?: string;
+  signal?: AbortSignal;
+  /** A backend that cannot take part, where others can. */
+  onRefused?: (name: string, reason: string) => void;
+}
+
+/**
+ * The backends that run this very model and have passed its golden tile, in the order asked for. One that cannot be
+ * reached or computes wrongly is left out and told of, unless none is left.
+ */
+export async function openBackends(
+  names: readonly string[],
+  model: ModelPackage,
+  options: BackendOptions,
+): Promise<Backend[]> {
+  const unique = [...new Set(names.map((name) => (name === "local" ? "cpu" : name)))];
+  const choices = unique.map((name) => ({ name, choice: parseBackend(name) }));
+  for (const { choice } of choices) {
+    if (choice.kind === "edge" && !tokenFor(choice.kind, options.token)) {
+      throw new JobError("an edge function asks for a token: set TILEWRIGHT_TOKEN or TILEWRIGHT_EDGE_TOKEN");
+    }
+  }
+  const opened = await Promise.allSettled(
+    choices.map(async ({ name, choice }) => {
+      const backend = await open(name, choice, model, options);
+      try {
+        // A device passed it in the precision that it is asked for when it was opened.
+        if (!isDevice(choice.kind)) {
+          const { precision, signal } = options;
+          await checkGoldenTile(backend.segmenter, model, { precision, signal });
+        }
+      } catch (error) {
+        await backend.segmenter.close();
+        throw error;
+      }
+      return backend;
+    }),
+  );
+  const backends = opened.flatMap((o) => (o.status === "fulfilled" ? [o.value] : []));
+  const failures = opened.flatMap((o, n) => (o.status === "rejected" ? [{ n, reason: o.reason }] : []));
+  if (backends.length === 0 || options.signal?.aborted) {
+    await Promise.all(backends.map((backend) => backend.segmenter.close()));
+    throw failures[0]!.reason;
+  }
+  for (const { n, reason } of failures) options.onRefused?.(unique[n]!, (reason as Error).message);
+  return backends;
+}
+
+async function open(
+  name: string,
+  choice: BackendChoice,
+  model: ModelPackage,
+  { threads, batchSize, token, signal }: BackendOptions,
+): Promise<Backend> {
+  if (choice.kind === "cpu" || choice.kind === "wasm") {
+    const segmenter =
+      choice.kind === "cpu"
+        ? await OrtNodeSegmenter.create(model, { threads })
+        : await OrtWebSegmenter.create(model);
+    return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest: batchSize };
+  }
+  if (choice.kind === "cuda" || choice.kind === "webgpu") {
+    const segmenter = await openProvider(choice.kind, model, { signal });
+    const windowsPerRequest = batchSize * Math.max(1, Math.floor(GPU_BATCH / batchSize));
+    return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest };
+  }
+  const segmenter = await RemoteSegmenter.connect(choice.url, {
+    token: tokenFor(choice.kind, token),
+    modelHash: model.hash,
+    signal,
+  });
+  const { windows, requests } = segmenter.limits;
+  return {
+    name,
+    segmenter,
+    lanes: requests ?? "auto",
+    windowsPerRequest: windows,
+    timeoutMs: REQUEST_TIMEOUT_MS,
+  };
+}
+
+/** Each kind may have a token of its own, so that neither sees the other's. */
+function tokenFor(kind: "edge" | "gpu", given: string | undefined): string | undefined {
+  const { TILEWRIGHT_TOKEN, TILEWRIGHT_EDGE_TOKEN, TILEWRIGHT_RUNNER_TOKEN } = process.env;
+  return (
+    given ??
+    ((kind === "edge" ? TILEWRIGHT_EDGE_TOKEN : TILEWRIGHT_RUNNER_TOKEN) || TILEWRIGHT_TOKEN || undefined)
+  );
+}

@@ -1,0 +1,83 @@
+import { randomUUID } from "node:crypto";
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import { OutputError } from "./errors.ts";
+
+/** Name of the lock in a directory that one process at a time works in. */
+export const LOCK = "lock";
+
+/** Another process works there. */
+export class BusyError extends OutputError {}
+
+const held = new Set<string>();
+
+/** One run at a time: two would write over each other's work. The lock of a dead process counts for nothing. */
+export function refuseIfHeld(work: string): void {
+  const owner = holderOf(work);
+  if (!owner) return;
+  const file = join(work, LOCK);
+  throw new BusyError(
+    owner.elsewhere
+      ? `process ${owner.pid} on ${owner.host} is working in this directory: wait for it or choose another --out; if it is gone, remove ${file}`
+      : `process ${owner.pid} is working in this directory: wait for it or choose another --out`,
+  );
+}
+
+export function takeLock(work: string): void {
+  const file = join(work, LOCK);
+  // Written first and linked after, so that nobody reads a lock without its owner.
+  const own = join(work, `${LOCK}-${randomUUID()}`);
+  writeFileSync(own, JSON.stringify({ pid: process.pid, host: hostname() }));
+  try {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      refuseIfHeld(work);
+      try {
+        linkSync(own, file);
+        held.add(resolve(work));
+        return;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+        refuseIfHeld(work);
+        rmSync(file, { force: true });
+      }
+    }
+    throw new OutputError(`${file} cannot be taken: another run is starting in the same directory`);
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** Whether it was ours to give back. */
+export function releaseLock(work: string): boolean {
+  if (!held.delete(resolve(work))) return false;
+  rmSync(join(work, LOCK), { force: true });
+  return true;
+}
+
+export interface Holder {
+  pid: number;
+  host: string;
+  /** On another machine, where nobody here can tell whether it still runs. */
+  elsewhere: boolean;
+}
+
+/** Who works in the directory, as far as can be told. */
+export function holderOf(work: string): Holder | undefined {
+  const file = join(work, LOCK);
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "{}";
+  const { pid, host } = JSON.parse(text) as { pid?: number; host?: string };
+  if (pid === undefined || host === undefined) return undefined;
+  const elsewhere = host !== hostname();
+  const here = pid === process.pid ? held.has(resolve(work)) : isRunning(pid);
+  return elsewhere || here ? { pid, host, elsewhere } : undefined;
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

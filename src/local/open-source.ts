@@ -1,0 +1,41 @@
+import type { ImageSource } from "../image/image-source.ts";
+import { JobError } from "../orchestrator/errors.ts";
+import { type OpenOptions, openImage } from "../readers/open-image.ts";
+import { locate } from "../storage/locate.ts";
+
+export interface OpenedSource {
+  source: ImageSource;
+  name: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens what a person typed.
+ * @param how what the file leaves open: number of the DICOM series, of the volume in time, meaning of the pages of a TIFF
+ */
+export async function openSource(
+  uri: string,
+  mpp: number | undefined,
+  signal?: AbortSignal,
+  how: Pick<OpenOptions, "series" | "time" | "pagesAs"> = {},
+): Promise<OpenedSource> {
+  const { series, time, pagesAs } = how;
+  const located = await locate(uri).catch((cause) => {
+    // What was typed is no address: a fault of the command, not of a file.
+    throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
+  });
+  try {
+    const source = await openImage(located.store, located.key, { mpp, series, time, pagesAs, signal });
+    return {
+      source,
+      name: located.name,
+      close: async () => {
+        await source.close();
+        await located.close();
+      },
+    };
+  } catch (error) {
+    await located.close();
+    throw error;
+  }
+}

@@ -1,0 +1,260 @@
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { OUTPUTS } from "../image/output-targets.ts";
+import { TEMPORARY_PREFIX } from "../storage/fs-store.ts";
+import { LOCK, refuseIfHeld, releaseLock, takeLock } from "./directory-lock.ts";
+import { OutputError } from "./errors.ts";
+
+const WORK = ".tilewright";
+const FINISHED = "run.json";
+/** Inside the work directory: the job it belongs to, and a publishing that has begun. */
+const JOB = "job";
+const PUBLISHING = "publishing.json";
+
+export interface OpenFlags {
+  resume?: boolean;
+  force?: boolean;
+}
+
+/**
+ * The output directory of a run. Work lies in a hidden directory until the run is complete; finished outputs get
+ * their names by renaming, `run.json` last: its presence is what makes a run finished. A publishing that was cut
+ * short is completed by whoever opens the directory next.
+ */
+export class RunDirectory {
+  readonly path: string;
+  readonly work: string;
+  /** Work of the same job is there and is continued. */
+  readonly resuming: boolean;
+  readonly #force: boolean;
+
+  private constructor(path: string, resuming: boolean, force = false) {
+    this.path = path;
+    this.work = join(path, WORK);
+    this.resuming = resuming;
+    this.#force = force;
+  }
+
+  /** What can be refused before anything is read: a place that cannot be written or that holds something else. */
+  static check(path: string, { resume, force }: OpenFlags): void {
+    checkOutPath(path);
+    if (existsSync(path) && !statSync(path).isDirectory()) {
+      throw new OutputError(`${path} is a file: --out must name a directory`);
+    }
+    if (!existsSync(path) && isThere(path)) {
+      throw new OutputError(
+        `${path} is a link to what is not there: make that directory or choose another --out`,
+      );
+    }
+    let existing = resolve(path);
+    while (!existsSync(existing)) existing = dirname(existing);
+    if (!statSync(existing).isDirectory()) {
+      throw new OutputError(`${path}: a part of the path is a file, not a directory`);
+    }
+    try {
+      accessSync(existing, constants.W_OK);
+    } catch {
+      throw new OutputError(`${existing} cannot be written: choose another --out`);
+    }
+    const work = join(path, WORK);
+    if (isThere(work) && !statSync(work, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new OutputError(
+        `${work} is no directory, and runs keep their work there: move it or choose another --out`,
+      );
+    }
+    refuseIfHeld(work);
+    if (force) return;
+    refuseForeign(path);
+    if (resume) return;
+    if (existsSync(join(path, FINISHED))) {
+      throw new OutputError(`${path} holds a finished run: choose another --out, or --force to replace it`);
+    }
+    if (existsSync(join(path, WORK, JOB))) {
+      throw new OutputError(`${path} holds an unfinished run: --resume continues it, --force starts over`);
+    }
+  }
+
+  /**
+   * Opens the directory for a job. A string instead: the manifest of that very job, which is finished already and
+   * was asked to be resumed.
+   */
+  static open(path: string, job: string, { resume, force }: OpenFlags): RunDirectory | string {
+    const work = join(path, WORK);
+    mkdirSync(work, { recursive: true });
+    takeLock(work);
+    try {
+      completePublishing(path);
+      if (!force) refuseForeign(path);
+      const begun = read(join(work, JOB));
+      if (begun === job && resume) {
+        sweep(work);
+        return new RunDirectory(path, true, force);
+      }
+      if (begun !== undefined && !force) {
+        throw new OutputError(
+          `${path} holds unfinished work of another source, model or settings: repeat the command that began it, or use --force to start over`,
+        );
+      }
+      const finished = read(join(path, FINISHED));
+      if (finished !== undefined && resume && (JSON.parse(finished) as { job?: string }).job === job) {
+        leave(work);
+        return finished;
+      }
+      if (finished !== undefined && !force) {
+        throw new OutputError(
+          `${path} holds a finished run of another source, model or settings: choose another --out, or --force to replace it`,
+        );
+      }
+    } catch (error) {
+      leave(work);
+      throw error;
+    }
+    clear(work);
+    writeFileSync(join(work, JOB), job);
+    return new RunDirectory(path, false, force);
+  }
+
+  /**
+   * Gives finished outputs their final names, the manifest last; those of an earlier run go.
+   * @throws {OutputError} when something that no run wrote has one of the names by now; the work stays
+   */
+  publish(names: readonly string[], manifest: string): void {
+    if (!this.#force) refuseForeign(this.path);
+    const earlier = outputsOfRun(this.path);
+    const temporary = join(this.work, `${PUBLISHING}.partial`);
+    writeFileSync(temporary, JSON.stringify({ names, earlier, manifest }), { flush: true });
+    renameSync(temporary, join(this.work, PUBLISHING));
+    completePublishing(this.path);
+  }
+
+  /** What was refused before any work was done has nothing to resume. */
+  giveUp(): void {
+    if (!this.resuming) clear(this.work);
+  }
+
+  /** Leaves the work, if there is some, for a later `--resume`. */
+  release(): void {
+    leave(this.work);
+  }
+}
+
+/** Where results go: a directory of this machine. */
+export function checkOutPath(path: string): void {
+  if (path.trim() === "") throw new OutputError("--out is empty: name a directory for the results");
+  const [, scheme] = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path) ?? [];
+  if (scheme) {
+    throw new OutputError(
+      `--out ${path}: results are written to a directory of this machine, not to ${scheme}://; a job service writes to its bucket`,
+    );
+  }
+}
+
+/** Names of what the finished run in a directory wrote, of those that a run may write. */
+function outputsOfRun(path: string): string[] {
+  const finished = read(join(path, FINISHED));
+  if (finished === undefined) return [];
+  try {
+    const { outputs } = JSON.parse(finished) as { outputs: { name: string }[] };
+    return outputs.map(({ name }) => name).filter((name) => OUTPUTS.some((output) => output === name));
+  } catch {
+    return [];
+  }
+}
+
+/** What no run wrote is never replaced unasked. */
+function refuseForeign(path: string): void {
+  // A publishing that was cut short put some there, and is completed first.
+  if (existsSync(join(path, WORK, PUBLISHING))) return;
+  const ours = new Set(outputsOfRun(path));
+  const foreign = [...OUTPUTS, FINISHED].filter(
+    (name) => !ours.has(name) && isThere(join(path, name)) && !(name === FINISHED && isRun(path)),
+  );
+  if (foreign.length === 0) return;
+  throw new OutputError(
+    `${path} holds ${foreign.join(", ")}, which no run here wrote: choose another --out, or --force to replace ${foreign.length === 1 ? "it" : "them"}`,
+  );
+}
+
+/** Also a link to what is not there just now, such as a disk that is not mounted. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function isRun(path: string): boolean {
+  try {
+    const { job, outputs } = JSON.parse(read(join(path, FINISHED))!) as { job: unknown; outputs: unknown };
+    return typeof job === "string" && Array.isArray(outputs);
+  } catch {
+    return false;
+  }
+}
+
+/** Every step can be repeated, so a crash between any two of them loses nothing. */
+function completePublishing(path: string): void {
+  const work = join(path, WORK);
+  const begun = read(join(work, PUBLISHING));
+  if (begun === undefined) return;
+  const {
+    names,
+    earlier = [],
+    manifest,
+  } = JSON.parse(begun) as {
+    names: string[];
+    earlier?: string[];
+    manifest: string;
+  };
+  rmSync(join(path, FINISHED), { force: true });
+  for (const name of earlier) {
+    if (!names.includes(name)) rmSync(join(path, name), { recursive: true, force: true });
+  }
+  for (const name of names) {
+    if (!existsSync(join(work, name))) continue;
+    rmSync(join(path, name), { recursive: true, force: true });
+    renameSync(join(work, name), join(path, name));
+  }
+  const temporary = join(work, FINISHED);
+  writeFileSync(temporary, manifest, { flush: true });
+  renameSync(temporary, join(path, FINISHED));
+  clear(work);
+}
+
+/** Removes all but the lock. */
+function clear(work: string): void {
+  for (const name of readdirSync(work)) {
+    if (name !== LOCK) rmSync(join(work, name), { recursive: true, force: true });
+  }
+}
+
+function read(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+}
+
+/** Gives the lock back, and the directory itself when there is nothing in it. */
+function leave(work: string): void {
+  if (!releaseLock(work)) return;
+  for (const directory of [work, dirname(work)]) {
+    if (existsSync(directory) && readdirSync(directory).length === 0) rmdirSync(directory);
+  }
+}
+
+/** What a killed process was just writing would otherwise be published with the rest. */
+function sweep(work: string): void {
+  for (const entry of readdirSync(work, { recursive: true, withFileTypes: true })) {
+    if (entry.name.startsWith(TEMPORARY_PREFIX) || entry.name.endsWith(".partial")) {
+      rmSync(join(entry.parentPath, entry.name), { force: true });
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import { obliqueDegrees } from "../../image/affine.ts";
+import type { ImageSource } from "../../image/image-source.ts";
+import type { ModelManifest } from "../../model-package/manifest.ts";
+import { reorientationBetween } from "../../tiling/grid/orientation.ts";
+import { isIdentity } from "../../tiling/grid/reorientation.ts";
+import { JobError } from "../errors.ts";
+import type { Orientation } from "../job-plan.ts";
+import type { FullJobSettings } from "../settings.ts";
+
+/** `input.orientation` of a model that takes volumes as they are stored: of microscopes, which know no patient. */
+export const AS_STORED = "stored";
+
+/**
+ * How a volume is turned for a model.
+ * @throws {JobError} when the model was trained in one orientation and nobody says how the volume lies
+ */
+export function orientSource(
+  { axes, orientation: stated, affine }: Pick<ImageSource, "axes" | "orientation" | "affine">,
+  { name, input }: Pick<ModelManifest, "name" | "input">,
+  { orientation: given }: Pick<FullJobSettings, "orientation">,
+): Orientation {
+  if (axes === "yx") {
+    if (given !== undefined) throw new JobError("--orientation is for volumes, the image is one plane");
+    return {};
+  }
+  const wanted = input.orientation;
+  if (wanted === undefined || wanted === AS_STORED) return {};
+  const source = given ?? stated;
+  if (source === undefined) {
+    throw new JobError(
+      `the volume does not state how it lies in the patient, and model ${name} was trained on ${wanted}: give it with --orientation <code>, where x, y and z lead, for instance LPS`,
+    );
+  }
+  const reorientation = reorientationBetween(source, wanted);
+  return {
+    ...(!isIdentity(reorientation) && { reorientation }),
+    orientation: {
+      source,
+      model: wanted,
+      given: given !== undefined,
+      ...(given === undefined && affine && { obliqueDegrees: obliqueDegrees(affine) }),
+    },
+  };
+}

@@ -1,0 +1,148 @@
+import type { ImageSource, Level } from "../../image/image-source.ts";
+import { allocate, bytesPerSample, product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
+import {
+  copyReoriented,
+  type Reorientation,
+  reorderAxes,
+  sliceSamples,
+  storedRect,
+} from "../../tiling/grid/reorientation.ts";
+
+/** What of an image is needed to plan and to read windows. */
+export type WindowSource = Pick<
+  ImageSource,
+  "axes" | "dtype" | "levels" | "channels" | "spacing" | "readRegion"
+>;
+
+/** Turned slices that are held, where each of them crosses all stored slices. Two blocks of this size at most. */
+const BLOCK_BYTES = 16 << 20;
+const BLOCKS = 2;
+
+/** One for each source, so that blocks are kept from one region to the next. */
+const known = new WeakMap<ImageSource, { key: string; image: ReorientedImage }>();
+
+/** The volume as the model wants it to lie; the image itself where nothing is turned. Closing stays with the image. */
+export function reorientedImage(source: ImageSource, turn: Reorientation | undefined): WindowSource {
+  if (turn === undefined) return source;
+  const key = JSON.stringify(turn);
+  const found = known.get(source);
+  if (found?.key === key) return found.image;
+  const image = new ReorientedImage(source, turn);
+  known.set(source, { key, image });
+  return image;
+}
+
+/**
+ * Reads regions of a volume with its axes turned, without a turned copy of it. Where slices stay slices, a region is read
+ * and its samples are put in order. Where they do not, a turned slice crosses every stored one, so that reading slice by
+ * slice would go through the whole volume for each: some neighbours are read at once and kept.
+ */
+class ReorientedImage implements WindowSource {
+  readonly axes = "zyx";
+  readonly dtype: ImageSource["dtype"];
+  readonly levels: readonly Level[];
+  readonly channels: ImageSource["channels"];
+  readonly spacing: ImageSource["spacing"];
+  readonly #source: ImageSource;
+  readonly #turn: Reorientation;
+  readonly #blocks = new Map<string, Promise<Raster>>();
+
+  constructor(source: ImageSource, turn: Reorientation) {
+    this.#source = source;
+    this.#turn = turn;
+    this.dtype = source.dtype;
+    this.channels = source.channels;
+    this.spacing = source.spacing && { ...source.spacing, values: reorderAxes(source.spacing.values, turn) };
+    this.levels = source.levels.map(({ shape, downsample, chunk }) => ({
+      shape: reorderAxes(shape, turn),
+      downsample: reorderAxes(downsample, turn),
+      chunk: reorderAxes(chunk, turn),
+    }));
+  }
+
+  async readRegion(level: number, rect: Rect, options?: { signal?: AbortSignal }): Promise<Raster> {
+    const { shape } = this.levels[level]!;
+    const thickness = this.#blockThickness(shape);
+    // A thick region is no slice: blocks would be read for a part of them.
+    if (this.#turn.axes[0] === 0 || rect.size[0]! * 2 > thickness) return this.#read(level, rect, options);
+    const out = this.#allocate(rect.size);
+    const end = rect.origin[0]! + rect.size[0]!;
+    for (let first = rect.origin[0]! - (rect.origin[0]! % thickness); first < end; first += thickness) {
+      const block = await this.#block(level, first, Math.min(thickness, shape[0]! - first), options);
+      const from = Math.max(first, rect.origin[0]!);
+      const size = [Math.min(end, first + block.shape[0]!) - from, ...rect.size.slice(1)];
+      copyReoriented(
+        { data: block.data, shape: block.shape.slice(0, 3), origin: [from - first, ...rect.origin.slice(1)] },
+        { data: out.data, shape: rect.size, origin: [from - rect.origin[0]!, 0, 0] },
+        size,
+        UNTURNED,
+        this.channels.length,
+      );
+    }
+    return out;
+  }
+
+  #blockThickness(shape: readonly number[]): number {
+    const sliceBytes = sliceSamples(shape) * this.channels.length * bytesPerSample(this.dtype);
+    return Math.max(1, Math.min(shape[0]!, Math.floor(BLOCK_BYTES / sliceBytes)));
+  }
+
+  /** Whole turned slices. Another caller may have begun the block and given up: then it is read for this one. */
+  async #block(
+    level: number,
+    first: number,
+    count: number,
+    options?: { signal?: AbortSignal },
+  ): Promise<Raster> {
+    const key = `${level}/${first}`;
+    const { shape } = this.levels[level]!;
+    const read = () =>
+      this.#read(level, { origin: [first, 0, 0], size: [count, ...shape.slice(1)] }, options);
+    const begun = this.#blocks.get(key);
+    if (begun) {
+      // The last to be used is the last to go.
+      this.#blocks.delete(key);
+      this.#blocks.set(key, begun);
+      try {
+        return await begun;
+      } catch {
+        options?.signal?.throwIfAborted();
+        return read();
+      }
+    }
+    const reading = read();
+    this.#blocks.set(key, reading);
+    for (const oldest of this.#blocks.keys()) {
+      if (this.#blocks.size <= BLOCKS) break;
+      this.#blocks.delete(oldest);
+    }
+    try {
+      return await reading;
+    } catch (error) {
+      if (this.#blocks.get(key) === reading) this.#blocks.delete(key);
+      throw error;
+    }
+  }
+
+  async #read(level: number, rect: Rect, options?: { signal?: AbortSignal }): Promise<Raster> {
+    const stored = storedRect(rect, this.#source.levels[level]!.shape, this.#turn);
+    const region = await this.#source.readRegion(level, stored, options);
+    const out = this.#allocate(rect.size);
+    const origin = [0, 0, 0];
+    copyReoriented(
+      { data: region.data, shape: stored.size, origin },
+      { data: out.data, shape: rect.size, origin },
+      rect.size,
+      this.#turn,
+      this.channels.length,
+    );
+    return out;
+  }
+
+  #allocate(size: readonly number[]): Raster {
+    const channels = this.channels.length;
+    return { data: allocate(this.dtype, product(size) * channels), shape: [...size, channels] };
+  }
+}
+
+const UNTURNED: Reorientation = { axes: [0, 1, 2], flips: [false, false, false] };

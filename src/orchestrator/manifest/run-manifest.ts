@@ -1,0 +1,141 @@
+import type { ImageSource } from "../../image/image-source.ts";
+import type { SegmenterInfo } from "../../inference/segmenter.ts";
+import type { ModelPackage } from "../../model-package/load-package.ts";
+import { chunkCount, chunkGrid } from "../../tiling/grid/chunk-grid.ts";
+import { invertReorientation, reorderAxes } from "../../tiling/grid/reorientation.ts";
+import { seamScore } from "../../tiling/merge/seam-score.ts";
+import type { TissueFinding } from "../../tiling/pixels/tissue-mask.ts";
+import type { DomainFinding } from "../domain-finding.ts";
+import type { JobPlan, PlannedOrientation } from "../job-plan.ts";
+import type { MapStatistics } from "../map/map-and-merge.ts";
+import type { SlideSummary } from "../outputs/slide-summary.ts";
+import type { VolumeSummary } from "../outputs/volume-summary.ts";
+import type { ImageQuality } from "../plan/image-quality.ts";
+import type { BackendReport } from "../scheduler/backend.ts";
+import type { FullJobSettings } from "../settings.ts";
+
+/** What adds up over the attempts of a job, kept beside its work. */
+export interface AttemptTotals {
+  attempts: number;
+  bytesRead: number;
+  map: MapStatistics;
+}
+
+/** `run.json`: what a run proves about itself. Described in docs/format.md. */
+export interface RunManifest {
+  formatVersion: 1;
+  job: string;
+  tilewright: string;
+  startedAt: string;
+  finishedAt: string;
+  source: {
+    name: string;
+    format: string;
+    etag: string;
+    byteLength: number;
+    shape: readonly number[];
+    mpp: readonly number[];
+    /** What its reader says of it. */
+    warnings?: readonly string[];
+  };
+  model: { name: string; version: string; variant: string; hash: string; license: string };
+  settings: FullJobSettings;
+  plan: {
+    level: number;
+    levelMpp: readonly number[];
+    region: { origin: readonly number[]; size: readonly number[] };
+    window: readonly number[];
+    modelWindow: readonly number[];
+    windows: number;
+    windowsInGrid: number;
+    shards: number;
+    chunks: number;
+    tissueFraction?: number;
+    /** How far the image is from what the model was trained on. */
+    domain?: DomainFinding;
+    /** What was left out as background, and why. */
+    tissue?: TissueFinding;
+    intensities: { low: number; high: number };
+    /** Of a volume for a model that states its orientation; the sizes above are in the model's. */
+    orientation?: PlannedOrientation;
+  };
+  /** Every sample of the requested region is either covered (weight sum above 0) or outside the tissue mask. */
+  coverage: { complete: true; coveredSamples: number; outsideMaskSamples: number };
+  /** See tiling/seam-score.ts: 1 is seamless. `disagreement`: share of overlap samples at which windows differ. */
+  seam: { score?: number; disagreement?: number };
+  /** What ran the model in the last attempt; `bytesRead` of those that read the source themselves. */
+  backends: readonly (SegmenterInfo & { windows: number; bytesRead?: number } & Partial<BackendReport>)[];
+  attempts: number;
+  bytesRead: number;
+  bytesWritten: number;
+  seconds: Record<string, number>;
+  /** Largest resident size of the process so far, where the run was one process. */
+  peakMemoryBytes?: number;
+  outputs: readonly { name: string; byteLength: number; sha256: string }[];
+  /** Objects of a 2-D image, or structures of a volume. */
+  summary: SlideSummary | VolumeSummary;
+  /** What a person should know before using the result, a sentence each. */
+  warnings?: readonly string[];
+  /** Of runs in a cohort: see orchestrator/image-quality.ts. */
+  quality?: ImageQuality;
+  /** Of this machine's time only; cloud backends add theirs. */
+  estimatedCost: { currency: "USD"; amount: number; basis: string };
+}
+
+export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
+  return {
+    level: plan.level,
+    levelMpp: plan.mpp,
+    region: plan.output?.region ?? plan.region,
+    window: plan.grid.window,
+    modelWindow: plan.modelWindow,
+    windows: plan.kept.size,
+    windowsInGrid: plan.kept.length,
+    shards,
+    chunks: chunkCount(chunkGrid(plan.region.size, plan.chunk)),
+    tissueFraction: plan.tissueFraction,
+    ...(plan.tissue && { tissue: plan.tissue }),
+    ...(plan.domain && { domain: plan.domain }),
+    intensities: plan.scaling,
+    ...(plan.orientation && { orientation: plan.orientation }),
+  };
+}
+
+/** What a person should know before using a result, a sentence each. */
+export function planWarnings(
+  { tissue, domain }: Pick<JobPlan, "tissue" | "domain">,
+  { warnings = [] }: Pick<ImageSource, "warnings">,
+): string[] {
+  return [
+    ...warnings,
+    ...(tissue?.warning ? [`${tissue.warning}; --no-tissue-mask keeps everything`] : []),
+    ...(domain?.warnings ?? []),
+  ];
+}
+
+export function describeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
+  // The plan's axes may be turned, and its spacing is what the user gave.
+  const mpp = plan.mpp.map((m, axis) => m / plan.downsample[axis]!);
+  return {
+    name,
+    format: source.format,
+    etag: source.etag,
+    byteLength: source.byteLength,
+    shape: source.levels[0]!.shape,
+    mpp: plan.reorientation ? reorderAxes(mpp, invertReorientation(plan.reorientation)) : mpp,
+    ...(source.warnings?.length && { warnings: source.warnings }),
+  };
+}
+
+export function describeModel(model: ModelPackage): RunManifest["model"] {
+  const { name, version, license } = model.manifest;
+  return { name, version, variant: model.variantName, hash: model.hash, license };
+}
+
+export function describeSeam({
+  seams,
+  compared,
+  disagreed,
+}: Pick<MapStatistics, "seams" | "compared" | "disagreed">): RunManifest["seam"] {
+  return { score: seamScore(seams), disagreement: compared === 0 ? undefined : disagreed / compared };
+}

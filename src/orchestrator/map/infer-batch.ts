@@ -1,0 +1,55 @@
+import { scalingOf } from "../../inference/scaling.ts";
+import type { Segmenter } from "../../inference/segmenter.ts";
+import type { ModelManifest } from "../../model-package/manifest.ts";
+import { product, type Raster } from "../../tiling/grid/raster.ts";
+import { resample } from "../../tiling/pixels/resample.ts";
+import { encodeProbabilities, type MaskRecord } from "../../tiling/wire/mask-record.ts";
+import type { ShardInput } from "../input/read-shard.ts";
+import { alongPlane, type JobPlan } from "../job-plan.ts";
+import { checkEncoded, checkProbabilities } from "./validate-response.ts";
+
+/**
+ * Runs the model on a batch and brings its probabilities back to the grid's samples and precision.
+ * @throws {InferenceError} when what comes back has another shape or values that are no probabilities
+ */
+export async function inferBatch(
+  segmenter: Segmenter,
+  plan: JobPlan,
+  batch: ShardInput,
+  manifest: ModelManifest,
+  signal: AbortSignal | undefined,
+): Promise<MaskRecord[]> {
+  // What is resampled on the way back is rounded after that, and must come back exact.
+  const window = alongPlane(plan.grid.window, plan.slices);
+  const resampled = plan.modelWindow.join() !== window.join();
+  const precision = resampled ? "f32" : plan.precision;
+  const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
+  const options = { scaling, precision, signal };
+  const { info } = segmenter;
+  const shape = [info.classes, ...plan.modelWindow];
+  const expected = [batch.windows.length, ...shape];
+  if (!resampled && segmenter.segmentEncoded) {
+    const { activation } = manifest.output;
+    const encoded = await segmenter.segmentEncoded(batch.pixels, { ...options, labels: true });
+    checkEncoded(encoded, { shape: expected, precision, activation, runtime: info.runtime });
+    return batch.windows.map((window, n) => ({
+      window,
+      precision,
+      data: encoded.data[n]!,
+      labels: encoded.labels?.[n],
+    }));
+  }
+  const probabilities = await segmenter.segment(batch.pixels, options);
+  checkProbabilities(probabilities, expected, info.runtime);
+  const length = product(shape);
+  // One window at a time: on the grid it may be far larger than in the model.
+  return batch.windows.map((number, n) => {
+    const data = probabilities.data.subarray(n * length, (n + 1) * length);
+    const onGrid = resample({ data, shape }, window, 1) as Raster<Float32Array>;
+    return {
+      window: number,
+      precision: plan.precision,
+      data: encodeProbabilities(onGrid.data, plan.precision),
+    };
+  });
+}

@@ -1,0 +1,138 @@
+import type { LabelChunk } from "../../image/label-sink.ts";
+import {
+  type ChunkGrid,
+  chunkGrid,
+  chunkIndex,
+  chunkRect,
+  chunksTouching,
+} from "../../tiling/grid/chunk-grid.ts";
+import type { Raster, Rect } from "../../tiling/grid/raster.ts";
+import { type Shard, shardAt, shardsTouching } from "../../tiling/grid/shards.ts";
+import { windowRect } from "../../tiling/grid/window-grid.ts";
+import { importanceMap } from "../../tiling/merge/importance-map.ts";
+import { type MergedChunk, Merger } from "../../tiling/merge/merger.ts";
+import { countSeams, noSeams, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
+import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
+import type { JobPlan } from "../job-plan.ts";
+import { partOfOutput, planCoverage } from "../plan/plan-coverage.ts";
+
+/** Chunks of a block along the last two axes: some hundred windows, of which those at its border are read twice. */
+const BLOCK = [4, 2];
+
+/** Neighbouring chunks that are merged at once: the unit of dispatch and retry of merging. */
+export interface MergeBlock {
+  /** Number in raster order of the blocks. */
+  id: number;
+  /** Numbers of the chunks that hold a sample under a kept window. */
+  chunks: readonly number[];
+}
+
+/** Cuts the label map into blocks; those without a kept window are left out. */
+export function planMergeBlocks(plan: JobPlan): MergeBlock[] {
+  const chunks = chunkGrid(plan.region.size, plan.chunk);
+  const blocks = new Map<number, number[]>();
+  const size = blockSize(chunks);
+  const counts = chunks.counts.map((n, axis) => Math.ceil(n / size[axis]!));
+  for (const chunk of planCoverage(plan).chunks) {
+    const position = chunkIndex(chunks, chunk).map((i, axis) => Math.floor(i / size[axis]!));
+    const id = position.reduce((n, p, axis) => n * counts[axis]! + p, 0);
+    const block = blocks.get(id);
+    if (block) block.push(chunk);
+    else blocks.set(id, [chunk]);
+  }
+  return [...blocks]
+    .sort(([a], [b]) => a - b)
+    .map(([id, members]) => ({ id, chunks: members.sort((a, b) => a - b) }));
+}
+
+function blockSize(chunks: ChunkGrid): number[] {
+  const axes = chunks.counts.length;
+  return [...new Array<number>(Math.max(0, axes - 2)).fill(1), ...BLOCK].slice(-axes);
+}
+
+/** What merging a block says of its seams; adds up over the blocks of a job. */
+export interface MergeStatistics {
+  windows: number;
+  seams: SeamCounts;
+  compared: number;
+  disagreed: number;
+}
+
+/**
+ * Merges the chunks of one block from the records of the windows over them. Shards are read one after another in
+ * their order, so what is held is one shard's records and the merger's frontier. The bytes are those of a run that
+ * merges the whole plane.
+ */
+export async function mergeBlock(options: {
+  plan: JobPlan;
+  classes: number;
+  block: MergeBlock;
+  readRecords: (shard: Shard) => Promise<readonly MaskRecord[]>;
+  writeChunk: (chunk: LabelChunk) => Promise<unknown>;
+}): Promise<MergeStatistics> {
+  const { plan, classes, block, readRecords, writeChunk } = options;
+  const wanted = new Set(block.chunks);
+  const merger = new Merger({
+    grid: plan.grid,
+    kept: plan.kept,
+    importance: importanceMap(plan.importance, plan.grid.window),
+    classes,
+    precision: plan.precision,
+    chunk: plan.chunk,
+    wanted: (chunk) => wanted.has(chunk),
+  });
+  const seams = noSeams();
+  const lines = seamLines(plan.grid);
+  const finish = async ({ index, raster }: MergedChunk) => {
+    const labels = raster as Raster<Uint8Array>;
+    countSeams(...partOfOutput(plan, labels, chunkRect(merger.chunks, index)), lines, seams);
+    await writeChunk({ index, raster: labels });
+  };
+  let windows = 0;
+  for (const { shard, windows: needed } of shardsOfBlock(plan, block)) {
+    for (const record of await readRecords(shard)) {
+      if (!needed.has(record.window)) continue;
+      windows++;
+      for (const chunk of merger.add(record)) await finish(chunk);
+    }
+  }
+  merger.finish();
+  return { windows, seams, ...merger.comparison };
+}
+
+/** The shards whose records a block is merged from, in the order of reading, and which of their windows lie over it. */
+export function* shardsOfBlock(
+  plan: Pick<JobPlan, "region" | "chunk" | "grid" | "kept" | "shardBlock">,
+  block: MergeBlock,
+): Generator<{ shard: Shard; windows: ReadonlySet<number> }> {
+  const chunks = chunkGrid(plan.region.size, plan.chunk);
+  const wanted = new Set(block.chunks);
+  for (const id of shardsTouching(plan.grid, plan.shardBlock, boxAround(chunks, block.chunks))) {
+    const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
+    if (!shard) continue;
+    const windows = new Set(
+      shard.windows.filter((w) =>
+        chunksTouching(chunks, windowRect(plan.grid, w)).some((c) => wanted.has(c)),
+      ),
+    );
+    if (windows.size > 0) yield { shard, windows };
+  }
+}
+
+function boxAround(chunks: ChunkGrid, numbers: readonly number[]): Rect {
+  const rects = numbers.map((n) => chunkRect(chunks, chunkIndex(chunks, n)));
+  const low = chunks.shape.map((_, axis) => Math.min(...rects.map((r) => r.origin[axis]!)));
+  const high = chunks.shape.map((_, axis) => Math.max(...rects.map((r) => r.origin[axis]! + r.size[axis]!)));
+  return { origin: low, size: high.map((h, axis) => h - low[axis]!) };
+}
+
+export function addStatistics(a: MergeStatistics, b: MergeStatistics): MergeStatistics {
+  const seams = { ...a.seams };
+  for (const key of Object.keys(seams) as (keyof SeamCounts)[]) seams[key] += b.seams[key];
+  return {
+    windows: a.windows + b.windows,
+    seams,
+    compared: a.compared + b.compared,
+    disagreed: a.disagreed + b.disagreed,
+  };
+}

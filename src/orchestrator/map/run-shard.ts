@@ -1,0 +1,36 @@
+import type { ImageSource } from "../../image/image-source.ts";
+import type { Segmenter } from "../../inference/segmenter.ts";
+import type { ModelManifest } from "../../model-package/manifest.ts";
+import type { Shard } from "../../tiling/grid/shards.ts";
+import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
+import { readShard, sliceBatch } from "../input/read-shard.ts";
+import type { JobPlan } from "../job-plan.ts";
+import { inferBatch } from "./infer-batch.ts";
+
+/**
+ * The mask records of one shard, in raster order of its windows. One window a request: what is held is the shard's
+ * region, its records, and `together` windows at a time (default 1).
+ */
+export async function runShard(options: {
+  source: ImageSource;
+  manifest: ModelManifest;
+  plan: JobPlan;
+  shard: Shard;
+  segmenter: Segmenter;
+  together?: number;
+  signal?: AbortSignal;
+}): Promise<MaskRecord[]> {
+  const { source, manifest, plan, shard, segmenter, together = 1, signal } = options;
+  const records: MaskRecord[] = [];
+  const all = await readShard(source, plan, shard, signal);
+  for (let first = 0; first < all.windows.length; first += together) {
+    const end = Math.min(first + together, all.windows.length);
+    const some = await Promise.all(
+      Array.from({ length: end - first }, (_, n) =>
+        inferBatch(segmenter, plan, sliceBatch(all, first + n, first + n + 1), manifest, signal),
+      ),
+    );
+    records.push(...some.flat());
+  }
+  return records;
+}

@@ -1,0 +1,32 @@
+import { copyBox, intersect } from "../../tiling/grid/box.ts";
+import { type Coverage, plannedCoverage } from "../../tiling/grid/coverage.ts";
+import { product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
+import type { JobPlan } from "../job-plan.ts";
+
+/** Where what is written lies in what is segmented, in the grid's samples; undefined where it is all of it. */
+function outputRect({ region, output }: JobPlan): Rect | undefined {
+  if (!output) return undefined;
+  const origin = output.region.origin.map((o, axis) => o - region.origin[axis]!);
+  return { origin, size: output.region.size };
+}
+
+/** What a job must produce. */
+export function planCoverage(plan: JobPlan): Coverage {
+  return plannedCoverage(plan.grid, plan.kept, plan.chunk, outputRect(plan));
+}
+
+/** The part of a merged chunk that is written, and where it lies in the grid: what lies around is not of all windows. */
+export function partOfOutput(
+  plan: JobPlan,
+  labels: Raster<Uint8Array>,
+  rect: Rect,
+): [labels: Raster<Uint8Array>, rect: Rect] {
+  const output = outputRect(plan);
+  if (!output) return [labels, rect];
+  const part = intersect(rect, output);
+  if (!part) return [{ data: new Uint8Array(0), shape: rect.size.map(() => 0) }, rect];
+  const data = new Uint8Array(product(part.size));
+  const from = { ...labels, origin: part.origin.map((o, axis) => o - rect.origin[axis]!) };
+  copyBox(from, { data, shape: part.size, origin: part.size.map(() => 0) }, part.size);
+  return [{ data, shape: part.size }, part];
+}

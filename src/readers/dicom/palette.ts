@@ -1,0 +1,71 @@
+import type { SampleArray } from "../../tiling/grid/raster.ts";
+import type { AttributeName } from "./attributes.ts";
+import type { DataSet } from "./data-set.ts";
+import { DicomRefusal } from "./refusal.ts";
+
+/** The colours of a PALETTE COLOR image (PS3.3 section C.7.6.3.1.5), 8 bits each. */
+export interface Palette {
+  /** The value that has the first colour; those below have it, too. */
+  first: number;
+  /** `[entries, 3]`. */
+  colors: Uint8Array;
+}
+
+const CHANNELS: readonly (readonly [descriptor: AttributeName, data: AttributeName])[] = [
+  ["redDescriptor", "redPalette"],
+  ["greenDescriptor", "greenPalette"],
+  ["blueDescriptor", "bluePalette"],
+];
+
+/** @throws {DicomRefusal} when it is not all there */
+export function paletteOf(dataSet: DataSet): Palette {
+  const channels = CHANNELS.map(([descriptor, data]) => {
+    const [stated, first, bits] = dataSet.numbers(descriptor);
+    // 0 stands for what 16 bits cannot hold.
+    const entries = stated === 0 ? 65536 : (stated ?? 0);
+    const bytes = dataSet.bytes(data);
+    if (!(entries >= 1 && first !== undefined) || bytes.length === 0)
+      throw new DicomRefusal(
+        "its colours come from a palette that is missing or stored in segments, which is not supported; convert it to RGB",
+      );
+    if (bytes.length < entries)
+      throw new DicomRefusal(`its palette holds ${bytes.length} bytes for ${entries} colours`);
+    return { entries, first, wide: bytes.length >= 2 * entries, bits, bytes };
+  });
+  const { entries, first } = channels[0]!;
+  if (channels.some((channel) => channel.entries !== entries || channel.first !== first))
+    throw new DicomRefusal("its palettes of red, green and blue are of different sizes");
+  const littleEndian = dataSet.isLittleEndian("redPalette");
+  const colors = new Uint8Array(3 * entries);
+  for (const [c, { wide, bits, bytes }] of channels.entries()) {
+    const value = (i: number) => {
+      // Bytes lie two in a word, the first in its lower half.
+      if (!wide) return bytes[littleEndian ? i : i ^ 1]!;
+      const [low, high] = littleEndian ? [2 * i, 2 * i + 1] : [2 * i + 1, 2 * i];
+      return bytes[high]! * 256 + bytes[low]!;
+    };
+    const values = Array.from({ length: entries }, (_, i) => value(i));
+    // Some state 16 bits and use 8 of them.
+    const shift = wide && bits !== 8 && values.some((v) => v > 255) ? 8 : 0;
+    for (const [i, v] of values.entries()) colors[3 * i + c] = v >> shift;
+  }
+  return { first: signedFirst(first, dataSet), colors };
+}
+
+/** Descriptors are unsigned in files that leave out the representation, also where samples are signed. */
+function signedFirst(first: number, dataSet: DataSet): number {
+  return dataSet.number("pixelRepresentation") === 1 && first > 32767 ? first - 65536 : first;
+}
+
+/** Values to RGB; those beyond either end have the colour there. */
+export function paint(values: SampleArray, { first, colors }: Palette): Uint8Array {
+  const last = colors.length / 3 - 1;
+  const out = new Uint8Array(3 * values.length);
+  for (let i = 0, to = 0; i < values.length; i++, to += 3) {
+    const at = 3 * Math.max(0, Math.min(last, values[i]! - first));
+    out[to] = colors[at]!;
+    out[to + 1] = colors[at + 1]!;
+    out[to + 2] = colors[at + 2]!;
+  }
+  return out;
+}

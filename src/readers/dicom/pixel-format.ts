@@ -1,0 +1,106 @@
+import { MAX_SIDE } from "../../image/limits.ts";
+import type { DType } from "../../tiling/grid/raster.ts";
+import type { DataSet } from "./data-set.ts";
+import { type Palette, paletteOf } from "./palette.ts";
+import { DicomRefusal } from "./refusal.ts";
+import type { PixelCoding } from "./transfer-syntax.ts";
+
+/** How the samples of a frame are stored (PS3.3 section C.7.6.3). */
+export interface PixelFormat {
+  rows: number;
+  columns: number;
+  samples: 1 | 3;
+  bitsAllocated: 8 | 16 | 32;
+  bitsStored: number;
+  highBit: number;
+  signed: boolean;
+  /** Component by component; native frames and JPEG alike say so, only native ones mean it. */
+  planar: boolean;
+  photometric: string;
+  /** Colours of the stored values, where these are no colours themselves. */
+  palette?: Palette;
+}
+
+const PHOTOMETRICS: ReadonlySet<string> = new Set([
+  "MONOCHROME1",
+  "MONOCHROME2",
+  "PALETTE COLOR",
+  "RGB",
+  "YBR_FULL",
+  "YBR_FULL_422",
+  "YBR_ICT",
+  "YBR_RCT",
+]);
+
+/** @throws {DicomRefusal} when the samples are of a kind that is not read */
+export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelFormat {
+  const rows = dataSet.number("rows") ?? 0;
+  const columns = dataSet.number("columns") ?? 0;
+  if (!(rows >= 1 && columns >= 1 && rows <= MAX_SIDE && columns <= MAX_SIDE))
+    throw new DicomRefusal(`its header states frames of ${columns} × ${rows} pixels`);
+  const samples = dataSet.number("samplesPerPixel") ?? 1;
+  const photometric = dataSet.text("photometric") ?? "";
+  if (!PHOTOMETRICS.has(photometric))
+    throw new DicomRefusal("its header does not tell what its samples mean");
+  const expected = photometric.startsWith("MONOCHROME") || photometric === "PALETTE COLOR" ? 1 : 3;
+  if (samples !== expected)
+    throw new DicomRefusal(`its header states ${samples} samples a pixel for ${photometric}`);
+  if (dataSet.has("modalityTable"))
+    throw new DicomRefusal(
+      "its values come from a look-up table, which is not supported; apply the table first",
+    );
+
+  const bitsAllocated = dataSet.number("bitsAllocated") ?? 0;
+  if (bitsAllocated !== 8 && bitsAllocated !== 16 && bitsAllocated !== 32)
+    throw new DicomRefusal(`it has samples of ${bitsAllocated} bits, which are not supported`);
+  if (bitsAllocated > 8 && samples === 3)
+    throw new DicomRefusal(
+      `it has colours of ${bitsAllocated} bits, which are not supported; convert it to 8`,
+    );
+  const bitsStored = dataSet.number("bitsStored") ?? bitsAllocated;
+  const highBit = dataSet.number("highBit") ?? bitsStored - 1;
+  if (!(bitsStored >= 1 && highBit >= bitsStored - 1 && highBit < bitsAllocated))
+    throw new DicomRefusal(`its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`);
+  if (photometric === "YBR_FULL_422" && coding === "native" && columns % 2 !== 0)
+    throw new DicomRefusal("its columns are odd in number where two share a colour");
+  return {
+    rows,
+    columns,
+    samples: expected,
+    bitsAllocated,
+    bitsStored,
+    highBit,
+    signed: dataSet.number("pixelRepresentation") === 1,
+    planar: expected === 3 && dataSet.number("planarConfiguration") === 1,
+    photometric,
+    ...(photometric === "PALETTE COLOR" && { palette: paletteOf(dataSet) }),
+  };
+}
+
+/** Of progressive or arithmetic coding. */
+export function unreadJpeg(bits: number): DicomRefusal {
+  return new DicomRefusal(
+    `its JPEG frames have ${bits} bits in a coding that is not supported; convert it to JPEG-LS`,
+  );
+}
+
+/** Samples of a pixel as they are given. */
+export function givenSamples({ samples, palette }: PixelFormat): number {
+  return palette ? 3 : samples;
+}
+
+export function dtypeOfFormat({ bitsAllocated, signed }: PixelFormat): DType {
+  return `${signed ? "int" : "uint"}${bitsAllocated}`;
+}
+
+/** Bytes of a native frame. */
+export function frameBytes({ rows, columns, samples, bitsAllocated, photometric }: PixelFormat): number {
+  if (photometric === "YBR_FULL_422") return rows * columns * 2;
+  return rows * columns * samples * (bitsAllocated / 8);
+}
+
+/** Bytes of a decoded frame. */
+export function decodedBytes(format: PixelFormat): number {
+  const { rows, columns, bitsAllocated } = format;
+  return rows * columns * givenSamples(format) * (bitsAllocated / 8);
+}

@@ -1,0 +1,194 @@
+import { ImageFormatError, oneLine } from "../../image/errors.ts";
+import type { ImageLimits } from "../../image/limits.ts";
+import { ByteSource } from "../../storage/byte-source.ts";
+import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
+import type { Raster } from "../../tiling/grid/raster.ts";
+import type { DataSet } from "./data-set.ts";
+import { decodeFrame } from "./decode-frame.ts";
+import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
+import { type Mosaic, mosaicOf } from "./mosaic.ts";
+import { type Instance, openInstance } from "./open-instance.ts";
+import { decodedBytes, type PixelFormat, pixelFormatOf } from "./pixel-format.ts";
+import { DicomRefusal } from "./refusal.ts";
+import { IDENTITY, type Rescale } from "./rescale.ts";
+import type { SlicePlace } from "./stack.ts";
+import type { TransferSyntax } from "./transfer-syntax.ts";
+
+/** A slide of a million megapixels in tiles of 512 has half of it. */
+export const MAX_FRAMES = 2 ** 23;
+
+/** The largest frame, decoded: reading a region holds several of that size, and scaled ones twice of it. */
+const MAX_FRAME_BYTES = 128 * 2 ** 20;
+
+/** A file of a series and what is needed to read its frames: little enough to keep of thousands. */
+export interface SliceFile {
+  key: string;
+  info: ObjectInfo;
+  /** Groups the files of a series. A UID: for comparing, never for a message. */
+  series: string;
+  sopClass: string;
+  sopInstance: string;
+  modality: string;
+  syntax: TransferSyntax;
+  format: PixelFormat;
+  frames: FrameIndex;
+  /** Stored bytes up to the samples. */
+  headBytes: number;
+  /** One a frame. */
+  places: SlicePlace[];
+  rescales: Rescale[];
+  /** Millimetres that the file states between slices: told, and never used, for it is often another number. */
+  statedSpacing: number | undefined;
+  inverted: boolean;
+  /** Where one frame holds a whole volume. */
+  mosaic: Mosaic | undefined;
+}
+
+/** What the functional groups of a frame say of it. */
+export interface FrameGroups {
+  position: number[];
+  orientation: number[];
+  pixelSpacing: number[];
+  rescale: Rescale | undefined;
+}
+
+/** @throws {DicomRefusal} when the file holds no samples that are read */
+export async function sliceFile(
+  instance: Instance,
+  groups: readonly FrameGroups[],
+  info: ObjectInfo,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<SliceFile> {
+  const { key, dataSet, syntax, pixels } = instance;
+  if (syntax.refusal !== undefined) throw new DicomRefusal(syntax.refusal);
+  if (pixels === undefined) throw new DicomRefusal("it holds no image");
+  if (pixels.float) throw new DicomRefusal("it holds floating-point samples, which are not supported");
+  const format = pixelFormatOf(dataSet, syntax.coding);
+  const limit = Math.min(limits.tileBytes, MAX_FRAME_BYTES);
+  if (decodedBytes(format) > limit) {
+    throw new DicomRefusal(
+      `its frames of ${format.columns} × ${format.rows} pixels are over the limit of ${limit} bytes`,
+    );
+  }
+  const count = frameCount(dataSet);
+  if (count > 1 && groups.length !== count) {
+    if (groups.length > 0)
+      throw new DicomRefusal(`it describes ${groups.length} frames where its header announces ${count}`);
+    throw new DicomRefusal(`it is a film of ${count} frames, and one image or a stack of slices is wanted`);
+  }
+  const frames = await indexFrames(instance, format, count, signal);
+  const shared = groupsOf(dataSet.group("sharedGroups"));
+  const own = groupsOf(dataSet);
+  const places: SlicePlace[] = [];
+  const rescales: Rescale[] = [];
+  for (let frame = 0; frame < count; frame++) {
+    const all = [groups[frame], shared, own];
+    const pick = (field: "position" | "orientation" | "pixelSpacing") =>
+      all.find((g) => g && g[field].length > 0)?.[field] ?? [];
+    places.push({
+      position: pick("position"),
+      orientation: pick("orientation"),
+      pixelSpacing: pick("pixelSpacing"),
+    });
+    // Colours are no quantity.
+    const rescale = (!format.palette && all.find((g) => g?.rescale)?.rescale) || IDENTITY;
+    if (!(Number.isFinite(rescale.slope) && Number.isFinite(rescale.intercept) && rescale.slope !== 0))
+      throw new DicomRefusal("its values are scaled by a number that is none");
+    rescales.push(rescale);
+  }
+  return {
+    key,
+    info,
+    series: dataSet.text("series") ?? "",
+    sopClass: dataSet.text("sopClass") ?? "",
+    sopInstance: dataSet.text("sopInstance") ?? "",
+    modality: modalityOf(dataSet),
+    syntax,
+    format,
+    frames,
+    headBytes: pixels.tagOffset,
+    places,
+    rescales,
+    statedSpacing: dataSet.number("spacingBetweenSlices"),
+    inverted: format.photometric === "MONOCHROME1",
+    mosaic: count === 1 ? mosaicOf(dataSet, format) : undefined,
+  };
+}
+
+/** One frame of a file as it is stored, decoded. */
+export async function readSlice(
+  store: ObjectStore,
+  file: SliceFile,
+  frame: number,
+  limits: ImageLimits,
+  count: (bytesRead: number) => void,
+  signal?: AbortSignal,
+): Promise<Raster> {
+  const { key, info, syntax, format, frames } = file;
+  const stored = new ByteSource(store, key, info);
+  try {
+    const ignore = { restart() {}, add() {} };
+    const source = syntax.deflated ? (await openInstance(stored, limits, ignore, signal)).source : stored;
+    const [bytes] = await Promise.all(readFrames(source, frames, [frame], limits.tileBytes, signal));
+    return await decodeFrame(bytes!, format, syntax);
+  } catch (cause) {
+    throw named(cause, key);
+  } finally {
+    count(stored.bytesRead);
+  }
+}
+
+/** The head of a file as stored. Holds what identifies a patient. */
+export async function readHead(
+  store: ObjectStore,
+  { key, info, headBytes, syntax }: SliceFile,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const stored = new ByteSource(store, key, info);
+  const ignore = { restart() {}, add() {} };
+  const source = syntax.deflated ? (await openInstance(stored, limits, ignore, signal)).source : stored;
+  return source.readUpTo(0, headBytes, signal);
+}
+
+/** What a frame's decoding complains of, in a sentence that begins with the file. */
+export function named(cause: unknown, key: string): unknown {
+  if (cause instanceof DicomRefusal)
+    return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
+  if (cause instanceof ImageFormatError && !cause.message.startsWith(oneLine(key)))
+    return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
+  return cause;
+}
+
+export function frameCount(dataSet: DataSet): number {
+  const count = dataSet.number("numberOfFrames") ?? 1;
+  if (!(Number.isSafeInteger(count) && count >= 1))
+    throw new DicomRefusal("its header does not tell how many frames it has");
+  if (count > MAX_FRAMES)
+    throw new DicomRefusal(`it states ${count} frames, over the limit of ${MAX_FRAMES}`);
+  return count;
+}
+
+/** A code string; whatever else stands there is not repeated. */
+export function modalityOf(dataSet: DataSet): string {
+  const text = dataSet.text("modality") ?? "";
+  return /^[A-Z]{2,8}$/.test(text) ? text : "";
+}
+
+/** From the item of a functional group, or from a data set that states the same at its top. */
+export function groupsOf(item: DataSet): FrameGroups {
+  const measures = item.group("pixelMeasures");
+  const transformation = item.group("pixelTransformation");
+  const either = (group: DataSet, name: "position" | "orientation" | "pixelSpacing") =>
+    group.has(name) ? group.numbers(name) : item.numbers(name);
+  const values = transformation.has("rescaleSlope") ? transformation : item;
+  return {
+    position: either(item.group("planePosition"), "position"),
+    orientation: either(item.group("planeOrientation"), "orientation"),
+    pixelSpacing: either(measures, "pixelSpacing"),
+    rescale: values.has("rescaleSlope")
+      ? { slope: values.number("rescaleSlope")!, intercept: values.number("rescaleIntercept") ?? 0 }
+      : undefined,
+  };
+}

@@ -1,0 +1,115 @@
+import { GzipStream, type Inflater } from "../../codecs/gzip-stream.ts";
+import { ImageFormatError } from "../../image/errors.ts";
+import type { ByteSource } from "../../storage/byte-source.ts";
+
+export interface SliceLayout {
+  /** Inflated bytes before the first slice. */
+  offset: number;
+  sliceBytes: number;
+  count: number;
+}
+
+/** Times a file may be inflated anew before more of it is kept: a few passes are how a volume is read. */
+const PATIENT_PASSES = 4;
+
+/**
+ * Slices of a gzip file, which can only be read front to back. The last ones are kept as stored: regions in the order of
+ * a plan ask for z slab by slab, and those that share a slab find it here. What lies before is inflated anew from the
+ * beginning; a caller that keeps asking for it (slices along another axis) has ever more kept, up to a limit.
+ */
+export class GzipSlices {
+  readonly #source: ByteSource;
+  readonly #layout: SliceLayout;
+  readonly #maxKept: number;
+  readonly #kept = new Map<number, Uint8Array>();
+  #capacity: number;
+  #inflater: Inflater;
+  #stream: GzipStream | undefined;
+  /** The slice the stream stands before. */
+  #next = 0;
+  #passes = 0;
+  /** One at a time: all share the stream. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @param keptBytes of slices kept at first
+   * @param maxKeptBytes of slices kept at most
+   */
+  constructor(
+    source: ByteSource,
+    layout: SliceLayout,
+    inflater: Inflater,
+    keptBytes: number,
+    maxKeptBytes: number,
+  ) {
+    this.#source = source;
+    this.#inflater = inflater;
+    this.#layout = layout;
+    const slices = (bytes: number) => Math.max(1, Math.floor(bytes / layout.sliceBytes));
+    this.#capacity = Math.min(layout.count, slices(keptBytes));
+    this.#maxKept = Math.min(layout.count, Math.max(this.#capacity, slices(maxKeptBytes)));
+  }
+
+  /** Slice `z` as stored. The bytes are shared: they are not to be written to. */
+  read(z: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const slice = this.#turn.then(() => this.#kept.get(z) ?? this.#inflateTo(z, signal));
+    this.#turn = slice.catch(() => {});
+    return slice;
+  }
+
+  /** Lets go of what is kept; a later `read` begins anew. */
+  async close(): Promise<void> {
+    this.#kept.clear();
+    const stream = this.#stream;
+    this.#stream = undefined;
+    await stream?.close();
+  }
+
+  async #inflateTo(z: number, signal?: AbortSignal): Promise<Uint8Array> {
+    try {
+      return await this.#forwardTo(z, signal);
+    } catch (error) {
+      await this.close();
+      if (this.#inflater === "script" || signal?.aborted || !(error instanceof ImageFormatError)) throw error;
+      // It may be of several members: whether it is shows when it is tried again.
+      this.#inflater = "script";
+      return this.#forwardTo(z, signal).catch(async (again) => {
+        await this.close();
+        throw again;
+      });
+    }
+  }
+
+  async #forwardTo(z: number, signal?: AbortSignal): Promise<Uint8Array> {
+    signal?.throwIfAborted();
+    const { offset, sliceBytes } = this.#layout;
+    if (this.#stream === undefined || this.#next > z) await this.#restart();
+    const stream = this.#stream!;
+    if (this.#next === 0 && !(await stream.skip(offset, signal))) throw this.#cutShort();
+    while (true) {
+      const slice = await stream.take(sliceBytes, signal);
+      if (slice.length < sliceBytes) throw this.#cutShort();
+      const at = this.#next++;
+      this.#keep(at, slice);
+      if (at === z) return slice;
+    }
+  }
+
+  async #restart(): Promise<void> {
+    await this.close();
+    if (++this.#passes > PATIENT_PASSES) this.#capacity = Math.min(this.#maxKept, 2 * this.#capacity);
+    this.#stream = new GzipStream(this.#source, this.#inflater);
+    this.#next = 0;
+  }
+
+  #keep(z: number, slice: Uint8Array): void {
+    this.#kept.set(z, slice);
+    this.#kept.delete(z - this.#capacity);
+  }
+
+  #cutShort(): ImageFormatError {
+    return new ImageFormatError(
+      `${this.#source.key} is cut short: it holds fewer slices than its header states; copy the file again`,
+    );
+  }
+}

@@ -1,0 +1,184 @@
+import { GzipStream, type Inflater, largestInflation } from "../../codecs/gzip-stream.ts";
+import { columnLengths, orientationCode } from "../../image/affine.ts";
+import { ImageFormatError } from "../../image/errors.ts";
+import type { ImageSource, Spacing } from "../../image/image-source.ts";
+import type { ImageLimits } from "../../image/limits.ts";
+import type { ByteSource } from "../../storage/byte-source.ts";
+import { bytesPerSample, type Raster } from "../../tiling/grid/raster.ts";
+import { TiledImage, type TileGrid } from "../base/tiled-image.ts";
+import { GzipSlices, type SliceLayout } from "./gzip-slices.ts";
+import { NIFTI_HEADER_BYTES, type NiftiHeader, niftiKind, parseNiftiHeader } from "./header.ts";
+import { decodeSamples } from "./sample-types.ts";
+
+/** The largest slice, stored or decoded: reading a region holds several of that size. */
+const MAX_SLICE_BYTES = 192 * 2 ** 20;
+
+/** Decoded slices kept of a gzip file, beside those kept as stored. */
+const DECODED_CACHE_BYTES = 8 * 2 ** 20;
+
+/**
+ * Opens a NIfTI volume: axes z, y, x are the file's k, j, i. Slices of a plain file are read by ranges.
+ * @param time which volume of several, from 1
+ * @throws {ImageFormatError} when the header is damaged, or states more than the file holds
+ */
+export async function openNifti(
+  source: ByteSource,
+  limits: ImageLimits,
+  time: number | undefined,
+  signal?: AbortSignal,
+): Promise<ImageSource> {
+  const header = parseNiftiHeader(await source.readUpTo(0, NIFTI_HEADER_BYTES, signal), source.key, time);
+  const { offset, sliceBytes, count } = checkedLayout(header, source.byteLength, source.key, limits);
+  const slices = (positions: readonly number[], signal?: AbortSignal) => {
+    const all = source.readRanges(
+      positions.map((z) => ({ offset: offset + z * sliceBytes, length: sliceBytes })),
+      signal,
+    );
+    return positions.map((_, i) => all.then((bytes) => bytes[i]!));
+  };
+  return new TiledImage(
+    describe(header, source, `NIfTI-${header.version}`, time),
+    [sliceGrid(header, count, source.key, slices)],
+    limits,
+    () => source.bytesRead,
+  );
+}
+
+/**
+ * As `openNifti`, from a gzip file, which is inflated as far as slices are asked for; undefined when it holds something
+ * else. Held at most: slices as stored up to `limits.cacheBytes` while z is read slab by slab (see `GzipSlices`), and a
+ * few decoded ones.
+ * @param inflater "script" where the image outlives the request it was opened in
+ */
+export async function openGzipNifti(
+  source: ByteSource,
+  limits: ImageLimits,
+  time: number | undefined,
+  inflater: Inflater,
+  signal?: AbortSignal,
+): Promise<ImageSource | undefined> {
+  const head = await gzipHead(source, signal);
+  if (niftiKind(head) === undefined) return undefined;
+  const header = parseNiftiHeader(head, source.key, time);
+  const layout = checkedLayout(header, largestInflation(source.byteLength), source.key, limits);
+  const slices = new GzipSlices(source, layout, inflater, limits.cacheBytes, limits.tileBytes);
+  const decodedCache = Math.min(limits.cacheBytes, DECODED_CACHE_BYTES);
+  return new TiledImage(
+    describe(header, source, `NIfTI-${header.version} (gzip)`, time),
+    [
+      sliceGrid(header, layout.count, source.key, (positions, signal) =>
+        positions.map((z) => slices.read(z, signal)),
+      ),
+    ],
+    { ...limits, cacheBytes: decodedCache },
+    () => source.bytesRead,
+    () => slices.close(),
+  );
+}
+
+async function gzipHead(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array> {
+  // By script: it takes the first member for what it is, however short, and one piece of it is enough.
+  const stream = new GzipStream(source, "script");
+  try {
+    return await stream.take(NIFTI_HEADER_BYTES, signal);
+  } finally {
+    await stream.close();
+  }
+}
+
+/** @param holds bytes the (inflated) file can hold */
+function checkedLayout(
+  { size, type, dataOffset, scale }: NiftiHeader,
+  holds: number,
+  key: string,
+  limits: ImageLimits,
+): SliceLayout {
+  const [width, height, count] = size;
+  const sliceBytes = width * height * type.bytes;
+  if (dataOffset + count * sliceBytes > holds) {
+    throw new ImageFormatError(
+      `${key} is cut short or damaged: its header states ${size.join(" × ")} samples, more than the file can hold; copy the file again`,
+    );
+  }
+  const decodedBytes = width * height * (scale ? 4 : bytesPerSample(type.dtype));
+  const limit = Math.min(limits.tileBytes, MAX_SLICE_BYTES);
+  if (Math.max(sliceBytes, decodedBytes) > limit) {
+    throw new ImageFormatError(
+      `${key} has slices of ${width} × ${height} samples, over the limit of ${limit} bytes; convert it to OME-Zarr`,
+    );
+  }
+  return { offset: dataOffset, sliceBytes, count };
+}
+
+function describe(header: NiftiHeader, source: ByteSource, format: string, time: number | undefined) {
+  const { affine, scale, type, size, times, warnings } = header;
+  return {
+    format,
+    axes: "zyx",
+    dtype: scale ? "float32" : type.dtype,
+    channels: [{}],
+    spacing: affine && spacingOf(columnLengths(affine)),
+    objectivePower: undefined,
+    bounds: undefined,
+    affine,
+    // An affine of sizes alone is a convention: the file does not say how the patient lies.
+    orientation: affine && header.affineFrom !== "pixdim" ? orientationCode(affine) : undefined,
+    details: {
+      stored: type.name,
+      byteOrder: header.littleEndian ? "little-endian" : "big-endian",
+      ...(affine && { orientationFrom: header.affineFrom }),
+      ...(scale && { rescaled: `stored × ${scale.slope} + ${scale.intercept}` }),
+      slices: String(size[2]),
+      ...(times > 1 && { time: `volume ${time} of ${times}` }),
+    },
+    warnings,
+    headers: { format: "nifti", count: 1, read: async () => headerOfVolume(header) },
+    // Another volume of the same file is another image.
+    etag: times > 1 ? `${source.etag} time ${time}` : source.etag,
+    byteLength: source.byteLength,
+  } as const;
+}
+
+/** As stored; of a series of volumes, what it would be for the one. */
+function headerOfVolume({ bytes, times, version, littleEndian }: NiftiHeader): Uint8Array {
+  const own = bytes.slice();
+  if (times === 1) return own;
+  const view = new DataView(own.buffer);
+  const set = (index: number, value: number) =>
+    version === 1
+      ? view.setInt16(40 + 2 * index, value, littleEndian)
+      : view.setBigInt64(16 + 8 * index, BigInt(value), littleEndian);
+  set(0, 3);
+  set(4, 1);
+  return own;
+}
+
+function spacingOf([i, j, k]: readonly [number, number, number]): Spacing {
+  return { values: [k, j, i], unit: "millimeter" };
+}
+
+/** One slice a tile. */
+function sliceGrid(
+  { size: [width, height], type, littleEndian, scale }: NiftiHeader,
+  count: number,
+  key: string,
+  read: (positions: readonly number[], signal?: AbortSignal) => Promise<Uint8Array>[],
+): TileGrid {
+  const decode = (bytes: Uint8Array): Raster => {
+    try {
+      return { data: decodeSamples(bytes, type, littleEndian, scale), shape: [1, height, width, 1] };
+    } catch (cause) {
+      if (!(cause instanceof ImageFormatError)) throw cause;
+      throw new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
+    }
+  };
+  return {
+    shape: [count, height, width],
+    tileShape: [1, height, width],
+    readTiles: (positions, signal) =>
+      read(
+        positions.map(([z]) => z!),
+        signal,
+      ).map((slice) => slice.then(decode)),
+  };
+}

@@ -1,0 +1,157 @@
+import { RGB_CHANNELS } from "../../image/channels.ts";
+import { ImageFormatError } from "../../image/errors.ts";
+import type { Channel } from "../../image/image-source.ts";
+import type { ImageLimits } from "../../image/limits.ts";
+import type { TiledImage } from "../base/tiled-image.ts";
+import { subLevels, tiffImage } from "./assemble.ts";
+import type { TiffDirectory, TiffFile } from "./directory.ts";
+import { type OmeDocument, type OmeImage, parseOmeXml } from "./ome-xml.ts";
+import { asGrey, readPage, type TiffPage } from "./page.ts";
+import { TAG } from "./tags.ts";
+
+/** Series that accompany the slide and are never the image meant. */
+const COMPANION = /\b(label|macro|thumbnail|overview)\b/i;
+
+export function isOmeXml(description: string | undefined): boolean {
+  return (
+    description !== undefined &&
+    /<OME[\s>]/.test(description.slice(0, 4096)) &&
+    description.trimEnd().endsWith("OME>")
+  );
+}
+
+/**
+ * OME-TIFF: planes over pages as the OME-XML tells, lower levels in each page's SubIFDs. Several z become a
+ * volume; several times are refused.
+ */
+export async function openOmeTiff(
+  file: TiffFile,
+  directories: readonly TiffDirectory[],
+  xml: string,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<TiledImage> {
+  const { source } = file;
+  const refuse = (reason: string) => new ImageFormatError(`${source.key}: ${reason}`);
+  const document = parseOmeXml(xml);
+  if (document === undefined) throw refuse("its OME-XML is damaged; export it anew");
+  const image = chooseImage(document, refuse);
+  const named = document.images.filter(({ name }) => !COMPANION.test(name)).length;
+  if (named > 1) file.notes.series = `the first of ${named} images that the file holds`;
+  const samples = await samplesOfPages(image, directories, refuse, signal);
+  const places = image.pagesOf(samples.length);
+  if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it anew");
+  const base: TiffPage[][] = [];
+  for (const [z, row] of places.entries()) {
+    const pages: TiffPage[] = [];
+    for (const [c, place] of row.entries()) {
+      const directory = place === undefined ? undefined : directories[place];
+      if (directory === undefined) {
+        throw refuse(
+          `the page of channel ${c}, plane ${z} is missing; copy the file again or export it anew`,
+        );
+      }
+      // A colour map is how a microscope showed a channel, and no colour of it.
+      pages.push(asGrey(await readPage(file, directory, limits, signal)));
+    }
+    base.push(pages);
+  }
+  const first = base[0]![0]!;
+  if (first.width !== image.sizeX || first.height !== image.sizeY) {
+    throw refuse(
+      `its OME-XML states ${image.sizeX} × ${image.sizeY} pixels but the page has ${first.width} × ${first.height}; export it anew`,
+    );
+  }
+  const lower = await subLevels(file, base, limits, signal);
+  const levels = [base, ...lower.map((level) => level.map((row) => row.map(asGrey)))];
+  const axes = image.sizeZ > 1 ? "zyx" : "yx";
+  return tiffImage(
+    file,
+    {
+      format: `OME-TIFF (${first.tiled ? "tiled" : "stripped"}${levels.length > 1 ? ", pyramid" : ""})`,
+      axes,
+      levels,
+      channels: channelsOf(image, base[0]!),
+      spacing: spacingOf(image, axes),
+      objectivePower: image.objectivePower,
+    },
+    limits,
+    signal,
+  );
+}
+
+type Refuse = (reason: string) => ImageFormatError;
+
+/** The first image that is no label or macro, with sizes that can be. */
+function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeImage {
+  if (companion !== undefined) {
+    throw refuse(
+      `it holds planes alone, and its metadata is in another file (${companion}), which is not read; convert both to one OME-TIFF, for instance with bioformats2raw and raw2ometiff`,
+    );
+  }
+  const chosen =
+    images.find(({ name }) => !COMPANION.test(name)) ?? (images.length === 1 ? images[0] : undefined);
+  if (chosen === undefined) {
+    throw refuse(
+      images.length === 0
+        ? "its OME-XML describes no image; export it anew"
+        : `its ${images.length} images are all called label, macro, thumbnail or overview; export the image itself`,
+    );
+  }
+  const image = chosen.read();
+  const { sizeX, sizeY, sizeZ, sizeC, sizeT } = image;
+  if (![sizeX, sizeY, sizeZ, sizeC, sizeT].every((n) => Number.isInteger(n) && n >= 1)) {
+    throw refuse("its OME-XML states sizes that are no whole numbers from 1; export it anew");
+  }
+  if (sizeT > 1)
+    throw refuse(`it is a series of ${sizeT} times, and one image is wanted; export one time point`);
+  if (image.otherFile !== undefined) {
+    throw refuse(
+      `its planes are spread over several files (${image.otherFile}, …); export it as one OME-TIFF`,
+    );
+  }
+  return image;
+}
+
+/**
+ * Samples per pixel of each page of a plane, which together are the channels. Where the document does not say, or says
+ * what cannot be, the page does.
+ * @throws {ImageFormatError} when there are fewer pages than planes: before anything is counted through
+ */
+async function samplesOfPages(
+  image: OmeImage,
+  directories: readonly TiffDirectory[],
+  refuse: Refuse,
+  signal?: AbortSignal,
+): Promise<number[]> {
+  const { sizeC, sizeZ, channelSamples } = image;
+  const pages = directories.length;
+  const stated = channelSamples.reduce<number>((sum, n) => sum + (n ?? Number.NaN), 0);
+  if (stated === sizeC && channelSamples.length * sizeZ <= pages) return channelSamples as number[];
+  const first = directories[image.firstPage] ?? directories[0]!;
+  const samples = (await first.number(TAG.samplesPerPixel, signal)) ?? 1;
+  const count = sizeC % samples === 0 ? sizeC / samples : sizeC;
+  if (count * sizeZ > pages) {
+    throw refuse(
+      `its OME-XML states ${sizeC} channels and ${sizeZ} planes of depth, which is ${count * sizeZ} pages, and it has ${pages}; copy the file again or export it anew`,
+    );
+  }
+  return new Array<number>(count).fill(sizeC / count);
+}
+
+/** One entry per channel handed out: an RGB `Channel` element stands for three. */
+function channelsOf(image: OmeImage, pages: readonly TiffPage[]): Channel[] {
+  return pages.flatMap((page, c) => {
+    const stated = image.channels[c] ?? {};
+    const color = page.palette?.kind === "lut" ? page.palette.color : undefined;
+    if (page.channels === 1) return [{ ...(color && { color }), ...stated }];
+    if (page.channels === 3) return RGB_CHANNELS;
+    return Array.from({ length: page.channels }, () => ({}));
+  });
+}
+
+function spacingOf(image: OmeImage, axes: "yx" | "zyx") {
+  if (image.spacing === undefined || axes === "yx") return image.spacing;
+  if (image.spacingZ === undefined) return undefined;
+  return { values: [image.spacingZ, ...image.spacing.values], unit: "micrometer" as const };
+}

@@ -1,0 +1,112 @@
+import { ImageFormatError } from "../../image/errors.ts";
+import type { ByteRange } from "../../storage/byte-source.ts";
+import type { TiffPage } from "./page.ts";
+import { rowBytes } from "./samples.ts";
+import { COMPRESSION, TAG } from "./tags.ts";
+
+/** Uncompressed strips are cut into bands of about this size. */
+const BAND_BYTES = 2 ** 20;
+
+/** One tile, or one plane of it (0 unless planes are stored apart). */
+export interface TileAddress {
+  row: number;
+  column: number;
+  plane: number;
+}
+
+/** Where each tile of a page lies in the file. */
+export interface TileLayout {
+  tileWidth: number;
+  tileHeight: number;
+  tilesAcross: number;
+  tilesDown: number;
+  /** Bytes of each tile, `undefined` where the file leaves it out (sparse). Reads only what it needs of the tables. */
+  ranges(tiles: readonly TileAddress[], signal?: AbortSignal): Promise<(ByteRange | undefined)[]>;
+}
+
+/**
+ * The layout of a page; its offset tables are looked at for their length only.
+ * @throws {ImageFormatError} when they do not fit the number of tiles
+ */
+export function tileLayout(page: TiffPage): TileLayout {
+  const { directory, tiled, width, height, tileWidth, tileHeight } = page;
+  const { key } = page.file.source;
+  const tilesAcross = Math.ceil(width / tileWidth);
+  const tilesDown = Math.ceil(height / tileHeight);
+  const planes = page.planar === 2 ? page.samplesPerPixel : 1;
+  const expected = tilesAcross * tilesDown * planes;
+  const unit = tiled ? "tiles" : "strips";
+  // Old writers list tiles under the tags of strips, and libtiff reads them so.
+  const offsets = directory.array(TAG.tileOffsets) ?? directory.array(TAG.stripOffsets);
+  if (offsets === undefined || offsets.length < expected) {
+    throw new ImageFormatError(
+      `${key} is damaged: ${width} × ${height} pixels need ${expected} ${unit}, its header lists ${offsets?.length ?? 0}`,
+    );
+  }
+  const counts = directory.array(TAG.tileByteCounts) ?? directory.array(TAG.stripByteCounts);
+  // Old writers leave the counts out where they follow from the size.
+  const raw = page.compression === COMPRESSION.none;
+  const implied = raw && (counts === undefined || page.planeShift > 0);
+  // One coded strip without a count may reach to the end of the file: its decoder stops before.
+  const open = !raw && counts === undefined && expected === 1;
+  if (!implied && !open && (counts === undefined || counts.length < expected)) {
+    throw new ImageFormatError(
+      `${key} is damaged: its header lists ${expected} offsets of ${unit} but ${counts?.length ?? 0} sizes`,
+    );
+  }
+  const storedRow = storedRowBytes(page);
+  const fileBytes = page.file.source.byteLength;
+  const whole: TileLayout = {
+    tileWidth,
+    tileHeight,
+    tilesAcross,
+    tilesDown,
+    async ranges(tiles, signal) {
+      const indices = tiles.map(({ row, column, plane }) => (plane * tilesDown + row) * tilesAcross + column);
+      const at = await offsets.at(indices, signal);
+      const lengths = implied
+        ? tiles.map(
+            ({ row }) => storedRow * (tiled ? tileHeight : Math.min(tileHeight, height - row * tileHeight)),
+          )
+        : open
+          ? at.map((offset) => Math.max(0, fileBytes - offset))
+          : await counts!.at(indices, signal);
+      return at.map((offset, i) => {
+        const length = lengths[i]!;
+        return length === 0 || offset === 0 ? undefined : { offset: offset + page.planeShift, length };
+      });
+    },
+  };
+  return !tiled && page.compression === COMPRESSION.none ? bandsOf(page, whole) : whole;
+}
+
+function storedRowBytes(page: TiffPage): number {
+  const samples = page.planar === 2 ? 1 : page.samplesPerPixel;
+  return rowBytes(page.tileWidth * samples, page.format);
+}
+
+/** Rows of an uncompressed strip lie one behind another: a strip as tall as the image need not be read whole. */
+function bandsOf(page: TiffPage, strips: TileLayout): TileLayout {
+  const storedRow = storedRowBytes(page);
+  const rows = Math.max(1, Math.min(strips.tileHeight, Math.floor(BAND_BYTES / storedRow)));
+  // Bands may not cross strips.
+  if (strips.tilesDown > 1 || rows === strips.tileHeight) return strips;
+  return {
+    tileWidth: page.width,
+    tileHeight: rows,
+    tilesAcross: 1,
+    tilesDown: Math.ceil(page.height / rows),
+    async ranges(tiles, signal) {
+      const found = await strips.ranges(
+        tiles.map(({ plane }) => ({ row: 0, column: 0, plane })),
+        signal,
+      );
+      return found.map((strip, i) => {
+        if (strip === undefined) return undefined;
+        const { row } = tiles[i]!;
+        const length = Math.min(rows, page.height - row * rows) * storedRow;
+        return { offset: strip.offset + row * rows * storedRow, length };
+      });
+    },
+  };
+}

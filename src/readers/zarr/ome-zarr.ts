@@ -1,0 +1,291 @@
+import { type DataType, isZarritaError, open, root, type Array as ZarrArray } from "zarrita";
+import { ImageFormatError } from "../../image/errors.ts";
+import type { ImageSource } from "../../image/image-source.ts";
+import { type ImageLimits, MAX_SIDE } from "../../image/limits.ts";
+import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import { allocate, bytesPerSample, type DType, product, type Raster } from "../../tiling/grid/raster.ts";
+import { TiledImage, type TileGrid } from "../base/tiled-image.ts";
+import { checkArrayMetadata, UnsupportedCodecError } from "./array-metadata.ts";
+import { useBoundedCodecs } from "./bounded-codecs.ts";
+import { type OmeZarrImage, parseOmeZarr } from "./ome-metadata.ts";
+import { ZarrReader } from "./zarr-reader.ts";
+
+type Level = ZarrArray<DataType, ZarrReader>;
+
+const DTYPES: ReadonlySet<string> = new Set<DType>([
+  "uint8",
+  "uint16",
+  "uint32",
+  "int8",
+  "int16",
+  "int32",
+  "float32",
+  "float64",
+]);
+
+/** More than any microscope or spectrometer has; each is read with every region. */
+const MAX_CHANNELS = 4096;
+
+/** Metadata of the Zarr node under `key`, by its format version; undefined when there is none. */
+async function readNode(
+  reader: ZarrReader,
+  key: string,
+  signal?: AbortSignal,
+): Promise<ZarrNode | undefined> {
+  const v3 = await reader.json("/zarr.json", signal).catch((cause) => rethrow(cause, key));
+  if (v3 !== undefined) {
+    const { node_type, attributes } = recordOf(v3);
+    return { version: 3, isArray: node_type === "array", attributes: recordOf(recordOf(attributes).ome) };
+  }
+  const attributes = await reader.json("/.zattrs", signal).catch((cause) => rethrow(cause, key));
+  const group = await reader.json("/.zgroup", signal).catch((cause) => rethrow(cause, key));
+  if (attributes === undefined && group === undefined) {
+    const array = await reader.json("/.zarray", signal).catch((cause) => rethrow(cause, key));
+    return array === undefined ? undefined : { version: 2, isArray: true, attributes: {} };
+  }
+  return { version: 2, isArray: false, attributes: recordOf(attributes) };
+}
+
+function recordOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
+}
+
+interface ZarrNode {
+  version: 2 | 3;
+  isArray: boolean;
+  /** OME attributes: `.zattrs` in version 2, `attributes.ome` in version 3. */
+  attributes: Record<string, unknown>;
+}
+
+/**
+ * Opens an OME-Zarr image (0.4 on Zarr 2, 0.5 on Zarr 3) below `key`; undefined when there is no Zarr node.
+ * Several z make a volume, a single z is dropped; several times are refused.
+ * @throws {ImageFormatError} when the node is a plate, a bare array, or not valid
+ */
+export async function openOmeZarr(
+  store: ObjectStore,
+  key: string,
+  limits: ImageLimits,
+  signal?: AbortSignal,
+): Promise<ImageSource | undefined> {
+  useBoundedCodecs();
+  const reader = new ZarrReader(store, key);
+  const node = await readNode(reader, key, signal);
+  if (node === undefined) return undefined;
+  const refuse = (reason: string, cause?: unknown) => new ImageFormatError(`${key} ${reason}`, { cause });
+  const { attributes } = node;
+  if (node.isArray) {
+    throw refuse(
+      "is a bare Zarr array, which does not tell its axes; give the OME-Zarr image group above it",
+    );
+  }
+  if (attributes.multiscales === undefined) {
+    // What bioformats2raw writes: series 0 is the full-resolution image.
+    if (attributes["bioformats2raw.layout"] !== undefined)
+      return openOmeZarr(store, `${key}/0`, limits, signal);
+    if (attributes.plate !== undefined || attributes.well !== undefined) {
+      throw refuse("is an OME-Zarr plate or well of many images; give one of them, for instance its A/1/0");
+    }
+    throw refuse("is a Zarr group without OME-Zarr image metadata (multiscales); give the group of an image");
+  }
+
+  let image: OmeZarrImage;
+  try {
+    image = parseOmeZarr(attributes);
+  } catch (cause) {
+    throw refuse(`is not a valid OME-Zarr image: ${(cause as Error).message}`, cause);
+  }
+  const levels: Level[] = [];
+  for (const path of image.paths) {
+    try {
+      const location = root(reader).resolve(path);
+      const file = `${location.path}/${node.version === 3 ? "zarr.json" : ".zarray"}`.replace(/^\/+/, "/");
+      const metadata = await reader.json(file as `/${string}`, signal);
+      if (metadata !== undefined) checkArrayMetadata(metadata, node.version);
+      const options = { kind: "array", signal } as const;
+      levels.push(await (node.version === 3 ? open.v3(location, options) : open.v2(location, options)));
+    } catch (cause) {
+      if (signal?.aborted || cause instanceof StorageError || cause instanceof ObjectChangedError)
+        throw cause;
+      const { message } = cause as Error;
+      if (cause instanceof UnsupportedCodecError) throw refuse(`cannot be read: ${message}`, cause);
+      throw refuse(
+        `is not a valid OME-Zarr image: its level "${shown(path)}" cannot be opened (${message})`,
+        cause,
+      );
+    }
+  }
+  checkLevels(levels, image, limits, refuse);
+
+  const axisAt = (name: string) => image.axes.indexOf(name);
+  const first = levels[0]!;
+  const channelAxis = axisAt("c");
+  const channelCount = channelAxis < 0 ? 1 : first.shape[channelAxis]!;
+  const zAxis = axisAt("z");
+  const isVolume = zAxis >= 0 && first.shape[zAxis]! > 1;
+  return new TiledImage(
+    {
+      format: node.version === 3 ? "OME-Zarr 0.5" : "OME-Zarr 0.4",
+      axes: isVolume ? "zyx" : "yx",
+      dtype: first.dtype as DType,
+      channels: Array.from({ length: channelCount }, (_, c) => image.channels[c] ?? {}),
+      spacing: image.spacingOf(isVolume ? ["z", "y", "x"] : ["y", "x"]),
+      objectivePower: undefined,
+      bounds: undefined,
+      etag: reader.etag,
+      // A directory of chunks has no size of its own.
+      byteLength: 0,
+    },
+    levels.map((level) => zarrLevel(key, level, image.axes, isVolume)),
+    limits,
+    () => reader.bytesRead,
+  );
+}
+
+function checkLevels(
+  levels: readonly Level[],
+  image: OmeZarrImage,
+  limits: ImageLimits,
+  refuse: (reason: string) => ImageFormatError,
+): void {
+  const first = levels[0]!;
+  for (const [i, level] of levels.entries()) {
+    const { shape, chunks, dtype } = level;
+    if (shape.length !== image.axes.length) {
+      throw refuse(
+        `is not a valid OME-Zarr image: it names ${image.axes.length} axes but level ${i} has ${shape.length} dimensions`,
+      );
+    }
+    if (!DTYPES.has(dtype)) throw refuse(`holds samples of type ${dtype}, which is not supported`);
+    if (dtype !== first.dtype) throw refuse("has levels of different sample types; export it anew");
+    if (shape.some((n) => n < 1 || n > MAX_SIDE))
+      throw refuse(`states a level of ${shape.join(" × ")}, which cannot be`);
+    for (const [axis, name] of image.axes.entries()) {
+      const n = shape[axis]!;
+      if (name === "t" && n > 1) {
+        throw refuse(`is a series of ${n} times, and one image is wanted; export one time point`);
+      }
+      if (name === "c" && n !== first.shape[axis])
+        throw refuse("has levels with different numbers of channels");
+      if (i > 0 && n > levels[i - 1]!.shape[axis]!) throw refuse("has levels that grow; they must shrink");
+    }
+    const channels = image.axes.includes("c") ? shape[image.axes.indexOf("c")]! : 1;
+    if (channels > MAX_CHANNELS)
+      throw refuse(
+        `has ${channels} channels, over the limit of ${MAX_CHANNELS}; export those that are needed`,
+      );
+    const chunkBytes = product(chunks) * bytesPerSample(dtype as DType) * channels;
+    if (chunkBytes > limits.tileBytes) {
+      throw refuse(
+        `has chunks of ${chunks.join(" × ")} samples, over the limit of ${limits.tileBytes} bytes; write it with smaller chunks`,
+      );
+    }
+  }
+}
+
+/** A path of the file in a message. */
+function shown(path: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  return path.replace(/[\u0000-\u001f\u007f]/g, "?").slice(0, 80);
+}
+
+/** One array as a grid: a tile is what the chunks at one spatial position hold, over all channels. */
+function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume: boolean): TileGrid {
+  const spatial = (isVolume ? ["z", "y", "x"] : ["y", "x"]).map((name) => ({ axis: axes.indexOf(name) }));
+  const channelAxis = axes.indexOf("c");
+  const channels = channelAxis < 0 ? 1 : level.shape[channelAxis]!;
+  const channelChunk = channelAxis < 0 ? 1 : level.chunks[channelAxis]!;
+  const tileShape = spatial.map(({ axis }) => level.chunks[axis]!);
+  const chunkSamples = product(level.chunks);
+
+  async function readTile(position: readonly number[], signal?: AbortSignal): Promise<Raster> {
+    const data = allocate(level.dtype as DType, product(tileShape) * channels);
+    const chunksAcross = Math.ceil(channels / channelChunk);
+    await Promise.all(
+      Array.from({ length: chunksAcross }, async (_, c) => {
+        const coords = axes.map(() => 0);
+        spatial.forEach(({ axis }, i) => {
+          coords[axis] = position[i]!;
+        });
+        if (channelAxis >= 0) coords[channelAxis] = c;
+        const chunk = await level
+          .getChunk(coords, { signal })
+          .catch((cause) => rethrow(cause, key, `its chunk ${coords.join("/")}`));
+        if (chunk.data.length !== chunkSamples) {
+          throw new ImageFormatError(
+            `${key} is damaged: its chunk ${coords.join("/")} holds ${chunk.data.length} samples where its shape has ${chunkSamples}; write it anew`,
+          );
+        }
+        const firstChannel = c * channelChunk;
+        copyChunk(
+          chunk.data as ArrayLike<number>,
+          spatial.map(({ axis }) => chunk.stride[axis]!),
+          channelAxis < 0 ? 0 : chunk.stride[channelAxis]!,
+          { data, shape: [...tileShape, channels] },
+          firstChannel,
+          Math.min(channelChunk, channels - firstChannel),
+        );
+      }),
+    );
+    return { data, shape: [...tileShape, channels] };
+  }
+
+  return {
+    shape: spatial.map(({ axis }) => level.shape[axis]!),
+    tileShape,
+    readTiles: (positions, signal) => positions.map((position) => readTile(position, signal)),
+  };
+}
+
+/** Chunk samples, in whatever order the chunk has them, to channels-last. */
+function copyChunk(
+  source: ArrayLike<number>,
+  strides: readonly number[],
+  channelStride: number,
+  tile: Raster,
+  firstChannel: number,
+  channelCount: number,
+): void {
+  const [depth, height, width] = tile.shape.length === 4 ? tile.shape : [1, ...tile.shape];
+  const [zStride, yStride, xStride] = strides.length === 3 ? strides : [0, ...strides];
+  const channels = tile.shape.at(-1)!;
+  const { data } = tile;
+  for (let c = 0; c < channelCount; c++) {
+    let to = firstChannel + c;
+    for (let z = 0; z < depth!; z++) {
+      for (let y = 0; y < height!; y++) {
+        let from = c * channelStride + z * zStride! + y * yStride!;
+        for (let x = 0; x < width!; x++, from += xStride!, to += channels) data[to] = source[from]!;
+      }
+    }
+  }
+}
+
+/** What zarrita and its codecs throw on damaged data becomes an `ImageFormatError`; storage errors pass. */
+function rethrow(cause: unknown, key: string, part = "its Zarr metadata"): never {
+  const name = (cause as Error)?.name;
+  if (
+    isZarritaError(cause) ||
+    name === "SyntaxError" ||
+    name === "Error" ||
+    name === "RangeError" ||
+    name === "TypeError"
+  ) {
+    throw new ImageFormatError(
+      `${key} is damaged: ${part} cannot be read (${reasonOf(cause as Error)}); write it anew`,
+      { cause },
+    );
+  }
+  throw cause;
+}
+
+/** What the codec said, below what zarrita says of it. */
+function reasonOf(error: Error): string {
+  const { cause } = error;
+  return isZarritaError(error) && cause instanceof Error && cause.message !== ""
+    ? cause.message
+    : error.message;
+}

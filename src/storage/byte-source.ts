@@ -1,0 +1,206 @@
+import { ImageFormatError } from "../image/errors.ts";
+import { ObjectChangedError, StorageError } from "./errors.ts";
+import type { ObjectInfo, ObjectStore } from "./object-store.ts";
+
+export interface ByteRange {
+  offset: number;
+  length: number;
+}
+
+/** Small reads are widened to blocks of this size: a TIFF directory and what it points to then cost one request. */
+const BLOCK_BYTES = 64 * 1024;
+const CACHED_BLOCKS = 64;
+
+/** Ranges closer than this are read as one: less than what a request's latency costs on any network. */
+const COALESCE_GAP_BYTES = 16 * 1024;
+const COALESCE_MAX_BYTES = 8 * 2 ** 20;
+
+/** Workers allow six connections that wait for headers; more would queue there anyway. */
+const MAX_PARALLEL_READS = 6;
+
+/** Ranges of an object by their place, least recently used dropped first. */
+class ByteCache {
+  readonly #maxBytes: number;
+  readonly #parts = new Map<number, Uint8Array>();
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get({ offset, length }: ByteRange): Uint8Array | undefined {
+    const part = this.#parts.get(offset);
+    if (part?.length !== length) return undefined;
+    this.#parts.delete(offset);
+    this.#parts.set(offset, part);
+    return part;
+  }
+
+  keep({ offset, length }: ByteRange, bytes: Uint8Array): void {
+    if (length > this.#maxBytes / 4 || this.#parts.has(offset)) return;
+    // A copy, unless it is all there is: what was read with it would be held too.
+    this.#parts.set(offset, bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
+    this.#bytes += length;
+    for (const [oldest, part] of this.#parts) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#parts.delete(oldest);
+      this.#bytes -= part.length;
+    }
+  }
+}
+
+/**
+ * One object read by ranges, pinned to the etag it had when opened. Metadata goes through a small block cache
+ * (`read`); tiles are read exactly, neighbours together, and kept as far as there is room (`readRanges`).
+ */
+export class ByteSource {
+  readonly key: string;
+  readonly byteLength: number;
+  readonly etag: string;
+  readonly #store: ObjectStore;
+  readonly #tiles: ByteCache;
+  /** Values and not promises: on Workers a promise belongs to the request that made it. */
+  readonly #blocks = new Map<number, Uint8Array>();
+  #bytesRead = 0;
+
+  /** @param cacheBytes of tiles as they are stored, kept for who reads their neighbours next */
+  constructor(store: ObjectStore, key: string, info: ObjectInfo, cacheBytes = 0) {
+    this.#tiles = new ByteCache(cacheBytes);
+    this.key = key;
+    this.byteLength = info.byteLength;
+    this.etag = info.etag;
+    this.#store = store;
+  }
+
+  /** Bytes asked of the storage so far. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  /**
+   * Bytes `[offset, offset + length)` through the block cache.
+   * @throws {ImageFormatError} when the range reaches beyond the end: the file is cut short or its header is wrong
+   */
+  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    this.#checkInside({ offset, length });
+    return this.readUpTo(offset, length, signal);
+  }
+
+  /** As `read`, but shorter at the end of the object. */
+  async readUpTo(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const start = Math.min(offset, this.byteLength);
+    const end = Math.min(offset + length, this.byteLength);
+    const firstBlock = Math.floor(start / BLOCK_BYTES);
+    const endBlock = Math.ceil(end / BLOCK_BYTES);
+    if (endBlock - firstBlock > CACHED_BLOCKS / 2)
+      return this.#fetch({ offset: start, length: end - start }, signal);
+
+    const out = new Uint8Array(end - start);
+    let missingFrom = -1;
+    for (let b = firstBlock; b <= endBlock; b++) {
+      const missing = b < endBlock && !this.#blocks.has(b);
+      if (missing && missingFrom < 0) missingFrom = b;
+      if (!missing && missingFrom >= 0) {
+        await this.#fetchBlocks(missingFrom, b, signal);
+        missingFrom = -1;
+      }
+    }
+    for (let b = firstBlock; b < endBlock; b++) {
+      const at = b * BLOCK_BYTES;
+      const block = this.#blocks.get(b) ?? (await this.#fetch(this.#blockRange(b, b + 1), signal));
+      this.#keepBlock(b, block);
+      const from = Math.max(start, at);
+      out.set(block.subarray(from - at, Math.min(end, at + block.length) - at), from - start);
+    }
+    return out;
+  }
+
+  /**
+   * Each range exactly; ranges that lie close together share one request. Results in the order asked.
+   * @throws {ImageFormatError} when a range reaches beyond the end of the object
+   */
+  async readRanges(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<Uint8Array[]> {
+    for (const range of ranges) this.#checkInside(range);
+    const results = ranges.map((range) => this.#tiles.get(range));
+    const order = ranges
+      .map((_, i) => i)
+      .filter((i) => results[i] === undefined)
+      .sort((a, b) => ranges[a]!.offset - ranges[b]!.offset);
+    const groups: { range: ByteRange; members: number[] }[] = [];
+    for (const i of order) {
+      const { offset, length } = ranges[i]!;
+      const last = groups.at(-1);
+      const lastEnd = last ? last.range.offset + last.range.length : 0;
+      const end = Math.max(lastEnd, offset + length);
+      if (
+        last &&
+        offset - lastEnd <= COALESCE_GAP_BYTES &&
+        (end - last.range.offset <= COALESCE_MAX_BYTES || end === lastEnd)
+      ) {
+        last.range.length = end - last.range.offset;
+        last.members.push(i);
+      } else {
+        groups.push({ range: { offset, length }, members: [i] });
+      }
+    }
+    let next = 0;
+    const worker = async () => {
+      for (let g = next++; g < groups.length; g = next++) {
+        const { range, members } = groups[g]!;
+        const bytes = await this.#fetch(range, signal);
+        for (const i of members) {
+          const from = ranges[i]!.offset - range.offset;
+          const part = bytes.subarray(from, from + ranges[i]!.length);
+          results[i] = part;
+          this.#tiles.keep(ranges[i]!, part);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(MAX_PARALLEL_READS, groups.length) }, worker));
+    return results as Uint8Array[];
+  }
+
+  #blockRange(first: number, end: number): ByteRange {
+    const offset = first * BLOCK_BYTES;
+    return { offset, length: Math.min(end * BLOCK_BYTES, this.byteLength) - offset };
+  }
+
+  async #fetchBlocks(first: number, end: number, signal?: AbortSignal): Promise<void> {
+    const bytes = await this.#fetch(this.#blockRange(first, end), signal);
+    for (let b = first; b < end; b++) {
+      const at = (b - first) * BLOCK_BYTES;
+      this.#keepBlock(b, end - first === 1 ? bytes : bytes.slice(at, at + BLOCK_BYTES));
+    }
+  }
+
+  #keepBlock(index: number, block: Uint8Array): void {
+    this.#blocks.delete(index);
+    this.#blocks.set(index, block);
+    for (const oldest of this.#blocks.keys()) {
+      if (this.#blocks.size <= CACHED_BLOCKS) break;
+      this.#blocks.delete(oldest);
+    }
+  }
+
+  async #fetch({ offset, length }: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    if (length === 0) return new Uint8Array(0);
+    const bytes = await this.#store.getRange(this.key, offset, length, { ifMatch: this.etag, signal });
+    if (bytes === undefined) throw new ObjectChangedError(this.key);
+    if (bytes.length !== length) {
+      throw new StorageError(
+        `${this.key}: asked for ${length} bytes at ${offset} and got ${bytes.length}; try again`,
+        { retryable: true },
+      );
+    }
+    this.#bytesRead += length;
+    return bytes;
+  }
+
+  #checkInside({ offset, length }: ByteRange): void {
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength)) {
+      throw new ImageFormatError(
+        `${this.key} is cut short or damaged: it points to bytes ${offset} to ${offset + length} but ends at ${this.byteLength}; copy the file again`,
+      );
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import { byteWords, LANES, ONES } from "../pixels/byte-words.ts";
+
+/** Writes where a class has more than `best`, which begins as the first class's values; `values` are `[K, ...labels]`. */
+export function name(
+  values: ArrayLike<number>,
+  best: Uint8Array | Float32Array,
+  labels: Uint8Array,
+  classes: number,
+): void {
+  const size = labels.length;
+  for (let k = 1; k < classes; k++) {
+    for (let i = 0, at = k * size; i < size; i++, at++) {
+      if (values[at]! > best[i]!) {
+        best[i] = values[at]!;
+        labels[i] = k;
+      }
+    }
+  }
+}
+
+/** The bit above each lane. */
+const ABOVE = 0x01000100;
+
+/** The class of the largest byte of `[K, ...labels]` at each sample, the first of equal ones: four samples at a time. */
+export function nameBytes(values: Uint8Array, labels: Uint8Array, classes: number): void {
+  const size = labels.length;
+  const words = byteWords(values, size);
+  const labelWords = byteWords(labels, size);
+  if (!words || !labelWords) {
+    name(values, values.slice(0, size), labels.fill(0), classes);
+    return;
+  }
+  const plane = size >> 2;
+  for (let i = 0; i < plane; i++) {
+    const first = words[i]!;
+    let even = first & LANES;
+    let odd = (first >>> 8) & LANES;
+    let evenLabels = 0;
+    let oddLabels = 0;
+    for (let k = 1, at = i + plane; k < classes; k++, at += plane) {
+      const word = words[at]!;
+      // Most classes have no part in most samples.
+      if (word === 0) continue;
+      // The bit above a lane is borrowed where its byte is the larger one; all bits of the lane follow from it.
+      let larger = ~((even | ABOVE) - (word & LANES)) & ABOVE;
+      let lanes = larger - (larger >>> 8);
+      even ^= (even ^ word) & lanes;
+      evenLabels ^= (evenLabels ^ (k * ONES)) & lanes;
+      const others = word >>> 8;
+      larger = ~((odd | ABOVE) - (others & LANES)) & ABOVE;
+      lanes = larger - (larger >>> 8);
+      odd ^= (odd ^ others) & lanes;
+      oddLabels ^= (oddLabels ^ (k * ONES)) & lanes;
+    }
+    labelWords[i] = evenLabels | (oddLabels << 8);
+  }
+}

@@ -1,0 +1,84 @@
+import type { Activation } from "../pixels/activation.ts";
+import { byteWords, LANES, ONES } from "../pixels/byte-words.ts";
+
+/** Samples looked at together. */
+const BLOCK = 4096;
+
+/**
+ * Throws a RangeError where bytes `round(255 p)` of `[N, K, ...window]` cannot be what the activation gives: a network that
+ * overflowed on a device must not become a quiet hole in the label map. What softmax gives adds up to 1, each class
+ * rounded by itself; with sigmoid the background is what the largest leaves over. `none` has no such law.
+ */
+export function checkQuantised(
+  bytes: Uint8Array,
+  windows: number,
+  size: number,
+  activation: Activation,
+): void {
+  const classes = bytes.length / (windows * size);
+  if (!Number.isInteger(classes)) {
+    throw new RangeError(`${bytes.length} bytes do not divide into ${windows} windows of ${size} samples`);
+  }
+  if (activation === "none") return;
+  const softmax = activation === "softmax";
+  if (softmax && addUp(bytes, windows, size, classes)) return;
+  const leeway = softmax ? classes : 1;
+  // In blocks, so that each class is gone through in a row and the sums stay in the cache.
+  const sums = new Uint16Array(Math.min(BLOCK, size));
+  for (let n = 0; n < windows; n++) {
+    for (let from = 0; from < size; from += BLOCK) {
+      const length = Math.min(BLOCK, size - from);
+      const base = n * classes * size + from;
+      sums.fill(0);
+      if (softmax) {
+        for (let k = 0, at = base; k < classes; k++, at += size) {
+          for (let i = 0; i < length; i++) sums[i]! += bytes[at + i]!;
+        }
+      } else {
+        for (let k = 1, at = base + size; k < classes; k++, at += size) {
+          for (let i = 0; i < length; i++) if (bytes[at + i]! > sums[i]!) sums[i] = bytes[at + i]!;
+        }
+        for (let i = 0; i < length; i++) sums[i]! += bytes[base + i]!;
+      }
+      for (let i = 0; i < length; i++) {
+        if (sums[i]! < 255 - leeway || sums[i]! > 255 + leeway) {
+          throw new RangeError(
+            `the model returned classes that add up to ${sums[i]} of 255: a score that is not a number`,
+          );
+        }
+      }
+    }
+  }
+}
+
+/** The sums of 64 classes leave a lane its highest bit. */
+const MOST_IN_LANES = 64;
+const HIGHEST = 0x80008000 | 0;
+
+/**
+ * Whether softmax's classes add up to 255, each off by less than 1, at every sample. Four samples at a time, three times as
+ * fast as one by one; false also where bytes do not lie in words.
+ */
+function addUp(bytes: Uint8Array, windows: number, size: number, classes: number): boolean {
+  const words = classes <= MOST_IN_LANES ? byteWords(bytes, size) : undefined;
+  if (!words) return false;
+  const plane = size >> 2;
+  const least = (255 - classes) * ONES;
+  const most = ((255 + classes) * ONES) | HIGHEST;
+  // The highest bit of a lane stays where nothing is borrowed from it.
+  let within = HIGHEST;
+  for (let n = 0; n < windows; n++) {
+    const end = (n * classes + 1) * plane;
+    for (let i = n * classes * plane; i < end; i++) {
+      let even = 0;
+      let odd = 0;
+      for (let k = 0, at = i; k < classes; k++, at += plane) {
+        const word = words[at]!;
+        even += word & LANES;
+        odd += (word >>> 8) & LANES;
+      }
+      within &= ((even | HIGHEST) - least) & (most - even) & ((odd | HIGHEST) - least) & (most - odd);
+    }
+  }
+  return within === HIGHEST;
+}

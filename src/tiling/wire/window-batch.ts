@@ -1,0 +1,119 @@
+import {
+  bytesPerSample,
+  type DType,
+  dtypeOf,
+  product,
+  type Raster,
+  type SampleArray,
+} from "../grid/raster.ts";
+import type { Scaling } from "../pixels/normalize.ts";
+import type { Precision } from "./mask-record.ts";
+import {
+  type Fields,
+  fieldsOf,
+  finite,
+  modelHash,
+  precisionOf,
+  shapeOf,
+  variantName,
+  windowNumbers,
+} from "./wire-header.ts";
+import { decodeMessage, encodeMessage, WireFormatError } from "./wire-message.ts";
+
+export const WINDOW_BATCH_MAGIC = "TWWB";
+export const WINDOW_BATCH_TYPE = "application/vnd.tilewright.window-batch";
+
+/** Pixel types that travel: what scans have, four bytes at most so that they lie aligned in a message. */
+const TYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"] as const;
+export type WirePixels = Exclude<SampleArray, Float64Array>;
+
+/** Windows as pixels on their way to a model that runs elsewhere. */
+export interface WindowBatch {
+  /** Hash of the package's weights: a service that holds others must refuse. */
+  model: string;
+  variant: string;
+  /** How the probabilities shall come back. */
+  precision: Precision;
+  /** Window numbers in their grid; the answer carries them. */
+  windows: readonly number[];
+  scaling: Scaling;
+  /** `[N, ...window, C]` */
+  pixels: Raster<WirePixels>;
+}
+
+export function encodeWindowBatch(batch: WindowBatch): Uint8Array<ArrayBuffer> {
+  const { pixels, ...rest } = batch;
+  const dtype = dtypeOf(pixels.data);
+  return encodeMessage(WINDOW_BATCH_MAGIC, { ...rest, dtype, shape: pixels.shape }, [pixels.data]);
+}
+
+/** Pixels lie in `bytes` where that is aligned, and are not copied. @throws {WireFormatError} */
+export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
+  const { header, payload } = decodeMessage(WINDOW_BATCH_MAGIC, bytes);
+  const fields = fieldsOf(header);
+  const shape = shapeOf(fields);
+  const samples = product(shape);
+  const dtype = TYPES.find((type) => type === fields.dtype);
+  if (dtype === undefined) {
+    throw new WireFormatError(`header field "dtype" must be one of ${TYPES.join(", ")}`);
+  }
+  const expected = samples * bytesPerSample(dtype);
+  if (payload.length !== expected) {
+    throw new WireFormatError(
+      `the payload has ${payload.length} bytes, ${shape.join("×")} samples of ${dtype} have ${expected}`,
+    );
+  }
+  const data = view(dtype, payload, samples);
+  return {
+    model: modelHash(fields),
+    variant: variantName(fields),
+    precision: precisionOf(fields),
+    windows: windowNumbers(fields, shape[0]!),
+    scaling: scalingOf(fields),
+    pixels: { data, shape },
+  };
+}
+
+/** Samples where their bytes lie. */
+function view(dtype: DType, { buffer, byteOffset }: Uint8Array, length: number): WirePixels {
+  switch (dtype) {
+    case "uint16":
+      return new Uint16Array(buffer, byteOffset, length);
+    case "uint32":
+      return new Uint32Array(buffer, byteOffset, length);
+    case "int8":
+      return new Int8Array(buffer, byteOffset, length);
+    case "int16":
+      return new Int16Array(buffer, byteOffset, length);
+    case "int32":
+      return new Int32Array(buffer, byteOffset, length);
+    case "float32":
+      return new Float32Array(buffer, byteOffset, length);
+    default:
+      return new Uint8Array(buffer, byteOffset, length);
+  }
+}
+
+function scalingOf(header: Fields): Scaling {
+  const fields = fieldsOf(header.scaling);
+  const scaling: Scaling = { low: finite(fields, "low"), high: finite(fields, "high") };
+  const range = scaling.high - scaling.low;
+  if (!(range > 0) || !Number.isFinite(range)) {
+    throw new WireFormatError('header field "high" must be above "low", by a number that is finite');
+  }
+  if (fields.scale !== undefined) scaling.scale = finite(fields, "scale");
+  if (fields.offset !== undefined) scaling.offset = finite(fields, "offset");
+  if (fields.clip !== undefined) {
+    const { clip } = fields;
+    if (
+      !Array.isArray(clip) ||
+      clip.length !== 2 ||
+      !clip.every((v) => Number.isFinite(v)) ||
+      clip[0] >= clip[1]
+    ) {
+      throw new WireFormatError('header field "clip" must be two numbers, the lower one first');
+    }
+    scaling.clip = [clip[0], clip[1]];
+  }
+  return scaling;
+}

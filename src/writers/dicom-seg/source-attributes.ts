@@ -1,0 +1,88 @@
+/// <reference path="../../codecs/codec-modules.d.ts" />
+import type { DicomElement, DicomElements } from "dcmjs";
+import { ImageFormatError } from "../../image/errors.ts";
+import { textDecoder } from "./character-sets.ts";
+
+const PER_FRAME_GROUPS = "52009230";
+const DEFLATED = "1.2.840.10008.1.2.1.99";
+/** Representations whose texts are in the character set of the file (PS3.5 section 6.1.2.3). */
+const TEXTS: ReadonlySet<string> = new Set(["LO", "LT", "PN", "SH", "ST", "UC", "UT"]);
+
+/** Loaded when it is first needed: most runs write no DICOM. */
+export async function loadDcmjs() {
+  const { default: dcmjs } = await import("dcmjs");
+  // It would print values that it finds odd, and those may be a patient's.
+  dcmjs.log.setLevel("silent");
+  dcmjs.log.getLogger("validation.dcmjs").setLevel("silent");
+  return dcmjs;
+}
+
+/**
+ * The attributes of a stored head, by tag in eight hex digits; texts are decoded, whatever their character set.
+ * @param head the file up to its pixel data, inflated where it was deflated
+ */
+export async function sourceAttributes(head: Uint8Array): Promise<DicomElements> {
+  const dcmjs = await loadDcmjs();
+  const bytes = head.slice();
+  try {
+    undeflate(bytes);
+    const terms = takeCharacterSet(bytes);
+    const { dict } = dcmjs.data.DicomMessage.readFile(bytes.buffer, { untilTag: PER_FRAME_GROUPS });
+    return decoded(dict, textDecoder(terms));
+  } catch {
+    // Without its reason, which may quote a value.
+    throw new ImageFormatError(
+      "the DICOM header of the source cannot be copied into labels.seg.dcm; choose another output",
+    );
+  }
+}
+
+/** Says of a head that was inflated that it is not deflated. */
+function undeflate(bytes: Uint8Array): void {
+  const at = asciiOf(bytes, 1024).indexOf(DEFLATED);
+  if (at > 0) bytes.fill(0, at + DEFLATED.length - 3, at + DEFLATED.length);
+}
+
+/**
+ * Reads the character set and blanks it, which stands for Latin-1: dcmjs knows only some, one at a time, and not inside of sequences;
+ * as Latin-1 every byte comes through. It is among the first elements of a data set.
+ */
+function takeCharacterSet(bytes: Uint8Array): string[] {
+  const text = asciiOf(bytes, 4096);
+  const view = new DataView(bytes.buffer);
+  for (const [tag, explicit, little] of [
+    ["\x08\x00\x05\x00CS", true, true],
+    ["\x00\x08\x00\x05CS", true, false],
+    ["\x08\x00\x05\x00", false, true],
+  ] as const) {
+    const found = text.indexOf(tag);
+    if (found < 0) continue;
+    const length = explicit ? view.getUint16(found + 6, little) : view.getUint32(found + 4, true);
+    const from = found + 8;
+    const terms = text.slice(from, from + length);
+    bytes.fill(0x20, from, from + length);
+    return terms.split("\\").map((term) => term.trim());
+  }
+  return [];
+}
+
+function asciiOf(bytes: Uint8Array, length: number): string {
+  return String.fromCharCode(...bytes.subarray(0, length));
+}
+
+function decoded(elements: DicomElements, decode: (text: string) => string): DicomElements {
+  return Object.fromEntries(
+    Object.entries(elements).map(([tag, { vr, Value }]): [string, DicomElement] => {
+      if (vr === "SQ")
+        return [tag, { vr, Value: Value?.map((item) => decoded(item as DicomElements, decode)) ?? [] }];
+      return [tag, { vr, Value: TEXTS.has(vr) ? Value?.map((value) => textOf(value, decode)) : Value }];
+    }),
+  );
+}
+
+/** A text, or a name in its three spellings. */
+function textOf(value: unknown, decode: (text: string) => string): unknown {
+  if (typeof value === "string") return decode(value);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, textOf(part, decode)]));
+}

@@ -1,0 +1,41 @@
+import { join } from "node:path";
+import type { LabelMapInfo, LabelSink } from "../image/label-sink.ts";
+import type { LabelOrigin, LabelOutputName, OutputTargets } from "../image/output-targets.ts";
+import type { ObjectStore } from "../storage/object-store.ts";
+import { openFileSink } from "./base/file-sink.ts";
+import type { ZarrLabelStage } from "./ome-zarr/label-store.ts";
+import { openOmeZarr } from "./ome-zarr/ome-zarr.ts";
+import { openLabelFile } from "./open-label-file.ts";
+import { encodePng } from "./png.ts";
+
+/**
+ * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
+ * `stage` becomes `labels.ome.zarr` where it lies; without it that is written like any other.
+ */
+export function directoryTargets(options: {
+  directory: string;
+  store: ObjectStore;
+  stage?: ZarrLabelStage;
+  /** BigTIFF even where a classic TIFF would do. */
+  bigTiff?: boolean;
+}): OutputTargets {
+  const { directory, store, stage, bigTiff } = options;
+  return {
+    async labels(name: LabelOutputName, info: LabelMapInfo, origin: LabelOrigin): Promise<LabelSink> {
+      if (name === "labels.ome.zarr" && stage) return stage.levelSink({ name });
+      if (name.endsWith(".ome.zarr")) return openOmeZarr({ store, prefix: name, name }, info);
+      return openLabelFile(name, await openFileSink(join(directory, name)), info, origin, { bigTiff });
+    },
+    file: (name) => openFileSink(join(directory, name)),
+    async picture(name, picture) {
+      const sink = await openFileSink(join(directory, name));
+      try {
+        await sink.append(encodePng(picture));
+        return await sink.finish();
+      } catch (error) {
+        await sink.abort();
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import type { LabelMapInfo, LabelSink, LabelTile, WrittenOutput } from "../../image/label-sink.ts";
+import type { ObjectStore } from "../../storage/object-store.ts";
+import { pyramidLevels } from "../../tiling/objects/label-pyramid.ts";
+import { gzipTile } from "../base/label-tile.ts";
+import { arrayMetadata, groupMetadata } from "./ome-zarr-metadata.ts";
+
+/** Where the objects of one OME-Zarr go, and what gives the whole of them its final name. */
+export interface OmeZarrTarget {
+  store: ObjectStore;
+  /** Key of the group, no slash at the end. */
+  prefix: string;
+  name: string;
+  /** Called once all objects are there, before `finalize` returns. */
+  publish?: () => Promise<void>;
+  discard?: () => Promise<void>;
+}
+
+export function chunkKey(prefix: string, level: number, index: readonly number[]): string {
+  return `${prefix}/${level}/c/${index.join("/")}`;
+}
+
+export function jsonBytes(value: unknown): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+export function openOmeZarr(target: OmeZarrTarget, info: LabelMapInfo): LabelSink {
+  return new OmeZarrSink(target, info, []);
+}
+
+/** Byte length and digest of one object of the group, by its key below the group. */
+export interface StoredPart {
+  key: string;
+  byteLength: number;
+  sha256: string;
+}
+
+export async function describePart(key: string, bytes: Uint8Array): Promise<StoredPart> {
+  return { key, byteLength: bytes.length, sha256: await sha256Hex(bytes) };
+}
+
+/**
+ * Writes a label pyramid as OME-Zarr 0.5 on Zarr v3. Chunks go straight to the store; the metadata that make it an
+ * image come last, so a reader never opens half a pyramid.
+ */
+export class OmeZarrSink implements LabelSink {
+  readonly #target: OmeZarrTarget;
+  readonly #info: LabelMapInfo;
+  readonly #parts: StoredPart[];
+  readonly #writing = new Set<Promise<void>>();
+
+  /** `parts`: objects of the group that are in the store already. */
+  constructor(target: OmeZarrTarget, info: LabelMapInfo, parts: StoredPart[]) {
+    this.#target = target;
+    this.#info = info;
+    this.#parts = parts;
+  }
+
+  async writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
+    const write = this.#put(chunkKey("", level, index).slice(1), gzipTile(tile, this.#info.chunk.at(-1)!));
+    this.#writing.add(write);
+    try {
+      await write;
+    } finally {
+      this.#writing.delete(write);
+    }
+  }
+
+  async finalize(): Promise<WrittenOutput> {
+    const levels = pyramidLevels(this.#info.shape, this.#info.chunk);
+    for (let level = 0; level < levels.length; level++) {
+      await this.#put(`${level}/zarr.json`, jsonBytes(arrayMetadata(this.#info, level)));
+    }
+    await this.#put("zarr.json", jsonBytes(groupMetadata(this.#info)));
+    await this.#target.publish?.();
+    const parts = this.#parts.sort((a, b) => (a.key < b.key ? -1 : 1));
+    const listing = parts.map(({ key, sha256 }) => `${sha256}  ${key}\n`).join("");
+    return {
+      name: this.#target.name,
+      byteLength: parts.reduce((n, part) => n + part.byteLength, 0),
+      sha256: await sha256Hex(new TextEncoder().encode(listing)),
+    };
+  }
+
+  async abort(): Promise<void> {
+    await Promise.allSettled(this.#writing);
+    await this.#target.discard?.();
+  }
+
+  async #put(key: string, bytes: Uint8Array): Promise<void> {
+    this.#parts.push(await describePart(key, bytes));
+    await this.#target.store.put(`${this.#target.prefix}/${key}`, bytes);
+  }
+}
+
+async function sha256Hex(bytes: Uint8Array): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+  return Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,27 @@
+/// <reference path="../../src/codecs/codec-modules.d.ts" />
+import createOpenJph from "@cornerstonejs/codec-openjph/wasmjs";
+
+export interface MadeHtj2k {
+  width: number;
+  height: number;
+  components: number;
+  bits: number;
+  signed: boolean;
+}
+
+/** Encoded by openjph itself. */
+export async function makeHtj2k(
+  { width, height, components, bits, signed }: MadeHtj2k,
+  samples: ArrayLike<number>,
+) {
+  const module = await createOpenJph({ print() {}, printErr() {} });
+  const encoder = new module.HTJ2KEncoder();
+  const wide = bits > 8 ? Int16Array.from(samples) : Uint8Array.from(samples);
+  const info = { width, height, bitsPerSample: bits, componentCount: components, isSigned: signed };
+  encoder
+    .getDecodedBuffer({ ...info, isUsingColorTransform: components === 3 })
+    .set(new Uint8Array(wide.buffer));
+  encoder.setQuality(true, 0);
+  encoder.encode();
+  return Uint8Array.from(encoder.getEncodedBuffer() as Uint8Array);
+}

@@ -1,0 +1,48 @@
+import { join } from "node:path";
+import { loadModelOf, openBackendsOf, type SegmentOptions, segmentSlide } from "../../src/local/segment.ts";
+import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
+import { openImage } from "../../src/readers/open-image.ts";
+import { FsStore } from "../../src/storage/fs-store.ts";
+import type { SampleArray } from "../../src/tiling/grid/raster.ts";
+
+/** Labels as `labels.ome.zarr` of an output directory holds them. */
+export async function readLabelZarr(out: string): Promise<{ data: SampleArray; shape: readonly number[] }> {
+  const store = new FsStore(out);
+  const image = await openImage(store, "labels.ome.zarr", { mpp: 1 });
+  const { shape } = image.levels[0]!;
+  const { data } = await image.readRegion(0, { origin: shape.map(() => 0), size: shape });
+  await image.close();
+  await store.close();
+  return { data, shape };
+}
+
+/** Many runs with one model, which is loaded once. */
+export async function openSharedRuntime(
+  options: Omit<SegmentOptions, "source" | "out">,
+  directory: string,
+): Promise<{
+  run(source: string, more?: Partial<SegmentOptions>): Promise<{ manifest: RunManifest; out: string }>;
+  close(): Promise<void>;
+}> {
+  const model = await loadModelOf(options);
+  const backends = await openBackendsOf(options, model);
+  let runs = 0;
+  return {
+    async run(source, more = {}) {
+      const out = join(directory, `run-${runs++}`);
+      const { manifest } = await segmentSlide(
+        { ...options, ...more, source, out },
+        {
+          model,
+          backends: async () => backends,
+          place: () => out,
+          whileMapping: (map) => map(),
+        },
+      );
+      return { manifest, out };
+    },
+    async close() {
+      await Promise.all(backends.map(({ segmenter }) => segmenter.close()));
+    },
+  };
+}

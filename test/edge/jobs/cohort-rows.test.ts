@@ -1,0 +1,76 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { SqlStorage } from "../../../bench/scale/sql-storage.ts";
+import { CohortRows } from "../../../src/edge/jobs/cohorts/cohort-rows.ts";
+
+/** Rows of a cohort on a real SQLite. */
+let rows: CohortRows;
+beforeEach(() => {
+  rows = new CohortRows(new SqlStorage() as never);
+  rows.add({ id: "a", source: "r2://scans/a.tiff" });
+});
+
+const next = (nowMs: number) => rows.next(nowMs)!;
+
+describe("when a row began", () => {
+  it("is when its first try did, as long as none came to anything: the job of any of them is this cohort's", () => {
+    for (const nowMs of [1000, 7000, 20_000]) {
+      const begun = rows.begin(next(nowMs), nowMs);
+      expect(begun.started_at).toBe(1000);
+      expect(rows.same(begun)).toBeDefined();
+      rows.putOff(begun, nowMs + 5000);
+      expect(rows.same(begun)).toBeUndefined();
+      expect(rows.next(nowMs + 4999)).toBeUndefined();
+    }
+    expect(next(50_000)).toMatchObject({ state: "pending", tries: 3 });
+  });
+
+  it.each([
+    ["its job was given up", (row: ReturnType<typeof next>) => rows.putBack(row, 0, true)],
+    ["the cohort was cancelled", (row: ReturnType<typeof next>) => rows.putBack(row, 0, false)],
+    [
+      "it failed and is done again",
+      (row: ReturnType<typeof next>) => {
+        rows.fail(row, { code: "storage", reason: "none" }, undefined);
+        rows.again(rows.failed()[0]!);
+      },
+    ],
+    [
+      "its source is another",
+      (row: ReturnType<typeof next>) => rows.replace(row, { source: "r2://scans/b.tiff" }),
+    ],
+  ])("is forgotten where %s: what was made before is older than the next start", (_, happens) => {
+    const first = rows.begin(next(1000), 1000);
+    rows.putOff(first, 2000);
+    const second = rows.begin(next(2000), 2000);
+    happens(second);
+    expect(rows.begin(next(3000), 3000).started_at).toBe(3000);
+    expect(rows.counts).toMatchObject({ pending: 0, running: 1, failed: 0 });
+  });
+
+  it.each([
+    ["that was given up", (row: ReturnType<typeof next>) => rows.putBack(row, 0, true)],
+    ["that was cancelled", (row: ReturnType<typeof next>) => rows.putBack(row, 0, false)],
+    [
+      "that failed and is done again",
+      (row: ReturnType<typeof next>) => {
+        rows.fail(row, { code: "storage", reason: "none" }, undefined);
+        rows.again(rows.failed()[0]!);
+      },
+    ],
+  ])("leaves the job %s to be told: whoever removes the cohort removes that, too", (_, happens) => {
+    const row = rows.begin(next(1000), 1000);
+    rows.started(row, "c".repeat(32), true);
+    happens(row);
+    expect(rows.page(0, 10).rows).toMatchObject([{ state: "pending", job: "c".repeat(32) }]);
+    // The next start has none yet.
+    expect(rows.begin(next(3000), 3000).job).toBeNull();
+    expect(rows.running()[0]!.job).toBeNull();
+  });
+
+  it("leaves to others the job that they started", () => {
+    const row = rows.begin(next(1000), 1000);
+    rows.started(row, "c".repeat(32), false);
+    rows.putBack(row, 0, false);
+    expect(rows.page(0, 10).rows[0]!.job).toBeUndefined();
+  });
+});

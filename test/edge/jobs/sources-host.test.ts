@@ -1,0 +1,118 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isInternal, isLoopback } from "../../../src/edge/sources/allowed-host.ts";
+
+const hostOf = (text: string) => new URL(`https://${text}/`).hostname;
+
+describe("addresses that only some networks know are internal, in every notation", () => {
+  test.each([
+    "0.0.0.0",
+    "0",
+    "10.0.0.1",
+    "0xa.1",
+    "012.0.0.1",
+    "100.64.0.1",
+    "127.0.0.1",
+    "127.1",
+    "0x7f000001",
+    "017700000001",
+    "2130706433",
+    "127.255.255.254",
+    "169.254.169.254",
+    "0xA9FEA9FE",
+    "2852039166",
+    "169.254.43518",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.8",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.19.255.255",
+    "198.51.100.7",
+    "203.0.113.7",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "１２７.０.０.１",
+    "127。0。0。1",
+    "[::]",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:a9fe:a9fe]",
+    "[::ffff:8.8.8.8]",
+    "[::127.0.0.1]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[fe80::1]",
+    "[fec0::1]",
+    "[ff02::1]",
+    "[2001::1]",
+    "[2001:db8::1]",
+    "[2002:a9fe:a9fe::1]",
+    "[3fff::1]",
+    "localhost",
+    "LOCALHOST",
+    "a.localhost",
+    "metadata.google.internal",
+    "printer.local",
+    "router",
+  ])("%s", (text) => {
+    expect(isInternal(hostOf(text))).toBe(true);
+  });
+});
+
+test.each([
+  "1.1.1.1",
+  "8.8.8.8",
+  "9.255.255.255",
+  "11.0.0.0",
+  "100.63.255.255",
+  "100.128.0.0",
+  "126.255.255.255",
+  "128.0.0.1",
+  "169.253.255.255",
+  "172.15.255.255",
+  "172.32.0.0",
+  "192.167.255.255",
+  "198.17.255.255",
+  "198.20.0.0",
+  "223.255.255.255",
+  "[2606:4700::1111]",
+  "[2a00:1450::1]",
+  "[2001:4860:4860::8888]",
+  "slides.example.org",
+  "10.0.0.1.example.org",
+  "internal.example.org",
+])("%s is not", (text) => {
+  expect(isInternal(hostOf(text))).toBe(false);
+});
+
+test("every address of the ranges is internal, also mapped into IPv6", () => {
+  const ranges = [
+    [0x0a000000, 8],
+    [0x7f000000, 8],
+    [0xa9fe0000, 16],
+    [0xac100000, 12],
+    [0xc0a80000, 16],
+  ] as const;
+  fc.assert(
+    fc.property(fc.constantFrom(...ranges), fc.nat(0xffffffff), (range, random) => {
+      const [base, bits] = range;
+      const address = base + (random % 2 ** (32 - bits));
+      const hex = address.toString(16).padStart(8, "0");
+      for (const text of [
+        String(address),
+        `0x${hex}`,
+        `0${address.toString(8)}`,
+        `[::ffff:${hex.slice(0, 4)}:${hex.slice(4)}]`,
+      ]) {
+        expect(isInternal(hostOf(text))).toBe(true);
+      }
+      expect(isLoopback(hostOf(String(address)))).toBe(base === 0x7f000000);
+    }),
+  );
+});
