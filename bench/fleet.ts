@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import pLimit from "p-limit";
 import { type Runner, startRunner } from "../gpu-runner/start.ts";
 import { segment } from "../src/index.ts";
 import { loadModel } from "../src/local/resolve-model.ts";
@@ -40,20 +41,18 @@ try {
       open: async (name, which, options) => {
         const { openProvider } = await import("../src/inference/node/open-provider.ts");
         const inner = await openProvider(name, which, options);
-        let last: Promise<unknown> = Promise.resolve();
+        const mutex = pLimit(1);
         return {
           info: inner.info,
           close: () => inner.close(),
           segment(batch, how) {
-            const mine = last.then(async () => {
+            return mutex(async () => {
               const wait = ms(nth);
               nth++;
               if (nth === dies) void runner.stop();
               await new Promise((resolve) => setTimeout(resolve, wait));
               return inner.segment(batch, how);
             });
-            last = mine.catch(() => {});
-            return mine;
           },
         };
       },

@@ -42,10 +42,11 @@ const STARTS = new Set([
   "cli/main.ts gpu-runner/settings.ts",
 ]);
 
-/** Below the orchestrator: all of it that it may import. Ports, schemas and errors, and no adapter. */
+/** Below the orchestrator: all of it that it may import. Ports, schemas, errors and concurrency, and no adapter. */
 const PORTS = new Set([
   "storage/object-store.ts",
   "storage/errors.ts",
+  "storage/concurrency.ts",
   "inference/errors.ts",
   "inference/segmenter.ts",
   "inference/scaling.ts",

@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
@@ -170,7 +171,7 @@ class Settlements {
   readonly #log: Logger;
   #waiting: Settlement = { acks: [], retries: [] };
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #telling: Promise<void> = Promise.resolve();
+  readonly #mutex = pLimit(1);
 
   constructor(queue: QueueClient, log: Logger) {
     this.#queue = queue;
@@ -196,14 +197,13 @@ class Settlements {
     this.#timer = undefined;
     const told = this.#waiting;
     this.#waiting = { acks: [], retries: [] };
-    this.#telling = this.#telling.then(() =>
+    return this.#mutex(() =>
       this.#queue
         .settle(told)
         .catch((error) =>
           this.#log.warn({ err: error }, "the queue cannot be told; its leases will run out"),
         ),
     );
-    return this.#telling;
   }
 }
 

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import type { JobStatus } from "../contracts/job-request.ts";
 import { OutputError } from "../local/errors.ts";
 import { RunDirectory } from "../local/run-directory.ts";
+import { forEachConcurrent } from "../storage/concurrency.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobClient, OutputFile } from "./job-client.ts";
 
@@ -66,21 +67,9 @@ export async function downloadOutputs(
   if (typeof place === "string") return place;
   try {
     const told = onBegin?.(rest.reduce((n, { byteLength }) => n + byteLength, 0));
-    const queue = [...rest];
-    let failed = false;
-    const fetchSome = async () => {
-      for (let file = queue.shift(); file !== undefined && !failed; file = queue.shift()) {
-        try {
-          signal?.throwIfAborted();
-          await fetchFile(client, id, file, join(place.work, file.name), hashes.get(file.name), told);
-        } catch (error) {
-          failed = true;
-          throw error;
-        }
-      }
-    };
-    const all = await Promise.allSettled(Array.from({ length: concurrency }, fetchSome));
-    for (const one of all) if (one.status === "rejected") throw one.reason;
+    const fetchOne = (file: OutputFile) =>
+      fetchFile(client, id, file, join(place.work, file.name), hashes.get(file.name), told);
+    await forEachConcurrent(rest, concurrency, fetchOne, { signal });
     const chunks: Uint8Array[] = [];
     for await (const chunk of client.output(id, listed)) chunks.push(chunk);
     const manifest = Buffer.concat(chunks).toString("utf8");

@@ -4,6 +4,7 @@ import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES, MAX_PREFIX_OBJECTS } from "../
 import { ImageFormatError } from "../image/errors.ts";
 import { isDicom } from "../readers/dicom/open-instance.ts";
 import { ZARR_NODES } from "../readers/zarr/zarr-reader.ts";
+import { forEachConcurrent } from "../storage/concurrency.ts";
 import { FsStore } from "../storage/fs-store.ts";
 import type { ListedObject, ObjectInfo } from "../storage/object-store.ts";
 import { prefixEtag } from "../storage/prefix-etag.ts";
@@ -104,36 +105,24 @@ export async function sendFolder(
   const store = new FsStore(path);
   const onSent = tellBytes(byteLength, 0, tell);
   const sent: ListedObject[] = [];
-  const queue = [...scan.files];
-  let failed = false;
-  const send = async () => {
-    for (let file = queue.shift(); file !== undefined && !failed; file = queue.shift()) {
-      try {
-        signal?.throwIfAborted();
-        const { key, etag } = file;
-        const bytes = await store.getRange(key, 0, file.byteLength, { ifMatch: etag, signal });
-        if (bytes?.length !== file.byteLength) throw changed(path);
-        const md5 = createHash("md5").update(bytes).digest();
-        const below = `${name}/${key}`;
-        if (there.get(below) !== md5.toString("hex"))
-          await client.putFile(id!, below, bytes as Uint8Array<ArrayBuffer>, md5);
-        sent.push({ key, etag: md5.toString("hex"), byteLength: bytes.length });
-        onSent(bytes.length);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
+  const send = async ({ key, etag, byteLength }: ListedObject) => {
+    const bytes = await store.getRange(key, 0, byteLength, { ifMatch: etag, signal });
+    if (bytes?.length !== byteLength) throw changed(path);
+    const md5 = createHash("md5").update(bytes).digest();
+    const below = `${name}/${key}`;
+    if (there.get(below) !== md5.toString("hex"))
+      await client.putFile(id!, below, bytes as Uint8Array<ArrayBuffer>, md5);
+    sent.push({ key, etag: md5.toString("hex"), byteLength: bytes.length });
+    onSent(bytes.length);
   };
-  const senders = Array.from({ length: Math.min(MAX_CONCURRENCY, concurrency) }, send);
-  const ended = await Promise.allSettled(senders);
-  await store.close();
-  for (const sender of ended) {
-    if (sender.status === "rejected") {
-      // Another file by the same path: it changed since a run before.
-      if (sender.reason instanceof ServiceError && sender.reason.code === "file_exists") state.forget();
-      throw sender.reason;
-    }
+  try {
+    await forEachConcurrent(scan.files, Math.min(MAX_CONCURRENCY, concurrency), send, { signal });
+  } catch (error) {
+    // Another file by the same path: it changed since a run before.
+    if (error instanceof ServiceError && error.code === "file_exists") state.forget();
+    throw error;
+  } finally {
+    await store.close();
   }
   const now = await scanFolder(path, signal);
   if (now.etag !== scan.etag) {

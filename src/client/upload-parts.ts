@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { ImageFormatError } from "../image/errors.ts";
+import { forEachConcurrent } from "../storage/concurrency.ts";
 import type { JobClient, RemoteUpload } from "./job-client.ts";
 
 export interface SendOptions {
@@ -24,28 +25,18 @@ export async function sendParts(
   const there = new Set(upload.done);
   const missing = Array.from({ length: upload.parts }, (_, i) => i + 1).filter((n) => !there.has(n));
   const file = await open(path);
-  let failed = false;
-  const send = async () => {
-    // One for all parts of this sender: a request has its own copy as long as it is under way.
-    const buffer = new Uint8Array(missing.length > 0 ? Math.min(upload.partBytes, upload.byteLength) : 0);
-    for (let n = missing.shift(); n !== undefined && !failed; n = missing.shift()) {
-      try {
-        signal?.throwIfAborted();
-        const bytes = buffer.subarray(0, partLength(upload, n));
-        await readWhole(file, bytes, (n - 1) * upload.partBytes, path);
-        await client.putPart(upload.id, n, bytes);
-        onSent(bytes.length);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
+  // Buffers are reused: one for each part that is being sent.
+  const free: Uint8Array<ArrayBuffer>[] = [];
+  const send = async (n: number) => {
+    const buffer = free.pop() ?? new Uint8Array(Math.min(upload.partBytes, upload.byteLength));
+    const bytes = buffer.subarray(0, partLength(upload, n));
+    await readWhole(file, bytes, (n - 1) * upload.partBytes, path);
+    await client.putPart(upload.id, n, bytes);
+    free.push(buffer);
+    onSent(bytes.length);
   };
   try {
-    const senders = await Promise.allSettled(
-      Array.from({ length: Math.min(MAX_CONCURRENCY, concurrency) }, send),
-    );
-    for (const sender of senders) if (sender.status === "rejected") throw sender.reason;
+    await forEachConcurrent(missing, Math.min(MAX_CONCURRENCY, concurrency), send, { signal });
   } finally {
     await file.close();
   }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import pLimit from "p-limit";
 import { PASSING } from "../contracts/failure-codes.ts";
 import { secondsPerWindow } from "../local/benchmark-inference.ts";
 import type { ProgressEvent } from "../local/progress.ts";
@@ -15,16 +16,15 @@ import {
 } from "../local/segment.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
-import { eachOf } from "../orchestrator/map/concurrency.ts";
 import { coreCost, edgeWindowsCost } from "../orchestrator/prices.ts";
 import type { Backend } from "../orchestrator/scheduler/backend.ts";
 import { VERSION } from "../orchestrator/version.ts";
+import { forEachConcurrent } from "../storage/concurrency.ts";
 import { CohortDirectory, type CohortSnapshot, type SharedOptions } from "./cohort-directory.ts";
 import { findRows } from "./find-rows.ts";
 import type { Flag } from "./flags.ts";
 import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
-import { oneAtATime } from "./one-at-a-time.ts";
 import { refuseOtherSettings } from "./other-settings.ts";
 import { ProcessGuard } from "./process-guard.ts";
 import { slideFailure } from "./slide-failure.ts";
@@ -213,7 +213,7 @@ class CohortRun {
       return status === "done" || status === "failed" || this.#snapshot.largestFirst;
     });
     const again: string[] = [];
-    await eachOf(settled, LOOK_UPS_AT_ONCE, async ([key, { id, source }]) => {
+    await forEachConcurrent(settled, LOOK_UPS_AT_ONCE, async ([key, { id, source }]) => {
       this.#signal.throwIfAborted();
       const state = states.get(key);
       const seen: SourceState | "unreachable" = await sourceState(source, this.#signal).catch(() => {
@@ -260,21 +260,21 @@ class CohortRun {
     const options = { ...this.#snapshot.options, token: this.#options.token, signal: this.#signal };
     const backends = await openBackendsOf({ ...options, onProgress: (event) => this.#tell(event) }, model);
     const guard = new ProcessGuard();
-    const oneMaps = oneAtATime();
+    const mapping = pLimit(1);
     try {
       const price = await priceOfWindow(backends, model, this.#signal);
       const runtime: SlideRuntime = {
         model,
         backends: async () => backends,
         place: (job) => this.#facts.directory(job),
-        whileMapping: (map) => oneMaps(() => guard.race(map)),
+        whileMapping: (map) => mapping(() => guard.race(map)),
         originOf,
         measureQuality: true,
       };
       const toDo = this.#toDo();
       let left = toDo.length;
       let fatal: { error: unknown } | undefined;
-      await eachOf(toDo, this.#snapshot.slidesAtOnce, async ([key, row]) => {
+      await forEachConcurrent(toDo, this.#snapshot.slidesAtOnce, async ([key, row]) => {
         if (this.#signal.aborted) return;
         try {
           left = await this.#segmentOne(key, row, runtime, guard, price, () => --left);

@@ -1,4 +1,5 @@
 import { ImageFormatError } from "../image/errors.ts";
+import { forEachConcurrent } from "./concurrency.ts";
 import { ObjectChangedError, StorageError } from "./errors.ts";
 import type { ObjectInfo, ObjectStore } from "./object-store.ts";
 
@@ -143,20 +144,15 @@ export class ByteSource {
         groups.push({ range: { offset, length }, members: [i] });
       }
     }
-    let next = 0;
-    const worker = async () => {
-      for (let g = next++; g < groups.length; g = next++) {
-        const { range, members } = groups[g]!;
-        const bytes = await this.#fetch(range, signal);
-        for (const i of members) {
-          const from = ranges[i]!.offset - range.offset;
-          const part = bytes.subarray(from, from + ranges[i]!.length);
-          results[i] = part;
-          this.#tiles.keep(ranges[i]!, part);
-        }
+    await forEachConcurrent(groups, MAX_PARALLEL_READS, async ({ range, members }) => {
+      const bytes = await this.#fetch(range, signal);
+      for (const i of members) {
+        const from = ranges[i]!.offset - range.offset;
+        const part = bytes.subarray(from, from + ranges[i]!.length);
+        results[i] = part;
+        this.#tiles.keep(ranges[i]!, part);
       }
-    };
-    await Promise.all(Array.from({ length: Math.min(MAX_PARALLEL_READS, groups.length) }, worker));
+    });
     return results as Uint8Array[];
   }
 

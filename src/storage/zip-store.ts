@@ -1,4 +1,5 @@
 import { Inflate, inflateSync } from "fflate";
+import pLimit from "p-limit";
 import { ImageFormatError } from "../image/errors.ts";
 import type { ImageLimits } from "../image/limits.ts";
 import type { ByteSource } from "./byte-source.ts";
@@ -56,7 +57,7 @@ export class ZipStore implements ObjectStore {
   readonly #limits: ImageLimits;
   readonly #kept = new Map<string, Uint8Array>();
   #keptBytes = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #mutex = pLimit(1);
 
   /** @throws {ImageFormatError} when the directory of the zip file is damaged or over the limit */
   static async open(source: ByteSource, limits: ImageLimits, signal?: AbortSignal): Promise<ZipStore> {
@@ -104,12 +105,9 @@ export class ZipStore implements ObjectStore {
     if (kept) return kept.slice(from, to);
     if (to <= HEAD_BYTES && entry.byteLength > 2 * HEAD_BYTES)
       return (await this.#unpackHead(key, entry, to, options?.signal)).slice(from);
-    // One at a time: each takes what it holds twice.
-    const turn = this.#turn.then(
-      async () => this.#kept.get(key) ?? (await this.#unpack(key, entry, options?.signal)),
-    );
-    this.#turn = turn.catch(() => {});
-    return (await turn).slice(from, to);
+    // One at a time: unpacking takes twice the memory of the entry.
+    const bytes = await this.#mutex(() => this.#kept.get(key) ?? this.#unpack(key, entry, options?.signal));
+    return bytes.slice(from, to);
   }
 
   async put(): Promise<boolean> {

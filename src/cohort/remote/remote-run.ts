@@ -9,7 +9,7 @@ import {
 } from "../../contracts/cohort-request.ts";
 import { PASSING } from "../../contracts/failure-codes.ts";
 import { BusyError } from "../../local/directory-lock.ts";
-import { eachOf } from "../../orchestrator/map/concurrency.ts";
+import { forEachConcurrent } from "../../storage/concurrency.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
 import type { CohortEvent, Journal } from "../journal.ts";
 import type { CohortRow } from "../manifest-rows.ts";
@@ -131,7 +131,7 @@ export class CloudRun {
     const done = new Map<string, CohortRowStatus[]>();
     for (const row of rows)
       if (row.state === "done") done.set(row.job!, [...(done.get(row.job!) ?? []), row]);
-    await eachOf([...done.values()], DOWNLOADS_AT_ONCE, async (twins) => {
+    await forEachConcurrent([...done.values()], DOWNLOADS_AT_ONCE, async (twins) => {
       for (const row of twins) await this.#fetch(row);
     });
     return changed.size > 0;
@@ -221,7 +221,7 @@ export class CloudRun {
     });
     await this.#client.add(rows.filter(({ source }) => !isLocal(source)).map((row) => given(row)));
     const uploads = new Map<string, Promise<string>>();
-    await eachOf(
+    await forEachConcurrent(
       rows.filter(({ source }) => isLocal(source)),
       UPLOADS_AT_ONCE,
       async (row) => {

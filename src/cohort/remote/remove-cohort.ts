@@ -1,5 +1,5 @@
 import { JobError } from "../../orchestrator/errors.ts";
-import { eachOf } from "../../orchestrator/map/concurrency.ts";
+import { forEachConcurrent } from "../../storage/concurrency.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
 import { type Access, cohortClient } from "./remote-status.ts";
 
@@ -22,7 +22,7 @@ export async function removeAtService(
   }
   const jobs = new Set<string>();
   if (results) for await (const { job } of client.changes()) if (job !== undefined) jobs.add(job);
-  await eachOf([...jobs], AT_ONCE, (job) => client.jobs.remove(job));
+  await forEachConcurrent([...jobs], AT_ONCE, (job) => client.jobs.remove(job));
   // The record last: whoever is cut off in between finds in it what is left.
   await client.remove();
   return jobs.size;

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import * as ort from "onnxruntime-node";
+import pLimit from "p-limit";
 import { product } from "../../tiling/grid/raster.ts";
 import { nameBytes } from "../../tiling/merge/argmax.ts";
 import type { Activation } from "../../tiling/pixels/activation.ts";
@@ -76,10 +77,10 @@ const port = parentPort!;
 const sessions: ({ session: ort.InferenceSession; options: SessionOptions } | undefined)[] = [];
 port.postMessage(ort.env.versions.node);
 
-/** Requests are done one after another, so that each one's time is its own. */
-let last: Promise<void> = Promise.resolve();
+/** Requests run one after another, so that each is timed alone. */
+const mutex = pLimit(1);
 port.on("message", (request: ThreadRequest | undefined) => {
-  last = last.then(() => (request === undefined ? end() : answer(request)));
+  void mutex(() => (request === undefined ? end() : answer(request)));
 });
 
 /** Ending the thread from outside while a run is under way would abort the whole process. */

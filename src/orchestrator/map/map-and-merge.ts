@@ -1,6 +1,7 @@
 import type { ImageSource } from "../../image/image-source.ts";
 import type { LabelChunk } from "../../image/label-sink.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
+import { forEachConcurrent } from "../../storage/concurrency.ts";
 import { chunkRect, chunksTouching } from "../../tiling/grid/chunk-grid.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { planShards } from "../../tiling/grid/shards.ts";
@@ -16,7 +17,6 @@ import type { Backend } from "../scheduler/backend.ts";
 import { verdictOf } from "../scheduler/classify-failure.ts";
 import type { Clock } from "../scheduler/clock.ts";
 import { type MemberReport, runFleet } from "../scheduler/scheduler.ts";
-import { eachOf } from "./concurrency.ts";
 import { inferBatch } from "./infer-batch.ts";
 import { PixelMemory, RecordMemory } from "./record-buffers.ts";
 
@@ -119,7 +119,7 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
     statistics.windows += records.length;
     options.onProgress?.({ windowsDone, windowsTotal });
     // Where one fails, those that are being written are waited for: nothing is at work when this ends.
-    if (done.length > 0) await timed("write", () => eachOf(done, done.length, finishChunk));
+    if (done.length > 0) await timed("write", () => forEachConcurrent(done, done.length, finishChunk));
   };
 
   const pixels = new PixelMemory();

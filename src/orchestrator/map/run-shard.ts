@@ -1,6 +1,7 @@
 import type { ImageSource } from "../../image/image-source.ts";
 import type { Segmenter } from "../../inference/segmenter.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
+import { mapConcurrent } from "../../storage/concurrency.ts";
 import type { Shard } from "../../tiling/grid/shards.ts";
 import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import { readShard, sliceBatch } from "../input/read-shard.ts";
@@ -21,16 +22,12 @@ export async function runShard(options: {
   signal?: AbortSignal;
 }): Promise<MaskRecord[]> {
   const { source, manifest, plan, shard, segmenter, together = 1, signal } = options;
-  const records: MaskRecord[] = [];
   const all = await readShard(source, plan, shard, signal);
-  for (let first = 0; first < all.windows.length; first += together) {
-    const end = Math.min(first + together, all.windows.length);
-    const some = await Promise.all(
-      Array.from({ length: end - first }, (_, n) =>
-        inferBatch(segmenter, plan, sliceBatch(all, first + n, first + n + 1), manifest, signal),
-      ),
-    );
-    records.push(...some.flat());
-  }
-  return records;
+  const records = await mapConcurrent(
+    all.windows,
+    together,
+    (_, n) => inferBatch(segmenter, plan, sliceBatch(all, n, n + 1), manifest, signal),
+    { signal },
+  );
+  return records.flat();
 }

@@ -2,6 +2,7 @@ import { ImageFormatError, oneLine } from "../../image/errors.ts";
 import type { ImageSource } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import { ByteSource } from "../../storage/byte-source.ts";
+import { mapConcurrent } from "../../storage/concurrency.ts";
 import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import { type DataSet, DataSetError } from "./data-set.ts";
 import { withoutDuplicates } from "./duplicates.ts";
@@ -137,24 +138,16 @@ async function readFiles(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<FolderFile[]> {
-  const files: FolderFile[] = [];
-  let next = 0;
-  let failed = false;
-  const worker = async () => {
-    while (next < keys.length && !failed) {
-      const key = keys[next++]!;
-      const info = await store.head(key, { signal });
-      if (info === undefined || info.byteLength < SNIFFED_BYTES) continue;
-      const file = await readFile(store, key, info, limits, signal, true).catch((error) => {
-        if (error instanceof ImageFormatError) return { read: damagedFile(key, error), bytesRead: 0 };
-        failed = true;
-        throw error;
-      });
-      if (file) files.push({ key, etag: info.etag, ...file });
-    }
-  };
-  await Promise.all(Array.from({ length: PARALLEL }, worker));
-  return files;
+  const files = await mapConcurrent(keys, PARALLEL, async (key) => {
+    const info = await store.head(key, { signal });
+    if (info === undefined || info.byteLength < SNIFFED_BYTES) return undefined;
+    const file = await readFile(store, key, info, limits, signal, true).catch((error) => {
+      if (error instanceof ImageFormatError) return { read: damagedFile(key, error), bytesRead: 0 };
+      throw error;
+    });
+    return file && { key, etag: info.etag, ...file };
+  });
+  return files.filter((file) => file !== undefined);
 }
 
 /** Its series is known where its header holds that much. */

@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { GzipStream, type Inflater } from "../../codecs/gzip-stream.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import type { ByteSource } from "../../storage/byte-source.ts";
@@ -29,7 +30,7 @@ export class GzipSlices {
   #next = 0;
   #passes = 0;
   /** One at a time: all share the stream. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #mutex = pLimit(1);
 
   /**
    * @param keptBytes of slices kept at first
@@ -52,9 +53,7 @@ export class GzipSlices {
 
   /** Slice `z` as stored. The bytes are shared: they are not to be written to. */
   read(z: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const slice = this.#turn.then(() => this.#kept.get(z) ?? this.#inflateTo(z, signal));
-    this.#turn = slice.catch(() => {});
-    return slice;
+    return this.#mutex(() => this.#kept.get(z) ?? this.#inflateTo(z, signal));
   }
 
   /** Lets go of what is kept; a later `read` begins anew. */
