@@ -273,7 +273,7 @@ async function runFleets(): Promise<string> {
     0.4 * windowCount(planWindowGrid({ shape: [30_000, 40_000], window: [224, 224] })),
   );
   const shards = Array.from({ length: Math.ceil(windows / 16) }, (_, n) => Math.min(16, windows - 16 * n));
-  const fast = { msPerWindow: 5, lanes: 4, windowsPerRequest: 64, roundTripMs: 30 };
+  const fast = { msPerWindow: 5, concurrency: 4, windowsPerRequest: 64, roundTripMs: 30 };
   // Of the ideal, how many of the fast ones a fleet is worth, and what was done by one that hangs later.
   const cases: [string, (typeof fast & { hangsAfter?: number })[], number, number?][] = [
     ["1", [fast], 1],

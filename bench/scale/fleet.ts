@@ -1,4 +1,5 @@
-import { type Member, type MemberReport, runFleet } from "../../src/orchestrator/scheduler/scheduler.ts";
+import type { BackendCounts, BackendLimits } from "../../src/orchestrator/scheduler/backend.ts";
+import { Scheduler } from "../../src/orchestrator/scheduler/scheduler.ts";
 import { Random } from "./random.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
@@ -6,7 +7,7 @@ import { VirtualTime } from "./virtual-time.ts";
 export interface SimulatedRunner {
   msPerWindow: number;
   /** Requests at a time, and windows in each at most. */
-  lanes: number;
+  concurrency: number;
   windowsPerRequest: number;
   /** Of a request, there and back. */
   roundTripMs: number;
@@ -16,7 +17,7 @@ export interface SimulatedRunner {
 
 export interface FleetOutcome {
   seconds: number;
-  reports: MemberReport[];
+  reports: BackendCounts[];
   /** Of this machine, for all of it. */
   cpuMs: number;
 }
@@ -32,16 +33,16 @@ export async function simulateFleet(options: {
   const time = new VirtualTime();
   const random = new Random(options.seed);
   const devices = options.runners.map((runner, n) => ({ runner, name: `runner ${n}`, freeAt: 0, done: 0 }));
-  const byMember = new Map<string, (typeof devices)[number]>(devices.map((device) => [device.name, device]));
+  const byName = new Map<string, (typeof devices)[number]>(devices.map((device) => [device.name, device]));
   const totalWindows = options.shards.reduce((sum, n) => sum + n, 0);
   let delivered = 0;
   let nextShard = 0;
   let over = false;
   const cpuBefore = process.cpuUsage();
-  const running = runFleet<number, number>({
-    members: devices.map<Member>(({ name, runner }) => ({
+  const scheduler = new Scheduler<BackendLimits, number, number>({
+    backends: devices.map(({ name, runner }) => ({
       name,
-      lanes: runner.lanes,
+      concurrency: runner.concurrency,
       windowsPerRequest: runner.windowsPerRequest,
       timeoutMs: options.timeoutMs,
     })),
@@ -50,8 +51,8 @@ export async function simulateFleet(options: {
       const windows = options.shards[shard];
       return windows === undefined ? undefined : { shard, windows };
     },
-    run: async (member, { from, to }) => {
-      const device = byMember.get(member.name)!;
+    run: async ({ name }, { from, to }) => {
+      const device = byName.get(name)!;
       const { msPerWindow, roundTripMs, hangsAfter = Number.POSITIVE_INFINITY } = device.runner;
       device.done += to - from;
       if (device.done > hangsAfter) return new Promise(() => {});
@@ -62,19 +63,20 @@ export async function simulateFleet(options: {
     deliver: async (results) => {
       delivered += results.length;
     },
-    verdictOf: (error) =>
+    classifyFailure: (error) =>
       (error as Error).name === "TimeoutError"
-        ? { kind: "retry", code: "timeout" }
-        : { kind: "expel", code: "unexpected" },
+        ? { kind: "retryable", code: "timeout" }
+        : { kind: "fatal", code: "unexpected" },
     totalWindows,
-    quantum: 1,
+    batchSize: 1,
     clock: time,
     random: () => random.uniform(),
     signal: new AbortController().signal,
-  }).finally(() => {
+  });
+  const running = scheduler.run().finally(() => {
     over = true;
   });
-  // Whatever it fails with is told below.
+  // An error is thrown by the second await below.
   running.catch(() => {});
   await time.run(() => over);
   const reports = await running;

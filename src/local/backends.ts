@@ -108,12 +108,12 @@ async function open(
       choice.kind === "cpu"
         ? await OrtNodeSegmenter.create(model, { threads })
         : await OrtWebSegmenter.create(model);
-    return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest: batchSize };
+    return { name, segmenter, concurrency: segmenter.info.threads + AHEAD, windowsPerRequest: batchSize };
   }
   if (choice.kind === "cuda" || choice.kind === "webgpu") {
     const segmenter = await openProvider(choice.kind, model, { signal });
     const windowsPerRequest = batchSize * Math.max(1, Math.floor(GPU_BATCH / batchSize));
-    return { name, segmenter, lanes: segmenter.info.threads + AHEAD, windowsPerRequest };
+    return { name, segmenter, concurrency: segmenter.info.threads + AHEAD, windowsPerRequest };
   }
   const segmenter = await RemoteSegmenter.connect(choice.url, {
     token: tokenFor(choice.kind, token),
@@ -124,7 +124,7 @@ async function open(
   return {
     name,
     segmenter,
-    lanes: requests ?? "auto",
+    concurrency: requests ?? "auto",
     windowsPerRequest: windows,
     timeoutMs: REQUEST_TIMEOUT_MS,
   };

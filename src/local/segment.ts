@@ -33,8 +33,12 @@ import { measureQuality } from "../orchestrator/plan/image-quality.ts";
 import { planCoverage } from "../orchestrator/plan/plan-coverage.ts";
 import { fitImage, planJob } from "../orchestrator/plan/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
-import { type Backend, type BackendReport, startReport } from "../orchestrator/scheduler/backend.ts";
-import type { MemberReport } from "../orchestrator/scheduler/scheduler.ts";
+import {
+  type Backend,
+  type BackendCounts,
+  type BackendReport,
+  startReport,
+} from "../orchestrator/scheduler/backend.ts";
 import { checkSettings, type JobSettings } from "../orchestrator/settings.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/grid/chunk-grid.ts";
@@ -295,7 +299,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       started += segmenting - planned;
       onProgress({ type: "stage", stage: "segmenting" });
       const startReports = backends.map(startReport);
-      let reports: MemberReport[];
+      let reports: BackendCounts[];
       if (growsWithMap(stage.info)) {
         writing = write();
         // A fault there leaves nothing to map for.
@@ -314,7 +318,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
           clock: realClock,
           statistics: totals.map,
           onProgress: tellWindows(source, plan, magnification, segmenting, onProgress),
-          onExpelled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
+          onDisabled: (backend, reason) => onProgress({ type: "backend", backend, reason }),
         });
         for (const chunk of coverage.chunks) {
           if (!stage.has(chunkIndex(chunks, chunk))) {

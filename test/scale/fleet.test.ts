@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { simulateFleet } from "../../bench/scale/fleet.ts";
 
-const runner = { msPerWindow: 5, lanes: 4, windowsPerRequest: 64, roundTripMs: 30 };
+const runner = { msPerWindow: 5, concurrency: 4, windowsPerRequest: 64, roundTripMs: 30 };
 const shards = Array.from({ length: 120 }, () => 16);
 const windows = 120 * 16;
 

@@ -13,10 +13,10 @@ import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import { readShard, type ShardInput, sliceBatch } from "../input/read-shard.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { partOfOutput, planCoverage } from "../plan/plan-coverage.ts";
-import type { Backend } from "../scheduler/backend.ts";
-import { verdictOf } from "../scheduler/classify-failure.ts";
+import type { Backend, BackendCounts } from "../scheduler/backend.ts";
+import { classifyFailure } from "../scheduler/classify-failure.ts";
 import type { Clock } from "../scheduler/clock.ts";
-import { type MemberReport, runFleet } from "../scheduler/scheduler.ts";
+import { Scheduler } from "../scheduler/scheduler.ts";
 import { inferBatch } from "./infer-batch.ts";
 import { PixelMemory, RecordMemory } from "./record-buffers.ts";
 
@@ -39,7 +39,7 @@ export interface MapOptions {
   signal?: AbortSignal;
   onProgress?: (progress: MapProgress) => void;
   /** A backend is given no more work. */
-  onExpelled?: (backend: string, reason: string) => void;
+  onDisabled?: (backend: string, reason: string) => void;
   clock: Clock;
   /** Added to as the job goes on, so that an interrupted attempt leaves its share too. */
   statistics: MapStatistics;
@@ -70,7 +70,7 @@ export function noStatistics(): MapStatistics {
  * while the backends compute; memory is the frontier of the merger and what the fleet has under way.
  * @returns what each backend did, in their order
  */
-export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> {
+export async function mapAndMerge(options: MapOptions): Promise<BackendCounts[]> {
   const { source, model, plan, backends, finished, writeChunk, batchSize, clock, statistics } = options;
   const { signal = new AbortController().signal } = options;
   const { seams, milliseconds } = statistics;
@@ -125,38 +125,32 @@ export async function mapAndMerge(options: MapOptions): Promise<MemberReport[]> 
   const pixels = new PixelMemory();
   // One backend without a time limit is never asked twice for a window; else another attempt may be at the same pixels.
   const runOnce = backends.length === 1 && backends[0]!.timeoutMs === undefined;
-  const segmenterOf = new Map(backends.map((backend) => [backend as object, backend.segmenter]));
   let nextShard = 0;
-  let reports: MemberReport[];
+  let reports: BackendCounts[];
   try {
-    reports = await runFleet<ShardInput, MaskRecord>({
-      members: backends,
+    const scheduler = new Scheduler<Backend, ShardInput, MaskRecord>({
+      backends,
       async next() {
         const shard = shards[nextShard++];
         if (!shard) return undefined;
         const batch = await timed("read", () => readShard(source, plan, shard, signal));
         return { shard: batch, windows: batch.windows.length };
       },
-      async run(member, { shard, from, to }, stop) {
-        const records = await inferBatch(
-          segmenterOf.get(member)!,
-          plan,
-          sliceBatch(shard, from, to),
-          manifest,
-          stop,
-        );
+      async run({ segmenter }, { shard, from, to }, stop) {
+        const records = await inferBatch(segmenter, plan, sliceBatch(shard, from, to), manifest, stop);
         if (runOnce) pixels.done(shard, to - from);
         return records;
       },
       deliver: merge,
-      verdictOf,
+      classifyFailure,
       totalWindows: windowsTotal,
-      quantum: batchSize,
+      batchSize,
       clock,
       random: Math.random,
       signal,
-      onExpelled: ({ name }, error) => options.onExpelled?.(name, (error as Error)?.message ?? String(error)),
+      onDisabled: ({ name }, error) => options.onDisabled?.(name, (error as Error)?.message ?? String(error)),
     });
+    reports = await scheduler.run();
   } finally {
     statistics.compared += merger.comparison.compared;
     statistics.disagreed += merger.comparison.disagreed;

@@ -1,43 +1,43 @@
-/** Requests after which a limit that was met is tried again. */
-const FORGET_AFTER = 50;
-const MOST = 64;
+/** Responses after which a limit that the service once refused is tried again. */
+const CEILING_EXPIRES_AFTER = 50;
+const MAX_CONCURRENCY = 64;
 
 /**
- * How many requests a service gets at a time: a fixed number, or found out by adding one whenever all that were allowed
- * came back well, and going one below where the service said it was busy.
+ * How many requests a backend gets at a time: a fixed number, or "auto". "auto" starts at 2, adds one after a full round
+ * of successes at the limit, and drops below the number in flight when the backend reports that it is busy.
  */
-export class LaneLimit {
+export class AdaptiveConcurrencyLimit {
   #limit: number;
   readonly #fixed: boolean;
-  #ceiling = MOST;
-  #sinceCeiling = 0;
-  #good = 0;
+  #ceiling = MAX_CONCURRENCY;
+  #successesSinceCeiling = 0;
+  #successesAtLimit = 0;
 
-  constructor(lanes: number | "auto") {
-    this.#fixed = lanes !== "auto";
-    this.#limit = lanes === "auto" ? 2 : lanes;
+  constructor(concurrency: number | "auto") {
+    this.#fixed = concurrency !== "auto";
+    this.#limit = concurrency === "auto" ? 2 : concurrency;
   }
 
   get value(): number {
     return this.#limit;
   }
 
-  /** A request came back well while `active` were under way, itself included. */
-  succeeded(active: number): void {
+  /** @param inFlight requests in flight when this one succeeded, itself included */
+  recordSuccess(inFlight: number): void {
     if (this.#fixed) return;
-    if (++this.#sinceCeiling > FORGET_AFTER) this.#ceiling = MOST;
-    if (active < this.#limit) return;
-    if (++this.#good < this.#limit || this.#limit >= this.#ceiling) return;
+    if (++this.#successesSinceCeiling > CEILING_EXPIRES_AFTER) this.#ceiling = MAX_CONCURRENCY;
+    if (inFlight < this.#limit) return;
+    if (++this.#successesAtLimit < this.#limit || this.#limit >= this.#ceiling) return;
     this.#limit++;
-    this.#good = 0;
+    this.#successesAtLimit = 0;
   }
 
-  /** The service had no room for one of `active`. */
-  refused(active: number): void {
+  /** @param inFlight requests in flight when the backend refused one as busy, the refused one included */
+  recordBusy(inFlight: number): void {
     if (this.#fixed) return;
-    this.#limit = Math.max(1, Math.min(this.#limit, active - 1));
+    this.#limit = Math.max(1, Math.min(this.#limit, inFlight - 1));
     this.#ceiling = this.#limit;
-    this.#sinceCeiling = 0;
-    this.#good = 0;
+    this.#successesSinceCeiling = 0;
+    this.#successesAtLimit = 0;
   }
 }

@@ -1,33 +1,58 @@
 import type { Segmenter, SegmenterInfo } from "../../inference/segmenter.ts";
-import type { Member, MemberReport } from "./scheduler.ts";
 
-/** A member of a fleet and what it runs the model with. */
-export interface Backend extends Member {
+/** What the scheduler knows of a backend. */
+export interface BackendLimits {
+  name: string;
+  /** Requests at a time; "auto" adapts to what the backend accepts. */
+  concurrency: number | "auto";
+  /** Maximum of one request. */
+  windowsPerRequest: number;
+  /** Requests that take longer are aborted and retried. Undefined: in this process, where no request gets lost. */
+  timeoutMs?: number;
+}
+
+/** Runs the model on windows: this machine, an edge function, a runner. */
+export interface Backend extends BackendLimits {
   segmenter: Segmenter;
 }
 
-/** What a backend did, for `run.json`. */
-export interface BackendReport extends SegmenterInfo, MemberReport {
+/** What the scheduler counted for one backend; fields of `run.json`. */
+export interface BackendCounts {
+  /** Windows whose first result came from this backend. */
+  windows: number;
+  /** Windows that another backend had delivered before. */
+  wastedWindows: number;
+  requests: number;
+  /** Hedged requests among `requests`: repeats of what another backend had not answered yet. */
+  hedges: number;
+  /** Failed requests, by `FailureClass.code`. */
+  errors: Record<string, number>;
+  /** Why the backend was disabled. */
+  expelled?: string;
+}
+
+/** What a backend did in one job; an entry of `run.json`. */
+export interface BackendReport extends SegmenterInfo, BackendCounts {
   name: string;
   windowsPerSecond: number;
-  /** Time inside the model, added up over its sessions, where it runs here. */
+  /** Time inside the model in this process, summed over sessions. */
   modelSeconds?: number;
   bytesSent?: number;
   bytesReceived?: number;
 }
 
-/** Snapshots what a backend counts, so that a report tells of one job only. */
+/** Snapshots the segmenter's counters, so that the report covers one job only. */
 export function startReport({
   name,
   segmenter,
-}: Backend): (report: MemberReport, seconds: number) => BackendReport {
+}: Backend): (counts: BackendCounts, seconds: number) => BackendReport {
   const { bytesSent = 0, bytesReceived = 0 } = segmenter.traffic ?? {};
   const runMilliseconds = segmenter.runMilliseconds ?? 0;
-  return (report, seconds) => ({
+  return (counts, seconds) => ({
     name,
     ...segmenter.info,
-    ...report,
-    windowsPerSecond: seconds > 0 ? report.windows / seconds : 0,
+    ...counts,
+    windowsPerSecond: seconds > 0 ? counts.windows / seconds : 0,
     ...(segmenter.runMilliseconds !== undefined && {
       modelSeconds: (segmenter.runMilliseconds - runMilliseconds) / 1000,
     }),

@@ -1,24 +1,26 @@
 import { InferenceError, RemoteError } from "../../inference/errors.ts";
 
 /** What a failed request says about its backend. */
-export interface Verdict {
+export interface FailureClass {
   /**
-   * "busy": it has no room now. "retry": it may pass. "smaller": fewer windows at a time may fit. "expel": it is not to
-   * be trusted with this job, or can never do it.
+   * "busy": the backend has no capacity now. "retryable": a retry may succeed. "too-large": fewer windows in a request
+   * may fit. "fatal": the backend can never do this job, or its responses cannot be trusted.
    */
-  kind: "busy" | "retry" | "smaller" | "expel";
+  kind: "busy" | "retryable" | "too-large" | "fatal";
+  /** Key of the error count in `run.json`. */
   code: string;
   retryAfterMs?: number;
 }
 
-export function verdictOf(error: unknown, windows: number): Verdict {
+/** @param windows number of windows in the failed request */
+export function classifyFailure(error: unknown, windows: number): FailureClass {
   if (error instanceof RemoteError) {
     const { code, retryAfterMs } = error;
     if (code === "busy" || code === "draining" || error.status === 429)
       return { kind: "busy", code, retryAfterMs };
-    if (code === "out_of_memory") return { kind: windows > 1 ? "smaller" : "expel", code };
-    return { kind: error.retryable ? "retry" : "expel", code, retryAfterMs };
+    if (code === "out_of_memory") return { kind: windows > 1 ? "too-large" : "fatal", code };
+    return { kind: error.retryable ? "retryable" : "fatal", code, retryAfterMs };
   }
-  if ((error as Error)?.name === "TimeoutError") return { kind: "retry", code: "timeout" };
-  return { kind: "expel", code: error instanceof InferenceError ? "inference_failed" : "unexpected" };
+  if ((error as Error)?.name === "TimeoutError") return { kind: "retryable", code: "timeout" };
+  return { kind: "fatal", code: error instanceof InferenceError ? "inference_failed" : "unexpected" };
 }

@@ -1,7 +1,7 @@
-/** Time as the scheduler sees it; a simulation brings its own. */
+/** Time as the scheduler sees it. Tests and simulations pass a virtual clock. */
 export interface Clock {
-  /** Milliseconds. */
+  /** Milliseconds since any fixed moment. */
   now(): number;
-  /** Calls `then` once after `ms`; what comes back takes that back. */
-  after(ms: number, then: () => void): () => void;
+  /** Calls `callback` once after `ms`. @returns cancels the call */
+  after(ms: number, callback: () => void): () => void;
 }

@@ -1,473 +1,361 @@
-import { LaneLimit } from "./adaptive-concurrency.ts";
-import { Breaker } from "./circuit-breaker.ts";
-import type { Verdict } from "./classify-failure.ts";
+import { AdaptiveConcurrencyLimit } from "./adaptive-concurrency.ts";
+import type { BackendCounts, BackendLimits } from "./backend.ts";
+import { CircuitBreaker } from "./circuit-breaker.ts";
+import type { FailureClass } from "./classify-failure.ts";
 import type { Clock } from "./clock.ts";
+import { chooseHedge } from "./hedging.ts";
+import { requestSize } from "./request-size.ts";
+import { countInFlight, isDone, type OpenRange, ShardBacklog } from "./shard-backlog.ts";
 
-/** Something that segments windows, as the scheduler sees it. */
-export interface Member {
-  name: string;
-  /** Requests at a time; "auto" finds out how many it takes. */
-  lanes: number | "auto";
-  /** At most, in one request. */
-  windowsPerRequest: number;
-  /** After which a request is given up and sent again. Undefined for what runs here, which cannot be lost. */
-  timeoutMs?: number;
-}
-
-/** Windows `from` to `to` (half-open) of a shard that is at hand. */
-export interface Task<S> {
+/** Windows `from` to `to` (half-open) of a shard in memory. */
+export interface WindowRange<S> {
   shard: S;
   from: number;
   to: number;
 }
 
-export interface FleetOptions<S, R> {
-  members: readonly Member[];
-  /** The next shard and how many windows it has; undefined at the end. Called once at a time. */
+export interface SchedulerOptions<B extends BackendLimits, S, R> {
+  backends: readonly B[];
+  /** Reads the next shard; undefined at the end. Never called while another call runs. */
   next: () => Promise<{ shard: S; windows: number } | undefined>;
-  /** Results of a task's windows, in their order. */
-  run: (member: Member, task: Task<S>, signal: AbortSignal) => Promise<readonly R[]>;
-  /** Takes each window's result once; a failure ends the job. */
+  /** One request. @returns a result for each window, in their order */
+  run: (backend: B, range: WindowRange<S>, signal: AbortSignal) => Promise<readonly R[]>;
+  /** Gets each window's result exactly once; an error ends the job. */
   deliver: (results: readonly R[]) => Promise<void>;
-  verdictOf: (error: unknown, windows: number) => Verdict;
-  /** Of all shards together. */
+  /** @param windows number of windows in the failed request */
+  classifyFailure: (error: unknown, windows: number) => FailureClass;
+  /** Windows of all shards. */
   totalWindows: number;
-  /** Tasks begin and end at multiples of this within a shard, whoever runs them. */
-  quantum: number;
+  /** Requests start and end at multiples of this within a shard, whichever backend runs them. */
+  batchSize: number;
   clock: Clock;
-  /** 0 to 1. */
+  /** In [0, 1). */
   random: () => number;
   signal: AbortSignal;
-  onExpelled?: (member: Member, error: unknown) => void;
+  onDisabled?: (backend: B, error: unknown) => void;
 }
 
-/** What a member did. */
-export interface MemberReport {
-  /** That came first and were taken. */
-  windows: number;
-  /** That another member answered first. */
-  wastedWindows: number;
-  requests: number;
-  /** Of them second attempts at what another member had not answered yet. */
-  hedges: number;
-  /** How often each kind of failure was met, by its code. */
-  errors: Record<string, number>;
-  /** Why it was given no more work. */
-  expelled?: string;
-}
-
-interface Open<S> {
-  shard: S;
-  /** Number in the order of reading. */
-  order: number;
-  /** Windows of all shards before it. */
-  before: number;
-  windows: number;
-  done: Uint8Array;
-  /** Requests under way for each window. */
-  running: Uint8Array;
-  left: number;
-}
-
-interface Range<S> {
-  open: Open<S>;
-  from: number;
-  to: number;
-}
-
-interface Attempt<S> extends Range<S> {
-  worker: Worker;
-  startedAt: number;
-  stop: AbortController;
-  /** Taken back, since all of its windows came from elsewhere. */
-  needless: boolean;
-}
-
-interface Worker {
-  member: Member;
-  report: MemberReport;
-  limit: LaneLimit;
-  breaker: Breaker;
+interface BackendState<B> {
+  readonly backend: B;
+  readonly counts: BackendCounts;
+  readonly limit: AdaptiveConcurrencyLimit;
+  readonly breaker: CircuitBreaker;
   windowsPerRequest: number;
+  /** Requests in flight, and requests whose results are being delivered. */
   active: number;
-  /** Time of a request over its windows, recent ones counting most. */
+  /** Exponential moving average. */
   msPerWindow: number | undefined;
-  live: boolean;
+  enabled: boolean;
 }
 
-/** Windows that may be under way or waiting beyond the oldest unfinished shard, in multiples of what all can hold. */
-const SPAN = 2;
-const SPARE_WINDOWS = 64;
-/** How much a new request counts in a member's time per window. */
-const NEWEST = 0.3;
-/** A member's share of what is left, in one request: so that all end together. */
-const TAIL_SHARE = 0.25;
-/** Nothing is sent twice for less than this. */
-const LEAST_HEDGE_MS = 50;
-/** A request to the same member is repeated when it takes this many times as long as usual, and this much at least. */
-const OVERDUE = 3;
-const LEAST_OVERDUE_MS = 5000;
-const LOOK_AGAIN_MS = 100;
-/** Before a busy service of a fixed number of requests is asked again. */
-const BUSY_MS = 250;
+/** A request in flight. */
+interface Attempt<B, S> extends OpenRange<S> {
+  readonly worker: BackendState<B>;
+  readonly startedAt: number;
+  readonly controller: AbortController;
+  /** Aborted by the scheduler: its windows came from elsewhere, or its backend is disabled. */
+  superseded: boolean;
+}
+
+/** Bound of the windows read since the oldest unfinished shard, in multiples of what all backends hold. */
+const SPAN_FACTOR = 2;
+const SPAN_SPARE_WINDOWS = 64;
+/** Weight of the newest request in a backend's time per window. */
+const NEWEST_WEIGHT = 0.3;
+/** How often an idle backend looks for a request to hedge. */
+const HEDGE_POLL_MS = 100;
+/** Pause of a backend that is busy, of fixed concurrency, and states no Retry-After. */
+const BUSY_PAUSE_MS = 250;
 
 /**
- * Deals windows out to members of any speed. One list of shards, in order; whoever has room takes the next windows.
- * What fails goes back to the head of the list. When nothing is left to begin, those that are idle try what others have
- * not answered yet, and the first answer counts. Never is more than a bounded number of windows beyond the oldest
- * unfinished shard begun, so that what the merger holds is bounded too.
- * @returns what each member did, in the order of `members`
- * @throws what the last member was expelled for when none is left; what `next` and `deliver` throw; the signal's reason
+ * Distributes the windows of a list of shards to backends of any speed. A backend with free capacity gets the next
+ * windows; windows of failed requests return to the head of the list. When none is pending, idle backends send hedged
+ * requests, and the first result counts. The windows read since the oldest unfinished shard are bounded, and with them
+ * the memory of the merger.
+ *
+ * One scheduler runs one job: call `run` once.
  */
-export function runFleet<S, R>(options: FleetOptions<S, R>): Promise<MemberReport[]> {
-  const { clock, quantum, random, totalWindows } = options;
-  const workers: Worker[] = options.members.map((member) => ({
-    member,
-    report: { windows: 0, wastedWindows: 0, requests: 0, hedges: 0, errors: {} },
-    limit: new LaneLimit(member.lanes),
-    breaker: new Breaker(),
-    windowsPerRequest: member.windowsPerRequest,
-    active: 0,
-    msPerWindow: undefined,
-    live: true,
-  }));
-  /** Not begun, by shard and window. */
-  const pending: Range<S>[] = [];
-  /** Shards that are not finished, oldest first. */
-  const opened: Open<S>[] = [];
-  const attempts = new Set<Attempt<S>>();
-  let pendingWindows = 0;
-  let readWindows = 0;
-  let doneWindows = 0;
-  let orders = 0;
-  let largestShard = 0;
-  let reading = false;
-  let exhausted = false;
-  /** What has to come to an end before the job does: reading, and handing over results. */
-  const loose = new Set<Promise<void>>();
-  let ended = false;
-  let sleep: (() => void) | undefined;
-  let lastError: unknown;
-  let resolve!: (reports: MemberReport[]) => void;
-  let reject!: (error: unknown) => void;
-  const result = new Promise<MemberReport[]>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
+export class Scheduler<B extends BackendLimits, S, R> {
+  readonly #options: SchedulerOptions<B, S, R>;
+  readonly #workers: readonly BackendState<B>[];
+  readonly #backlog = new ShardBacklog<S>();
+  readonly #attempts = new Set<Attempt<B, S>>();
+  /** Reads and deliveries: the job ends after them. */
+  readonly #tracked = new Set<Promise<void>>();
+  readonly #outcome = Promise.withResolvers<BackendCounts[]>();
+  #reading = false;
+  #exhausted = false;
+  #ended = false;
+  #cancelWakeUp: (() => void) | undefined;
+  #lastError: unknown;
 
-  const fail = (error: unknown) => {
-    if (ended) return;
-    ended = true;
-    sleep?.();
-    options.signal.removeEventListener("abort", aborted);
-    for (const attempt of attempts) attempt.stop.abort(error);
-    Promise.allSettled(loose).then(() => reject(error));
-  };
-  const loosely = (work: Promise<void>) => {
-    const tracked: Promise<void> = work.catch(fail).finally(() => {
-      loose.delete(tracked);
-      pump();
-    });
-    loose.add(tracked);
-  };
-  const aborted = () => fail(options.signal.reason);
-  if (options.signal.aborted) fail(options.signal.reason);
-  options.signal.addEventListener("abort", aborted, { once: true });
+  constructor(options: SchedulerOptions<B, S, R>) {
+    this.#options = options;
+    this.#workers = options.backends.map((backend) => ({
+      backend,
+      counts: { windows: 0, wastedWindows: 0, requests: 0, hedges: 0, errors: {} },
+      limit: new AdaptiveConcurrencyLimit(backend.concurrency),
+      breaker: new CircuitBreaker(),
+      windowsPerRequest: backend.windowsPerRequest,
+      active: 0,
+      msPerWindow: undefined,
+      enabled: true,
+    }));
+  }
 
-  const lanesOf = (worker: Worker) => worker.breaker.allows(worker.limit.value);
-  const capacity = () => workers.reduce((n, w) => n + (w.live ? w.limit.value * w.windowsPerRequest : 0), 0);
+  /**
+   * @returns the counts of each backend, in the order of `backends`
+   * @throws the error that disabled the last backend; the error of `next` or `deliver`; the signal's reason
+   */
+  run(): Promise<BackendCounts[]> {
+    const { signal } = this.#options;
+    if (signal.aborted) this.#fail(signal.reason);
+    else signal.addEventListener("abort", this.#onAbort, { once: true });
+    this.#schedule();
+    return this.#outcome.promise;
+  }
 
-  function read(): void {
-    if (reading || exhausted) return;
-    const wanted = workers.reduce((n, w) => n + (w.live ? w.windowsPerRequest : 0), 0);
+  readonly #onAbort = () => this.#fail(this.#options.signal.reason);
+
+  #end(): void {
+    this.#ended = true;
+    this.#cancelWakeUp?.();
+    this.#options.signal.removeEventListener("abort", this.#onAbort);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#end();
+    for (const attempt of this.#attempts) attempt.controller.abort(error);
+    Promise.allSettled(this.#tracked).then(() => this.#outcome.reject(error));
+  }
+
+  /** Awaits `work` before the job ends; an error of it ends the job. */
+  #track(work: Promise<void>): void {
+    const tracked: Promise<void> = work
+      .catch((error) => this.#fail(error))
+      .finally(() => {
+        this.#tracked.delete(tracked);
+        this.#schedule();
+      });
+    this.#tracked.add(tracked);
+  }
+
+  /** Starts whatever can start now. Called after every event. */
+  #schedule(): void {
+    if (this.#ended) return;
+    this.#cancelWakeUp?.();
+    this.#cancelWakeUp = undefined;
+    if (this.#exhausted && this.#backlog.isFinished && this.#tracked.size === 0) {
+      this.#end();
+      this.#outcome.resolve(this.#workers.map(({ counts }) => counts));
+      return;
+    }
+    if (!this.#workers.some(({ enabled }) => enabled)) {
+      this.#fail(this.#lastError);
+      return;
+    }
+    this.#read();
+    const wakeAfterMs = Math.min(...this.#workers.map((worker) => this.#fill(worker)));
+    this.#read();
+    if (Number.isFinite(wakeAfterMs))
+      this.#cancelWakeUp = this.#options.clock.after(wakeAfterMs, () => this.#schedule());
+  }
+
+  /** Reads the next shard if few windows are pending and the bound of `SPAN_FACTOR` allows it. */
+  #read(): void {
+    if (this.#reading || this.#exhausted) return;
+    const { pendingWindows, largestShard, span } = this.#backlog;
+    const enabled = this.#workers.filter((worker) => worker.enabled);
+    const wanted = enabled.reduce((n, worker) => n + worker.windowsPerRequest, 0);
     if (pendingWindows >= Math.max(wanted, largestShard)) return;
-    const span = readWindows - (opened[0]?.before ?? readWindows);
-    if (span > SPAN * capacity() + SPARE_WINDOWS + largestShard) return;
-    reading = true;
-    loosely(
-      options.next().then((next) => {
-        reading = false;
-        if (!next) exhausted = true;
-        else add(next.shard, next.windows);
+    const held = enabled.reduce((n, { limit, windowsPerRequest }) => n + limit.value * windowsPerRequest, 0);
+    if (span > SPAN_FACTOR * held + SPAN_SPARE_WINDOWS + largestShard) return;
+    this.#reading = true;
+    this.#track(
+      this.#options.next().then((next) => {
+        this.#reading = false;
+        if (!next) this.#exhausted = true;
+        else this.#backlog.add(next.shard, next.windows);
       }),
     );
   }
 
-  function add(shard: S, windows: number): void {
-    const open: Open<S> = {
-      shard,
-      windows,
-      order: orders++,
-      before: readWindows,
-      done: new Uint8Array(windows),
-      running: new Uint8Array(windows),
-      left: windows,
-    };
-    readWindows += windows;
-    largestShard = Math.max(largestShard, windows);
-    opened.push(open);
-    pending.push({ open, from: 0, to: windows });
-    pendingWindows += windows;
+  /** Starts requests until the backend is at its concurrency. @returns milliseconds until it should be tried again */
+  #fill(worker: BackendState<B>): number {
+    const now = this.#options.clock.now();
+    while (worker.enabled && worker.active < concurrencyOf(worker)) {
+      if (worker.breaker.state(now) === "open") return worker.breaker.retryAt - now;
+      const range = this.#backlog.take(this.#requestSize(worker));
+      if (range) {
+        this.#start(worker, range);
+        continue;
+      }
+      // A shard that is about to be read is better work than a hedged request.
+      const hedge = this.#reading ? undefined : this.#chooseHedge(worker, now);
+      if (!hedge) return this.#attempts.size > 0 ? HEDGE_POLL_MS : Number.POSITIVE_INFINITY;
+      worker.counts.hedges++;
+      this.#start(worker, hedge);
+    }
+    return Number.POSITIVE_INFINITY;
   }
 
-  /** Windows for one request: fewer towards the end, so that none is left waiting for a long one. */
-  function size(worker: Worker): number {
-    const rate = workers.reduce(
-      (sum, w) => sum + (w.live && w.msPerWindow ? lanesOf(w) / w.msPerWindow : 0),
+  #requestSize({ windowsPerRequest, msPerWindow }: BackendState<B>): number {
+    const { totalWindows, batchSize } = this.#options;
+    const windowsPerMs = this.#workers.reduce(
+      (sum, worker) =>
+        sum + (worker.enabled && worker.msPerWindow ? concurrencyOf(worker) / worker.msPerWindow : 0),
       0,
     );
-    const left = totalWindows - doneWindows;
-    // Before anything is known, short requests find out.
-    const share =
-      worker.msPerWindow === undefined
-        ? worker.windowsPerRequest / 4
-        : ((left / rate) * TAIL_SHARE) / worker.msPerWindow;
-    const windows = Math.max(1, Math.min(worker.windowsPerRequest, Math.floor(share)));
-    return Math.max(1, Math.floor(windows / quantum)) * quantum;
+    const windowsLeft = totalWindows - this.#backlog.doneWindows;
+    return requestSize({ windowsPerRequest, msPerWindow, windowsPerMs, windowsLeft, batchSize });
   }
 
-  function take(worker: Worker): Range<S> | undefined {
-    const range = pending[0];
-    if (!range) return undefined;
-    const { open, from } = range;
-    const to = Math.min(range.to, from + size(worker));
-    range.from = to;
-    if (range.from >= range.to) pending.shift();
-    pendingWindows -= to - from;
-    return { open, from, to };
-  }
-
-  /** The part of another's request that this worker would finish first, of the one that has longest to go. */
-  function hedge(worker: Worker): Range<S> | undefined {
-    const now = clock.now();
-    const alone = workers.filter((w) => w.live).length === 1;
-    let best: Range<S> | undefined;
-    let longest = 0;
-    for (const attempt of attempts) {
-      const { open } = attempt;
-      const usual = (attempt.worker.msPerWindow ?? 0) * (attempt.to - attempt.from);
-      const age = now - attempt.startedAt;
-      const overdue = age >= Math.max(LEAST_OVERDUE_MS, OVERDUE * usual);
-      // Asking the same one again is for those who have no other to ask.
-      if (attempt.worker === worker && !(alone && overdue && worker.member.timeoutMs !== undefined)) continue;
-      let from = attempt.from;
-      // One second attempt is enough, unless it hangs too.
-      const most = overdue && !alone ? 2 : 1;
-      const free = (i: number) =>
-        open.done[i] === 0 && open.running[i]! <= most && (alone || !asks(worker, open, i));
-      while (from < attempt.to && !free(from)) from += quantum;
-      if (from >= attempt.to) continue;
-      let to = from;
-      const end = Math.min(attempt.to, from + size(worker));
-      while (to < end && free(to)) to++;
-      // A request that takes longer than usual is expected to take as long again.
-      const remaining = age < usual ? usual - age : age;
-      const mine = (worker.msPerWindow ?? attempt.worker.msPerWindow ?? 0) * (to - from);
-      if (remaining < LEAST_HEDGE_MS || remaining < 1.2 * mine || remaining <= longest) continue;
-      longest = remaining;
-      best = { open, from, to };
-    }
-    return best;
-  }
-
-  function asks(worker: Worker, open: Open<S>, i: number): boolean {
-    for (const a of attempts)
-      if (a.worker === worker && a.open === open && a.from <= i && i < a.to) return true;
-    return false;
-  }
-
-  function begin(worker: Worker, range: Range<S>, isHedge: boolean): void {
-    const attempt: Attempt<S> = {
-      ...range,
+  #chooseHedge(worker: BackendState<B>, now: number): OpenRange<S> | undefined {
+    return chooseHedge(this.#attempts, {
       worker,
-      startedAt: clock.now(),
-      stop: new AbortController(),
-      needless: false,
-    };
-    const { open, from, to } = range;
-    for (let i = from; i < to; i++) open.running[i]!++;
-    worker.active++;
-    worker.report.requests++;
-    if (isHedge) worker.report.hedges++;
-    attempts.add(attempt);
-    const { timeoutMs } = worker.member;
-    const wake =
-      timeoutMs === undefined
-        ? () => {}
-        : clock.after(timeoutMs, () =>
-            attempt.stop.abort(new DOMException("no answer came in time", "TimeoutError")),
-          );
-    const over = () => {
-      wake();
-      attempts.delete(attempt);
-      for (let i = from; i < to; i++) open.running[i]!--;
-    };
-    // Its own, and not one made of several: those that listen to what is made of a signal that lives as long as the job are
-    // kept as long, with all that they hold.
-    const { signal } = attempt.stop;
-    // Begun from the event loop: a member that computes on this very thread would otherwise let no answer of others come in.
-    const running = new Promise<void>((go) => clock.after(0, go)).then(() =>
-      options.run(worker.member, { shard: open.shard, from, to }, signal),
-    );
-    Promise.race([running, rejection(signal)])
-      .then(
-        (results) => {
-          over();
-          if (!ended) succeeded(attempt, results);
-        },
-        (error) => {
-          over();
-          worker.active--;
-          if (!ended) failed(attempt, error);
-        },
-      )
-      .catch(fail);
+      isOnly: this.#workers.filter(({ enabled }) => enabled).length === 1,
+      canTimeOut: worker.backend.timeoutMs !== undefined,
+      maxWindows: this.#requestSize(worker),
+      batchSize: this.#options.batchSize,
+      now,
+    });
   }
 
-  function succeeded(attempt: Attempt<S>, results: readonly R[]): void {
+  #start(worker: BackendState<B>, range: OpenRange<S>): void {
+    const startedAt = this.#options.clock.now();
+    const attempt = { ...range, worker, startedAt, controller: new AbortController(), superseded: false };
+    worker.active++;
+    worker.counts.requests++;
+    countInFlight(attempt, 1);
+    this.#attempts.add(attempt);
+    this.#run(attempt).catch((error) => this.#fail(error));
+  }
+
+  async #run(attempt: Attempt<B, S>): Promise<void> {
+    let results: readonly R[];
+    try {
+      results = await this.#request(attempt);
+    } catch (error) {
+      attempt.worker.active--;
+      if (!this.#ended) this.#onFailure(attempt, error);
+      return;
+    }
+    if (!this.#ended) this.#onSuccess(attempt, results);
+  }
+
+  /** @throws the reason of the attempt's controller, even if the backend ignores its signal */
+  async #request({ worker, open, from, to, controller }: Attempt<B, S>): Promise<readonly R[]> {
+    const { clock, run } = this.#options;
+    const { backend } = worker;
+    // One controller for each attempt: a signal of `AbortSignal.any()` that includes the job's signal would live as
+    // long as the job, with its listeners and what they refer to.
+    const { signal } = controller;
+    const cancelTimeout =
+      backend.timeoutMs === undefined
+        ? undefined
+        : clock.after(backend.timeoutMs, () =>
+            controller.abort(new DOMException("no response within the time limit", "TimeoutError")),
+          );
+    // Through the event loop: a backend that computes on this thread would otherwise starve the responses of others.
+    const response = new Promise<void>((resolve) => clock.after(0, resolve)).then(() =>
+      run(backend, { shard: open.shard, from, to }, signal),
+    );
+    try {
+      return await Promise.race([response, rejectOnAbort(signal)]);
+    } finally {
+      cancelTimeout?.();
+    }
+  }
+
+  /** Removes an attempt that has ended. */
+  #close(attempt: Attempt<B, S>): void {
+    this.#attempts.delete(attempt);
+    countInFlight(attempt, -1);
+  }
+
+  #onSuccess(attempt: Attempt<B, S>, results: readonly R[]): void {
+    this.#close(attempt);
     const { worker, open, from, to, startedAt } = attempt;
-    const perWindow = (clock.now() - startedAt) / (to - from);
+    const { clock, deliver } = this.#options;
+    const msPerWindow = (clock.now() - startedAt) / (to - from);
     worker.msPerWindow =
-      worker.msPerWindow === undefined ? perWindow : worker.msPerWindow * (1 - NEWEST) + perWindow * NEWEST;
-    worker.breaker.succeeded();
-    worker.limit.succeeded(worker.active);
-    const fresh: R[] = [];
-    for (let i = from; i < to; i++) {
-      if (open.done[i] !== 0) continue;
-      open.done[i] = 1;
-      open.left--;
-      fresh.push(results[i - from]!);
+      worker.msPerWindow === undefined
+        ? msPerWindow
+        : worker.msPerWindow * (1 - NEWEST_WEIGHT) + msPerWindow * NEWEST_WEIGHT;
+    worker.breaker.recordSuccess();
+    worker.limit.recordSuccess(worker.active);
+    const fresh = this.#backlog.complete(attempt, results);
+    worker.counts.windows += fresh.length;
+    worker.counts.wastedWindows += to - from - fresh.length;
+    for (const other of this.#attempts) {
+      if (other.open !== open || !isDone(other)) continue;
+      other.superseded = true;
+      other.controller.abort(new DOMException("another backend answered first", "AbortError"));
     }
-    worker.report.windows += fresh.length;
-    worker.report.wastedWindows += to - from - fresh.length;
-    doneWindows += fresh.length;
-    if (open.left === 0) {
-      for (let i = opened.length - 1; i >= 0; i--) if (opened[i]!.left === 0) opened.splice(i, 1);
-    }
-    for (const other of attempts) {
-      if (other.open === open && isDone(other)) {
-        other.needless = true;
-        other.stop.abort(new DOMException("another was first", "AbortError"));
-      }
-    }
-    // The lane stays taken until its results are: results that nobody has time for must not pile up.
-    loosely(
-      options.deliver(fresh).finally(() => {
+    // The request counts as active until its results are delivered, so that undelivered results do not pile up.
+    this.#track(
+      deliver(fresh).finally(() => {
         worker.active--;
       }),
     );
-    pump();
+    this.#schedule();
   }
 
-  function failed(attempt: Attempt<S>, error: unknown): void {
-    const { worker, startedAt, needless } = attempt;
-    giveBack(attempt);
-    if (!needless) {
-      const timedOut = attempt.stop.signal.aborted ? attempt.stop.signal.reason : error;
-      const verdict = options.verdictOf(timedOut, attempt.to - attempt.from);
-      const { errors } = worker.report;
-      errors[verdict.code] = (errors[verdict.code] ?? 0) + 1;
-      lastError = timedOut;
-      if (verdict.kind === "expel") expel(worker, timedOut);
-      else if (verdict.kind === "smaller") {
-        worker.windowsPerRequest = Math.max(1, Math.floor((attempt.to - attempt.from) / 2));
-      } else {
-        const now = clock.now();
-        if (verdict.kind === "busy") worker.limit.refused(worker.active + 1);
-        if (verdict.kind === "busy" && worker.active > 0) {
-          // It is at work. Where fewer requests are now allowed, that is answer enough.
-          if (worker.active < worker.limit.value) worker.breaker.rest(now, verdict.retryAfterMs ?? BUSY_MS);
-        } else if (worker.breaker.failed(now, startedAt, random(), verdict.retryAfterMs)) {
-          expel(worker, timedOut);
-        }
-      }
-    }
-    pump();
+  #onFailure(attempt: Attempt<B, S>, error: unknown): void {
+    this.#close(attempt);
+    this.#backlog.requeue(attempt);
+    const { signal } = attempt.controller;
+    if (!attempt.superseded) this.#penalize(attempt, signal.aborted ? signal.reason : error);
+    this.#schedule();
   }
 
-  function isDone({ open, from, to }: Range<S>): boolean {
-    for (let i = from; i < to; i++) if (open.done[i] === 0) return false;
-    return true;
-  }
-
-  /** What of a failed request nobody else is at goes back to the head of the list. */
-  function giveBack({ open, from, to }: Range<S>): void {
-    const free = (i: number) => open.done[i] === 0 && open.running[i] === 0;
-    for (let i = from; i < to; ) {
-      if (!free(i)) {
-        i++;
-        continue;
-      }
-      let end = i;
-      while (end < to && free(end)) end++;
-      const at = pending.findIndex(
-        (r) => r.open.order > open.order || (r.open.order === open.order && r.from >= end),
-      );
-      pending.splice(at < 0 ? pending.length : at, 0, { open, from: i, to: end });
-      pendingWindows += end - i;
-      i = end;
-    }
-  }
-
-  function expel(worker: Worker, error: unknown): void {
-    if (!worker.live) return;
-    worker.live = false;
-    worker.report.expelled = (error as Error)?.message ?? String(error);
-    for (const attempt of attempts) {
-      if (attempt.worker !== worker) continue;
-      attempt.needless = true;
-      attempt.stop.abort(error);
-    }
-    options.onExpelled?.(worker.member, error);
-  }
-
-  function pump(): void {
-    if (ended) return;
-    sleep?.();
-    sleep = undefined;
-    if (exhausted && opened.length === 0 && loose.size === 0) {
-      ended = true;
-      options.signal.removeEventListener("abort", aborted);
-      resolve(workers.map((w) => w.report));
-      return;
-    }
-    if (!workers.some((w) => w.live)) {
-      fail(lastError);
-      return;
-    }
-    read();
+  /** Counts a failure against its backend: shorter requests, a pause, or no more requests. */
+  #penalize({ worker, from, to, startedAt }: Attempt<B, S>, error: unknown): void {
+    const { clock, random, classifyFailure } = this.#options;
+    const { kind, code, retryAfterMs } = classifyFailure(error, to - from);
+    const { errors } = worker.counts;
+    errors[code] = (errors[code] ?? 0) + 1;
+    this.#lastError = error;
+    if (kind === "too-large") worker.windowsPerRequest = Math.max(1, Math.floor((to - from) / 2));
+    if (kind === "fatal") this.#disable(worker, error);
+    if (kind === "too-large" || kind === "fatal") return;
     const now = clock.now();
-    let lookAgain = Number.POSITIVE_INFINITY;
-    for (const worker of workers) {
-      while (worker.live && worker.active < lanesOf(worker)) {
-        const { pausedUntil } = worker.breaker;
-        if (pausedUntil > now) {
-          lookAgain = Math.min(lookAgain, pausedUntil - now);
-          break;
-        }
-        const range = take(worker);
-        if (range) {
-          begin(worker, range, false);
-          continue;
-        }
-        // What is about to be read is better than what another is at.
-        const second = reading ? undefined : hedge(worker);
-        if (!second) {
-          if (attempts.size > 0) lookAgain = Math.min(lookAgain, LOOK_AGAIN_MS);
-          break;
-        }
-        begin(worker, second, true);
-      }
+    if (kind === "busy") worker.limit.recordBusy(worker.active + 1);
+    if (kind === "busy" && worker.active > 0) {
+      // The backend is processing other requests. A lower limit is enough, unless the limit is fixed.
+      if (worker.active < worker.limit.value) worker.breaker.backOff(now, retryAfterMs ?? BUSY_PAUSE_MS);
+    } else if (worker.breaker.recordFailure(now, startedAt, random(), retryAfterMs)) {
+      this.#disable(worker, error);
     }
-    read();
-    if (Number.isFinite(lookAgain)) sleep = clock.after(lookAgain, pump);
   }
 
-  pump();
-  return result;
+  /** Gives the backend no more requests, and those in flight to others. */
+  #disable(worker: BackendState<B>, error: unknown): void {
+    if (!worker.enabled) return;
+    worker.enabled = false;
+    worker.counts.expelled = (error as Error)?.message ?? String(error);
+    for (const attempt of this.#attempts) {
+      if (attempt.worker !== worker) continue;
+      attempt.superseded = true;
+      attempt.controller.abort(error);
+    }
+    this.#options.onDisabled?.(worker.backend, error);
+  }
 }
 
-function rejection(signal: AbortSignal): Promise<never> {
+/** Requests that the backend may have at a time now. */
+function concurrencyOf({
+  breaker,
+  limit,
+}: {
+  breaker: CircuitBreaker;
+  limit: AdaptiveConcurrencyLimit;
+}): number {
+  return breaker.concurrencyAllowed(limit.value);
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason);
     else signal.addEventListener("abort", () => reject(signal.reason), { once: true });

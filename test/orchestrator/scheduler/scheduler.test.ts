@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InferenceError, RemoteError } from "../../../src/inference/errors.ts";
 import { realClock } from "../../../src/local/system-clock.ts";
-import { verdictOf } from "../../../src/orchestrator/scheduler/classify-failure.ts";
+import type { BackendLimits } from "../../../src/orchestrator/scheduler/backend.ts";
+import { classifyFailure } from "../../../src/orchestrator/scheduler/classify-failure.ts";
 import {
-  type FleetOptions,
-  type Member,
-  runFleet,
-  type Task,
+  Scheduler,
+  type SchedulerOptions,
+  type WindowRange,
 } from "../../../src/orchestrator/scheduler/scheduler.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -18,7 +18,7 @@ interface Shard {
 }
 
 /** What a simulated backend does with a request: how long it takes, or how it fails. */
-type Behaviour = (task: Task<Shard>, nth: number, clock: VirtualClock) => Promise<void>;
+type Behaviour = (range: WindowRange<Shard>, nth: number, clock: VirtualClock) => Promise<void>;
 
 const takes =
   (ms: number): Behaviour =>
@@ -34,8 +34,8 @@ const failsWith =
 /** `first` for so many requests, then `later`. */
 const then =
   (requests: number, first: Behaviour, later: Behaviour): Behaviour =>
-  (task, nth, clock) =>
-    nth < requests ? first(task, nth, clock) : later(task, nth, clock);
+  (range, nth, clock) =>
+    nth < requests ? first(range, nth, clock) : later(range, nth, clock);
 
 const unreachable = () => new RemoteError("cannot reach it", { code: "unreachable", retryable: true });
 const wrong = () => new RemoteError("another model", { code: "wrong_model", retryable: false });
@@ -43,32 +43,38 @@ const busy = () => new RemoteError("busy", { code: "busy", retryable: true, retr
 
 interface Setup {
   shards: number[];
-  members: (Partial<Member> & { does: Behaviour })[];
+  backends: (Partial<BackendLimits> & { does: Behaviour })[];
   readMs?: number;
   deliverMs?: number;
-  options?: (clock: VirtualClock) => Partial<FleetOptions<Shard, number>>;
+  options?: (clock: VirtualClock) => Partial<SchedulerOptions<BackendLimits, Shard, number>>;
 }
 
 /** Runs a fleet in virtual time. Every window must be delivered once; what was delivered comes back in order. */
-async function run({ shards, members, readMs = 0, deliverMs = 0, options }: Setup) {
+async function run({ shards, backends, readMs = 0, deliverMs = 0, options }: Setup) {
   const clock = new VirtualClock();
-  const behaviours = new Map<Member, Behaviour>();
-  const requests = new Map<Member, number>();
-  const list: Member[] = members.map(({ does, ...member }, n) => {
-    const full: Member = { name: `m${n}`, lanes: 2, windowsPerRequest: 4, timeoutMs: 60_000, ...member };
+  const behaviours = new Map<BackendLimits, Behaviour>();
+  const requests = new Map<BackendLimits, number>();
+  const list: BackendLimits[] = backends.map(({ does, ...backend }, n) => {
+    const full: BackendLimits = {
+      name: `m${n}`,
+      concurrency: 2,
+      windowsPerRequest: 4,
+      timeoutMs: 60_000,
+      ...backend,
+    };
     behaviours.set(full, does);
     return full;
   });
   const delivered: number[] = [];
-  const expelled: string[] = [];
+  const disabled: string[] = [];
   let unfinished = 0;
   let widest = 0;
   let read = 0;
   let next = 0;
   let reading = false;
   const total = shards.reduce((a, b) => a + b, 0);
-  const work = runFleet<Shard, number>({
-    members: list,
+  const scheduler = new Scheduler<BackendLimits, Shard, number>({
+    backends: list,
     async next() {
       expect(reading, "one shard is read at a time").toBe(false);
       reading = true;
@@ -82,28 +88,28 @@ async function run({ shards, members, readMs = 0, deliverMs = 0, options }: Setu
       widest = Math.max(widest, unfinished);
       return { shard, windows };
     },
-    async run(member, task) {
-      const nth = requests.get(member) ?? 0;
-      requests.set(member, nth + 1);
-      await behaviours.get(member)!(task, nth, clock);
-      return Array.from({ length: task.to - task.from }, (_, i) => task.shard.first + task.from + i);
+    async run(backend, range) {
+      const nth = requests.get(backend) ?? 0;
+      requests.set(backend, nth + 1);
+      await behaviours.get(backend)!(range, nth, clock);
+      return Array.from({ length: range.to - range.from }, (_, i) => range.shard.first + range.from + i);
     },
     async deliver(windows) {
       if (deliverMs > 0) await clock.wait(deliverMs);
       unfinished -= windows.length;
       delivered.push(...windows);
     },
-    verdictOf,
+    classifyFailure,
     totalWindows: total,
-    quantum: 1,
+    batchSize: 1,
     clock,
     random: () => 0.5,
     signal: new AbortController().signal,
-    onExpelled: ({ name }) => expelled.push(name),
+    onDisabled: ({ name }) => disabled.push(name),
     ...options?.(clock),
   });
-  const reports = await clock.run(work);
-  return { reports, delivered, expelled, ms: clock.now(), widest, total };
+  const reports = await clock.run(scheduler.run());
+  return { reports, delivered, disabled, ms: clock.now(), widest, total };
 }
 
 const whole = (total: number) => Array.from({ length: total }, (_, i) => i);
@@ -122,22 +128,22 @@ const behaviour = fc.oneof(
     .map(([n, ms]) => then(n, failsWith(unreachable), takes(ms))),
   fc.integer({ min: 1, max: 50 }).map(
     (ms): Behaviour =>
-      (task, nth, clock) =>
-        nth % 3 === 0 ? failsWith(unreachable)(task, nth, clock) : takes(ms)(task, nth, clock),
+      (range, nth, clock) =>
+        nth % 3 === 0 ? failsWith(unreachable)(range, nth, clock) : takes(ms)(range, nth, clock),
   ),
   fc.constant(failsWith(unreachable)),
   fc.constant(failsWith(() => new InferenceError("not a number"))),
 );
 
-describe("a fleet", () => {
-  it("delivers every window once, whatever its members do, as long as one of them works", async () => {
+describe("Scheduler", () => {
+  it("delivers every window exactly once as long as one backend works, whatever the others do", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.integer({ min: 1, max: 16 }), { maxLength: 12 }),
         fc.array(
           fc.record({
             does: behaviour,
-            lanes: fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constant("auto" as const)),
+            concurrency: fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constant("auto" as const)),
             windowsPerRequest: fc.integer({ min: 1, max: 20 }),
           }),
           { maxLength: 3 },
@@ -145,14 +151,14 @@ describe("a fleet", () => {
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 0, max: 30 }),
         fc.integer({ min: 0, max: 30 }),
-        async (shards, others, quantum, readMs, deliverMs) => {
+        async (shards, others, batchSize, readMs, deliverMs) => {
           const good = { does: takes(20), windowsPerRequest: 3 };
           const { delivered, reports, total } = await run({
             shards,
-            members: [...others, good],
+            backends: [...others, good],
             readMs,
             deliverMs,
-            options: () => ({ quantum }),
+            options: () => ({ batchSize }),
           });
           expect(sorted(delivered)).toEqual(whole(total));
           expect(reports.reduce((n, r) => n + r.windows, 0)).toBe(total);
@@ -162,21 +168,21 @@ describe("a fleet", () => {
     );
   });
 
-  it("begins and ends requests at multiples of the quantum, whoever runs them", async () => {
+  it("starts and ends requests at multiples of the batch size on every backend", async () => {
     const seen: [number, number, number][] = [];
     const noting =
       (does: Behaviour): Behaviour =>
-      (task, nth, clock) => {
-        seen.push([task.shard.first, task.from, task.to]);
-        return does(task, nth, clock);
+      (range, nth, clock) => {
+        seen.push([range.shard.first, range.from, range.to]);
+        return does(range, nth, clock);
       };
     await run({
       shards: [16, 16, 7, 16],
-      members: [
+      backends: [
         { does: noting(takes(5)), windowsPerRequest: 3 },
         { does: noting(failsWith(unreachable)), windowsPerRequest: 7 },
       ],
-      options: () => ({ quantum: 4 }),
+      options: () => ({ batchSize: 4 }),
     });
     for (const [first, from, to] of seen) {
       const windows = first === 32 ? 7 : 16;
@@ -185,24 +191,24 @@ describe("a fleet", () => {
     }
   });
 
-  it("reads no further ahead of the oldest unfinished window than a multiple of what its members hold", async () => {
+  it("bounds the windows read since the oldest unfinished shard", async () => {
     const { widest } = await run({
       shards: new Array(200).fill(16),
-      members: [
+      backends: [
         { does: then(1, hangs, takes(1)), windowsPerRequest: 16, timeoutMs: 1e8 },
         { does: takes(1), windowsPerRequest: 16 },
       ],
     });
-    // Two members of two requests of 16 windows: twice that, 64 to spare, and the shards at either end.
+    // Two backends of two requests of 16 windows: twice that, 64 to spare, and the shards at either end.
     expect(widest).toBeLessThanOrEqual(2 * 64 + 64 + 3 * 16);
   });
 
-  it("gives each member as much as it is fast, and all end together", async () => {
+  it("splits the windows by speed, so that all backends end together", async () => {
     const { reports, ms, total } = await run({
       shards: new Array(40).fill(16),
-      members: [
-        { does: takes(10), lanes: 1, windowsPerRequest: 16 },
-        { does: takes(30), lanes: 1, windowsPerRequest: 16 },
+      backends: [
+        { does: takes(10), concurrency: 1, windowsPerRequest: 16 },
+        { does: takes(30), concurrency: 1, windowsPerRequest: 16 },
       ],
     });
     const ideal = total / (1 / 10 + 1 / 30);
@@ -211,16 +217,16 @@ describe("a fleet", () => {
   });
 
   it.each<[string, Behaviour, number]>([
-    ["slow", takes(300), 1 / 10 + 1 / 300],
-    ["hanging from the start", hangs, 1 / 10],
-    ["dying on the way", then(10, takes(10), failsWith(unreachable)), 1 / 10],
-    ["hanging on the way", then(10, takes(10), hangs), 1 / 10],
-  ])("with one member %s ends within 1.15 of the ideal time", async (_, does, rate) => {
+    ["that is slow", takes(300), 1 / 10 + 1 / 300],
+    ["that hangs from the start", hangs, 1 / 10],
+    ["that dies in the middle", then(10, takes(10), failsWith(unreachable)), 1 / 10],
+    ["that hangs in the middle", then(10, takes(10), hangs), 1 / 10],
+  ])("ends within 1.15 of the ideal time with one backend %s", async (_, does, rate) => {
     const { ms, total, delivered } = await run({
       shards: new Array(60).fill(16),
-      members: [
-        { does: takes(10), lanes: 1, windowsPerRequest: 16 },
-        { does, lanes: 1, windowsPerRequest: 16 },
+      backends: [
+        { does: takes(10), concurrency: 1, windowsPerRequest: 16 },
+        { does, concurrency: 1, windowsPerRequest: 16 },
       ],
     });
     expect(sorted(delivered)).toEqual(whole(total));
@@ -228,26 +234,26 @@ describe("a fleet", () => {
   });
 
   it.each([1, 3, 5])(
-    "with one member hanging on the way in %i lanes ends within 1.15 of the ideal time",
-    async (lanes) => {
+    "ends within 1.15 of the ideal time with one backend that hangs at concurrency %i",
+    async (concurrency) => {
       const { ms, total, delivered } = await run({
         shards: new Array(60).fill(16),
-        members: [
-          { does: takes(30), lanes, windowsPerRequest: 64 },
-          { does: then(10, takes(30), hangs), lanes, windowsPerRequest: 64, timeoutMs: 120_000 },
+        backends: [
+          { does: takes(30), concurrency, windowsPerRequest: 64 },
+          { does: then(10, takes(30), hangs), concurrency, windowsPerRequest: 64, timeoutMs: 120_000 },
         ],
       });
       expect(sorted(delivered)).toEqual(whole(total));
-      expect(ms / ((total * 30) / lanes)).toBeLessThan(1.15);
+      expect(ms / ((total * 30) / concurrency)).toBeLessThan(1.15);
     },
   );
 
-  it("is not kept by a backend that is down for a while, which comes back to work", async () => {
+  it("uses a backend again after an outage", async () => {
     const { reports } = await run({
       shards: new Array(200).fill(16),
-      members: [
-        { does: takes(10), lanes: 1 },
-        { does: then(5, failsWith(unreachable), takes(10)), lanes: 4 },
+      backends: [
+        { does: takes(10), concurrency: 1 },
+        { does: then(5, failsWith(unreachable), takes(10)), concurrency: 4 },
       ],
     });
     expect(reports[1]).toMatchObject({ errors: { unreachable: 5 } });
@@ -255,14 +261,14 @@ describe("a fleet", () => {
     expect(reports[1]!.windows).toBeGreaterThan(500);
   });
 
-  it("opens the circuit: what is down gets one request at a time, ever more rarely, then no more", async () => {
+  it("opens the circuit: a failing backend gets one request at a time, less and less often, then none", async () => {
     const at: number[] = [];
-    const { reports, expelled } = await run({
+    const { reports, disabled } = await run({
       shards: new Array(400).fill(16),
-      members: [
-        { does: takes(10), lanes: 1 },
+      backends: [
+        { does: takes(10), concurrency: 1 },
         {
-          lanes: 8,
+          concurrency: 8,
           does: async (t, n, c) => {
             at.push(c.now());
             return failsWith(unreachable, 5)(t, n, c);
@@ -270,9 +276,9 @@ describe("a fleet", () => {
         },
       ],
     });
-    expect(expelled).toEqual(["m1"]);
+    expect(disabled).toEqual(["m1"]);
     expect(reports[1]!.expelled).toMatch(/cannot reach/);
-    // The first lanes together, the tries before it opens, then one at a time.
+    // The first concurrency together, the tries before it opens, then one at a time.
     const alone = at.slice(-5);
     for (let i = 1; i < alone.length; i++) expect(alone[i]! - alone[i - 1]!).toBeGreaterThan(500);
   });
@@ -285,83 +291,83 @@ describe("a fleet", () => {
       "2×2",
     ],
     ["no probabilities", () => new InferenceError("returned NaN where a probability was expected"), "NaN"],
-  ])("expels at once what answers with %s", async (_, error, reason) => {
-    const { reports, expelled } = await run({
+  ])("disables a backend at once that responds with %s", async (_, error, reason) => {
+    const { reports, disabled } = await run({
       shards: [16, 16],
-      members: [{ does: takes(10) }, { does: failsWith(error) }],
+      backends: [{ does: takes(10) }, { does: failsWith(error) }],
     });
-    expect(expelled).toEqual(["m1"]);
+    expect(disabled).toEqual(["m1"]);
     expect(reports[1]!.expelled).toContain(reason);
     expect(reports[1]!.windows).toBe(0);
   });
 
-  it("asks for fewer windows at a time where memory was short, and gives up where one is too many", async () => {
+  it("sends shorter requests after out-of-memory errors, and fails if one window is too large", async () => {
     const memory =
       (most: number): Behaviour =>
-      (task, nth, clock) =>
-        task.to - task.from > most
+      (range, nth, clock) =>
+        range.to - range.from > most
           ? failsWith(() => new RemoteError("no memory", { code: "out_of_memory", retryable: false }))(
-              task,
+              range,
               nth,
               clock,
             )
-          : takes(5)(task, nth, clock);
+          : takes(5)(range, nth, clock);
     const { reports } = await run({
       shards: [16, 16, 16, 16],
-      members: [{ does: memory(3), windowsPerRequest: 64 }],
+      backends: [{ does: memory(3), windowsPerRequest: 64 }],
     });
     expect(reports[0]!.expelled).toBeUndefined();
-    await expect(run({ shards: [16], members: [{ does: memory(0) }] })).rejects.toThrow("no memory");
+    await expect(run({ shards: [16], backends: [{ does: memory(0) }] })).rejects.toThrow("no memory");
   });
 
-  it("finds out how many requests a service takes", async () => {
+  it("adapts to the number of requests that a service accepts", async () => {
     let active = 0;
     let refused = 0;
-    const does: Behaviour = async (task, nth, clock) => {
+    const does: Behaviour = async (range, nth, clock) => {
       if (active >= 6) {
         refused++;
-        return failsWith(busy)(task, nth, clock);
+        return failsWith(busy)(range, nth, clock);
       }
       active++;
-      await takes(10)(task, nth, clock);
+      await takes(10)(range, nth, clock);
       active--;
     };
     const { ms, total, reports } = await run({
       shards: new Array(200).fill(16),
-      members: [{ does, lanes: "auto", windowsPerRequest: 4 }],
+      backends: [{ does, concurrency: "auto", windowsPerRequest: 4 }],
     });
     expect(ms / ((total * 10) / 6)).toBeLessThan(1.2);
     expect(refused / reports[0]!.requests).toBeLessThan(0.05);
   });
 
-  it("repeats a request that was lost, also where there is one member only", async () => {
+  it("repeats a lost request on the only backend", async () => {
     const { delivered, total, ms } = await run({
       shards: [8, 8],
-      members: [{ does: then(1, hangs, takes(10)), timeoutMs: 120_000 }],
+      backends: [{ does: then(1, hangs, takes(10)), timeoutMs: 120_000 }],
     });
     expect(sorted(delivered)).toEqual(whole(total));
     expect(ms).toBeLessThan(10_000);
   });
 
-  it("gives up a request that its timeout has passed", async () => {
+  it("aborts a request after its timeout", async () => {
     const { reports } = await run({
       shards: [1],
-      members: [{ does: then(1, hangs, takes(10)), lanes: 1, timeoutMs: 1000 }],
+      backends: [{ does: then(1, hangs, takes(10)), concurrency: 1, timeoutMs: 1000 }],
     });
     expect(reports[0]!.errors).toEqual({ timeout: 1 });
   });
 
-  it("ends with the last member's reason when none is left", async () => {
-    const none = run({ shards: [4], members: [{ does: failsWith(wrong) }, { does: failsWith(wrong, 5) }] });
+  it("throws the error of the last backend once all are disabled", async () => {
+    const none = run({ shards: [4], backends: [{ does: failsWith(wrong) }, { does: failsWith(wrong, 5) }] });
     await expect(none).rejects.toThrow("another model");
   });
 
-  it("ends with what reading or delivering failed with, after all that was being delivered", async () => {
+  it("throws the error of a read or delivery after running deliveries have ended", async () => {
     const disk = new Error("the disk is full");
     let late = false;
     const failing = run({
       shards: [4, 4],
-      members: [{ does: takes(1), windowsPerRequest: 1 }],
+      backends: [{ does: takes(1), windowsPerRequest: 1 }],
       options: (clock) => ({
         async deliver(windows) {
           if (windows[0] === 1) throw disk;
@@ -376,18 +382,18 @@ describe("a fleet", () => {
     await expect(
       run({
         shards: [4],
-        members: [{ does: takes(1) }],
+        backends: [{ does: takes(1) }],
         options: () => ({ next: () => Promise.reject(unreadable) }),
       }),
     ).rejects.toBe(unreadable);
   });
 
-  it("lets answers from elsewhere come in beside a member that computes on this very thread", async () => {
+  it("receives remote responses while a local backend computes on the same thread", async () => {
     let left = 40;
-    const work = runFleet<Shard, number>({
-      members: [
-        { name: "here", lanes: 3, windowsPerRequest: 1 },
-        { name: "elsewhere", lanes: 1, windowsPerRequest: 1, timeoutMs: 60_000 },
+    const scheduler = new Scheduler<BackendLimits, Shard, number>({
+      backends: [
+        { name: "here", concurrency: 3, windowsPerRequest: 1 },
+        { name: "elsewhere", concurrency: 1, windowsPerRequest: 1, timeoutMs: 60_000 },
       ],
       next: async () => (left-- > 0 ? { shard: { first: 0 }, windows: 1 } : undefined),
       async run({ name }) {
@@ -396,17 +402,17 @@ describe("a fleet", () => {
         return [0];
       },
       deliver: async () => {},
-      verdictOf,
+      classifyFailure,
       totalWindows: 40,
-      quantum: 1,
+      batchSize: 1,
       clock: realClock,
       random: () => 0.5,
       signal: new AbortController().signal,
     });
-    expect((await work)[1]!.windows).toBeGreaterThan(3);
+    expect((await scheduler.run())[1]!.windows).toBeGreaterThan(3);
   });
 
-  it("keeps nothing of a request that is over, however long the job and its signal live", async () => {
+  it("frees the memory of a finished request while the job and its signal live", async () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
     const controller = new AbortController();
@@ -415,18 +421,18 @@ describe("a fleet", () => {
     collect();
     const before = process.memoryUsage().arrayBuffers;
     const reports = await clock.run(
-      runFleet<Shard, Uint8Array>({
-        members: [{ name: "m", lanes: 4, windowsPerRequest: 1 }],
+      new Scheduler<BackendLimits, Shard, Uint8Array>({
+        backends: [{ name: "m", concurrency: 4, windowsPerRequest: 1 }],
         next: async () => (shards.length > 0 ? { shard: { first: 0 }, windows: shards.pop()! } : undefined),
         run: async (_, { from, to }) => Array.from({ length: to - from }, () => new Uint8Array(10_000)),
         deliver: async () => {},
-        verdictOf,
+        classifyFailure,
         totalWindows: 6400,
-        quantum: 1,
+        batchSize: 1,
         clock,
         random: () => 0.5,
         signal: controller.signal,
-      }),
+      }).run(),
     );
     expect(reports[0]!.windows).toBe(6400);
     // Freed buffers are swept beside the program: on a loaded machine that takes a while.
@@ -440,16 +446,16 @@ describe("a fleet", () => {
     expect(controller.signal.aborted).toBe(false);
   });
 
-  it("stops when it is told to", async () => {
+  it("throws the reason of its signal after an abort", async () => {
     const reason = new Error("enough");
     const signal = AbortSignal.abort(reason);
-    await expect(run({ shards: [4], members: [{ does: hangs }], options: () => ({ signal }) })).rejects.toBe(
+    await expect(run({ shards: [4], backends: [{ does: hangs }], options: () => ({ signal }) })).rejects.toBe(
       reason,
     );
     const controller = new AbortController();
     const running = run({
       shards: [4],
-      members: [{ does: hangs, timeoutMs: undefined }],
+      backends: [{ does: hangs, timeoutMs: undefined }],
       options: () => ({ signal: controller.signal }),
     });
     setTimeout(() => controller.abort(reason), 20);
