@@ -41,6 +41,18 @@ describe("the pace of a cohort", () => {
     expect(pace.text()).toBe("1/4 scans; b 20/200 windows; 12.0 windows/s, 40 s left");
   });
 
+  it("is of windows that were timed: none of an earlier run, and no rate before there is one", () => {
+    let now = 0;
+    const pace = new CohortPace(() => now);
+    pace.hear({ type: "cohort", rows: 1, kind: "manifest", done: 0, failed: 0, toDo: 1 });
+    pace.hear(windows("a", 60, 100));
+    now = 0.1;
+    expect(pace.text()).toBe("0/1 scans; a 60/100 windows");
+    now = 5000;
+    pace.hear(windows("a", 80, 100));
+    expect(pace.text()).toBe("0/1 scans; a 80/100 windows; 4.0 windows/s, 5 s left");
+  });
+
   it("is told below the lines of the scans, with what a person should know of one", () => {
     const written: string[] = [];
     const stream = {
@@ -54,7 +66,7 @@ describe("the pace of a cohort", () => {
     print({ type: "slide", id: "b", state: "failed", code: "missing", reason: "it is not there", left: 0 });
     expect(written.join("")).toBe(
       "2 scans found in the folder, in the order of their paths: 0 done, 0 failed, 2 to do\n" +
-        "0/2 scans; a 10/10 windows; NaN windows/s, ? left\n".replace("NaN", "NaN") +
+        "0/2 scans; a 10/10 windows\n" +
         "a: 10 windows in 1.0 s (1 to do)\n  warning: the scan is unlike the images of the model\n" +
         "b: missing: it is not there (0 to do)\n",
     );

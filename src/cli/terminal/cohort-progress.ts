@@ -64,7 +64,8 @@ export class CohortPace {
   readonly #scans = new Map<string, { done: number; total: number }>();
   #toDo = 0;
   #finished = 0;
-  #started: number | undefined;
+  /** When windows were first told of, and those done before, perhaps by an earlier run. */
+  #first: { at: number; done: number } | undefined;
   #current = "";
 
   constructor(now: () => number) {
@@ -74,9 +75,9 @@ export class CohortPace {
   hear(event: CohortProgress): void {
     if (event.type === "cohort") this.#toDo = event.toDo;
     if (event.type === "windows") {
-      this.#started ??= this.#now();
       this.#current = event.id;
       this.#scans.set(event.id, { done: event.windowsDone, total: event.windowsTotal });
+      this.#first ??= { at: this.#now(), done: event.windowsDone };
     }
     if (event.type === "slide" && (event.state === "done" || event.state === "failed")) this.#finished++;
   }
@@ -93,10 +94,18 @@ export class CohortPace {
   }
 
   text(): string {
-    const seconds = (this.#now() - (this.#started ?? this.#now())) / 1000;
-    const rate = seconds > 0 ? this.windowsDone / seconds : Number.NaN;
-    const left = (this.windowsInSight - this.windowsDone) / rate;
     const { done, total } = this.#scans.get(this.#current) ?? { done: 0, total: 0 };
-    return `${this.#finished}/${this.#toDo} scans; ${this.#current} ${done}/${total} windows; ${rate.toFixed(1)} windows/s, ${duration(left)} left`;
+    return `${this.#finished}/${this.#toDo} scans; ${this.#current} ${done}/${total} windows${this.#rate()}`;
+  }
+
+  /** Nothing until a window has been timed. */
+  #rate(): string {
+    const { at, done } = this.#first ?? { at: this.#now(), done: 0 };
+    const seconds = (this.#now() - at) / 1000;
+    const timed = this.windowsDone - done;
+    if (seconds <= 0 || timed <= 0) return "";
+    const rate = timed / seconds;
+    const left = (this.windowsInSight - this.windowsDone) / rate;
+    return `; ${rate.toFixed(1)} windows/s, ${duration(left)} left`;
   }
 }
