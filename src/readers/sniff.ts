@@ -25,7 +25,7 @@ const UNSUPPORTED: { name: string; advice: string; offset: number; magic: readon
   { name: "Olympus VSI/ETS", offset: 0, magic: "SIS\0", advice: CONVERT },
   { name: "PDF", offset: 0, magic: "%PDF", advice: "give the image itself" },
   { name: "GIF", offset: 0, magic: "GIF8", advice: "convert it to PNG" },
-  { name: "WebP or another RIFF file", offset: 0, magic: "RIFF", advice: "convert it to PNG" },
+  { name: "WebP or other RIFF", offset: 0, magic: "RIFF", advice: "convert it to PNG" },
   { name: "BMP", offset: 0, magic: "BM", advice: "convert it to PNG" },
   { name: "7-Zip archive", offset: 0, magic: [0x37, 0x7a, 0xbc, 0xaf], advice: "unpack it first" },
   { name: "web page", offset: 0, magic: "<!DOCTYPE", advice: "check the address: it answers with a page" },

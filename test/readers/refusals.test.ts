@@ -48,6 +48,11 @@ describe("what is not an image is refused in one sentence", () => {
     ["a single byte", Uint8Array.of(0x49), /is not an image that can be read/],
     ["text", text("hello"), /is not an image that can be read/],
     ["a web page", text("<!DOCTYPE html><p>404"), /web page/],
+    [
+      "a WebP",
+      text("RIFF????WEBPVP8 "),
+      /is a WebP or other RIFF file, which is not an image .*: convert it to PNG$/,
+    ],
     ["an archive", Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0), /damaged or incomplete zip file/],
     [
       "a DICOM header alone",
