@@ -11,7 +11,7 @@ import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { startStack } from "../src/cli/stack/local-stack.ts";
 import type { JobStatus } from "../src/contracts/job-request.ts";
-import { scalingOf } from "../src/inference/scaling.ts";
+import { toIntensityNormalization } from "../src/inference/intensity-normalization.ts";
 import { OrtWebSegmenter } from "../src/inference/wasm/ort-web.ts";
 import { openSource } from "../src/local/open-source.ts";
 import { loadModel } from "../src/local/resolve-model.ts";
@@ -48,7 +48,7 @@ const windows = plan.kept.size;
 /** Wall and CPU seconds of the model alone on the first windows of every shard, scaled to all. */
 async function bare(): Promise<{ seconds: number; perWindow: number }> {
   const segmenter = await OrtWebSegmenter.create(model);
-  const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
+  const scaling = toIntensityNormalization(manifest, plan.scaling.low, plan.scaling.high);
   const each = Math.max(1, Math.ceil(96 / shards.length));
   let done = 0;
   let milliseconds = 0;

@@ -6,7 +6,7 @@ import type { ByteSink } from "../src/image/byte-sink.ts";
 import type { LabelMapInfo, WrittenOutput } from "../src/image/label-sink.ts";
 import { writeOutputs } from "../src/orchestrator/outputs/write-outputs.ts";
 import { FsStore } from "../src/storage/fs-store.ts";
-import { openLabelStage } from "../src/writers/ome-zarr/label-store.ts";
+import { openLabelStore } from "../src/writers/ome-zarr/label-store.ts";
 import { openLabelFile } from "../src/writers/open-label-file.ts";
 
 /**
@@ -65,7 +65,7 @@ async function finish(width: number, isSampled: boolean): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "tilewright-finish-"));
   const store = new FsStore(directory);
   try {
-    const stage = await openLabelStage(store, "labels.ome.zarr", info);
+    const stage = await openLabelStore(store, "labels.ome.zarr", info);
     for (let row = 0; row * CHUNK[0] < height; row++) {
       for (let column = 0; column * CHUNK[1] < width; column++) {
         const shape = [

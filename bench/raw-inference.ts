@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
+import { toIntensityNormalization } from "../src/inference/intensity-normalization.ts";
 import { runCpuThread, startCpuThread } from "../src/inference/node/ort-node.ts";
-import { scalingOf } from "../src/inference/scaling.ts";
 import { openSource } from "../src/local/open-source.ts";
 import { loadModel } from "../src/local/resolve-model.ts";
 import { manifestSchema } from "../src/model-package/manifest.ts";
@@ -10,7 +10,7 @@ import { readShard, sliceBatch } from "../src/orchestrator/input/read-shard.ts";
 import { planJob } from "../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../src/orchestrator/settings.ts";
 import { planShards } from "../src/tiling/grid/shards.ts";
-import { normaliseWindows } from "../src/tiling/pixels/normalize.ts";
+import { normalizeWindows } from "../src/tiling/pixels/normalize.ts";
 
 /**
  * The floor: nothing but `session.run` over the windows of a job, inputs made beforehand, in two arrangements.
@@ -25,13 +25,13 @@ const manifest = manifestSchema.parse(
 const variant = manifest.variants[manifest.defaultVariant]!;
 const { source, close } = await openSource(slide!, mpp ? Number(mpp) : undefined);
 const plan = await planJob(source, manifest, checkSettings({ tissueMask: false }));
-const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
+const scaling = toIntensityNormalization(manifest, plan.scaling.low, plan.scaling.high);
 const inputs = [];
 for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {
   const all = await readShard(source, plan, shard, undefined);
   for (let n = 0; n < all.windows.length; n += 4) {
     const { pixels } = sliceBatch(all, n, Math.min(n + 4, all.windows.length));
-    inputs.push(normaliseWindows(pixels, manifest.input.channels, scaling));
+    inputs.push(normalizeWindows(pixels, manifest.input.channels, scaling));
   }
 }
 await close();

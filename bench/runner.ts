@@ -2,9 +2,9 @@ import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { toIntensityNormalization } from "../src/inference/intensity-normalization.ts";
 import { OrtNodeSegmenter } from "../src/inference/node/ort-node.ts";
 import { RemoteSegmenter } from "../src/inference/remote/remote-segmenter.ts";
-import { scalingOf } from "../src/inference/scaling.ts";
 import type { Segmenter } from "../src/inference/segmenter.ts";
 import { loadModel } from "../src/local/resolve-model.ts";
 import { product } from "../src/tiling/index.ts";
@@ -40,7 +40,7 @@ const pixels = Uint8Array.from(
   { length: windows * samples },
   (_, i) => (Math.imul(i, 2654435761) >>> 24) & 255,
 );
-const scaling = scalingOf(model.manifest, 0, 255);
+const scaling = toIntensityNormalization(model.manifest, 0, 255);
 
 /** All windows, `count` in a request and so many requests at a time. @returns windows/s and a sum against dead code */
 async function measure(

@@ -1,7 +1,7 @@
 import { RunnerError } from "./errors.ts";
 
 /** Places for requests whose bodies are whole. Who gets none is told so, and its body is dropped. */
-export class Places {
+export class AdmissionControl {
   readonly #count: number;
   #taken = 0;
   #draining = false;

@@ -7,16 +7,16 @@ import { checkBatch } from "../src/service/check-batch.ts";
 import { describeModel, type ProvenModel } from "../src/service/describe-model.ts";
 import { bodyOf, methodNotAllowed, Problem } from "../src/service/problem.ts";
 import { discardBody, readBody } from "../src/service/read-body.ts";
-import { freeMemory } from "../src/tiling/wire/detach-buffers.ts";
+import { detachBuffers } from "../src/tiling/wire/detach-buffers.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../src/tiling/wire/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../src/tiling/wire/window-batch.ts";
-import type { Places } from "./admission-control.ts";
+import type { AdmissionControl } from "./admission-control.ts";
 import type { Batcher } from "./batcher.ts";
 import { requireLoopbackHost } from "./loopback.ts";
 import type { RunnerMetrics } from "./metrics.ts";
 import { runnerProblem } from "./problems.ts";
 import type { Receiving } from "./receiving.ts";
-import { segmentBatch } from "./segment-batch.ts";
+import { segmentWithBatcher } from "./segment-with-batcher.ts";
 import type { RunnerSettings } from "./settings.ts";
 
 export interface AppParts {
@@ -26,7 +26,7 @@ export interface AppParts {
   provider: string;
   sessions: number;
   batcher: Batcher;
-  places: Places;
+  places: AdmissionControl;
   receiving: Receiving;
   metrics: RunnerMetrics;
   log: Logger;
@@ -44,7 +44,7 @@ const LOGGED = new Set([...QUIET, "/v1/info", "/v1/segment"]);
 
 /** The routes of the runner. Where it has a token, everything but /healthz and /readyz asks for it;
  * where it has none, for a host of this machine. */
-export function createApp(parts: AppParts): Hono<Env> {
+export function createRunnerApp(parts: AppParts): Hono<Env> {
   const { settings, batcher, places, receiving, metrics } = parts;
   const { token, maxBodyBytes, maxWindows, bodyTimeoutMs } = settings;
   const app = new Hono<Env>();
@@ -91,12 +91,12 @@ export function createApp(parts: AppParts): Hono<Env> {
     metrics.bytes.inc({ direction: "in" }, bytes.length);
     const batch = decodeWindowBatch(bytes);
     checkBatch(batch, { hash: parts.model.hash, info: batcher.info }, maxWindows);
-    const answered = await segmentBatch(batch, batcher, signal);
+    const answered = await segmentWithBatcher(batch, batcher, signal);
     const masks = encodeMaskBatch(answered);
     // Nobody looks at pixels and records any more.
-    freeMemory(bytes, ...answered.records.map(({ data }) => data));
+    detachBuffers(bytes, ...answered.records.map(({ data }) => data));
     // One that goes away in the middle may be read by the system yet.
-    outgoing.once("close", () => outgoing.writableFinished && freeMemory(masks));
+    outgoing.once("close", () => outgoing.writableFinished && detachBuffers(masks));
     c.set("windows", batch.windows.length);
     metrics.windows.inc(batch.windows.length);
     metrics.bytes.inc({ direction: "out" }, masks.length);
@@ -126,7 +126,7 @@ export function createApp(parts: AppParts): Hono<Env> {
 /** Who is sent elsewhere may keep the connection until its body is gone. @throws {RunnerError} */
 async function refuseDraining(
   c: Context<Env>,
-  places: Places,
+  places: AdmissionControl,
   { maxBodyBytes, bodyTimeoutMs }: RunnerSettings,
 ): Promise<void> {
   await discardBody(c.req.raw, { maxBytes: maxBodyBytes, timeoutMs: bodyTimeoutMs });

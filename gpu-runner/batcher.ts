@@ -1,6 +1,11 @@
 import { InferenceError } from "../src/inference/errors.ts";
-import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "../src/inference/segmenter.ts";
-import { dtypeOf, product, type Raster, type SampleArray } from "../src/tiling/grid/raster.ts";
+import type {
+  EncodedWindows,
+  SegmentBatchOptions,
+  Segmenter,
+  SegmenterInfo,
+} from "../src/inference/segmenter.ts";
+import { getDType, product, type Raster, type SampleArray } from "../src/tiling/grid/raster.ts";
 import { decodeProbabilitiesInto, encodeWindows, type MaskRecord } from "../src/tiling/wire/mask-record.ts";
 import { RunnerError } from "./errors.ts";
 import { type Job, kindOf, type QueuedWindow, WindowQueue } from "./window-queue.ts";
@@ -17,10 +22,10 @@ export interface BatcherOptions {
   /** After which a batch that was made smaller for want of memory is tried twice as large; default 60 s. */
   regrowMs?: number;
   /** Told after each run. */
-  onRun?(run: RunReport): void;
+  onRun?(run: BatchResult): void;
 }
 
-export interface RunReport {
+export interface BatchResult {
   windows: number;
   /** That the session was at work on it. */
   milliseconds: number;
@@ -101,7 +106,7 @@ export class Batcher implements Segmenter {
     return this.#sessions.some((s) => s.restsUntil <= now);
   }
 
-  async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  async segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     const { classes, window } = this.info;
     const { precision = "f32" } = options;
     const size = classes * product(window);
@@ -112,7 +117,7 @@ export class Batcher implements Segmenter {
     return { data: out, shape: [batch.shape[0]!, classes, ...window] };
   }
 
-  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
     const { classes, window } = this.info;
     const data = new Array<MaskRecord["data"]>(batch.shape[0]!);
     await this.segmentEach(batch, options, (n, one) => {
@@ -126,7 +131,7 @@ export class Batcher implements Segmenter {
    * An abort frees what waits at once; nothing is handed over after it.
    * @throws {RunnerError} busy, where the queue has no room for all of them; out_of_memory
    */
-  segmentEach(batch: Raster<SampleArray>, options: SegmentOptions, onWindow: OnWindow): Promise<void> {
+  segmentEach(batch: Raster<SampleArray>, options: SegmentBatchOptions, onWindow: OnWindow): Promise<void> {
     const { scaling, precision = "f32", signal } = options;
     const [windows, ...shape] = batch.shape as [number, ...number[]];
     const { maxQueued } = this.#options;
@@ -137,7 +142,7 @@ export class Batcher implements Segmenter {
       return Promise.reject(new RunnerError("busy", sentence));
     }
     if (windows === 0) return Promise.resolve();
-    const kind = kindOf({ dtype: dtypeOf(batch.data), shape, scaling, precision });
+    const kind = kindOf({ dtype: getDType(batch.data), shape, scaling, precision });
     const samples = product(shape);
     const since = performance.now();
     return new Promise<void>((resolve, reject) => {
@@ -208,7 +213,7 @@ export class Batcher implements Segmenter {
   async #run(session: Session, windows: readonly QueuedWindow[]): Promise<void> {
     session.runs++;
     const started = performance.now();
-    let outcome: RunReport["outcome"] = "done";
+    let outcome: BatchResult["outcome"] = "done";
     try {
       const { shape, scaling, precision } = windows[0]!.kind;
       const batch = { data: joined(windows), shape: [windows.length, ...shape] };

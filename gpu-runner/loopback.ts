@@ -18,6 +18,6 @@ export function requireLoopbackHost(host: string | undefined): void {
   throw new Problem(
     403,
     "wrong_host",
-    "a runner without a token is for this machine only: ask it at localhost or 127.0.0.1, or start it with a token",
+    "a runner without a token is for this machine only: call it at localhost or 127.0.0.1, or start it with a token",
   );
 }

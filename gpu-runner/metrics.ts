@@ -1,8 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { RunReport } from "./batcher.ts";
+import type { BatchResult } from "./batcher.ts";
 
 /** What the gauges look at when they are asked. */
-export interface Gauged {
+export interface GaugeSources {
   queuedWindows(): number;
   requests(): number;
   batchLimit(): number;
@@ -12,7 +12,7 @@ export interface Gauged {
 export type RunnerMetrics = ReturnType<typeof createMetrics>;
 
 /** Prometheus metrics of one runner; those of the process (memory, CPU, event loop) are Node's usual ones. */
-export function createMetrics(gauged: Gauged, labels: Record<string, string>) {
+export function createMetrics(gauged: GaugeSources, labels: Record<string, string>) {
   const registry = new Registry();
   registry.setDefaultLabels(labels);
   collectDefaultMetrics({ register: registry });
@@ -78,7 +78,7 @@ export function createMetrics(gauged: Gauged, labels: Record<string, string>) {
     errors,
     bytes,
     requestSeconds,
-    ran({ windows, milliseconds, outcome }: RunReport): void {
+    ran({ windows, milliseconds, outcome }: BatchResult): void {
       modelSeconds.observe({ outcome }, milliseconds / 1000);
       batchWindows.observe(windows);
     },

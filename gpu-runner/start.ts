@@ -8,8 +8,8 @@ import { JobError } from "../src/orchestrator/errors.ts";
 import { VERSION } from "../src/orchestrator/version.ts";
 import { bodyOf, Problem } from "../src/service/problem.ts";
 import { pause } from "../src/storage/with-retry.ts";
-import { Places } from "./admission-control.ts";
-import { createApp } from "./app.ts";
+import { AdmissionControl } from "./admission-control.ts";
+import { createRunnerApp } from "./app.ts";
 import { Batcher } from "./batcher.ts";
 import { withReserve } from "./connections.ts";
 import { createMetrics } from "./metrics.ts";
@@ -58,7 +58,7 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
     log.warn({ provider: name, reason: error.message }, "a provider was passed over"),
   );
   const settings = settingsFor(options, provider, sessions.length);
-  const places = new Places(settings.places);
+  const places = new AdmissionControl(settings.places);
   const receiving = new Receiving(settings.places * settings.maxBodyBytes);
   const { name, version } = model.manifest;
   const metrics = createMetrics(
@@ -77,7 +77,7 @@ export async function startRunner(options: StartOptions): Promise<Runner> {
       if (run.outcome === "out_of_memory") log.warn({ ...run, limit: batcher.batchLimit }, "out of memory");
     },
   });
-  const app = createApp({
+  const app = createRunnerApp({
     settings,
     model: { manifest: model.manifest, hash: model.hash, golden },
     provider,

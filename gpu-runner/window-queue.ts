@@ -1,5 +1,5 @@
 import type { DType, SampleArray } from "../src/tiling/grid/raster.ts";
-import type { Scaling } from "../src/tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../src/tiling/pixels/normalize.ts";
 import type { MaskRecord, Precision } from "../src/tiling/wire/mask-record.ts";
 
 /** A request, as far as its windows are concerned. */
@@ -18,7 +18,7 @@ export interface WindowKind {
   dtype: DType;
   /** `[...window, C]` */
   shape: readonly number[];
-  scaling: Scaling;
+  scaling: IntensityNormalization;
   precision: Precision;
   /** Equal where all of the above is. */
   key: string;

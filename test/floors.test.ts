@@ -49,7 +49,7 @@ const PORTS = new Set([
   "storage/concurrency.ts",
   "inference/errors.ts",
   "inference/segmenter.ts",
-  "inference/scaling.ts",
+  "inference/intensity-normalization.ts",
   "model-package/manifest.ts",
   "model-package/load-package.ts",
 ]);

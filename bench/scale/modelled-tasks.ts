@@ -8,7 +8,7 @@ import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-mess
 import { CPU_MS_PER_TASK } from "../../src/orchestrator/prices.ts";
 import { consumeTask } from "../../src/service/consume-task.ts";
 import { StorageError } from "../../src/storage/errors.ts";
-import { noSeams } from "../../src/tiling/merge/seam-score.ts";
+import { emptySeamCounts } from "../../src/tiling/merge/seam-score.ts";
 import type { Durations, Faults } from "./platform.ts";
 import type { Delivery } from "./queue.ts";
 import type { Random } from "./random.ts";
@@ -184,7 +184,7 @@ export class ModelledTasks {
       throw new StorageError(`the records of shard ${shard} are gone`, { retryable: true });
     }
     this.r2.writes += merge.chunks;
-    return { merge: { windows: merge.windows, seams: noSeams(), compared: 1e6, disagreed: 1e3 } };
+    return { merge: { windows: merge.windows, seams: emptySeamCounts(), compared: 1e6, disagreed: 1e3 } };
   }
 
   #signsOfLife({ chunkRows }: Slide, ms: number, ledger: Ledger): void {

@@ -6,7 +6,7 @@ import { planMergeBlocks, shardsOfBlock } from "../../src/orchestrator/map/merge
 import { planJob } from "../../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
 import { chunkGrid } from "../../src/tiling/grid/chunk-grid.ts";
-import { plannedCoverage } from "../../src/tiling/grid/coverage.ts";
+import { computeCoverage } from "../../src/tiling/grid/coverage.ts";
 import type { Raster } from "../../src/tiling/grid/raster.ts";
 import { planShards } from "../../src/tiling/grid/shards.ts";
 import type { Random } from "./random.ts";
@@ -37,7 +37,7 @@ export function slideOf(plan: JobPlan): Slide {
   const planned = [...planShards(plan.grid, plan.kept, plan.shardBlock)];
   const windowsOf = new Uint8Array((planned.at(-1)?.id ?? 0) + 1);
   for (const { id, windows } of planned) windowsOf[id] = windows.length;
-  const coverage = plannedCoverage(plan.grid, plan.kept, plan.chunk);
+  const coverage = computeCoverage(plan.grid, plan.kept, plan.chunk);
   return {
     windows: plan.kept.size,
     shards: planned.map(({ id }) => id),

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
-import { jsonOf } from "../../src/inference/remote/http-request.ts";
-import { ask } from "./request-with-retry.ts";
+import { parseJsonResponse } from "../../src/inference/remote/http-request.ts";
+import { requestWithRetry } from "./request-with-retry.ts";
 
 /** A hundred messages of 128 KB each, as base64. */
 const MAX_PULLED_BYTES = 2 ** 25;
@@ -56,7 +56,7 @@ export class QueueClient {
    * @throws {RemoteError}
    */
   async pull(count: number, leaseMs: number, signal?: AbortSignal): Promise<Pulled> {
-    const answer = await ask({
+    const answer = await requestWithRetry({
       url: new URL("messages/pull", this.#url),
       method: "POST",
       token: this.#token,
@@ -65,7 +65,7 @@ export class QueueClient {
       maxBytes: MAX_PULLED_BYTES,
       tries: 1,
     });
-    const parsed = pulledSchema.safeParse(jsonOf(answer));
+    const parsed = pulledSchema.safeParse(parseJsonResponse(answer));
     if (!parsed.success) {
       throw new RemoteError(
         `${this.#url.host} does not answer as a queue: ${z.prettifyError(parsed.error)}`,
@@ -89,7 +89,7 @@ export class QueueClient {
   /** @throws {RemoteError} */
   async settle({ acks, retries }: Settlement, signal?: AbortSignal): Promise<void> {
     if (acks.length + retries.length === 0) return;
-    await ask({
+    await requestWithRetry({
       url: new URL("messages/ack", this.#url),
       method: "POST",
       token: this.#token,

@@ -1,7 +1,11 @@
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
-import { type HttpAnswer, httpRequest, jsonOf } from "../../src/inference/remote/http-request.ts";
-import { unanswered } from "../../src/inference/remote/transport-errors.ts";
+import {
+  type HttpResponse,
+  httpRequest,
+  parseJsonResponse,
+} from "../../src/inference/remote/http-request.ts";
+import { toRemoteError } from "../../src/inference/remote/transport-errors.ts";
 import { pause } from "../../src/storage/with-retry.ts";
 
 const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -20,7 +24,7 @@ const errorSchema = z.union([
     .transform(({ errors }) => ({ code: `cloudflare_${errors[0]!.code}`, message: errors[0]!.message })),
 ]);
 
-export interface Ask {
+export interface RequestOptions {
   url: URL;
   method: "GET" | "POST" | "PUT";
   token: string;
@@ -38,7 +42,7 @@ export interface Ask {
  * One request to a service, tried again where that may help. Every call made with it may be repeated.
  * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
  */
-export async function ask(options: Ask): Promise<HttpAnswer> {
+export async function requestWithRetry(options: RequestOptions): Promise<HttpResponse> {
   const { tries: most = TRIES } = options;
   for (let tries = 1; ; tries++) {
     try {
@@ -51,13 +55,13 @@ export async function ask(options: Ask): Promise<HttpAnswer> {
   }
 }
 
-async function once(options: Ask): Promise<HttpAnswer> {
+async function once(options: RequestOptions): Promise<HttpResponse> {
   const { url, method, token, body, contentType, maxBytes = MAX_ANSWER_BYTES, signal } = options;
   const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = contentType ?? "application/json";
   const json = contentType === undefined && body !== undefined;
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  let answer: HttpAnswer;
+  let answer: HttpResponse;
   try {
     answer = await httpRequest(url, {
       method,
@@ -68,11 +72,11 @@ async function once(options: Ask): Promise<HttpAnswer> {
     });
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
-    throw unanswered(url.host, cause);
+    throw toRemoteError(url.host, cause);
   }
   const { status } = answer;
   if (status >= 200 && status < 300) return answer;
-  const parsed = errorSchema.safeParse(jsonOf(answer));
+  const parsed = errorSchema.safeParse(parseJsonResponse(answer));
   const problem = parsed.success ? parsed.data : { code: "bad_answer", message: "no reason was given" };
   const seconds = Number(answer.headers["retry-after"] ?? Number.NaN);
   throw new RemoteError(`${url.host} answers ${status}: ${problem.message}`, {

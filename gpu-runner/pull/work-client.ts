@@ -1,14 +1,14 @@
 import { z } from "zod";
 import { decodePlannedJob, type JobDocument, type PlannedJob } from "../../src/contracts/job-plan-message.ts";
 import { RemoteError } from "../../src/inference/errors.ts";
-import { jsonOf } from "../../src/inference/remote/http-request.ts";
+import { parseJsonResponse } from "../../src/inference/remote/http-request.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
 import { HttpStore } from "../../src/storage/http-store.ts";
 import type { ListedObject, ObjectStore } from "../../src/storage/object-store.ts";
 import { snapshotStore } from "../../src/storage/snapshot-store.ts";
 import { withRetry } from "../../src/storage/with-retry.ts";
 import { MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
-import { ask } from "./request-with-retry.ts";
+import { requestWithRetry } from "./request-with-retry.ts";
 
 /** A bit a window and a thumbnail: far more than a plan that a service makes has. */
 const MAX_PLAN_BYTES = 2 ** 27;
@@ -50,7 +50,7 @@ export class WorkClient {
 
   /** @throws {RemoteError} 404 where the job has ended */
   async plan(job: string, signal?: AbortSignal): Promise<PlannedJob> {
-    const { bytes } = await ask({
+    const { bytes } = await requestWithRetry({
       url: this.#at(job, "plan"),
       method: "GET",
       token: this.#token,
@@ -69,7 +69,7 @@ export class WorkClient {
 
   /** @throws {ObjectChangedError} where the prefix holds others than when the job was made */
   async #objects(job: string, signal?: AbortSignal): Promise<ListedObject[]> {
-    const answer = await ask({
+    const answer = await requestWithRetry({
       url: this.#at(job, "objects"),
       method: "GET",
       token: this.#token,
@@ -79,7 +79,7 @@ export class WorkClient {
       if (error instanceof RemoteError && error.code === "source_changed") throw new ObjectChangedError(job);
       throw error;
     });
-    const parsed = objectsSchema.safeParse(jsonOf(answer));
+    const parsed = objectsSchema.safeParse(parseJsonResponse(answer));
     if (parsed.success) return parsed.data.objects;
     throw this.#badAnswer();
   }
@@ -90,7 +90,7 @@ export class WorkClient {
     records: Uint8Array<ArrayBuffer>,
     signal?: AbortSignal,
   ): Promise<void> {
-    await ask({
+    await requestWithRetry({
       url: this.#at(job, `shards/${shard}/records`),
       method: "PUT",
       token: this.#token,
@@ -102,14 +102,14 @@ export class WorkClient {
 
   /** @returns whether the shard is still to be done: the answer to "take" */
   async tell(job: string, shard: number, event: ShardEvent, signal?: AbortSignal): Promise<boolean> {
-    const answer = await ask({
+    const answer = await requestWithRetry({
       url: this.#at(job, `shards/${shard}`),
       method: "POST",
       token: this.#token,
       body: event,
       signal,
     });
-    const parsed = z.object({ run: z.boolean() }).safeParse(jsonOf(answer));
+    const parsed = z.object({ run: z.boolean() }).safeParse(parseJsonResponse(answer));
     if (parsed.success) return parsed.data.run;
     throw this.#badAnswer();
   }

@@ -1,5 +1,5 @@
 import { rejects } from "node:assert/strict";
-import { deviceGraph, networkOf } from "../../src/inference/graph/device-graph.ts";
+import { fusePrePostForGpu, readNetwork } from "../../src/inference/graph/device-graph.ts";
 import { InferenceThread } from "../../src/inference/node/inference-thread.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 
@@ -7,7 +7,7 @@ import { loadModel } from "../../src/local/resolve-model.ts";
 const thread = await InferenceThread.start();
 for (const name of ["nuclei", "hippocampus"]) {
   const model = await loadModel(name, { variant: "int4", half: true });
-  const network = networkOf(model);
+  const network = readNetwork(model);
   let opened = 0;
   for (const { bytes } of [model.files[0]!, model.half!]) {
     for (const pixels of ["uint8", "uint16", "float32"] as const) {
@@ -24,7 +24,7 @@ for (const name of ["nuclei", "hippocampus"]) {
   // 8-bit products have no kernel there. That they are refused shows, too, that what opened above would have been.
   const edge = await loadModel(name, { variant: "int4-edge" });
   const options = {
-    ...networkOf(edge),
+    ...readNetwork(edge),
     pixels: "uint8",
     pixelChannels: network.channels,
     result: "u8",
@@ -33,8 +33,8 @@ for (const name of ["nuclei", "hippocampus"]) {
 }
 await thread.close();
 
-function open(bytes: Uint8Array, options: Parameters<typeof deviceGraph>[1]): Promise<number> {
-  const graph = deviceGraph(bytes, options);
+function open(bytes: Uint8Array, options: Parameters<typeof fusePrePostForGpu>[1]): Promise<number> {
+  const graph = fusePrePostForGpu(bytes, options);
   return thread.open({
     graph: graph.bytes,
     inputs: [graph.pixels, graph.scaling],

@@ -14,7 +14,7 @@ import {
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import type { CohortJob } from "../contracts/cohort-request.ts";
-import { type Holder, holderOf, releaseLock, takeLock } from "../local/directory-lock.ts";
+import { acquireLock, type Holder, readLockHolder, releaseLock } from "../local/directory-lock.ts";
 import { OutputError } from "../local/errors.ts";
 import { checkOutPath } from "../local/run-directory.ts";
 import type { SegmentOptions } from "../local/segment.ts";
@@ -122,7 +122,7 @@ export class CohortDirectory {
   /** One run at a time. */
   lock(): void {
     mkdirSync(this.path, { recursive: true });
-    takeLock(this.path);
+    acquireLock(this.path);
     rmSync(join(this.path, CANCEL), { force: true });
   }
 
@@ -132,7 +132,7 @@ export class CohortDirectory {
   }
 
   holder(): Holder | undefined {
-    return holderOf(this.path);
+    return readLockHolder(this.path);
   }
 
   askToStop(): void {

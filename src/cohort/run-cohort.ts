@@ -7,9 +7,9 @@ import { secondsPerWindow } from "../local/benchmark-inference.ts";
 import type { ProgressEvent } from "../local/progress.ts";
 import { maskAddress } from "../local/read-mask.ts";
 import {
-  checkOptions,
-  loadModelOf,
-  openBackendsOf,
+  loadSegmentModel,
+  openSegmentBackends,
+  parseSegmentOptions,
   type SlideResult,
   type SlideRuntime,
   segmentSlide,
@@ -102,8 +102,8 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
   directory.refuseOther();
   const before = directory.refuseOtherPlace(undefined);
   const shared = sharedOptions(options);
-  const checked = checkOptions(shared);
-  const model = await loadModelOf({ ...shared, signal });
+  const checked = parseSegmentOptions(shared);
+  const model = await loadSegmentModel({ ...shared, signal });
   const shape = shapeOf(model);
   const found = await findRows(options.cohort, takenNames(shape), options.out, {
     encoding: options.encoding,
@@ -258,7 +258,10 @@ class CohortRun {
   /** @throws what no other scan could go on after */
   async segmentAll(model: ModelPackage): Promise<void> {
     const options = { ...this.#snapshot.options, token: this.#options.token, signal: this.#signal };
-    const backends = await openBackendsOf({ ...options, onProgress: (event) => this.#tell(event) }, model);
+    const backends = await openSegmentBackends(
+      { ...options, onProgress: (event) => this.#tell(event) },
+      model,
+    );
     const guard = new ProcessGuard();
     const mapping = pLimit(1);
     try {
@@ -429,7 +432,7 @@ export function sharedOptions(options: CohortOptions): SharedOptions {
 
 function planHash(
   model: ModelPackage,
-  { settings, outputs, batchSize, segType }: ReturnType<typeof checkOptions>,
+  { settings, outputs, batchSize, segType }: ReturnType<typeof parseSegmentOptions>,
 ): string {
   return digest([VERSION, model.hash, model.manifest.version, settings, outputs, batchSize, segType]);
 }

@@ -4,7 +4,7 @@ import { EXIT } from "../exit/exit-status.ts";
 import { explain } from "../exit/explain-error.ts";
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
 import { InferenceError, RemoteError } from "../inference/errors.ts";
-import { BusyError } from "../local/directory-lock.ts";
+import { DirectoryLockedError } from "../local/directory-lock.ts";
 import { JobError, NoTissueError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
@@ -16,7 +16,8 @@ export function slideFailure(
 ): ScanFailure | undefined {
   const { message, exitCode } = explain(error);
   const failed = (code: FailureCode, reason = message) => ({ code, reason: withoutPlaces(reason, places) });
-  if (error instanceof BusyError) return failed("busy", "another run is at the same scan: run again later");
+  if (error instanceof DirectoryLockedError)
+    return failed("busy", "another run is at the same scan: run again later");
   // A full disk, whoever met it.
   if (exitCode === EXIT.output || exitCode === EXIT.interrupted) return undefined;
   if (error instanceof ImageNotFoundError) return failed("missing");

@@ -5,7 +5,7 @@ import { OutputError } from "../local/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
-import { StageMismatchError } from "../writers/ome-zarr/label-store.ts";
+import { LabelStoreMismatchError } from "../writers/ome-zarr/label-store.ts";
 import { EXIT } from "./exit-status.ts";
 
 const SYSTEM: Record<string, string> = {
@@ -37,7 +37,7 @@ export function explain(error: unknown): { message: string; exitCode: number } {
     if (error instanceof ModelPackageError || error instanceof InferenceError) {
       return { message, exitCode: EXIT.model };
     }
-    if (error instanceof OutputError || error instanceof StageMismatchError)
+    if (error instanceof OutputError || error instanceof LabelStoreMismatchError)
       return { message, exitCode: EXIT.output };
     if (error instanceof ServiceError || error instanceof RemoteError)
       return { message, exitCode: EXIT.service };

@@ -57,7 +57,7 @@ export interface LabelSink {
  * Where the pipeline keeps the merged chunks of a label map until all are there. A chunk is present or absent,
  * never half-written, so what is present tells a resumed run what is done.
  */
-export interface LabelStage {
+export interface LabelStore {
   readonly info: LabelMapInfo;
   has(index: readonly number[]): boolean;
   /**

@@ -51,7 +51,7 @@ export interface Segmentation {
   level: number;
   /**
    * Classes but background that each slice of a volume holds, ascending; or each tile of a 2-D map, in raster order, its
-   * tiles being those of `frameTile`.
+   * tiles being those of `segmentationFrameSize`.
    */
   present: readonly (readonly number[])[];
 }

@@ -5,7 +5,7 @@ import { InferenceError, isOutOfMemory } from "./errors.ts";
  * @returns the most that went at a time, for the next batch
  * @throws {InferenceError} when there is no memory for one window, or for another reason
  */
-export async function inParts(
+export async function runWithBatchHalving(
   windows: number,
   most: number,
   run: (first: number, count: number) => Promise<void>,

@@ -1,7 +1,7 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
 import type { Precision } from "../tiling/wire/mask-record.ts";
 import { InferenceError } from "./errors.ts";
-import { scalingOf } from "./scaling.ts";
+import { toIntensityNormalization } from "./intensity-normalization.ts";
 import type { Segmenter } from "./segmenter.ts";
 
 export interface GoldenResult {
@@ -20,7 +20,7 @@ export async function checkGoldenTile(
   options: { precision?: Precision; signal?: AbortSignal } = {},
 ): Promise<GoldenResult> {
   const { spec, input, output } = model.golden;
-  const scaling = scalingOf(model.manifest, spec.input.low, spec.input.high);
+  const scaling = toIntensityNormalization(model.manifest, spec.input.low, spec.input.high);
   const result = await segmenter.segment({ data: input, shape: spec.input.shape }, { scaling, ...options });
   if (result.shape.join() !== spec.output.shape.join()) {
     throw new InferenceError(`the golden tile came back as ${result.shape}, expected ${spec.output.shape}`);

@@ -1,9 +1,9 @@
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { product, type Raster, type SampleArray } from "../tiling/grid/raster.ts";
 import { activate } from "../tiling/pixels/activation.ts";
-import { normaliseWindows } from "../tiling/pixels/normalize.ts";
+import { normalizeWindows } from "../tiling/pixels/normalize.ts";
 import { InferenceError } from "./errors.ts";
-import type { SegmentOptions } from "./segmenter.ts";
+import type { SegmentBatchOptions } from "./segmenter.ts";
 
 /** Runs the network: `[N, C, ...window]` → scores `[N, K, ...window]`. The input may be taken over. */
 export type RunModel = (input: Raster<Float32Array>) => Promise<Raster<Float32Array>>;
@@ -18,7 +18,7 @@ export type GraphOf = Pick<ModelPackage, "manifest" | "variant">;
 export async function segmentWindows(
   model: GraphOf,
   batch: Raster<SampleArray>,
-  { scaling, signal }: SegmentOptions,
+  { scaling, signal }: SegmentBatchOptions,
   run: RunModel,
 ): Promise<Raster<Float32Array>> {
   const { manifest, variant } = model;
@@ -34,7 +34,7 @@ export async function segmentWindows(
   const classes = manifest.classes.length;
   const perRun = Math.min(windows, variant.windowsPerRun ?? windows);
   if (perRun === windows) {
-    return activated(await run(normaliseWindows(batch, manifest.input.channels, scaling)), windows);
+    return activated(await run(normalizeWindows(batch, manifest.input.channels, scaling)), windows);
   }
   const data = new Float32Array(windows * classes * size);
   const samples = product(batch.shape.slice(1));
@@ -42,7 +42,7 @@ export async function segmentWindows(
     signal?.throwIfAborted();
     const count = Math.min(perRun, windows - first);
     const part = batch.data.subarray(first * samples, (first + count) * samples) as SampleArray;
-    const input = normaliseWindows(
+    const input = normalizeWindows(
       { data: part, shape: [count, ...batch.shape.slice(1)] },
       manifest.input.channels,
       scaling,

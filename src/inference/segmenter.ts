@@ -1,5 +1,5 @@
 import type { Raster, SampleArray } from "../tiling/grid/raster.ts";
-import type { Scaling } from "../tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../tiling/pixels/normalize.ts";
 import type { MaskRecord, Precision } from "../tiling/wire/mask-record.ts";
 
 export interface SegmenterInfo {
@@ -13,9 +13,9 @@ export interface SegmenterInfo {
   channels: number;
 }
 
-export interface SegmentOptions {
+export interface SegmentBatchOptions {
   /** Intensities of the image the windows come from. */
-  scaling: Scaling;
+  scaling: IntensityNormalization;
   /**
    * What the caller will round the probabilities to, so that no more need travel: what comes back then rounds to the
    * same as the exact value would. Default f32.
@@ -47,11 +47,11 @@ export interface Segmenter {
   /** What was sent and received so far, where it runs elsewhere. */
   readonly traffic?: { bytesSent: number; bytesReceived: number };
   /** Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`. */
-  segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>>;
+  segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>>;
   /**
    * As `segment`, encoded in `options.precision`: there where it is what the backend has anyway, so that nobody takes bytes
    * to floats and back.
    */
-  segmentEncoded?(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows>;
+  segmentEncoded?(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows>;
   close(): Promise<void>;
 }

@@ -8,37 +8,37 @@ import { OutputError } from "./errors.ts";
 export const LOCK = "lock";
 
 /** Another process works there. */
-export class BusyError extends OutputError {}
+export class DirectoryLockedError extends OutputError {}
 
 const held = new Set<string>();
 
 /** One run at a time: two would write over each other's work. The lock of a dead process counts for nothing. */
-export function refuseIfHeld(work: string): void {
-  const owner = holderOf(work);
+export function assertUnlocked(work: string): void {
+  const owner = readLockHolder(work);
   if (!owner) return;
   const file = join(work, LOCK);
-  throw new BusyError(
+  throw new DirectoryLockedError(
     owner.elsewhere
       ? `process ${owner.pid} on ${owner.host} is working in this directory: wait for it or choose another --out; if it is gone, remove ${file}`
       : `process ${owner.pid} is working in this directory: wait for it or choose another --out`,
   );
 }
 
-export function takeLock(work: string): void {
+export function acquireLock(work: string): void {
   const file = join(work, LOCK);
   // Written first and linked after, so that nobody reads a lock without its owner.
   const own = join(work, `${LOCK}-${randomUUID()}`);
   writeFileSync(own, JSON.stringify({ pid: process.pid, host: hostname() }));
   try {
     for (let attempt = 0; attempt < 3; attempt++) {
-      refuseIfHeld(work);
+      assertUnlocked(work);
       try {
         linkSync(own, file);
         held.add(resolve(work));
         return;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-        refuseIfHeld(work);
+        assertUnlocked(work);
         rmSync(file, { force: true });
       }
     }
@@ -63,7 +63,7 @@ export interface Holder {
 }
 
 /** Who works in the directory, as far as can be told. */
-export function holderOf(work: string): Holder | undefined {
+export function readLockHolder(work: string): Holder | undefined {
   const file = join(work, LOCK);
   const text = existsSync(file) ? readFileSync(file, "utf8") : "{}";
   const { pid, host } = JSON.parse(text) as { pid?: number; host?: string };

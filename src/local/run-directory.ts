@@ -15,7 +15,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { OUTPUTS } from "../image/output-targets.ts";
 import { TEMPORARY_PREFIX } from "../storage/fs-store.ts";
-import { LOCK, refuseIfHeld, releaseLock, takeLock } from "./directory-lock.ts";
+import { acquireLock, assertUnlocked, LOCK, releaseLock } from "./directory-lock.ts";
 import { OutputError } from "./errors.ts";
 
 const WORK = ".tilewright";
@@ -75,7 +75,7 @@ export class RunDirectory {
         `${work} is no directory, and runs keep their work there: move it or choose another --out`,
       );
     }
-    refuseIfHeld(work);
+    assertUnlocked(work);
     if (force) return;
     refuseForeign(path);
     if (resume) return;
@@ -94,7 +94,7 @@ export class RunDirectory {
   static open(path: string, job: string, { resume, force }: OpenFlags): RunDirectory | string {
     const work = join(path, WORK);
     mkdirSync(work, { recursive: true });
-    takeLock(work);
+    acquireLock(work);
     try {
       completePublishing(path);
       if (!force) refuseForeign(path);

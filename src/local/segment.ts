@@ -11,27 +11,27 @@ import { labelMapInfo } from "../orchestrator/label-map.ts";
 import {
   checkOutputs,
   defaultOutputs,
+  labelStoreIsOutput,
   objectSeed,
   parseOutputs,
-  stageIsOutput,
   writeJobOutputs,
 } from "../orchestrator/manifest/job-outputs.ts";
 import {
   type AttemptTotals,
-  describeModel,
-  describePlan,
-  describeSeam,
-  describeSource,
   planWarnings,
   type RunManifest,
+  summarizeModel,
+  summarizePlan,
+  summarizeSeam,
+  summarizeSource,
 } from "../orchestrator/manifest/run-manifest.ts";
-import { type MapProgress, mapAndMerge, noStatistics } from "../orchestrator/map/map-and-merge.ts";
-import { recountSeams } from "../orchestrator/map/recompute-seam-statistics.ts";
+import { emptyStatistics, type MapProgress, mapAndMerge } from "../orchestrator/map/map-and-merge.ts";
+import { recomputeSeamStatistics } from "../orchestrator/map/recompute-seam-statistics.ts";
 import type { OutputsReport } from "../orchestrator/outputs/outputs-options.ts";
-import { GrowingStage, growsWithMap } from "../orchestrator/outputs/streaming-label-store.ts";
+import { canStream, StreamingLabelStore } from "../orchestrator/outputs/streaming-label-store.ts";
 import { measureQuality } from "../orchestrator/plan/image-quality.ts";
 import { planCoverage } from "../orchestrator/plan/plan-coverage.ts";
-import { fitImage, planJob } from "../orchestrator/plan/plan-job.ts";
+import { matchImageToModel, planJob } from "../orchestrator/plan/plan-job.ts";
 import { USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
 import {
   type Backend,
@@ -44,7 +44,7 @@ import { VERSION } from "../orchestrator/version.ts";
 import { chunkGrid, chunkIndex } from "../tiling/grid/chunk-grid.ts";
 import { planShards } from "../tiling/grid/shards.ts";
 import { directoryTargets } from "../writers/directory-targets.ts";
-import { openLabelStage } from "../writers/ome-zarr/label-store.ts";
+import { openLabelStore } from "../writers/ome-zarr/label-store.ts";
 import { isDevice, openBackends, parseBackend } from "./backends.ts";
 import { openSource } from "./open-source.ts";
 import type { ProgressListener } from "./progress.ts";
@@ -105,10 +105,10 @@ const machineOptions = z.object({
 export async function segment(asked: SegmentOptions): Promise<RunManifest> {
   const options = await asService(asked);
   const { onProgress } = options;
-  checkOptions(options);
+  parseSegmentOptions(options);
   RunDirectory.check(options.out, options);
   onProgress?.({ type: "stage", stage: "opening" });
-  const model = await loadModelOf(options);
+  const model = await loadSegmentModel(options);
   let backends: readonly Backend[] = [];
   const release = () => Promise.all(backends.map((backend) => backend.segmenter.close()));
   try {
@@ -116,7 +116,7 @@ export async function segment(asked: SegmentOptions): Promise<RunManifest> {
       model,
       // Before anything is written: what cannot run the model leaves nothing behind.
       async backends() {
-        backends = await openBackendsOf(options, model);
+        backends = await openSegmentBackends(options, model);
         return backends;
       },
       place: () => options.out,
@@ -145,8 +145,8 @@ async function asService<T extends Omit<SegmentOptions, "source" | "out">>(optio
 }
 
 /** The options of one run or of all runs of a cohort, checked: of each what the commands have no own type for. */
-export function checkOptions(options: Omit<SegmentOptions, "source" | "out">) {
-  const settings = settingsOf(options);
+export function parseSegmentOptions(options: Omit<SegmentOptions, "source" | "out">) {
+  const settings = parseJobSettings(options);
   const machine = machineOptions.safeParse(options);
   if (!machine.success) {
     const { path, message } = machine.error.issues[0]!;
@@ -163,17 +163,17 @@ export function checkOptions(options: Omit<SegmentOptions, "source" | "out">) {
 }
 
 /** With the half-precision companion where a device may want it. */
-export function loadModelOf(options: Omit<SegmentOptions, "source" | "out">): Promise<ModelPackage> {
-  const { backendNames } = checkOptions(options);
+export function loadSegmentModel(options: Omit<SegmentOptions, "source" | "out">): Promise<ModelPackage> {
+  const { backendNames } = parseSegmentOptions(options);
   const { variant, signal } = options;
   return loadModel(options.model, { variant, half: backendNames.some(isDevice), signal });
 }
 
-export function openBackendsOf(
+export function openSegmentBackends(
   options: Omit<SegmentOptions, "source" | "out">,
   model: ModelPackage,
 ): Promise<Backend[]> {
-  const { backendNames, concurrency, batchSize, settings } = checkOptions(options);
+  const { backendNames, concurrency, batchSize, settings } = parseSegmentOptions(options);
   return openBackends(backendNames, model, {
     threads: concurrency,
     batchSize,
@@ -214,7 +214,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
   const mark = (stage: string, since: number) => {
     seconds[stage] = (performance.now() - since) / 1000;
   };
-  const { settings, mpp, batchSize, segType, outputs: asked } = checkOptions(options);
+  const { settings, mpp, batchSize, segType, outputs: asked } = parseSegmentOptions(options);
   const { model } = runtime;
   const opened = await openSource(options.source, mpp, signal, options);
   const { source } = opened;
@@ -229,7 +229,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     signal?.throwIfAborted();
     checkOutputs(outputs, source);
     // Before a backend is opened and anything is written: what does not go together is told at once.
-    const { magnification } = fitImage(source, model.manifest, settings);
+    const { magnification } = matchImageToModel(source, model.manifest, settings);
     const mask =
       options.mask !== undefined ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
     mark("open", started);
@@ -265,16 +265,16 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
     totals.attempts++;
     mark("plan", planning);
 
-    const isOutput = stageIsOutput(plan);
+    const isOutput = labelStoreIsOutput(plan);
     const stagePlace = isOutput ? "labels.ome.zarr" : "merged.zarr";
-    const stage = await openLabelStage(work, stagePlace, labelMapInfo(model.manifest, plan), { signal });
+    const stage = await openLabelStore(work, stagePlace, labelMapInfo(model.manifest, plan), { signal });
     const chunks = chunkGrid(plan.region.size, plan.chunk);
     const coverage = planCoverage(plan);
     const finished = new Set([...coverage.chunks].filter((c) => stage.has(chunkIndex(chunks, c))));
     const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)].length;
 
     const expected = new Set([...coverage.chunks].map((chunk) => chunkIndex(chunks, chunk).join()));
-    const growing = new GrowingStage(stage, (index) => expected.has(index.join()));
+    const growing = new StreamingLabelStore(stage, (index) => expected.has(index.join()));
     const seed = await objectSeed(source, opened.name, model.hash, plan);
     const write = () =>
       writeJobOutputs({
@@ -300,7 +300,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       onProgress({ type: "stage", stage: "segmenting" });
       const startReports = backends.map(startReport);
       let reports: BackendCounts[];
-      if (growsWithMap(stage.info)) {
+      if (canStream(stage.info)) {
         writing = write();
         // A fault there leaves nothing to map for.
         writing.catch((error) => stop.abort(error));
@@ -340,7 +340,8 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 
     const mapped = performance.now();
     onProgress({ type: "stage", stage: "writing outputs" });
-    if (directory.resuming) totals.map.seams = await recountSeams(stage, plan, coverage.chunks, signal);
+    if (directory.resuming)
+      totals.map.seams = await recomputeSeamStatistics(stage, plan, coverage.chunks, signal);
     writing ??= write();
     const written = await writing;
     const quality = runtime.measureQuality ? await measureQuality(source, plan, signal) : undefined;
@@ -353,16 +354,16 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
       tilewright: VERSION,
       startedAt: startedAt.toISOString(),
       finishedAt: new Date().toISOString(),
-      source: describeSource(source, opened.name, plan),
-      model: describeModel(model),
+      source: summarizeSource(source, opened.name, plan),
+      model: summarizeModel(model),
       settings,
-      plan: describePlan(plan, shards),
+      plan: summarizePlan(plan, shards),
       coverage: {
         complete: true,
         coveredSamples: coverage.covered,
         outsideMaskSamples: coverage.uncovered,
       },
-      seam: describeSeam(totals.map),
+      seam: summarizeSeam(totals.map),
       backends: backendReports,
       attempts: totals.attempts,
       bytesRead: totals.bytesRead,
@@ -393,7 +394,7 @@ export async function segmentSlide(options: SegmentOptions, runtime: SlideRuntim
 }
 
 /** The settings among the options, checked. */
-export function settingsOf(options: JobSettings) {
+export function parseJobSettings(options: JobSettings) {
   const { level, maxMagnification, roi, overlapRatio } = options;
   const { policy, importance, precision, tissueMask, channels, orientation, overlay } = options;
   return checkSettings({
@@ -442,7 +443,7 @@ function readTotals(directory: RunDirectory): AttemptTotals {
   } catch {
     // The attempt before was killed before it could write: its share of the statistics is lost, its chunks are not.
   }
-  return { attempts: 0, bytesRead: 0, map: noStatistics() };
+  return { attempts: 0, bytesRead: 0, map: emptyStatistics() };
 }
 
 /** A full disk must not hide the error that brought us here: statistics may be lost, work may not. */

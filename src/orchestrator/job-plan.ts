@@ -68,6 +68,6 @@ export interface JobPlan extends Orientation {
 }
 
 /** The sizes of the axes that a model sees. */
-export function alongPlane<T>(values: readonly T[], slices: JobPlan["slices"]): T[] {
+export function planeAxes<T>(values: readonly T[], slices: JobPlan["slices"]): T[] {
   return values.filter((_, axis) => axis !== slices?.axis);
 }

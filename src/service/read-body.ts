@@ -1,4 +1,4 @@
-import { freeMemory } from "../tiling/wire/detach-buffers.ts";
+import { detachBuffers } from "../tiling/wire/detach-buffers.ts";
 import { Problem } from "./problem.ts";
 
 export interface ReadBodyOptions {
@@ -61,7 +61,7 @@ async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Pro
     // More than was stated never fits, and is refused by its platform too.
     bytes.set(chunk, at);
     at += chunk.length;
-    if (chunk.length === chunk.buffer.byteLength) freeMemory(chunk);
+    if (chunk.length === chunk.buffer.byteLength) detachBuffers(chunk);
   }
   return bytes.subarray(0, at);
 }

@@ -218,14 +218,14 @@ async function readDirectory(
   let stored = 0;
   for (let at = 0; at + DIRECTORY_BYTES <= length; ) {
     if (view.getUint32(at, true) !== DIRECTORY_SIGNATURE) throw damaged();
-    const nameBytes = view.getUint16(at + 28, true);
+    const argmaxBytes = view.getUint16(at + 28, true);
     const extraBytes = view.getUint16(at + 30, true);
-    const end = at + DIRECTORY_BYTES + nameBytes + extraBytes + view.getUint16(at + 32, true);
+    const end = at + DIRECTORY_BYTES + argmaxBytes + extraBytes + view.getUint16(at + 32, true);
     if (end > length) throw damaged();
     const name = new TextDecoder().decode(
-      bytes.subarray(at + DIRECTORY_BYTES, at + DIRECTORY_BYTES + nameBytes),
+      bytes.subarray(at + DIRECTORY_BYTES, at + DIRECTORY_BYTES + argmaxBytes),
     );
-    const extraAt = at + DIRECTORY_BYTES + nameBytes;
+    const extraAt = at + DIRECTORY_BYTES + argmaxBytes;
     const [byteLength, storedBytes, localOffset] = sizes(view, at, extraAt, extraAt + extraBytes);
     // Entries that share their data would unpack to far more than any archive of this size holds.
     stored += storedBytes!;

@@ -3,7 +3,7 @@ import type { LabelMapInfo, LabelSink } from "../image/label-sink.ts";
 import type { LabelOrigin, LabelOutputName, OutputTargets } from "../image/output-targets.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { openFileSink } from "./base/file-sink.ts";
-import type { ZarrLabelStage } from "./ome-zarr/label-store.ts";
+import type { ZarrLabelStore } from "./ome-zarr/label-store.ts";
 import { openOmeZarr } from "./ome-zarr/ome-zarr.ts";
 import { openLabelFile } from "./open-label-file.ts";
 import { encodePng } from "./png.ts";
@@ -15,7 +15,7 @@ import { encodePng } from "./png.ts";
 export function directoryTargets(options: {
   directory: string;
   store: ObjectStore;
-  stage?: ZarrLabelStage;
+  stage?: ZarrLabelStore;
   /** BigTIFF even where a classic TIFF would do. */
   bigTiff?: boolean;
 }): OutputTargets {

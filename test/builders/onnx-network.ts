@@ -1,4 +1,4 @@
-import { ELEMENT, type Node, surroundGraph } from "../../src/inference/graph/onnx-file.ts";
+import { ELEMENT, type Node, wrapGraph } from "../../src/inference/graph/onnx-file.ts";
 
 /** IR version 8, opset 17, a graph named "g" with nothing in it. */
 const EMPTY = Uint8Array.of(0x08, 0x08, 0x42, 0x02, 0x10, 0x11, 0x3a, 0x03, 0x12, 0x01, 0x67);
@@ -50,7 +50,7 @@ export function onnxNetwork(network: Network): Uint8Array {
   });
   const empty = EMPTY.slice();
   empty[5] = opset;
-  return surroundGraph(empty, {
+  return wrapGraph(empty, {
     before: nodes,
     after: [],
     inputs: [tensor("pixels", channels)],

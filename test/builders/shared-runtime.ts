@@ -1,5 +1,10 @@
 import { join } from "node:path";
-import { loadModelOf, openBackendsOf, type SegmentOptions, segmentSlide } from "../../src/local/segment.ts";
+import {
+  loadSegmentModel,
+  openSegmentBackends,
+  type SegmentOptions,
+  segmentSlide,
+} from "../../src/local/segment.ts";
 import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
 import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
@@ -24,8 +29,8 @@ export async function openSharedRuntime(
   run(source: string, more?: Partial<SegmentOptions>): Promise<{ manifest: RunManifest; out: string }>;
   close(): Promise<void>;
 }> {
-  const model = await loadModelOf(options);
-  const backends = await openBackendsOf(options, model);
+  const model = await loadSegmentModel(options);
+  const backends = await openSegmentBackends(options, model);
   let runs = 0;
   return {
     async run(source, more = {}) {

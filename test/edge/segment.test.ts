@@ -6,13 +6,13 @@ import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RemoteError } from "../../src/inference/errors.ts";
 import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
+import { toIntensityNormalization } from "../../src/inference/intensity-normalization.ts";
 import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
-import { scalingOf } from "../../src/inference/scaling.ts";
 import { OrtWebSegmenter } from "../../src/inference/wasm/ort-web.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import type { Raster } from "../../src/tiling/grid/raster.ts";
-import type { Scaling } from "../../src/tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../../src/tiling/pixels/normalize.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
 import { decodeForMerging, encodeProbabilities } from "../../src/tiling/wire/mask-record.ts";
 import { encodeWindowBatch, type WindowBatch } from "../../src/tiling/wire/window-batch.ts";
@@ -61,7 +61,7 @@ describe("the bundled model at the edge", () => {
   const CAP_MIB = 48;
   let model: ModelPackage;
   let golden: Raster<Uint8Array>;
-  let scaling: Scaling;
+  let scaling: IntensityNormalization;
   let local: OrtWebSegmenter;
   /** What the same runtime makes of the golden tile in this process. */
   let here: Float32Array;
@@ -73,7 +73,11 @@ describe("the bundled model at the edge", () => {
     );
     model = await loadModel("nuclei", {});
     golden = { data: model.golden.input, shape: model.golden.spec.input.shape };
-    scaling = scalingOf(model.manifest, model.golden.spec.input.low, model.golden.spec.input.high);
+    scaling = toIntensityNormalization(
+      model.manifest,
+      model.golden.spec.input.low,
+      model.golden.spec.input.high,
+    );
     local = await OrtWebSegmenter.create(model);
     here = (await local.segment(golden, { scaling })).data;
   });

@@ -196,22 +196,22 @@ describe("connections that do nothing", () => {
     const { open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxConnections: 5 });
     const idle = await Promise.all(Array.from({ length: 5 }, () => raw(running.url)));
-    const ask = (path: string) =>
+    const request = (path: string) =>
       fetch(new URL(path, running.url), {
         headers: { Authorization: `Bearer ${TOKEN}`, Connection: "close" },
       });
     for (let n = 0; n < 50; n++) {
-      const health = await ask("/healthz");
+      const health = await request("/healthz");
       expect(health.status).toBe(200);
       expect(await health.json()).toEqual({ ok: true });
-      expect((await ask("/readyz")).status).toBe(200);
+      expect((await request("/readyz")).status).toBe(200);
     }
-    expect(await problem(await ask("/v1/info"))).toMatchObject({ status: 503, code: "busy" });
+    expect(await problem(await request("/v1/info"))).toMatchObject({ status: 503, code: "busy" });
     // Those that say nothing there neither.
     const more = await Promise.all(Array.from({ length: 60 }, () => raw(running.url)));
-    expect((await ask("/healthz")).status).toBe(200);
+    expect((await request("/healthz")).status).toBe(200);
     for (const { socket } of [...idle, ...more]) socket.destroy();
-    await until(async () => (await ask("/v1/info")).status === 200);
+    await until(async () => (await request("/v1/info")).status === 200);
     await running.runner.stop();
   });
 

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { ask } from "../../gpu-runner/pull/request-with-retry.ts";
-import { jsonOf } from "../../src/inference/remote/http-request.ts";
+import { requestWithRetry } from "../../gpu-runner/pull/request-with-retry.ts";
+import { parseJsonResponse } from "../../src/inference/remote/http-request.ts";
 
 /** A service that answers as `behave` says, the first time and every time. */
 let server: Server;
@@ -43,8 +43,14 @@ it.each<[string, (response: ServerResponse) => void]>([
 ])("an answer that %s is asked for again, and what was sent is sent whole again", async (_, fault) => {
   behave = (response, time) => (time < 3 ? fault(response) : fine(response));
   const body = Uint8Array.from({ length: 200_000 }, (_, i) => i * 31);
-  const answer = await ask({ url, method: "PUT", token, body, contentType: "application/x-bytes" });
-  expect(jsonOf(answer)).toEqual({ run: true });
+  const answer = await requestWithRetry({
+    url,
+    method: "PUT",
+    token,
+    body,
+    contentType: "application/x-bytes",
+  });
+  expect(parseJsonResponse(answer)).toEqual({ run: true });
   expect(received.map((bytes) => Buffer.compare(bytes, body))).toEqual([0, 0, 0]);
   expect(asked[2]!.headers).toMatchObject({
     authorization: `Bearer ${token}`,
@@ -55,7 +61,9 @@ it.each<[string, (response: ServerResponse) => void]>([
 it("a refusal is told in the service's words, once", async () => {
   behave = (response) =>
     void response.writeHead(404).end('{"error":{"code":"job_ended","message":"it is over"}}');
-  await expect(ask({ url, method: "POST", token, body: { event: "take" } })).rejects.toMatchObject({
+  await expect(
+    requestWithRetry({ url, method: "POST", token, body: { event: "take" } }),
+  ).rejects.toMatchObject({
     code: "job_ended",
     status: 404,
     message: expect.stringContaining("it is over"),
@@ -71,7 +79,7 @@ it("an answer without end is not read to its end, and not asked for again", asyn
     response.on("drain", pour).on("error", () => {});
     pour();
   };
-  await expect(ask({ url, method: "GET", token })).rejects.toMatchObject({
+  await expect(requestWithRetry({ url, method: "GET", token })).rejects.toMatchObject({
     code: "bad_answer",
     retryable: false,
   });
@@ -80,7 +88,7 @@ it("an answer without end is not read to its end, and not asked for again", asyn
 
 it("a redirect is not followed: it could carry the token anywhere", async () => {
   behave = (response) => void response.writeHead(302, { Location: "/elsewhere" }).end();
-  await expect(ask({ url, method: "GET", token })).rejects.toMatchObject({ status: 302 });
+  await expect(requestWithRetry({ url, method: "GET", token })).rejects.toMatchObject({ status: 302 });
   expect(asked.map((request) => request.url)).toEqual(["/x"]);
 });
 
@@ -91,5 +99,7 @@ it("who gives up while it waits is told why at once", async () => {
     response.writeHead(503, { "Retry-After": "50" }).end();
     setTimeout(() => controller.abort(reason), 20);
   };
-  await expect(ask({ url, method: "GET", token, signal: controller.signal })).rejects.toBe(reason);
+  await expect(requestWithRetry({ url, method: "GET", token, signal: controller.signal })).rejects.toBe(
+    reason,
+  );
 });

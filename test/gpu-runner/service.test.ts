@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { InferenceError } from "../../src/inference/errors.ts";
 import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
+import { toIntensityNormalization } from "../../src/inference/intensity-normalization.ts";
 import { openProvider } from "../../src/inference/node/open-provider.ts";
 import { OrtNodeSegmenter } from "../../src/inference/node/ort-node.ts";
 import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
-import { scalingOf } from "../../src/inference/scaling.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
@@ -133,7 +133,7 @@ describe("the bytes of a runner on the cpu are those of the runtime in this proc
     const { low, high, shape } = model.golden.spec.input;
     await compare(model, {
       ...greys(model, 1),
-      scaling: scalingOf(model.manifest, low, high),
+      scaling: toIntensityNormalization(model.manifest, low, high),
       pixels: { data: model.golden.input, shape },
     });
   });
@@ -270,7 +270,7 @@ describe("without a token", () => {
   afterAll(() => running?.runner.stop());
 
   /** `fetch` sets the header itself. */
-  const ask = (host: string, path: string, method = "GET") =>
+  const requestAs = (host: string, path: string, method = "GET") =>
     new Promise<{ status: number; body: string }>((resolve, reject) => {
       const asked = request(new URL(path, running.url), { method, headers: { Host: host } }, (answer) => {
         let body = "";
@@ -284,7 +284,7 @@ describe("without a token", () => {
 
   it.each(["localhost", "LOCALHOST:1234", "127.0.0.1:80", "127.8.8.8", "[::1]:8788", "[::1]"])(
     "it is there for %s",
-    async (host) => expect((await ask(host, "/v1/info")).status).toBe(200),
+    async (host) => expect((await requestAs(host, "/v1/info")).status).toBe(200),
   );
 
   it.each([
@@ -301,15 +301,15 @@ describe("without a token", () => {
       ["/metrics", "GET"],
       ["/v1/segment", "POST"],
     ] as const) {
-      const { status, body } = await ask(host, path, method);
+      const { status, body } = await requestAs(host, path, method);
       expect(status).toBe(403);
       expect(JSON.parse(body).error.code).toBe("wrong_host");
     }
-    expect((await ask(host, "/healthz")).status).toBe(200);
+    expect((await requestAs(host, "/healthz")).status).toBe(200);
   });
 
   it.each(["[::1].example", "::1", "localhost:80:80", "a@localhost"])("%s is no host at all", async (host) =>
-    expect((await ask(host, "/v1/info")).status).toBe(400),
+    expect((await requestAs(host, "/v1/info")).status).toBe(400),
   );
 });
 

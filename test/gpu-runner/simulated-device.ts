@@ -1,5 +1,5 @@
 import { InferenceError } from "../../src/inference/errors.ts";
-import type { EncodedWindows, Segmenter, SegmentOptions } from "../../src/inference/segmenter.ts";
+import type { EncodedWindows, SegmentBatchOptions, Segmenter } from "../../src/inference/segmenter.ts";
 import type { Raster, SampleArray } from "../../src/tiling/grid/raster.ts";
 import { encodeWindows } from "../../src/tiling/wire/mask-record.ts";
 
@@ -19,7 +19,7 @@ export interface Run {
   windows: number;
   /** First sample of each window. */
   tags: number[];
-  options: SegmentOptions;
+  options: SegmentBatchOptions;
   atMs: number;
 }
 
@@ -53,7 +53,7 @@ export class SimulatedDevice implements Segmenter {
     };
   }
 
-  segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     const mine = this.#last.then(() => this.#run(batch, options));
     this.#last = mine.catch(() => {});
     return mine;
@@ -64,7 +64,10 @@ export class SimulatedDevice implements Segmenter {
     this.closed = true;
   }
 
-  async #run({ data, shape }: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  async #run(
+    { data, shape }: Raster<SampleArray>,
+    options: SegmentBatchOptions,
+  ): Promise<Raster<Float32Array>> {
     const windows = shape[0]!;
     const tags = Array.from({ length: windows }, (_, n) => data[2 * n]!);
     this.runs.push({ windows, tags, options, atMs: performance.now() });
@@ -90,13 +93,13 @@ export class SimulatedDevice implements Segmenter {
 export class RoundingDevice extends SimulatedDevice {
   #rounding = false;
 
-  override segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  override segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     if (!this.#rounding) throw new Error("it was asked for floats");
     this.#rounding = false;
     return super.segment(batch, options);
   }
 
-  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
     this.#rounding = true;
     return encodeWindows(await this.segment(batch, options), options.precision ?? "f32");
   }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { inParts } from "../../src/inference/batch-halving.ts";
+import { runWithBatchHalving } from "../../src/inference/batch-halving.ts";
 import { InferenceError, isOutOfMemory } from "../../src/inference/errors.ts";
 
 const full = () => new InferenceError("full", { outOfMemory: true });
@@ -13,7 +13,7 @@ it("runs every window once, in order, never more than fit but nearly as many", a
       fc.integer({ min: 1, max: 64 }),
       async (windows, most, fits) => {
         const done: number[] = [];
-        const limit = await inParts(windows, most, async (first, count) => {
+        const limit = await runWithBatchHalving(windows, most, async (first, count) => {
           expect(count).toBeLessThanOrEqual(most);
           if (count > fits) throw full();
           for (let n = 0; n < count; n++) done.push(first + n);
@@ -26,12 +26,12 @@ it("runs every window once, in order, never more than fit but nearly as many", a
 });
 
 it("says so when not even one window fits, and leaves other faults as they are", async () => {
-  const none = inParts(8, 8, () => Promise.reject(full()));
+  const none = runWithBatchHalving(8, 8, () => Promise.reject(full()));
   await expect(none).rejects.toMatchObject({ name: "InferenceError", outOfMemory: true });
   await expect(none).rejects.toThrow("no memory for a single window");
   const other = new InferenceError("the model failed to run: Reshape");
   let tries = 0;
-  const failed = inParts(8, 8, () => {
+  const failed = runWithBatchHalving(8, 8, () => {
     tries++;
     return Promise.reject(other);
   });

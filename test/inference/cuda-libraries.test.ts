@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { missingForCuda } from "../../src/inference/node/cuda-libraries.ts";
+import { findMissingCudaLibraries } from "../../src/inference/node/cuda-libraries.ts";
 import { writeSharedLibrary } from "../builders/shared-library.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "tilewright-cuda-"));
@@ -24,7 +24,7 @@ function provider(runtime: string): string {
 describe.runIf(process.platform === "linux" && process.arch === "x64")("what CUDA lacks here", () => {
   it("is the provider: the command that fetches it", () => {
     const runtime = join(directory, "none");
-    expect(missingForCuda(runtime)).toContain(
+    expect(findMissingCudaLibraries(runtime)).toContain(
       `"ONNXRUNTIME_NODE_INSTALL=cuda12 node ${join(runtime, "script/install.js")}"`,
     );
   });
@@ -36,16 +36,20 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("what CUD
     // One that no driver has, so that this passes on a machine with a GPU too.
     ["libcuda.so.96", "CUDA finds no NVIDIA driver (libcuda.so.96)"],
   ])("is %s", (library, sentence) => {
-    expect(missingForCuda(needing(library))).toContain(sentence);
+    expect(findMissingCudaLibraries(needing(library))).toContain(sentence);
   });
 
   it("is told in the system's words where it is something else", () => {
     const runtime = join(directory, "broken");
     writeFileSync(provider(runtime), "no library");
-    expect(missingForCuda(runtime)).toMatch(/does not load \(.*(invalid ELF header|file too short)/);
+    expect(findMissingCudaLibraries(runtime)).toMatch(
+      /does not load \(.*(invalid ELF header|file too short)/,
+    );
   });
 
   it("is nothing where the library loads after all: no crash, and no blame", () => {
-    expect(missingForCuda(needing("libc.so.6"))).toMatch(/^onnxruntime's CUDA provider does not load/);
+    expect(findMissingCudaLibraries(needing("libc.so.6"))).toMatch(
+      /^onnxruntime's CUDA provider does not load/,
+    );
   });
 });

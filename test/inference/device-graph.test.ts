@@ -2,21 +2,21 @@ import fc from "fast-check";
 import * as ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
 import { InferenceError } from "../../src/inference/errors.ts";
-import { deviceGraph } from "../../src/inference/graph/device-graph.ts";
-import { freePrefix, readOnnx, surroundGraph } from "../../src/inference/graph/onnx-file.ts";
+import { fusePrePostForGpu } from "../../src/inference/graph/device-graph.ts";
+import { readOnnx, uniquePrefix, wrapGraph } from "../../src/inference/graph/onnx-file.ts";
 import { DeviceSegmenter } from "../../src/inference/node/device-segmenter.ts";
 import { OrtNodeSegmenter } from "../../src/inference/node/ort-node.ts";
 import { segmentWindows } from "../../src/inference/segment-windows.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
 import { allocate, product, type Raster, type SampleArray } from "../../src/tiling/grid/raster.ts";
-import type { Scaling } from "../../src/tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../../src/tiling/pixels/normalize.ts";
 import { encodeProbabilities } from "../../src/tiling/wire/mask-record.ts";
-import { checkQuantised } from "../../src/tiling/wire/validate-quantized.ts";
+import { validateQuantizedProbabilities } from "../../src/tiling/wire/validate-quantized.ts";
 import { networkPackage } from "../builders/network-package.ts";
 import { onnxNetwork } from "../builders/onnx-network.ts";
 
 /** What the host makes of the same network: normalise, run, activate. */
-async function onHost(model: ModelPackage, batch: Raster<SampleArray>, scaling: Scaling) {
+async function onHost(model: ModelPackage, batch: Raster<SampleArray>, scaling: IntensityNormalization) {
   const session = await ort.InferenceSession.create(model.files[0]!.bytes);
   try {
     return await segmentWindows(model, batch, { scaling }, async ({ data, shape }) => {
@@ -74,7 +74,7 @@ describe("a network with everything around it in the graph", () => {
         const most = HIGHEST[c.dtype];
         for (let i = 0; i < data.length; i++) data[i] = ((noise(i * 3 + c.seed) + 1) / 2) * most;
         if (data instanceof Float32Array) data[0] = Number.NaN;
-        const scaling: Scaling = { low: c.low * most, high: most };
+        const scaling: IntensityNormalization = { low: c.low * most, high: most };
         // Without a clip what is below `low` is negative: "none" must stay a probability.
         if (c.clip || c.activation === "none") Object.assign(scaling, { clip: [0, 1], scale: 2, offset: -1 });
         const batch = { data, shape: [c.windows, ...window, from] };
@@ -145,7 +145,9 @@ describe("a network with everything around it in the graph", () => {
         const batch = { data: new Uint8Array(64).fill(200), shape: [1, 8, 8, 1] };
         const options = { scaling: { low: 0, high: 255 }, precision: "u8", labels: true } as const;
         const { data, labels } = await cpu.segmentEncoded(batch, options);
-        expect(() => checkQuantised(data[0] as Uint8Array, 1, 64, activation)).toThrow(RangeError);
+        expect(() => validateQuantizedProbabilities(data[0] as Uint8Array, 1, 64, activation)).toThrow(
+          RangeError,
+        );
         // Named are classes of bytes that are right.
         expect(labels).toBeUndefined();
       } finally {
@@ -252,11 +254,11 @@ describe("putting nodes around a graph", () => {
     const bytes = onnxNetwork(network);
     // Producer, metadata and a field of the future, numbered 99.
     const extra = [0x12, 0x01, 0x70, 0x72, 0x06, 0x0a, 0x01, 0x6b, 0x12, 0x01, 0x76, 0x9a, 0x06, 0x01, 0x7a];
-    const made = deviceGraph(Uint8Array.from([...bytes, ...extra]), options).bytes;
+    const made = fusePrePostForGpu(Uint8Array.from([...bytes, ...extra]), options).bytes;
     expect([...made.subarray(-extra.length)]).toEqual(extra);
     // And all of the graph itself, in order: its input and output are known by their shapes still.
     const { inputs, outputs } = readOnnx(bytes);
-    const same = surroundGraph(bytes, { before: [], after: [], inputs, outputs });
+    const same = wrapGraph(bytes, { before: [], after: [], inputs, outputs });
     expect(Buffer.from(same).toString("latin1")).toContain(
       Buffer.from(bytes.slice(20, 120)).toString("latin1"),
     );
@@ -265,8 +267,8 @@ describe("putting nodes around a graph", () => {
 
   it("finds names that are free", async () => {
     const bytes = onnxNetwork({ ...network, prefix: "device0_in_" });
-    expect(freePrefix(bytes)).toBe("device1_");
-    const graph = deviceGraph(bytes, options);
+    expect(uniquePrefix(bytes)).toBe("device1_");
+    const graph = fusePrePostForGpu(bytes, options);
     expect(graph.pixels).toBe("device1_pixels");
     const { inputs, outputs } = readOnnx(graph.bytes);
     expect(inputs.map((i) => [i.name, i.shape])).toEqual([
@@ -298,7 +300,7 @@ describe("putting nodes around a graph", () => {
     ],
     ["no bytes", new Uint8Array(0), {}, "export the network again"],
   ])("refuses %s in a sentence", (_, bytes, change, sentence) => {
-    const wrap = () => deviceGraph(bytes, { ...options, ...change });
+    const wrap = () => fusePrePostForGpu(bytes, { ...options, ...change });
     expect(wrap).toThrow(InferenceError);
     expect(wrap).toThrow(sentence);
   });

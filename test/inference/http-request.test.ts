@@ -79,13 +79,13 @@ it("an answer as long as is allowed is taken, one byte more is not", async () =>
         maxBytes: 500,
       });
     expect((await ask(500)).bytes.length).toBe(500);
-    await expect(ask(501)).rejects.toMatchObject({ name: "LongAnswerError" });
+    await expect(ask(501)).rejects.toMatchObject({ name: "ResponseTooLargeError" });
   }
 });
 
 it.each([
   ["/silent", "Error"],
-  ["/stops", "BrokenAnswerError"],
+  ["/stops", "IncompleteResponseError"],
 ])("a server that says nothing more (%s) is given up", async (path, name) => {
   const options = { method: "GET", headers: {}, maxBytes, silenceMs: 50 } as const;
   await expect(httpRequest(new URL(path, base), options)).rejects.toMatchObject({ name });

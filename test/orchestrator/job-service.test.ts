@@ -14,13 +14,13 @@ import { addStatistics, mergeBlock, planMergeBlocks } from "../../src/orchestrat
 import { VERSION } from "../../src/orchestrator/version.ts";
 import { intersect } from "../../src/tiling/grid/box.ts";
 import { chunkGrid, chunkRect } from "../../src/tiling/grid/chunk-grid.ts";
-import { plannedCoverage } from "../../src/tiling/grid/coverage.ts";
+import { computeCoverage } from "../../src/tiling/grid/coverage.ts";
 import { planShards, shardAt, shardsTouching } from "../../src/tiling/grid/shards.ts";
 import { planWindowGrid, windowRect } from "../../src/tiling/grid/window-grid.ts";
 import { WindowSet } from "../../src/tiling/grid/window-set.ts";
 import { importanceMap } from "../../src/tiling/merge/importance-map.ts";
 import { Merger } from "../../src/tiling/merge/merger.ts";
-import { countSeams, noSeams, seamLines } from "../../src/tiling/merge/seam-score.ts";
+import { countSeams, emptySeamCounts, seamLines } from "../../src/tiling/merge/seam-score.ts";
 import type { MaskRecord } from "../../src/tiling/wire/mask-record.ts";
 import { WireFormatError } from "../../src/tiling/wire/wire-message.ts";
 
@@ -99,7 +99,7 @@ describe("merging in blocks", () => {
       fc.asyncProperty(plans, async (plan) => {
         const whole = new Map<string, string>();
         const merger = new Merger(optionsOf(plan));
-        const seams = noSeams();
+        const seams = emptySeamCounts();
         const lines = seamLines(plan.grid);
         const chunks = chunkGrid(plan.region.size, plan.chunk);
         for (const window of plan.kept) {
@@ -114,7 +114,7 @@ describe("merging in blocks", () => {
           }
         }
         const inBlocks = new Map<string, string>();
-        let sum = { windows: 0, seams: noSeams(), compared: 0, disagreed: 0 };
+        let sum = { windows: 0, seams: emptySeamCounts(), compared: 0, disagreed: 0 };
         for (const block of planMergeBlocks(plan)) {
           const statistics = await mergeBlock({
             plan,
@@ -130,7 +130,7 @@ describe("merging in blocks", () => {
         }
         expect(inBlocks).toEqual(whole);
         expect(sum.seams).toEqual(seams);
-        expect(inBlocks.size).toBe(plannedCoverage(plan.grid, plan.kept, plan.chunk).chunks.size);
+        expect(inBlocks.size).toBe(computeCoverage(plan.grid, plan.kept, plan.chunk).chunks.size);
         expect(sum.windows).toBeGreaterThanOrEqual(plan.kept.size);
       }),
       { numRuns: 60 },

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checkEncoded } from "../../src/orchestrator/map/validate-response.ts";
+import { validateEncoded } from "../../src/orchestrator/map/validate-response.ts";
 import { activate } from "../../src/tiling/pixels/activation.ts";
 import { encodeWindows, type Precision } from "../../src/tiling/wire/mask-record.ts";
 
@@ -21,7 +21,7 @@ describe("what a backend sends encoded", () => {
           const data = activate(logits, windows, 6, activation);
           const shape = [windows, data.length / windows / 6, ...WINDOW];
           const encoded = encodeWindows({ data, shape }, precision);
-          checkEncoded(encoded, { shape, precision, activation, runtime: "it" });
+          validateEncoded(encoded, { shape, precision, activation, runtime: "it" });
         },
       ),
     ));
@@ -56,11 +56,11 @@ describe("what a backend sends encoded", () => {
     ["a float is infinite", "f32", (e) => ({ ...e, data: e.data.map((d) => d.fill(1 / 0)) }), "Infinity"],
   ])("is refused where %s", (_, precision, spoil, sentence) => {
     const spoiled = spoil(good(precision)) as ReturnType<typeof good>;
-    expect(() => checkEncoded(spoiled, expected(precision))).toThrow(sentence);
+    expect(() => validateEncoded(spoiled, expected(precision))).toThrow(sentence);
   });
 
   it("may be any bytes where the network has no final activation that says more", () => {
     const any = encodeWindows({ data: new Float32Array(24), shape: [2, 2, ...WINDOW] }, "u8");
-    expect(() => checkEncoded(any, { ...expected("u8"), activation: "none" })).not.toThrow();
+    expect(() => validateEncoded(any, { ...expected("u8"), activation: "none" })).not.toThrow();
   });
 });

@@ -2,7 +2,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadModelOf, openBackendsOf, type SegmentOptions, segmentSlide } from "../../src/local/segment.ts";
+import {
+  loadSegmentModel,
+  openSegmentBackends,
+  type SegmentOptions,
+  segmentSlide,
+} from "../../src/local/segment.ts";
 import type { Backend } from "../../src/orchestrator/scheduler/backend.ts";
 import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
@@ -117,7 +122,7 @@ beforeAll(async () => {
   for (const kind of ["volume", "slices"] as const) {
     const model = writeDirectionPackage(join(directory, kind), { kind, orientation: "RAS" });
     const options = { model, concurrency: 1 };
-    models[kind] = { options, backends: await openBackendsOf(options, await loadModelOf(options)) };
+    models[kind] = { options, backends: await openSegmentBackends(options, await loadSegmentModel(options)) };
   }
 });
 afterAll(async () => {
@@ -133,7 +138,7 @@ async function labelsOf(kind: "volume" | "slices", source: string, more: Partial
   const outputs = more.outputs ?? ["labels.ome.zarr", "labels.nii.gz", "measurements.csv"];
   const all = { ...options, ...more, source, out, outputs };
   const { manifest } = await segmentSlide(all, {
-    model: await loadModelOf(options),
+    model: await loadSegmentModel(options),
     backends: async () => backends,
     place: () => out,
     whileMapping: (map) => map(),
@@ -235,7 +240,10 @@ describe("a volume", () => {
     const options = { model, concurrency: 1 };
     models.volume = {
       options,
-      backends: [...models.volume.backends, ...(await openBackendsOf(options, await loadModelOf(options)))],
+      backends: [
+        ...models.volume.backends,
+        ...(await openSegmentBackends(options, await loadSegmentModel(options))),
+      ],
     };
     const { manifest } = await labelsOf("volume", save("unstated.nii", niftiAs("PIR", { stated: false })));
     expect(manifest.plan.orientation).toBeUndefined();
@@ -253,7 +261,7 @@ describe("a package of a model for volumes", () => {
     ]) {
       manifest.input.orientation = orientation;
       writeFileSync(file, JSON.stringify(manifest));
-      await expect(loadModelOf({ model })).rejects.toThrow(sentence);
+      await expect(loadSegmentModel({ model })).rejects.toThrow(sentence);
     }
   });
 });

@@ -7,11 +7,11 @@ import { openBackends } from "../../src/local/backends.ts";
 import { openSource } from "../../src/local/open-source.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 import { realClock } from "../../src/local/system-clock.ts";
-import { mapAndMerge, noStatistics } from "../../src/orchestrator/map/map-and-merge.ts";
+import { emptyStatistics, mapAndMerge } from "../../src/orchestrator/map/map-and-merge.ts";
 import { planJob } from "../../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
-import { openLabelStage } from "../../src/writers/ome-zarr/label-store.ts";
+import { openLabelStore } from "../../src/writers/ome-zarr/label-store.ts";
 import { makeNifti } from "../builders/make-nifti.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
@@ -115,7 +115,7 @@ describe("what fails waits for what is still being written, so that nobody write
     let underWay = 0;
     const run = mapAndMerge({
       ...{ source, model, plan, backends, finished: new Set<number>(), batchSize: 1, clock: realClock },
-      statistics: noStatistics(),
+      statistics: emptyStatistics(),
       async writeChunk({ index }) {
         if (index[0] === 0) throw new Error("no room");
         underWay++;
@@ -131,7 +131,7 @@ describe("what fails waits for what is still being written, so that nobody write
 
   it("where an output is given up", async () => {
     const store = new MemoryStore();
-    const stage = await openLabelStage(store, "labels", labelMapInfo([64, 64], [16, 16]));
+    const stage = await openLabelStore(store, "labels", labelMapInfo([64, 64], [16, 16]));
     const put = store.put.bind(store);
     const calls = { begun: 0, ended: 0 };
     store.put = async (...args: Parameters<typeof put>) => {

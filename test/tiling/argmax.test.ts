@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { nameBytes } from "../../src/tiling/merge/argmax.ts";
+import { argmaxBytes } from "../../src/tiling/merge/argmax.ts";
 
 it("names the class of the largest byte, the first of equal ones, however the bytes lie", () => {
   const cases = fc
@@ -22,7 +22,7 @@ it("names the class of the largest byte, the first of equal ones, however the by
       const values = new Uint8Array(offset + numbers.length).subarray(offset);
       values.set(numbers);
       const labels = new Uint8Array(size).fill(77);
-      nameBytes(values, labels, classes);
+      argmaxBytes(values, labels, classes);
       for (let i = 0; i < size; i++) {
         const column = Array.from({ length: classes }, (_, k) => numbers[k * size + i]!);
         expect(labels[i]).toBe(column.indexOf(Math.max(...column)));

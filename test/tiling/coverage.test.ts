@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { chunkGrid } from "../../src/tiling/grid/chunk-grid.ts";
-import { plannedCoverage } from "../../src/tiling/grid/coverage.ts";
+import { computeCoverage } from "../../src/tiling/grid/coverage.ts";
 import { product } from "../../src/tiling/grid/raster.ts";
 import { planWindowGrid, windowCount, windowRect } from "../../src/tiling/grid/window-grid.ts";
 import { WindowSet } from "../../src/tiling/grid/window-set.ts";
@@ -42,7 +42,7 @@ it("the coverage of a plan is that of going through its samples one by one", () 
             chunks.add(at.reduce((n, p, a) => n * counts[a]! + Math.floor(p / chunk[a]!), 0));
           }
         }
-        const planned = plannedCoverage(grid, kept, chunk);
+        const planned = computeCoverage(grid, kept, chunk);
         expect(planned.covered).toBe(covered.size);
         expect(planned.uncovered).toBe(product(shape) - covered.size);
         expect(new Set(planned.chunks)).toEqual(chunks);

@@ -4,7 +4,7 @@ import {
   activate,
   extractWindow,
   Histogram,
-  normaliseWindows,
+  normalizeWindows,
   type Raster,
   regionForWindow,
   resample,
@@ -116,10 +116,10 @@ describe("normalisation", () => {
 
   it("scales, clips and turns channels last into channels first", () => {
     const pixels = { data: Uint8Array.of(0, 100, 200, 50, 150, 250), shape: [1, 1, 2, 3] };
-    const out = normaliseWindows(pixels, 3, { low: 50, high: 150, clip: [0, 1], scale: 2, offset: -1 });
+    const out = normalizeWindows(pixels, 3, { low: 50, high: 150, clip: [0, 1], scale: 2, offset: -1 });
     expect(out.shape).toEqual([1, 3, 1, 2]);
     expect([...out.data]).toEqual([-1, -1, 0, 1, 1, 1]);
-    const wide = normaliseWindows({ data: Uint16Array.from(pixels.data), shape: pixels.shape }, 3, {
+    const wide = normalizeWindows({ data: Uint16Array.from(pixels.data), shape: pixels.shape }, 3, {
       low: 50,
       high: 150,
       clip: [0, 1],
@@ -127,12 +127,12 @@ describe("normalisation", () => {
       offset: -1,
     });
     expect(wide.data).toEqual(out.data);
-    const grey = normaliseWindows({ data: Uint8Array.of(50, 150), shape: [1, 1, 2, 1] }, 3, {
+    const grey = normalizeWindows({ data: Uint8Array.of(50, 150), shape: [1, 1, 2, 1] }, 3, {
       low: 50,
       high: 150,
     });
     expect([...grey.data]).toEqual([0, 1, 0, 1, 0, 1]);
-    expect(() => normaliseWindows(pixels, 4, { low: 0, high: 1 })).toThrow("3 channels, the model takes 4");
+    expect(() => normalizeWindows(pixels, 4, { low: 0, high: 1 })).toThrow("3 channels, the model takes 4");
   });
 });
 

@@ -5,7 +5,7 @@ import { product } from "../../src/tiling/grid/raster.ts";
 import {
   copyReoriented,
   invertReorientation,
-  isIdentity,
+  isIdentityReorientation,
   reorderAxes,
   storedRect,
 } from "../../src/tiling/grid/reorientation.ts";
@@ -106,7 +106,7 @@ describe("a turned volume", () => {
         expect(back.data).toEqual(data);
         const turn = reorientationBetween(stored, wanted);
         expect(invertReorientation(turn)).toEqual(reorientationBetween(wanted, stored));
-        expect(isIdentity(turn)).toBe(stored === wanted);
+        expect(isIdentityReorientation(turn)).toBe(stored === wanted);
       }),
     );
   });

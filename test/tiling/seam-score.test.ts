@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { countSeams, noSeams, planWindowGrid, seamLines, seamScore } from "../../src/tiling/index.ts";
+import { countSeams, emptySeamCounts, planWindowGrid, seamLines, seamScore } from "../../src/tiling/index.ts";
 
 const [HEIGHT, WIDTH] = [300, 400];
 const grid = planWindowGrid({ shape: [HEIGHT, WIDTH], window: [96, 96] });
@@ -16,7 +16,7 @@ function mottled(): Uint8Array {
 }
 
 function score(data: Uint8Array, chunkHeight = HEIGHT): number | undefined {
-  const counts = noSeams();
+  const counts = emptySeamCounts();
   for (let y = 0; y < HEIGHT; y += chunkHeight) {
     const height = Math.min(chunkHeight, HEIGHT - y);
     const labels = { data: data.subarray(y * WIDTH, (y + height) * WIDTH), shape: [height, WIDTH] };

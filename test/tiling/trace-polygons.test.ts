@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { measureObject, perimeterOf } from "../../src/tiling/objects/measure-objects.ts";
+import { measureObject, measurePerimeter } from "../../src/tiling/objects/measure-objects.ts";
 import { simplifyPolygon, simplifyRing } from "../../src/tiling/objects/simplify-polygons.ts";
 import { type Polygon, signedArea, tracePolygons } from "../../src/tiling/objects/trace-polygons.ts";
 
@@ -235,7 +235,7 @@ describe("measurements", () => {
     const side = 100;
     const runs = Int32Array.from(Array.from({ length: side }, (_, y) => [y, 0, side]).flat());
     const raw = 4 * (side - 1) + 4 * Math.SQRT1_2;
-    expect(perimeterOf(tracePolygons(runs), { x: 1, y: 1 })).toBeCloseTo(
+    expect(measurePerimeter(tracePolygons(runs), { x: 1, y: 1 })).toBeCloseTo(
       (raw * Math.PI * (1 + Math.SQRT2)) / 8,
     );
   });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { activate } from "../../src/tiling/pixels/activation.ts";
 import { encodeProbabilities } from "../../src/tiling/wire/mask-record.ts";
-import { checkQuantised } from "../../src/tiling/wire/validate-quantized.ts";
+import { validateQuantizedProbabilities } from "../../src/tiling/wire/validate-quantized.ts";
 
 const cases = fc.record({
   windows: fc.integer({ min: 1, max: 3 }),
@@ -23,12 +23,14 @@ describe.each(["softmax", "sigmoid"] as const)("bytes of %s", (activation) => {
         const p = activate(logits, windows, size, activation);
         const classes = p.length / (windows * size);
         const bytes = encodeProbabilities(p, "u8") as Uint8Array;
-        checkQuantised(bytes, windows, size, activation);
+        validateQuantizedProbabilities(bytes, windows, size, activation);
         // What a device makes of a score that is no number: nothing at all.
         const n = at % windows;
         const i = at % size;
         for (let k = 0; k < classes; k++) bytes[(n * classes + k) * size + i] = 0;
-        expect(() => checkQuantised(bytes, windows, size, activation)).toThrow("not a number");
+        expect(() => validateQuantizedProbabilities(bytes, windows, size, activation)).toThrow(
+          "not a number",
+        );
       }),
     );
   });
@@ -57,7 +59,7 @@ it("allows each class of softmax to be off by one, and no more, however the byte
           }
         }
       }
-      const check = () => checkQuantised(bytes, windows, size, "softmax");
+      const check = () => validateQuantizedProbabilities(bytes, windows, size, "softmax");
       if (Math.abs(off) <= classes) check();
       else expect(check).toThrow(`add up to ${255 + off} of 255`);
     }),
@@ -66,5 +68,5 @@ it("allows each class of softmax to be off by one, and no more, however the byte
 });
 
 it("refuses bytes that are not whole windows", () => {
-  expect(() => checkQuantised(new Uint8Array(7), 2, 3, "softmax")).toThrow("do not divide");
+  expect(() => validateQuantizedProbabilities(new Uint8Array(7), 2, 3, "softmax")).toThrow("do not divide");
 });

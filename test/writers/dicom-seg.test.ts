@@ -15,7 +15,7 @@ import { FsStore } from "../../src/storage/fs-store.ts";
 import { openFileSink } from "../../src/writers/base/file-sink.ts";
 import { openDicomSegmentation } from "../../src/writers/dicom-seg/segmentation.ts";
 import { directoryTargets } from "../../src/writers/directory-targets.ts";
-import { openLabelStage } from "../../src/writers/ome-zarr/label-store.ts";
+import { openLabelStore } from "../../src/writers/ome-zarr/label-store.ts";
 import { cells, labelMapInfo, stageLabels } from "../orchestrator/outputs/label-map.ts";
 import { blobs, stageVolume, volumeInfo } from "../orchestrator/outputs/volume-labels.ts";
 import { madeSeries, madeSlide, PATIENT } from "./made-dicom-source.ts";
@@ -50,7 +50,7 @@ async function write(
   const directory = freshDirectory();
   const store = new FsStore(directory);
   try {
-    const stage = await openLabelStage(store, "labels.ome.zarr", info);
+    const stage = await openLabelStore(store, "labels.ome.zarr", info);
     await (info.axes === "zyx" ? stageVolume : stageLabels)(stage, labels);
     await writeOutputs({
       stage,

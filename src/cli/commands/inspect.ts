@@ -3,7 +3,7 @@ import type { ImageSource, PagesAs } from "../../image/image-source.ts";
 import { openSource } from "../../local/open-source.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
-import { fitImage } from "../../orchestrator/plan/plan-job.ts";
+import { matchImageToModel } from "../../orchestrator/plan/plan-job.ts";
 import { magnified } from "../terminal/progress.ts";
 
 /** Prints what an image holds and, where a model is named, how the two go together. */
@@ -49,7 +49,7 @@ async function fitOf(source: ImageSource, place: string, signal: AbortSignal | u
   const { manifest } = await loadModel(place, { signal });
   const { name } = manifest;
   try {
-    const { level, magnification } = fitImage(source, manifest, {});
+    const { level, magnification } = matchImageToModel(source, manifest, {});
     return { name, level, magnification };
   } catch (error) {
     if (error instanceof JobError) return { name, refused: error.message };

@@ -9,7 +9,7 @@ import { ImageFormatError } from "../../image/errors.ts";
 import { openSource } from "../../local/open-source.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
-import { type SegmentOptions, settingsOf } from "../../local/segment.ts";
+import { parseJobSettings, type SegmentOptions } from "../../local/segment.ts";
 import { planJob } from "../../orchestrator/plan/plan-job.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 import { timeWindow } from "./plan.ts";
@@ -23,7 +23,7 @@ export async function planCohort(
 ): Promise<CohortForecast> {
   const { signal, sample = SAMPLE } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
-  const settings = settingsOf(options);
+  const settings = parseJobSettings(options);
   const { rows } = await findRows(options.source, takenNames(shapeOf(model)), "", {
     encoding: options.encoding,
     signal,

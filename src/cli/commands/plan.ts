@@ -5,10 +5,10 @@ import { duration } from "../../local/format.ts";
 import { openSource } from "../../local/open-source.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
-import { type SegmentOptions, settingsOf } from "../../local/segment.ts";
+import { parseJobSettings, type SegmentOptions } from "../../local/segment.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { planWarnings } from "../../orchestrator/manifest/run-manifest.ts";
-import { estimateMemory, fitImage, planJob } from "../../orchestrator/plan/plan-job.ts";
+import { estimateMemory, matchImageToModel, planJob } from "../../orchestrator/plan/plan-job.ts";
 import { planShards } from "../../tiling/grid/shards.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 import { magnified, orientationLine, tissueText } from "../terminal/progress.ts";
@@ -21,9 +21,9 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
   try {
     const mask =
       options.mask !== undefined ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
-    const settings = settingsOf(options);
+    const settings = parseJobSettings(options);
     const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
-    const { magnification } = fitImage(source, model.manifest, settings);
+    const { magnification } = matchImageToModel(source, model.manifest, settings);
     const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
     const secondsOfWindow = seconds / threads;
     const { backends, pricesOf } = forecastCohort(1, [plannedScan(source, plan)], [], {

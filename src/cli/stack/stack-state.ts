@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { BusyError, releaseLock, takeLock } from "../../local/directory-lock.ts";
+import { acquireLock, DirectoryLockedError, releaseLock } from "../../local/directory-lock.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 
 /** What a running stack says of itself in its state directory. */
@@ -28,9 +28,9 @@ export function takeState(directory: string, log: (line: string) => void): Stack
   const file = join(directory, "running.json");
   const before = read(file);
   try {
-    takeLock(directory);
+    acquireLock(directory);
   } catch (error) {
-    if (!(error instanceof BusyError)) throw error;
+    if (!(error instanceof DirectoryLockedError)) throw error;
     const where = before?.url ? ` at ${before.url}` : "";
     throw new JobError(
       `tilewright up runs on this state directory already (process ${before?.pid ?? "unknown"}${where}): use that one, stop it first, or choose another --state`,

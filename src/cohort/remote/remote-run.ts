@@ -8,7 +8,7 @@ import {
   withoutQuery,
 } from "../../contracts/cohort-request.ts";
 import { PASSING } from "../../contracts/failure-codes.ts";
-import { BusyError } from "../../local/directory-lock.ts";
+import { DirectoryLockedError } from "../../local/directory-lock.ts";
 import { forEachConcurrent } from "../../storage/concurrency.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
 import type { CohortEvent, Journal } from "../journal.ts";
@@ -191,7 +191,7 @@ export class CloudRun {
       await fetchJob(this.#client.jobs, job!, this.#facts.directory(job!), wanted);
     } catch (error) {
       // Cohorts that share a store fetch the same.
-      if (error instanceof BusyError) return this.#fail(id, slideFailure(error, [])!);
+      if (error instanceof DirectoryLockedError) return this.#fail(id, slideFailure(error, [])!);
       // Removed there: to be done again when somebody asks for it.
       if (!(error instanceof ServiceError) || error.status !== 404) throw error;
       return this.#fail(id, { code: "storage", reason: `the results of job ${job} are not there any more` });

@@ -6,7 +6,7 @@ import {
   MAX_COHORT_CONCURRENCY,
   MAX_COHORT_ROWS,
 } from "../../contracts/cohort-request.ts";
-import { checkOptions, loadModelOf } from "../../local/segment.ts";
+import { loadSegmentModel, parseSegmentOptions } from "../../local/segment.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { CohortSnapshot, Download } from "../cohort-directory.ts";
 import { CohortManifestError } from "../cohort-error.ts";
@@ -66,8 +66,8 @@ export async function snapshotOf(
     ...local
   } = options;
   const shared = sharedOptions(local);
-  const { settings, outputs, segType } = checkOptions(shared);
-  const model = await loadModelOf({ ...shared, signal: options.signal });
+  const { settings, outputs, segType } = parseSegmentOptions(shared);
+  const model = await loadSegmentModel({ ...shared, signal: options.signal });
   const shape = shapeOf(model);
   const { name, version } = model.manifest;
   const job = jobOf({ model: name, variant: shared.variant, mpp: shared.mpp, settings, outputs, segType });

@@ -1,16 +1,16 @@
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { type DType, product } from "../../tiling/grid/raster.ts";
 import type { Activation } from "../../tiling/pixels/activation.ts";
-import type { Scaling } from "../../tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
 import { InferenceError } from "../errors.ts";
 import {
   type ConstantTensor,
   ELEMENT,
-  freePrefix,
   type Node,
   readOnnx,
-  surroundGraph,
   type TensorInfo,
+  uniquePrefix,
+  wrapGraph,
 } from "./onnx-file.ts";
 
 /** What the pixels are made of: bytes, 16-bit words, or floats for whatever else an image may hold. */
@@ -33,7 +33,7 @@ interface Network {
   activation: Activation;
 }
 
-export function networkOf({ manifest, variant }: Pick<ModelPackage, "manifest" | "variant">): Network {
+export function readNetwork({ manifest, variant }: Pick<ModelPackage, "manifest" | "variant">): Network {
   return {
     input: variant.input,
     output: variant.output,
@@ -90,10 +90,10 @@ export interface DeviceGraph {
  * range is taken only for the version it was written for. `npm run check:cuda` says whether CUDA takes all of it.
  * @throws {InferenceError} when the file is no such network
  */
-export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): DeviceGraph {
+export function fusePrePostForGpu(model: Uint8Array, options: DeviceGraphOptions): DeviceGraph {
   const { window, classes, activation, pixels, pixelChannels, result } = options;
   checkNetwork(model, options);
-  const prefix = freePrefix(model);
+  const prefix = uniquePrefix(model);
   const size = product(window);
   const ones = window.map(() => 1);
 
@@ -151,7 +151,7 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
     { name: faultsName, element: ELEMENT.float, shape: ["windows"] },
   ];
   return {
-    bytes: surroundGraph(model, { before: before.nodes, after: after.nodes, inputs, outputs }),
+    bytes: wrapGraph(model, { before: before.nodes, after: after.nodes, inputs, outputs }),
     pixels: pixelsName,
     pixelWords,
     scaling: scalingName,
@@ -167,13 +167,13 @@ export function deviceGraph(model: Uint8Array, options: DeviceGraphOptions): Dev
  * (tiling/check-quantised.ts), for which reason `none`, whose classes need not, is not taken.
  * @throws {InferenceError} when the file is no such network
  */
-export function plainGraph(
+export function fusePrePostForCpu(
   model: Uint8Array,
   options: Omit<DeviceGraphOptions, "pixels" | "result"> & { pixels: PlainPixelType },
 ): Pick<DeviceGraph, "bytes" | "pixels" | "scaling" | "result"> {
   const { window, classes, pixels, pixelChannels } = options;
   checkNetwork(model, options);
-  const prefix = freePrefix(model);
+  const prefix = uniquePrefix(model);
   const names = { pixels: `${prefix}pixels`, scaling: `${prefix}scaling`, result: `${prefix}result` };
   const before = new NodeList(`${prefix}in_`);
   const floats = before.add("Cast", [names.pixels], { to: ELEMENT.float });
@@ -203,7 +203,7 @@ export function plainGraph(
     { name: names.result, element: ELEMENTS.uint8, shape: ["windows", classes, ...window] },
   ];
   return {
-    bytes: surroundGraph(model, { before: before.nodes, after: after.nodes, inputs, outputs }),
+    bytes: wrapGraph(model, { before: before.nodes, after: after.nodes, inputs, outputs }),
     ...names,
   };
 }
@@ -260,7 +260,10 @@ function activated(
 }
 
 /** The graph's input `scaling`: `[N, 6]`, what float32 holds in place of no limit. */
-export function feedScaling({ low, high, clip, scale = 1, offset = 0 }: Scaling, windows: number) {
+export function feedNormalization(
+  { low, high, clip, scale = 1, offset = 0 }: IntensityNormalization,
+  windows: number,
+) {
   const [least, most] = clip ?? [-LARGEST, LARGEST];
   const one = [low, 1 / Math.max(high - low, 1e-6), least, most, scale, offset];
   return Float32Array.from({ length: windows * one.length }, (_, i) => one[i % one.length]!);

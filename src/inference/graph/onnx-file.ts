@@ -76,8 +76,8 @@ export function readOnnx(bytes: Uint8Array): OnnxFile {
   return { opset, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs };
 }
 
-/** What is put around a graph. The names of its tensors are free in the file (`freePrefix`). */
-export interface Surroundings {
+/** What is put around a graph. The names of its tensors are free in the file (`uniquePrefix`). */
+export interface GraphWrapper {
   /** Nodes that make the graph's input. */
   before: readonly Node[];
   /** Nodes that take the graph's outputs. */
@@ -90,7 +90,7 @@ export interface Surroundings {
  * The same file with nodes before and after its own, which stay in order, and with other inputs and outputs. What was
  * fed or given out before becomes a tensor inside the graph.
  */
-export function surroundGraph(bytes: Uint8Array, surroundings: Surroundings): Uint8Array {
+export function wrapGraph(bytes: Uint8Array, surroundings: GraphWrapper): Uint8Array {
   const initializers = initializersOf(bytes);
   const out = new PbfWriter(new Uint8Array(bytes.length + 16384));
   for (const field of fieldsOf(bytes)) {
@@ -119,7 +119,7 @@ export function surroundGraph(bytes: Uint8Array, surroundings: Surroundings): Ui
 }
 
 /** A beginning that no name in the file has. */
-export function freePrefix(bytes: Uint8Array): string {
+export function uniquePrefix(bytes: Uint8Array): string {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let n = 0; ; n++) {
     const prefix = `device${n}_`;

@@ -12,7 +12,7 @@ function ownRuntime(): string {
  * failed. A library that is not there is found by loading the provider once more.
  * @param runtime the directory of onnxruntime-node
  */
-export function missingForCuda(runtime = ownRuntime()): string {
+export function findMissingCudaLibraries(runtime = ownRuntime()): string {
   const provider = join(
     runtime,
     "bin/napi-v6",

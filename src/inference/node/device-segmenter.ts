@@ -1,20 +1,20 @@
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { product, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
-import type { Scaling } from "../../tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
 import { decodeProbabilities, encodeWindows } from "../../tiling/wire/mask-record.ts";
-import { checkQuantised } from "../../tiling/wire/validate-quantized.ts";
-import { inParts } from "../batch-halving.ts";
+import { validateQuantizedProbabilities } from "../../tiling/wire/validate-quantized.ts";
+import { runWithBatchHalving } from "../batch-halving.ts";
 import { InferenceError } from "../errors.ts";
 import {
   type DeviceGraph,
-  deviceGraph,
-  feedScaling,
-  networkOf,
+  feedNormalization,
+  fusePrePostForGpu,
   type OutputType,
   type PixelType,
+  readNetwork,
 } from "../graph/device-graph.ts";
-import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "../segmenter.ts";
-import { type DeviceThread, deviceThread } from "./device-thread.ts";
+import type { EncodedWindows, SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
+import { acquireInferenceThread, type DeviceThread } from "./device-thread.ts";
 import type { InferenceThread } from "./inference-thread.ts";
 import type { ProviderName, ThreadTensor } from "./ort-node-worker.ts";
 
@@ -89,7 +89,7 @@ export class DeviceSegmenter implements Segmenter {
         `variant ${model.variantName} has no file in half precision; run it in float32, or write the package with one`,
       );
     }
-    const segmenter = new DeviceSegmenter(await deviceThread(options.provider), model, options);
+    const segmenter = new DeviceSegmenter(await acquireInferenceThread(options.provider), model, options);
     try {
       await segmenter.#form("uint8", model.manifest.input.channels, "u8");
     } catch (cause) {
@@ -99,7 +99,7 @@ export class DeviceSegmenter implements Segmenter {
     return segmenter;
   }
 
-  async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  async segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     if (options.precision === "u8") {
       const { data, shape } = await this.segmentToBytes(batch, options);
       return { data: decodeProbabilities({ precision: "u8", data }), shape };
@@ -114,7 +114,7 @@ export class DeviceSegmenter implements Segmenter {
     return { data: out, shape: [batch.shape[0]!, this.info.classes, ...this.info.window] };
   }
 
-  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
     const { precision = "f32" } = options;
     if (precision !== "u8") return encodeWindows(await this.segment(batch, options), precision);
     const { data, shape } = await this.segmentToBytes(batch, options);
@@ -129,7 +129,7 @@ export class DeviceSegmenter implements Segmenter {
   /** Pixels `[N, ...window, C]` → `round(255 p)` of the class probabilities `[N, K, ...window]`. @throws {InferenceError} */
   async segmentToBytes(
     batch: Raster<SampleArray>,
-    options: Omit<SegmentOptions, "precision">,
+    options: Omit<SegmentBatchOptions, "precision">,
   ): Promise<Raster<Uint8Array>> {
     const { classes, window } = this.info;
     const windows = batch.shape[0]!;
@@ -143,7 +143,7 @@ export class DeviceSegmenter implements Segmenter {
       }
     });
     try {
-      checkQuantised(out, windows, size, this.#model.manifest.output.activation);
+      validateQuantizedProbabilities(out, windows, size, this.#model.manifest.output.activation);
     } catch (cause) {
       throw cause instanceof RangeError ? new InferenceError(cause.message, { cause }) : cause;
     }
@@ -163,7 +163,7 @@ export class DeviceSegmenter implements Segmenter {
 
   async #run(
     batch: Raster<SampleArray>,
-    { scaling, signal }: Omit<SegmentOptions, "precision">,
+    { scaling, signal }: Omit<SegmentBatchOptions, "precision">,
     result: OutputType,
     take: (results: ThreadTensor, first: number) => void,
   ): Promise<void> {
@@ -186,12 +186,12 @@ export class DeviceSegmenter implements Segmenter {
       this.#most = Math.min(this.#model.variant.windowsPerRun ?? MOST_WINDOWS, MOST_WINDOWS, 2 * this.#most);
       this.#limitedAt = performance.now();
     }
-    const fitting = await inParts(batch.shape[0]!, this.#most, async (first, count) => {
+    const fitting = await runWithBatchHalving(batch.shape[0]!, this.#most, async (first, count) => {
       signal?.throwIfAborted();
       const part = batch.data.subarray(first * samples, (first + count) * samples) as SampleArray;
       const feeds = [
         { ...feedPixels(part, count, graph, scaling), shape: pixelShape(type, count) },
-        { data: feedScaling(scaling, count), shape: [count, 6, ...window.map(() => 1)] },
+        { data: feedNormalization(scaling, count), shape: [count, 6, ...window.map(() => 1)] },
       ];
       const { results, milliseconds } = await this.#thread.run(session, feeds, signal);
       this.runMilliseconds += milliseconds;
@@ -230,8 +230,8 @@ export class DeviceSegmenter implements Segmenter {
     const { files, half } = this.#model;
     const { provider, deviceId, allowCpuOperators } = this.#options;
     const file = this.#options.half ? half! : files[0]!;
-    const graph = deviceGraph(file.bytes, {
-      ...networkOf(this.#model),
+    const graph = fusePrePostForGpu(file.bytes, {
+      ...readNetwork(this.#model),
       pixels,
       pixelChannels,
       result,
@@ -258,7 +258,7 @@ function feedPixels(
   data: SampleArray,
   windows: number,
   { pixelWords }: DeviceGraph,
-  { low }: Scaling,
+  { low }: IntensityNormalization,
 ): { data: ThreadTensor["data"] } {
   if (data instanceof Uint8Array || data instanceof Uint16Array) {
     const packed = new Int32Array(windows * pixelWords);
@@ -274,7 +274,7 @@ function feedPixels(
     return { data: packed };
   }
   const floats = Float32Array.from(data);
-  // Samples that are no number count as the lowest, as in `normaliseWindows`.
+  // Samples that are no number count as the lowest, as in `normalizeWindows`.
   if (data instanceof Float32Array || data instanceof Float64Array) {
     for (let i = 0; i < floats.length; i++) if (Number.isNaN(floats[i])) floats[i] = low;
   }

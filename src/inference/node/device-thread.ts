@@ -16,7 +16,7 @@ let ending: Promise<void> = Promise.resolve();
  * fault (onnxruntime-node 1.30). The other providers get a thread of their own.
  * @throws {InferenceError} when the runtime does not load
  */
-export async function deviceThread(provider: ProviderName): Promise<DeviceThread> {
+export async function acquireInferenceThread(provider: ProviderName): Promise<DeviceThread> {
   if (provider !== "webgpu") {
     const thread = await InferenceThread.start();
     return { thread, release: () => thread.close() };

@@ -3,14 +3,14 @@ import type { Activation } from "../../tiling/pixels/activation.ts";
 import { InferenceError, isOutOfMemory } from "../errors.ts";
 import type {
   SessionOptions,
-  ThreadAnswer,
   ThreadLabels,
   ThreadRequest,
+  ThreadResponse,
   ThreadTensor,
 } from "./ort-node-worker.ts";
 
 interface Settle {
-  resolve: (answer: ThreadAnswer) => void;
+  resolve: (answer: ThreadResponse) => void;
   reject: (error: Error) => void;
 }
 
@@ -36,7 +36,7 @@ export class InferenceThread {
     this.#worker = worker;
     this.#closing = closing;
     this.version = version;
-    worker.on("message", (answer: ThreadAnswer) => {
+    worker.on("message", (answer: ThreadResponse) => {
       const settle = this.#waiting.get(answer.id);
       if (!settle) return;
       this.#waiting.delete(answer.id);
@@ -86,7 +86,7 @@ export class InferenceThread {
     if ("error" in answer) {
       throw new InferenceError(answer.error, { outOfMemory: isOutOfMemory(answer.error) });
     }
-    return (answer as Extract<ThreadAnswer, { session: number }>).session;
+    return (answer as Extract<ThreadResponse, { session: number }>).session;
   }
 
   /** Whether the thread is gone, by a fault or closed. */
@@ -124,14 +124,14 @@ export class InferenceThread {
         outOfMemory: isOutOfMemory(answer.error),
       });
     }
-    return answer as Extract<ThreadAnswer, { results: unknown }>;
+    return answer as Extract<ThreadResponse, { results: unknown }>;
   }
 
   #ask(
     request: (id: number) => ThreadRequest,
     transfer: readonly ArrayBuffer[],
     signal: AbortSignal | undefined,
-  ): Promise<ThreadAnswer> {
+  ): Promise<ThreadResponse> {
     if (this.#failure) return Promise.reject(this.#failure);
     const id = this.#next++;
     return new Promise((resolve, reject) => {

@@ -2,7 +2,7 @@ import type { ModelPackage } from "../../model-package/load-package.ts";
 import { InferenceError } from "../errors.ts";
 import { checkGoldenTile } from "../golden-tile.ts";
 import type { Segmenter } from "../segmenter.ts";
-import { missingForCuda } from "./cuda-libraries.ts";
+import { findMissingCudaLibraries } from "./cuda-libraries.ts";
 import { DeviceSegmenter } from "./device-segmenter.ts";
 import { OrtNodeSegmenter } from "./ort-node.ts";
 import type { ProviderName } from "./ort-node-worker.ts";
@@ -94,7 +94,7 @@ function explained(name: ProviderName, model: ModelPackage, cause: unknown): unk
   ) {
     return because(
       name === "cuda"
-        ? missingForCuda()
+        ? findMissingCudaLibraries()
         : `${name} is not in this build of onnxruntime-node; choose another provider`,
     );
   }

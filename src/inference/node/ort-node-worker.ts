@@ -2,9 +2,9 @@ import { parentPort, workerData } from "node:worker_threads";
 import * as ort from "onnxruntime-node";
 import pLimit from "p-limit";
 import { product } from "../../tiling/grid/raster.ts";
-import { nameBytes } from "../../tiling/merge/argmax.ts";
+import { argmaxBytes } from "../../tiling/merge/argmax.ts";
 import type { Activation } from "../../tiling/pixels/activation.ts";
-import { checkQuantised } from "../../tiling/wire/validate-quantized.ts";
+import { validateQuantizedProbabilities } from "../../tiling/wire/validate-quantized.ts";
 
 // What fails is thrown, and told in a sentence; the runtime's log would tell it again in other words.
 ort.env.logLevel = process.env.TILEWRIGHT_DEBUG ? "warning" : "fatal";
@@ -66,7 +66,7 @@ export type ThreadRequest =
       nameAfter?: Activation;
     };
 
-export type ThreadAnswer =
+export type ThreadResponse =
   | { id: number; session: number }
   | { id: number; results: readonly ThreadTensor[]; milliseconds: number; labels?: readonly ThreadLabels[] }
   | { id: number; error: string };
@@ -94,22 +94,22 @@ async function answer(request: ThreadRequest): Promise<void> {
   const { id } = request;
   try {
     if ("open" in request) {
-      port.postMessage({ id, session: await open(request.open) } satisfies ThreadAnswer);
+      port.postMessage({ id, session: await open(request.open) } satisfies ThreadResponse);
     } else if ("close" in request) {
       await sessions[request.close]?.session.release();
       sessions[request.close] = undefined;
-      port.postMessage({ id, session: request.close } satisfies ThreadAnswer);
+      port.postMessage({ id, session: request.close } satisfies ThreadResponse);
     } else {
       const { session, feeds } = request;
       const { results, milliseconds } = await run(sessions[session]!, feeds, request.results);
       const labels = request.nameAfter && labelsOf(results[0]!, request.nameAfter);
-      port.postMessage({ id, results, milliseconds, labels } satisfies ThreadAnswer, [
+      port.postMessage({ id, results, milliseconds, labels } satisfies ThreadResponse, [
         ...results.map((r) => r.data.buffer),
         ...(labels ?? []).map((l) => l.buffer),
       ]);
     }
   } catch (error) {
-    port.postMessage({ id, error: (error as Error).message } satisfies ThreadAnswer);
+    port.postMessage({ id, error: (error as Error).message } satisfies ThreadResponse);
   }
 }
 
@@ -166,13 +166,13 @@ function labelsOf({ data, shape }: ThreadTensor, activation: Activation): Thread
   const size = product(window);
   const bytes = data as Uint8Array;
   try {
-    checkQuantised(bytes, windows, size, activation);
+    validateQuantizedProbabilities(bytes, windows, size, activation);
   } catch {
     return undefined;
   }
   return Array.from({ length: windows }, (_, n) => {
     const labels = new Uint8Array(size);
-    nameBytes(bytes.subarray(n * classes * size, (n + 1) * classes * size), labels, classes);
+    argmaxBytes(bytes.subarray(n * classes * size, (n + 1) * classes * size), labels, classes);
     return labels;
   });
 }

@@ -1,19 +1,19 @@
 import { availableParallelism } from "node:os";
 import type { ModelPackage } from "../../model-package/load-package.ts";
-import { dtypeOf, product, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
-import type { Scaling } from "../../tiling/pixels/normalize.ts";
+import { getDType, product, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
+import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
 import { decodeProbabilitiesInto, encodeProbabilities } from "../../tiling/wire/mask-record.ts";
 import { InferenceError } from "../errors.ts";
 import {
-  feedScaling,
-  networkOf,
+  feedNormalization,
+  fusePrePostForCpu,
   OLDEST_OPSET,
   type PlainPixelType,
-  plainGraph,
+  readNetwork,
 } from "../graph/device-graph.ts";
 import { readOnnx } from "../graph/onnx-file.ts";
 import { segmentWindows } from "../segment-windows.ts";
-import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "../segmenter.ts";
+import type { EncodedWindows, SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
 import { InferenceThread } from "./inference-thread.ts";
 import type { SessionOptions, ThreadTensor } from "./ort-node-worker.ts";
 
@@ -76,7 +76,7 @@ export class OrtNodeSegmenter implements Segmenter {
     }
   }
 
-  async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  async segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     if (options.precision === "u8" && this.#makesBytes) {
       const { data, shape } = await this.segmentEncoded(batch, options);
       const size = product(shape);
@@ -101,7 +101,7 @@ export class OrtNodeSegmenter implements Segmenter {
   }
 
   /** Bytes are made inside the graph, by the thread that computes it: scaling, activation and rounding hide there. */
-  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
     const { classes, window, channels } = this.info;
     const shape = [classes, ...window];
     const size = product(shape);
@@ -122,7 +122,7 @@ export class OrtNodeSegmenter implements Segmenter {
       throw new RangeError(`pixels have ${pixelChannels} channels, the model takes ${channels}`);
     }
     const pixels = plainPixels(batch.data, options.scaling);
-    const form = await this.#form(dtypeOf(pixels) as PlainPixelType, pixelChannels);
+    const form = await this.#form(getDType(pixels) as PlainPixelType, pixelChannels);
     const samples = product(batch.shape.slice(1));
     const perRun = Math.min(batch.shape[0]!, this.#model.variant.windowsPerRun ?? batch.shape[0]!);
     const nameAfter = options.labels ? this.#model.manifest.output.activation : undefined;
@@ -135,7 +135,7 @@ export class OrtNodeSegmenter implements Segmenter {
       const part = pixels.slice(first * samples, (first + count) * samples) as ThreadTensor["data"];
       const feeds = [
         { data: part, shape: [count, ...window, pixelChannels] },
-        { data: feedScaling(options.scaling, count), shape: [count, 6, ...window.map(() => 1)] },
+        { data: feedNormalization(options.scaling, count), shape: [count, 6, ...window.map(() => 1)] },
       ];
       const thread = this.#idlest();
       const answer = [{ data: new Uint8Array(count * size), shape: [count, ...shape] }];
@@ -199,8 +199,8 @@ export class OrtNodeSegmenter implements Segmenter {
   }
 
   #makeForm(pixels: PlainPixelType, pixelChannels: number): Omit<SessionOptions, "provider"> {
-    const graph = plainGraph(this.#model.files[0]!.bytes, {
-      ...networkOf(this.#model),
+    const graph = fusePrePostForCpu(this.#model.files[0]!.bytes, {
+      ...readNetwork(this.#model),
       pixels,
       pixelChannels,
     });
@@ -247,8 +247,8 @@ export async function runCpuThread(
   return { data: scores.data, shape: scores.shape, milliseconds };
 }
 
-/** Samples that are no number count as the lowest, as in `normaliseWindows`. */
-function plainPixels(data: SampleArray, { low }: Scaling): Exclude<SampleArray, Float64Array> {
+/** Samples that are no number count as the lowest, as in `normalizeWindows`. */
+function plainPixels(data: SampleArray, { low }: IntensityNormalization): Exclude<SampleArray, Float64Array> {
   if (!(data instanceof Float32Array || data instanceof Float64Array)) return data;
   const floats = Float32Array.from(data);
   for (let i = 0; i < floats.length; i++) if (Number.isNaN(floats[i])) floats[i] = low;

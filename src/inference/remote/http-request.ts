@@ -1,7 +1,7 @@
 import { type IncomingHttpHeaders, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { joinBytes } from "../../storage/join-bytes.ts";
-import { freeMemory } from "../../tiling/wire/detach-buffers.ts";
+import { detachBuffers } from "../../tiling/wire/detach-buffers.ts";
 
 export interface HttpRequest {
   method: "GET" | "POST" | "PUT";
@@ -17,7 +17,7 @@ export interface HttpRequest {
   signal?: AbortSignal | undefined;
 }
 
-export interface HttpAnswer {
+export interface HttpResponse {
   status: number;
   headers: IncomingHttpHeaders;
   bytes: Uint8Array<ArrayBuffer>;
@@ -28,24 +28,24 @@ const SILENCE_MS = 300_000;
 const CONNECT_MS = 15_000;
 
 /** An answer began, but no whole one came. */
-export class BrokenAnswerError extends Error {
-  override readonly name = "BrokenAnswerError";
+export class IncompleteResponseError extends Error {
+  override readonly name = "IncompleteResponseError";
 }
 
 /** An answer that is longer than any that was asked for. */
-export class LongAnswerError extends Error {
-  override readonly name = "LongAnswerError";
+export class ResponseTooLargeError extends Error {
+  override readonly name = "ResponseTooLargeError";
 }
 
 /**
  * One request over HTTP, its answer whole in memory. `fetch` copies each body twice and leaves them to the garbage collector,
  * which then takes as long as all the rest together; here what was sent or copied is given back at once. No redirect
  * is followed: it could carry the body anywhere.
- * @throws {BrokenAnswerError}
- * @throws {LongAnswerError}
+ * @throws {IncompleteResponseError}
+ * @throws {ResponseTooLargeError}
  * @throws {Error} of the connection, where no answer began; what `signal` says when it was aborted
  */
-export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpAnswer> {
+export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpResponse> {
   const { method, headers, body, freeBody, maxBytes, silenceMs = SILENCE_MS, signal } = options;
   signal?.throwIfAborted();
   const ask = url.protocol === "https:" ? requestHttps : requestHttp;
@@ -72,10 +72,12 @@ export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpA
     });
     const bytes = await wholeAnswer(answer, maxBytes).catch((cause) => {
       answer.destroy();
-      throw cause instanceof LongAnswerError ? cause : new BrokenAnswerError("it broke off", { cause });
+      throw cause instanceof ResponseTooLargeError
+        ? cause
+        : new IncompleteResponseError("it broke off", { cause });
     });
     // An answer may come before the body is out, and the system reads that from where it lies.
-    if (body && freeBody && request.writableFinished) freeMemory(body);
+    if (body && freeBody && request.writableFinished) detachBuffers(body);
     return { status: answer.statusCode!, headers: answer.headers, bytes };
   } catch (error) {
     throw signal?.aborted ? signal.reason : error;
@@ -86,7 +88,7 @@ export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpA
 
 /** Each byte is copied once where the length was stated. */
 async function wholeAnswer(answer: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  const tooLong = () => new LongAnswerError(`it has more than ${maxBytes} bytes`);
+  const tooLong = () => new ResponseTooLargeError(`it has more than ${maxBytes} bytes`);
   const stated = answer.headers["content-length"];
   if (Number(stated ?? 0) > maxBytes) throw tooLong();
   const whole = stated === undefined ? undefined : new Uint8Array(Number(stated));
@@ -97,13 +99,13 @@ async function wholeAnswer(answer: IncomingMessage, maxBytes: number): Promise<U
     whole?.set(piece, at);
     at += piece.length;
     if (!whole) pieces.push(piece);
-    else if (piece.length === piece.buffer.byteLength) freeMemory(piece);
+    else if (piece.length === piece.buffer.byteLength) detachBuffers(piece);
   }
   return whole ?? joinBytes(pieces);
 }
 
 /** @returns undefined where the answer is no JSON */
-export function jsonOf({ bytes }: HttpAnswer): unknown {
+export function parseJsonResponse({ bytes }: HttpResponse): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {

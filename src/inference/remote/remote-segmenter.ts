@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { product, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
-import type { Scaling } from "../../tiling/pixels/normalize.ts";
+import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
 import {
   decodeMaskBatch,
   MASK_BATCH_TYPE,
@@ -11,10 +11,10 @@ import { decodeProbabilitiesInto, type MaskRecord } from "../../tiling/wire/mask
 import { encodeWindowBatch, WINDOW_BATCH_TYPE, type WirePixels } from "../../tiling/wire/window-batch.ts";
 import { MAX_HEADER_BYTES, WireFormatError } from "../../tiling/wire/wire-message.ts";
 import { RemoteError } from "../errors.ts";
-import type { EncodedWindows, Segmenter, SegmenterInfo, SegmentOptions } from "../segmenter.ts";
-import { type HttpAnswer, httpRequest, jsonOf } from "./http-request.ts";
+import type { EncodedWindows, SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
+import { type HttpResponse, httpRequest, parseJsonResponse } from "./http-request.ts";
 import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
-import { unanswered } from "./transport-errors.ts";
+import { toRemoteError } from "./transport-errors.ts";
 
 export interface RemoteOptions {
   /** Bearer token of the service; a runner on this machine may want none. */
@@ -25,7 +25,7 @@ export interface RemoteOptions {
 }
 
 /** Services refuse an empty range, which an image of one value has: the least one is scaled just as it. */
-function withRange(scaling: Scaling): Scaling {
+function withRange(scaling: IntensityNormalization): IntensityNormalization {
   const { low, high } = scaling;
   if (high > low) return scaling;
   let step = Math.max(Number.EPSILON * Math.abs(low), 1e-300);
@@ -86,7 +86,7 @@ export class RemoteSegmenter implements Segmenter {
       maxBytes: MAX_INFO_BYTES,
       signal: options.signal,
     });
-    const parsed = serviceInfoSchema.safeParse(jsonOf(answer));
+    const parsed = serviceInfoSchema.safeParse(parseJsonResponse(answer));
     if (!parsed.success) {
       throw new RemoteError(
         `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
@@ -112,7 +112,7 @@ export class RemoteSegmenter implements Segmenter {
   }
 
   /** @throws {RemoteError} */
-  async segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  async segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     const { precision = "f32" } = options;
     const { data, shape } = await this.segmentEncoded(batch, options);
     const size = product(shape);
@@ -124,7 +124,7 @@ export class RemoteSegmenter implements Segmenter {
   }
 
   /** @throws {RemoteError} */
-  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentOptions): Promise<EncodedWindows> {
+  async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
     // Networks take float32: what is more is rounded here instead of there.
     const data = batch.data instanceof Float64Array ? Float32Array.from(batch.data) : batch.data;
     const [windows, ...shape] = batch.shape as [number, ...number[]];
@@ -149,7 +149,7 @@ export class RemoteSegmenter implements Segmenter {
 
   async #request(
     pixels: Raster<WirePixels>,
-    { scaling, precision = "f32", signal }: SegmentOptions,
+    { scaling, precision = "f32", signal }: SegmentBatchOptions,
   ): Promise<MaskBatch> {
     const { model } = this.#service;
     const windows = Array.from({ length: pixels.shape[0]! }, (_, n) => n);
@@ -208,16 +208,16 @@ async function request(
   path: string,
   { token }: RemoteOptions,
   { contentType, ...rest }: Omit<Parameters<typeof httpRequest>[1], "headers"> & { contentType?: string },
-): Promise<HttpAnswer> {
+): Promise<HttpResponse> {
   const headers: Record<string, string> = {};
   if (contentType) headers["Content-Type"] = contentType;
   if (token) headers.Authorization = `Bearer ${token}`;
-  let answer: HttpAnswer;
+  let answer: HttpResponse;
   try {
     answer = await httpRequest(new URL(path, base), { ...rest, headers });
   } catch (cause) {
     if (rest.signal?.aborted) throw cause;
-    throw unanswered(base.host, cause);
+    throw toRemoteError(base.host, cause);
   }
   const { status } = answer;
   if (status >= 200 && status < 300) return answer;
@@ -228,7 +228,7 @@ async function request(
       status,
     });
   }
-  const parsed = problemSchema.safeParse(jsonOf(answer));
+  const parsed = problemSchema.safeParse(parseJsonResponse(answer));
   const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
   throw new RemoteError(`${base.host} answers ${status}: ${problem.message}`, {
     code: problem.code,

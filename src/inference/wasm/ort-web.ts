@@ -3,7 +3,7 @@ import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { Raster, SampleArray } from "../../tiling/grid/raster.ts";
 import { InferenceError } from "../errors.ts";
 import { type GraphOf, segmentWindows } from "../segment-windows.ts";
-import type { Segmenter, SegmenterInfo, SegmentOptions } from "../segmenter.ts";
+import type { SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
 import type { WasmHeap } from "./wasm-memory.ts";
 import { prepareWasmRuntime, type WasmRuntimeOptions } from "./wasm-runtime.ts";
 
@@ -71,7 +71,7 @@ export class OrtWebSegmenter implements Segmenter {
     return new OrtWebSegmenter(session, model, heap);
   }
 
-  segment(batch: Raster<SampleArray>, options: SegmentOptions): Promise<Raster<Float32Array>> {
+  segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
     const mine = this.#last.then(() =>
       segmentWindows(this.#model, batch, options, (input) => this.#run(input)),
     );

@@ -2,7 +2,7 @@ import { obliqueDegrees } from "../../image/affine.ts";
 import type { ImageSource } from "../../image/image-source.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
 import { reorientationBetween } from "../../tiling/grid/orientation.ts";
-import { isIdentity } from "../../tiling/grid/reorientation.ts";
+import { isIdentityReorientation } from "../../tiling/grid/reorientation.ts";
 import { JobError } from "../errors.ts";
 import type { Orientation } from "../job-plan.ts";
 import type { FullJobSettings } from "../settings.ts";
@@ -33,7 +33,7 @@ export function orientSource(
   }
   const reorientation = reorientationBetween(source, wanted);
   return {
-    ...(!isIdentity(reorientation) && { reorientation }),
+    ...(!isIdentityReorientation(reorientation) && { reorientation }),
     orientation: {
       source,
       model: wanted,

@@ -1,4 +1,4 @@
-import { allocate, dtypeOf, type Raster, type Rect } from "../../tiling/grid/raster.ts";
+import { allocate, getDType, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import { JobError } from "../errors.ts";
 import type { WindowSource } from "./reoriented-image.ts";
 
@@ -35,7 +35,7 @@ export async function readPixels(
   if (channels.length === from && channels.every((c, i) => c === i)) return raster;
   const to = channels.length;
   const samples = raster.data.length / from;
-  const data = allocate(dtypeOf(raster.data), samples * to);
+  const data = allocate(getDType(raster.data), samples * to);
   for (let c = 0; c < to; c++) {
     const offset = channels[c]!;
     for (let i = 0; i < samples; i++) data[i * to + c] = raster.data[i * from + offset]!;

@@ -1,10 +1,10 @@
 import type { ImageSource } from "../../image/image-source.ts";
-import { allocate, dtypeOf, product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
+import { allocate, getDType, product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import type { Shard } from "../../tiling/grid/shards.ts";
 import { windowRect } from "../../tiling/grid/window-grid.ts";
 import { extractSlices, extractWindow, regionForWindow } from "../../tiling/pixels/extract-window.ts";
 import { resample } from "../../tiling/pixels/resample.ts";
-import { freeMemory } from "../../tiling/wire/detach-buffers.ts";
+import { detachBuffers } from "../../tiling/wire/detach-buffers.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { readPixels } from "./read-pixels.ts";
 import { reorientedImage } from "./reoriented-image.ts";
@@ -42,7 +42,7 @@ export async function readShard(
   const region = await readPixels(image, plan.level, regionRect, plan.channels, signal);
   const channels = plan.channels.length * (slices ? 2 * slices.context + 1 : 1);
   const size = product(modelWindow) * channels;
-  const data = allocate(dtypeOf(region.data), windows.length * size);
+  const data = allocate(getDType(region.data), windows.length * size);
   const resampled = plan.grid.window.join() !== modelWindow.join();
   windows.forEach((window, n) => {
     const rect = toLevel(plan, windowRect(plan.grid, window));
@@ -57,7 +57,7 @@ export async function readShard(
     place.set(resample(pixels, modelWindow, 0).data);
   });
   // Of volumes megabytes a shard, of which the garbage collector sees a few bytes.
-  freeMemory(region.data);
+  detachBuffers(region.data);
   return { windows, pixels: { data, shape: [windows.length, ...modelWindow, channels] } };
 }
 

@@ -1,5 +1,5 @@
 import type { ImageSource } from "../../image/image-source.ts";
-import type { LabelStage } from "../../image/label-sink.ts";
+import type { LabelStore } from "../../image/label-sink.ts";
 import {
   OUTPUTS,
   type OutputName,
@@ -19,7 +19,7 @@ import type { OutputsReport } from "../outputs/outputs-options.ts";
 import type { OverlayStyle } from "../outputs/overlay.ts";
 import { StoredOrderLabels, storedOrderInfo } from "../outputs/stored-order-labels.ts";
 import { writeOutputs } from "../outputs/write-outputs.ts";
-import { chunkOf } from "../plan/plan-job.ts";
+import { chooseChunkShape } from "../plan/plan-job.ts";
 import { VERSION } from "../version.ts";
 import { planWarnings } from "./run-manifest.ts";
 
@@ -67,7 +67,7 @@ export function checkOutputs(
 /** Writes the chosen outputs of a finished label map, wherever `targets` puts them. */
 export function writeJobOutputs(options: {
   /** Holds every chunk of the label map that is not all background. */
-  stage: LabelStage;
+  stage: LabelStore;
   targets: OutputTargets;
   manifest: ModelManifest;
   plan: JobPlan;
@@ -132,20 +132,28 @@ export function writeJobOutputs(options: {
 }
 
 /** Whether merged labels are outputs as they are: a volume's may be turned on its way out, a region's are cut. */
-export function stageIsOutput({ reorientation, output }: JobPlan): boolean {
+export function labelStoreIsOutput({ reorientation, output }: JobPlan): boolean {
   return !reorientation && !output;
 }
 
 /** What outputs are written from: a region without what lies around it, a volume in the order of the source. */
-function outputLabels(stage: LabelStage, { region, output, reorientation }: JobPlan): LabelStage {
+function outputLabels(stage: LabelStore, { region, output, reorientation }: JobPlan): LabelStore {
   if (output) {
     const size = output.region.size;
     const origin = output.region.origin.map((o, axis) => o - region.origin[axis]!);
     const placement = { ...stage.info.placement, origin: output.region0.origin };
-    return new CutLabels(stage, { ...stage.info, shape: size, chunk: chunkOf(size), placement }, origin);
+    return new CutLabels(
+      stage,
+      { ...stage.info, shape: size, chunk: chooseChunkShape(size), placement },
+      origin,
+    );
   }
   if (!reorientation) return stage;
-  return new StoredOrderLabels(stage, storedOrderInfo(stage.info, reorientation, chunkOf), reorientation);
+  return new StoredOrderLabels(
+    stage,
+    storedOrderInfo(stage.info, reorientation, chooseChunkShape),
+    reorientation,
+  );
 }
 
 /**

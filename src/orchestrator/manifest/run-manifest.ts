@@ -82,7 +82,7 @@ export interface RunManifest {
   estimatedCost: { currency: "USD"; amount: number; basis: string };
 }
 
-export function describePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
+export function summarizePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
   return {
     level: plan.level,
     levelMpp: plan.mpp,
@@ -113,7 +113,7 @@ export function planWarnings(
   ];
 }
 
-export function describeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
+export function summarizeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
   // The plan's axes may be turned, and its spacing is what the user gave.
   const mpp = plan.mpp.map((m, axis) => m / plan.downsample[axis]!);
   return {
@@ -127,12 +127,12 @@ export function describeSource(source: ImageSource, name: string, plan: JobPlan)
   };
 }
 
-export function describeModel(model: ModelPackage): RunManifest["model"] {
+export function summarizeModel(model: ModelPackage): RunManifest["model"] {
   const { name, version, license } = model.manifest;
   return { name, version, variant: model.variantName, hash: model.hash, license };
 }
 
-export function describeSeam({
+export function summarizeSeam({
   seams,
   compared,
   disagreed,

@@ -1,12 +1,12 @@
-import { scalingOf } from "../../inference/scaling.ts";
+import { toIntensityNormalization } from "../../inference/intensity-normalization.ts";
 import type { Segmenter } from "../../inference/segmenter.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
 import { product, type Raster } from "../../tiling/grid/raster.ts";
 import { resample } from "../../tiling/pixels/resample.ts";
 import { encodeProbabilities, type MaskRecord } from "../../tiling/wire/mask-record.ts";
 import type { ShardInput } from "../input/read-shard.ts";
-import { alongPlane, type JobPlan } from "../job-plan.ts";
-import { checkEncoded, checkProbabilities } from "./validate-response.ts";
+import { type JobPlan, planeAxes } from "../job-plan.ts";
+import { validateEncoded, validateProbabilities } from "./validate-response.ts";
 
 /**
  * Runs the model on a batch and brings its probabilities back to the grid's samples and precision.
@@ -20,10 +20,10 @@ export async function inferBatch(
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
   // What is resampled on the way back is rounded after that, and must come back exact.
-  const window = alongPlane(plan.grid.window, plan.slices);
+  const window = planeAxes(plan.grid.window, plan.slices);
   const resampled = plan.modelWindow.join() !== window.join();
   const precision = resampled ? "f32" : plan.precision;
-  const scaling = scalingOf(manifest, plan.scaling.low, plan.scaling.high);
+  const scaling = toIntensityNormalization(manifest, plan.scaling.low, plan.scaling.high);
   const options = { scaling, precision, signal };
   const { info } = segmenter;
   const shape = [info.classes, ...plan.modelWindow];
@@ -31,7 +31,7 @@ export async function inferBatch(
   if (!resampled && segmenter.segmentEncoded) {
     const { activation } = manifest.output;
     const encoded = await segmenter.segmentEncoded(batch.pixels, { ...options, labels: true });
-    checkEncoded(encoded, { shape: expected, precision, activation, runtime: info.runtime });
+    validateEncoded(encoded, { shape: expected, precision, activation, runtime: info.runtime });
     return batch.windows.map((window, n) => ({
       window,
       precision,
@@ -40,7 +40,7 @@ export async function inferBatch(
     }));
   }
   const probabilities = await segmenter.segment(batch.pixels, options);
-  checkProbabilities(probabilities, expected, info.runtime);
+  validateProbabilities(probabilities, expected, info.runtime);
   const length = product(shape);
   // One window at a time: on the grid it may be far larger than in the model.
   return batch.windows.map((number, n) => {

@@ -8,7 +8,7 @@ import { planShards } from "../../tiling/grid/shards.ts";
 import { windowRect } from "../../tiling/grid/window-grid.ts";
 import { importanceMap } from "../../tiling/merge/importance-map.ts";
 import { type MergedChunk, Merger } from "../../tiling/merge/merger.ts";
-import { countSeams, noSeams, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
+import { countSeams, emptySeamCounts, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
 import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import { readShard, type ShardInput, sliceBatch } from "../input/read-shard.ts";
 import type { JobPlan } from "../job-plan.ts";
@@ -18,7 +18,7 @@ import { classifyFailure } from "../scheduler/classify-failure.ts";
 import type { Clock } from "../scheduler/clock.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { inferBatch } from "./infer-batch.ts";
-import { PixelMemory, RecordMemory } from "./record-buffers.ts";
+import { PixelBuffers, RecordBuffers } from "./record-buffers.ts";
 
 export interface MapProgress {
   windowsDone: number;
@@ -55,10 +55,10 @@ export interface MapStatistics {
   milliseconds: { read: number; merge: number; write: number };
 }
 
-export function noStatistics(): MapStatistics {
+export function emptyStatistics(): MapStatistics {
   return {
     windows: 0,
-    seams: noSeams(),
+    seams: emptySeamCounts(),
     compared: 0,
     disagreed: 0,
     milliseconds: { read: 0, merge: 0, write: 0 },
@@ -75,7 +75,7 @@ export async function mapAndMerge(options: MapOptions): Promise<BackendCounts[]>
   const { signal = new AbortController().signal } = options;
   const { seams, milliseconds } = statistics;
   const { manifest } = model;
-  const memory = new RecordMemory();
+  const memory = new RecordBuffers();
   const coverage = planCoverage(plan);
   const wanted = (chunk: number) => coverage.chunks.has(chunk) && !finished.has(chunk);
   const merger = new Merger({
@@ -122,7 +122,7 @@ export async function mapAndMerge(options: MapOptions): Promise<BackendCounts[]>
     if (done.length > 0) await timed("write", () => forEachConcurrent(done, done.length, finishChunk));
   };
 
-  const pixels = new PixelMemory();
+  const pixels = new PixelBuffers();
   // One backend without a time limit is never asked twice for a window; else another attempt may be at the same pixels.
   const runOnce = backends.length === 1 && backends[0]!.timeoutMs === undefined;
   let nextShard = 0;

@@ -11,7 +11,7 @@ import { type Shard, shardAt, shardsTouching } from "../../tiling/grid/shards.ts
 import { windowRect } from "../../tiling/grid/window-grid.ts";
 import { importanceMap } from "../../tiling/merge/importance-map.ts";
 import { type MergedChunk, Merger } from "../../tiling/merge/merger.ts";
-import { countSeams, noSeams, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
+import { countSeams, emptySeamCounts, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
 import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { partOfOutput, planCoverage } from "../plan/plan-coverage.ts";
@@ -81,7 +81,7 @@ export async function mergeBlock(options: {
     chunk: plan.chunk,
     wanted: (chunk) => wanted.has(chunk),
   });
-  const seams = noSeams();
+  const seams = emptySeamCounts();
   const lines = seamLines(plan.grid);
   const finish = async ({ index, raster }: MergedChunk) => {
     const labels = raster as Raster<Uint8Array>;

@@ -1,7 +1,7 @@
-import type { LabelStage } from "../../image/label-sink.ts";
+import type { LabelStore } from "../../image/label-sink.ts";
 import { chunkGrid, chunkIndex, chunkRect } from "../../tiling/grid/chunk-grid.ts";
 import { product, type Raster } from "../../tiling/grid/raster.ts";
-import { countSeams, noSeams, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
+import { countSeams, emptySeamCounts, type SeamCounts, seamLines } from "../../tiling/merge/seam-score.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { partOfOutput } from "../plan/plan-coverage.ts";
 
@@ -9,15 +9,15 @@ import { partOfOutput } from "../plan/plan-coverage.ts";
  * The counts of all finished chunks, read back: an attempt that was killed left its chunks and not its counts.
  * @param chunks numbers of those that windows cover
  */
-export async function recountSeams(
-  stage: LabelStage,
+export async function recomputeSeamStatistics(
+  stage: LabelStore,
   plan: JobPlan,
   chunks: Iterable<number>,
   signal: AbortSignal | undefined,
 ): Promise<SeamCounts> {
   const grid = chunkGrid(plan.region.size, plan.chunk);
   const lines = seamLines(plan.grid);
-  const counts = noSeams();
+  const counts = emptySeamCounts();
   for (const chunk of chunks) {
     const index = chunkIndex(grid, chunk);
     const rect = chunkRect(grid, index);

@@ -1,4 +1,4 @@
-import { freeMemory } from "../../tiling/wire/detach-buffers.ts";
+import { detachBuffers } from "../../tiling/wire/detach-buffers.ts";
 import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import type { ShardInput } from "../input/read-shard.ts";
 
@@ -6,7 +6,7 @@ import type { ShardInput } from "../input/read-shard.ts";
  * Gives memory back as soon as the last record in it is done with. Left to the garbage collector it would be there for long:
  * what a collector sees of a record is a few bytes, and of volumes each record has megabytes.
  */
-export class RecordMemory {
+export class RecordBuffers {
   /** Records, and their labels, that lie in a buffer. */
   readonly #users = new Map<ArrayBufferLike, number>();
 
@@ -28,12 +28,12 @@ export class RecordMemory {
 }
 
 /** The same for the pixels of a shard, once all of its windows have been run. */
-export class PixelMemory {
+export class PixelBuffers {
   readonly #run = new WeakMap<ShardInput, number>();
 
   done(shard: ShardInput, windows: number): void {
     const run = (this.#run.get(shard) ?? 0) + windows;
     this.#run.set(shard, run);
-    if (run === shard.windows.length) freeMemory(shard.pixels.data);
+    if (run === shard.windows.length) detachBuffers(shard.pixels.data);
   }
 }

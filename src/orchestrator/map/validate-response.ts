@@ -4,12 +4,12 @@ import { product, type Raster } from "../../tiling/grid/raster.ts";
 import type { Activation } from "../../tiling/pixels/activation.ts";
 import { fromFloat16Bits } from "../../tiling/pixels/float16.ts";
 import type { MaskRecord, Precision } from "../../tiling/wire/mask-record.ts";
-import { checkQuantised } from "../../tiling/wire/validate-quantized.ts";
+import { validateQuantizedProbabilities } from "../../tiling/wire/validate-quantized.ts";
 
 // A backend is believed nothing: what it sends is merged with what others sent, and would be found no more.
 
 /** @throws {InferenceError} when the shape is another than `[N, K, ...window]` expected, or values are no probabilities */
-export function checkProbabilities(
+export function validateProbabilities(
   { data, shape }: Raster,
   expected: readonly number[],
   runtime: string,
@@ -20,7 +20,7 @@ export function checkProbabilities(
   for (let i = 0; i < data.length; i++) checkProbability(data[i]!, runtime);
 }
 
-export interface ExpectedAnswer {
+export interface ExpectedResponse {
   /** `[N, K, ...window]` */
   shape: readonly number[];
   precision: Precision;
@@ -30,10 +30,10 @@ export interface ExpectedAnswer {
 
 const ARRAYS = { u8: Uint8Array, f16: Uint16Array, f32: Float32Array } as const;
 
-/** As `checkProbabilities`; bytes, which are all probabilities, must add up to what the activation gives. @throws {InferenceError} */
-export function checkEncoded(
+/** As `validateProbabilities`; bytes, which are all probabilities, must add up to what the activation gives. @throws {InferenceError} */
+export function validateEncoded(
   { data, shape, labels }: EncodedWindows,
-  { shape: expected, precision, activation, runtime }: ExpectedAnswer,
+  { shape: expected, precision, activation, runtime }: ExpectedResponse,
 ): void {
   const [, classes, ...window] = expected as [number, number, ...number[]];
   const length = product([classes, ...window]);
@@ -53,7 +53,7 @@ export function checkEncoded(
       for (let i = 0; i < length; i++) checkProbability(fromFloat16Bits(one[i]!), runtime);
     else {
       try {
-        checkQuantised(one as Uint8Array, 1, product(window), activation);
+        validateQuantizedProbabilities(one as Uint8Array, 1, product(window), activation);
       } catch (cause) {
         if (!(cause instanceof RangeError)) throw cause;
         throw new InferenceError(`${runtime} returned no probabilities: ${cause.message}`, { cause });

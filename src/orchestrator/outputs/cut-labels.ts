@@ -1,4 +1,4 @@
-import type { LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+import type { LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink.ts";
 import { copyBox, intersect } from "../../tiling/grid/box.ts";
 import { product } from "../../tiling/grid/raster.ts";
 
@@ -6,14 +6,14 @@ import { product } from "../../tiling/grid/raster.ts";
 const KEPT_BYTES = 16 << 20;
 
 /** A part of a 2-D label map, with chunks of its own. */
-export class CutLabels implements LabelStage {
+export class CutLabels implements LabelStore {
   readonly info: LabelMapInfo;
-  readonly #whole: LabelStage;
+  readonly #whole: LabelStore;
   readonly #origin: readonly number[];
   readonly #tiles = new Map<string, Promise<LabelTile | undefined>>();
 
   /** @param origin of the part in the whole */
-  constructor(whole: LabelStage, info: LabelMapInfo, origin: readonly number[]) {
+  constructor(whole: LabelStore, info: LabelMapInfo, origin: readonly number[]) {
     this.#whole = whole;
     this.info = info;
     this.#origin = origin;

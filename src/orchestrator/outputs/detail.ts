@@ -1,4 +1,4 @@
-import type { LabelStage } from "../../image/label-sink.ts";
+import type { LabelStore } from "../../image/label-sink.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { ObjectCollector } from "../../tiling/objects/collect-objects.ts";
 import { InstanceScanner } from "../../tiling/objects/connected-components.ts";
@@ -18,7 +18,7 @@ export interface LabelRect {
  * so those its border cuts may end there differently; nothing is measured from it.
  */
 export async function drawDetail(
-  stage: LabelStage,
+  stage: LabelStore,
   rect: LabelRect,
   picture: Raster<Uint8Array>,
   { rule, kinds }: ObjectKinds,
@@ -37,7 +37,7 @@ export async function drawDetail(
 }
 
 /** Class indices `[height, width]` of a rect inside the label map. */
-async function readLabels(stage: LabelStage, rect: LabelRect, signal?: AbortSignal): Promise<Uint8Array> {
+async function readLabels(stage: LabelStore, rect: LabelRect, signal?: AbortSignal): Promise<Uint8Array> {
   const [tileHeight, tileWidth] = stage.info.chunk as [number, number];
   const out = new Uint8Array(rect.width * rect.height);
   for (let row = Math.floor(rect.y / tileHeight); row * tileHeight < rect.y + rect.height; row++) {

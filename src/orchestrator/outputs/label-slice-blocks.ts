@@ -1,7 +1,7 @@
-import type { LabelStage, LabelTile } from "../../image/label-sink.ts";
+import type { LabelStore, LabelTile } from "../../image/label-sink.ts";
 
 /** One row of chunks along z of a label volume; a tile is absent where all is background. */
-export interface TileSlab {
+export interface TileSliceBlock {
   slab: number;
   tiles: readonly { index: readonly number[]; tile: LabelTile | undefined }[];
 }
@@ -10,7 +10,10 @@ export interface TileSlab {
  * Reads a label volume's rows of chunks in the order of z, chunks in raster order. The next row is fetched while one is
  * looked at.
  */
-export async function* tileSlabs(stage: LabelStage, signal?: AbortSignal): AsyncGenerator<TileSlab> {
+export async function* readSliceBlocks(
+  stage: LabelStore,
+  signal?: AbortSignal,
+): AsyncGenerator<TileSliceBlock> {
   const { shape, chunk } = stage.info;
   const [slabs, rows, columns] = shape.map((n, a) => Math.ceil(n / chunk[a]!)) as [number, number, number];
   const read = async (slab: number) => {
@@ -22,7 +25,7 @@ export async function* tileSlabs(stage: LabelStage, signal?: AbortSignal): Async
     );
     return { slab, tiles };
   };
-  let next: Promise<TileSlab> | undefined;
+  let next: Promise<TileSliceBlock> | undefined;
   for (let slab = 0; slab < slabs; slab++) {
     signal?.throwIfAborted();
     const current = await (next ?? read(slab));

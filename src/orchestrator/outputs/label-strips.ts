@@ -1,6 +1,6 @@
-import type { LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+import type { LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink.ts";
 import { product } from "../../tiling/grid/raster.ts";
-import { bandRows } from "../../tiling/grid/strip-height.ts";
+import { stripHeight } from "../../tiling/grid/strip-height.ts";
 import type { ClassRows } from "../../tiling/objects/connected-components.ts";
 import { type LabelBits, labelBits, PackedLabels } from "../../tiling/objects/packed-labels.ts";
 
@@ -24,7 +24,7 @@ const WIDE_ROW_BYTES = 8 << 20;
 const WIDE_AT_ONCE = 4;
 
 /** How chunks of a label map that is wide wait; undefined for one that is not. @param wideRowBytes default 8 MiB */
-export function waitingBits(
+export function packedBitDepth(
   { shape, chunk, dtype, classes }: LabelMapInfo,
   wideRowBytes = WIDE_ROW_BYTES,
 ): LabelBits | undefined {
@@ -32,9 +32,9 @@ export function waitingBits(
   return dtype === "uint8" && columns * product(chunk) > wideRowBytes ? labelBits(classes.length) : undefined;
 }
 
-/** Reads the rows of chunks of a map of classes from top to bottom. `bits`: of `waitingBits`. */
-export async function* tileRows(
-  stage: LabelStage,
+/** Reads the rows of chunks of a map of classes from top to bottom. `bits`: of `packedBitDepth`. */
+export async function* readTileRows(
+  stage: LabelStore,
   visitor: TileVisitor,
   { bits, signal }: { bits: LabelBits | undefined; signal?: AbortSignal },
 ): AsyncGenerator<TileRow> {
@@ -71,7 +71,7 @@ export async function* tileRows(
 }
 
 /** Lays the chunks of a row side by side, some rows at a time. The buffer is used again for the next band. */
-export class BandBuffer {
+export class StripBuffer {
   readonly #info: LabelMapInfo;
   readonly #data: Uint8Array;
   readonly #bandRows: number;
@@ -81,7 +81,7 @@ export class BandBuffer {
   constructor(info: LabelMapInfo) {
     this.#info = info;
     const width = info.shape[1]!;
-    this.#bandRows = bandRows(width);
+    this.#bandRows = stripHeight(width);
     this.#data = new Uint8Array(this.#bandRows * width);
     this.#line = new Uint8Array(info.chunk[1]!);
   }

@@ -1,4 +1,4 @@
-import type { LabelStage, WrittenOutput } from "../../image/label-sink.ts";
+import type { LabelStore, WrittenOutput } from "../../image/label-sink.ts";
 import type { LabelOrigin, OutputName, OutputTargets } from "../../image/output-targets.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import type { LabelRect } from "./detail.ts";
@@ -9,7 +9,7 @@ import type { VolumeSummary } from "./volume-summary.ts";
 
 export interface WriteOutputsOptions {
   /** Holds every chunk of the finished label map; absent ones are background. */
-  stage: LabelStage;
+  stage: LabelStore;
   outputs: readonly OutputName[];
   targets: OutputTargets;
   /** What files that return to where the source came from are made from. */

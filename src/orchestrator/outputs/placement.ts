@@ -12,7 +12,7 @@ export interface Placement {
   sourceSpacing: SampleSize | undefined;
 }
 
-export function placementOf(info: LabelMapInfo): Placement {
+export function toPlacement(info: LabelMapInfo): Placement {
   const [originY, originX] = info.placement.origin as [number, number];
   const [downsampleY, downsampleX] = info.placement.downsample as [number, number];
   const scale = info.spacing?.unit === "millimeter" ? 1000 : 1;

@@ -1,5 +1,5 @@
 import type { LabelMapInfo, LabelTile } from "../../image/label-sink.ts";
-import { classesInTile, frameTile, tilesOfChunk } from "../../tiling/grid/segmentation-frame.ts";
+import { classesInTile, segmentationFrameSize, tilesOfChunk } from "../../tiling/grid/segmentation-frame.ts";
 
 /** Which classes but background each tile of a 2-D label map holds, gathered while its chunks go by. */
 export class PresentClasses {
@@ -8,14 +8,14 @@ export class PresentClasses {
 
   constructor(info: LabelMapInfo) {
     this.#info = info;
-    const [height, width] = frameTile(info.chunk);
+    const [height, width] = segmentationFrameSize(info.chunk);
     const count = Math.ceil(info.shape[0]! / height) * Math.ceil(info.shape[1]! / width);
     this.tiles = Array.from({ length: count }, () => []);
   }
 
   add(chunkIndex: readonly number[], tile: LabelTile): void {
     const { chunk, shape } = this.#info;
-    const [, width] = frameTile(chunk);
+    const [, width] = segmentationFrameSize(chunk);
     for (const { index, x } of tilesOfChunk(chunkIndex, chunk, shape)) {
       this.tiles[index] = classesInTile(tile.data as Uint8Array, chunk[1]!, x, width);
     }

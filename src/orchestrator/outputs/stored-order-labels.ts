@@ -1,4 +1,4 @@
-import type { LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+import type { LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink.ts";
 import { intersect } from "../../tiling/grid/box.ts";
 import { product, type Rect } from "../../tiling/grid/raster.ts";
 import {
@@ -15,11 +15,11 @@ const BLOCK_BYTES = 32 << 20;
 /** The next one is read ahead. */
 const BLOCKS = 2;
 
-/** What a label map is like with its axes turned back. @param chunkOf chunk for a label map of a size */
+/** What a label map is like with its axes turned back. @param chooseChunkShape chunk for a label map of a size */
 export function storedOrderInfo(
   info: LabelMapInfo,
   turn: Reorientation,
-  chunkOf: (size: readonly number[]) => readonly number[],
+  chooseChunkShape: (size: readonly number[]) => readonly number[],
 ): LabelMapInfo {
   const back = <T>(values: readonly T[]) => reorderAxes(values, invertReorientation(turn));
   const shape = back(info.shape);
@@ -27,7 +27,7 @@ export function storedOrderInfo(
   return {
     ...info,
     shape,
-    chunk: chunkOf(shape),
+    chunk: chooseChunkShape(shape),
     spacing: info.spacing && { ...info.spacing, values: back(info.spacing.values) },
     placement: { origin: back(origin), downsample: back(downsample) },
   };
@@ -37,16 +37,16 @@ export function storedOrderInfo(
  * A label volume that was made in the model's orientation, read in the order in which the source stores its samples.
  * No turned copy of it exists: some slices are put together from the chunks they cross, as they are asked for.
  */
-export class StoredOrderLabels implements LabelStage {
+export class StoredOrderLabels implements LabelStore {
   readonly info: LabelMapInfo;
-  readonly #labels: LabelStage;
+  readonly #labels: LabelStore;
   /** From the model's orientation to the stored one. */
   readonly #back: Reorientation;
   readonly #thickness: number;
   readonly #blocks = new Map<number, Promise<Uint8Array | undefined>>();
 
   /** @param info of `storedOrderInfo` */
-  constructor(labels: LabelStage, info: LabelMapInfo, turn: Reorientation) {
+  constructor(labels: LabelStore, info: LabelMapInfo, turn: Reorientation) {
     this.#labels = labels;
     this.info = info;
     this.#back = invertReorientation(turn);

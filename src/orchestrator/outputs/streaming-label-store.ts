@@ -1,4 +1,4 @@
-import type { LabelChunk, LabelMapInfo, LabelStage, LabelTile } from "../../image/label-sink.ts";
+import type { LabelChunk, LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink.ts";
 import { product } from "../../tiling/grid/raster.ts";
 
 interface Wait {
@@ -13,7 +13,7 @@ const KEPT_BYTES = 16 << 20;
 const ROW_BYTES = 8 << 20;
 
 /** Whether outputs may grow with the map. On the widest slides they wait for its end, when its memory is free. */
-export function growsWithMap({ shape, chunk }: Pick<LabelMapInfo, "shape" | "chunk">): boolean {
+export function canStream({ shape, chunk }: Pick<LabelMapInfo, "shape" | "chunk">): boolean {
   return chunk[0]! * product(shape.slice(1)) <= ROW_BYTES;
 }
 
@@ -21,8 +21,8 @@ export function growsWithMap({ shape, chunk }: Pick<LabelMapInfo, "shape" | "chu
  * A label map that is read while it is made: who asks for a chunk that is still to come gets it when it is written, from
  * memory and not from the store. So outputs are written beside inference.
  */
-export class GrowingStage implements LabelStage {
-  readonly #stage: LabelStage;
+export class StreamingLabelStore implements LabelStore {
+  readonly #stage: LabelStore;
   readonly #isExpected: (index: readonly number[]) => boolean;
   readonly #waiting = new Map<string, Wait[]>();
   readonly #kept = new Map<string, LabelTile>();
@@ -30,7 +30,7 @@ export class GrowingStage implements LabelStage {
   #ended: { error: unknown } | undefined;
 
   /** `isExpected`: whether a chunk that is not there will be; others are background. */
-  constructor(stage: LabelStage, isExpected: (index: readonly number[]) => boolean) {
+  constructor(stage: LabelStore, isExpected: (index: readonly number[]) => boolean) {
     this.#stage = stage;
     this.#isExpected = isExpected;
   }

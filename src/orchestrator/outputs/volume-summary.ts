@@ -50,7 +50,7 @@ export function spacingInMm(info: LabelMapInfo): Triple | undefined {
  *   its axes
  * @param analysedVoxels label samples that were segmented
  */
-export function summariseVolume(
+export function summarizeVolume(
   info: LabelMapInfo,
   affine: Affine | undefined,
   measures: readonly StructureMeasure[],

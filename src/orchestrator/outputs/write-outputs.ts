@@ -14,14 +14,14 @@ import { type Caption, withCaption } from "./caption.ts";
 import { DensityGrid } from "./density.ts";
 import { drawDetail } from "./detail.ts";
 import { GEOJSON_HEAD, GEOJSON_TAIL, GeoJsonFeatures } from "./geojson.ts";
-import { BandBuffer, type TileVisitor, tileRows, waitingBits } from "./label-strips.ts";
+import { packedBitDepth, readTileRows, StripBuffer, type TileVisitor } from "./label-strips.ts";
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
 import { type ObjectKinds, objectKinds } from "./object-kinds.ts";
 import { OutputSinks } from "./output-sinks.ts";
 import type { OutputsReport, Pictures, WriteOutputsOptions } from "./outputs-options.ts";
 import { Overlay, vividColor } from "./overlay.ts";
-import { type Placement, placementOf } from "./placement.ts";
+import { type Placement, toPlacement } from "./placement.ts";
 import { PresentClasses } from "./present-classes.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
 import { SlideCounter, type SlideSummary } from "./slide-summary.ts";
@@ -125,7 +125,7 @@ async function firstPass(
   const { stage, outputs, signal, source } = options;
   const { info } = stage;
   const [height, width] = info.shape as [number, number];
-  const placement = placementOf(info);
+  const placement = toPlacement(info);
   const counter = new SlideCounter(info, kinds, placement);
   const density = new DensityGrid([height, width]);
   const labels = await openLabels(["labels.ome.zarr", "labels.ome.tiff"], info, sinks);
@@ -151,9 +151,9 @@ async function firstPass(
   const keepNumbers = wantsInstances(outputs);
   const collector = new ObjectCollector({ rule: kinds.rule, onObject: tell, keepNumbers });
   const scanner = new InstanceScanner(width, kinds.rule, collector);
-  const bits = waitingBits(info, options.wideRowBytes);
+  const bits = packedBitDepth(info, options.wideRowBytes);
   const pyramid = new PyramidWriter(labels, info, bits);
-  const band = new BandBuffer(info);
+  const band = new StripBuffer(info);
   const total = keepNumbers ? 2 * height : height;
   const present = outputs.includes("labels.seg.dcm") ? new PresentClasses(info) : undefined;
   const visitor: TileVisitor = {
@@ -165,7 +165,7 @@ async function firstPass(
     },
     settle: () => pyramid.settle(),
   };
-  for await (const row of tileRows(stage, visitor, { bits, signal })) {
+  for await (const row of readTileRows(stage, visitor, { bits, signal })) {
     for (const rows of band.bands(row)) {
       scanner.push(rows);
       if (geojson?.isFull) await geojson.flush();
@@ -245,7 +245,7 @@ async function secondPass(
   const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
   const scanner = new InstanceScanner(width, rule, painter);
   const pyramid = new PyramidWriter(maps, info);
-  const band = new BandBuffer(stage.info);
+  const band = new StripBuffer(stage.info);
   let taken = 0;
   const takeRows = async () => {
     for (; taken * tileHeight < height; taken++) {
@@ -259,8 +259,8 @@ async function secondPass(
       options.onProgress?.(height + Math.min(height, (taken + 1) * tileHeight), 2 * height);
     }
   };
-  const bits = waitingBits(stage.info, options.wideRowBytes);
-  for await (const row of tileRows(stage, { tile() {} }, { bits, signal })) {
+  const bits = packedBitDepth(stage.info, options.wideRowBytes);
+  for await (const row of readTileRows(stage, { tile() {} }, { bits, signal })) {
     for (const rows of band.bands(row)) scanner.push(rows);
     await takeRows();
   }
@@ -275,7 +275,7 @@ async function writeSegmentation(
   sinks: OutputSinks,
 ): Promise<void> {
   const sink = await sinks.labels("labels.seg.dcm", stage.info, present);
-  const bits = waitingBits(stage.info, wideRowBytes);
+  const bits = packedBitDepth(stage.info, wideRowBytes);
   let writes: Promise<void>[] = [];
   const visitor: TileVisitor = {
     tile(index, tile) {
@@ -286,5 +286,5 @@ async function writeSegmentation(
       writes = [];
     },
   };
-  for await (const _ of tileRows(stage, visitor, { bits, signal }));
+  for await (const _ of readTileRows(stage, visitor, { bits, signal }));
 }

@@ -1,13 +1,13 @@
 import type { LabelSink } from "../../image/label-sink.ts";
-import { Slab } from "../../tiling/grid/slice-block.ts";
+import { SliceBlock } from "../../tiling/grid/slice-block.ts";
 import { VolumeScanner } from "../../tiling/objects/volume-scanner.ts";
-import { tileSlabs } from "./label-slice-blocks.ts";
+import { readSliceBlocks } from "./label-slice-blocks.ts";
 import type { OutputSinks } from "./output-sinks.ts";
 import type { Pictures, WriteOutputsOptions } from "./outputs-options.ts";
 import { PyramidWriter } from "./pyramid-writer.ts";
 import { drawSlices } from "./slice-pictures.ts";
 import { volumeTable } from "./volume-csv.ts";
-import { spacingInMm, summariseVolume, type VolumeSummary } from "./volume-summary.ts";
+import { spacingInMm, summarizeVolume, type VolumeSummary } from "./volume-summary.ts";
 
 /**
  * The outputs of a label volume: one pass over its slices for pyramid, file and measures, and a second one for a DICOM
@@ -25,13 +25,13 @@ export async function writeVolume(
   const nifti = await sinks.labels("labels.nii.gz", info);
   const csv = await sinks.text("measurements.csv");
   const scanner = new VolumeScanner([height, width], spacingInMm(info) ?? [1, 1, 1]);
-  const slab = new Slab(info.shape, info.chunk);
+  const slab = new SliceBlock(info.shape, info.chunk);
   const present: number[][] = [];
   const wantsPicture = options.outputs.includes("overlay.png");
   const labelled: number[] = [];
   const twice = options.outputs.includes("labels.seg.dcm");
   const total = twice ? 2 * depth : depth;
-  for await (const row of tileSlabs(stage, signal)) {
+  for await (const row of readSliceBlocks(stage, signal)) {
     slab.clear();
     for (const { index, tile } of row.tiles) {
       pyramid.add(index, tile);
@@ -46,7 +46,7 @@ export async function writeVolume(
     await pyramid.settle();
     options.onProgress?.(Math.min(depth, (row.slab + 1) * info.chunk[0]!), total);
   }
-  const summary = summariseVolume(info, origin.source.affine, scanner.finish(), options.analysedPixels);
+  const summary = summarizeVolume(info, origin.source.affine, scanner.finish(), options.analysedPixels);
   csv?.add(volumeTable(summary, source));
   await csv?.flush();
   if (twice) await writeSegmentation(options, await sinks.labels("labels.seg.dcm", info, present));
@@ -62,7 +62,7 @@ function countLabelled(data: Uint8Array | undefined): number {
 
 async function writeSegmentation(options: WriteOutputsOptions, sink: LabelSink | undefined): Promise<void> {
   const [depth] = options.stage.info.shape;
-  for await (const { slab, tiles } of tileSlabs(options.stage, options.signal)) {
+  for await (const { slab, tiles } of readSliceBlocks(options.stage, options.signal)) {
     for (const { index, tile } of tiles) if (tile !== undefined) await sink?.writeTile(0, index, tile);
     options.onProgress?.(depth! + Math.min(depth!, (slab + 1) * options.stage.info.chunk[0]!), 2 * depth!);
   }

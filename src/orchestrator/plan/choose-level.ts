@@ -75,7 +75,7 @@ export function chooseLevel(
   const fits = ratio.every((r) => Math.abs(r - 1) <= spacingTolerance);
   const size = slices ? manifest.window.size.toSpliced(slices.axis, 0, 1) : manifest.window.size;
   const window = size.map((w, axis) => (fits ? w : Math.max(1, Math.round(w * ratio[axis]!))));
-  const counts = axisThatCounts(
+  const counts = limitingAxis(
     ratio.map((r) => 1 / r),
     slices,
   );
@@ -92,7 +92,7 @@ export function chooseLevel(
   }
   if (magnification > most * (1 + EPSILON)) {
     const sizes = { level, mpp: mpp[counts]!, modelMpp: modelMpp[counts]!, most };
-    throw new JobError(tooCoarse(manifest, sizes, seesNothing));
+    throw new JobError(tooCoarseMessage(manifest, sizes, seesNothing));
   }
   if (long > WINDOW_LIMIT) {
     throw new JobError(
@@ -111,14 +111,14 @@ export function chooseLevel(
  * The coarsest of the plane that a 2-D network sees. Of a volume as such the second coarsest: slices are often several times as
  * thick as they are fine, along whichever axis the file has them, and networks over volumes are made for that.
  */
-function axisThatCounts(factors: readonly number[], slices: JobPlan["slices"]): number {
+function limitingAxis(factors: readonly number[], slices: JobPlan["slices"]): number {
   const axes = factors.map((_, axis) => axis).filter((axis) => axis !== slices?.axis);
   axes.sort((a, b) => factors[b]! - factors[a]!);
   return axes.length > 2 ? axes[1]! : axes[0]!;
 }
 
 /** What cannot be insisted on is not offered. */
-function tooCoarse(
+function tooCoarseMessage(
   { name, input }: ModelManifest,
   { level, mpp, modelMpp, most }: { level: number; mpp: number; modelMpp: number; most: number },
   seesNothing: boolean,

@@ -1,5 +1,5 @@
 import { copyBox, intersect } from "../../tiling/grid/box.ts";
-import { type Coverage, plannedCoverage } from "../../tiling/grid/coverage.ts";
+import { type Coverage, computeCoverage } from "../../tiling/grid/coverage.ts";
 import { product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import type { JobPlan } from "../job-plan.ts";
 
@@ -12,7 +12,7 @@ function outputRect({ region, output }: JobPlan): Rect | undefined {
 
 /** What a job must produce. */
 export function planCoverage(plan: JobPlan): Coverage {
-  return plannedCoverage(plan.grid, plan.kept, plan.chunk, outputRect(plan));
+  return computeCoverage(plan.grid, plan.kept, plan.chunk, outputRect(plan));
 }
 
 /** The part of a merged chunk that is written, and where it lies in the grid: what lies around is not of all windows. */

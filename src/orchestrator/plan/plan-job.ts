@@ -1,6 +1,6 @@
 import type { ImageSource } from "../../image/image-source.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
-import { cutIntoCells } from "../../tiling/grid/cell-grid.ts";
+import { buildCellGrid } from "../../tiling/grid/cell-grid.ts";
 import { keepWindows, maskFraction, type RegionMask } from "../../tiling/grid/keep-windows.ts";
 import { product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import {
@@ -38,7 +38,7 @@ const CHUNK = [512, 2048];
 const TILE_UNIT = 16;
 
 /** No larger than the label map, for the rest of a chunk would be stored, compressed and read for nothing. */
-export function chunkOf(size: readonly number[]): number[] {
+export function chooseChunkShape(size: readonly number[]): number[] {
   const plane = size.slice(-2).map((n, a) => Math.min(CHUNK[a]!, Math.ceil(n / TILE_UNIT) * TILE_UNIT));
   return [...size.slice(2).map(() => 1), ...plane];
 }
@@ -68,7 +68,11 @@ export async function planJob(
   const { signal, mask } = options;
   const isVolume = source.axes === "zyx";
   if (isVolume && mask) throw new JobError("--mask is for 2-D images");
-  const { slices, level, mpp, window, reorientation, orientation } = fitImage(source, manifest, settings);
+  const { slices, level, mpp, window, reorientation, orientation } = matchImageToModel(
+    source,
+    manifest,
+    settings,
+  );
   // From here on all is in the model's orientation.
   const image = reorientedImage(source, reorientation);
   const levelShape = image.levels[level]!.shape;
@@ -158,7 +162,7 @@ export async function planJob(
     channels,
     scaling,
     shardBlock: [...region.size.slice(2).map(() => 1), ...shardBlock],
-    chunk: chunkOf(region.size),
+    chunk: chooseChunkShape(region.size),
     ...(tissue && { tissue: tissue.finding }),
     tissueFraction: regionMask && maskFraction(regionMask, asked.region),
     thumbnail: await thumbnail(),
@@ -171,7 +175,7 @@ export async function planJob(
  * Where an image meets a model, by what its header says alone.
  * @throws {JobError} when they do not go together
  */
-export function fitImage(
+export function matchImageToModel(
   source: ImageSource,
   manifest: ModelManifest,
   settings: Pick<FullJobSettings, "level" | "maxMagnification" | "orientation">,
@@ -211,7 +215,7 @@ function blockOf(window: readonly number[], slices: boolean): readonly [number, 
 function checkOverlap(grid: WindowGrid): void {
   let pairs = 1;
   let deepest = 1;
-  for (const intervals of cutIntoCells(grid).intervals) {
+  for (const intervals of buildCellGrid(grid).intervals) {
     const depths = intervals.map(({ first, last }) => last - first + 1);
     pairs *= depths.reduce((sum, d) => sum + d, 0);
     deepest *= Math.max(...depths);

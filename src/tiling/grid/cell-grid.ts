@@ -22,7 +22,7 @@ export interface CellGrid {
   readonly covered: readonly (readonly { first: number; end: number }[])[];
 }
 
-export function cutIntoCells(grid: WindowGrid): CellGrid {
+export function buildCellGrid(grid: WindowGrid): CellGrid {
   const intervals: Interval[][] = [];
   const covered: { first: number; end: number }[][] = [];
   for (let axis = 0; axis < grid.shape.length; axis++) {

@@ -1,4 +1,4 @@
-import { cutIntoCells } from "./cell-grid.ts";
+import { buildCellGrid } from "./cell-grid.ts";
 import { chunkGrid } from "./chunk-grid.ts";
 import { product, type Rect } from "./raster.ts";
 import type { WindowGrid } from "./window-grid.ts";
@@ -16,13 +16,13 @@ export interface Coverage {
  * What a plan must produce, computed from the plan alone: the yardstick a finished job is held against.
  * @param within the part of the grid's region that counts; default all of it
  */
-export function plannedCoverage(
+export function computeCoverage(
   grid: WindowGrid,
   kept: WindowSet,
   chunk: readonly number[],
   within: Rect = { origin: grid.shape.map(() => 0), size: grid.shape },
 ): Coverage {
-  const intervals = cutIntoCells(grid).intervals.map((list, axis) => {
+  const intervals = buildCellGrid(grid).intervals.map((list, axis) => {
     const from = within.origin[axis]!;
     const to = from + within.size[axis]!;
     return list

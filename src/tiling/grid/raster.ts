@@ -55,7 +55,7 @@ export function allocate(dtype: DType, length: number): SampleArray {
   return new ARRAYS[dtype](length);
 }
 
-export function dtypeOf(data: SampleArray): DType {
+export function getDType(data: SampleArray): DType {
   for (const [name, type] of Object.entries(ARRAYS)) if (data instanceof type) return name as DType;
   throw new TypeError(`unknown sample array ${Object.prototype.toString.call(data)}`);
 }

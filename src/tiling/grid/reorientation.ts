@@ -9,7 +9,7 @@ export interface Reorientation {
   flips: readonly boolean[];
 }
 
-export function isIdentity({ axes, flips }: Reorientation): boolean {
+export function isIdentityReorientation({ axes, flips }: Reorientation): boolean {
   return axes.every((axis, a) => axis === a) && !flips.includes(true);
 }
 

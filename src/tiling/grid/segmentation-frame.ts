@@ -2,7 +2,7 @@
 const SIDE = 512;
 
 /** Tile of a frame of a 2-D label map, `[y, x]`: a chunk, or a part of its width. */
-export function frameTile([height, width]: readonly number[]): [number, number] {
+export function segmentationFrameSize([height, width]: readonly number[]): [number, number] {
   return [height!, width! % SIDE === 0 ? SIDE : width!];
 }
 
@@ -12,7 +12,7 @@ export function* tilesOfChunk(
   chunk: readonly number[],
   shape: readonly number[],
 ): Generator<{ index: number; x: number }> {
-  const [, tileWidth] = frameTile(chunk);
+  const [, tileWidth] = segmentationFrameSize(chunk);
   const across = Math.ceil(shape[1]! / tileWidth);
   const first = (column! * chunk[1]!) / tileWidth;
   for (let x = 0; x < chunk[1]!; x += tileWidth) {

@@ -2,7 +2,7 @@
  * The slices of one row of chunks along z, put together from the chunks that hold anything. The buffer is used again for
  * the next row.
  */
-export class Slab {
+export class SliceBlock {
   readonly #shape: readonly [number, number, number];
   readonly #chunk: readonly [number, number, number];
   readonly #data: Uint8Array;

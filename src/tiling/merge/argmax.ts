@@ -1,7 +1,7 @@
 import { byteWords, LANES, ONES } from "../pixels/byte-words.ts";
 
 /** Writes where a class has more than `best`, which begins as the first class's values; `values` are `[K, ...labels]`. */
-export function name(
+export function argmaxInto(
   values: ArrayLike<number>,
   best: Uint8Array | Float32Array,
   labels: Uint8Array,
@@ -22,12 +22,12 @@ export function name(
 const ABOVE = 0x01000100;
 
 /** The class of the largest byte of `[K, ...labels]` at each sample, the first of equal ones: four samples at a time. */
-export function nameBytes(values: Uint8Array, labels: Uint8Array, classes: number): void {
+export function argmaxBytes(values: Uint8Array, labels: Uint8Array, classes: number): void {
   const size = labels.length;
   const words = byteWords(values, size);
   const labelWords = byteWords(labels, size);
   if (!words || !labelWords) {
-    name(values, values.slice(0, size), labels.fill(0), classes);
+    argmaxInto(values, values.slice(0, size), labels.fill(0), classes);
     return;
   }
   const plane = size >> 2;

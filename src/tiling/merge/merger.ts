@@ -1,5 +1,5 @@
 import { copyBox, intersect, relativeTo, rowOffsets } from "../grid/box.ts";
-import { type CellGrid, cutIntoCells, type Interval } from "../grid/cell-grid.ts";
+import { buildCellGrid, type CellGrid, type Interval } from "../grid/cell-grid.ts";
 import {
   type ChunkGrid,
   chunkCount,
@@ -13,7 +13,7 @@ import { type WindowGrid, windowPosition } from "../grid/window-grid.ts";
 import type { WindowSet } from "../grid/window-set.ts";
 import { byteWords } from "../pixels/byte-words.ts";
 import { decodeForMerging, type MaskRecord, PRECISION_UNIT, type Precision } from "../wire/mask-record.ts";
-import { name, nameBytes } from "./argmax.ts";
+import { argmaxBytes, argmaxInto } from "./argmax.ts";
 
 /** In a label map, where no class has this number: up to 255 classes are numbered 0 to 254. */
 const UNDECIDED = 255;
@@ -127,7 +127,7 @@ export class Merger {
     if (classes < 1 || classes > 255)
       throw new RangeError(`${classes} classes: from 1 to 255 fit a label map`);
     for (const w of importance) if (!(w > 0)) throw new RangeError(`importance weight ${w}: must be above 0`);
-    this.#cells = cutIntoCells(grid);
+    this.#cells = buildCellGrid(grid);
     this.chunks = chunkGrid(grid.shape, options.chunk);
     this.#wanted = new Uint8Array(chunkCount(this.chunks));
     for (let i = 0; i < this.#wanted.length; i++) this.#wanted[i] = wanted && !wanted(i) ? 0 : 1;
@@ -284,7 +284,7 @@ export class Merger {
   #labelsOf(values: Uint8Array): Uint8Array {
     const size = this.#windowSize;
     const labels = this.#spareLabels.pop() ?? new Uint8Array(size);
-    nameBytes(values, labels, this.#o.classes);
+    argmaxBytes(values, labels, this.#o.classes);
     return labels;
   }
 
@@ -562,7 +562,7 @@ function compareRow(from: Voice, start: number, to: Voice, at: number, width: nu
 /** Class of the largest of `[K, size]` values; the first of equal ones. */
 function argmax(values: Values, size: number, classes: number): Uint8Array {
   const labels = new Uint8Array(size);
-  name(values, values.slice(0, size), labels, classes);
+  argmaxInto(values, values.slice(0, size), labels, classes);
   return labels;
 }
 

@@ -1,4 +1,4 @@
-import { cutIntoCells } from "../grid/cell-grid.ts";
+import { buildCellGrid } from "../grid/cell-grid.ts";
 import type { Raster, Rect } from "../grid/raster.ts";
 import type { WindowGrid } from "../grid/window-grid.ts";
 
@@ -10,7 +10,7 @@ export interface SeamCounts {
   controlChanges: number;
 }
 
-export function noSeams(): SeamCounts {
+export function emptySeamCounts(): SeamCounts {
   return { seamPairs: 0, seamChanges: 0, controlPairs: 0, controlChanges: 0 };
 }
 
@@ -25,7 +25,7 @@ const CONTROL_DISTANCES = [-32, -16, 16, 32];
 
 /** Per axis: what the line between sample i - 1 and i is, a window's border (1), a control (2) or neither (0). */
 export function seamLines(grid: WindowGrid): Uint8Array[] {
-  return cutIntoCells(grid).intervals.map((list, axis) => {
+  return buildCellGrid(grid).intervals.map((list, axis) => {
     const n = grid.shape[axis]!;
     const lines = new Uint8Array(n);
     const borders = list.map((i) => i.start).filter((start) => start > 0);

@@ -11,7 +11,7 @@ export interface ObjectMeasurements {
   centroid: { x: number; y: number };
   /** Pixels: first column and row, columns and rows. */
   bounds: { x: number; y: number; width: number; height: number };
-  /** u, holes included. See `perimeterOf`. */
+  /** u, holes included. See `measurePerimeter`. */
   perimeter: number;
   /** `4π area / perimeter²`, at most 1. */
   circularity: number;
@@ -76,7 +76,7 @@ export function measureObject(
   const major = mean + spread;
   const minor = Math.max(mean - spread, 0);
   const area = n * sample.x * sample.y;
-  const perimeter = perimeterOf(polygons, sample);
+  const perimeter = measurePerimeter(polygons, sample);
   return {
     areaPx: n,
     area,
@@ -99,7 +99,7 @@ const KULPA = (Math.PI * (1 + Math.SQRT2)) / 8;
  * the polygon through the middles of pixel edges is measured, times Kulpa's factor. Discs of radius 10 and
  * more come out within 4 %; a rectangle along the axes 5 % short.
  */
-export function perimeterOf(polygons: readonly Polygon[], sample: SampleSize): number {
+export function measurePerimeter(polygons: readonly Polygon[], sample: SampleSize): number {
   let horizontal = 0;
   let vertical = 0;
   let corners = 0;

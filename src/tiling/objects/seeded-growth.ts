@@ -1,4 +1,4 @@
-import { bandRows } from "../grid/strip-height.ts";
+import { stripHeight } from "../grid/strip-height.ts";
 import type { ComponentSink } from "./component-sink.ts";
 
 const UNREACHED = -1;
@@ -66,7 +66,7 @@ export class GrowthWindow {
     this.#wait = Math.max(0, Math.ceil(minArea) - 1);
     this.#sink = sink;
     this.#stride = width + 2;
-    this.#bandRows = bandRows(width);
+    this.#bandRows = stripHeight(width);
     this.#height = this.#bandRows + 2 * maxGrow;
     this.#plane = new Int32Array((this.#height + 2) * this.#stride);
     this.#runs = new Array<RowRuns | undefined>(this.#height).fill(undefined);

@@ -1,5 +1,5 @@
 import { intersect } from "../grid/box.ts";
-import { allocate, dtypeOf, product, type Raster, type Rect, type SampleArray } from "../grid/raster.ts";
+import { allocate, getDType, product, type Raster, type Rect, type SampleArray } from "../grid/raster.ts";
 
 /** What lies beyond the border of an image. */
 export type Padding = "reflect" | "constant";
@@ -39,7 +39,7 @@ export function extractWindow(
   window: Rect,
   imageShape: readonly number[],
   padding: Padding = "reflect",
-  out = allocate(dtypeOf(region.data), product(window.size) * region.shape.at(-1)!),
+  out = allocate(getDType(region.data), product(window.size) * region.shape.at(-1)!),
 ): Raster {
   const channels = region.shape[imageShape.length]!;
   const maps = imageShape.map((n, axis) =>
@@ -71,7 +71,7 @@ export function extractSlices(
   const channels = region.shape[imageShape.length]!;
   const count = 2 * context + 1;
   const samples = product(window.size);
-  const out = allocate(dtypeOf(region.data), samples * channels * count);
+  const out = allocate(getDType(region.data), samples * channels * count);
   for (let d = 0; d < count; d++) {
     const at = Math.min(Math.max(window.origin[axis]! + d - context, 0), imageShape[axis]! - 1);
     const slice = { origin: window.origin.with(axis, at), size: window.size };

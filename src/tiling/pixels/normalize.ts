@@ -1,7 +1,7 @@
 import { product, type Raster, type SampleArray } from "../grid/raster.ts";
 
 /** How samples become network input: `clip((v - low) / (high - low), clip) * scale + offset`. */
-export interface Scaling {
+export interface IntensityNormalization {
   low: number;
   high: number;
   clip?: readonly [number, number];
@@ -47,7 +47,11 @@ export class Histogram {
  * Takes windows `[N, ...window, C]` of pixels to network input `[N, C, ...window]`, float32. A grey source feeds
  * all channels of a colour model (`channels` > 1).
  */
-export function normaliseWindows(pixels: Raster, channels: number, scaling: Scaling): Raster<Float32Array> {
+export function normalizeWindows(
+  pixels: Raster,
+  channels: number,
+  scaling: IntensityNormalization,
+): Raster<Float32Array> {
   const windows = pixels.shape[0]!;
   const spatial = pixels.shape.slice(1, -1);
   const from = pixels.shape.at(-1)!;
@@ -70,7 +74,7 @@ export function normaliseWindows(pixels: Raster, channels: number, scaling: Scal
   return { data: out, shape: [windows, channels, ...spatial] };
 }
 
-function scaler({ low, high, clip, scale = 1, offset = 0 }: Scaling): (v: number) => number {
+function scaler({ low, high, clip, scale = 1, offset = 0 }: IntensityNormalization): (v: number) => number {
   const range = Math.max(high - low, 1e-6);
   const least = clip?.[0] ?? Number.NEGATIVE_INFINITY;
   const most = clip?.[1] ?? Number.POSITIVE_INFINITY;
@@ -78,6 +82,6 @@ function scaler({ low, high, clip, scale = 1, offset = 0 }: Scaling): (v: number
   return (v) => Math.min(most, Math.max(least, Number.isNaN(v) ? 0 : (v - low) / range)) * scale + offset;
 }
 
-function lookup(scaling: Scaling): Float32Array {
+function lookup(scaling: IntensityNormalization): Float32Array {
   return Float32Array.from({ length: 256 }, (_, v) => scaler(scaling)(v));
 }

@@ -1,4 +1,4 @@
-import { allocate, dtypeOf, product, type Raster } from "../grid/raster.ts";
+import { allocate, getDType, product, type Raster } from "../grid/raster.ts";
 
 interface Taps {
   /** First source index and weights of each output sample, flattened with `count` weights each. */
@@ -38,7 +38,7 @@ function taps(from: number, to: number): Taps {
  */
 export function resample(raster: Raster, spatial: readonly number[], leading: number): Raster {
   const inner = product(raster.shape.slice(leading + spatial.length));
-  const dtype = dtypeOf(raster.data);
+  const dtype = getDType(raster.data);
   const shape = [...raster.shape];
   let data: ArrayLike<number> = raster.data;
   for (let a = 0; a < spatial.length; a++) {

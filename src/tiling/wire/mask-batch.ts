@@ -1,6 +1,13 @@
 import { product } from "../grid/raster.ts";
 import type { MaskRecord, Precision } from "./mask-record.ts";
-import { fieldsOf, modelHash, precisionOf, shapeOf, variantName, windowNumbers } from "./wire-header.ts";
+import {
+  parseFields,
+  parseModelHash,
+  parsePrecision,
+  parseShape,
+  parseVariantName,
+  parseWindowNumbers,
+} from "./wire-header.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -42,9 +49,9 @@ export function maxMaskBatchBytes(records: number, shape: readonly number[], pre
 /** Values lie in `bytes` where that is aligned, and are not copied. @throws {WireFormatError} */
 export function decodeMaskBatch(bytes: Uint8Array): MaskBatch {
   const { header, payload } = decodeMessage(MASK_BATCH_MAGIC, bytes);
-  const fields = fieldsOf(header);
-  const precision = precisionOf(fields);
-  const [count, ...shape] = shapeOf(fields) as [number, ...number[]];
+  const fields = parseFields(header);
+  const precision = parsePrecision(fields);
+  const [count, ...shape] = parseShape(fields) as [number, ...number[]];
   const samples = product(shape);
   const expected = count * samples * SAMPLE_BYTES[precision];
   if (payload.length !== expected) {
@@ -59,10 +66,10 @@ export function decodeMaskBatch(bytes: Uint8Array): MaskBatch {
       : precision === "f16"
         ? new Uint16Array(buffer, byteOffset, payload.length / 2)
         : new Float32Array(buffer, byteOffset, payload.length / 4);
-  const records = windowNumbers(fields, count).map((window, n) => ({
+  const records = parseWindowNumbers(fields, count).map((window, n) => ({
     window,
     precision,
     data: all.subarray(n * samples, (n + 1) * samples),
   }));
-  return { model: modelHash(fields), variant: variantName(fields), precision, shape, records };
+  return { model: parseModelHash(fields), variant: parseVariantName(fields), precision, shape, records };
 }

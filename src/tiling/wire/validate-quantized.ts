@@ -9,7 +9,7 @@ const BLOCK = 4096;
  * overflowed on a device must not become a quiet hole in the label map. What softmax gives adds up to 1, each class
  * rounded by itself; with sigmoid the background is what the largest leaves over. `none` has no such law.
  */
-export function checkQuantised(
+export function validateQuantizedProbabilities(
   bytes: Uint8Array,
   windows: number,
   size: number,

@@ -1,22 +1,22 @@
 import {
   bytesPerSample,
   type DType,
-  dtypeOf,
+  getDType,
   product,
   type Raster,
   type SampleArray,
 } from "../grid/raster.ts";
-import type { Scaling } from "../pixels/normalize.ts";
+import type { IntensityNormalization } from "../pixels/normalize.ts";
 import type { Precision } from "./mask-record.ts";
 import {
   type Fields,
-  fieldsOf,
-  finite,
-  modelHash,
-  precisionOf,
-  shapeOf,
-  variantName,
-  windowNumbers,
+  parseFields,
+  parseFinite,
+  parseModelHash,
+  parsePrecision,
+  parseShape,
+  parseVariantName,
+  parseWindowNumbers,
 } from "./wire-header.ts";
 import { decodeMessage, encodeMessage, WireFormatError } from "./wire-message.ts";
 
@@ -36,22 +36,22 @@ export interface WindowBatch {
   precision: Precision;
   /** Window numbers in their grid; the answer carries them. */
   windows: readonly number[];
-  scaling: Scaling;
+  scaling: IntensityNormalization;
   /** `[N, ...window, C]` */
   pixels: Raster<WirePixels>;
 }
 
 export function encodeWindowBatch(batch: WindowBatch): Uint8Array<ArrayBuffer> {
   const { pixels, ...rest } = batch;
-  const dtype = dtypeOf(pixels.data);
+  const dtype = getDType(pixels.data);
   return encodeMessage(WINDOW_BATCH_MAGIC, { ...rest, dtype, shape: pixels.shape }, [pixels.data]);
 }
 
 /** Pixels lie in `bytes` where that is aligned, and are not copied. @throws {WireFormatError} */
 export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
   const { header, payload } = decodeMessage(WINDOW_BATCH_MAGIC, bytes);
-  const fields = fieldsOf(header);
-  const shape = shapeOf(fields);
+  const fields = parseFields(header);
+  const shape = parseShape(fields);
   const samples = product(shape);
   const dtype = TYPES.find((type) => type === fields.dtype);
   if (dtype === undefined) {
@@ -65,11 +65,11 @@ export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
   }
   const data = view(dtype, payload, samples);
   return {
-    model: modelHash(fields),
-    variant: variantName(fields),
-    precision: precisionOf(fields),
-    windows: windowNumbers(fields, shape[0]!),
-    scaling: scalingOf(fields),
+    model: parseModelHash(fields),
+    variant: parseVariantName(fields),
+    precision: parsePrecision(fields),
+    windows: parseWindowNumbers(fields, shape[0]!),
+    scaling: parseNormalization(fields),
     pixels: { data, shape },
   };
 }
@@ -94,15 +94,18 @@ function view(dtype: DType, { buffer, byteOffset }: Uint8Array, length: number):
   }
 }
 
-function scalingOf(header: Fields): Scaling {
-  const fields = fieldsOf(header.scaling);
-  const scaling: Scaling = { low: finite(fields, "low"), high: finite(fields, "high") };
+function parseNormalization(header: Fields): IntensityNormalization {
+  const fields = parseFields(header.scaling);
+  const scaling: IntensityNormalization = {
+    low: parseFinite(fields, "low"),
+    high: parseFinite(fields, "high"),
+  };
   const range = scaling.high - scaling.low;
   if (!(range > 0) || !Number.isFinite(range)) {
     throw new WireFormatError('header field "high" must be above "low", by a number that is finite');
   }
-  if (fields.scale !== undefined) scaling.scale = finite(fields, "scale");
-  if (fields.offset !== undefined) scaling.offset = finite(fields, "offset");
+  if (fields.scale !== undefined) scaling.scale = parseFinite(fields, "scale");
+  if (fields.offset !== undefined) scaling.offset = parseFinite(fields, "offset");
   if (fields.clip !== undefined) {
     const { clip } = fields;
     if (

@@ -12,7 +12,7 @@ const MAX_NAME = 200;
 
 export type Fields = Record<string, unknown>;
 
-export function fieldsOf(header: unknown): Fields {
+export function parseFields(header: unknown): Fields {
   if (typeof header !== "object" || header === null || Array.isArray(header)) {
     throw new WireFormatError("the header is no JSON object");
   }
@@ -20,7 +20,7 @@ export function fieldsOf(header: unknown): Fields {
 }
 
 /** 64 lower-case hex digits: the hash of a model package. */
-export function modelHash(fields: Fields): string {
+export function parseModelHash(fields: Fields): string {
   const { model } = fields;
   if (typeof model !== "string" || !/^[0-9a-f]{64}$/.test(model)) {
     throw new WireFormatError('header field "model" must be 64 hex digits');
@@ -28,7 +28,7 @@ export function modelHash(fields: Fields): string {
   return model;
 }
 
-export function variantName(fields: Fields): string {
+export function parseVariantName(fields: Fields): string {
   const { variant } = fields;
   if (typeof variant !== "string" || variant === "" || variant.length > MAX_NAME) {
     throw new WireFormatError(`header field "variant" must be a name of up to ${MAX_NAME} characters`);
@@ -36,7 +36,7 @@ export function variantName(fields: Fields): string {
   return variant;
 }
 
-export function precisionOf(fields: Fields): Precision {
+export function parsePrecision(fields: Fields): Precision {
   const { precision } = fields;
   if (precision !== "u8" && precision !== "f16" && precision !== "f32") {
     throw new WireFormatError('header field "precision" must be "u8", "f16" or "f32"');
@@ -45,7 +45,7 @@ export function precisionOf(fields: Fields): Precision {
 }
 
 /** `[N, …]`: four or five axes, none of them empty. */
-export function shapeOf(fields: Fields): readonly number[] {
+export function parseShape(fields: Fields): readonly number[] {
   const { shape } = fields;
   if (
     !Array.isArray(shape) ||
@@ -63,7 +63,7 @@ export function shapeOf(fields: Fields): readonly number[] {
 }
 
 /** Numbers of the windows in their grid, `count` of them, none twice. */
-export function windowNumbers(fields: Fields, count: number): readonly number[] {
+export function parseWindowNumbers(fields: Fields, count: number): readonly number[] {
   const { windows } = fields;
   if (
     !Array.isArray(windows) ||
@@ -76,7 +76,7 @@ export function windowNumbers(fields: Fields, count: number): readonly number[] 
   return windows;
 }
 
-export function finite(fields: Fields, name: string): number {
+export function parseFinite(fields: Fields, name: string): number {
   const value = fields[name];
   if (typeof value !== "number" || !Number.isFinite(value)) {
     throw new WireFormatError(`header field "${name}" must be a number`);

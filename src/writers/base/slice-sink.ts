@@ -1,6 +1,6 @@
 import type { ByteSink } from "../../image/byte-sink.ts";
 import type { LabelMapInfo, LabelSink, LabelTile, WrittenOutput } from "../../image/label-sink.ts";
-import { Slab } from "../../tiling/grid/slice-block.ts";
+import { SliceBlock } from "../../tiling/grid/slice-block.ts";
 
 /** Writes the slices of a volume, each once and in the order of z. */
 export interface SliceWriter {
@@ -16,7 +16,7 @@ export interface SliceWriter {
 export class SliceSink implements LabelSink {
   readonly #sink: ByteSink;
   readonly #writer: SliceWriter;
-  readonly #slab: Slab;
+  readonly #slab: SliceBlock;
   readonly #slabs: number;
   #current = 0;
   #written: Promise<void> = Promise.resolve();
@@ -28,7 +28,7 @@ export class SliceSink implements LabelSink {
       );
     this.#sink = sink;
     this.#writer = writer;
-    this.#slab = new Slab(info.shape, info.chunk);
+    this.#slab = new SliceBlock(info.shape, info.chunk);
     this.#slabs = Math.ceil(info.shape[0]! / info.chunk[0]!);
   }
 

@@ -1,7 +1,7 @@
 import type { FrameReference } from "../../image/image-source.ts";
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 import type { Segmentation } from "../../image/output-targets.ts";
-import { frameTile } from "../../tiling/grid/segmentation-frame.ts";
+import { segmentationFrameSize } from "../../tiling/grid/segmentation-frame.ts";
 import { item, numberElement, oneItem, textElement } from "./elements.ts";
 import { decimalStrings, type FrameGeometry } from "./geometry.ts";
 
@@ -42,7 +42,7 @@ export function frameItem(
       oneItem(0x00209113, textElement(0x00200032, "DS", position)),
     );
   } else {
-    const [height, width] = frameTile(info.chunk);
+    const [height, width] = segmentationFrameSize(info.chunk);
     const across = Math.ceil(info.shape[1]! / width);
     const [tileRow, tileColumn] = [Math.floor(place / across), place % across];
     const [row, column] = [tileRow * height, tileColumn * width];

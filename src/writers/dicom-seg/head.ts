@@ -3,7 +3,7 @@ import type { DicomElement, DicomElements } from "dcmjs";
 import type { FrameReference } from "../../image/image-source.ts";
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 import type { Segmentation, SegmentationType } from "../../image/output-targets.ts";
-import { frameTile } from "../../tiling/grid/segmentation-frame.ts";
+import { segmentationFrameSize } from "../../tiling/grid/segmentation-frame.ts";
 import { decimalString } from "./elements.ts";
 import { type FrameGeometry, numbersOf, textOf } from "./geometry.ts";
 import { loadDcmjs } from "./source-attributes.ts";
@@ -86,7 +86,7 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
   ]);
   const sopClass = type === "labelmap" ? LABEL_MAP_SEGMENTATION : SEGMENTATION;
   const sopInstance = await uid("instance");
-  const [height, width] = info.axes === "zyx" ? info.shape.slice(1) : frameTile(info.chunk);
+  const [height, width] = info.axes === "zyx" ? info.shape.slice(1) : segmentationFrameSize(info.chunk);
   const dimensions = await uid("dimensions");
   const date =
     textOf(attributes, "00080023") ?? textOf(attributes, "00080022") ?? textOf(attributes, "00080020");

@@ -3,7 +3,7 @@ import type { FrameReference } from "../../image/image-source.ts";
 import type { LabelMapInfo, LabelSink, LabelTile, WrittenOutput } from "../../image/label-sink.ts";
 import type { LabelOrigin, Segmentation } from "../../image/output-targets.ts";
 import { joinBytes } from "../../storage/join-bytes.ts";
-import { frameTile, tilesOfChunk } from "../../tiling/grid/segmentation-frame.ts";
+import { segmentationFrameSize, tilesOfChunk } from "../../tiling/grid/segmentation-frame.ts";
 import { SliceSink } from "../base/slice-sink.ts";
 import { BitFrames } from "./bit-frames.ts";
 import { closeSequence, elementHead, openSequence } from "./elements.ts";
@@ -40,7 +40,7 @@ export async function openDicomSegmentation(
     const attributes = await sourceAttributes(await headers.read(volume ? 0 : segmentation.level));
     const geometry = volume ? seriesGeometry(info, affine!) : slideGeometry(info, attributes);
     const frames = [...segmentFrames(segmentation)];
-    const [height, width] = volume ? info.shape.slice(1) : frameTile(info.chunk);
+    const [height, width] = volume ? info.shape.slice(1) : segmentationFrameSize(info.chunk);
     const samples = frames.length * height! * width!;
     const pixelBytes = segmentation.type === "binary" ? Math.ceil(samples / 8) : samples;
     if (pixelBytes > MAX_PIXEL_BYTES) {
@@ -163,7 +163,7 @@ class TileSink implements LabelSink {
   writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
     if (level > 0) return Promise.resolve();
     const { chunk, shape } = this.#info;
-    const [height, width] = frameTile(chunk);
+    const [height, width] = segmentationFrameSize(chunk);
     this.#written = this.#written.then(async () => {
       for (const { index: place, x } of tilesOfChunk(index, chunk, shape)) {
         const samples = new Uint8Array(height * width);

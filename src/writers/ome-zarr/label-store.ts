@@ -2,7 +2,7 @@ import type {
   LabelChunk,
   LabelMapInfo,
   LabelSink,
-  LabelStage,
+  LabelStore,
   LabelTile,
   WrittenOutput,
 } from "../../image/label-sink.ts";
@@ -14,26 +14,26 @@ import { chunkKey, describePart, jsonBytes, OmeZarrSink, type OmeZarrTarget } fr
 import { arrayMetadata } from "./ome-zarr-metadata.ts";
 
 /** The stage holds chunks of another label map: another model, region or chunk size. */
-export class StageMismatchError extends Error {
-  override readonly name = "StageMismatchError";
+export class LabelStoreMismatchError extends Error {
+  override readonly name = "LabelStoreMismatchError";
 }
 
 /**
  * Opens the stage at `prefix`, or makes it. It is the level-0 array of the OME-Zarr it will become: each chunk
  * compressed once, by whoever merged it. Its `zarr.json` names the label map it was made for.
- * Throws `StageMismatchError` when it was made for another label map.
+ * Throws `LabelStoreMismatchError` when it was made for another label map.
  */
-export async function openLabelStage(
+export async function openLabelStore(
   store: ObjectStore,
   prefix: string,
   info: LabelMapInfo,
   options: { signal?: AbortSignal } = {},
-): Promise<ZarrLabelStage> {
+): Promise<ZarrLabelStore> {
   const bindingKey = `${prefix}/0/zarr.json`;
   const binding = jsonBytes(arrayMetadata(info, 0));
   const existing = await store.get(bindingKey, options);
   if (existing !== undefined && !sameBytes(existing.bytes, binding)) {
-    throw new StageMismatchError(
+    throw new LabelStoreMismatchError(
       `${prefix} holds the chunks of another label map (other model, region, spacing or chunk size); start without resuming`,
     );
   }
@@ -44,10 +44,10 @@ export async function openLabelStage(
     const index = key.slice(chunkPrefix.length);
     if (/^\d+(\/\d+)*$/.test(index)) present.add(index);
   }
-  return new ZarrLabelStage(store, prefix, info, present);
+  return new ZarrLabelStore(store, prefix, info, present);
 }
 
-export class ZarrLabelStage implements LabelStage {
+export class ZarrLabelStore implements LabelStore {
   readonly info: LabelMapInfo;
   readonly #store: ObjectStore;
   readonly #prefix: string;

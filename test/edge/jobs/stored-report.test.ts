@@ -1,11 +1,16 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { readStoredReport, storeReport } from "../../../src/edge/jobs/lifecycle/stored-report.ts";
-import { noSeams } from "../../../src/tiling/merge/seam-score.ts";
+import { emptySeamCounts } from "../../../src/tiling/merge/seam-score.ts";
 
 const count = fc.option(fc.nat(1e9), { nil: undefined });
 const merge = fc.option(
-  fc.record({ windows: fc.nat(), seams: fc.constant(noSeams()), compared: fc.nat(), disagreed: fc.nat() }),
+  fc.record({
+    windows: fc.nat(),
+    seams: fc.constant(emptySeamCounts()),
+    compared: fc.nat(),
+    disagreed: fc.nat(),
+  }),
   { nil: undefined },
 );
 

@@ -1,4 +1,4 @@
-import type { LabelMapInfo, LabelStage } from "../../../src/image/label-sink.ts";
+import type { LabelMapInfo, LabelStore } from "../../../src/image/label-sink.ts";
 
 export const CLASSES = [
   { name: "background", color: "#000000" },
@@ -45,7 +45,7 @@ export function cells(shape: readonly number[], count: number, seed = 1): Uint8A
 }
 
 /** Writes the chunks of a whole map that hold anything, in a scrambled order. */
-export async function stageLabels(stage: LabelStage, data: Uint8Array): Promise<void> {
+export async function stageLabels(stage: LabelStore, data: Uint8Array): Promise<void> {
   const { shape, chunk } = stage.info;
   const [height, width] = shape as [number, number];
   const [chunkHeight, chunkWidth] = chunk as [number, number];

@@ -1,17 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { LabelChunk, LabelTile } from "../../../src/image/label-sink.ts";
-import { tileSlabs } from "../../../src/orchestrator/outputs/label-slice-blocks.ts";
-import { GrowingStage } from "../../../src/orchestrator/outputs/streaming-label-store.ts";
+import { readSliceBlocks } from "../../../src/orchestrator/outputs/label-slice-blocks.ts";
+import { StreamingLabelStore } from "../../../src/orchestrator/outputs/streaming-label-store.ts";
 import { MemoryStore } from "../../../src/storage/memory-store.ts";
-import { openLabelStage } from "../../../src/writers/ome-zarr/label-store.ts";
+import { openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
 import { labelMapInfo } from "./label-map.ts";
 
 const CHUNK = [4, 8];
 const GRID = 6;
 
 function open(store = new MemoryStore()) {
-  return openLabelStage(store, "labels", {
+  return openLabelStore(store, "labels", {
     shape: [CHUNK[0]! * GRID, CHUNK[1]!],
     chunk: CHUNK,
     dtype: "uint8",
@@ -45,7 +45,7 @@ describe("a growing stage", () => {
       fc.asyncProperty(orders, async ({ values, expected, before, steps }) => {
         const stage = await open();
         for (const row of before) if (expected[row]) await stage.writeChunk(chunk(row, values[row]!));
-        const growing = new GrowingStage(stage, ([row]) => expected[row!]!);
+        const growing = new StreamingLabelStore(stage, ([row]) => expected[row!]!);
         const reads: Promise<void>[] = [];
         for (const step of steps) {
           const row = Number(step.split(" ")[1]);
@@ -66,7 +66,7 @@ describe("a growing stage", () => {
 
   it("hands over what is written just before it is asked for: nothing is read from the store again", async () => {
     const store = new MemoryStore();
-    const growing = new GrowingStage(await open(store), () => true);
+    const growing = new StreamingLabelStore(await open(store), () => true);
     let reads = 0;
     const get = store.get.bind(store);
     store.get = (...args: Parameters<typeof get>) => {
@@ -85,7 +85,7 @@ describe("a growing stage", () => {
   });
 
   it("tells whoever waits, and whoever comes later, why no more come", async () => {
-    const growing = new GrowingStage(await open(), () => true);
+    const growing = new StreamingLabelStore(await open(), () => true);
     const waiting = growing.readTile([1, 0]);
     await growing.writeChunk(chunk(0, 1));
     growing.end(new Error("the model failed"));
@@ -95,10 +95,10 @@ describe("a growing stage", () => {
   });
 
   it("leaves nobody waiting unheard when a volume's outputs are stopped before they begin", async () => {
-    const stage = await openLabelStage(new MemoryStore(), "labels", labelMapInfo([2, 4, 8], [1, 4, 8]));
-    const growing = new GrowingStage(stage, () => true);
+    const stage = await openLabelStore(new MemoryStore(), "labels", labelMapInfo([2, 4, 8], [1, 4, 8]));
+    const growing = new StreamingLabelStore(stage, () => true);
     const stopped = new Error("stopped");
-    const slabs = tileSlabs(growing, AbortSignal.abort(stopped));
+    const slabs = readSliceBlocks(growing, AbortSignal.abort(stopped));
     await expect(slabs.next()).rejects.toBe(stopped);
     growing.end(stopped);
     // A rejection that nobody hears would end the process, and fails this test.

@@ -1,4 +1,4 @@
-import type { LabelMapInfo, LabelStage } from "../../../src/image/label-sink.ts";
+import type { LabelMapInfo, LabelStore } from "../../../src/image/label-sink.ts";
 import { CLASSES } from "./label-map.ts";
 
 export interface MadeVolume {
@@ -35,7 +35,7 @@ export function blobs([depth, height, width]: readonly [number, number, number],
 }
 
 /** Writes the chunks of a whole volume that hold anything. */
-export async function stageVolume(stage: LabelStage, data: Uint8Array): Promise<void> {
+export async function stageVolume(stage: LabelStore, data: Uint8Array): Promise<void> {
   const { shape, chunk } = stage.info;
   const [depth, height, width] = shape as [number, number, number];
   const [cz, cy, cx] = chunk as [number, number, number];

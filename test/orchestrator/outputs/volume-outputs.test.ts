@@ -16,7 +16,7 @@ import { openImage } from "../../../src/readers/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
 import { MemoryStore } from "../../../src/storage/memory-store.ts";
 import { directoryTargets } from "../../../src/writers/directory-targets.ts";
-import { openLabelStage } from "../../../src/writers/ome-zarr/label-store.ts";
+import { openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
 import { type MadeNifti, makeNifti } from "../../builders/make-nifti.ts";
 import { blobs, stageVolume, volumeInfo } from "./volume-labels.ts";
 
@@ -42,7 +42,7 @@ async function write(
 ): Promise<OutputsReport & { summary: VolumeSummary }> {
   const store = new FsStore(directory);
   try {
-    const stage = await openLabelStage(store, "labels.ome.zarr", info);
+    const stage = await openLabelStore(store, "labels.ome.zarr", info);
     await stageVolume(stage, labels);
     const report = await writeOutputs({
       stage,

@@ -15,7 +15,7 @@ import { FsStore } from "../../../src/storage/fs-store.ts";
 import { product } from "../../../src/tiling/grid/raster.ts";
 import { downsampleByMode, pyramidLevels } from "../../../src/tiling/objects/label-pyramid.ts";
 import { directoryTargets } from "../../../src/writers/directory-targets.ts";
-import { openLabelStage, StageMismatchError } from "../../../src/writers/ome-zarr/label-store.ts";
+import { LabelStoreMismatchError, openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
 import { cells, labelMapInfo, stageLabels } from "./label-map.ts";
 
 /** Of a slide that is no DICOM. */
@@ -64,7 +64,7 @@ async function run(
 ): Promise<OutputsReport & { summary: SlideSummary }> {
   const { info = INFO, labels = LABELS, outputs = SLIDE_OUTPUTS, bigTiff } = options;
   const store = storeAt(directory);
-  const stage = await openLabelStage(store, "labels.ome.zarr", info);
+  const stage = await openLabelStore(store, "labels.ome.zarr", info);
   await stageLabels(stage, labels);
   const [height, width] = info.shape as [number, number];
   const report = await writeOutputs({
@@ -252,12 +252,12 @@ describe("outputs of a label map", async () => {
 
   it("are the same bytes when written again, from chunks staged in two goes", async () => {
     const again = freshDirectory();
-    const stage = await openLabelStage(storeAt(again), "labels.ome.zarr", INFO);
+    const stage = await openLabelStore(storeAt(again), "labels.ome.zarr", INFO);
     await stage.writeChunk({
       index: [0, 1],
       raster: { data: cut(LABELS, SHAPE[1]!, 0, 128, 128, 128), shape: [128, 128] },
     });
-    expect((await openLabelStage(storeAt(again), "labels.ome.zarr", INFO)).has([0, 1])).toBe(true);
+    expect((await openLabelStore(storeAt(again), "labels.ome.zarr", INFO)).has([0, 1])).toBe(true);
     expect((await run(again)).outputs).toEqual(report.outputs);
     // A run that was killed before it could rename its directory finalises the same stage once more.
     expect((await run(again)).outputs).toEqual(report.outputs);
@@ -339,7 +339,7 @@ describe("other label maps", () => {
     const info = labelMapInfo([9, 40, 37], [4, 16, 16]);
     const directory = freshDirectory();
     const store = storeAt(directory);
-    const stage = await openLabelStage(store, "labels.ome.zarr", info);
+    const stage = await openLabelStore(store, "labels.ome.zarr", info);
     const block = new Uint8Array(4 * 16 * 16).fill(2);
     await stage.writeChunk({ index: [1, 1, 1], raster: { data: block, shape: [4, 16, 16] } });
     const options = {
@@ -363,20 +363,20 @@ describe("other label maps", () => {
 describe("failures", () => {
   it("a stage of another label map is refused", async () => {
     const store = storeAt(freshDirectory());
-    await openLabelStage(store, "labels.ome.zarr", INFO);
+    await openLabelStore(store, "labels.ome.zarr", INFO);
     const other = { ...INFO, name: "another model" };
-    await expect(openLabelStage(store, "labels.ome.zarr", other)).rejects.toThrow(StageMismatchError);
+    await expect(openLabelStore(store, "labels.ome.zarr", other)).rejects.toThrow(LabelStoreMismatchError);
   });
 
   it("a chunk of the wrong shape is refused with both shapes", async () => {
-    const stage = await openLabelStage(storeAt(freshDirectory()), "labels.ome.zarr", INFO);
+    const stage = await openLabelStore(storeAt(freshDirectory()), "labels.ome.zarr", INFO);
     const raster = { data: new Uint8Array(128 * 128), shape: [128, 128] };
     await expect(stage.writeChunk({ index: [5, 0], raster })).rejects.toThrow("128x128 when uint8 61x128");
   });
 
   it("a damaged chunk is told, not read", async () => {
     const store = storeAt(freshDirectory());
-    const stage = await openLabelStage(store, "labels.ome.zarr", INFO);
+    const stage = await openLabelStore(store, "labels.ome.zarr", INFO);
     await stageLabels(stage, LABELS);
     const key = "labels.ome.zarr/0/c/2/2";
     const { bytes } = (await store.get(key))!;
@@ -388,7 +388,7 @@ describe("failures", () => {
   it.each(["a sink that fails", "an abort"])("%s leaves nothing under a final name", async (how) => {
     const directory = freshDirectory();
     const store = storeAt(directory);
-    const stage = await openLabelStage(store, "work/labels.ome.zarr", INFO);
+    const stage = await openLabelStore(store, "work/labels.ome.zarr", INFO);
     await stageLabels(stage, LABELS);
     const targets = directoryTargets({ directory, store, stage });
     const abort = new AbortController();

@@ -1,6 +1,6 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
 import type { OutputName, OutputTargets } from "../../../image/output-targets.ts";
-import type { ZarrLabelStage } from "../../../writers/ome-zarr/label-store.ts";
+import type { ZarrLabelStore } from "../../../writers/ome-zarr/label-store.ts";
 import { openOmeZarr } from "../../../writers/ome-zarr/ome-zarr.ts";
 import { openLabelFile } from "../../../writers/open-label-file.ts";
 import { encodePng } from "../../../writers/png.ts";
@@ -17,7 +17,7 @@ const CONTENT_TYPES: readonly [string, string][] = [
 ];
 
 /** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies, if given. */
-export function bucketTargets(bucket: R2Bucket, prefix: string, stage?: ZarrLabelStage): OutputTargets {
+export function bucketTargets(bucket: R2Bucket, prefix: string, stage?: ZarrLabelStore): OutputTargets {
   const open = (name: OutputName) => {
     const type = CONTENT_TYPES.find(([end]) => name.endsWith(end))?.[1] ?? "application/octet-stream";
     return new MultipartSink(bucket, prefix + name, name, type);

@@ -1,11 +1,11 @@
 import type { PlannedJob } from "../../../contracts/job-plan-message.ts";
 import type { ImageSource } from "../../../image/image-source.ts";
 import {
-  describePlan,
-  describeSeam,
-  describeSource,
   planWarnings,
   type RunManifest,
+  summarizePlan,
+  summarizeSeam,
+  summarizeSource,
 } from "../../../orchestrator/manifest/run-manifest.ts";
 import type { OutputsReport } from "../../../orchestrator/outputs/outputs-options.ts";
 import type { ImageQuality } from "../../../orchestrator/plan/image-quality.ts";
@@ -46,12 +46,12 @@ export async function describeRun(
     tilewright: job.tilewright,
     startedAt: job.createdAt,
     finishedAt: finishedAt.toISOString(),
-    source: describeSource(source, job.source.name, plan),
+    source: summarizeSource(source, job.source.name, plan),
     model: job.model,
     settings: job.request.settings,
-    plan: describePlan(plan, shards.total),
+    plan: summarizePlan(plan, shards.total),
     coverage: { complete: true, coveredSamples: coverage.covered, outsideMaskSamples: coverage.uncovered },
-    seam: merge ? describeSeam(merge) : {},
+    seam: merge ? summarizeSeam(merge) : {},
     backends: [
       {
         model: job.model.name,

@@ -5,8 +5,8 @@ import { labelMapInfo } from "../../../orchestrator/label-map.ts";
 import {
   checkOutputs,
   defaultOutputs,
+  labelStoreIsOutput,
   objectSeed,
-  stageIsOutput,
   writeJobOutputs,
 } from "../../../orchestrator/manifest/job-outputs.ts";
 import { edgeShardBlock } from "../../../orchestrator/map/edge-shards.ts";
@@ -20,7 +20,7 @@ import type { Shard } from "../../../tiling/grid/shards.ts";
 import { decodeMaskBatch } from "../../../tiling/wire/mask-batch.ts";
 import type { MaskRecord } from "../../../tiling/wire/mask-record.ts";
 import { WireFormatError } from "../../../tiling/wire/wire-message.ts";
-import { ZarrLabelStage } from "../../../writers/ome-zarr/label-store.ts";
+import { ZarrLabelStore } from "../../../writers/ome-zarr/label-store.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import { type Ledger, ledgerOf, type TaskReport } from "../../shared/ledger-port.ts";
 import type { TaskMessage } from "../../shared/queue-messages.ts";
@@ -166,7 +166,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
   let rows = 0;
   const report = await writeJobOutputs({
     stage,
-    targets: bucketTargets(env.RESULTS!, results, stageIsOutput(plan) ? stage : undefined),
+    targets: bucketTargets(env.RESULTS!, results, labelStoreIsOutput(plan) ? stage : undefined),
     manifest,
     plan,
     source,
@@ -211,9 +211,9 @@ function stageOf(
   env: Bindings,
   job: JobDocument,
   plan: JobPlan,
-  info: ConstructorParameters<typeof ZarrLabelStage>[2],
+  info: ConstructorParameters<typeof ZarrLabelStore>[2],
   present: readonly string[],
-): ZarrLabelStage {
-  const keys = stageIsOutput(plan) ? jobKeys.results(job.id) : jobKeys.work(job.id);
-  return new ZarrLabelStage(resultsStore(env.RESULTS!, keys), LABELS, info, new Set(present));
+): ZarrLabelStore {
+  const keys = labelStoreIsOutput(plan) ? jobKeys.results(job.id) : jobKeys.work(job.id);
+  return new ZarrLabelStore(resultsStore(env.RESULTS!, keys), LABELS, info, new Set(present));
 }

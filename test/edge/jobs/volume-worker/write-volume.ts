@@ -6,7 +6,7 @@ import {
 } from "../../../../src/image/output-targets.ts";
 import { writeOutputs } from "../../../../src/orchestrator/outputs/write-outputs.ts";
 import type { ObjectStore } from "../../../../src/storage/object-store.ts";
-import { openLabelStage, type ZarrLabelStage } from "../../../../src/writers/ome-zarr/label-store.ts";
+import { openLabelStore, type ZarrLabelStore } from "../../../../src/writers/ome-zarr/label-store.ts";
 import { blobs, stageVolume, volumeInfo } from "../../../orchestrator/outputs/volume-labels.ts";
 import { madeSeries } from "../../../writers/made-dicom-source.ts";
 
@@ -16,10 +16,10 @@ const SHAPE = [9, 41, 37] as const;
 export async function writeMadeVolume(
   type: number,
   store: ObjectStore,
-  targets: (stage: ZarrLabelStage) => OutputTargets,
+  targets: (stage: ZarrLabelStore) => OutputTargets,
 ): Promise<unknown> {
   const info: LabelMapInfo = volumeInfo({ shape: SHAPE });
-  const stage = await openLabelStage(store, "labels.ome.zarr", info);
+  const stage = await openLabelStore(store, "labels.ome.zarr", info);
   const labels = blobs(SHAPE);
   await stageVolume(stage, labels);
   const seed = "00112233445566778899";

@@ -4,7 +4,7 @@ import type { WindowBatch } from "../src/tiling/wire/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
 
 /** The records of a batch, whichever runs its windows shared with those of others. */
-export async function segmentBatch(
+export async function segmentWithBatcher(
   batch: WindowBatch,
   batcher: Batcher,
   signal: AbortSignal,
