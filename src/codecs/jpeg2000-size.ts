@@ -11,7 +11,8 @@ export interface Jpeg2000Size {
 /** The SIZ marker of a JPEG 2000 codestream, or of the one inside a JP2 file. */
 export function parseJpeg2000Size(bytes: Uint8Array): Jpeg2000Size {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const limit = Math.min(bytes.length - 40, 4096);
+  // As far as its count of components.
+  const limit = Math.min(bytes.length - 42, 4096);
   for (let i = 0; i <= limit; i++) {
     // SOC directly followed by SIZ
     if (view.getUint32(i) !== 0xff4fff51) continue;
