@@ -58,7 +58,7 @@ try {
       },
     });
     open.push(runner);
-    return `gpu:${runner.url}`;
+    return `runner:${runner.url}`;
   };
 
   let runs = 0;

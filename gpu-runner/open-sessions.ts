@@ -36,7 +36,7 @@ export async function openSessions(
       reasons.push(`${provider}: ${error.message}`);
     }
   }
-  const hint = options.allowFallback ? "" : "; choose another --provider, or add --allow-fallback";
+  const hint = options.allowFallback ? "" : "; choose another --execution-provider, or add --allow-fallback";
   throw new InferenceError(`${model.manifest.name} does not run here (${reasons.join("; ")})${hint}`);
 }
 

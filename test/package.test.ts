@@ -36,7 +36,7 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
 
   it("brings the service up", async () => {
     const state = mkdtempSync(join(tmpdir(), "tilewright-package-"));
-    const args = ["dist/src/cli/main.js", "up", "--port", "0", "--state", state];
+    const args = ["dist/src/cli/main.js", "up", "--port", "0", "--data-dir", state];
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
     const ended = new Promise((resolve) => child.once("close", resolve));
     try {

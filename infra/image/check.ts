@@ -95,7 +95,7 @@ async function runs(image: Image, user: string): Promise<void> {
     rmSync(join(out, "run.json"));
     return out;
   };
-  execFileSync("diff", ["--recursive", await results(`gpu:${URL_OF_IT}`), await results("local")]);
+  execFileSync("diff", ["--recursive", await results(`runner:${URL_OF_IT}`), await results("local")]);
 
   // What is under way when it is told to stop is answered.
   const model = await loadModel("nuclei");

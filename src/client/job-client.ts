@@ -59,10 +59,12 @@ export class JobClient {
   constructor(base: string, options: JobClientOptions = {}) {
     const url = URL.canParse(base) ? new URL(base) : undefined;
     if (!url || !/^https?:$/.test(url.protocol)) {
-      throw new JobError(`--to ${base} is no address: give one that begins with https:// or http://`);
+      throw new JobError(`--server ${base} is not an address: give one that begins with https:// or http://`);
     }
     if (url.username || url.password) {
-      throw new JobError("--to must hold no password: give the token with --token or TILEWRIGHT_TOKEN");
+      throw new JobError(
+        "--server must not contain a password: give the token with --token or TILEWRIGHT_TOKEN",
+      );
     }
     url.search = "";
     url.hash = "";
@@ -336,7 +338,7 @@ export class JobClient {
     const { status, headers } = response;
     if (status >= 300 && status < 400) {
       await response.body?.cancel();
-      return new ServiceError(`${this.url.host} is elsewhere: give --to the address it redirects to`, {
+      return new ServiceError(`${this.url.host} redirects to another address: give that one to --server`, {
         code: "redirected",
         retryable: false,
         status,

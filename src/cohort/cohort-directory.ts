@@ -113,7 +113,7 @@ export class CohortDirectory {
     const before = existsSync(this.snapshotFile) ? this.read() : undefined;
     if (!before || before.service?.url === place) return before;
     const where = before.service ? `the service ${before.service.url}` : "this machine";
-    const how = before.service ? `--to ${before.service.url}` : "no --to";
+    const how = before.service ? `--server ${before.service.url}` : "no --server";
     throw new OutputError(
       `${this.path} holds a cohort of ${where}: go on with ${how}, or choose another --out`,
     );

@@ -15,9 +15,9 @@ export type BackendChoice =
   | { kind: "cuda" }
   | { kind: "webgpu" }
   | { kind: "edge"; url: string }
-  | { kind: "gpu"; url: string };
+  | { kind: "runner"; url: string };
 
-export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or gpu:<url>";
+export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or runner:<url>";
 
 /** Requests under way beside those that compute: one is ready for when they are done, one is being merged. */
 const AHEAD = 2;
@@ -36,9 +36,10 @@ export function parseBackend(text: string): BackendChoice {
   // "local" is what one calls this machine beside others.
   if (text === "cpu" || text === "local") return { kind: "cpu" };
   if (text === "wasm" || isDevice(text)) return { kind: text };
-  const [, kind, url] = /^(edge|gpu):(https?:\/\/.+)$/.exec(text) ?? [];
+  // "gpu:" is what release 0.1 called a runner.
+  const [, kind, url] = /^(edge|runner|gpu):(https?:\/\/.+)$/.exec(text) ?? [];
   if (!url || !URL.canParse(url)) throw new JobError(`there is no backend "${text}": choose of ${BACKENDS}`);
-  return { kind: kind as "edge" | "gpu", url };
+  return { kind: kind === "edge" ? "edge" : "runner", url };
 }
 
 export interface BackendOptions {
@@ -131,7 +132,7 @@ async function open(
 }
 
 /** Each kind may have a token of its own, so that neither sees the other's. */
-function tokenFor(kind: "edge" | "gpu", given: string | undefined): string | undefined {
+function tokenFor(kind: "edge" | "runner", given: string | undefined): string | undefined {
   const { TILEWRIGHT_TOKEN, TILEWRIGHT_EDGE_TOKEN, TILEWRIGHT_RUNNER_TOKEN } = process.env;
   return (
     given ??

@@ -1,4 +1,5 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
+import { OrtNodeSegmenter } from "../inference/node/ort-node.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 
@@ -14,4 +15,19 @@ export async function secondsPerWindow(
   const before = segmenter.runMilliseconds ?? 0;
   for (let i = 0; i < TIMED_RUNS; i++) await checkGoldenTile(segmenter, model, { precision: "u8", signal });
   return ((segmenter.runMilliseconds ?? 0) - before) / TIMED_RUNS / 1000;
+}
+
+/** Seconds of one window on one thread: the golden tile, after it has proven the runtime. */
+export async function timeWindow(
+  model: ModelPackage,
+  threads: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<{ seconds: number; threads: number }> {
+  const segmenter = await OrtNodeSegmenter.create(model, { threads });
+  try {
+    const seconds = await secondsPerWindow(segmenter, model, signal);
+    return { seconds, threads: segmenter.info.threads };
+  } finally {
+    await segmenter.close();
+  }
 }

@@ -77,7 +77,7 @@ export interface SegmentOptions extends JobSettings {
   segType?: SegmentationType;
   /** Threads of the model; default all cores. */
   concurrency?: number;
-  /** What runs the model, in any mix: "cpu" (the default), "cuda", "webgpu", "wasm", "edge:<url>", "gpu:<url>". */
+  /** What runs the model, in any mix: "cpu" (the default), "cuda", "webgpu", "wasm", "edge:<url>", "runner:<url>". */
   backends?: readonly string[];
   /** For edge functions and runners; default TILEWRIGHT_TOKEN of the environment. */
   token?: string;

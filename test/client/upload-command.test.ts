@@ -107,7 +107,7 @@ describe("with the Worker's own routes", () => {
 
   it("a scan goes up, its job is followed, and its results lie in the directory", async () => {
     const out = newOut();
-    const args = ["upload", scan, "--to", to, "--mpp", "0.25", "--no-tissue-mask", "--out", out];
+    const args = ["upload", scan, "--server", to, "--mpp", "0.25", "--no-tissue-mask", "--out", out];
     const { code, stdout, stderr } = await tilewright(args);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain(`${out}/objects.geojson  42 B\n${out}/run.json`);
@@ -134,10 +134,10 @@ describe("with the Worker's own routes", () => {
   });
 
   it("without --watch the job's id is all that is printed", async () => {
-    const { code, stdout, stderr } = await tilewright(["upload", scan, "--to", to]);
+    const { code, stdout, stderr } = await tilewright(["upload", scan, "--server", to]);
     expect(code, stderr).toBe(0);
     expect(stdout).toBe(`${JOB}\n`);
-    const json = await tilewright(["upload", scan, "--to", to, "--json"]);
+    const json = await tilewright(["upload", scan, "--server", to, "--json"]);
     expect(JSON.parse(json.stdout)).toEqual({ id: JOB });
     for (const line of json.stderr.trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("type");
   });
@@ -145,7 +145,7 @@ describe("with the Worker's own routes", () => {
   it("a job that the service refuses ends with its sentence", async () => {
     const refusing = await runTransferWorker(bundle, { bindings: { JOB: "refused" } });
     try {
-      const refused = await tilewright(["upload", scan, "--to", (await refusing.ready).href]);
+      const refused = await tilewright(["upload", scan, "--server", (await refusing.ready).href]);
       expectRefusal(refused, 7, /started no job: the model is not there/);
     } finally {
       await refusing.dispose();
@@ -182,7 +182,7 @@ describe("with a service that misbehaves", () => {
     service.files.set("overlay.png", randomBytes(300_000)).set("labels.ome.zarr/c/0", randomBytes(200_000));
     service.breakAfter = 100_000;
     const out = newOut();
-    const args = ["upload", scan, "--to", to, "--out", out, "--token", TOKEN];
+    const args = ["upload", scan, "--server", to, "--out", out, "--token", TOKEN];
     const { code, stderr } = await tilewright(args);
     expect(code, stderr).toBe(0);
     expect(service.scan()!.equals(bytes)).toBe(true);
@@ -213,7 +213,7 @@ describe("with a service that misbehaves", () => {
         return 503;
       };
       service.retryAfter = "60";
-      const args = ["upload", scan, "--to", to, "--concurrency", "1"];
+      const args = ["upload", scan, "--server", to, "--parallel-uploads", "1"];
       const run = start(args);
       await Promise.race([fourth, run.ended]);
       run.child.kill(signal);
@@ -237,7 +237,7 @@ describe("with a service that misbehaves", () => {
 
   it("a run that is stopped while it watches goes on watching", async () => {
     service.states = [{ state: "mapping", windows: { total: 9, done: 1 } }];
-    const args = ["upload", scan, "--to", to, "--watch"];
+    const args = ["upload", scan, "--server", to, "--watch"];
     const run = start(args);
     await new Promise<void>((resolve) =>
       run.child.stderr.on("data", (t) => `${t}`.includes("1/9") && resolve()),
@@ -252,7 +252,7 @@ describe("with a service that misbehaves", () => {
 
   it("an upload that the service has lost begins anew", async () => {
     service.fault = (kind, nth) => (kind === "PUT part" && nth === 3 ? 404 : undefined);
-    const args = ["upload", scan, "--to", to, "--concurrency", "1"];
+    const args = ["upload", scan, "--server", to, "--parallel-uploads", "1"];
     expectRefusal(await tilewright(args), 6, /this is a 404; repeat the command to begin again/);
     service.uploads.clear();
     service.fault = () => undefined;
@@ -265,7 +265,7 @@ describe("with a service that misbehaves", () => {
       if (kind === "PUT part" && nth === 2) appendFileSync(scan, "more");
       return undefined;
     };
-    const ended = await tilewright(["upload", scan, "--to", to]);
+    const ended = await tilewright(["upload", scan, "--server", to]);
     expectRefusal(ended, 3, /changed while it was uploaded; begin again when it is written/);
     expect(service.uploads.size).toBe(0);
   });
@@ -274,7 +274,7 @@ describe("with a service that misbehaves", () => {
     service.files.set("measurements.csv", Buffer.from("a,b"));
     service.hashes.set("measurements.csv", "0".repeat(64));
     const out = newOut();
-    const args = ["upload", scan, "--to", to, "--out", out];
+    const args = ["upload", scan, "--server", to, "--out", out];
     expectRefusal(await tilewright(args), 6, /measurements.csv did not arrive as it was written/);
     expect(readdirSync(out)).toEqual([".tilewright"]);
     // The same command takes it up; the scan is not sent again.
@@ -301,26 +301,26 @@ describe("with a service that misbehaves", () => {
 
   it("results without run.json are not whole", async () => {
     service.files.delete("run.json");
-    const ended = await tilewright(["jobs", "download", JOB, "--to", to, "--out", newOut()]);
+    const ended = await tilewright(["jobs", "download", JOB, "--server", to, "--out", newOut()]);
     expectRefusal(ended, 6, /has no run.json, so its results are not whole/);
   });
 
   it("jobs are shown, cancelled, removed and fetched by their id", async () => {
     service.states = [{ state: "mapping", windows: { total: 9, done: 4 } }];
-    const shown = await tilewright(["jobs", "show", JOB, "--to", to]);
+    const shown = await tilewright(["jobs", "get", JOB, "--server", to]);
     expect(shown.stdout).toMatch(/state +mapping\nsource +r2:\/\/scans\/x\nmodel +nuclei\nwindows +4\/9\n/);
-    const json = await tilewright(["jobs", "show", JOB, "--to", to, "--json"]);
+    const json = await tilewright(["jobs", "get", JOB, "--server", to, "--json"]);
     expect(JSON.parse(json.stdout)).toMatchObject({ id: JOB, state: "mapping" });
-    expect((await tilewright(["jobs", "cancel", JOB, "--to", to])).code).toBe(0);
+    expect((await tilewright(["jobs", "cancel", JOB, "--server", to])).code).toBe(0);
     expect(service.count("DELETE jobs")).toBe(1);
     service.states = [{ state: "done" }];
-    const removed = await tilewright(["jobs", "remove", JOB, "--to", to]);
+    const removed = await tilewright(["jobs", "delete", JOB, "--server", to]);
     expect(removed.stdout).toMatch(/is removed, results and all; its scan is still at r2:\/\/scans\/x\n/);
     expect(service.count("DELETE data")).toBe(1);
-    expectRefusal(await tilewright(["jobs", "cancel", JOB, "--to", to]), 7, /is done already/);
+    expectRefusal(await tilewright(["jobs", "cancel", JOB, "--server", to]), 7, /is done already/);
     service.files.set("objects.geojson", Buffer.from("{}"));
     const out = newOut();
-    const got = await tilewright(["jobs", "download", JOB, "--to", to, "--out", out]);
+    const got = await tilewright(["jobs", "download", JOB, "--server", to, "--out", out]);
     expect(got.code, got.stderr).toBe(0);
     expect(readdirSync(out).sort()).toEqual(["objects.geojson", "run.json"]);
   });
@@ -328,22 +328,26 @@ describe("with a service that misbehaves", () => {
   it("refusals of the service are told in its words", async () => {
     service.fault = () => 422;
     expectRefusal(
-      await tilewright(["upload", scan, "--to", to]),
+      await tilewright(["upload", scan, "--server", to]),
       6,
       /^tilewright: 127\.0\.0\.1:\d+: this is a 422$/,
     );
     service.fault = () => 401;
     expectRefusal(
-      await tilewright(["upload", scan, "--to", to]),
+      await tilewright(["upload", scan, "--server", to]),
       6,
       /a 401; give it with --token or TILEWRIGHT_TOKEN/,
     );
     service.fault = () => 302;
-    expectRefusal(await tilewright(["upload", scan, "--to", to]), 6, /give --to the address it redirects to/);
+    expectRefusal(
+      await tilewright(["upload", scan, "--server", to]),
+      6,
+      /redirects to another address: give that one to --server/,
+    );
   });
 
   it("the token comes from the environment too", async () => {
-    await tilewright(["jobs", "show", JOB, "--to", to], { TILEWRIGHT_TOKEN: TOKEN });
+    await tilewright(["jobs", "get", JOB, "--server", to], { TILEWRIGHT_TOKEN: TOKEN });
     expect(service.headers[0]!.authorization).toBe(`Bearer ${TOKEN}`);
   });
 });
@@ -353,26 +357,34 @@ it("what cannot work is refused in one sentence, with its exit code", async () =
   const to = await nobody.start();
   nobody.stop();
   expectRefusal(
-    await tilewright(["upload", scan, "--to", to]),
+    await tilewright(["upload", scan, "--server", to]),
     6,
     /cannot reach 127\.0\.0\.1:\d+ \(ECONNREFUSED\); check the address and that the service runs/,
   );
-  const plain = ["jobs", "download", JOB, "--to", "http://127.0.0.1.example", "--out", scan];
+  const plain = ["jobs", "download", JOB, "--server", "http://127.0.0.1.example", "--out", scan];
   const warned = await tilewright([...plain, "--token", TOKEN]);
   expect(warned.stderr).toContain("note: over http:// others on the network can read the token");
   expectRefusal(warned, 5, /is a file: --out must name/);
   expect((await tilewright(plain)).stderr).not.toContain("note:");
-  expectRefusal(await tilewright(["upload", `${scan}x`, "--to", to]), 3, /does not exist/);
+  expectRefusal(await tilewright(["upload", `${scan}x`, "--server", to]), 3, /does not exist/);
   expectRefusal(
-    await tilewright(["upload", directory, "--to", to]),
+    await tilewright(["upload", directory, "--server", to]),
     3,
     /without OME-Zarr metadata and without DICOM files/,
   );
-  expectRefusal(await tilewright(["upload", scan, "--to", "example"]), 2, /--to example is no address/);
-  expectRefusal(await tilewright(["upload", scan, "--to", "http://a:b@c"]), 2, /must hold no password/);
-  expectRefusal(await tilewright(["upload", scan, "--to", to, "--outputs", "x"]), 2, /option outputs\.0/);
   expectRefusal(
-    await tilewright(["upload", scan, "--to", to, "--out", scan]),
+    await tilewright(["upload", scan, "--server", "example"]),
+    2,
+    /--server example is not an address/,
+  );
+  expectRefusal(
+    await tilewright(["upload", scan, "--server", "http://a:b@c"]),
+    2,
+    /must not contain a password/,
+  );
+  expectRefusal(await tilewright(["upload", scan, "--server", to, "--outputs", "x"]), 2, /option outputs\.0/);
+  expectRefusal(
+    await tilewright(["upload", scan, "--server", to, "--out", scan]),
     5,
     /is a file: --out must name/,
   );

@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 function start(out: string, ...flags: string[]) {
-  const common = ["--model", model, "--no-tissue-mask", "--json", "--concurrency", "1"];
+  const common = ["--model", model, "--no-tissue-mask", "--json", "--threads", "1"];
   const child = spawn(
     process.execPath,
     [MAIN, "cohort", "run", manifest, ...common, "--out", out, ...flags],

@@ -358,7 +358,7 @@ describe("a cohort", () => {
   it("stops where no backend is left, and goes on where one is", async () => {
     const file = manifest("fleet.csv", ["source", ...slides.map((s) => s.split("/").at(-1)!)]);
     const out = join(directory, "fleet");
-    const refused = run(file, { out, backends: ["gpu:http://127.0.0.1:9"] });
+    const refused = run(file, { out, backends: ["runner:http://127.0.0.1:9"] });
     await expect(refused).rejects.toThrow(/cannot reach/);
     expect(readTable(out).map((r) => r.status)).toEqual(["pending", "pending", "pending", "pending"]);
     expect((await run(file, { out, backends: ["cpu"] })).result.done).toBe(4);

@@ -80,7 +80,7 @@ it.each(["SIGTERM", "SIGINT"] as const)(
 it("ends with 0 where the time to drain is over, and at once for a second signal", async () => {
   const model = await loadModel("nuclei");
   const batch = encodeWindowBatch(greys(model, 32));
-  const bounded = tilewright("--sessions", "1", "--drain-seconds", "0");
+  const bounded = tilewright("--sessions", "1", "--shutdown-timeout", "0");
   post({ url: await bounded.listening, token: TOKEN }, batch).catch(() => {});
   await new Promise((resolve) => setTimeout(resolve, 300));
   bounded.child.kill("SIGTERM");
@@ -107,7 +107,7 @@ it("ends at once with nothing to do", async () => {
 });
 
 it.each([
-  ["a provider that is none", ["--provider", "cpu,tpu"], 2, 'there is no provider "tpu"'],
+  ["a provider that is none", ["--execution-provider", "cpu,tpu"], 2, 'there is no provider "tpu"'],
   ["a model that is none", ["--model", "nuclear"], 4, "there is no model nuclear"],
   ["a variant that is none", ["--variant", "int1"], 4, "int1"],
   ["a token that is short", ["--token", "short"], 2, "the token has 5 characters"],

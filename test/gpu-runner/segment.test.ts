@@ -38,7 +38,7 @@ async function segmented(name: string, backends: string[]): Promise<Record<strin
 
 it("a runner, or two and this machine, leave the bytes that this machine leaves alone", async () => {
   const runners = await Promise.all([1, 2].map(() => runRunner(model)));
-  const names = runners.map(({ url }) => `gpu:${url.href}`);
+  const names = runners.map(({ url }) => `runner:${url.href}`);
   expect(await segmented("alone", names.slice(0, 1))).toEqual(local);
   expect(await segmented("mixed", ["cpu", ...names])).toEqual(local);
   const { backends } = JSON.parse(await readFile(join(directory, "mixed", "run.json"), "utf8"));
@@ -53,7 +53,7 @@ it("a runner that is stopped in the middle leaves nothing out: others take what 
   const before = device.runs.length;
   const run = segmented(
     "stopped",
-    [stopping, other].map(({ url }) => `gpu:${url.href}`),
+    [stopping, other].map(({ url }) => `runner:${url.href}`),
   );
   for (let i = 0; i < 5000 && device.runs.length < before + 4; i++) {
     await new Promise((resolve) => setTimeout(resolve, 2));

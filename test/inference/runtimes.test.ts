@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { RUNTIMES } from "../../src/cli/commands/verify-model.ts";
+import { RUNTIMES } from "../../src/cli/commands/model.ts";
 import { OrtNodeSegmenter } from "../../src/inference/node/ort-node.ts";
 import { segmentWindows } from "../../src/inference/segment-windows.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";

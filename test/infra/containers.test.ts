@@ -82,7 +82,7 @@ describe("what runs the runner in containers", () => {
   });
 
   it("waits longer than it drains", () => {
-    const drain = (args: string[]) => Number(args[args.indexOf("--drain-seconds") + 1]);
+    const drain = (args: string[]) => Number(args[args.indexOf("--shutdown-timeout") + 1]);
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(drain(container.args) + 10);
     for (const name of ["runner", "puller"]) {
       const { command, stop_grace_period } = compose.services[name];

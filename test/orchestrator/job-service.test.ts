@@ -226,7 +226,9 @@ describe("backends", () => {
     expect(parseBackend("cpu")).toEqual({ kind: "cpu" });
     expect(parseBackend("local")).toEqual({ kind: "cpu" });
     for (const kind of ["wasm", "cuda", "webgpu"]) expect(parseBackend(kind)).toEqual({ kind });
-    expect(parseBackend("gpu:http://g:8080")).toEqual({ kind: "gpu", url: "http://g:8080" });
+    expect(parseBackend("runner:http://g:8080")).toEqual({ kind: "runner", url: "http://g:8080" });
+    // As release 0.1 called it.
+    expect(parseBackend("gpu:http://g:8080")).toEqual({ kind: "runner", url: "http://g:8080" });
     expect(parseBackend("edge:https://e.example/x")).toEqual({ kind: "edge", url: "https://e.example/x" });
     for (const text of ["gpu", "edge:", "edge:ftp://x", "edge:http://", ""]) {
       expect(() => parseBackend(text)).toThrow(JobError);

@@ -16,7 +16,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-killed-"));
   const slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 1400, height: 1400 });
   const model = writePointwisePackage(join(directory, "pointwise"));
-  common = ["segment", slide.path, "--model", model, "--no-tissue-mask", "--json", "--concurrency", "1"];
+  common = ["segment", slide.path, "--model", model, "--no-tissue-mask", "--json", "--threads", "1"];
   const { code } = await start(join(directory, "whole")).ended;
   expect(code).toBe(0);
   windows = JSON.parse(readFileSync(join(directory, "whole", "run.json"), "utf8")).plan.windows;

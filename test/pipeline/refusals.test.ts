@@ -80,7 +80,7 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     refused(
       [slide, "--model", model, "--backend", "gpu"],
       2,
-      /no backend "gpu": choose of cpu, cuda, webgpu, wasm, edge:<url> or gpu:<url>/,
+      /no backend "gpu": choose of cpu, cuda, webgpu, wasm, edge:<url> or runner:<url>/,
     );
     const edge = ["--backend", "edge:http://127.0.0.1:9"];
     refused([slide, "--model", model, ...edge], 2, /set TILEWRIGHT_TOKEN/);

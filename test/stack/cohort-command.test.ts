@@ -13,7 +13,7 @@ import { makeSlides, readTable, writeManifest } from "../cohort/make-cohort.ts";
 import { KillableStack } from "./killable-stack.ts";
 import { TOKEN, until } from "./service.ts";
 
-/** `cohort` with `--to`, as it is typed, against a service that may be killed at any time. */
+/** `cohort` with `--server`, as it is typed, against a service that may be killed at any time. */
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 let directory: string;
 let bundles: Bundles;
@@ -89,7 +89,7 @@ const run = (args: readonly string[], token?: string) => start(args, token).ende
 const toService = (out: string, cohort = manifest) => [
   "run",
   cohort,
-  "--to",
+  "--server",
   `http://127.0.0.1:${port}`,
   "--model",
   model,
@@ -220,13 +220,13 @@ describe("a cohort at a service", () => {
     for (let i = 0; i < 3; i++)
       writeMadeSlide(join(directory, `paid${i}.tiff`), { width: 300, height: 210 + i });
     writeManifest(copies, ["source", "paid0.tiff", "paid1.tiff", "paid2.tiff"]);
-    const first = await run([...toService(out, copies), "--spend-limit", "0.000000001"]);
+    const first = await run([...toService(out, copies), "--max-cost", "0.000000001"]);
     expect(first.code, first.stderr).toBe(7);
     expect(first.stderr).toMatch(/paused with 2 scans to do: .* raise spendLimitUsd/);
     expect(readTable(out).filter((row) => row.status === "done")).toHaveLength(1);
     expect(readTable(out).filter((row) => row.status === "failed")).toHaveLength(0);
     expect((await run(["status", out])).stdout).toContain("raise spendLimitUsd");
-    const second = await run([...toService(out, copies), "--spend-limit", "1"]);
+    const second = await run([...toService(out, copies), "--max-cost", "1"]);
     expect(second.code, second.stderr).toBe(0);
     expect(readTable(out).map((row) => row.status)).toEqual(["done", "done", "done"]);
   });
@@ -237,7 +237,7 @@ describe("a cohort at a service", () => {
     for (let i = 0; i < 3; i++)
       writeMadeSlide(join(directory, `large${i}.tiff`), { width: 2600, height: 1700 + i });
     writeManifest(large, ["source", "large0.tiff", "large1.tiff", "large2.tiff", "text.tiff"]);
-    const first = start([...toService(out, large), "--slides-at-once", "1"]);
+    const first = start([...toService(out, large), "--parallel-slides", "1"]);
     await until(async () => (/large0.tiff: \d+ windows/.test(first.said()) ? true : undefined), 90);
     expect((await run(["cancel", out])).code).toBe(0);
     const stopped = await first.ended;
@@ -248,7 +248,7 @@ describe("a cohort at a service", () => {
     expect(await statusOf(out)).toMatchObject({ state: "cancelled", rows: { running: 0 } });
 
     // Stopped here by Ctrl-C it goes on there; export fetches what is done by then.
-    const second = start([...toService(out, large), "--slides-at-once", "3"]);
+    const second = start([...toService(out, large), "--parallel-slides", "3"]);
     await until(async () => (second.said().includes("to do") ? true : undefined), 60);
     await until(async () => ((await statusOf(out)).state === "running" ? true : undefined));
     second.child.kill("SIGINT");
@@ -342,7 +342,7 @@ describe("what a service cannot do", () => {
       [toService(out, masked), /line 3: masks are for runs on this machine/],
       [[...toService(out), "--backend", "wasm"], /--backend is for runs on this machine/],
       [[...toService(out), "--mask", "m.png"], /--mask is for runs on this machine/],
-      [["run", manifest, "--model", model, "--out", out, "--spend-limit", "3"], /--spend-limit needs --to/],
+      [["run", manifest, "--model", model, "--out", out, "--max-cost", "3"], /--max-cost needs --server/],
       [[...toService(out), "--variant", "none"], /none/],
     ];
     for (const [args, sentence] of cases) {
@@ -356,7 +356,7 @@ describe("what a service cannot do", () => {
   it("and an address or a token that is wrong binds no directory to it", { timeout: 300_000 }, async () => {
     const out = join(directory, "mistyped");
     const free = await freePort();
-    const away = await run([...toService(out), "--to", `http://127.0.0.1:${free}`]);
+    const away = await run([...toService(out), "--server", `http://127.0.0.1:${free}`]);
     expect(away.stderr).toMatch(/cannot reach 127\.0\.0\.1/);
     expect(away.code).toBe(6);
     const strange = await run(toService(out), "not-the-token-of-this-service");
@@ -367,11 +367,11 @@ describe("what a service cannot do", () => {
   it("keeps cohorts of a service and of this machine apart, and those of other settings", async () => {
     const there = join(directory, "there");
     const local = await run(["run", manifest, "--model", model, "--out", there]);
-    expect(local.stderr).toMatch(/holds a cohort of the service .* go on with --to/);
+    expect(local.stderr).toMatch(/holds a cohort of the service .* go on with --server/);
     expect(local.code).toBe(5);
     const other = await run([...toService(there), "--overlap", "0.5"]);
     expect(other.stderr).toMatch(/another model or other settings/);
-    const elsewhere = await run([...toService(there), "--to", "http://127.0.0.1:1"]);
+    const elsewhere = await run([...toService(there), "--server", "http://127.0.0.1:1"]);
     expect(elsewhere.stderr).toMatch(/holds a cohort of the service/);
     const here = await run(toService(join(directory, "here")));
     expect(here.stderr).toMatch(/holds a cohort of this machine/);

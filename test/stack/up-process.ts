@@ -21,7 +21,7 @@ export class UpProcess {
     const { child, said } = spawnUp(state, model, more);
     await until(async () => {
       if (child.exitCode !== null) throw new Error(said());
-      return /--to \S+ --watch/.test(said()) || undefined;
+      return /--server \S+ --watch/.test(said()) || undefined;
     });
     return new UpProcess(child, said);
   }
@@ -49,7 +49,7 @@ export class UpProcess {
 function spawnUp(state: string, model: string, more: readonly string[]) {
   const child = spawn(
     process.execPath,
-    [MAIN, "up", "--state", state, "--model", model, "--port", "0", ...more],
+    [MAIN, "up", "--data-dir", state, "--model", model, "--port", "0", ...more],
     {
       stdio: ["ignore", "pipe", "pipe"],
     },

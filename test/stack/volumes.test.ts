@@ -251,7 +251,7 @@ describe("a prefix of somebody's bucket", () => {
     const first = await startJob(source, { to: stack.url.href, token: TOKEN, model: "volume", out });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     expect((await service.start({ source: source.slice(0, -1), model: "volume" })).job.id).toBe(first.job);
-    const args = ["jobs", "start", source, "--model", "volume", "--to", stack.url.href];
+    const args = ["jobs", "start", source, "--model", "volume", "--server", stack.url.href];
     expect((await tilewright(args)).stdout).toBe(`${first.job}\n`);
     expect(JSON.parse((await tilewright([...args, "--watch", "--json"])).stdout)).toMatchObject({
       state: "done",

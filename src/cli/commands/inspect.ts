@@ -1,24 +1,34 @@
 import { describeImage } from "../../image/describe.ts";
-import type { ImageSource, PagesAs } from "../../image/image-source.ts";
+import type { ImageSource } from "../../image/image-source.ts";
 import { openSource } from "../../local/open-source.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import { matchImageToModel } from "../../orchestrator/plan/plan-job.ts";
+import type { AddCommand } from "../options/context.ts";
+import { pagesAsOption, SERIES, type SourceFlags, TIME } from "../options/options.ts";
+import { parseCount, parsePositive } from "../options/parsers.ts";
 import { magnified } from "../terminal/progress.ts";
 
+interface InspectFlags extends SourceFlags {
+  mpp?: number;
+  json?: boolean;
+}
+
+export const addInspectCommand: AddCommand = (program, { signal }) => {
+  program
+    .command("inspect <source>")
+    .description("tell what an image holds: format, levels, pixel size, channels")
+    .option("--model <name|dir>", "tell also how it goes together with this model")
+    .option("--mpp <n>", "micrometres per pixel of level 0", parsePositive)
+    .option("--series <n>", SERIES, parseCount)
+    .option("--time <n>", TIME, parseCount)
+    .addOption(pagesAsOption())
+    .option("--json", "as JSON")
+    .action((source: string, flags: InspectFlags) => inspectImage(source, { ...flags, signal }));
+};
+
 /** Prints what an image holds and, where a model is named, how the two go together. */
-export async function inspectCommand(
-  uri: string,
-  options: {
-    model?: string;
-    mpp?: number;
-    series?: number;
-    time?: number;
-    pagesAs?: PagesAs;
-    json?: boolean;
-    signal?: AbortSignal;
-  },
-): Promise<void> {
+async function inspectImage(uri: string, options: InspectFlags & { signal: AbortSignal }): Promise<void> {
   const { source, name, close } = await openSource(uri, options.mpp, options.signal, options);
   try {
     const model =

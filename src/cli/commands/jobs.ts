@@ -1,26 +1,99 @@
 import { checkDownloadPlace } from "../../client/download.ts";
 import { JobFailedError } from "../../client/errors.ts";
 import { JobClient } from "../../client/job-client.ts";
-import { fetchResults, follow, refuseFailed } from "../../client/upload.ts";
+import { fetchResults, follow, refuseFailed, startJob, type UploadResult } from "../../client/upload.ts";
 import type { UploadListener } from "../../client/upload-progress.ts";
 import { isFinal, type JobStatus } from "../../contracts/job-request.ts";
+import type { AddCommand } from "../options/context.ts";
+import {
+  type JobFlags,
+  resolveToken,
+  type ServiceFlags,
+  toJobOptions,
+  withJobOptions,
+  withServiceOptions,
+} from "../options/options.ts";
+import { printResults } from "../terminal/print-results.ts";
+import { uploadPrinter } from "../terminal/upload-progress.ts";
 
 /** Which service, and as whom. */
-export interface ServiceAccess {
+interface ServiceAccess {
   to: string;
   token?: string;
   signal?: AbortSignal;
 }
 
-/** Prints how far a job is. */
-export async function showJob(job: string, { to, ...access }: ServiceAccess, json: boolean): Promise<void> {
-  const status = await new JobClient(to, access).status(job);
-  if (json) return void process.stdout.write(`${JSON.stringify(status)}\n`);
-  for (const [name, value] of Object.entries(told(status))) console.log(`${name.padEnd(8)} ${value}`);
+interface DownloadFlags extends ServiceFlags {
+  out: string;
+  force?: boolean;
+  json?: boolean;
 }
 
-/** Asks the service to end a job; one that has ended is told so. */
-export async function cancelJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
+export const addJobsCommands: AddCommand = (program, context) => {
+  const { signal, setResumeHint } = context;
+  const toAccess = (flags: ServiceFlags): ServiceAccess => ({
+    to: flags.server,
+    token: resolveToken(flags),
+    signal,
+  });
+  const jobs = program.command("jobs").description("jobs of a job service");
+  withJobOptions(
+    jobs
+      .command("start <address>")
+      .description(
+        "segment what the service reads where it lies: r2://, s3:// or https://, also a prefix of objects",
+      ),
+  ).action(async (address: string, flags: JobFlags) => {
+    setResumeHint("continue later with the same command");
+    printJob(await startJob(address, toJobOptions(flags, context)), flags);
+  });
+  withServiceOptions(jobs.command("get <job>").description("how far a job is"))
+    .option("--json", "as JSON")
+    .action((job: string, flags: ServiceFlags & { json?: boolean }) =>
+      getJob(job, toAccess(flags), Boolean(flags.json)),
+    );
+  withServiceOptions(jobs.command("cancel <job>").description("end a job")).action(
+    (job: string, flags: ServiceFlags) => cancelJob(job, toAccess(flags)),
+  );
+  withServiceOptions(
+    jobs
+      .command("delete <job>")
+      .description(
+        "delete all that the service keeps of a job that has ended: results and record; the scan stays (needs the scope admin)",
+      ),
+  ).action((job: string, flags: ServiceFlags) => deleteJob(job, toAccess(flags)));
+  withServiceOptions(
+    jobs.command("download <job>").description("fetch the results of a job, when it is done"),
+  )
+    .requiredOption("--out <dir>", "directory for the results")
+    .option("--force", "replace a finished run there")
+    .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
+    .action(async (job: string, flags: DownloadFlags) => {
+      setResumeHint("continue later with the same command");
+      const { out, force } = flags;
+      const onEvent = uploadPrinter(Boolean(flags.json));
+      const manifest = JSON.parse(await downloadJob(job, toAccess(flags), { out, force, onEvent }));
+      if (flags.json) return void process.stdout.write(`${JSON.stringify(manifest)}\n`);
+      printResults(out, manifest);
+    });
+};
+
+/** Prints what became of a job that was started or uploaded. */
+export function printJob({ job, status, manifest }: UploadResult, { json, out }: JobFlags): void {
+  if (json) return void process.stdout.write(`${JSON.stringify(status ?? { id: job })}\n`);
+  if (manifest !== undefined && out !== undefined) printResults(out, JSON.parse(manifest));
+  else console.log(job);
+}
+
+/** Prints how far a job is. */
+async function getJob(job: string, { to, ...access }: ServiceAccess, json: boolean): Promise<void> {
+  const status = await new JobClient(to, access).status(job);
+  if (json) return void process.stdout.write(`${JSON.stringify(status)}\n`);
+  for (const [name, value] of Object.entries(toLines(status))) console.log(`${name.padEnd(8)} ${value}`);
+}
+
+/** Asks the service to end a job. @throws {JobFailedError} when it has ended already */
+async function cancelJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
   const client = new JobClient(to, access);
   const { state } = await client.status(job);
   if (isFinal(state)) throw new JobFailedError(`job ${job} is ${state} already: there is nothing to cancel`);
@@ -29,7 +102,7 @@ export async function cancelJob(job: string, { to, ...access }: ServiceAccess): 
 }
 
 /** Has the service remove the results and the record of a job that has ended. */
-export async function removeJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
+async function deleteJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
   const client = new JobClient(to, access);
   const { source } = await client.status(job);
   await client.remove(job);
@@ -37,7 +110,7 @@ export async function removeJob(job: string, { to, ...access }: ServiceAccess): 
 }
 
 /** Waits for a job and fetches its results. @returns the run manifest, as text */
-export async function downloadJob(
+async function downloadJob(
   job: string,
   { to, ...access }: ServiceAccess,
   { out, force, onEvent }: { out: string; force?: boolean; onEvent: UploadListener },
@@ -52,7 +125,7 @@ export async function downloadJob(
   return manifest;
 }
 
-function told({
+function toLines({
   state,
   source,
   model,

@@ -6,13 +6,13 @@ import { shapeOf } from "../../cohort/run-cohort.ts";
 import { slideFailure } from "../../cohort/slide-failure.ts";
 import { takenNames } from "../../cohort/table.ts";
 import { ImageFormatError } from "../../image/errors.ts";
+import { timeWindow } from "../../local/benchmark-inference.ts";
 import { openSource } from "../../local/open-source.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { parseJobSettings, type SegmentOptions } from "../../local/segment.ts";
 import { planJob } from "../../orchestrator/plan/plan-job.ts";
 import { printCosts } from "../terminal/print-costs.ts";
-import { timeWindow } from "./plan.ts";
 
 /** Scans that are opened unless asked for more: enough for a forecast, and soon done. */
 const SAMPLE = 20;

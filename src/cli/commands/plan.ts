@@ -1,20 +1,51 @@
 import { forecastCohort, plannedScan } from "../../cohort/forecast.ts";
-import { OrtNodeSegmenter } from "../../inference/node/ort-node.ts";
-import { secondsPerWindow } from "../../local/benchmark-inference.ts";
+import { timeWindow } from "../../local/benchmark-inference.ts";
 import { duration } from "../../local/format.ts";
 import { openSource } from "../../local/open-source.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { parseJobSettings, type SegmentOptions } from "../../local/segment.ts";
-import type { ModelPackage } from "../../model-package/load-package.ts";
 import { planWarnings } from "../../orchestrator/manifest/run-manifest.ts";
 import { estimateMemory, matchImageToModel, planJob } from "../../orchestrator/plan/plan-job.ts";
 import { planShards } from "../../tiling/grid/shards.ts";
+import type { AddCommand } from "../options/context.ts";
+import { type PlanFlags, toPlanOptions, withPlanOptions } from "../options/options.ts";
+import { parseCount } from "../options/parsers.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 import { magnified, orientationLine, tissueText } from "../terminal/progress.ts";
+import { namesCohort, planCohort, printForecast } from "./plan-cohort.ts";
+
+interface PlanCommandFlags extends PlanFlags {
+  threads?: number;
+  encoding?: string;
+  sample?: number;
+  json?: boolean;
+}
+
+export const addPlanCommand: AddCommand = (program, { signal }) => {
+  withPlanOptions(
+    program
+      .command("plan <source>")
+      .description(
+        "windows, tissue, memory, time and cost, without segmenting: of one image, or of what cohort run takes",
+      ),
+  )
+    .option("--threads <n>", "threads of the model; default all cores", parseCount)
+    .option("--encoding <name>", "encoding of a manifest, for instance latin1; default UTF-8")
+    .option("--sample <n>", "of many: scans that are opened for the forecast; default 20", parseCount)
+    .option("--json", "as JSON")
+    .action(async (source: string, flags: PlanCommandFlags) => {
+      const { threads: concurrency, sample, encoding } = flags;
+      const options = { ...toPlanOptions(flags), source, concurrency, signal };
+      if (!(await namesCohort(source, signal))) return planImage(options, flags.json);
+      const forecast = await planCohort({ ...options, sample, encoding });
+      if (flags.json) return void process.stdout.write(`${JSON.stringify(forecast)}\n`);
+      printForecast(source, forecast);
+    });
+};
 
 /** Windows, tissue, memory and time of a job. The time comes from running the golden tile here and now. */
-export async function planCommand(options: SegmentOptions, json: boolean | undefined): Promise<void> {
+async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | undefined): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const { source, name, close } = await openSource(options.source, options.mpp, signal, options);
@@ -77,20 +108,5 @@ export async function planCommand(options: SegmentOptions, json: boolean | undef
     printCosts(report);
   } finally {
     await close();
-  }
-}
-
-/** Seconds of one window on one thread: the golden tile, after it has proven the runtime. */
-export async function timeWindow(
-  model: ModelPackage,
-  threads: number | undefined,
-  signal: AbortSignal | undefined,
-): Promise<{ seconds: number; threads: number }> {
-  const segmenter = await OrtNodeSegmenter.create(model, { threads });
-  try {
-    const seconds = await secondsPerWindow(segmenter, model, signal);
-    return { seconds, threads: segmenter.info.threads };
-  } finally {
-    await segmenter.close();
   }
 }

@@ -1,39 +1,69 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { Option } from "commander";
 import { edgeVariant, loadModel, modelDirectory } from "../../local/resolve-model.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { JobError } from "../../orchestrator/errors.ts";
+import type { AddCommand } from "../options/context.ts";
+import { parsePort } from "../options/parsers.ts";
 import { type StackState, takeState } from "../stack/stack-state.ts";
 
-export interface UpOptions {
-  state: string;
+interface UpFlags {
+  dataDir: string;
   host: string;
   port: number;
   model: string;
   variant?: string;
-  /** Who takes shards: the edge function, or runners that pull them. */
-  shards: "edge" | "pull";
+  /** Who segments shards: the edge function, or runners that pull them. */
+  worker: "edge" | "pull";
+}
+
+interface UpOptions extends UpFlags {
   signal: AbortSignal;
 }
 
+export const addUpCommand: AddCommand = (program, { signal, setResumeHint }) => {
+  program
+    .command("up")
+    .description("run the whole service on this machine: uploads, queues, edge function, results")
+    .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 8787)
+    .option(
+      "--host <address>",
+      "address to listen on; others than loopback let other machines in",
+      "127.0.0.1",
+    )
+    .option("--data-dir <dir>", "where everything is kept", ".tilewright-up")
+    .option("--model <name|dir>", "bundled model or package directory", "nuclei")
+    .option("--variant <name>", "variant of the model; default the one made for whoever takes the shards")
+    .addOption(
+      new Option("--worker <kind>", "who segments: the edge function here, or runners that pull shards")
+        .choices(["edge", "pull"])
+        .default("edge"),
+    )
+    .action((flags: UpFlags) => {
+      setResumeHint("start again with the same --data-dir to go on");
+      return runService({ ...flags, signal });
+    });
+};
+
 /** Runs the whole service on this machine until the signal says stop. */
-export async function up(options: UpOptions): Promise<void> {
+async function runService(options: UpOptions): Promise<void> {
   const directory = modelDirectory(options.model);
   const { manifest } = await loadModel(options.model, { variant: options.variant });
-  const forEdge = options.shards === "edge" ? edgeVariant(manifest) : undefined;
+  const forEdge = options.worker === "edge" ? edgeVariant(manifest) : undefined;
   const variant = options.variant ?? forEdge ?? manifest.defaultVariant;
-  const state = resolve(options.state);
+  const state = resolve(options.dataDir);
   const log = (line: string) => void process.stderr.write(`${line}\n`);
   const taken = takeState(state, log);
   try {
-    await run({ ...options, state }, { directory, manifest, variant }, taken, log);
+    await serve({ ...options, dataDir: state }, { directory, manifest, variant }, taken, log);
   } finally {
     taken.release();
   }
 }
 
-async function run(
+async function serve(
   options: UpOptions,
   {
     directory,
@@ -43,8 +73,8 @@ async function run(
   taken: StackState,
   log: (line: string) => void,
 ): Promise<void> {
-  const { state } = options;
-  const token = tokenOf(state);
+  const { dataDir: state } = options;
+  const token = readOrCreateToken(state);
   process.stderr.write("building the Workers\n");
   // The Workers are built from their sources, which the published package does not hold.
   const { startStack, PULL_PATH } = await import("../stack/local-stack.ts").catch((cause) => {
@@ -58,7 +88,7 @@ async function run(
     port: options.port,
     model: directory,
     variant,
-    shards: options.shards,
+    shards: options.worker,
     jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
     segment: { TOKEN: token },
     log,
@@ -84,14 +114,14 @@ async function run(
     log(`other machines reach it at ${options.host}, without TLS: put a proxy with a certificate before it`);
   }
   console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
-  if (options.shards === "pull") {
+  if (options.worker === "pull") {
     console.log(
       `  npx tilewright runner --model ${options.model} --pull ${url}${PULL_PATH} --service ${url}`,
     );
   }
-  console.log(`  npx tilewright upload slide.svs --to ${url} --watch --out results\n`);
+  console.log(`  npx tilewright upload slide.svs --server ${url} --watch --out results\n`);
   await new Promise<void>((stop) => {
-    // Told to stop while the Workers were still being built.
+    // The signal may have come while the Workers were still being built.
     if (options.signal.aborted) stop();
     options.signal.addEventListener("abort", () => stop(), { once: true });
   });
@@ -102,8 +132,8 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\./.test(host);
 }
 
-/** Made at the first start and kept: a client that was told it once can come again. */
-function tokenOf(state: string): string {
+/** The service's token: created at the first start and kept, so that clients can use it again. */
+function readOrCreateToken(state: string): string {
   const file = join(state, "token");
   if (existsSync(file)) return readFileSync(file, "utf8").trim();
   const token = randomBytes(24).toString("base64url");

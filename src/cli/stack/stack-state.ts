@@ -33,7 +33,7 @@ export function takeState(directory: string, log: (line: string) => void): Stack
     if (!(error instanceof DirectoryLockedError)) throw error;
     const where = before?.url ? ` at ${before.url}` : "";
     throw new JobError(
-      `tilewright up runs on this state directory already (process ${before?.pid ?? "unknown"}${where}): use that one, stop it first, or choose another --state`,
+      `tilewright up runs on this state directory already (process ${before?.pid ?? "unknown"}${where}): use that one, stop it first, or choose another --data-dir`,
       { cause: error },
     );
   }

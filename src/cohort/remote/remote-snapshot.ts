@@ -43,14 +43,15 @@ export function refuseLocalOnly({
     "pages-as": pagesAs,
     backend: backends,
     "batch-size": batchSize,
-    concurrency,
+    threads: concurrency,
     restart,
   };
   const [name] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
-  if (name !== undefined) throw new JobError(`--${name} is for runs on this machine: leave it out with --to`);
+  if (name !== undefined)
+    throw new JobError(`--${name} is for runs on this machine: leave it out with --server`);
   if (slidesAtOnce === undefined) return;
   if (Number.isInteger(slidesAtOnce) && slidesAtOnce >= 1 && slidesAtOnce <= MAX_COHORT_CONCURRENCY) return;
-  throw new JobError(`slides at once must be a whole number from 1 to ${MAX_COHORT_CONCURRENCY}`);
+  throw new JobError(`--parallel-slides must be a whole number from 1 to ${MAX_COHORT_CONCURRENCY}`);
 }
 
 /** The checked manifest and command. A directory keeps the cohort that it has at the service. */
@@ -110,7 +111,7 @@ function jobOf(asked: object): CohortJob {
 function refuseRows(cohort: string, rows: readonly CohortRow[]): void {
   const problems = rows
     .filter(({ mask }) => mask !== undefined)
-    .map(({ line }) => `line ${line}: masks are for runs on this machine: leave them out with --to`);
+    .map(({ line }) => `line ${line}: masks are for runs on this machine: leave them out with --server`);
   if (rows.length > MAX_COHORT_ROWS)
     problems.push(`there are ${rows.length} rows: a service takes ${MAX_COHORT_ROWS} in one cohort`);
   if (problems.length > 0) throw new CohortManifestError(cohort, problems);

@@ -73,11 +73,11 @@ async function spoiled(behave: (nth: number) => Unruly): Promise<UnrulyProxy> {
 
 describe("a mixed fleet", () => {
   it("makes the bytes of one machine: local and runner on the same provider", async () => {
-    const { out, manifest, windows } = await run({ backends: ["local", `gpu:${runner.url}`] });
+    const { out, manifest, windows } = await run({ backends: ["local", `runner:${runner.url}`] });
     expect(treeHashes(out)).toEqual(expected);
     expect(windows("cpu")).toBeGreaterThan(0);
-    expect(windows("gpu:")).toBeGreaterThan(0);
-    const remote = manifest.backends.find((b) => b.name!.startsWith("gpu:"))!;
+    expect(windows("runner:")).toBeGreaterThan(0);
+    const remote = manifest.backends.find((b) => b.name!.startsWith("runner:"))!;
     expect(remote).toMatchObject({ errors: {}, runtime: expect.stringMatching(/cpu at 127\.0\.0\.1/) });
     // Pixels out, and a byte a class and pixel back.
     expect(remote.bytesSent! / remote.windows).toBeGreaterThan(64 * 64 * 3);
@@ -93,9 +93,9 @@ describe("a mixed fleet", () => {
 
   it("of local, edge and runner labels as one machine does, within a thousandth of the pixels", async () => {
     const { out, windows, manifest } = await run({
-      backends: ["local", `edge:${edgeUrl}`, `gpu:${runner.url}`],
+      backends: ["local", `edge:${edgeUrl}`, `runner:${runner.url}`],
     });
-    for (const name of ["cpu", "edge:", "gpu:"]) expect(windows(name), name).toBeGreaterThan(0);
+    for (const name of ["cpu", "edge:", "runner:"]) expect(windows(name), name).toBeGreaterThan(0);
     expect(manifest.backends.reduce((n, b) => n + b.windows, 0)).toBe(manifest.plan.windows);
     const here = await readLabels(join(out, "labels.ome.zarr"));
     const alone = await readLabels(join(directory, "out-0", "labels.ome.zarr"));
@@ -111,7 +111,7 @@ describe("a mixed fleet", () => {
     ["dies", (nth) => (nth < 4 ? "passes" : "breaks")],
   ])("loses nothing to a runner that %s", async (_, behave) => {
     const proxy = await spoiled(behave);
-    const { out, manifest } = await run({ backends: ["cpu", `gpu:${proxy.url}`] });
+    const { out, manifest } = await run({ backends: ["cpu", `runner:${proxy.url}`] });
     expect(treeHashes(out)).toEqual(expected);
     expect(manifest.backends.reduce((n, b) => n + b.windows, 0)).toBe(manifest.plan.windows);
   });
@@ -125,28 +125,28 @@ describe("a mixed fleet", () => {
     // The golden tile is asked for first, and is right.
     const proxy = await spoiled((nth) => (nth < 2 ? "passes" : how));
     const alone = await run({ ...options, backends: ["cpu"] });
-    const { out, manifest, lost } = await run({ ...options, backends: ["cpu", `gpu:${proxy.url}`] });
+    const { out, manifest, lost } = await run({ ...options, backends: ["cpu", `runner:${proxy.url}`] });
     expect(treeHashes(out)).toEqual(treeHashes(alone.out));
-    const expelled = manifest.backends.find((b) => b.name!.startsWith("gpu:"))!.expelled;
+    const expelled = manifest.backends.find((b) => b.name!.startsWith("runner:"))!.expelled;
     expect(expelled).toMatch(reason);
-    expect(lost).toEqual([{ type: "backend", backend: `gpu:${proxy.url}`, reason: expelled }]);
+    expect(lost).toEqual([{ type: "backend", backend: `runner:${proxy.url}`, reason: expelled }]);
   });
 
   it("gets no work to a backend that computes the golden tile wrongly", async () => {
     const proxy = await spoiled(() => "answers with NaN");
     const precision = "f32";
-    const { manifest, lost } = await run({ precision, backends: ["cpu", `gpu:${proxy.url}`] });
+    const { manifest, lost } = await run({ precision, backends: ["cpu", `runner:${proxy.url}`] });
     expect(manifest.backends.map((b) => b.name)).toEqual(["cpu"]);
     expect(lost).toMatchObject([
-      { backend: `gpu:${proxy.url}`, reason: expect.stringMatching(/golden|probabilit/) },
+      { backend: `runner:${proxy.url}`, reason: expect.stringMatching(/golden|probabilit/) },
     ]);
-    await expect(run({ precision, backends: [`gpu:${proxy.url}`] })).rejects.toThrow(/probabilit/);
+    await expect(run({ precision, backends: [`runner:${proxy.url}`] })).rejects.toThrow(/probabilit/);
   });
 
   it("ends with a sentence when the only backend has died, and another fleet goes on with its work", async () => {
     const proxy = await spoiled((nth) => (nth < 6 ? "passes" : "answers for other windows"));
     const out = join(directory, "resumed");
-    const failing = run({ out, backends: [`gpu:${proxy.url}`] });
+    const failing = run({ out, backends: [`runner:${proxy.url}`] });
     await expect(failing).rejects.toThrow(/other windows/);
     const { manifest } = await run({ out, backends: ["cpu"], resume: true });
     expect(manifest.attempts).toBe(2);

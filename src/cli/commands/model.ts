@@ -1,3 +1,4 @@
+import { Option } from "commander";
 import { checkGoldenTile } from "../../inference/golden-tile.ts";
 import { DeviceSegmenter } from "../../inference/node/device-segmenter.ts";
 import { OrtNodeSegmenter } from "../../inference/node/ort-node.ts";
@@ -5,6 +6,7 @@ import type { Segmenter } from "../../inference/segmenter.ts";
 import { OrtWebSegmenter } from "../../inference/wasm/ort-web.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
+import type { AddCommand } from "../options/context.ts";
 
 /** What a package has to run on: the machine's own runtime, and WebAssembly as on edge functions. */
 export const RUNTIMES = {
@@ -12,9 +14,9 @@ export const RUNTIMES = {
   wasm: (model) => OrtWebSegmenter.create(model),
 } satisfies Record<string, (model: ModelPackage) => Promise<Segmenter>>;
 
-export type RuntimeName = keyof typeof RUNTIMES;
+type RuntimeName = keyof typeof RUNTIMES;
 
-export interface VerifyOptions {
+interface VerifyOptions {
   /** One variant; default all. */
   variant?: string;
   /** One runtime; default all. */
@@ -23,11 +25,25 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 
+export const addModelCommands: AddCommand = (program, { signal }) => {
+  program
+    .command("model")
+    .description("model packages")
+    .command("verify <dir>")
+    .description("check hashes and run the golden tile, natively, in WebAssembly and in half precision")
+    .option("--variant <name>", "only this variant; default all")
+    .addOption(
+      new Option("--runtime <name>", "only this runtime; default all").choices(Object.keys(RUNTIMES)),
+    )
+    .option("--json", "as JSON")
+    .action((name: string, flags: VerifyOptions) => verifyModel(name, { ...flags, signal }));
+};
+
 /**
  * Hashes and golden tile of each variant on each runtime; throws at the first that fails. A companion in half precision is
  * run on the CPU, which widens it operator by operator: that proves the file, and a device proves itself when it opens it.
  */
-export async function verifyModel(name: string, options: VerifyOptions): Promise<void> {
+async function verifyModel(name: string, options: VerifyOptions): Promise<void> {
   const { signal } = options;
   const { manifest } = await loadModel(name, { variant: options.variant, signal });
   const variants = options.variant ? [options.variant] : Object.keys(manifest.variants);

@@ -1,0 +1,21 @@
+import { upload } from "../../client/upload.ts";
+import type { AddCommand } from "../options/context.ts";
+import { type JobFlags, toJobOptions, withJobOptions } from "../options/options.ts";
+import { parseCount } from "../options/parsers.ts";
+import { printJob } from "./jobs.ts";
+
+export const addUploadCommand: AddCommand = (program, context) => {
+  withJobOptions(
+    program
+      .command("upload <scan>")
+      .description(
+        "send a file, an OME-Zarr or a directory of DICOM files to a job service, which segments it",
+      ),
+  )
+    .option("--parallel-uploads <n>", "parts or files on their way at a time", parseCount)
+    .action(async (file: string, flags: JobFlags & { parallelUploads?: number }) => {
+      context.setResumeHint("continue later with the same command");
+      const concurrency = flags.parallelUploads;
+      printJob(await upload({ ...toJobOptions(flags, context), file, concurrency }), flags);
+    });
+};

@@ -1,0 +1,12 @@
+import type { Command } from "commander";
+
+/** What a command gets from the process. */
+export interface CommandContext {
+  /** Aborts when the user or the system asks the process to stop. */
+  signal: AbortSignal;
+  /** Sets what Ctrl-C says about continuing later. */
+  setResumeHint: (hint: string) => void;
+}
+
+/** Adds one command, or one group of commands, to the program. */
+export type AddCommand = (program: Command, context: CommandContext) => void;

@@ -1,0 +1,62 @@
+import type { ServiceAnswer } from "../../cohort/remote/remote-status.ts";
+import type { CohortProgress, CohortResult } from "../../cohort/run-cohort.ts";
+import type { CohortStatus } from "../../cohort/status-cohort.ts";
+import { EXIT } from "../../exit/exit-status.ts";
+import { usd } from "../../local/format.ts";
+
+/** Prints the totals; a cohort with failed scans ends with a status of its own. */
+export function reportCohort(result: CohortResult, json: boolean): void {
+  printCohort(result, json);
+  if (result.failed > 0) process.exitCode = EXIT.job;
+}
+
+/** One event a line. */
+export function printEventAsJson(event: CohortProgress): void {
+  process.stderr.write(`${JSON.stringify(event)}\n`);
+}
+
+/** Files of a cohort and its totals. */
+export function printCohort(result: CohortResult, json: boolean): void {
+  if (json) return void process.stdout.write(`${JSON.stringify(result)}\n`);
+  for (const name of ["cohort.csv", "cohort.parquet", "objects", "report.html"])
+    console.log(`${result.out}/${name}`);
+  const beside = result.forecast === undefined ? "" : `, forecast ${usd(result.forecast)}`;
+  console.log(
+    `${result.done} of ${result.rows} done, ${result.failed} failed; ${result.windows} windows, ${usd(result.cost)} used${beside}`,
+  );
+}
+
+/** How far a cohort is at its service. */
+export function printServiceStatus({
+  state,
+  reason,
+  rows,
+  scans,
+  spentUsd,
+  limits,
+  failures,
+}: ServiceAnswer): void {
+  const { done, failed, running } = rows;
+  const limit = limits.spendLimitUsd === null ? "" : ` of ${usd(limits.spendLimitUsd)}`;
+  const more = scans > rows.total ? `, ${scans - rows.total} not sent` : "";
+  console.log(
+    `${done} of ${scans} done, ${failed} failed, ${running} under way, ${rows.pending} to do${more}; ${state}`,
+  );
+  console.log(`  ${usd(spentUsd)}${limit} spent`);
+  if (reason !== undefined) console.log(`  ${reason}`);
+  printFailures(failures);
+}
+
+/** How far a cohort of this machine is. */
+export function printStatus(status: CohortStatus): void {
+  const { rows, done, failed, pending, running, holder, failures } = status;
+  const who = holder ? `process ${holder.pid} on ${holder.host} is at it` : "nobody is at it";
+  console.log(`${done} of ${rows} done, ${failed} failed, ${pending} to do; ${who}`);
+  if (running.length > 0) console.log(`  now: ${running.join(", ")}`);
+  printFailures(failures);
+}
+
+function printFailures(failures: CohortStatus["failures"]): void {
+  for (const { id, code, reason } of failures.slice(0, 20)) console.log(`  ${id}: ${code}: ${reason}`);
+  if (failures.length > 20) console.log(`  and ${failures.length - 20} more`);
+}
