@@ -65,7 +65,7 @@ async function finish(width: number, isSampled: boolean): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "tilewright-finish-"));
   const store = new FsStore(directory);
   try {
-    const stage = await openLabelStore(store, "labels.ome.zarr", info);
+    const labelStore = await openLabelStore(store, "labels.ome.zarr", info);
     for (let row = 0; row * CHUNK[0] < height; row++) {
       for (let column = 0; column * CHUNK[1] < width; column++) {
         const shape = [
@@ -75,7 +75,7 @@ async function finish(width: number, isSampled: boolean): Promise<string> {
         const data = Uint8Array.from({ length: shape[0]! * shape[1]! }, (_, i) =>
           labelAt(row * CHUNK[0] + Math.floor(i / shape[1]!), column * CHUNK[1] + (i % shape[1]!)),
         );
-        await stage.writeChunk({ index: [row, column], raster: { data, shape } });
+        await labelStore.writeChunk({ index: [row, column], raster: { data, shape } });
       }
     }
     const live = () => {
@@ -89,20 +89,20 @@ async function finish(width: number, isSampled: boolean): Promise<string> {
     const before = live();
     let peak = 0;
     let reads = 0;
-    const readTile = stage.readTile.bind(stage);
-    stage.readTile = async (index, options) => {
+    const readTile = labelStore.readTile.bind(labelStore);
+    labelStore.readTile = async (index, options) => {
       const tile = await readTile(index, options);
       if (isSampled && ++reads % 4 === 0) peak = Math.max(peak, live() - before);
       return tile;
     };
     const cpuBefore = process.cpuUsage();
     const { outputs } = await writeOutputs({
-      stage,
+      labelStore,
       outputs: ["labels.ome.zarr", "labels.ome.tiff", "objects.geojson", "measurements.csv"],
       targets: {
         labels: async (name, map, origin) =>
           name === "labels.ome.zarr"
-            ? stage.levelSink({ name })
+            ? labelStore.levelSink({ name })
             : openLabelFile(name, new CountingSink(name), map, origin),
         file: async (name) => new CountingSink(name),
         picture: async (name) => ({ name, byteLength: 0, sha256: "" }),

@@ -16,8 +16,8 @@ import { z } from "zod";
 import type { CohortJob } from "../contracts/cohort-request.ts";
 import { acquireLock, type Holder, readLockHolder, releaseLock } from "../local/directory-lock.ts";
 import { OutputError } from "../local/errors.ts";
+import type { SegmentOptions } from "../local/options.ts";
 import { checkOutPath } from "../local/run-directory.ts";
-import type { SegmentOptions } from "../local/segment.ts";
 import { syncDirectory } from "./journal.ts";
 import type { CohortRows } from "./manifest-rows.ts";
 

@@ -4,16 +4,10 @@ import { join, resolve } from "node:path";
 import pLimit from "p-limit";
 import { PASSING } from "../contracts/failure-codes.ts";
 import { secondsPerWindow } from "../local/benchmark-inference.ts";
+import { loadSegmentModel, openSegmentBackends, parseSegmentOptions } from "../local/options.ts";
 import type { ProgressEvent } from "../local/progress.ts";
 import { maskAddress } from "../local/read-mask.ts";
-import {
-  loadSegmentModel,
-  openSegmentBackends,
-  parseSegmentOptions,
-  type SlideResult,
-  type SlideRuntime,
-  segmentSlide,
-} from "../local/segment.ts";
+import { runSlide, type SlideResult, type SlideRuntime } from "../local/run-slide.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { coreCost, edgeWindowsCost } from "../orchestrator/prices.ts";
@@ -324,7 +318,7 @@ class CohortRun {
         signal: this.#signal,
         onProgress: (event: ProgressEvent) => this.#tell(event, row.id),
       };
-      result = await guard.run(() => segmentSlide(work, runtime));
+      result = await guard.run(() => runSlide(work, runtime));
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason;
       const failure = slideFailure(error, [row.source, mask, join(this.#snapshot.store, "job", "file")]);

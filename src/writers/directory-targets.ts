@@ -10,19 +10,19 @@ import { encodePng } from "./png.ts";
 
 /**
  * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
- * `stage` becomes `labels.ome.zarr` where it lies; without it that is written like any other.
+ * `labelStore` becomes `labels.ome.zarr` where it lies; without it that is written like any other.
  */
 export function directoryTargets(options: {
   directory: string;
   store: ObjectStore;
-  stage?: ZarrLabelStore;
+  labelStore?: ZarrLabelStore;
   /** BigTIFF even where a classic TIFF would do. */
   bigTiff?: boolean;
 }): OutputTargets {
-  const { directory, store, stage, bigTiff } = options;
+  const { directory, store, labelStore, bigTiff } = options;
   return {
     async labels(name: LabelOutputName, info: LabelMapInfo, origin: LabelOrigin): Promise<LabelSink> {
-      if (name === "labels.ome.zarr" && stage) return stage.levelSink({ name });
+      if (name === "labels.ome.zarr" && labelStore) return labelStore.levelSink({ name });
       if (name.endsWith(".ome.zarr")) return openOmeZarr({ store, prefix: name, name }, info);
       return openLabelFile(name, await openFileSink(join(directory, name)), info, origin, { bigTiff });
     },

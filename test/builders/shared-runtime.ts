@@ -1,10 +1,6 @@
 import { join } from "node:path";
-import {
-  loadSegmentModel,
-  openSegmentBackends,
-  type SegmentOptions,
-  segmentSlide,
-} from "../../src/local/segment.ts";
+import { loadSegmentModel, openSegmentBackends, type SegmentOptions } from "../../src/local/options.ts";
+import { runSlide } from "../../src/local/run-slide.ts";
 import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
 import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
@@ -35,7 +31,7 @@ export async function openSharedRuntime(
   return {
     async run(source, more = {}) {
       const out = join(directory, `run-${runs++}`);
-      const { manifest } = await segmentSlide(
+      const { manifest } = await runSlide(
         { ...options, ...more, source, out },
         {
           model,

@@ -2,12 +2,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  loadSegmentModel,
-  openSegmentBackends,
-  type SegmentOptions,
-  segmentSlide,
-} from "../../src/local/segment.ts";
+import { loadSegmentModel, openSegmentBackends, type SegmentOptions } from "../../src/local/options.ts";
+import { runSlide } from "../../src/local/run-slide.ts";
 import type { Backend } from "../../src/orchestrator/scheduler/backend.ts";
 import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
@@ -137,7 +133,7 @@ async function labelsOf(kind: "volume" | "slices", source: string, more: Partial
   const out = join(directory, `out-${runs++}`);
   const outputs = more.outputs ?? ["labels.ome.zarr", "labels.nii.gz", "measurements.csv"];
   const all = { ...options, ...more, source, out, outputs };
-  const { manifest } = await segmentSlide(all, {
+  const { manifest } = await runSlide(all, {
     model: await loadSegmentModel(options),
     backends: async () => backends,
     place: () => out,

@@ -16,8 +16,8 @@ import { openFileSink } from "../../src/writers/base/file-sink.ts";
 import { openDicomSegmentation } from "../../src/writers/dicom-seg/segmentation.ts";
 import { directoryTargets } from "../../src/writers/directory-targets.ts";
 import { openLabelStore } from "../../src/writers/ome-zarr/label-store.ts";
-import { cells, labelMapInfo, stageLabels } from "../orchestrator/outputs/label-map.ts";
-import { blobs, stageVolume, volumeInfo } from "../orchestrator/outputs/volume-labels.ts";
+import { cells, labelMapInfo, storeLabels } from "../orchestrator/outputs/label-map.ts";
+import { blobs, storeVolume, volumeInfo } from "../orchestrator/outputs/volume-labels.ts";
 import { madeSeries, madeSlide, PATIENT } from "./made-dicom-source.ts";
 
 const DATA = join(import.meta.dirname, "../../../shared/data");
@@ -50,12 +50,12 @@ async function write(
   const directory = freshDirectory();
   const store = new FsStore(directory);
   try {
-    const stage = await openLabelStore(store, "labels.ome.zarr", info);
-    await (info.axes === "zyx" ? stageVolume : stageLabels)(stage, labels);
+    const labelStore = await openLabelStore(store, "labels.ome.zarr", info);
+    await (info.axes === "zyx" ? storeVolume : storeLabels)(labelStore, labels);
     await writeOutputs({
-      stage,
+      labelStore,
       outputs: ["labels.seg.dcm"],
-      targets: directoryTargets({ directory, store, stage }),
+      targets: directoryTargets({ directory, store, labelStore }),
       origin: { source, segmentation: segmentation(type) },
       objects: undefined,
       source: "scan",

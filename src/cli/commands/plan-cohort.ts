@@ -8,9 +8,9 @@ import { takenNames } from "../../cohort/table.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { timeWindow } from "../../local/benchmark-inference.ts";
 import { openSource } from "../../local/open-source.ts";
+import { parseJobSettings, type SegmentOptions } from "../../local/options.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
-import { parseJobSettings, type SegmentOptions } from "../../local/segment.ts";
 import { planJob } from "../../orchestrator/plan/plan-job.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 

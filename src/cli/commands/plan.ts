@@ -4,7 +4,7 @@ import { duration } from "../../local/format.ts";
 import { openSource } from "../../local/open-source.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
-import { parseJobSettings, type SegmentOptions } from "../../local/segment.ts";
+import { parseJobSettings, type SegmentOptions } from "../../local/options.ts";
 import { planWarnings } from "../../orchestrator/manifest/run-manifest.ts";
 import { estimateMemory, matchImageToModel, planJob } from "../../orchestrator/plan/plan-job.ts";
 import { planShards } from "../../tiling/grid/shards.ts";

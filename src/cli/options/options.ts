@@ -4,7 +4,7 @@ import { PAGES_AS, type PagesAs } from "../../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES, type SegmentationType } from "../../image/output-targets.ts";
 import { BACKENDS } from "../../local/backends.ts";
 import { maskAddress } from "../../local/read-mask.ts";
-import type { SegmentOptions } from "../../local/segment.ts";
+import type { SegmentOptions } from "../../local/options.ts";
 import { OVERLAY_STYLES, type OverlayStyle } from "../../orchestrator/outputs/overlay.ts";
 import type { JobSettings } from "../../orchestrator/settings.ts";
 import { uploadPrinter } from "../terminal/upload-progress.ts";

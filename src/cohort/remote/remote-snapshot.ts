@@ -6,7 +6,7 @@ import {
   MAX_COHORT_CONCURRENCY,
   MAX_COHORT_ROWS,
 } from "../../contracts/cohort-request.ts";
-import { loadSegmentModel, parseSegmentOptions } from "../../local/segment.ts";
+import { loadSegmentModel, parseSegmentOptions } from "../../local/options.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { CohortSnapshot, Download } from "../cohort-directory.ts";
 import { CohortManifestError } from "../cohort-error.ts";

@@ -2,26 +2,21 @@ import type { ImageSource } from "../../image/image-source.ts";
 import type { SegmenterInfo } from "../../inference/segmenter.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { chunkCount, chunkGrid } from "../../tiling/grid/chunk-grid.ts";
+import type { Coverage } from "../../tiling/grid/coverage.ts";
 import { invertReorientation, reorderAxes } from "../../tiling/grid/reorientation.ts";
 import { seamScore } from "../../tiling/merge/seam-score.ts";
 import type { TissueFinding } from "../../tiling/pixels/tissue-mask.ts";
 import type { DomainFinding } from "../domain-finding.ts";
 import type { JobPlan, PlannedOrientation } from "../job-plan.ts";
 import type { MapStatistics } from "../map/map-and-merge.ts";
+import type { OutputsReport } from "../outputs/outputs-options.ts";
 import type { SlideSummary } from "../outputs/slide-summary.ts";
 import type { VolumeSummary } from "../outputs/volume-summary.ts";
 import type { ImageQuality } from "../plan/image-quality.ts";
 import type { BackendReport } from "../scheduler/backend.ts";
 import type { FullJobSettings } from "../settings.ts";
 
-/** What adds up over the attempts of a job, kept beside its work. */
-export interface AttemptTotals {
-  attempts: number;
-  bytesRead: number;
-  map: MapStatistics;
-}
-
-/** `run.json`: what a run proves about itself. Described in docs/format.md. */
+/** `run.json`: what a run did, and the proof that it is complete. Described in docs/format.md. */
 export interface RunManifest {
   formatVersion: 1;
   job: string;
@@ -82,7 +77,62 @@ export interface RunManifest {
   estimatedCost: { currency: "USD"; amount: number; basis: string };
 }
 
-export function summarizePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
+/** A finished job: what its manifest says wherever the job ran. */
+export interface FinishedJob {
+  job: string;
+  /** Version of Tilewright. */
+  tilewright: string;
+  /** ISO 8601. */
+  startedAt: string;
+  source: ImageSource;
+  sourceName: string;
+  model: RunManifest["model"];
+  settings: FullJobSettings;
+  plan: JobPlan;
+  shards: number;
+  coverage: Coverage;
+  /** Undefined where nothing was merged. */
+  seam: Pick<MapStatistics, "seams" | "compared" | "disagreed"> | undefined;
+  report: OutputsReport;
+  quality?: ImageQuality;
+}
+
+/** What depends on where and how the job ran. */
+export type RunCounts = Pick<
+  RunManifest,
+  "finishedAt" | "backends" | "attempts" | "bytesRead" | "seconds" | "peakMemoryBytes" | "estimatedCost"
+>;
+
+export function createRunManifest(finished: FinishedJob, run: RunCounts): RunManifest {
+  const { job, tilewright, startedAt, source, sourceName, model, settings, plan, coverage, report } =
+    finished;
+  return {
+    formatVersion: 1,
+    job,
+    tilewright,
+    startedAt,
+    finishedAt: run.finishedAt,
+    source: summarizeSource(source, sourceName, plan),
+    model,
+    settings,
+    plan: summarizePlan(plan, finished.shards),
+    coverage: { complete: true, coveredSamples: coverage.covered, outsideMaskSamples: coverage.uncovered },
+    seam: finished.seam ? summarizeSeam(finished.seam) : {},
+    backends: run.backends,
+    attempts: run.attempts,
+    bytesRead: run.bytesRead,
+    bytesWritten: report.outputs.reduce((n, o) => n + o.byteLength, 0),
+    seconds: run.seconds,
+    ...(run.peakMemoryBytes !== undefined && { peakMemoryBytes: run.peakMemoryBytes }),
+    outputs: report.outputs,
+    summary: report.summary,
+    warnings: planWarnings(plan, source),
+    quality: finished.quality,
+    estimatedCost: run.estimatedCost,
+  };
+}
+
+function summarizePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
   return {
     level: plan.level,
     levelMpp: plan.mpp,
@@ -113,7 +163,7 @@ export function planWarnings(
   ];
 }
 
-export function summarizeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
+function summarizeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
   // The plan's axes may be turned, and its spacing is what the user gave.
   const mpp = plan.mpp.map((m, axis) => m / plan.downsample[axis]!);
   return {
@@ -132,7 +182,7 @@ export function summarizeModel(model: ModelPackage): RunManifest["model"] {
   return { name, version, variant: model.variantName, hash: model.hash, license };
 }
 
-export function summarizeSeam({
+function summarizeSeam({
   seams,
   compared,
   disagreed,

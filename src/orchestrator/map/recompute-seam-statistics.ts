@@ -10,7 +10,7 @@ import { partOfOutput } from "../plan/plan-coverage.ts";
  * @param chunks numbers of those that windows cover
  */
 export async function recomputeSeamStatistics(
-  stage: LabelStore,
+  labelStore: LabelStore,
   plan: JobPlan,
   chunks: Iterable<number>,
   signal: AbortSignal | undefined,
@@ -21,7 +21,7 @@ export async function recomputeSeamStatistics(
   for (const chunk of chunks) {
     const index = chunkIndex(grid, chunk);
     const rect = chunkRect(grid, index);
-    const tile = await stage.readTile(index, { signal });
+    const tile = await labelStore.readTile(index, { signal });
     const labels = cut(tile?.data, plan.chunk, rect.size);
     countSeams(...partOfOutput(plan, labels, rect), lines, counts);
   }

@@ -18,7 +18,7 @@ export interface LabelRect {
  * so those its border cuts may end there differently; nothing is measured from it.
  */
 export async function drawDetail(
-  stage: LabelStore,
+  labelStore: LabelStore,
   rect: LabelRect,
   picture: Raster<Uint8Array>,
   { rule, kinds }: ObjectKinds,
@@ -31,18 +31,22 @@ export async function drawDetail(
     onObject: (object) => overlay.draw(object, tracePolygons(object.runs), kinds.get(object.kind)!),
   });
   const scanner = new InstanceScanner(rect.width, rule, collector);
-  scanner.push({ data: await readLabels(stage, rect, signal), height: rect.height });
+  scanner.push({ data: await readLabels(labelStore, rect, signal), height: rect.height });
   scanner.finish();
   return overlay.finish();
 }
 
 /** Class indices `[height, width]` of a rect inside the label map. */
-async function readLabels(stage: LabelStore, rect: LabelRect, signal?: AbortSignal): Promise<Uint8Array> {
-  const [tileHeight, tileWidth] = stage.info.chunk as [number, number];
+async function readLabels(
+  labelStore: LabelStore,
+  rect: LabelRect,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const [tileHeight, tileWidth] = labelStore.info.chunk as [number, number];
   const out = new Uint8Array(rect.width * rect.height);
   for (let row = Math.floor(rect.y / tileHeight); row * tileHeight < rect.y + rect.height; row++) {
     for (let column = Math.floor(rect.x / tileWidth); column * tileWidth < rect.x + rect.width; column++) {
-      const tile = await stage.readTile([row, column], { signal });
+      const tile = await labelStore.readTile([row, column], { signal });
       if (tile === undefined) continue;
       const x0 = Math.max(rect.x, column * tileWidth);
       const x1 = Math.min(rect.x + rect.width, (column + 1) * tileWidth);

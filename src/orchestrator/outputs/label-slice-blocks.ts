@@ -11,16 +11,16 @@ export interface TileSliceBlock {
  * looked at.
  */
 export async function* readSliceBlocks(
-  stage: LabelStore,
+  labelStore: LabelStore,
   signal?: AbortSignal,
 ): AsyncGenerator<TileSliceBlock> {
-  const { shape, chunk } = stage.info;
+  const { shape, chunk } = labelStore.info;
   const [slabs, rows, columns] = shape.map((n, a) => Math.ceil(n / chunk[a]!)) as [number, number, number];
   const read = async (slab: number) => {
     const tiles = await Promise.all(
       Array.from({ length: rows * columns }, async (_, n) => {
         const index = [slab, Math.floor(n / columns), n % columns];
-        return { index, tile: await stage.readTile(index, { signal }) };
+        return { index, tile: await labelStore.readTile(index, { signal }) };
       }),
     );
     return { slab, tiles };

@@ -34,18 +34,18 @@ export function packedBitDepth(
 
 /** Reads the rows of chunks of a map of classes from top to bottom. `bits`: of `packedBitDepth`. */
 export async function* readTileRows(
-  stage: LabelStore,
+  labelStore: LabelStore,
   visitor: TileVisitor,
   { bits, signal }: { bits: LabelBits | undefined; signal?: AbortSignal },
 ): AsyncGenerator<TileRow> {
-  const { shape, chunk } = stage.info;
+  const { shape, chunk } = labelStore.info;
   const rows = Math.ceil(shape[0]! / chunk[0]!);
   const columns = Math.ceil(shape[1]! / chunk[1]!);
   const atOnce = bits === undefined ? columns : WIDE_AT_ONCE;
   const read = (row: number, from: number) =>
     Promise.all(
       Array.from({ length: Math.min(atOnce, columns - from) }, (_, n) =>
-        stage.readTile([row, from + n], { signal }),
+        labelStore.readTile([row, from + n], { signal }),
       ),
     );
   let next: ReturnType<typeof read> | undefined;

@@ -9,7 +9,7 @@ import type { VolumeSummary } from "./volume-summary.ts";
 
 export interface WriteOutputsOptions {
   /** Holds every chunk of the finished label map; absent ones are background. */
-  stage: LabelStore;
+  labelStore: LabelStore;
   outputs: readonly OutputName[];
   targets: OutputTargets;
   /** What files that return to where the source came from are made from. */

@@ -20,8 +20,8 @@ export async function drawSlices(
   options: WriteOutputsOptions,
   labelled: readonly number[],
 ): Promise<Raster<Uint8Array>> {
-  const { stage, readSlice, warnings = [], overlayStyle = "outline" } = options;
-  const { info } = stage;
+  const { labelStore, readSlice, warnings = [], overlayStyle = "outline" } = options;
+  const { info } = labelStore;
   const [depth, height, width] = info.shape as [number, number, number];
   const chosen = chooseSlices(labelled, depth);
   const [, spacingY, spacingX] = spacingInMm(info) ?? [1, 1, 1];
@@ -84,14 +84,14 @@ function chooseSlices(labelled: readonly number[], depth: number): number[] {
   return Array.from({ length: count }, (_, i) => from + Math.floor(((i + 0.5) * (to - from + 1)) / count));
 }
 
-async function readLabelSlice({ stage, signal }: WriteOutputsOptions, z: number): Promise<Uint8Array> {
-  const { shape, chunk } = stage.info;
+async function readLabelSlice({ labelStore, signal }: WriteOutputsOptions, z: number): Promise<Uint8Array> {
+  const { shape, chunk } = labelStore.info;
   const [, height, width] = shape as [number, number, number];
   const [thickness, tileHeight, tileWidth] = chunk as [number, number, number];
   const out = new Uint8Array(height * width);
   for (let row = 0; row * tileHeight < height; row++) {
     for (let column = 0; column * tileWidth < width; column++) {
-      const tile = await stage.readTile([Math.floor(z / thickness), row, column], { signal });
+      const tile = await labelStore.readTile([Math.floor(z / thickness), row, column], { signal });
       if (tile === undefined) continue;
       const inTile = (z % thickness) * product([tileHeight, tileWidth]);
       const across = Math.min(tileWidth, width - column * tileWidth);

@@ -22,7 +22,7 @@ export function canStream({ shape, chunk }: Pick<LabelMapInfo, "shape" | "chunk"
  * memory and not from the store. So outputs are written beside inference.
  */
 export class StreamingLabelStore implements LabelStore {
-  readonly #stage: LabelStore;
+  readonly #labelStore: LabelStore;
   readonly #isExpected: (index: readonly number[]) => boolean;
   readonly #waiting = new Map<string, Wait[]>();
   readonly #kept = new Map<string, LabelTile>();
@@ -30,17 +30,17 @@ export class StreamingLabelStore implements LabelStore {
   #ended: { error: unknown } | undefined;
 
   /** `isExpected`: whether a chunk that is not there will be; others are background. */
-  constructor(stage: LabelStore, isExpected: (index: readonly number[]) => boolean) {
-    this.#stage = stage;
+  constructor(labelStore: LabelStore, isExpected: (index: readonly number[]) => boolean) {
+    this.#labelStore = labelStore;
     this.#isExpected = isExpected;
   }
 
   get info(): LabelMapInfo {
-    return this.#stage.info;
+    return this.#labelStore.info;
   }
 
   has(index: readonly number[]): boolean {
-    return this.#stage.has(index);
+    return this.#labelStore.has(index);
   }
 
   async writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<LabelTile | undefined> {
@@ -49,7 +49,7 @@ export class StreamingLabelStore implements LabelStore {
     const waits = this.#waiting.get(key) ?? [];
     this.#waiting.set(key, waits);
     try {
-      const tile = await this.#stage.writeChunk(chunk, options);
+      const tile = await this.#labelStore.writeChunk(chunk, options);
       for (const { resolve } of waits) resolve(tile);
       if (tile && waits.length === 0) this.#keep(key, tile);
       return tile;
@@ -79,8 +79,8 @@ export class StreamingLabelStore implements LabelStore {
       return kept;
     }
     const waits = this.#waiting.get(key);
-    if (!waits && (this.#stage.has(index) || !this.#isExpected(index)))
-      return this.#stage.readTile(index, options);
+    if (!waits && (this.#labelStore.has(index) || !this.#isExpected(index)))
+      return this.#labelStore.readTile(index, options);
     if (this.#ended) throw this.#ended.error;
     return new Promise((resolve, reject) => {
       if (waits) waits.push({ resolve, reject });

@@ -38,12 +38,12 @@ const DETAIL_SIDE = 1024;
  * removed.
  */
 export async function writeOutputs(options: WriteOutputsOptions): Promise<OutputsReport> {
-  const { stage, outputs, targets } = options;
+  const { labelStore, outputs, targets } = options;
   checkOptions(options);
   const sinks = new OutputSinks(targets, outputs, options.origin);
   try {
     const { summary, pictures } =
-      stage.info.axes === "yx" ? await writePlane(options, sinks) : await writeVolume(options, sinks);
+      labelStore.info.axes === "yx" ? await writePlane(options, sinks) : await writeVolume(options, sinks);
     const written = new Map<OutputName, WrittenOutput>();
     for (const [name, picture] of pictures) written.set(name, await targets.picture(name, picture));
     for (const [name, output] of await sinks.finalize()) written.set(name, output);
@@ -58,7 +58,7 @@ async function writePlane(
   options: WriteOutputsOptions,
   sinks: OutputSinks,
 ): Promise<{ summary: SlideSummary; pictures: Pictures }> {
-  const kinds = objectKinds(options.stage.info, options.objects);
+  const kinds = objectKinds(options.labelStore.info, options.objects);
   const first = await firstPass(options, kinds, sinks);
   if (wantsInstances(options.outputs)) await secondPass(options, kinds, first.numbers, sinks);
   if (options.outputs.includes("labels.seg.dcm")) await writeSegmentation(options, first.present, sinks);
@@ -70,14 +70,14 @@ function wantsInstances(outputs: readonly OutputName[]): boolean {
 }
 
 function checkOptions({
-  stage,
+  labelStore,
   outputs,
   thumbnail,
   readDetail,
   readSlice,
   idSeed,
 }: WriteOutputsOptions): void {
-  const { axes } = stage.info;
+  const { axes } = labelStore.info;
   const possible = axes === "yx" ? PLANE_OUTPUTS : VOLUME_OUTPUTS;
   const other = outputs.find((name) => !possible.includes(name));
   if (other !== undefined) {
@@ -122,8 +122,8 @@ async function firstPass(
   kinds: ObjectKinds,
   sinks: OutputSinks,
 ): Promise<FirstPass> {
-  const { stage, outputs, signal, source } = options;
-  const { info } = stage;
+  const { labelStore, outputs, signal, source } = options;
+  const { info } = labelStore;
   const [height, width] = info.shape as [number, number];
   const placement = toPlacement(info);
   const counter = new SlideCounter(info, kinds, placement);
@@ -165,7 +165,7 @@ async function firstPass(
     },
     settle: () => pyramid.settle(),
   };
-  for await (const row of readTileRows(stage, visitor, { bits, signal })) {
+  for await (const row of readTileRows(labelStore, visitor, { bits, signal })) {
     for (const rows of band.bands(row)) {
       scanner.push(rows);
       if (geojson?.isFull) await geojson.flush();
@@ -200,7 +200,7 @@ async function firstPass(
       if (outputs.includes("overlay-detail.png") && !isSame) {
         const picture = await options.readDetail!(rect);
         const style = options.overlayStyle ?? "outline";
-        const drawn = await drawDetail(stage, rect, picture, kinds, style, signal);
+        const drawn = await drawDetail(labelStore, rect, picture, kinds, style, signal);
         pictures.push(["overlay-detail.png", withCaption(drawn, caption(1))]);
       }
       return pictures;
@@ -231,21 +231,21 @@ async function secondPass(
   numbers: Uint32Array,
   sinks: OutputSinks,
 ): Promise<void> {
-  const { stage, signal } = options;
-  const [height, width] = stage.info.shape as [number, number];
-  const [tileHeight, tileWidth] = stage.info.chunk as [number, number];
+  const { labelStore, signal } = options;
+  const [height, width] = labelStore.info.shape as [number, number];
+  const [tileHeight, tileWidth] = labelStore.info.chunk as [number, number];
   const info: LabelMapInfo = {
-    ...stage.info,
+    ...labelStore.info,
     dtype: "uint32",
     classes: [],
-    name: `${stage.info.name} objects`,
+    name: `${labelStore.info.name} objects`,
   };
   const maps = await openLabels(["instances.ome.zarr", "instances.ome.tiff"], info, sinks);
   const columns = Math.ceil(width / tileWidth);
   const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
   const scanner = new InstanceScanner(width, rule, painter);
   const pyramid = new PyramidWriter(maps, info);
-  const band = new StripBuffer(stage.info);
+  const band = new StripBuffer(labelStore.info);
   let taken = 0;
   const takeRows = async () => {
     for (; taken * tileHeight < height; taken++) {
@@ -259,8 +259,8 @@ async function secondPass(
       options.onProgress?.(height + Math.min(height, (taken + 1) * tileHeight), 2 * height);
     }
   };
-  const bits = packedBitDepth(stage.info, options.wideRowBytes);
-  for await (const row of readTileRows(stage, { tile() {} }, { bits, signal })) {
+  const bits = packedBitDepth(labelStore.info, options.wideRowBytes);
+  for await (const row of readTileRows(labelStore, { tile() {} }, { bits, signal })) {
     for (const rows of band.bands(row)) scanner.push(rows);
     await takeRows();
   }
@@ -270,12 +270,12 @@ async function secondPass(
 
 /** The frames of a DICOM segmentation, whose head lists those that hold anything: known only now. */
 async function writeSegmentation(
-  { stage, signal, wideRowBytes }: WriteOutputsOptions,
+  { labelStore, signal, wideRowBytes }: WriteOutputsOptions,
   present: FirstPass["present"],
   sinks: OutputSinks,
 ): Promise<void> {
-  const sink = await sinks.labels("labels.seg.dcm", stage.info, present);
-  const bits = packedBitDepth(stage.info, wideRowBytes);
+  const sink = await sinks.labels("labels.seg.dcm", labelStore.info, present);
+  const bits = packedBitDepth(labelStore.info, wideRowBytes);
   let writes: Promise<void>[] = [];
   const visitor: TileVisitor = {
     tile(index, tile) {
@@ -286,5 +286,5 @@ async function writeSegmentation(
       writes = [];
     },
   };
-  for await (const _ of readTileRows(stage, visitor, { bits, signal }));
+  for await (const _ of readTileRows(labelStore, visitor, { bits, signal }));
 }

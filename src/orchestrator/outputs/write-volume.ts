@@ -17,8 +17,8 @@ export async function writeVolume(
   options: WriteOutputsOptions,
   sinks: OutputSinks,
 ): Promise<{ summary: VolumeSummary; pictures: Pictures }> {
-  const { stage, signal, source, origin } = options;
-  const { info } = stage;
+  const { labelStore, signal, source, origin } = options;
+  const { info } = labelStore;
   const [depth, height, width] = info.shape as [number, number, number];
   const zarr = await sinks.labels("labels.ome.zarr", info);
   const pyramid = new PyramidWriter(zarr ? [zarr] : [], info);
@@ -31,7 +31,7 @@ export async function writeVolume(
   const labelled: number[] = [];
   const twice = options.outputs.includes("labels.seg.dcm");
   const total = twice ? 2 * depth : depth;
-  for await (const row of readSliceBlocks(stage, signal)) {
+  for await (const row of readSliceBlocks(labelStore, signal)) {
     slab.clear();
     for (const { index, tile } of row.tiles) {
       pyramid.add(index, tile);
@@ -61,9 +61,12 @@ function countLabelled(data: Uint8Array | undefined): number {
 }
 
 async function writeSegmentation(options: WriteOutputsOptions, sink: LabelSink | undefined): Promise<void> {
-  const [depth] = options.stage.info.shape;
-  for await (const { slab, tiles } of readSliceBlocks(options.stage, options.signal)) {
+  const [depth] = options.labelStore.info.shape;
+  for await (const { slab, tiles } of readSliceBlocks(options.labelStore, options.signal)) {
     for (const { index, tile } of tiles) if (tile !== undefined) await sink?.writeTile(0, index, tile);
-    options.onProgress?.(depth! + Math.min(depth!, (slab + 1) * options.stage.info.chunk[0]!), 2 * depth!);
+    options.onProgress?.(
+      depth! + Math.min(depth!, (slab + 1) * options.labelStore.info.chunk[0]!),
+      2 * depth!,
+    );
   }
 }

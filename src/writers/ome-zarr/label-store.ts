@@ -13,13 +13,13 @@ import { gzipTile, parseGzipTile } from "../base/label-tile.ts";
 import { chunkKey, describePart, jsonBytes, OmeZarrSink, type OmeZarrTarget } from "./ome-zarr.ts";
 import { arrayMetadata } from "./ome-zarr-metadata.ts";
 
-/** The stage holds chunks of another label map: another model, region or chunk size. */
+/** The label store holds chunks of another label map: another model, region or chunk size. */
 export class LabelStoreMismatchError extends Error {
   override readonly name = "LabelStoreMismatchError";
 }
 
 /**
- * Opens the stage at `prefix`, or makes it. It is the level-0 array of the OME-Zarr it will become: each chunk
+ * Opens the label store at `prefix`, or makes it. It is the level-0 array of the OME-Zarr it will become: each chunk
  * compressed once, by whoever merged it. Its `zarr.json` names the label map it was made for.
  * Throws `LabelStoreMismatchError` when it was made for another label map.
  */
@@ -94,7 +94,7 @@ export class ZarrLabelStore implements LabelStore {
     return parseGzipTile(stored.bytes, this.info.dtype, product(this.info.chunk));
   }
 
-  /** Makes the stage itself the output: the levels above 0 and the metadata are written beside its chunks. */
+  /** Makes the label store itself the output: the levels above 0 and the metadata are written beside its chunks. */
   levelSink(target: Omit<OmeZarrTarget, "store" | "prefix">): LabelSink {
     const parts: ConstructorParameters<typeof OmeZarrSink>[2] = [];
     const inner = new OmeZarrSink({ ...target, store: this.#store, prefix: this.#prefix }, this.info, parts);
@@ -105,7 +105,7 @@ export class ZarrLabelStore implements LabelStore {
         if (level > 0) return inner.writeTile(level, index, tile);
         const key = index.join("/");
         if (!this.#present.has(key) || told.has(key))
-          throw new RangeError(`chunk ${key} is not in the stage ${this.#prefix}`);
+          throw new RangeError(`chunk ${key} is not in the label store ${this.#prefix}`);
         told.add(key);
         parts.push(await describePart(partKey(key), gzipTile(tile, this.info.chunk.at(-1)!)));
       },

@@ -3,7 +3,7 @@ import { type PyramidLevel, pyramidLevels } from "../../tiling/objects/label-pyr
 
 /**
  * `zarr.json` of one level (Zarr v3 core spec): gzip, because zarr-python, zarrita and tensorstore all read it unaided.
- * Level 0 carries the whole `LabelMapInfo`: it binds a half-written stage to its label map.
+ * Level 0 carries the whole `LabelMapInfo`: it binds a half-written label store to its label map.
  */
 export function arrayMetadata(info: LabelMapInfo, level: number): unknown {
   const { shape } = pyramidLevels(info.shape, info.chunk)[level]!;

@@ -25,8 +25,8 @@ it.each([0, 1, 2])(
     const directory = mkdtempSync(join(tmpdir(), "volume-"));
     const store = new FsStore(directory);
     try {
-      const here = await writeMadeVolume(type, store, (stage) =>
-        directoryTargets({ directory, store, stage }),
+      const here = await writeMadeVolume(type, store, (labelStore) =>
+        directoryTargets({ directory, store, labelStore }),
       );
       const response = await fetch(new URL(`/?type=${type}`, await worker.ready));
       expect(response.status, await response.clone().text()).toBe(200);

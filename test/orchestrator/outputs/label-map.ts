@@ -45,8 +45,8 @@ export function cells(shape: readonly number[], count: number, seed = 1): Uint8A
 }
 
 /** Writes the chunks of a whole map that hold anything, in a scrambled order. */
-export async function stageLabels(stage: LabelStore, data: Uint8Array): Promise<void> {
-  const { shape, chunk } = stage.info;
+export async function storeLabels(labelStore: LabelStore, data: Uint8Array): Promise<void> {
+  const { shape, chunk } = labelStore.info;
   const [height, width] = shape as [number, number];
   const [chunkHeight, chunkWidth] = chunk as [number, number];
   const chunks: { index: number[]; raster: { data: Uint8Array; shape: number[] } }[] = [];
@@ -64,5 +64,5 @@ export async function stageLabels(stage: LabelStore, data: Uint8Array): Promise<
       }
     }
   }
-  for (const chunk of chunks.toReversed()) await stage.writeChunk(chunk);
+  for (const chunk of chunks.toReversed()) await labelStore.writeChunk(chunk);
 }

@@ -30,7 +30,7 @@ function chunk(row: number, value: number): LabelChunk {
 
 const classOf = (tile: LabelTile | undefined) => tile?.data[5] ?? 0;
 
-describe("a growing stage", () => {
+describe("StreamingLabelStore", () => {
   it("gives each chunk as the finished one does, in whatever order they are written and asked for", async () => {
     const orders = fc.record({
       values: fc.array(fc.nat(2), { minLength: GRID, maxLength: GRID }),
@@ -43,9 +43,9 @@ describe("a growing stage", () => {
     });
     await fc.assert(
       fc.asyncProperty(orders, async ({ values, expected, before, steps }) => {
-        const stage = await open();
-        for (const row of before) if (expected[row]) await stage.writeChunk(chunk(row, values[row]!));
-        const growing = new StreamingLabelStore(stage, ([row]) => expected[row!]!);
+        const labelStore = await open();
+        for (const row of before) if (expected[row]) await labelStore.writeChunk(chunk(row, values[row]!));
+        const growing = new StreamingLabelStore(labelStore, ([row]) => expected[row!]!);
         const reads: Promise<void>[] = [];
         for (const step of steps) {
           const row = Number(step.split(" ")[1]);
@@ -95,8 +95,8 @@ describe("a growing stage", () => {
   });
 
   it("leaves nobody waiting unheard when a volume's outputs are stopped before they begin", async () => {
-    const stage = await openLabelStore(new MemoryStore(), "labels", labelMapInfo([2, 4, 8], [1, 4, 8]));
-    const growing = new StreamingLabelStore(stage, () => true);
+    const labelStore = await openLabelStore(new MemoryStore(), "labels", labelMapInfo([2, 4, 8], [1, 4, 8]));
+    const growing = new StreamingLabelStore(labelStore, () => true);
     const stopped = new Error("stopped");
     const slabs = readSliceBlocks(growing, AbortSignal.abort(stopped));
     await expect(slabs.next()).rejects.toBe(stopped);

@@ -35,8 +35,8 @@ export function blobs([depth, height, width]: readonly [number, number, number],
 }
 
 /** Writes the chunks of a whole volume that hold anything. */
-export async function stageVolume(stage: LabelStore, data: Uint8Array): Promise<void> {
-  const { shape, chunk } = stage.info;
+export async function storeVolume(labelStore: LabelStore, data: Uint8Array): Promise<void> {
+  const { shape, chunk } = labelStore.info;
   const [depth, height, width] = shape as [number, number, number];
   const [cz, cy, cx] = chunk as [number, number, number];
   for (let z = 0; z < depth; z += cz)
@@ -50,6 +50,9 @@ export async function stageVolume(stage: LabelStore, data: Uint8Array): Promise<
             samples.set(data.subarray(at, at + size[2]), (k * size[1] + j) * size[2]);
           }
         if (samples.every((v) => v === 0)) continue;
-        await stage.writeChunk({ index: [z / cz, y / cy, x / cx], raster: { data: samples, shape: size } });
+        await labelStore.writeChunk({
+          index: [z / cz, y / cy, x / cx],
+          raster: { data: samples, shape: size },
+        });
       }
 }

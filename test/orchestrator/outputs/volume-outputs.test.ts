@@ -18,7 +18,7 @@ import { MemoryStore } from "../../../src/storage/memory-store.ts";
 import { directoryTargets } from "../../../src/writers/directory-targets.ts";
 import { openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
 import { type MadeNifti, makeNifti } from "../../builders/make-nifti.ts";
-import { blobs, stageVolume, volumeInfo } from "./volume-labels.ts";
+import { blobs, storeVolume, volumeInfo } from "./volume-labels.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../../../shared/data/volumes/totalseg-ct/example_seg.nii.gz");
 const directories: string[] = [];
@@ -42,12 +42,12 @@ async function write(
 ): Promise<OutputsReport & { summary: VolumeSummary }> {
   const store = new FsStore(directory);
   try {
-    const stage = await openLabelStore(store, "labels.ome.zarr", info);
-    await stageVolume(stage, labels);
+    const labelStore = await openLabelStore(store, "labels.ome.zarr", info);
+    await storeVolume(labelStore, labels);
     const report = await writeOutputs({
-      stage,
+      labelStore,
       outputs,
-      targets: directoryTargets({ directory, store, stage }),
+      targets: directoryTargets({ directory, store, labelStore }),
       origin: { source },
       objects: undefined,
       source: "scan.nii",

@@ -16,7 +16,7 @@ import { product } from "../../../src/tiling/grid/raster.ts";
 import { downsampleByMode, pyramidLevels } from "../../../src/tiling/objects/label-pyramid.ts";
 import { directoryTargets } from "../../../src/writers/directory-targets.ts";
 import { LabelStoreMismatchError, openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
-import { cells, labelMapInfo, stageLabels } from "./label-map.ts";
+import { cells, labelMapInfo, storeLabels } from "./label-map.ts";
 
 /** Of a slide that is no DICOM. */
 const SLIDE_OUTPUTS = PLANE_OUTPUTS.filter((name) => name !== "labels.seg.dcm");
@@ -64,13 +64,13 @@ async function run(
 ): Promise<OutputsReport & { summary: SlideSummary }> {
   const { info = INFO, labels = LABELS, outputs = SLIDE_OUTPUTS, bigTiff } = options;
   const store = storeAt(directory);
-  const stage = await openLabelStore(store, "labels.ome.zarr", info);
-  await stageLabels(stage, labels);
+  const labelStore = await openLabelStore(store, "labels.ome.zarr", info);
+  await storeLabels(labelStore, labels);
   const [height, width] = info.shape as [number, number];
   const report = await writeOutputs({
-    stage,
+    labelStore,
     outputs,
-    targets: directoryTargets({ directory, store, stage, bigTiff }),
+    targets: directoryTargets({ directory, store, labelStore, bigTiff }),
     origin: { source: {} },
     objects: "objects" in options ? options.objects : OBJECTS,
     wideRowBytes: options.wideRowBytes,
@@ -252,14 +252,14 @@ describe("outputs of a label map", async () => {
 
   it("are the same bytes when written again, from chunks staged in two goes", async () => {
     const again = freshDirectory();
-    const stage = await openLabelStore(storeAt(again), "labels.ome.zarr", INFO);
-    await stage.writeChunk({
+    const labelStore = await openLabelStore(storeAt(again), "labels.ome.zarr", INFO);
+    await labelStore.writeChunk({
       index: [0, 1],
       raster: { data: cut(LABELS, SHAPE[1]!, 0, 128, 128, 128), shape: [128, 128] },
     });
     expect((await openLabelStore(storeAt(again), "labels.ome.zarr", INFO)).has([0, 1])).toBe(true);
     expect((await run(again)).outputs).toEqual(report.outputs);
-    // A run that was killed before it could rename its directory finalises the same stage once more.
+    // A run that was killed before it could rename its directory finalises the same label store once more.
     expect((await run(again)).outputs).toEqual(report.outputs);
   });
 
@@ -339,12 +339,12 @@ describe("other label maps", () => {
     const info = labelMapInfo([9, 40, 37], [4, 16, 16]);
     const directory = freshDirectory();
     const store = storeAt(directory);
-    const stage = await openLabelStore(store, "labels.ome.zarr", info);
+    const labelStore = await openLabelStore(store, "labels.ome.zarr", info);
     const block = new Uint8Array(4 * 16 * 16).fill(2);
-    await stage.writeChunk({ index: [1, 1, 1], raster: { data: block, shape: [4, 16, 16] } });
+    await labelStore.writeChunk({ index: [1, 1, 1], raster: { data: block, shape: [4, 16, 16] } });
     const options = {
-      stage,
-      targets: directoryTargets({ directory, store, stage }),
+      labelStore,
+      targets: directoryTargets({ directory, store, labelStore }),
       origin: { source: {} },
       objects: undefined,
       source: "volume",
@@ -361,7 +361,7 @@ describe("other label maps", () => {
 });
 
 describe("failures", () => {
-  it("a stage of another label map is refused", async () => {
+  it("a label store of another label map is refused", async () => {
     const store = storeAt(freshDirectory());
     await openLabelStore(store, "labels.ome.zarr", INFO);
     const other = { ...INFO, name: "another model" };
@@ -369,28 +369,30 @@ describe("failures", () => {
   });
 
   it("a chunk of the wrong shape is refused with both shapes", async () => {
-    const stage = await openLabelStore(storeAt(freshDirectory()), "labels.ome.zarr", INFO);
+    const labelStore = await openLabelStore(storeAt(freshDirectory()), "labels.ome.zarr", INFO);
     const raster = { data: new Uint8Array(128 * 128), shape: [128, 128] };
-    await expect(stage.writeChunk({ index: [5, 0], raster })).rejects.toThrow("128x128 when uint8 61x128");
+    await expect(labelStore.writeChunk({ index: [5, 0], raster })).rejects.toThrow(
+      "128x128 when uint8 61x128",
+    );
   });
 
   it("a damaged chunk is told, not read", async () => {
     const store = storeAt(freshDirectory());
-    const stage = await openLabelStore(store, "labels.ome.zarr", INFO);
-    await stageLabels(stage, LABELS);
+    const labelStore = await openLabelStore(store, "labels.ome.zarr", INFO);
+    await storeLabels(labelStore, LABELS);
     const key = "labels.ome.zarr/0/c/2/2";
     const { bytes } = (await store.get(key))!;
     bytes[bytes.length - 8]! ^= 1;
     await store.put(key, bytes);
-    await expect(stage.readTile([2, 2])).rejects.toThrow("damaged");
+    await expect(labelStore.readTile([2, 2])).rejects.toThrow("damaged");
   });
 
   it.each(["a sink that fails", "an abort"])("%s leaves nothing under a final name", async (how) => {
     const directory = freshDirectory();
     const store = storeAt(directory);
-    const stage = await openLabelStore(store, "work/labels.ome.zarr", INFO);
-    await stageLabels(stage, LABELS);
-    const targets = directoryTargets({ directory, store, stage });
+    const labelStore = await openLabelStore(store, "work/labels.ome.zarr", INFO);
+    await storeLabels(labelStore, LABELS);
+    const targets = directoryTargets({ directory, store, labelStore });
     const abort = new AbortController();
     const failing = {
       ...targets,
@@ -409,7 +411,7 @@ describe("failures", () => {
       throw new Error("no space left on device");
     };
     const done = writeOutputs({
-      stage,
+      labelStore,
       outputs: ["labels.ome.tiff", "objects.geojson", "measurements.csv"],
       targets: how === "an abort" ? targets : failing,
       origin: { source: {} },

@@ -16,15 +16,15 @@ const CONTENT_TYPES: readonly [string, string][] = [
   [".dcm", "application/dicom"],
 ];
 
-/** Outputs as objects below `prefix` of a bucket; `stage` becomes `labels.ome.zarr` where it lies, if given. */
-export function bucketTargets(bucket: R2Bucket, prefix: string, stage?: ZarrLabelStore): OutputTargets {
+/** Outputs as objects below `prefix` of a bucket; `labelStore` becomes `labels.ome.zarr` where it lies, if given. */
+export function bucketTargets(bucket: R2Bucket, prefix: string, labelStore?: ZarrLabelStore): OutputTargets {
   const open = (name: OutputName) => {
     const type = CONTENT_TYPES.find(([end]) => name.endsWith(end))?.[1] ?? "application/octet-stream";
     return new MultipartSink(bucket, prefix + name, name, type);
   };
   return {
     async labels(name, info, origin) {
-      if (name === "labels.ome.zarr" && stage) return stage.levelSink({ name });
+      if (name === "labels.ome.zarr" && labelStore) return labelStore.levelSink({ name });
       if (name.endsWith(".ome.zarr")) {
         return openOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
       }

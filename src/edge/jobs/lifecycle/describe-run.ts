@@ -1,12 +1,6 @@
 import type { PlannedJob } from "../../../contracts/job-plan-message.ts";
 import type { ImageSource } from "../../../image/image-source.ts";
-import {
-  planWarnings,
-  type RunManifest,
-  summarizePlan,
-  summarizeSeam,
-  summarizeSource,
-} from "../../../orchestrator/manifest/run-manifest.ts";
+import { createRunManifest, type RunManifest } from "../../../orchestrator/manifest/run-manifest.ts";
 import type { OutputsReport } from "../../../orchestrator/outputs/outputs-options.ts";
 import type { ImageQuality } from "../../../orchestrator/plan/image-quality.ts";
 import type { Coverage } from "../../../tiling/grid/coverage.ts";
@@ -39,49 +33,50 @@ export async function describeRun(
   if (merged !== plan.kept.size) {
     throw new Error(`the ledger counts ${merged} windows, the plan has ${plan.kept.size}`);
   }
-  const { merge } = merges.report;
-  return {
-    formatVersion: 1,
-    job: job.id,
-    tilewright: job.tilewright,
-    startedAt: job.createdAt,
-    finishedAt: finishedAt.toISOString(),
-    source: summarizeSource(source, job.source.name, plan),
-    model: job.model,
-    settings: job.request.settings,
-    plan: summarizePlan(plan, shards.total),
-    coverage: { complete: true, coveredSamples: coverage.covered, outsideMaskSamples: coverage.uncovered },
-    seam: merge ? summarizeSeam(merge) : {},
-    backends: [
-      {
-        model: job.model.name,
-        variant: job.model.variant,
-        runtime: shards.report.runtime ?? "edge function",
-        threads: 1,
-        classes: run.classes,
-        window: plan.modelWindow,
-        channels: plan.channels.length,
-        windows: merged,
-        bytesRead: shards.report.bytesRead,
-      },
-    ],
-    attempts: 1,
-    bytesRead: (planning.report.bytesRead ?? 0) + (shards.report.bytesRead ?? 0) + source.bytesRead,
-    bytesWritten: report.outputs.reduce((n, o) => n + o.byteLength, 0),
-    seconds: {
-      total: (finishedAt.getTime() - Date.parse(job.createdAt)) / 1000,
-      model: (shards.report.modelMilliseconds ?? 0) / 1000,
-    },
-    outputs: report.outputs,
-    summary: report.summary,
-    warnings: planWarnings(plan, source),
-    quality,
-    estimatedCost: estimateCost(env, {
-      windows: merged,
-      tasks: shards.total + merges.total + 2,
+  return createRunManifest(
+    {
+      job: job.id,
+      tilewright: job.tilewright,
+      startedAt: job.createdAt,
+      source,
+      sourceName: job.source.name,
+      model: job.model,
+      settings: job.request.settings,
+      plan,
       shards: shards.total,
-      merges: merges.total,
-      chunks: coverage.chunks.size,
-    }),
-  };
+      coverage,
+      seam: merges.report.merge,
+      report,
+      quality,
+    },
+    {
+      finishedAt: finishedAt.toISOString(),
+      backends: [
+        {
+          model: job.model.name,
+          variant: job.model.variant,
+          runtime: shards.report.runtime ?? "edge function",
+          threads: 1,
+          classes: run.classes,
+          window: plan.modelWindow,
+          channels: plan.channels.length,
+          windows: merged,
+          bytesRead: shards.report.bytesRead,
+        },
+      ],
+      attempts: 1,
+      bytesRead: (planning.report.bytesRead ?? 0) + (shards.report.bytesRead ?? 0) + source.bytesRead,
+      seconds: {
+        total: (finishedAt.getTime() - Date.parse(job.createdAt)) / 1000,
+        model: (shards.report.modelMilliseconds ?? 0) / 1000,
+      },
+      estimatedCost: estimateCost(env, {
+        windows: merged,
+        tasks: shards.total + merges.total + 2,
+        shards: shards.total,
+        merges: merges.total,
+        chunks: coverage.chunks.size,
+      }),
+    },
+  );
 }

@@ -2,18 +2,13 @@ import { encodePlannedJob, type JobDocument, type PlannedJob } from "../../../co
 import { JobError } from "../../../orchestrator/errors.ts";
 import type { JobPlan } from "../../../orchestrator/job-plan.ts";
 import { labelMapInfo } from "../../../orchestrator/label-map.ts";
-import {
-  checkOutputs,
-  defaultOutputs,
-  labelStoreIsOutput,
-  objectSeed,
-  writeJobOutputs,
-} from "../../../orchestrator/manifest/job-outputs.ts";
 import { edgeShardBlock } from "../../../orchestrator/map/edge-shards.ts";
 import { type MergeBlock, mergeBlock, planMergeBlocks } from "../../../orchestrator/map/merge-block.ts";
 import { measureQuality } from "../../../orchestrator/plan/image-quality.ts";
 import { planCoverage } from "../../../orchestrator/plan/plan-coverage.ts";
 import { planJob } from "../../../orchestrator/plan/plan-job.ts";
+import { chooseOutputs } from "../../../orchestrator/run/choose-outputs.ts";
+import { finishJob, labelStoreIsOutput } from "../../../orchestrator/run/finish-job.ts";
 import { StorageError } from "../../../storage/errors.ts";
 import { chunkGrid, chunkIndex } from "../../../tiling/grid/chunk-grid.ts";
 import type { Shard } from "../../../tiling/grid/shards.ts";
@@ -66,9 +61,8 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   const { settings } = job.request;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const source = await openJobSource(env, job, signal);
-  // What there is by default depends on the source, which is opened here for the first time.
-  const outputs = job.request.outputs ?? defaultOutputs(source);
-  checkOutputs(outputs, source);
+  // Here and not when the job is created: the source is opened here for the first time.
+  const outputs = chooseOutputs(source, job.request.outputs);
   const planned = await planJob(source, manifest, settings, {
     thumbnail: outputs.includes("overlay.png"),
     signal,
@@ -118,7 +112,7 @@ async function merge(
   const block = blocksOf(plan).find((b) => b.id === id);
   if (!block) throw new JobError(`block ${id} is not in the plan`);
   const { manifest } = await modelOf(env, job);
-  const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), []);
+  const labelStore = openLabels(env, job, plan, labelMapInfo(manifest, plan), []);
   const store = resultsStore(env.RESULTS!);
   const statistics = await mergeBlock({
     plan,
@@ -136,7 +130,7 @@ async function merge(
         { retryable: true },
       );
     },
-    writeChunk: (chunk) => stage.writeChunk(chunk),
+    writeChunk: (chunk) => labelStore.writeChunk(chunk),
   });
   return { merge: statistics };
 }
@@ -161,21 +155,20 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
   const coverage = planCoverage(plan);
   const chunks = chunkGrid(plan.region.size, plan.chunk);
   const present = [...coverage.chunks].map((c) => chunkIndex(chunks, c).join("/"));
-  const stage = stageOf(env, job, plan, labelMapInfo(manifest, plan), present);
+  const labelStore = openLabels(env, job, plan, labelMapInfo(manifest, plan), present);
   const results = jobKeys.results(job.id);
   let rows = 0;
-  const report = await writeJobOutputs({
-    stage,
-    targets: bucketTargets(env.RESULTS!, results, labelStoreIsOutput(plan) ? stage : undefined),
-    manifest,
+  const report = await finishJob({
+    labelStore,
+    targets: bucketTargets(env.RESULTS!, results, labelStoreIsOutput(plan) ? labelStore : undefined),
+    model: { manifest, hash: job.model.hash },
     plan,
+    coverage,
     source,
     sourceName: job.source.name,
-    objectSeed: await objectSeed(source, job.source.name, job.model.hash, plan),
     outputs: job.request.outputs!,
     segType: job.request.segType,
     overlayStyle: job.request.settings.overlay,
-    analysedPixels: coverage.covered,
     signal,
     onProgress: () => {
       // A sign that gets lost is no reason to stop.
@@ -207,7 +200,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
  * No listing: what must be there follows from the plan, and the ledger says that it was written. What is turned or cut on its
  * way out is no result, and goes with the work.
  */
-function stageOf(
+function openLabels(
   env: Bindings,
   job: JobDocument,
   plan: JobPlan,

@@ -8,8 +8,8 @@ export default {
     const type = Number(new URL(request.url).searchParams.get("type"));
     const prefix = `results/${type}/`;
     return Response.json(
-      await writeMadeVolume(type, resultsStore(BUCKET, prefix), (stage) =>
-        bucketTargets(BUCKET, prefix, stage),
+      await writeMadeVolume(type, resultsStore(BUCKET, prefix), (labelStore) =>
+        bucketTargets(BUCKET, prefix, labelStore),
       ),
     );
   },

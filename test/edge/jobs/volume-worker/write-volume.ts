@@ -7,7 +7,7 @@ import {
 import { writeOutputs } from "../../../../src/orchestrator/outputs/write-outputs.ts";
 import type { ObjectStore } from "../../../../src/storage/object-store.ts";
 import { openLabelStore, type ZarrLabelStore } from "../../../../src/writers/ome-zarr/label-store.ts";
-import { blobs, stageVolume, volumeInfo } from "../../../orchestrator/outputs/volume-labels.ts";
+import { blobs, storeVolume, volumeInfo } from "../../../orchestrator/outputs/volume-labels.ts";
 import { madeSeries } from "../../../writers/made-dicom-source.ts";
 
 const SHAPE = [9, 41, 37] as const;
@@ -16,12 +16,12 @@ const SHAPE = [9, 41, 37] as const;
 export async function writeMadeVolume(
   type: number,
   store: ObjectStore,
-  targets: (stage: ZarrLabelStore) => OutputTargets,
+  targets: (labelStore: ZarrLabelStore) => OutputTargets,
 ): Promise<unknown> {
   const info: LabelMapInfo = volumeInfo({ shape: SHAPE });
-  const stage = await openLabelStore(store, "labels.ome.zarr", info);
+  const labelStore = await openLabelStore(store, "labels.ome.zarr", info);
   const labels = blobs(SHAPE);
-  await stageVolume(stage, labels);
+  await storeVolume(labelStore, labels);
   const seed = "00112233445566778899";
   const affine = [
     [-0.8, 0, 0, 100],
@@ -30,9 +30,9 @@ export async function writeMadeVolume(
     [0, 0, 0, 1],
   ];
   return writeOutputs({
-    stage,
+    labelStore,
     outputs: VOLUME_OUTPUTS,
-    targets: targets(stage),
+    targets: targets(labelStore),
     origin: {
       source: madeSeries(SHAPE[0], affine),
       segmentation: {

@@ -1,18 +1,13 @@
 import type { ImageSource } from "../../image/image-source.ts";
 import type { LabelStore } from "../../image/label-sink.ts";
-import {
-  OUTPUTS,
-  type OutputName,
-  type OutputTargets,
-  PLANE_OUTPUTS,
-  type SegmentationType,
-  VOLUME_OUTPUTS,
-} from "../../image/output-targets.ts";
+import type { OutputName, OutputTargets, SegmentationType } from "../../image/output-targets.ts";
+import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
+import type { Coverage } from "../../tiling/grid/coverage.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
-import { JobError } from "../errors.ts";
 import { readPixels } from "../input/read-pixels.ts";
 import type { JobPlan } from "../job-plan.ts";
+import { planWarnings } from "../manifest/run-manifest.ts";
 import { CutLabels } from "../outputs/cut-labels.ts";
 import type { ObjectsRule } from "../outputs/object-kinds.ts";
 import type { OutputsReport } from "../outputs/outputs-options.ts";
@@ -21,90 +16,52 @@ import { StoredOrderLabels, storedOrderInfo } from "../outputs/stored-order-labe
 import { writeOutputs } from "../outputs/write-outputs.ts";
 import { chooseChunkShape } from "../plan/plan-job.ts";
 import { VERSION } from "../version.ts";
-import { planWarnings } from "./run-manifest.ts";
 
-/** What is written where nothing is asked for: of volumes also what goes back to where they came from. */
-export function defaultOutputs({ axes, headers }: Pick<ImageSource, "axes" | "headers">): OutputName[] {
-  if (axes === "yx")
-    return PLANE_OUTPUTS.filter((name) => !name.startsWith("instances.") && name !== "labels.seg.dcm");
-  return VOLUME_OUTPUTS.filter(
-    (name) =>
-      (name !== "labels.nii.gz" || headers?.format === "nifti") &&
-      (name !== "labels.seg.dcm" || headers?.format === "dicom"),
-  );
-}
-
-/** Output names, checked, in the order of the list and once each. */
-export function parseOutputs(names: readonly string[]): OutputName[] {
-  if (names.length === 0) throw new JobError(`no output is asked for: choose of ${OUTPUTS.join(", ")}`);
-  for (const name of names) {
-    if (!OUTPUTS.includes(name as OutputName)) {
-      throw new JobError(`there is no output "${name}": choose of ${OUTPUTS.join(", ")}`);
-    }
-  }
-  return OUTPUTS.filter((name) => names.includes(name));
-}
-
-/** @throws {JobError} when an output is asked for that the source has none of */
-export function checkOutputs(
-  outputs: readonly OutputName[],
-  { axes, headers }: Pick<ImageSource, "axes" | "headers">,
-): void {
-  const possible = axes === "yx" ? PLANE_OUTPUTS : VOLUME_OUTPUTS;
-  const other = outputs.find((name) => !possible.includes(name));
-  if (other !== undefined) {
-    throw new JobError(
-      `${other} is for ${axes === "yx" ? "volumes, and this is a 2-D image" : "2-D images, and this is a volume"}: choose of ${possible.join(", ")}`,
-    );
-  }
-  if (outputs.includes("labels.seg.dcm") && headers?.references === undefined) {
-    throw new JobError(
-      "labels.seg.dcm refers to the DICOM series or slide it was made from, and the source is none: choose another output",
-    );
-  }
-}
-
-/** Writes the chosen outputs of a finished label map, wherever `targets` puts them. */
-export function writeJobOutputs(options: {
-  /** Holds every chunk of the label map that is not all background. */
-  stage: LabelStore;
+/** What the outputs of a job are made from, and where they go. */
+export interface FinishJobOptions {
+  /** Holds every chunk of the label map; absent ones are background. */
+  labelStore: LabelStore;
   targets: OutputTargets;
-  manifest: ModelManifest;
+  model: Pick<ModelPackage, "manifest" | "hash">;
   plan: JobPlan;
+  /** `planCoverage(plan)`. */
+  coverage: Coverage;
   source: ImageSource;
   /** Names the slide in the tables. */
   sourceName: string;
-  /** Of `objectSeed`. */
-  objectSeed: string;
   outputs: readonly OutputName[];
-  /** Of `labels.seg.dcm`; default binary. */
+  /** Encoding of `labels.seg.dcm`; default binary. */
   segType?: SegmentationType;
   /** How pictures show objects; default outline. */
   overlayStyle?: OverlayStyle;
-  analysedPixels: number;
   signal?: AbortSignal;
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
-}): Promise<OutputsReport> {
-  const { targets, manifest, plan, source, signal } = options;
+}
+
+/** Writes the outputs of a label map to `targets`, on one machine and in the service alike. */
+export async function finishJob(options: FinishJobOptions): Promise<OutputsReport> {
+  const { targets, plan, source, sourceName, signal } = options;
+  const { manifest, hash } = options.model;
+  const seed = await createObjectSeed(source, sourceName, hash, plan);
   return writeOutputs({
-    stage: outputLabels(options.stage, plan),
+    labelStore: openOutputLabels(options.labelStore, plan),
     outputs: options.outputs,
     targets,
     origin: {
       source,
       segmentation: {
         type: options.segType ?? "binary",
-        seed: options.objectSeed,
+        seed,
         software: VERSION,
         algorithm: { name: manifest.name, version: manifest.version },
         level: plan.level,
         present: [],
       },
     },
-    objects: objectsOnGrid(manifest, plan),
-    source: options.sourceName,
-    idSeed: options.objectSeed,
-    analysedPixels: options.analysedPixels,
+    objects: toLabelSamples(manifest, plan),
+    source: sourceName,
+    idSeed: seed,
+    analysedPixels: options.coverage.covered,
     thumbnail: plan.thumbnail,
     overlayStyle: options.overlayStyle,
     warnings: planWarnings(plan, source),
@@ -131,42 +88,42 @@ export function writeJobOutputs(options: {
   });
 }
 
-/** Whether merged labels are outputs as they are: a volume's may be turned on its way out, a region's are cut. */
+/** Whether the label store can become `labels.ome.zarr` in place. A reoriented volume or a cut region has to be copied. */
 export function labelStoreIsOutput({ reorientation, output }: JobPlan): boolean {
   return !reorientation && !output;
 }
 
-/** What outputs are written from: a region without what lies around it, a volume in the order of the source. */
-function outputLabels(stage: LabelStore, { region, output, reorientation }: JobPlan): LabelStore {
+/** The label map as it is written: a region without its surroundings, a volume in the axis order of the source. */
+function openOutputLabels(labelStore: LabelStore, { region, output, reorientation }: JobPlan): LabelStore {
   if (output) {
     const size = output.region.size;
     const origin = output.region.origin.map((o, axis) => o - region.origin[axis]!);
-    const placement = { ...stage.info.placement, origin: output.region0.origin };
+    const placement = { ...labelStore.info.placement, origin: output.region0.origin };
     return new CutLabels(
-      stage,
-      { ...stage.info, shape: size, chunk: chooseChunkShape(size), placement },
+      labelStore,
+      { ...labelStore.info, shape: size, chunk: chooseChunkShape(size), placement },
       origin,
     );
   }
-  if (!reorientation) return stage;
+  if (!reorientation) return labelStore;
   return new StoredOrderLabels(
-    stage,
-    storedOrderInfo(stage.info, reorientation, chooseChunkShape),
+    labelStore,
+    storedOrderInfo(labelStore.info, reorientation, chooseChunkShape),
     reorientation,
   );
 }
 
 /**
- * What the ids of objects are made from: the same slide, model and settings give the same ids, on this machine and in a
- * bucket. Hence no etag, which every storage makes in its own way.
+ * Seed of object ids and DICOM UIDs, 32 hex digits. The same slide, model and settings give the same ids on every
+ * machine and in every bucket; the etag is left out because each storage computes it differently.
  */
-export async function objectSeed(
+async function createObjectSeed(
   source: ImageSource,
   name: string,
   modelHash: string,
   plan: JobPlan,
 ): Promise<string> {
-  // Nothing of how the work was cut: it changes no result.
+  // Without shards and chunks, which do not change the result.
   const { level, grid, kept, modelWindow, importance, precision, channels, scaling } = plan;
   const { region } = plan.output ?? plan;
   const { window, overlapRatio, policy } = grid;
@@ -182,11 +139,11 @@ export async function objectSeed(
   return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** Model samples that an interior may grow into its boundary, where the package does not say. */
+/** Model samples that an interior may grow into its boundary, unless the package states it. */
 const DEFAULT_GROWTH = 8;
 
-/** The package states sizes in model samples; where windows are resampled, a label sample is not one of those. */
-function objectsOnGrid({ objects }: ModelManifest, plan: JobPlan): ObjectsRule | undefined {
+/** Converts the sizes of a package from model samples to label samples; they differ where windows are resampled. */
+function toLabelSamples({ objects }: ModelManifest, plan: JobPlan): ObjectsRule | undefined {
   if (!objects) return undefined;
   const scale = plan.grid.window.map((w, axis) => w / plan.modelWindow[axis]!);
   const length = Math.sqrt(scale[0]! * scale[1]!);
@@ -197,7 +154,7 @@ function objectsOnGrid({ objects }: ModelManifest, plan: JobPlan): ObjectsRule |
   };
 }
 
-/** Deep samples as the model sees them: from its low to its high intensity. */
+/** 8-bit samples for pictures: 0 at the low intensity of the model's normalization, 255 at the high one. */
 function toBytes(pixels: Raster, scaling: { low: number; high: number }): Raster<Uint8Array> {
   if (pixels.data instanceof Uint8Array) return pixels as Raster<Uint8Array>;
   return { data: scaled(pixels, scaling), shape: pixels.shape };
