@@ -1,4 +1,6 @@
-/** One event of a server-sent stream. */
+import { createParser } from "eventsource-parser";
+
+/** One event of a server-sent stream (HTML standard, 9.2.6). */
 export interface ServerEvent {
   event: string;
   data: string;
@@ -8,39 +10,34 @@ export interface ServerEvent {
 const MAX_EVENT_LENGTH = 1 << 20;
 
 /**
- * The events of a stream as they come in (HTML standard, 9.2.6); comments, which keep the connection open, are told of
- * by `onLine` alone.
- * @throws {RangeError} for an event that has no end
+ * Events of a stream as they come in.
+ * @param onActivity called for each event and each comment: servers send comments to keep a connection open
+ * @throws {RangeError} for an event that does not end
  */
 export async function* serverEvents(
   body: AsyncIterable<Uint8Array>,
-  onLine: () => void = () => {},
+  onActivity: () => void = () => {},
 ): AsyncGenerator<ServerEvent> {
   const decoder = new TextDecoder();
-  let rest = "";
-  let event = "";
-  let data: string[] = [];
-  let length = 0;
+  const events: ServerEvent[] = [];
+  let pendingLength = 0;
+  const onProgress = () => {
+    pendingLength = 0;
+    onActivity();
+  };
+  const parser = createParser({
+    onComment: onProgress,
+    onEvent({ event = "message", data }) {
+      onProgress();
+      events.push({ event, data });
+    },
+  });
   for await (const chunk of body) {
-    rest += decoder.decode(chunk, { stream: true });
-    // A final "\r" may be the first half of a line's end.
-    const lines = rest.split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop()!;
-    for (const line of lines) {
-      onLine();
-      if (line === "") {
-        if (data.length > 0) yield { event: event || "message", data: data.join("\n") };
-        event = "";
-        data = [];
-        length = 0;
-        continue;
-      }
-      length += line.length;
-      const [, field, value] = /^([^:]*)(?:: ?(.*))?$/.exec(line)!;
-      if (field === "event") event = value ?? "";
-      if (field === "data") data.push(value ?? "");
-    }
-    if (rest.length + length > MAX_EVENT_LENGTH) {
+    const text = decoder.decode(chunk, { stream: true });
+    pendingLength += text.length;
+    parser.feed(text);
+    yield* events.splice(0);
+    if (pendingLength > MAX_EVENT_LENGTH) {
       throw new RangeError(`an event has more than ${MAX_EVENT_LENGTH} characters`);
     }
   }

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
+import picomatch from "picomatch";
 import { ImageNotFoundError } from "../image/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
@@ -22,8 +23,8 @@ const IMAGE = /\.(svs|tiff?|ndpi|scn|bif|qptiff|png|jpe?g|nii(\.gz)?|dcm)$/i;
 const MAX_FILES = 1_000_000;
 
 /**
- * The scans that were named: a manifest, a folder with all below it, a pattern with `*`, `?` and `**`, or a bucket's
- * prefix. Without a manifest there is a row for each image by its name, in the order of paths; a directory `*.zarr`
+ * The scans that were named: a manifest, a folder with all below it, a glob pattern (`*`, `?`, `**`, `[a-c]`, `{svs,tif}`), or a
+ * bucket's prefix. Without a manifest there is a row for each image by its name, in the order of paths; a directory `*.zarr`
  * and a directory of DICOM files are one each.
  * @param except a directory below which nothing is looked for: that of the results
  * @param encoding of a manifest; default UTF-8, or UTF-16 where the file says so
@@ -46,11 +47,10 @@ export async function findRows(
     const text = decodeManifest(path.basename(whole), readFileSync(whole), encoding);
     return { kind: "manifest", ...readManifest(path.basename(whole), text, path.dirname(whole), taken) };
   }
-  if (/[*?]/.test(cohort)) {
-    const base = whole.slice(0, whole.search(/[*?]/));
-    const root = base.slice(0, base.lastIndexOf(path.sep) + 1);
-    const fits = patternOf(whole);
-    const files = listFolder(root, path.resolve(except)).filter((file) => fits.test(file));
+  if (isGlob(cohort)) {
+    const base = longestDirectory(whole);
+    const matches = compileGlob(path.relative(base, whole));
+    const files = listFolder(base, path.resolve(except)).filter((file) => matches(path.relative(base, file)));
     return { kind: "pattern", ...rowsOf(cohort, files) };
   }
   throw new ImageNotFoundError(
@@ -59,14 +59,22 @@ export async function findRows(
   );
 }
 
-/** `*` and `?` stay within a part of a path, `**` crosses parts. */
-export function patternOf(pattern: string): RegExp {
-  const body = pattern.replace(/\*\*[/\\]?|[*?]|[\\^$.|+()[\]{}]/g, (found) => {
-    if (found.startsWith("**")) return found.length > 2 ? "(?:.*/)?" : ".*";
-    if (found === "*") return "[^/]*";
-    return found === "?" ? "[^/]" : `\\${found}`;
-  });
-  return new RegExp(`^${body}$`);
+/** Whether a name is a pattern of many: `*`, `?`, `[a-c]` or `{svs,tif}` in it. */
+export function isGlob(name: string): boolean {
+  return /[*?]|\[[^\]]+\]|\{[^}]*,[^}]*\}/.test(name);
+}
+
+/** `*`, `?`, `[a-c]` and `{svs,tif}` stay within a part of a path, `**` crosses parts. All else means itself. */
+export function compileGlob(pattern: string): (relativePath: string) => boolean {
+  // Scans are named "slide (1).svs": extended patterns are off, and parentheses are no groups.
+  return picomatch(pattern.replaceAll(/[()+!|^$]/g, "\\$&"), { noextglob: true, nonegate: true });
+}
+
+/** The part of a pattern that is there: its brackets and braces mean themselves. */
+function longestDirectory(pattern: string): string {
+  let folder = path.dirname(pattern);
+  while (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) folder = path.dirname(folder);
+  return folder;
 }
 
 /** Unique by file name where file names are, else by the path below what all have in common. */

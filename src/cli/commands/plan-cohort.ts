@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { findRows } from "../../cohort/find-rows.ts";
+import { findRows, isGlob } from "../../cohort/find-rows.ts";
 import { type CohortForecast, forecastCohort, type PlannedScan, plannedScan } from "../../cohort/forecast.ts";
 import type { CohortRow } from "../../cohort/manifest-rows.ts";
 import { shapeOf } from "../../cohort/run-cohort.ts";
@@ -63,7 +63,7 @@ export async function planCohort(
  * or a DICOM series is.
  */
 export async function namesCohort(source: string, signal: AbortSignal | undefined): Promise<boolean> {
-  if (/\.csv$/i.test(source) || (/^s3:\/\//i.test(source) ? source.endsWith("/") : /[*?]/.test(source)))
+  if (/\.csv$/i.test(source) || (/^s3:\/\//i.test(source) ? source.endsWith("/") : isGlob(source)))
     return true;
   if (!statSync(source, { throwIfNoEntry: false })?.isDirectory()) return false;
   try {
