@@ -7,7 +7,7 @@ import type { ModelPackage } from "../src/model-package/load-package.ts";
 import { JobError } from "../src/orchestrator/errors.ts";
 import { VERSION } from "../src/orchestrator/version.ts";
 import { bodyOf, Problem } from "../src/service/problem.ts";
-import { pause } from "../src/storage/with-retry.ts";
+import { pause } from "../src/storage/retry.ts";
 import { AdmissionControl } from "./admission-control.ts";
 import { createRunnerApp } from "./app.ts";
 import { Batcher } from "./batcher.ts";

@@ -46,6 +46,7 @@ const STARTS = new Set([
 const PORTS = new Set([
   "storage/object-store.ts",
   "storage/errors.ts",
+  "storage/digest.ts",
   "storage/concurrency.ts",
   "inference/errors.ts",
   "inference/segmenter.ts",

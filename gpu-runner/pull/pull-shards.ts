@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { z } from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
 import { consumeTask } from "../../src/service/consume-task.ts";
-import { pause } from "../../src/storage/with-retry.ts";
+import { pause } from "../../src/storage/retry.ts";
 import type { PulledMessage, QueueClient, Settlement } from "./queue-client.ts";
 import type { ShardWorker } from "./shard-worker.ts";
 import type { WorkClient } from "./work-client.ts";

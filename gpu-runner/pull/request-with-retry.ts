@@ -6,14 +6,13 @@ import {
   parseJsonResponse,
 } from "../../src/inference/remote/http-request.ts";
 import { toRemoteError } from "../../src/inference/remote/transport-errors.ts";
-import { pause } from "../../src/storage/with-retry.ts";
+import { parseRetryAfter, RETRYABLE_STATUS, retry } from "../../src/storage/retry.ts";
 
-const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 const TRIES = 5;
-const FIRST_PAUSE_MS = 300;
+const FIRST_DELAY_MS = 300;
 const TIMEOUT_MS = 60_000;
-/** Nobody waits longer on a service's word: leases run out meanwhile. */
-const LONGEST_PAUSE_MS = 60_000;
+/** Upper bound for Retry-After: leases expire meanwhile. */
+const MAX_RETRY_AFTER_MS = 60_000;
 const MAX_ANSWER_BYTES = 2 ** 20;
 
 /** Both services tell errors as JSON, each in its own shape. */
@@ -43,19 +42,11 @@ export interface RequestOptions {
  * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
  */
 export async function requestWithRetry(options: RequestOptions): Promise<HttpResponse> {
-  const { tries: most = TRIES } = options;
-  for (let tries = 1; ; tries++) {
-    try {
-      return await once(options);
-    } catch (error) {
-      if (!(error instanceof RemoteError) || !error.retryable || tries >= most) throw error;
-      const ms = error.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + Math.random());
-      await pause(ms, options.signal);
-    }
-  }
+  const { tries = TRIES, signal } = options;
+  return retry(() => requestOnce(options), { attempts: tries, firstDelayMs: FIRST_DELAY_MS, signal });
 }
 
-async function once(options: RequestOptions): Promise<HttpResponse> {
+async function requestOnce(options: RequestOptions): Promise<HttpResponse> {
   const { url, method, token, body, contentType, maxBytes = MAX_ANSWER_BYTES, signal } = options;
   const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = contentType ?? "application/json";
@@ -78,11 +69,11 @@ async function once(options: RequestOptions): Promise<HttpResponse> {
   if (status >= 200 && status < 300) return answer;
   const parsed = errorSchema.safeParse(parseJsonResponse(answer));
   const problem = parsed.success ? parsed.data : { code: "bad_answer", message: "no reason was given" };
-  const seconds = Number(answer.headers["retry-after"] ?? Number.NaN);
+  const retryAfterMs = parseRetryAfter(answer.headers["retry-after"], Date.now());
   throw new RemoteError(`${url.host} answers ${status}: ${problem.message}`, {
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(status),
     status,
-    retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, LONGEST_PAUSE_MS) : undefined,
+    retryAfterMs: retryAfterMs && Math.min(retryAfterMs, MAX_RETRY_AFTER_MS),
   });
 }

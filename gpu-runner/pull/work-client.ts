@@ -5,8 +5,8 @@ import { parseJsonResponse } from "../../src/inference/remote/http-request.ts";
 import { ObjectChangedError } from "../../src/storage/errors.ts";
 import { HttpStore } from "../../src/storage/http-store.ts";
 import type { ListedObject, ObjectStore } from "../../src/storage/object-store.ts";
+import { withRetry } from "../../src/storage/retry.ts";
 import { snapshotStore } from "../../src/storage/snapshot-store.ts";
-import { withRetry } from "../../src/storage/with-retry.ts";
 import { MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
 import { requestWithRetry } from "./request-with-retry.ts";
 

@@ -2,9 +2,9 @@ import { z } from "zod";
 import { type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { readAtMost } from "../storage/read-at-most.ts";
+import { parseRetryAfter, RETRYABLE_STATUS, retry } from "../storage/retry.ts";
 import { hostAndPort, jsonOf, reasonOf, ServiceError, unlessAbsent } from "./errors.ts";
 import { serverEvents } from "./events.ts";
-import { retryAfterMs, withBackoff } from "./retry.ts";
 import {
   completedFolderSchema,
   completionSchema,
@@ -30,7 +30,9 @@ export interface JobClientOptions {
   firstDelayMs?: number;
 }
 
-const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Backoff of requests; doubled at each attempt. */
+const FIRST_DELAY_MS = 500;
+const MAX_DELAY_MS = 20_000;
 /** A minute or two, in which a service is started again. */
 const ATTEMPTS = 8;
 /** An address where nothing ever answered is more likely wrong. */
@@ -300,9 +302,9 @@ export class JobClient {
   }
 
   #again<T>(call: () => Promise<T>): Promise<T> {
-    const { signal, onRetry, firstDelayMs } = this.#options;
+    const { signal, onRetry, firstDelayMs = FIRST_DELAY_MS } = this.#options;
     const attempts = this.#reached ? ATTEMPTS : FIRST_ATTEMPTS;
-    return withBackoff(call, { attempts, signal, onRetry, firstDelayMs });
+    return retry(call, { attempts, signal, onRetry, firstDelayMs, maxDelayMs: MAX_DELAY_MS });
   }
 
   /** One try. @returns an answer that is ok. @throws {ServiceError} else */
@@ -354,7 +356,7 @@ export class JobClient {
       status,
       // Two tries of ours met: the part is whole when it is sent once more.
       retryable: RETRYABLE_STATUS.has(status) || code === "part_overtaken",
-      retryAfterMs: retryAfterMs(headers.get("Retry-After"), Date.now()),
+      retryAfterMs: parseRetryAfter(headers.get("Retry-After"), Date.now()),
     });
   }
 

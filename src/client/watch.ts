@@ -1,7 +1,7 @@
 import { isFinal, type JobStatus } from "../contracts/job-request.ts";
+import { pause } from "../storage/retry.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobClient } from "./job-client.ts";
-import { pause } from "./retry.ts";
 
 export interface WatchOptions {
   signal?: AbortSignal;

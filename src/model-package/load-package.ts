@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { sha256Hex } from "../storage/digest.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { ModelPackageError } from "./errors.ts";
 import {
@@ -75,7 +76,7 @@ export async function loadPackage(
       `model ${name}: the golden tile's files do not have the size of their shapes`,
     );
   }
-  const hash = await sha256(new TextEncoder().encode(variant.files.map((f) => f.sha256).join()));
+  const hash = await sha256Hex(new TextEncoder().encode(variant.files.map((f) => f.sha256).join()));
   return { manifest, variantName, variant, files, half, golden: { spec, input, output }, hash };
 }
 
@@ -130,7 +131,7 @@ async function readHashed(
       `model ${name}: ${file.path} has ${bytes.length} bytes, model.json says ${file.byteLength}; fetch the package again`,
     );
   }
-  if ((await sha256(bytes)) !== file.sha256) {
+  if ((await sha256Hex(bytes)) !== file.sha256) {
     throw new ModelPackageError(
       `model ${name}: the hash of ${file.path} is not the one in model.json; fetch the package again`,
     );
@@ -155,11 +156,6 @@ async function readFile(
   const object = await store.get(key, { signal });
   if (!object) throw new ModelPackageError(`model ${name}: ${key} is missing; fetch the package again`);
   return object.bytes as Uint8Array<ArrayBuffer>;
-}
-
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
 function elements(shape: readonly number[]): number {

@@ -1,5 +1,6 @@
 import type { ImageSource } from "../image/image-source.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
+import { sha256Hex } from "../storage/digest.ts";
 import type { FullJobSettings } from "./settings.ts";
 
 /**
@@ -24,6 +25,5 @@ export async function jobIdentity(
       .sort(([a], [b]) => (a < b ? -1 : 1)),
     extra,
   ]);
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(parts)));
-  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+  return sha256Hex(parts, 16);
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import { ImageFormatError } from "../image/errors.ts";
 import { forEachConcurrent } from "./concurrency.ts";
 import { ObjectChangedError, StorageError } from "./errors.ts";
@@ -19,34 +20,27 @@ const COALESCE_MAX_BYTES = 8 * 2 ** 20;
 /** Workers allow six connections that wait for headers; more would queue there anyway. */
 const MAX_PARALLEL_READS = 6;
 
-/** Ranges of an object by their place, least recently used dropped first. */
+/** Ranges of an object by their place, bounded in bytes. */
 class ByteCache {
   readonly #maxBytes: number;
-  readonly #parts = new Map<number, Uint8Array>();
-  #bytes = 0;
+  readonly #parts: LRUCache<number, Uint8Array> | undefined;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+    if (maxBytes > 0) {
+      this.#parts = new LRUCache({ maxSize: maxBytes, sizeCalculation: (part) => part.length || 1 });
+    }
   }
 
   get({ offset, length }: ByteRange): Uint8Array | undefined {
-    const part = this.#parts.get(offset);
-    if (part?.length !== length) return undefined;
-    this.#parts.delete(offset);
-    this.#parts.set(offset, part);
-    return part;
+    const part = this.#parts?.get(offset);
+    return part?.length === length ? part : undefined;
   }
 
   keep({ offset, length }: ByteRange, bytes: Uint8Array): void {
-    if (length > this.#maxBytes / 4 || this.#parts.has(offset)) return;
+    if (length > this.#maxBytes / 4 || this.#parts?.has(offset)) return;
     // A copy, unless it is all there is: what was read with it would be held too.
-    this.#parts.set(offset, bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
-    this.#bytes += length;
-    for (const [oldest, part] of this.#parts) {
-      if (this.#bytes <= this.#maxBytes) break;
-      this.#parts.delete(oldest);
-      this.#bytes -= part.length;
-    }
+    this.#parts?.set(offset, bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
   }
 }
 
@@ -61,7 +55,7 @@ export class ByteSource {
   readonly #store: ObjectStore;
   readonly #tiles: ByteCache;
   /** Values and not promises: on Workers a promise belongs to the request that made it. */
-  readonly #blocks = new Map<number, Uint8Array>();
+  readonly #blocks = new LRUCache<number, Uint8Array>({ max: CACHED_BLOCKS });
   #bytesRead = 0;
 
   /** @param cacheBytes of tiles as they are stored, kept for who reads their neighbours next */
@@ -109,7 +103,7 @@ export class ByteSource {
     for (let b = firstBlock; b < endBlock; b++) {
       const at = b * BLOCK_BYTES;
       const block = this.#blocks.get(b) ?? (await this.#fetch(this.#blockRange(b, b + 1), signal));
-      this.#keepBlock(b, block);
+      this.#blocks.set(b, block);
       const from = Math.max(start, at);
       out.set(block.subarray(from - at, Math.min(end, at + block.length) - at), from - start);
     }
@@ -165,16 +159,7 @@ export class ByteSource {
     const bytes = await this.#fetch(this.#blockRange(first, end), signal);
     for (let b = first; b < end; b++) {
       const at = (b - first) * BLOCK_BYTES;
-      this.#keepBlock(b, end - first === 1 ? bytes : bytes.slice(at, at + BLOCK_BYTES));
-    }
-  }
-
-  #keepBlock(index: number, block: Uint8Array): void {
-    this.#blocks.delete(index);
-    this.#blocks.set(index, block);
-    for (const oldest of this.#blocks.keys()) {
-      if (this.#blocks.size <= CACHED_BLOCKS) break;
-      this.#blocks.delete(oldest);
+      this.#blocks.set(b, end - first === 1 ? bytes : bytes.slice(at, at + BLOCK_BYTES));
     }
   }
 

@@ -2,8 +2,8 @@ import path from "node:path";
 import { FsStore } from "./fs-store.ts";
 import { HttpStore } from "./http-store.ts";
 import type { ObjectStore } from "./object-store.ts";
+import { withRetry } from "./retry.ts";
 import { parseSourceAddress } from "./source-address.ts";
-import { withRetry } from "./with-retry.ts";
 
 export interface Located {
   store: ObjectStore;

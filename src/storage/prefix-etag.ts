@@ -1,3 +1,4 @@
+import { sha256Hex } from "./digest.ts";
 import type { ListedObject } from "./object-store.ts";
 
 /**
@@ -9,7 +10,5 @@ export async function prefixEtag(objects: Iterable<ListedObject>): Promise<strin
   const about = [...objects]
     .map(({ key, etag, byteLength }) => [key, etag.replace(/^"(.*)"$/s, "$1"), byteLength] as const)
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  const text = new TextEncoder().encode(JSON.stringify(about));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
-  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+  return sha256Hex(JSON.stringify(about), 16);
 }

@@ -1,4 +1,5 @@
 import { Inflate, inflateSync } from "fflate";
+import { LRUCache } from "lru-cache";
 import pLimit from "p-limit";
 import { ImageFormatError } from "../image/errors.ts";
 import type { ImageLimits } from "../image/limits.ts";
@@ -57,8 +58,12 @@ export class ZipStore implements ObjectStore {
   readonly #source: ByteSource;
   readonly #entries: Map<string, Entry>;
   readonly #limits: ImageLimits;
-  readonly #kept = new Map<string, Uint8Array>();
-  #keptBytes = 0;
+  readonly #kept = new LRUCache<string, Uint8Array>({
+    maxSize: KEPT_BYTES,
+    sizeCalculation: (bytes) => bytes.length || 1,
+  });
+  /** The last entry that was unpacked, however large. */
+  #last: { key: string; bytes: Uint8Array } | undefined;
   readonly #mutex = pLimit(1);
 
   /** @throws {ImageFormatError} when the directory of the zip file is damaged or over the limit */
@@ -103,12 +108,12 @@ export class ZipStore implements ObjectStore {
       );
       return bytes!.slice();
     }
-    const kept = this.#kept.get(key);
+    const kept = this.#getKept(key);
     if (kept) return kept.slice(from, to);
     if (to <= HEAD_BYTES && entry.byteLength > 2 * HEAD_BYTES)
       return (await this.#unpackHead(key, entry, to, options?.signal)).slice(from);
     // One at a time: unpacking takes twice the memory of the entry.
-    const bytes = await this.#mutex(() => this.#kept.get(key) ?? this.#unpack(key, entry, options?.signal));
+    const bytes = await this.#mutex(() => this.#getKept(key) ?? this.#unpack(key, entry, options?.signal));
     return bytes.slice(from, to);
   }
 
@@ -170,14 +175,12 @@ export class ZipStore implements ObjectStore {
   }
 
   #keep(key: string, bytes: Uint8Array): void {
-    if (this.#kept.has(key)) return;
-    this.#kept.set(key, bytes);
-    this.#keptBytes += bytes.length;
-    for (const [oldest, kept] of this.#kept) {
-      if (this.#keptBytes <= KEPT_BYTES || oldest === key) break;
-      this.#kept.delete(oldest);
-      this.#keptBytes -= kept.length;
-    }
+    if (bytes.length <= KEPT_BYTES) this.#kept.set(key, bytes);
+    this.#last = { key, bytes };
+  }
+
+  #getKept(key: string): Uint8Array | undefined {
+    return this.#last?.key === key ? this.#last.bytes : this.#kept.get(key);
   }
 
   async #dataOffset(key: string, { offset, storedBytes }: Entry, signal?: AbortSignal): Promise<number> {

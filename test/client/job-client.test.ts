@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest";
 import { ServiceError } from "../../src/client/errors.ts";
 import { type ServerEvent, serverEvents } from "../../src/client/events.ts";
 import { JobClient } from "../../src/client/job-client.ts";
-import { retryAfterMs, withBackoff } from "../../src/client/retry.ts";
 import { watchJob } from "../../src/client/watch.ts";
+import { parseRetryAfter, retry } from "../../src/storage/retry.ts";
 
 async function* cut(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let at = 0;
@@ -71,25 +71,25 @@ describe("trying again", () => {
   const quick = { attempts: 3, firstDelayMs: 1 };
 
   it("ends with success, with the last failure, or at once where it cannot help", async () => {
-    expect(await withBackoff(failing(2, failure(true)), quick)).toBe(3);
-    await expect(withBackoff(failing(3, failure(true)), quick)).rejects.toThrow("no");
+    expect(await retry(failing(2, failure(true)), quick)).toBe(3);
+    await expect(retry(failing(3, failure(true)), quick)).rejects.toThrow("no");
     const refused = failing(1, failure(false));
-    await expect(withBackoff(refused, quick)).rejects.toThrow("no");
+    await expect(retry(refused, quick)).rejects.toThrow("no");
     expect(await refused()).toBe(2);
-    await expect(withBackoff(failing(1, new TypeError("bug")), quick)).rejects.toThrow("bug");
-    await expect(withBackoff(failing(1, failure(true, 3_600_000)), quick)).rejects.toThrow("no");
+    await expect(retry(failing(1, new TypeError("bug")), quick)).rejects.toThrow("bug");
+    await expect(retry(failing(1, failure(true, 3_600_000)), quick)).rejects.toThrow("no");
   });
 
   it("waits as long as the service asks, and no longer than the user does", async () => {
     const waits: number[] = [];
     const started = performance.now();
-    await withBackoff(failing(1, failure(true, 80)), { ...quick, onRetry: (_, ms) => waits.push(ms) });
+    await retry(failing(1, failure(true, 80)), { ...quick, onRetry: (_, ms) => waits.push(ms) });
     expect(waits).toEqual([80]);
     expect(performance.now() - started).toBeGreaterThanOrEqual(75);
     const reason = new Error("enough");
     const controller = new AbortController();
     const { signal } = controller;
-    const waiting = withBackoff(failing(1, failure(true, 60_000)), {
+    const waiting = retry(failing(1, failure(true, 60_000)), {
       ...quick,
       signal,
       onRetry: () => setTimeout(() => controller.abort(reason)),
@@ -98,11 +98,11 @@ describe("trying again", () => {
   });
 
   it("reads Retry-After in seconds and as a date", () => {
-    expect(retryAfterMs("3", 0)).toBe(3000);
-    expect(retryAfterMs("Thu, 01 Jan 1970 00:00:10 GMT", 4000)).toBe(6000);
-    expect(retryAfterMs("Thu, 01 Jan 1970 00:00:10 GMT", 60_000)).toBe(0);
-    expect(retryAfterMs("soon", 0)).toBeUndefined();
-    expect(retryAfterMs(null, 0)).toBeUndefined();
+    expect(parseRetryAfter("3", 0)).toBe(3000);
+    expect(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 4000)).toBe(6000);
+    expect(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 60_000)).toBe(0);
+    expect(parseRetryAfter("soon", 0)).toBeUndefined();
+    expect(parseRetryAfter(null, 0)).toBeUndefined();
   });
 });
 

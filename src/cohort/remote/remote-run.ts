@@ -1,6 +1,5 @@
 import { ServiceError } from "../../client/errors.ts";
 import type { JobClient } from "../../client/job-client.ts";
-import { pause } from "../../client/retry.ts";
 import {
   type ChangedLimits,
   type CloudCohortStatus,
@@ -10,6 +9,7 @@ import {
 import { PASSING } from "../../contracts/failure-codes.ts";
 import { DirectoryLockedError } from "../../local/directory-lock.ts";
 import { forEachConcurrent } from "../../storage/concurrency.ts";
+import { pause } from "../../storage/retry.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
 import type { CohortEvent, Journal } from "../journal.ts";
 import type { CohortRow } from "../manifest-rows.ts";

@@ -1,7 +1,7 @@
 import { JobClient } from "../../client/job-client.ts";
-import { pause } from "../../client/retry.ts";
 import type { CloudCohortStatus } from "../../contracts/cohort-request.ts";
 import { JobError } from "../../orchestrator/errors.ts";
+import { pause } from "../../storage/retry.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
 import { CohortClient } from "./cohort-client.ts";
 

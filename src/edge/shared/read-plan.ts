@@ -1,11 +1,12 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
+import { LRUCache } from "lru-cache";
 import { decodePlannedJob, type PlannedJob } from "../../contracts/job-plan-message.ts";
 import { jobKeys } from "./job-keys.ts";
 import { resultsStore } from "./results-store.ts";
 
 /** Plans an isolate keeps: messages of a job come one after another. */
 const KEPT = 2;
-const kept = new Map<string, PlannedJob>();
+const kept = new LRUCache<string, PlannedJob>({ max: KEPT });
 
 /** The plan of a job; read once an isolate while it lies unchanged. Throws a RangeError when there is none. */
 export async function readPlan(results: R2Bucket, job: string): Promise<PlannedJob> {
@@ -16,9 +17,5 @@ export async function readPlan(results: R2Bucket, job: string): Promise<PlannedJ
   if (!object) throw new RangeError(`job ${job} has no plan: it has ended, or was never planned`);
   const planned = decodePlannedJob(object.bytes);
   kept.set(job, planned);
-  for (const oldest of kept.keys()) {
-    if (kept.size <= KEPT) break;
-    kept.delete(oldest);
-  }
   return planned;
 }

@@ -3,7 +3,7 @@ import { Problem } from "../../service/problem.ts";
 import { HttpStore } from "../../storage/http-store.ts";
 import type { ListedObject, ObjectStore, ReadOptions } from "../../storage/object-store.ts";
 import { R2Store } from "../../storage/r2-store.ts";
-import { withRetry } from "../../storage/with-retry.ts";
+import { withRetry } from "../../storage/retry.ts";
 import { isObjectKey, isOwnKey } from "../shared/object-key.ts";
 import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
 import { listBucket } from "./list-bucket.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseRetryAfter, RETRYABLE_STATUS } from "../../storage/retry.ts";
 import { product, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
 import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
 import {
@@ -46,7 +47,6 @@ const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.
 const MAX_INFO_BYTES = 1 << 20;
 
 /** Answers that the same request may not get again. 507: memory that another program holds now may be free later. */
-const RETRYABLE_STATUS = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
 
 /**
  * A service that segments windows, an edge function or a runner: one request a batch, or a few where the batch is
@@ -234,11 +234,6 @@ async function request(
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(status),
     status,
-    retryAfterMs: retryAfterMs(answer.headers["retry-after"]),
+    retryAfterMs: parseRetryAfter(answer.headers["retry-after"], Date.now()),
   });
-}
-
-/** `Retry-After` in seconds; services of ours give no dates. */
-function retryAfterMs(seconds: string | undefined): number | undefined {
-  return seconds !== undefined && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import type { ImageSource, Level } from "../../image/image-source.ts";
 import { allocate, bytesPerSample, product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import {
@@ -45,7 +46,7 @@ class ReorientedImage implements WindowSource {
   readonly spacing: ImageSource["spacing"];
   readonly #source: ImageSource;
   readonly #turn: Reorientation;
-  readonly #blocks = new Map<string, Promise<Raster>>();
+  readonly #blocks = new LRUCache<string, Promise<Raster>>({ max: BLOCKS });
 
   constructor(source: ImageSource, turn: Reorientation) {
     this.#source = source;
@@ -100,9 +101,6 @@ class ReorientedImage implements WindowSource {
       this.#read(level, { origin: [first, 0, 0], size: [count, ...shape.slice(1)] }, options);
     const begun = this.#blocks.get(key);
     if (begun) {
-      // The last to be used is the last to go.
-      this.#blocks.delete(key);
-      this.#blocks.set(key, begun);
       try {
         return await begun;
       } catch {
@@ -112,10 +110,6 @@ class ReorientedImage implements WindowSource {
     }
     const reading = read();
     this.#blocks.set(key, reading);
-    for (const oldest of this.#blocks.keys()) {
-      if (this.#blocks.size <= BLOCKS) break;
-      this.#blocks.delete(oldest);
-    }
     try {
       return await reading;
     } catch (error) {

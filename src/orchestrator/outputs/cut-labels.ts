@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import type { LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink.ts";
 import { copyBox, intersect } from "../../tiling/grid/box.ts";
 import { product } from "../../tiling/grid/raster.ts";
@@ -10,13 +11,14 @@ export class CutLabels implements LabelStore {
   readonly info: LabelMapInfo;
   readonly #whole: LabelStore;
   readonly #origin: readonly number[];
-  readonly #tiles = new Map<string, Promise<LabelTile | undefined>>();
+  readonly #tiles: LRUCache<string, Promise<LabelTile | undefined>>;
 
   /** @param origin of the part in the whole */
   constructor(whole: LabelStore, info: LabelMapInfo, origin: readonly number[]) {
     this.#whole = whole;
     this.info = info;
     this.#origin = origin;
+    this.#tiles = new LRUCache({ max: Math.max(2, Math.floor(KEPT_BYTES / product(whole.info.chunk))) });
   }
 
   has(): boolean {
@@ -64,11 +66,6 @@ export class CutLabels implements LabelStore {
     if (known) return known;
     const reading = this.#whole.readTile(index, options);
     this.#tiles.set(key, reading);
-    const most = Math.max(2, Math.floor(KEPT_BYTES / product(this.#whole.info.chunk)));
-    for (const oldest of this.#tiles.keys()) {
-      if (this.#tiles.size <= most) break;
-      this.#tiles.delete(oldest);
-    }
     return reading;
   }
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import type { LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink.ts";
 import { intersect } from "../../tiling/grid/box.ts";
 import { product, type Rect } from "../../tiling/grid/raster.ts";
@@ -43,7 +44,7 @@ export class StoredOrderLabels implements LabelStore {
   /** From the model's orientation to the stored one. */
   readonly #back: Reorientation;
   readonly #thickness: number;
-  readonly #blocks = new Map<number, Promise<Uint8Array | undefined>>();
+  readonly #blocks: LRUCache<number, Promise<Uint8Array | undefined>>;
 
   /** @param info of `storedOrderInfo` */
   constructor(labels: LabelStore, info: LabelMapInfo, turn: Reorientation) {
@@ -53,6 +54,8 @@ export class StoredOrderLabels implements LabelStore {
     const depth = info.chunk[0]!;
     const fitting = Math.floor(BLOCK_BYTES / (sliceSamples(info.shape) * depth)) * depth;
     this.#thickness = turn.axes[0] === 0 ? depth : Math.max(depth, fitting);
+    // In thick blocks the next slice lies in the same one mostly, and two would be twice the memory.
+    this.#blocks = new LRUCache({ max: this.#thickness > depth ? 1 : BLOCKS });
   }
 
   has(): boolean {
@@ -97,12 +100,6 @@ export class StoredOrderLabels implements LabelStore {
     if (known) return known;
     const reading = this.#read(block, options);
     this.#blocks.set(block, reading);
-    // In thick blocks the next slice lies in the same one mostly, and two would be twice the memory.
-    const most = this.#thickness > this.info.chunk[0]! ? 1 : BLOCKS;
-    for (const oldest of this.#blocks.keys()) {
-      if (this.#blocks.size <= most) break;
-      this.#blocks.delete(oldest);
-    }
     return reading;
   }
 

@@ -3,6 +3,7 @@ import type { LabelStore } from "../../image/label-sink.ts";
 import type { OutputName, OutputTargets, SegmentationType } from "../../image/output-targets.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
+import { sha256Hex } from "../../storage/digest.ts";
 import type { Coverage } from "../../tiling/grid/coverage.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { readPixels } from "../input/read-pixels.ts";
@@ -135,8 +136,7 @@ async function createObjectSeed(
   const bytes = new Uint8Array(text.length + kept.bits.length);
   bytes.set(text);
   bytes.set(kept.bits, text.length);
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+  return sha256Hex(bytes, 16);
 }
 
 /** Model samples that an interior may grow into its boundary, unless the package states it. */

@@ -1,30 +1,28 @@
+import { LRUCache } from "lru-cache";
 import type { Raster } from "../../tiling/grid/raster.ts";
 
 /**
- * Decoded tiles, least recently used dropped first, bounded in bytes. A tile that is being decoded is shared by
- * everyone who asks for it meanwhile.
+ * Decoded tiles, bounded in bytes; the least recently used goes first. Callers that ask for a tile while it is decoded
+ * share it.
  */
 export class TileCache {
-  readonly #maxBytes: number;
-  readonly #tiles = new Map<number, Raster>();
+  readonly #tiles: LRUCache<number, Raster> | undefined;
   readonly #pending = new Map<number, Promise<Raster>>();
-  #bytes = 0;
 
+  /** @param maxBytes 0 keeps nothing */
   constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+    if (maxBytes > 0) {
+      this.#tiles = new LRUCache({ maxSize: maxBytes, sizeCalculation: ({ data }) => data.byteLength || 1 });
+    }
   }
 
   get byteLength(): number {
-    return this.#bytes;
+    return this.#tiles?.calculatedSize ?? 0;
   }
 
   /** The tile, decoded or on its way. */
   get(id: number): Raster | Promise<Raster> | undefined {
-    const tile = this.#tiles.get(id);
-    if (tile === undefined) return this.#pending.get(id);
-    this.#tiles.delete(id);
-    this.#tiles.set(id, tile);
-    return tile;
+    return this.#tiles?.get(id) ?? this.#pending.get(id);
   }
 
   /** Shares `tile` until it is decoded, then keeps it; a failure is not kept. */
@@ -32,7 +30,7 @@ export class TileCache {
     const shared = tile.then(
       (raster) => {
         this.#pending.delete(id);
-        this.#keep(id, raster);
+        this.#tiles?.set(id, raster);
         return raster;
       },
       (error) => {
@@ -45,20 +43,7 @@ export class TileCache {
   }
 
   clear(): void {
-    this.#tiles.clear();
+    this.#tiles?.clear();
     this.#pending.clear();
-    this.#bytes = 0;
-  }
-
-  #keep(id: number, raster: Raster): void {
-    const bytes = raster.data.byteLength;
-    if (bytes > this.#maxBytes || this.#tiles.has(id)) return;
-    this.#tiles.set(id, raster);
-    this.#bytes += bytes;
-    for (const [oldest, old] of this.#tiles) {
-      if (this.#bytes <= this.#maxBytes) break;
-      this.#tiles.delete(oldest);
-      this.#bytes -= old.data.byteLength;
-    }
   }
 }

@@ -3,6 +3,7 @@ import type { ImageSource } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import { ByteSource } from "../../storage/byte-source.ts";
 import { mapConcurrent } from "../../storage/concurrency.ts";
+import { sha256Hex } from "../../storage/digest.ts";
 import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import { type DataSet, DataSetError } from "./data-set.ts";
 import { withoutDuplicates } from "./duplicates.ts";
@@ -326,6 +327,5 @@ class FrameCollector {
 
 async function etagOf(files: readonly { key: string; etag: string }[]): Promise<string> {
   const text = files.map(({ key, etag }) => `${key}\0${etag}`).join("\0");
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return `"${Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("")}"`;
+  return `"${await sha256Hex(text, 16)}"`;
 }

@@ -1,4 +1,5 @@
 import type { LabelMapInfo, LabelSink, LabelTile, WrittenOutput } from "../../image/label-sink.ts";
+import { sha256Hex } from "../../storage/digest.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { pyramidLevels } from "../../tiling/objects/label-pyramid.ts";
 import { gzipTile } from "../base/label-tile.ts";
@@ -90,9 +91,4 @@ export class OmeZarrSink implements LabelSink {
     this.#parts.push(await describePart(key, bytes));
     await this.#target.store.put(`${this.#target.prefix}/${key}`, bytes);
   }
-}
-
-async function sha256Hex(bytes: Uint8Array): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
-  return Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import { Problem } from "../../../service/problem.ts";
 import { type Certificate, readCertificate } from "./certificate.ts";
 import { fetchSmall } from "./fetch-text-bounded.ts";
@@ -13,7 +14,7 @@ const MIN_MODULUS_BITS = 2048;
  * lives: a promise would belong to the request that made it.
  */
 export class SnsVerifier {
-  readonly #certificates = new Map<string, Certificate>();
+  readonly #certificates = new LRUCache<string, Certificate>({ max: MAX_CERTIFICATES });
 
   /** @throws {Problem} 403 for a message that SNS did not sign, 503 where its certificate cannot be had */
   async verify(message: SnsMessage, nowMs: number, fetch: typeof globalThis.fetch): Promise<void> {
@@ -41,10 +42,6 @@ export class SnsVerifier {
       certificate = readCertificate(pem);
     } catch {
       throw refused("the certificate cannot be read");
-    }
-    for (const oldest of this.#certificates.keys()) {
-      if (this.#certificates.size < MAX_CERTIFICATES) break;
-      this.#certificates.delete(oldest);
     }
     this.#certificates.set(href, certificate);
     return certificate;

@@ -1,3 +1,4 @@
+import { toHex } from "../../../storage/digest.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
 import { isLoopback } from "../../sources/allowed-host.ts";
 import type { Bindings } from "../context/bindings.ts";
@@ -50,5 +51,5 @@ async function sign(secret: string, text: string): Promise<string> {
     ["sign"],
   );
   const mac = new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text)));
-  return Array.from(mac, (b) => b.toString(16).padStart(2, "0")).join("");
+  return toHex(mac);
 }

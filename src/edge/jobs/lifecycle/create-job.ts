@@ -2,6 +2,7 @@ import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import type { FullJobRequest, JobStatus } from "../../../contracts/job-request.ts";
 import { VERSION } from "../../../orchestrator/version.ts";
 import { Problem } from "../../../service/problem.ts";
+import { sha256Hex } from "../../../storage/digest.ts";
 import { StorageError } from "../../../storage/errors.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
@@ -113,6 +114,5 @@ async function jobId(parts: unknown[]): Promise<string> {
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : (value ?? null),
   );
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return Array.from(digest.subarray(0, 16), (b) => b.toString(16).padStart(2, "0")).join("");
+  return sha256Hex(text, 16);
 }

@@ -6,6 +6,7 @@ import type {
 } from "@cloudflare/workers-types";
 import type { ByteSink } from "../../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../../image/label-sink.ts";
+import { toHex } from "../../../storage/digest.ts";
 
 /** R2 takes parts of 5 MiB and more, all of one size but the last. The least: each output that is open holds two. */
 const PART_BYTES = 5 * 2 ** 20;
@@ -96,6 +97,6 @@ export class MultipartSink implements ByteSink {
     const { DigestStream } = crypto as unknown as { DigestStream: typeof CloudflareDigestStream };
     const stream = new DigestStream("SHA-256");
     await object.body.pipeTo(stream);
-    return Array.from(new Uint8Array(await stream.digest), (b) => b.toString(16).padStart(2, "0")).join("");
+    return toHex(new Uint8Array(await stream.digest));
   }
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import { Problem } from "../../../service/problem.ts";
 import { ledgerOf } from "../../shared/ledger-port.ts";
@@ -6,7 +7,7 @@ import { JOB_ID } from "../outputs/output-path.ts";
 
 /** Documents an isolate keeps: a job's document never changes, and every range of its source asks for it. */
 const KEPT = 32;
-const kept = new Map<string, JobDocument>();
+const kept = new LRUCache<string, JobDocument>({ max: KEPT });
 
 /** @throws {Problem} 404 where there is no such job */
 export async function documentOf(env: Bindings, job: string): Promise<JobDocument> {
@@ -15,9 +16,5 @@ export async function documentOf(env: Bindings, job: string): Promise<JobDocumen
   const document = JOB_ID.test(job) ? await ledgerOf(env.LEDGERS!, job).document() : undefined;
   if (!document) throw new Problem(404, "job_missing", "there is no such job");
   kept.set(job, document);
-  for (const oldest of kept.keys()) {
-    if (kept.size <= KEPT) break;
-    kept.delete(oldest);
-  }
   return document;
 }

@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES } from "../../../contracts/folder-limits.ts";
 import { Problem } from "../../../service/problem.ts";
 import { discardBody } from "../../../service/read-body.ts";
+import { toHex } from "../../../storage/digest.ts";
 import type { ListedObject } from "../../../storage/object-store.ts";
 import { prefixEtag } from "../../../storage/prefix-etag.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
@@ -282,5 +283,5 @@ function checkedName(given: string): string {
 /** An MD5 in base64 (RFC 1864) as the hexadecimal number that R2 writes. */
 function hexOf(base64: string | undefined): string | undefined {
   if (base64 === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(base64)) return undefined;
-  return Array.from(atob(base64), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return toHex(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
 }

@@ -1,3 +1,5 @@
+import { toHex } from "../../../storage/digest.ts";
+
 /** Pure rules of an upload: how a file is cut, what it may be called, and where it lies. */
 
 const MIB = 2 ** 20;
@@ -83,6 +85,5 @@ export function encodeRequest(request: object | null): string {
 
 /** 128 bits that nobody guesses. */
 export function newUploadId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+  return toHex(crypto.getRandomValues(new Uint8Array(16)));
 }

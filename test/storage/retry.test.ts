@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ObjectChangedError, StorageError } from "../../src/storage/errors.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
-import { withRetry } from "../../src/storage/with-retry.ts";
+import { withRetry } from "../../src/storage/retry.ts";
 
 /** A store whose first `failures` reads throw `error`. */
 function flaky(failures: number, error: Error) {
