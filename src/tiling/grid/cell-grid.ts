@@ -1,9 +1,7 @@
+import type { Rect } from "./raster.ts";
 import type { WindowGrid } from "./window-grid.ts";
 
-/**
- * One interval between neighbouring window borders along an axis. All its samples are covered by the same
- * windows `first..last` of that axis.
- */
+/** An interval between neighbouring window borders along an axis. The windows `first..last` of the axis cover all of it. */
 export interface Interval {
   start: number;
   end: number;
@@ -12,12 +10,15 @@ export interface Interval {
 }
 
 /**
- * Cuts a window grid into cells: boxes between window borders, within which every sample is covered by the same
- * windows. Cells, not samples, are what must be counted to know when a part of the result is final.
+ * A window grid divided into cells: boxes between window borders, whose samples are all covered by the same windows.
+ * Counting the missing windows of cells, not of samples, tells when a part of the result is final. Cells are numbered
+ * in raster order.
  */
 export interface CellGrid {
   /** Intervals per axis, ascending, covering `[0, n)` without gaps. */
   readonly intervals: readonly (readonly Interval[])[];
+  /** Number of intervals per axis. */
+  readonly counts: readonly number[];
   /** Per axis and window: the first interval it covers, and one past the last. */
   readonly covered: readonly (readonly { first: number; end: number }[])[];
 }
@@ -53,5 +54,66 @@ export function buildCellGrid(grid: WindowGrid): CellGrid {
       })),
     );
   }
-  return { intervals, covered };
+  return { intervals, counts: intervals.map((list) => list.length), covered };
+}
+
+/** The interval of a cell along each axis. */
+export function cellIntervals({ intervals, counts }: CellGrid, cell: number): Interval[] {
+  const found = new Array<Interval>(counts.length);
+  for (let axis = counts.length - 1; axis >= 0; axis--) {
+    const n = counts[axis]!;
+    found[axis] = intervals[axis]![cell % n]!;
+    cell = Math.floor(cell / n);
+  }
+  return found;
+}
+
+export function cellRect(intervals: readonly Interval[]): Rect {
+  return { origin: intervals.map((i) => i.start), size: intervals.map((i) => i.end - i.start) };
+}
+
+/** Numbers of the cells of a window, in raster order. */
+export function cellsOfWindow(cells: CellGrid, position: readonly number[]): number[] {
+  return rasterNumbers(
+    cells.counts,
+    position.map((p, axis) => cells.covered[axis]![p]!),
+  );
+}
+
+/** Numbers of the cells that share samples with a box, in raster order. */
+export function cellsTouching(cells: CellGrid, rect: Rect): number[] {
+  return rasterNumbers(
+    cells.counts,
+    rect.origin.map((start, axis) => {
+      const list = cells.intervals[axis]!;
+      const end = start + rect.size[axis]!;
+      return {
+        first: list.findIndex((i) => i.end > start),
+        end: list.findLastIndex((i) => i.start < end) + 1,
+      };
+    }),
+  );
+}
+
+/** Numbers of the windows that cover a cell, in raster order. */
+export function windowsOfCell(grid: WindowGrid, intervals: readonly Interval[]): number[] {
+  return rasterNumbers(
+    grid.starts.map((starts) => starts.length),
+    intervals.map(({ first, last }) => ({ first, end: last + 1 })),
+  );
+}
+
+/** Raster numbers of a box of places: the product of a range along each axis. @param counts places along each axis */
+function rasterNumbers(
+  counts: readonly number[],
+  ranges: readonly { first: number; end: number }[],
+): number[] {
+  let numbers = [0];
+  for (let axis = 0; axis < ranges.length; axis++) {
+    const { first, end } = ranges[axis]!;
+    const next: number[] = [];
+    for (const number of numbers) for (let i = first; i < end; i++) next.push(number * counts[axis]! + i);
+    numbers = next;
+  }
+  return numbers;
 }
