@@ -1,5 +1,6 @@
 import { rejects } from "node:assert/strict";
-import { fusePrePostForGpu, readNetwork } from "../../src/inference/graph/device-graph.ts";
+import { toNetwork } from "../../src/inference/graph/check-network.ts";
+import { fusePrePostForGpu } from "../../src/inference/graph/fuse-pre-post.ts";
 import { InferenceThread } from "../../src/inference/node/inference-thread.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 
@@ -7,7 +8,7 @@ import { loadModel } from "../../src/local/resolve-model.ts";
 const thread = await InferenceThread.start();
 for (const name of ["nuclei", "hippocampus"]) {
   const model = await loadModel(name, { variant: "int4", half: true });
-  const network = readNetwork(model);
+  const network = toNetwork(model);
   let opened = 0;
   for (const { bytes } of [model.files[0]!, model.half!]) {
     for (const pixels of ["uint8", "uint16", "float32"] as const) {
@@ -24,7 +25,7 @@ for (const name of ["nuclei", "hippocampus"]) {
   // 8-bit products have no kernel there. That they are refused shows, too, that what opened above would have been.
   const edge = await loadModel(name, { variant: "int4-edge" });
   const options = {
-    ...readNetwork(edge),
+    ...toNetwork(edge),
     pixels: "uint8",
     pixelChannels: network.channels,
     result: "u8",

@@ -5,14 +5,14 @@ import { decodeProbabilities, encodeWindows } from "../../tiling/wire/mask-recor
 import { validateQuantizedProbabilities } from "../../tiling/wire/validate-quantized.ts";
 import { runWithBatchHalving } from "../batch-halving.ts";
 import { InferenceError } from "../errors.ts";
+import { toNetwork } from "../graph/check-network.ts";
 import {
   type DeviceGraph,
   feedNormalization,
   fusePrePostForGpu,
   type OutputType,
   type PixelType,
-  readNetwork,
-} from "../graph/device-graph.ts";
+} from "../graph/fuse-pre-post.ts";
 import type { EncodedWindows, SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
 import { acquireInferenceThread, type DeviceThread } from "./device-thread.ts";
 import type { InferenceThread } from "./inference-thread.ts";
@@ -231,7 +231,7 @@ export class DeviceSegmenter implements Segmenter {
     const { provider, deviceId, allowCpuOperators } = this.#options;
     const file = this.#options.half ? half! : files[0]!;
     const graph = fusePrePostForGpu(file.bytes, {
-      ...readNetwork(this.#model),
+      ...toNetwork(this.#model),
       pixels,
       pixelChannels,
       result,

@@ -4,13 +4,8 @@ import { getDType, product, type Raster, type SampleArray } from "../../tiling/g
 import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
 import { decodeProbabilitiesInto, encodeProbabilities } from "../../tiling/wire/mask-record.ts";
 import { InferenceError } from "../errors.ts";
-import {
-  feedNormalization,
-  fusePrePostForCpu,
-  OLDEST_OPSET,
-  type PlainPixelType,
-  readNetwork,
-} from "../graph/device-graph.ts";
+import { OLDEST_OPSET, toNetwork } from "../graph/check-network.ts";
+import { feedNormalization, fusePrePostForCpu, type PlainPixelType } from "../graph/fuse-pre-post.ts";
 import { readOnnx } from "../graph/onnx-file.ts";
 import { segmentWindows } from "../segment-windows.ts";
 import type { EncodedWindows, SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
@@ -200,7 +195,7 @@ export class OrtNodeSegmenter implements Segmenter {
 
   #makeForm(pixels: PlainPixelType, pixelChannels: number): Omit<SessionOptions, "provider"> {
     const graph = fusePrePostForCpu(this.#model.files[0]!.bytes, {
-      ...readNetwork(this.#model),
+      ...toNetwork(this.#model),
       pixels,
       pixelChannels,
     });

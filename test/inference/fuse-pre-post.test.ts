@@ -2,7 +2,7 @@ import fc from "fast-check";
 import * as ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
 import { InferenceError } from "../../src/inference/errors.ts";
-import { fusePrePostForGpu } from "../../src/inference/graph/device-graph.ts";
+import { fusePrePostForGpu } from "../../src/inference/graph/fuse-pre-post.ts";
 import { readOnnx, uniquePrefix, wrapGraph } from "../../src/inference/graph/onnx-file.ts";
 import { DeviceSegmenter } from "../../src/inference/node/device-segmenter.ts";
 import { OrtNodeSegmenter } from "../../src/inference/node/ort-node.ts";
