@@ -30,6 +30,13 @@ describe("the documents", () => {
     }
   });
 
+  it.each(PAGES)("%s names only source files that exist", (page) => {
+    const text = readFileSync(join(ROOT, page), "utf8");
+    const sources =
+      /(?<![\w/.:-])(?:(?:src|test|gpu-runner)\/[\w./-]*\w|(?:bench|infra|demo|model)\/[\w./-]+\.(?:ts|py|sh|yaml))/g;
+    for (const [path] of text.matchAll(sources)) expect(existsSync(join(ROOT, path)), path).toBe(true);
+  });
+
   it("are linked from the README, each page", () => {
     const linked = parseLinks(readFileSync(join(ROOT, "README.md"), "utf8")).map(({ path }) => path);
     for (const page of PAGES.filter((name) => name.startsWith("docs/"))) expect(linked).toContain(page);
