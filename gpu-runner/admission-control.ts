@@ -1,44 +1,48 @@
 import { RunnerError } from "./errors.ts";
 
-/** Places for requests whose bodies are whole. Who gets none is told so, and its body is dropped. */
+/** Limits the requests in progress, counted from the end of their body. Requests over the limit are rejected. */
 export class AdmissionControl {
-  readonly #count: number;
-  #taken = 0;
+  readonly #limit: number;
+  #inUse = 0;
   #draining = false;
   #onEmpty: (() => void) | undefined;
 
-  constructor(count: number) {
-    this.#count = count;
+  constructor(limit: number) {
+    this.#limit = limit;
   }
 
-  get taken(): number {
-    return this.#taken;
+  get inUse(): number {
+    return this.#inUse;
   }
 
   get draining(): boolean {
     return this.#draining;
   }
 
-  /** @returns what gives the place back, once however often it is called. @throws {RunnerError} busy or draining */
-  take(): () => void {
-    if (this.#draining) throw new RunnerError("draining", "the runner is being stopped; send this elsewhere");
-    if (this.#taken >= this.#count) {
-      throw new RunnerError("busy", `${this.#taken} requests are here already; try again soon`);
+  /** @returns releases the slot; further calls have no effect @throws {RunnerError} busy or draining */
+  acquire(): () => void {
+    if (this.#draining)
+      throw new RunnerError("draining", "the runner is shutting down; send the request to another runner");
+    if (this.#inUse >= this.#limit) {
+      throw new RunnerError(
+        "busy",
+        `${this.#inUse} requests are in progress, the limit of this runner; try again soon`,
+      );
     }
-    this.#taken++;
-    let back = false;
+    this.#inUse++;
+    let released = false;
     return () => {
-      if (back) return;
-      back = true;
-      if (--this.#taken === 0) this.#onEmpty?.();
+      if (released) return;
+      released = true;
+      if (--this.#inUse === 0) this.#onEmpty?.();
     };
   }
 
-  /** From now on no place is given; settles when all that were given are back. */
+  /** Rejects new requests; settles when the running ones have ended. */
   drain(): Promise<void> {
     this.#draining = true;
     return new Promise((resolve) => {
-      if (this.#taken === 0) resolve();
+      if (this.#inUse === 0) resolve();
       else this.#onEmpty = resolve;
     });
   }

@@ -22,11 +22,11 @@ import type { RunnerSettings } from "./settings.ts";
 export interface AppParts {
   settings: RunnerSettings;
   model: ProvenModel;
-  /** What the model runs on: "cpu", "cuda" or "webgpu". */
+  /** Execution provider: "cpu", "cuda" or "webgpu". */
   provider: string;
   sessions: number;
   batcher: Batcher;
-  places: AdmissionControl;
+  admission: AdmissionControl;
   receiving: Receiving;
   metrics: RunnerMetrics;
   log: Logger;
@@ -34,18 +34,20 @@ export interface AppParts {
 
 interface Env {
   Bindings: HttpBindings;
-  /** Kept for the log and the metrics. */
+  /** For the log and the metrics. */
   Variables: { windows?: number; problem?: Problem };
 }
 
-/** Asked for every few seconds by whoever watches over the runner: not worth a line each. */
+/** Polled every few seconds by monitoring: logged at debug level only. */
 const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
 const LOGGED = new Set([...QUIET, "/v1/info", "/v1/segment"]);
 
-/** The routes of the runner. Where it has a token, everything but /healthz and /readyz asks for it;
- * where it has none, for a host of this machine. */
+/**
+ * The routes of the runner. All but /healthz and /readyz require the token; without a token, a Host header of this
+ * machine.
+ */
 export function createRunnerApp(parts: AppParts): Hono<Env> {
-  const { settings, batcher, places, receiving, metrics } = parts;
+  const { settings, batcher, admission, receiving, metrics } = parts;
   const { token, maxBodyBytes, maxWindows, bodyTimeoutMs } = settings;
   const app = new Hono<Env>();
 
@@ -57,7 +59,7 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
 
   app.get("/healthz", (c) => c.json({ ok: true }));
   app.get("/readyz", (c) => {
-    const reason = places.draining ? "draining" : batcher.healthy ? undefined : "failing";
+    const reason = admission.draining ? "draining" : batcher.healthy ? undefined : "failing";
     return reason ? c.json({ ready: false, reason }, 503) : c.json({ ready: true });
   });
 
@@ -74,7 +76,7 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
   app.get("/v1/info", (c) => c.json(describe(parts)));
 
   app.post("/v1/segment", async (c) => {
-    if (places.draining) await refuseDraining(c, places, settings);
+    if (admission.draining) await rejectWhileDraining(c, admission, settings);
     const { outgoing } = c.env;
     const { signal } = c.req.raw;
     const bytes = await readBody(c.req.raw, {
@@ -83,19 +85,19 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
       timeoutMs: bodyTimeoutMs,
       chunks: receiving.chunks(c.env.incoming),
     });
-    // Not earlier: who sends slowly, or nothing, keeps nobody from work.
-    const leave = places.take();
-    // Not earlier: an answer that its caller reads slowly is in memory too.
-    outgoing.once("close", leave);
-    if (outgoing.closed) leave();
+    // After the body: a slow client must not occupy a slot.
+    const release = admission.acquire();
+    // Until the response is sent: it is in memory while the client reads it.
+    outgoing.once("close", release);
+    if (outgoing.closed) release();
     metrics.bytes.inc({ direction: "in" }, bytes.length);
     const batch = decodeWindowBatch(bytes);
     checkBatch(batch, { hash: parts.model.hash, info: batcher.info }, maxWindows);
-    const answered = await segmentWithBatcher(batch, batcher, signal);
-    const masks = encodeMaskBatch(answered);
-    // Nobody looks at pixels and records any more.
-    detachBuffers(bytes, ...answered.records.map(({ data }) => data));
-    // One that goes away in the middle may be read by the system yet.
+    const segmented = await segmentWithBatcher(batch, batcher, signal);
+    const masks = encodeMaskBatch(segmented);
+    // Pixels and records are not needed any more.
+    detachBuffers(bytes, ...segmented.records.map(({ data }) => data));
+    // Not if the client disconnects: the system may still read the buffer.
     outgoing.once("close", () => outgoing.writableFinished && detachBuffers(masks));
     c.set("windows", batch.windows.length);
     metrics.windows.inc(batch.windows.length);
@@ -106,9 +108,10 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
 
   for (const path of ["/v1/info", "/healthz", "/readyz", "/metrics"]) app.all(path, methodNotAllowed("GET"));
   app.all("/v1/segment", methodNotAllowed("POST"));
-  app.notFound((c) => answer(c, new Problem(404, "not_found", `there is no ${c.req.path} here`)));
+  app.notFound((c) => answer(c, new Problem(404, "not_found", `there is no route ${c.req.path}`)));
   app.onError((error, c) => {
-    if (c.req.raw.signal.aborted) return answer(c, new Problem(400, "client_gone", "the client went away"));
+    if (c.req.raw.signal.aborted)
+      return answer(c, new Problem(400, "client_gone", "the client disconnected"));
     const problem = runnerProblem(error);
     if (
       problem.status >= 500 &&
@@ -123,14 +126,14 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
   return app;
 }
 
-/** Who is sent elsewhere may keep the connection until its body is gone. @throws {RunnerError} */
-async function refuseDraining(
+/** Reads the body before rejecting, so that the client receives the response. @throws {RunnerError} */
+async function rejectWhileDraining(
   c: Context<Env>,
-  places: AdmissionControl,
+  admission: AdmissionControl,
   { maxBodyBytes, bodyTimeoutMs }: RunnerSettings,
 ): Promise<void> {
   await discardBody(c.req.raw, { maxBytes: maxBodyBytes, timeoutMs: bodyTimeoutMs });
-  places.take()();
+  admission.acquire()();
 }
 
 function describe({ settings, model, provider, sessions, batcher }: AppParts): ServiceInfo {
@@ -148,7 +151,7 @@ function answer(c: Context<Env>, problem: Problem): Response {
   return c.json(bodyOf(problem), problem.status, problem.headers);
 }
 
-/** Neither tokens nor pixels, and of paths only our own: what is asked for may be the name of a patient's file. */
+/** Logs neither tokens nor pixels, and unknown paths as "other": they may contain the name of a patient's file. */
 function record({ metrics, log }: AppParts, c: Context<Env>, milliseconds: number): void {
   const route = LOGGED.has(c.req.path) ? c.req.path : "other";
   const { status } = c.res;

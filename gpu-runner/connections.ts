@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { bodyOf, Problem } from "../src/service/problem.ts";
 
-/** Connections beyond those for work. Who watches over the runner sends at once and needs one for a moment. */
+/** Extra connections for health checks, which send at once and close soon. */
 const RESERVED = 32;
 const FIRST_REQUEST_MS = 2000;
 const HEALTH = new Set(["/healthz", "/readyz"]);
@@ -10,11 +10,11 @@ const HEALTH = new Set(["/healthz", "/readyz"]);
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
 /**
- * Health has a door of its own: however many connections are held by work, by slow senders or by nobody, some more are
- * taken for questions after health alone. Of those the oldest goes when there are too many.
+ * Reserves connections for health checks. Beyond `limit` open connections, further ones get responses to health checks
+ * only; if there are too many of those, the oldest is closed.
  */
 export function withReserve(
-  most: number,
+  limit: number,
   listener: Listener,
 ): { listener: Listener; watch(server: Server): void } {
   let open = 0;
@@ -24,20 +24,24 @@ export function withReserve(
       if (!reserved.has(incoming.socket)) return listener(incoming, outgoing);
       outgoing.setHeader("Connection", "close");
       if (HEALTH.has(incoming.url?.replace(/\?.*$/s, "") ?? "")) return listener(incoming, outgoing);
-      const busy = new Problem(503, "busy", `${most} connections are open already; try again soon`);
+      const busy = new Problem(
+        503,
+        "busy",
+        `${limit} connections are open, the limit of this runner; try again soon`,
+      );
       outgoing.writeHead(503, { "Content-Type": "application/json", "Retry-After": "1" });
       outgoing.end(JSON.stringify(bodyOf(busy)));
     },
     watch(server) {
-      // A little above, for those that are just being closed.
-      server.maxConnections = most + 2 * RESERVED;
+      // Above the reserve, for connections that are closing.
+      server.maxConnections = limit + 2 * RESERVED;
       server.on("connection", (socket: Socket) => {
         open++;
         socket.once("close", () => {
           open--;
           reserved.delete(socket);
         });
-        if (open <= most) return;
+        if (open <= limit) return;
         reserved.add(socket);
         const late = setTimeout(() => socket.destroy(), FIRST_REQUEST_MS);
         socket.once("data", () => clearTimeout(late));

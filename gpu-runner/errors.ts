@@ -1,4 +1,4 @@
-/** Why the runner does not do what it could do at another time, or what another one could. */
+/** The runner cannot serve a request now; a retry later, or another runner, may. */
 export class RunnerError extends Error {
   override readonly name = "RunnerError";
   readonly code: "busy" | "draining" | "out_of_memory";

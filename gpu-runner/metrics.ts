@@ -1,7 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { BatchResult } from "./batcher.ts";
 
-/** What the gauges look at when they are asked. */
+/** Values of the gauges, read when the metrics are scraped. */
 export interface GaugeSources {
   queuedWindows(): number;
   requests(): number;
@@ -11,8 +11,8 @@ export interface GaugeSources {
 
 export type RunnerMetrics = ReturnType<typeof createMetrics>;
 
-/** Prometheus metrics of one runner; those of the process (memory, CPU, event loop) are Node's usual ones. */
-export function createMetrics(gauged: GaugeSources, labels: Record<string, string>) {
+/** Prometheus metrics of one runner, and prom-client's default metrics of the process. */
+export function createMetrics(sources: GaugeSources, labels: Record<string, string>) {
   const registry = new Registry();
   registry.setDefaultLabels(labels);
   collectDefaultMetrics({ register: registry });
@@ -26,10 +26,10 @@ export function createMetrics(gauged: GaugeSources, labels: Record<string, strin
         this.set(value());
       },
     });
-  gauge("tilewright_queue_windows", "Windows that wait for a run", gauged.queuedWindows);
-  gauge("tilewright_requests", "Requests whose bodies are whole", gauged.requests);
-  gauge("tilewright_incoming_bytes", "Bytes of bodies that are not whole yet", gauged.incomingBytes);
-  gauge("tilewright_batch_limit_windows", "Windows in one run at most, now", gauged.batchLimit);
+  gauge("tilewright_queue_windows", "Windows that wait for a run", sources.queuedWindows);
+  gauge("tilewright_requests", "Requests whose bodies are whole", sources.requests);
+  gauge("tilewright_incoming_bytes", "Bytes of bodies that are not whole yet", sources.incomingBytes);
+  gauge("tilewright_batch_limit_windows", "Windows in one run at most, now", sources.batchLimit);
   const windows = new Counter({ name: "tilewright_windows_total", help: "Windows answered", registers });
   const errors = new Counter({
     name: "tilewright_errors_total",
@@ -65,8 +65,8 @@ export function createMetrics(gauged: GaugeSources, labels: Record<string, strin
   let backlog: Gauge | undefined;
   return {
     registry,
-    /** A queue that never said how much it holds is not said to hold nothing. */
-    backlog(messages: number): void {
+    /** The gauge exists only once the queue has reported its length: 0 would be a guess. */
+    setBacklog(messages: number): void {
       backlog ??= new Gauge({
         name: "tilewright_queue_backlog",
         help: "Messages of the queue that shards are pulled from, as it said last",
@@ -78,7 +78,7 @@ export function createMetrics(gauged: GaugeSources, labels: Record<string, strin
     errors,
     bytes,
     requestSeconds,
-    ran({ windows, milliseconds, outcome }: BatchResult): void {
+    recordRun({ windows, milliseconds, outcome }: BatchResult): void {
       modelSeconds.observe({ outcome }, milliseconds / 1000);
       batchWindows.observe(windows);
     },

@@ -9,20 +9,20 @@ import type { RunnerOptions } from "./settings.ts";
 export interface OpenSessions {
   provider: string;
   sessions: Segmenter[];
-  /** The furthest that any of them was off the golden tile, in probability. */
+  /** Largest deviation of any session from the golden tile, in probability. */
   golden: { maxAbs: number; meanAbs: number };
 }
 
 /**
- * Sessions of the first provider that runs the model and passes its golden tile in each of them.
- * @param refused is told why a provider was passed over
- * @throws {InferenceError} when none of those that may be taken does
+ * Opens the sessions on the first provider that runs the model and reproduces its golden tile in every session.
+ * @param onSkipped called for each provider that fails, with the reason
+ * @throws {InferenceError} if no allowed provider succeeds
  */
 export async function openSessions(
   model: ModelPackage,
   options: Pick<RunnerOptions, "providers" | "allowFallback" | "allowCpuOperators" | "devices" | "sessions">,
   open: typeof openProvider,
-  refused: (provider: string, error: InferenceError) => void,
+  onSkipped: (provider: string, error: InferenceError) => void,
 ): Promise<OpenSessions> {
   const asked = [...new Set(options.providers)];
   const others = options.allowFallback ? PROVIDERS.filter((name) => !asked.includes(name)) : [];
@@ -32,12 +32,14 @@ export async function openSessions(
       return await openAll(provider, model, options, open);
     } catch (error) {
       if (!(error instanceof InferenceError)) throw error;
-      refused(provider, error);
+      onSkipped(provider, error);
       reasons.push(`${provider}: ${error.message}`);
     }
   }
   const hint = options.allowFallback ? "" : "; choose another --execution-provider, or add --allow-fallback";
-  throw new InferenceError(`${model.manifest.name} does not run here (${reasons.join("; ")})${hint}`);
+  throw new InferenceError(
+    `${model.manifest.name} does not run on this machine (${reasons.join("; ")})${hint}`,
+  );
 }
 
 async function openAll(
@@ -56,19 +58,19 @@ async function openAll(
       const session = await open(provider, model, where);
       opened.push(session);
       if (!session.info.runtime.split(" ").includes(provider)) {
-        throw new InferenceError(`it is ${session.info.runtime} that would run, not ${provider}`);
+        throw new InferenceError(`the session uses ${session.info.runtime} instead of ${provider}`);
       }
       const { maxAbs, meanAbs } = await checkGoldenTile(
         session,
         model,
-        // Bytes are what a device is mostly asked for, by a graph of their own.
+        // On devices, u8 has its own graph and is what most requests use.
         provider === "cpu" ? {} : { precision: "u8" },
       );
       golden.maxAbs = Math.max(golden.maxAbs, maxAbs);
       golden.meanAbs = Math.max(golden.meanAbs, meanAbs);
     }
   } catch (error) {
-    // What is wrong is told by the error, not by what cleaning up after it may add.
+    // Errors of closing must not hide the first one.
     await Promise.allSettled(opened.map((session) => session.close()));
     throw error;
   }

@@ -2,7 +2,7 @@ import { InferenceError } from "../src/inference/errors.ts";
 import { Problem, problemOf } from "../src/service/problem.ts";
 import { RunnerError } from "./errors.ts";
 
-/** What the caller is told. A runtime's own words may name files of this machine: they stay in the log. */
+/** The response to an error. Messages of the runtime may name local files: they go to the log only. */
 export function runnerProblem(error: unknown): Problem {
   if (error instanceof RunnerError) {
     switch (error.code) {
@@ -15,7 +15,7 @@ export function runnerProblem(error: unknown): Problem {
     }
   }
   if (error instanceof InferenceError) {
-    return new Problem(500, "inference_failed", "the model failed to run here; the runner's log has more");
+    return new Problem(500, "inference_failed", "inference failed; see the log of the runner");
   }
   return problemOf(error);
 }

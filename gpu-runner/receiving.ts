@@ -1,14 +1,14 @@
 import type { IncomingMessage } from "node:http";
 import { RunnerError } from "./errors.ts";
 
-/** Bodies on their way in: they take memory by the bytes that are here, and no place before they are whole. */
+/** Limits the total bytes of bodies that are still arriving. They count as requests only once they are complete. */
 export class Receiving {
-  readonly #most: number;
+  readonly #maxBytes: number;
   #held = 0;
   #count = 0;
 
-  constructor(most: number) {
-    this.#most = most;
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
   get bytes(): number {
@@ -20,26 +20,26 @@ export class Receiving {
   }
 
   /**
-   * A body as it comes in. Where all that are on their way hold too much, the rest of this one is read and dropped.
+   * The chunks of a body. If all arriving bodies together exceed the limit, the rest of this one is read and dropped.
    * @throws {RunnerError} busy
    */
   async *chunks(incoming: IncomingMessage): AsyncGenerator<Uint8Array> {
-    let mine = 0;
+    let received = 0;
     this.#count++;
     try {
       for await (const chunk of incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
-        if (this.#held + chunk.length > this.#most) {
+        if (this.#held + chunk.length > this.#maxBytes) {
           throw new RunnerError(
             "busy",
-            `${this.#held} bytes of requests are on their way in; try again soon`,
+            `${this.#held} bytes of requests are arriving, the limit is ${this.#maxBytes}; try again soon`,
           );
         }
-        mine += chunk.length;
+        received += chunk.length;
         this.#held += chunk.length;
         yield chunk;
       }
     } finally {
-      this.#held -= mine;
+      this.#held -= received;
       this.#count--;
       incoming.resume();
     }

@@ -3,7 +3,7 @@ import type { MaskRecord } from "../src/tiling/wire/mask-record.ts";
 import type { WindowBatch } from "../src/tiling/wire/window-batch.ts";
 import type { Batcher } from "./batcher.ts";
 
-/** The records of a batch, whichever runs its windows shared with those of others. */
+/** Segments the windows of a request. The batcher may run them together with windows of other requests. */
 export async function segmentWithBatcher(
   batch: WindowBatch,
   batcher: Batcher,

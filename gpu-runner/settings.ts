@@ -4,12 +4,12 @@ import { MIN_TOKEN_LENGTH } from "../src/service/bearer.ts";
 import { isLoopback } from "./loopback.ts";
 
 const MIB = 2 ** 20;
-/** Windows in one run of a GPU, where nothing else is asked for. */
+/** Default of `maxBatch` on a GPU. */
 const GPU_BATCH = 16;
-/** A request is taken to carry this many windows when it is told how many requests keep the runner busy. */
+/** Assumed size of a request, for the number of requests that keep the runner busy. */
 const WINDOWS_PER_REQUEST = 4;
 
-/** Where shards are pulled from, and the job service that they belong to. */
+/** The queue that shards are pulled from, and the job service that owns them. */
 export interface PullFrom {
   /** `https://api.cloudflare.com/client/v4/accounts/<account>/queues/<queue>` */
   queue: string;
@@ -20,52 +20,52 @@ export interface PullFrom {
 }
 
 export interface RunnerOptions {
-  /** Takes shards from a queue too. */
+  /** Pulls shards from a queue as well. */
   pull?: PullFrom;
   /** In order of preference. */
   providers: readonly string[];
-  /** Takes another provider where none of those runs the model. */
+  /** Tries the other providers if none of `providers` runs the model. */
   allowFallback?: boolean;
-  /** Lets the CPU run operators that a GPU has no kernel for; else such a model is refused. */
+  /** Lets the CPU run operators without a GPU kernel; otherwise such a model is an error. */
   allowCpuOperators?: boolean;
-  /** GPUs, by their numbers; sessions are spread over them. Default the first. */
+  /** Numbers of the GPUs; sessions are spread over them. Default the first. */
   devices?: readonly number[];
   host: string;
   port: number;
-  /** Bearer token; needed where other machines can reach the runner. */
+  /** Bearer token; required if other machines can reach the runner. */
   token?: string;
-  /** Default: one a core on the cpu, one a GPU. */
+  /** Default: one for each CPU core, or one for each GPU. */
   sessions?: number;
-  /** Windows in one run of a GPU; the cpu takes one, so that a window's bytes do not depend on its neighbours. */
+  /** Windows in one run of a GPU. The CPU takes one, so that a window's bytes do not depend on its neighbours. */
   maxBatch?: number;
   batchLatencyMs?: number;
   maxBodyMib?: number;
-  /** After which a body that is not there yet, or an answer that is not fetched, is given up; default 60. */
+  /** Time limit for receiving a body and for sending a response; default 60. */
   bodySeconds?: number;
-  /** After which a runner that is being stopped ends in any case; default 30. */
+  /** Shutdown timeout; default 30. */
   drainSeconds?: number;
 }
 
-/** What the options come to, once it is known what runs the model. */
+/** Settings that follow from the options and the provider. */
 export interface RunnerSettings {
   token: string | undefined;
   maxBatch: number;
   latencyMs: number;
   maxBodyBytes: number;
-  /** In one request. */
+  /** Maximum of one request. */
   maxWindows: number;
-  /** How many requests at a time keep the sessions busy. */
+  /** Concurrent requests that keep the sessions busy. */
   requests: number;
-  /** Requests whose bodies are whole, at most; those on their way hold as many bytes as these together may. */
-  places: number;
-  /** Windows that wait, at most. */
+  /** Maximum of requests in progress. Bodies that are still arriving may take as many bytes as these together. */
+  maxAdmitted: number;
+  /** Maximum of waiting windows. */
   maxQueued: number;
   bodyTimeoutMs: number;
   drainMs: number;
 }
 
-/** What can be said before anything is opened. @throws {JobError} */
-export function checkOptions({ providers, host, token, maxBodyMib = 16 }: RunnerOptions): void {
+/** Checks options before the model is opened. @throws {JobError} */
+export function checkRunnerOptions({ providers, host, token, maxBodyMib = 16 }: RunnerOptions): void {
   const unknown = providers.find((name) => !(PROVIDERS as readonly string[]).includes(name));
   if (unknown !== undefined || providers.length === 0) {
     throw new JobError(`there is no provider "${unknown ?? ""}": choose of ${PROVIDERS.join(", ")}`);
@@ -83,11 +83,11 @@ export function checkOptions({ providers, host, token, maxBodyMib = 16 }: Runner
   if (maxBodyMib > 1024) throw new JobError("a body has 1024 MiB at most: choose a smaller --max-body-mib");
 }
 
-export function settingsFor(options: RunnerOptions, provider: string, sessions: number): RunnerSettings {
+export function deriveSettings(options: RunnerOptions, provider: string, sessions: number): RunnerSettings {
   const maxBatch = provider === "cpu" ? 1 : (options.maxBatch ?? GPU_BATCH);
-  // Every session at a run and with one in line behind it, and one request on its way.
+  // One run and one waiting run for each session, and one request on its way.
   const requests = 2 * sessions * Math.ceil(maxBatch / WINDOWS_PER_REQUEST) + 1;
-  const places = 3 * requests;
+  const maxAdmitted = 3 * requests;
   const maxWindows = Math.max(64, 2 * maxBatch);
   return {
     token: options.token,
@@ -96,8 +96,8 @@ export function settingsFor(options: RunnerOptions, provider: string, sessions: 
     maxBodyBytes: (options.maxBodyMib ?? 16) * MIB,
     maxWindows,
     requests,
-    places,
-    maxQueued: places * maxWindows,
+    maxAdmitted,
+    maxQueued: maxAdmitted * maxWindows,
     bodyTimeoutMs: (options.bodySeconds ?? 60) * 1000,
     drainMs: (options.drainSeconds ?? 30) * 1000,
   };

@@ -2,36 +2,36 @@ import type { DType, SampleArray } from "../src/tiling/grid/raster.ts";
 import type { IntensityNormalization } from "../src/tiling/pixels/normalize.ts";
 import type { MaskRecord, Precision } from "../src/tiling/wire/mask-record.ts";
 
-/** A request, as far as its windows are concerned. */
-export interface Job {
-  /** Windows that were not handed over yet. */
-  left: number;
-  /** Done, failed or aborted: nothing is owed to it any more. */
-  over: boolean;
+/** A request whose windows are queued or running. */
+export interface PendingRequest {
+  /** Windows without a result. */
+  windowsLeft: number;
+  /** Done, failed or aborted. */
+  settled: boolean;
   onWindow(n: number, data: MaskRecord["data"]): void;
-  /** Ends it; a second time changes nothing. */
+  /** Ends the request; further calls have no effect. @param error undefined on success */
   settle(error: unknown): void;
 }
 
-/** What windows must have in common to be run together. */
+/** Windows of the same kind can share a run. */
 export interface WindowKind {
   dtype: DType;
   /** `[...window, C]` */
   shape: readonly number[];
   scaling: IntensityNormalization;
   precision: Precision;
-  /** Equal where all of the above is. */
+  /** Equal if and only if all of the above are. */
   key: string;
 }
 
-export function kindOf({ dtype, shape, scaling, precision }: Omit<WindowKind, "key">): WindowKind {
+export function createWindowKind({ dtype, shape, scaling, precision }: Omit<WindowKind, "key">): WindowKind {
   const { low, high, clip, scale, offset } = scaling;
   const key = [dtype, shape.join("×"), precision, low, high, clip?.join("…"), scale, offset].join(" ");
   return { dtype, shape, scaling, precision, key };
 }
 
 export interface QueuedWindow {
-  job: Job;
+  request: PendingRequest;
   /** Number in its request. */
   n: number;
   /** Grows with every window that arrives. */
@@ -40,19 +40,19 @@ export interface QueuedWindow {
   kind: WindowKind;
   /** `performance.now()` of its arrival. */
   since: number;
-  /** Not to be run with windows of other requests: a run with those failed. */
-  alone: boolean;
+  /** Runs only with windows of its own request, after a shared run failed. */
+  isolated: boolean;
 }
 
-export interface Next {
+export interface NextBatch {
   kind: WindowKind;
-  /** Full or overdue: worth a place in line. */
+  /** Full or overdue: may wait behind the current run of a session. */
   ready: boolean;
-  /** Arrival of its oldest window. */
+  /** Arrival of the oldest window. */
   oldest: number;
 }
 
-/** Windows that wait for a run: a line for each kind, first come, first out. */
+/** Windows that wait for a run: a first-in, first-out line for each kind. */
 export class WindowQueue {
   readonly #lines = new Map<string, { kind: WindowKind; windows: QueuedWindow[] }>();
   #length = 0;
@@ -66,8 +66,8 @@ export class WindowQueue {
     this.#length++;
   }
 
-  /** Windows of a kind that were taken before, to where they were. */
-  putBack(windows: readonly QueuedWindow[]): void {
+  /** Puts windows of one kind, taken before, back in their order. */
+  requeue(windows: readonly QueuedWindow[]): void {
     if (windows.length === 0) return;
     const line = this.#line(windows[0]!.kind);
     line.push(...windows);
@@ -75,9 +75,10 @@ export class WindowQueue {
     this.#length += windows.length;
   }
 
-  drop(job: Job): void {
+  /** Removes the windows of a request. */
+  drop(request: PendingRequest): void {
     for (const [key, line] of this.#lines) {
-      const kept = line.windows.filter((w) => w.job !== job);
+      const kept = line.windows.filter((w) => w.request !== request);
       this.#length -= line.windows.length - kept.length;
       line.windows = kept;
       if (kept.length === 0) this.#lines.delete(key);
@@ -85,15 +86,15 @@ export class WindowQueue {
   }
 
   /**
-   * What to run next: of the kinds that are overdue, else full, else of all, the one whose oldest window waits longest.
+   * The kind to run next: overdue kinds first, then full ones, then all; among those the one with the oldest window.
    * @param limit windows that make a batch full
    * @param overdueSince windows that arrived then or before are overdue
    */
-  next(limit: number, overdueSince: number): Next | undefined {
-    let best: (Next & { rank: number }) | undefined;
+  next(limit: number, overdueSince: number): NextBatch | undefined {
+    let best: (NextBatch & { rank: number }) | undefined;
     for (const { kind, windows } of this.#lines.values()) {
-      const { since, alone } = windows[0]!;
-      const rank = since <= overdueSince ? 2 : alone || windows.length >= limit ? 1 : 0;
+      const { since, isolated } = windows[0]!;
+      const rank = since <= overdueSince ? 2 : isolated || windows.length >= limit ? 1 : 0;
       if (!best || rank > best.rank || (rank === best.rank && since < best.oldest)) {
         best = { kind, ready: rank > 0, oldest: since, rank };
       }
@@ -101,11 +102,11 @@ export class WindowQueue {
     return best;
   }
 
-  /** Takes at most `limit` windows of a kind off the queue. */
-  take({ kind }: Next, limit: number): QueuedWindow[] {
+  /** Removes and returns at most `limit` windows of a kind. */
+  take({ kind }: NextBatch, limit: number): QueuedWindow[] {
     const { windows } = this.#lines.get(kind.key)!;
     const first = windows[0]!;
-    const fits = (w: QueuedWindow) => (first.alone ? w.job === first.job : !w.alone);
+    const fits = (w: QueuedWindow) => (first.isolated ? w.request === first.request : !w.isolated);
     let count = 1;
     while (count < limit && count < windows.length && fits(windows[count]!)) count++;
     this.#length -= count;

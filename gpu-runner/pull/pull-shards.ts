@@ -12,29 +12,29 @@ export interface PullOptions {
   queue: QueueClient;
   work: WorkClient;
   worker: ShardWorker;
-  /** Shards at a time. */
+  /** Concurrent shards. */
   shards: number;
-  /** Longer than a shard takes: then its message is handed out again, and whoever is first counts. */
+  /** Longer than a shard takes. After it the message is delivered again, and the first result counts. */
   leaseMs?: number;
-  /** Between signs of life of a shard, so that its job's watchdog does not send it again. */
+  /** Interval of heartbeats, without which the job's watchdog sends the shard again. */
   heartbeatMs?: number;
-  /** How long what is under way may take when the runner is stopped. */
+  /** Shutdown timeout. */
   drainMs: number;
   log: Logger;
-  /** Told of each shard that was done. */
+  /** Called after each finished shard. */
   onShard?: (windows: number) => void;
-  /** Told how many messages the queue holds, whenever it says so. */
+  /** Called with the length of the queue whenever it is reported. */
   onBacklog?: (messages: number) => void;
 }
 
 const LEASE_MS = 15 * 60_000;
 const HEARTBEAT_MS = 30_000;
-/** An idle queue is asked this often at first, and ever more rarely. */
+/** Polling interval of an idle queue: it doubles up to `LONGEST_POLL_MS`. */
 const FIRST_POLL_MS = 500;
 const LONGEST_POLL_MS = 10_000;
-/** For a pull that is under way when the runner is stopped: what it leases is given back, and else is nobody's for a while. */
+/** Time for the pull in progress at shutdown: the messages it leases are returned, instead of blocked until their lease ends. */
 const LAST_PULL_MS = 5000;
-/** Acknowledgements wait this long for each other: a call each would double what a queue costs. */
+/** Acknowledgements are collected for this long: one call for each would double the cost of the queue. */
 const SETTLE_MS = 250;
 
 const messageSchema = z.object({
@@ -43,8 +43,11 @@ const messageSchema = z.object({
 });
 
 /**
- * Takes shards from a queue and does them, until `stop` says so; then nothing new is begun, what is under way is ended,
- * and what was leased and not begun goes back. Nothing that is wrong with one shard ends it.
+ * Pulls shards from a queue and runs them until `stop` is aborted. Then running shards finish, and leased messages that
+ * have not started are returned. Errors of a shard never end the loop.
+ *
+ * The loop counts its shards by itself: each pull asks for as many messages as slots are free, which p-limit does not
+ * report by an event.
  */
 export async function pullShards(options: PullOptions, stop: AbortSignal): Promise<void> {
   const { queue, shards, log, leaseMs = LEASE_MS, drainMs, onBacklog } = options;
@@ -54,8 +57,8 @@ export async function pullShards(options: PullOptions, stop: AbortSignal): Promi
   const lastPull = new AbortController();
   const timers: ReturnType<typeof setTimeout>[] = [];
   const drain = () => {
-    const reason = new DOMException("the runner stops", "AbortError");
-    // A little before the end, so that what was not done can still be given back.
+    const reason = new DOMException("the runner is shutting down", "AbortError");
+    // Before the end of the timeout, so that unfinished messages can still be returned.
     const enough = 0.9 * drainMs;
     timers.push(
       setTimeout(() => lastPull.abort(reason), Math.min(LAST_PULL_MS, enough)),
@@ -66,7 +69,7 @@ export async function pullShards(options: PullOptions, stop: AbortSignal): Promi
   let pollMs = FIRST_POLL_MS;
   while (!stop.aborted) {
     if (active.size >= shards) {
-      await oneOf(active, stop);
+      await waitForAny(active, stop);
       continue;
     }
     let messages: PulledMessage[] = [];
@@ -76,9 +79,9 @@ export async function pullShards(options: PullOptions, stop: AbortSignal): Promi
       if (pulled.backlog !== undefined) onBacklog?.(pulled.backlog);
     } catch (error) {
       if (stop.aborted) break;
-      log.warn({ err: error }, "the queue cannot be asked; trying again");
+      log.warn({ err: error }, "pulling from the queue failed; trying again");
       const { retryable = false, retryAfterMs = 0 } = error instanceof RemoteError ? error : {};
-      // A token that is wrong will not be right in half a second.
+      // Errors such as a wrong token do not go away within half a second.
       pollMs = retryable ? Math.max(pollMs, retryAfterMs) : LONGEST_POLL_MS;
     }
     if (stop.aborted) {
@@ -111,8 +114,8 @@ async function handle(
 ): Promise<void> {
   const parsed = messageSchema.safeParse(body);
   if (!parsed.success) {
-    // Not ours: given back until the queue gives it up, where somebody will see it.
-    log.error("a message on the queue is no shard");
+    // Returned until the queue moves it to the dead-letter queue.
+    log.error("a message on the queue is not a shard");
     return settlements.retry(lease, 60);
   }
   const { job, shard } = parsed.data;
@@ -149,9 +152,9 @@ async function handle(
       log: (id, error) => entry.warn({ id, attempts, ...loggable(error) }, "a shard failed"),
     });
   } catch (error) {
-    // The ledger itself could not be told. A job that is gone needs nobody any more.
+    // The ledger cannot be reached, or the job does not exist any more.
     const gone = error instanceof RemoteError && error.status === 404;
-    if (!gone) entry.warn({ err: error }, "the job service cannot be told");
+    if (!gone) entry.warn({ err: error }, "reporting to the job service failed");
     if (gone) settlements.ack(lease);
     else settlements.retry(lease, signal.aborted ? 0 : 10);
   } finally {
@@ -159,13 +162,13 @@ async function handle(
   }
 }
 
-/** Messages of readers and stores name files, which may be named after patients: of those errors only the kind is logged. */
+/** Errors of readers and stores name files, which may contain names of patients: only their class is logged. */
 function loggable(error: unknown): Record<string, unknown> {
   const { name } = error as Error;
   return /^(Image|Object|Storage)/.test(name ?? "") ? { error: name } : { err: error };
 }
 
-/** Acknowledges several messages in one call. What cannot be told is handed out again when its lease is over. */
+/** Acknowledges several messages in one call. If a call fails, the messages are delivered again after their lease. */
 class Settlements {
   readonly #queue: QueueClient;
   readonly #log: Logger;
@@ -195,20 +198,23 @@ class Settlements {
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const told = this.#waiting;
+    const settlement = this.#waiting;
     this.#waiting = { acks: [], retries: [] };
     return this.#mutex(() =>
       this.#queue
-        .settle(told)
+        .settle(settlement)
         .catch((error) =>
-          this.#log.warn({ err: error }, "the queue cannot be told; its leases will run out"),
+          this.#log.warn(
+            { err: error },
+            "acknowledging messages failed; they are delivered again after their lease",
+          ),
         ),
     );
   }
 }
 
-/** Settles when one of the tasks has ended, or `stop` says so; keeps nothing of either after that. */
-function oneOf(tasks: ReadonlySet<Promise<void>>, stop: AbortSignal): Promise<void> {
+/** Settles when a task ends or `stop` is aborted; leaves no listener behind. */
+function waitForAny(tasks: ReadonlySet<Promise<void>>, stop: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const over = () => {
       stop.removeEventListener("abort", over);

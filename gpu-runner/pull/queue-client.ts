@@ -7,23 +7,23 @@ import { requestWithRetry } from "./request-with-retry.ts";
 const MAX_PULLED_BYTES = 2 ** 25;
 
 export interface PulledMessage {
-  /** Proof of the lease: with it the message is acknowledged or given back. */
+  /** Lease id: needed to acknowledge or to return the message. */
   lease: string;
-  /** How often it was handed out, this time included. */
+  /** Number of deliveries, this one included. */
   attempts: number;
-  /** What was sent, parsed; undefined where it is no JSON. */
+  /** Parsed JSON; undefined if the message is not JSON. */
   body: unknown;
 }
 
 export interface Pulled {
   messages: PulledMessage[];
-  /** Messages of the queue that nobody has acknowledged, leased or not; undefined where it does not say. */
+  /** Unacknowledged messages of the queue, leased or not; undefined if the queue does not report it. */
   backlog: number | undefined;
 }
 
 export interface Settlement {
   acks: string[];
-  /** Given back, to be handed out again after so long. */
+  /** Messages to deliver again after a delay. */
   retries: { lease: string; delaySeconds: number }[];
 }
 
@@ -38,8 +38,8 @@ const pulledSchema = z.object({
 
 /**
  * A Cloudflare queue whose consumer is of the type http_pull
- * (https://developers.cloudflare.com/queues/configuration/pull-consumers/). A message is leased: nobody else gets it
- * until its visibility timeout is over.
+ * (https://developers.cloudflare.com/queues/configuration/pull-consumers/). A pulled message is leased: it is not
+ * delivered to others until its visibility timeout ends.
  */
 export class QueueClient {
   readonly #url: URL;
