@@ -3,7 +3,7 @@ import { type DestinationStream, destination, type Logger, pino } from "pino";
 import { openProvider } from "../src/inference/node/open-provider.ts";
 import type { ModelPackage } from "../src/model-package/load-package.ts";
 import { VERSION } from "../src/orchestrator/version.ts";
-import { pause } from "../src/storage/with-retry.ts";
+import { pause } from "../src/storage/retry.ts";
 import { AdmissionControl } from "./admission-control.ts";
 import { createRunnerApp } from "./app.ts";
 import { Batcher } from "./batcher.ts";

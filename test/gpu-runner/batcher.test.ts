@@ -14,7 +14,7 @@ function batcherOf(devices: SimulatedDevice[], options: Partial<BatcherOptions> 
   return new Batcher(devices, { maxBatch: 4, latencyMs: 5, maxQueued: 10_000, ...options });
 }
 
-describe("laws of the batcher", () => {
+describe("Batcher: properties", () => {
   const request = fc.record({
     tags: fc.array(fc.integer({ min: 0, max: 998 }), { minLength: 1, maxLength: 9 }),
     /** Its kind: windows of different ones never share a run. */
@@ -24,7 +24,7 @@ describe("laws of the batcher", () => {
     startsAfterMs: fc.integer({ min: 0, max: 4 }),
   });
 
-  it("each window is answered once and rightly; no request is harmed by another's abort, failure or want of memory", () =>
+  it("returns each window's result once; aborts, failures and lack of memory of one request do not affect others", () =>
     fc.assert(
       fc.asyncProperty(
         fc.array(request, { minLength: 1, maxLength: 8 }),
@@ -80,7 +80,7 @@ describe("laws of the batcher", () => {
       { numRuns: 120 },
     ));
 
-  it("windows of a kind are run in the order in which they came", () =>
+  it("runs windows of one kind in the order of arrival", () =>
     fc.assert(
       fc.asyncProperty(
         fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 12 }),
@@ -101,7 +101,7 @@ describe("laws of the batcher", () => {
       { numRuns: 60 },
     ));
 
-  it("what is run together is of one scaling, type and precision, and these reach the device", async () => {
+  it("runs only windows of equal normalization, type and precision together, and passes these to the device", async () => {
     const device = new SimulatedDevice({ runMs: 2 });
     const batcher = batcherOf([device], { maxBatch: 64 });
     const kinds = [
@@ -125,8 +125,8 @@ describe("laws of the batcher", () => {
   });
 });
 
-describe("a session that answers in another shape", () => {
-  it("fails, rests as one that throws, and is tried again after that", async () => {
+describe("a session that returns another shape", () => {
+  it("fails and pauses like one that throws, and is tried again later", async () => {
     class Misshapen extends SimulatedDevice {
       right = false;
       override async segment(...args: Parameters<SimulatedDevice["segment"]>) {
@@ -167,7 +167,7 @@ describe("records", () => {
     expect(answers[0]).toEqual(encodeWindows({ data: probabilities, shape: [4, 2, 1, 2] }, precision));
   });
 
-  it("hold no memory of windows that shared a run with them", async () => {
+  it("do not keep the memory of other windows of their run", async () => {
     class OneBuffer extends RoundingDevice {
       override async segmentEncoded(...args: Parameters<RoundingDevice["segmentEncoded"]>) {
         const { data, shape } = await super.segmentEncoded(...args);
@@ -182,8 +182,8 @@ describe("records", () => {
   });
 });
 
-describe("when windows are run", () => {
-  it("at once where a session is idle, and spread over all of them", async () => {
+describe("when windows run", () => {
+  it("at once on an idle session, spread over all sessions", async () => {
     const devices = [1, 2, 3].map(() => new SimulatedDevice({ runMs: 40 }));
     const batcher = batcherOf(devices, { maxBatch: 1, latencyMs: 10_000 });
     const started = performance.now();
@@ -193,7 +193,7 @@ describe("when windows are run", () => {
     expect(devices.map((d) => d.runs.length)).toEqual([2, 2, 2]);
   });
 
-  it("a window waits no longer than the bound for others to come, then stands in line behind the run that is under way", async () => {
+  it("a window waits for others up to the maximum delay, then queues behind the current run", async () => {
     const device = new SimulatedDevice({ runMs: 150 });
     const batcher = batcherOf([device], { maxBatch: 8, latencyMs: 30 });
     const first = batcher.segment(windowsOf([1]), { scaling: SCALING });
@@ -208,7 +208,7 @@ describe("when windows are run", () => {
     expect(device.runs.map((run) => run.tags)).toEqual([[1], [2, 3], [4]]);
   });
 
-  it("a full batch waits for nothing", async () => {
+  it("a full batch does not wait", async () => {
     const device = new SimulatedDevice({ runMs: 30 });
     const batcher = batcherOf([device], { maxBatch: 3, latencyMs: 10_000 });
     const all = [1, 2, 3, 4].map((tag) => batcher.segment(windowsOf([tag]), { scaling: SCALING }));
@@ -217,7 +217,7 @@ describe("when windows are run", () => {
     expect(device.runs.map((run) => run.tags)).toEqual([[1], [2, 3, 4]]);
   });
 
-  it("a rare kind is not starved by one that always has full batches", async () => {
+  it("a rare kind is not starved by a kind with full batches", async () => {
     const device = new SimulatedDevice({ runMs: 4 });
     const batcher = batcherOf([device], { maxBatch: 4, latencyMs: 15 });
     const ATONCE = 10;
@@ -235,7 +235,7 @@ describe("when windows are run", () => {
     expect(waited).toBeLessThan(ATONCE + 10);
   });
 
-  it("keeps devices busy: of two each does half of the work", async () => {
+  it("two devices each do half of the work", async () => {
     const devices = Array.from({ length: 2 }, () => new SimulatedDevice({ runMs: 20 }));
     const batcher = batcherOf(devices, { maxBatch: 4 });
     await Promise.all(
@@ -247,8 +247,8 @@ describe("when windows are run", () => {
   });
 });
 
-describe("what goes wrong", () => {
-  it("a queue that is full refuses at once and takes again when it is not", async () => {
+describe("failures", () => {
+  it("a full queue rejects at once and accepts again later", async () => {
     const device = new SimulatedDevice({ runMs: 20 });
     const batcher = batcherOf([device], { maxBatch: 1, maxQueued: 3 });
     const first = batcher.segment(windowsOf([1, 2, 3]), { scaling: SCALING });
@@ -258,7 +258,7 @@ describe("what goes wrong", () => {
     await batcher.segment(windowsOf([4, 5, 6]), { scaling: SCALING });
   });
 
-  it("an abort frees what waits, and the device is asked for none of it", async () => {
+  it("an abort drops waiting windows before they reach the device", async () => {
     const device = new SimulatedDevice({ runMs: 20 });
     const batcher = batcherOf([device], { maxBatch: 1, maxQueued: 10 });
     const controller = new AbortController();
@@ -277,7 +277,7 @@ describe("what goes wrong", () => {
     await expect(batcher.segment(windowsOf([1]), { scaling: SCALING, signal: before })).rejects.toBe(reason);
   });
 
-  it("want of memory makes batches smaller until they fit, and larger again later", async () => {
+  it("lack of memory halves batches until they fit; they grow again later", async () => {
     const device = new SimulatedDevice({ memoryWindows: 3 });
     const batcher = batcherOf([device], { maxBatch: 16, regrowMs: 60 });
     const tags = Array.from({ length: 40 }, (_, i) => i);
@@ -292,18 +292,18 @@ describe("what goes wrong", () => {
     }
   });
 
-  it("where not even one window fits, the request is refused and the next one is tried again", async () => {
+  it("a request is rejected if not even one window fits, and the next one is tried", async () => {
     const device = new SimulatedDevice({ memoryWindows: 0 });
     const batcher = batcherOf([device], { maxBatch: 8 });
     const refused = batcher.segment(windowsOf([1, 2, 3, 4, 5]), { scaling: SCALING });
     await expect(refused).rejects.toMatchObject({ name: "RunnerError", code: "out_of_memory" });
-    await expect(refused).rejects.toThrow(/no memory left/);
+    await expect(refused).rejects.toThrow(/no memory for a single window/);
     expect(batcher.healthy).toBe(true);
     device.options = { memoryWindows: 1 };
     await batcher.segment(windowsOf([1, 2, 3]), { scaling: SCALING });
   });
 
-  it("a session that fails again and again is passed over while another one works", async () => {
+  it("a session that fails repeatedly gets no work while another one works", async () => {
     const broken = new SimulatedDevice({ poison: 1 });
     const sound = new SimulatedDevice({ runMs: 5 });
     const batcher = batcherOf([broken, sound], { maxBatch: 1 });
@@ -326,18 +326,18 @@ describe("what goes wrong", () => {
     expect(batcher.healthy).toBe(true);
   });
 
-  it("an answer of another shape is an error and no segmentation", async () => {
+  it("a result of another shape is an error", async () => {
     const device = new SimulatedDevice();
     const wrong = Object.assign(Object.create(device) as SimulatedDevice, {
       segment: async () => ({ data: new Float32Array(3), shape: [1, 3, 1, 1] }),
     });
     const batcher = batcherOf([wrong]);
     await expect(batcher.segment(windowsOf([1]), { scaling: SCALING })).rejects.toThrow(
-      "the model answered with 1×3×1×1, expected 1×2×1×2",
+      "the model returned 1×3×1×1, expected 1×2×1×2",
     );
   });
 
-  it("closing gives up what waits and lets what runs come to its end", async () => {
+  it("closing rejects waiting requests and awaits running ones", async () => {
     const device = new SimulatedDevice({ runMs: 20 });
     const batcher = batcherOf([device], { maxBatch: 1 });
     const request = batcher.segment(windowsOf([1, 2, 3, 4]), { scaling: SCALING });

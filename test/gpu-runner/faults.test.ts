@@ -48,7 +48,7 @@ async function until(look: () => Promise<boolean> | boolean, patienceMs = 30_000
   }
 }
 
-describe("clients that misbehave", () => {
+describe("misbehaving clients", () => {
   const { device, open } = slowed();
   let running: Awaited<ReturnType<typeof runRunner>>;
   beforeAll(async () => {
@@ -66,7 +66,7 @@ describe("clients that misbehave", () => {
     expect((await post(served(), encodeWindowBatch(greys(large, 1)))).status).toBe(200);
   }
 
-  it("a body that stalls is given up, with a sentence, and its connection closed", async () => {
+  it("a stalled body times out with an error, and its connection is closed", async () => {
     const { socket, told, closed } = await raw(running.url);
     socket.write(head(100_000));
     socket.write(new Uint8Array(10));
@@ -77,7 +77,7 @@ describe("clients that misbehave", () => {
     await itIsWell();
   });
 
-  it("so is one that comes drop by drop", async () => {
+  it("a body that arrives byte by byte times out as well", async () => {
     const { socket, told, closed } = await raw(running.url);
     socket.write(head(100_000));
     const drops = setInterval(() => socket.write("x"), 30);
@@ -87,7 +87,7 @@ describe("clients that misbehave", () => {
     await itIsWell();
   });
 
-  it("a body with no end behind a wrong token is not read on", async () => {
+  it("an endless body behind a wrong token is not read", async () => {
     const { socket, told, closed } = await raw(running.url);
     socket.write(head(2 ** 40, "not-the-token-that-is-asked-for"));
     const chunk = new Uint8Array(65_536);
@@ -118,7 +118,7 @@ describe("clients that misbehave", () => {
     expect(device.runs.length).toBeLessThan(8);
   });
 
-  it("a client that aborts is not waited for either", async () => {
+  it("a client that aborts is not waited for", async () => {
     device.runMs = 100;
     device.runs.length = 0;
     const remote = await RemoteSegmenter.connect(running.url.href, { token: TOKEN });
@@ -134,7 +134,7 @@ describe("clients that misbehave", () => {
     expect(device.runs.length).toBeLessThan(8);
   });
 
-  it("an answer that is not fetched is not kept for long", async () => {
+  it("a response that the client does not read is dropped after the timeout", async () => {
     const body = encodeWindowBatch({ ...greys(large, 64), precision: "f32" });
     const { socket, closed } = await raw(running.url);
     socket.pause();
@@ -146,7 +146,7 @@ describe("clients that misbehave", () => {
     await closed;
   });
 
-  it("what is no HTTP is answered and closed", async () => {
+  it("invalid HTTP gets a response and a closed connection", async () => {
     for (const line of ["GET /../\\etc HTTP/1.1\r\nHost: a b\r\n\r\n", "HELO runner\r\n\r\n"]) {
       const { socket, told, closed } = await raw(running.url);
       socket.write(line);
@@ -159,8 +159,8 @@ describe("clients that misbehave", () => {
   });
 });
 
-describe("connections that do nothing", () => {
-  it("and break off leave nothing behind", async () => {
+describe("idle connections", () => {
+  it("that break off leave nothing behind", async () => {
     const { open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open });
     const { socket } = await raw(running.url);
@@ -192,7 +192,7 @@ describe("connections that do nothing", () => {
     await running.runner.stop();
   });
 
-  it("leave questions after health answered, when they hold every connection for work", async () => {
+  it("do not block health checks when they hold every connection for work", async () => {
     const { open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxConnections: 5 });
     const idle = await Promise.all(Array.from({ length: 5 }, () => raw(running.url)));
@@ -215,7 +215,7 @@ describe("connections that do nothing", () => {
     await running.runner.stop();
   });
 
-  it("hold no more memory together than whole bodies may", async () => {
+  it("hold at most as much memory together as complete bodies may", async () => {
     const { open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 1, maxBodyMib: 1 });
     // 9 places of a MiB.
@@ -233,8 +233,8 @@ describe("connections that do nothing", () => {
   });
 });
 
-describe("more than a runner can take", () => {
-  it("is told to come again at once, on the same connection, and is served when it does", async () => {
+describe("overload", () => {
+  it("is rejected with Retry-After on the same connection, and served on retry", async () => {
     const { device, open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 1 });
     device.runMs = 20;
@@ -266,7 +266,7 @@ describe("more than a runner can take", () => {
 });
 
 describe("a device", () => {
-  it("with memory for few windows gets few; with memory for none the refusal says so, and the runner lives on", async () => {
+  it("a device with little memory gets few windows; one with none returns an error, and the runner keeps running", async () => {
     const { device, open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 16 });
     const served = { url: running.url, token: TOKEN };
@@ -296,7 +296,7 @@ describe("a device", () => {
     await running.runner.stop();
   });
 
-  it("that fails is told about in the log and not to the caller; after too often the runner is not ready", async () => {
+  it("errors of a device go to the log, not to the client; after repeated failures the runner is not ready", async () => {
     const { device, open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open });
     device.failure = new Error("CUDA error at /home/someone/secret.cu:12");
@@ -319,8 +319,8 @@ describe("a device", () => {
   });
 });
 
-describe("a runner that is being stopped", () => {
-  it("answers what is under way, refuses what comes, and is gone", async () => {
+describe("shutdown", () => {
+  it("answers running requests, rejects new ones, and ends", async () => {
     const { device, open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 1 });
     device.runMs = 60;
@@ -342,7 +342,7 @@ describe("a runner that is being stopped", () => {
     expect(await running.runner.stop()).toBe(true);
   });
 
-  it("waits no longer than it was told to", async () => {
+  it("ends after the shutdown timeout", async () => {
     const { device, open } = slowed();
     const running = await runRunner(model, { providers: ["cuda"], open, maxBatch: 1, drainSeconds: 0.2 });
     device.runMs = 5000;
@@ -358,7 +358,7 @@ describe("a runner that is being stopped", () => {
   });
 });
 
-it("a device that hangs, and whose caller has gone, does not keep the runner from stopping", async () => {
+it("is not blocked by a hung device whose client has disconnected", async () => {
   const { open } = slowed({ runMs: 0 });
   let golden = true;
   const hanging: typeof open = async (name, which, options) => {

@@ -77,7 +77,7 @@ it.each(["SIGTERM", "SIGINT"] as const)(
   },
 );
 
-it("ends with 0 where the time to drain is over, and at once for a second signal", async () => {
+it("exits with 0 after the shutdown timeout, and at once on a second signal", async () => {
   const model = await loadModel("nuclei");
   const batch = encodeWindowBatch(greys(model, 32));
   const bounded = tilewright("--sessions", "1", "--shutdown-timeout", "0");
@@ -96,7 +96,7 @@ it("ends with 0 where the time to drain is over, and at once for a second signal
   expect(await twice.ended).toBe("SIGTERM");
 });
 
-it("ends at once with nothing to do", async () => {
+it("is immediate without requests", async () => {
   const idle = tilewright("--model", small);
   // A connection that is kept alive is nothing to wait for.
   expect((await fetch(new URL("/healthz", await idle.listening))).status).toBe(200);

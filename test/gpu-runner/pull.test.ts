@@ -43,7 +43,7 @@ async function pulling(options: { shards: number; drainMs?: number }) {
 }
 
 describe("pulling", () => {
-  it("keeps nothing of the shards that are done, however many there were", async () => {
+  it("frees the memory of finished shards", async () => {
     queue.waiting = Array.from({ length: 60 }, (_, n) => message(n));
     const { stop, done } = await pulling({ shards: 2 });
     await until(() => queue.acks.length === 60);
@@ -53,7 +53,7 @@ describe("pulling", () => {
     expect(new Set(queue.acks).size).toBe(60);
   });
 
-  it("gives back what a pull leased that was under way when it was stopped", async () => {
+  it("returns messages leased by the pull in progress at shutdown", async () => {
     let answer!: () => void;
     queue.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
     queue.waiting = [message(1), message(2)];
@@ -66,7 +66,7 @@ describe("pulling", () => {
     expect(queue.retries).toEqual([1, 2].map((n) => ({ lease_id: `lease-${n}`, delay_seconds: 0 })));
   });
 
-  it("is over in time where that pull is never answered", async () => {
+  it("ends in time if that pull is never answered", async () => {
     queue.beforeAnswer = () => new Promise(() => {});
     const { stop, done } = await pulling({ shards: 2, drainMs: 200 });
     await until(() => queue.pulls === 1);
@@ -91,7 +91,7 @@ describe("pulling", () => {
   });
 });
 
-it("a runner shows the backlog among its metrics, once it has been told", async () => {
+it("exports the backlog metric only after the queue has reported it", async () => {
   const pull = { queue: queue.url.href, queueToken: TOKEN, service: queue.url.href, serviceToken: TOKEN };
   const { runner, metric } = await runRunner(await loadModel("nuclei"), { pull });
   await until(() => queue.pulls === 1);

@@ -58,7 +58,7 @@ it.each<[string, (response: ServerResponse) => void]>([
   });
 });
 
-it("a refusal is told in the service's words, once", async () => {
+it("throws a permanent error with the service's message, without a retry", async () => {
   behave = (response) =>
     void response.writeHead(404).end('{"error":{"code":"job_ended","message":"it is over"}}');
   await expect(
@@ -71,7 +71,7 @@ it("a refusal is told in the service's words, once", async () => {
   expect(received.map(String)).toEqual(['{"event":"take"}']);
 });
 
-it("an answer without end is not read to its end, and not asked for again", async () => {
+it("aborts an endless response and does not retry", async () => {
   behave = (response) => {
     const pour = () => {
       while (!response.destroyed && response.write(" ".repeat(1 << 16)));
@@ -86,13 +86,13 @@ it("an answer without end is not read to its end, and not asked for again", asyn
   expect(received.length).toBe(1);
 });
 
-it("a redirect is not followed: it could carry the token anywhere", async () => {
+it("does not follow redirects, which could leak the token", async () => {
   behave = (response) => void response.writeHead(302, { Location: "/elsewhere" }).end();
   await expect(requestWithRetry({ url, method: "GET", token })).rejects.toMatchObject({ status: 302 });
   expect(asked.map((request) => request.url)).toEqual(["/x"]);
 });
 
-it("who gives up while it waits is told why at once", async () => {
+it("throws the reason of an abort during backoff at once", async () => {
   const reason = new Error("stopped");
   const controller = new AbortController();
   behave = (response) => {

@@ -36,7 +36,7 @@ async function segmented(name: string, backends: string[]): Promise<Record<strin
   return treeHashes(out);
 }
 
-it("a runner, or two and this machine, leave the bytes that this machine leaves alone", async () => {
+it("a runner, or two runners and this machine, give the same bytes as this machine alone", async () => {
   const runners = await Promise.all([1, 2].map(() => runRunner(model)));
   const names = runners.map(({ url }) => `runner:${url.href}`);
   expect(await segmented("alone", names.slice(0, 1))).toEqual(local);
@@ -46,7 +46,7 @@ it("a runner, or two and this machine, leave the bytes that this machine leaves 
   await Promise.all(runners.map(({ runner }) => runner.stop()));
 });
 
-it("a runner that is stopped in the middle leaves nothing out: others take what it had", async () => {
+it("the windows of a runner that stops midway go to other backends", async () => {
   const { device, open } = slowed({ runMs: 5 });
   const stopping = await runRunner(model, { providers: ["cuda"], open, maxBatch: 4 });
   const other = await runRunner(model);

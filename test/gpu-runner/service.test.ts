@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-describe("a runner on the cpu keeps the contract of the edge function", () => {
+describe("a runner on the CPU keeps the contract of the edge function", () => {
   let running: Awaited<ReturnType<typeof runRunner>>;
   beforeAll(async () => {
     running = await runRunner(pointwise, { maxBodyMib: 1, sessions: 2 });
@@ -43,7 +43,7 @@ describe("a runner on the cpu keeps the contract of the edge function", () => {
     maxBodyBytes: MIB,
   }));
 
-  it("tells what it runs, and how many requests keep it busy", async () => {
+  it("states its model and how many requests keep it busy", async () => {
     const headers = { Authorization: `Bearer ${TOKEN}` };
     const info = await (await fetch(new URL("/v1/info", running.url), { headers })).json();
     expect(info).toEqual({
@@ -57,7 +57,7 @@ describe("a runner on the cpu keeps the contract of the edge function", () => {
     });
   });
 
-  it("is alive and ready without a token, and shows its metrics with one only", async () => {
+  it("answers health checks without a token, and metrics only with one", async () => {
     expect(await (await fetch(new URL("/healthz", running.url))).json()).toEqual({ ok: true });
     expect(await (await fetch(new URL("/readyz", running.url))).json()).toEqual({ ready: true });
     expect((await fetch(new URL("/metrics", running.url))).status).toBe(401);
@@ -73,7 +73,7 @@ describe("a runner on the cpu keeps the contract of the edge function", () => {
     expect(await running.metric("nodejs_heap_size_used_bytes")).toBeGreaterThan(MIB);
   });
 
-  it("logs what was asked and what became of it, but no token and no path that is not its own", async () => {
+  it("logs requests and their outcome, but no tokens and no unknown paths", async () => {
     await fetch(new URL("/slides/Jane%20Doe%201961.svs", running.url), {
       headers: { Authorization: `Bearer ${TOKEN}` },
     });
@@ -91,7 +91,7 @@ function windowOf({ pixels: { data, shape } }: WindowBatch, n: number): WindowBa
   return { data: data.subarray(n * size, (n + 1) * size) as typeof data, shape: [1, ...shape.slice(1)] };
 }
 
-describe("the bytes of a runner on the cpu are those of the runtime in this process", () => {
+describe("a runner on the CPU returns the bytes of the runtime in this process", () => {
   async function compare(model: ModelPackage, batch: WindowBatch): Promise<void> {
     const running = await runRunner(model, { sessions: 2 });
     const local = await OrtNodeSegmenter.create(model, { threads: 1 });
@@ -124,11 +124,11 @@ describe("the bytes of a runner on the cpu are those of the runtime in this proc
     }
   }
 
-  it("of a pointwise network, 23 windows", async () => {
+  it("for a pointwise network, 23 windows", async () => {
     await compare(pointwise, greys(pointwise, 23));
   });
 
-  it("of the bundled model, its golden tile", async () => {
+  it("for the golden tile of the bundled model", async () => {
     const model = await loadModel("nuclei");
     const { low, high, shape } = model.golden.spec.input;
     await compare(model, {
@@ -139,8 +139,8 @@ describe("the bytes of a runner on the cpu are those of the runtime in this proc
   });
 });
 
-describe("micro-batches over HTTP", () => {
-  it("requests that come while the device is at work are run together", async () => {
+describe("batching over HTTP", () => {
+  it("runs requests together that arrive while the device is busy", async () => {
     const { device, open } = slowed({ runMs: 50 });
     const running = await runRunner(pointwise, {
       providers: ["cuda"],
@@ -170,7 +170,7 @@ describe("micro-batches over HTTP", () => {
   });
 });
 
-describe("what a runner does not start with", () => {
+describe("startRunner rejects", () => {
   const refused = (options: Parameters<typeof runRunner>[1]) =>
     runRunner(pointwise, options).then(
       async ({ runner }) => {
@@ -180,7 +180,7 @@ describe("what a runner does not start with", () => {
       (error) => error,
     );
 
-  it("an open door: beyond loopback it needs a token, and a token of some length anywhere", async () => {
+  it("a missing token beyond loopback, and a short token", async () => {
     for (const host of ["0.0.0.0", "::", "10.1.2.3", "localhost.example"]) {
       const error = await refused({ host, token: undefined });
       expect(error.name).toBe("JobError");
@@ -189,7 +189,7 @@ describe("what a runner does not start with", () => {
     expect((await refused({ token: "fifteen-letters" })).message).toContain("15 characters");
   });
 
-  it("a provider that is none, or that is not here", async () => {
+  it("an unknown provider, and one that is not available", async () => {
     expect((await refused({ providers: ["cpu", "tpu"] })).message).toContain('no provider "tpu"');
     expect((await refused({ providers: [] })).name).toBe("JobError");
     const none = async () => {
@@ -200,10 +200,10 @@ describe("what a runner does not start with", () => {
     expect(error.message).toMatch(/cuda: there is no such device; webgpu: .*--allow-fallback/);
   });
 
-  it("a provider that is another than it says, or that computes wrongly", async () => {
+  it("a session of another provider, and one that computes wrongly", async () => {
     const other = (_: string, model: ModelPackage) => openProvider("cpu", model, { threads: 1 });
     expect((await refused({ providers: ["cuda"], open: other })).message).toContain(
-      "onnxruntime-node 1.30.0 cpu that would run, not cuda",
+      "the session uses onnxruntime-node 1.30.0 cpu instead of cuda",
     );
     const wrong = {
       ...pointwise,
@@ -213,7 +213,7 @@ describe("what a runner does not start with", () => {
     expect(error.message).toContain("golden tile off by");
   });
 
-  it("a device that computes its bytes wrongly, or leaves work to the CPU that nobody allowed it to", async () => {
+  it("a device that computes wrong bytes, or leaves operators to the CPU without permission", async () => {
     const asked: object[] = [];
     const { device, open } = slowed({ runMs: 0 });
     const watched: typeof open = async (name, model, options) => {
@@ -234,14 +234,14 @@ describe("what a runner does not start with", () => {
     expect(device.runs.length).toBe(1);
   });
 
-  it("an address that is taken", async () => {
+  it("an address in use", async () => {
     const first = await runRunner(pointwise);
     const error = await refused({ port: Number(first.url.port) });
     await first.runner.stop();
     expect(error).toMatchObject({ name: "JobError", message: expect.stringContaining("EADDRINUSE") });
   });
 
-  it("but with --allow-fallback it takes what there is, and says what it took", async () => {
+  it("but uses another provider with --allow-fallback, and says which", async () => {
     const onlyCpu: typeof openProvider = async (name, model, options) => {
       if (name !== "cpu") throw new InferenceError("there is no such device");
       return openProvider(name, model, options);
@@ -254,7 +254,7 @@ describe("what a runner does not start with", () => {
     await running.runner.stop();
   });
 
-  it("and on loopback no token is asked for where none was set", async () => {
+  it("but starts on loopback without a token", async () => {
     const running = await runRunner(pointwise, { token: undefined });
     expect((await fetch(new URL("/v1/info", running.url))).status).toBe(200);
     expect((await fetch(new URL("/metrics", running.url))).status).toBe(200);
@@ -308,8 +308,9 @@ describe("without a token", () => {
     expect((await requestAs(host, "/healthz")).status).toBe(200);
   });
 
-  it.each(["[::1].example", "::1", "localhost:80:80", "a@localhost"])("%s is no host at all", async (host) =>
-    expect((await requestAs(host, "/v1/info")).status).toBe(400),
+  it.each(["[::1].example", "::1", "localhost:80:80", "a@localhost"])(
+    "rejects the invalid host %s",
+    async (host) => expect((await requestAs(host, "/v1/info")).status).toBe(400),
   );
 });
 

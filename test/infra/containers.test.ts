@@ -179,7 +179,7 @@ describe("what runs the runner in containers", () => {
       { queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1, incomingBytes: () => 0 },
       {},
     );
-    metrics.backlog(3);
+    metrics.setBacklog(3);
     expect(await metrics.registry.metrics()).toMatch(new RegExp(`^${metadata.valueLocation} 3$`, "m"));
     metrics.registry.clear();
   });
@@ -238,7 +238,7 @@ describe("docs/runner.md", () => {
       { queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1, incomingBytes: () => 0 },
       {},
     );
-    metrics.backlog(0);
+    metrics.setBacklog(0);
     for (const { name } of await metrics.registry.getMetricsAsJSON()) {
       if (name.startsWith("tilewright_")) expect(FILES.guide).toContain(name);
     }
