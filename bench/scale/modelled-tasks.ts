@@ -1,8 +1,8 @@
 import {
+  createTaskLedger,
   type Ledger,
   type TaskKind,
   type TaskReport,
-  taskLedger,
 } from "../../src/edge/shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-messages.ts";
 import { CPU_MS_PER_TASK } from "../../src/orchestrator/prices.ts";
@@ -44,7 +44,7 @@ export class ModelledTasks {
   readonly #durations: Durations;
   readonly #faults: Faults;
   readonly #jobOf: (id: string) => ModelledJob;
-  readonly #ledgerOf: (id: string) => Ledger;
+  readonly #getLedger: (id: string) => Ledger;
   readonly cpuMs = { model: 0, tasks: 0 };
   readonly r2 = { reads: 0, writes: 0 };
   /** In vain ones included. */
@@ -58,14 +58,14 @@ export class ModelledTasks {
     durations: Durations;
     faults: Faults;
     jobOf: (id: string) => ModelledJob;
-    ledgerOf: (id: string) => Ledger;
+    getLedger: (id: string) => Ledger;
   }) {
     this.#time = options.time;
     this.#random = options.random;
     this.#durations = options.durations;
     this.#faults = options.faults;
     this.#jobOf = options.jobOf;
-    this.#ledgerOf = options.ledgerOf;
+    this.#getLedger = options.getLedger;
   }
 
   shard(delivery: Delivery<ShardMessage>): Promise<void> {
@@ -93,7 +93,7 @@ export class ModelledTasks {
       delivery.retry();
       return new Promise<TaskReport>(() => {});
     };
-    const ledger = taskLedger(this.#ledgerOf(delivery.body.job), kind, id);
+    const ledger = createTaskLedger(this.#getLedger(delivery.body.job), kind, id);
     return consumeTask(delivery, ledger, untilGone, { log: () => {} });
   }
 
@@ -140,7 +140,7 @@ export class ModelledTasks {
   async #plannedTask(delivery: Delivery<TaskMessage>, job: ModelledJob): Promise<TaskReport | "gone"> {
     const { job: id, kind, id: task } = delivery.body;
     const { slide } = job;
-    const ledger = this.#ledgerOf(id);
+    const ledger = this.#getLedger(id);
     const merge = kind === "merge" ? slide.merges.find((m) => m.id === task)! : undefined;
     const { plan, merge: block, mergeWindow, finish, finishMegapixel } = this.#durations;
     const ms = {
@@ -165,7 +165,7 @@ export class ModelledTasks {
     this.r2.reads += slide.chunks;
     // Levels of a pyramid have a third of the chunks of the first one.
     this.r2.writes += Math.round(slide.chunks / 3) + OTHER_OUTPUTS;
-    if ((await ledger.take("finish", 0)) === "skip") return {};
+    if ((await ledger.claim("finish", 0)) === "skip") return {};
     await Promise.all((["plan", "shard", "merge"] as const).map((stage) => ledger.totals(stage)));
     await ledger.setOutputs([]);
     return { bytesRead: 50_000_000 };
@@ -180,7 +180,7 @@ export class ModelledTasks {
     for (const shard of merge.shards) {
       this.r2.reads++;
       if (records[shard]) continue;
-      await ledger.redo(shard);
+      await ledger.requeueShard(shard);
       throw new StorageError(`the records of shard ${shard} are gone`, { retryable: true });
     }
     this.r2.writes += merge.chunks;
@@ -189,7 +189,7 @@ export class ModelledTasks {
 
   #signsOfLife({ chunkRows }: Slide, ms: number, ledger: Ledger): void {
     for (let row = ALIVE_EVERY; row <= chunkRows; row += ALIVE_EVERY) {
-      this.#time.after((ms * row) / (chunkRows + 1), () => void ledger.alive());
+      this.#time.after((ms * row) / (chunkRows + 1), () => void ledger.heartbeat());
     }
   }
 

@@ -2,7 +2,7 @@ import type { JobDocument } from "../../src/contracts/job-plan-message.ts";
 import { jobRequestSchema } from "../../src/contracts/job-request.ts";
 import { CohortRows, type StoredRow } from "../../src/edge/jobs/cohorts/cohort-rows.ts";
 import type { Bindings } from "../../src/edge/jobs/context/bindings.ts";
-import { ledgerOf, type TaskKind } from "../../src/edge/shared/ledger-port.ts";
+import { getLedger, type TaskKind } from "../../src/edge/shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../../src/edge/shared/queue-messages.ts";
 import { LedgerHost } from "./ledgers.ts";
 import type { LoadedWorkers } from "./load-workers.ts";
@@ -99,7 +99,7 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
       platform,
       faults,
       consume,
-      giveUp: (body) => watched(ledgerOf(env.LEDGERS!, body.job).giveUp(...taskOf(body))),
+      giveUp: (body) => watched(getLedger(env.LEDGERS!, body.job).deadLetter(...taskOf(body))),
     });
   const shardQueues = Array.from({ length: platform.queues }, () =>
     queueOf<ShardMessage>(
@@ -133,7 +133,7 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
     durations,
     faults,
     jobOf: (id) => jobs.get(id)!,
-    ledgerOf: (id) => ledgerOf(ledgers.namespace, id),
+    getLedger: (id) => getLedger(ledgers.namespace, id),
   });
   const timeline = new Timeline(time, () => ({
     windows: tasks.windowsDone,
@@ -181,7 +181,7 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
     };
     jobs.set(job.id, job);
     rows.started(row, job.id, true);
-    await ledgerOf(env.LEDGERS!, job.id).create(documentOf(job.id), { again: false });
+    await getLedger(env.LEDGERS!, job.id).create(documentOf(job.id), { again: false });
     await env.JOBS!.create({ id: job.id });
   }
 
@@ -196,7 +196,7 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
 
   async function ended(job: Job): Promise<void> {
     const endedAt = time.now();
-    const status = (await ledgerOf(env.LEDGERS!, job.id).status())!;
+    const status = (await getLedger(env.LEDGERS!, job.id).status())!;
     const { slide, records } = job;
     const windows = slide.shards.reduce((n, id) => n + (records[id] ? slide.windowsOf[id]! : 0), 0);
     if (status.state === "done" && (status.windows!.done !== slide.windows || windows !== slide.windows)) {

@@ -129,7 +129,7 @@ async function handle(
     retry: ({ delaySeconds }: { delaySeconds: number }) => settlements.retry(lease, delaySeconds),
   };
   const ledger = {
-    take: async () =>
+    claim: async () =>
       (await work.tell(job, shard, { event: "take" }, signal)) ? ("run" as const) : ("skip" as const),
     done: async (report: Awaited<ReturnType<ShardWorker["run"]>>) => {
       await work.tell(job, shard, { event: "done", report }, signal);
@@ -139,7 +139,7 @@ async function handle(
       );
       onShard?.(report.windows);
     },
-    tried: async (reason: string) => {
+    recordFailedAttempt: async (reason: string) => {
       await work.tell(job, shard, { event: "tried", message: reason });
     },
     fail: async (code: string, reason: string) => {

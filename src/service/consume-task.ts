@@ -1,48 +1,53 @@
 import { finalFailure, reasonOf } from "./job-failure.ts";
 
 const RETRY_SECONDS = 5;
-const ALIVE_SECONDS = 100;
-/** Longer than any platform lets a worker be at one task: what is at it then is not at work. */
-const LONGEST_SECONDS = 900;
+const HEARTBEAT_SECONDS = 100;
+/** Heartbeats end after this time: no platform lets a worker run one task for longer. */
+const MAX_TASK_SECONDS = 900;
 
-/** A message of a queue, whichever way it came. */
+/** A message of a queue, pushed or pulled. */
 export interface QueueMessage {
-  /** How often it was handed out, this time included. */
+  /** Number of deliveries, this one included. */
   readonly attempts: number;
   ack(): void;
   retry(options: { delaySeconds: number }): void;
 }
 
-/** What a ledger is told of one task. */
+/** The part of a ledger that concerns one task. */
 export interface TaskLedger<Report> {
   /** "skip": the task is done, or the job has ended. */
-  take(): Promise<"run" | "skip">;
+  claim(): Promise<"run" | "skip">;
   done(report: Report): Promise<void>;
-  /** It is still worked on; not needed where somebody else tells so. */
-  alive?(): Promise<void>;
-  /** Keeps why a try failed, for when it was the last. */
-  tried(message: string): Promise<void>;
+  /** The task is still running; absent where the caller sends heartbeats itself. */
+  heartbeat?(): Promise<void>;
+  /** Stores why an attempt failed, in case it was the last one. */
+  recordFailedAttempt(message: string): Promise<void>;
   /** Ends the job. */
   fail(code: string, message: string): Promise<void>;
 }
 
 /**
- * One task from a queue: not done twice, told to the ledger, tried again when that may help. What no other try would
- * change ends its job.
+ * Runs one task from a queue unless it is done, reports it to the ledger, and retries transient errors. A terminal error
+ * ends the job.
  */
 export async function consumeTask<Report>(
   message: QueueMessage,
   ledger: TaskLedger<Report>,
   work: () => Promise<Report>,
-  options: { retrySeconds?: number; aliveSeconds?: number; log?: (id: string, error: unknown) => void } = {},
+  options: {
+    retrySeconds?: number;
+    heartbeatSeconds?: number;
+    log?: (id: string, error: unknown) => void;
+  } = {},
 ): Promise<void> {
-  const { retrySeconds = RETRY_SECONDS, aliveSeconds = ALIVE_SECONDS, log = console.error } = options;
+  const { retrySeconds = RETRY_SECONDS, heartbeatSeconds = HEARTBEAT_SECONDS, log = console.error } = options;
   try {
-    if ((await ledger.take()) === "run") await ledger.done(await showingLife(ledger, aliveSeconds, work));
+    if ((await ledger.claim()) === "run")
+      await ledger.done(await withHeartbeat(ledger, heartbeatSeconds, work));
   } catch (error) {
     const failure = finalFailure(error);
     if (!failure) {
-      await ledger.tried(reasonOf(error, log));
+      await ledger.recordFailedAttempt(reasonOf(error, log));
       return message.retry({ delaySeconds: retrySeconds * message.attempts });
     }
     await ledger.fail(failure.code, failure.message);
@@ -50,15 +55,15 @@ export async function consumeTask<Report>(
   message.ack();
 }
 
-/** Work that takes its time is no work that was lost. */
-async function showingLife<Report>(
-  ledger: Pick<TaskLedger<Report>, "alive">,
+/** Sends heartbeats while the work runs, so that the ledger does not dispatch the task again. */
+async function withHeartbeat<Report>(
+  ledger: Pick<TaskLedger<Report>, "heartbeat">,
   everySeconds: number,
   work: () => Promise<Report>,
 ): Promise<Report> {
-  let left = Math.floor(LONGEST_SECONDS / everySeconds);
+  let left = Math.floor(MAX_TASK_SECONDS / everySeconds);
   const timer = setInterval(() => {
-    if (left-- > 0) ledger.alive?.().catch(() => {});
+    if (left-- > 0) ledger.heartbeat?.().catch(() => {});
     else clearInterval(timer);
   }, everySeconds * 1000);
   try {

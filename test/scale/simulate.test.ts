@@ -56,7 +56,7 @@ describe("a simulated cohort", () => {
       retries: 0,
       operations: 3 * tasks,
     });
-    expect(outcome.ledger.callsOf).toMatchObject({ take: tasks + 4, done: tasks, create: 4, send: 16 });
+    expect(outcome.ledger.callsOf).toMatchObject({ claim: tasks + 4, done: tasks, create: 4, dispatch: 16 });
     expect(outcome.workflow).toMatchObject({ created: 4, restarted: 0 });
     expect(outcome.seconds * 1000 * CLOUDFLARE.consumersPerQueue).toBeGreaterThan(
       outcome.windows * ON_CLOUDFLARE.window * 0.8,
@@ -117,7 +117,7 @@ describe("a simulated cohort", () => {
     const outcome = await run({ faults: { ...NO_FAULTS, failures: 0.25 } });
     const failed = outcome.jobs.filter(({ error }) => error !== undefined);
     expect(failed.length).toBeGreaterThan(0);
-    for (const { error } of failed) expect(error).toMatch(/(shard|merge) \d+ failed every time it was tried/);
+    for (const { error } of failed) expect(error).toMatch(/(shard|merge) \d+ failed on every attempt/);
     expect(outcome.jobs).toHaveLength(made.length);
   });
 

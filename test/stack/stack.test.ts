@@ -306,13 +306,13 @@ describe("a job", () => {
 
   it("that was started over while it was removed has failed, for what it had made may be gone", async () => {
     const ledger = await openLedger("b".repeat(32));
-    expect(await ledger.forget()).toBe(false);
+    expect(await ledger.delete()).toBe(false);
     const { state, error } = (await ledger.status())!;
     expect([state, error?.code]).toEqual(["failed", "work_lost"]);
-    expect(await ledger.forget()).toBe(true);
+    expect(await ledger.delete()).toBe(true);
     expect(await ledger.status()).toBeUndefined();
     // Whoever removes it at the same time is told the same.
-    expect(await ledger.forget()).toBe(true);
+    expect(await ledger.delete()).toBe(true);
   });
 
   it("that ends has removed what its last tasks write after that", async () => {
@@ -344,7 +344,7 @@ describe("a job", () => {
   it("whose plan is gone when it is needed fails, and is not tried for ever", async () => {
     const id = "e".repeat(32);
     const ledger = await openLedger(id);
-    await ledger.expect("plan", [0], 1);
+    await ledger.register("plan", [0], 1);
     await ledger.done("plan", 0, {});
     expect(await service.ended(id)).toMatchObject({ state: "failed", error: { code: "work_lost" } });
   });

@@ -15,7 +15,7 @@ export {
 export class JobLedger extends Ledger {}
 for (const name of Object.getOwnPropertyNames(Ledger.prototype)) {
   if (name === "constructor") continue;
-  const method = Ledger.prototype[name as "take"] as (...args: unknown[]) => unknown;
+  const method = Ledger.prototype[name as "claim"] as (...args: unknown[]) => unknown;
   Object.defineProperty(JobLedger.prototype, name, {
     value(this: Ledger, ...args: unknown[]) {
       count(`ledger ${name} ${name === "done" ? JSON.stringify(args.slice(0, 2)) : ""}`);

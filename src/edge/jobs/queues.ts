@@ -2,7 +2,7 @@ import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { consumeTask } from "../../service/consume-task.ts";
 import { Problem } from "../../service/problem.ts";
 import { StorageError } from "../../storage/errors.ts";
-import { aliveSeconds, ledgerOf, retrySeconds, taskLedger } from "../shared/ledger-port.ts";
+import { createTaskLedger, getLedger, heartbeatSeconds, retrySeconds } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./context/bindings.ts";
 import { readQueuedEvent } from "./events/queued-event.ts";
@@ -14,8 +14,8 @@ import { startJobs } from "./triggers/start-jobs.ts";
 export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
   for (const message of batch.messages as readonly Message<TaskMessage>[]) {
     const { job, kind, id } = message.body;
-    const ledger = taskLedger(ledgerOf(env.LEDGERS!, job), kind, id);
-    const retry = { retrySeconds: retrySeconds(env), aliveSeconds: aliveSeconds(env) };
+    const ledger = createTaskLedger(getLedger(env.LEDGERS!, job), kind, id);
+    const retry = { retrySeconds: retrySeconds(env), heartbeatSeconds: heartbeatSeconds(env) };
     await consumeTask(message, ledger, () => runTask(env, message.body), retry);
   }
 }
@@ -53,9 +53,9 @@ export async function consumeDeadLetters(batch: MessageBatch<unknown>, env: Bind
   for (const message of batch.messages) {
     const body = message.body as Partial<ShardMessage & TaskMessage>;
     if (typeof body?.job === "string") {
-      const ledger = ledgerOf(env.LEDGERS!, body.job);
-      if (typeof body.shard === "number") await ledger.giveUp("shard", body.shard);
-      else if (body.kind && typeof body.id === "number") await ledger.giveUp(body.kind, body.id);
+      const ledger = getLedger(env.LEDGERS!, body.job);
+      if (typeof body.shard === "number") await ledger.deadLetter("shard", body.shard);
+      else if (body.kind && typeof body.id === "number") await ledger.deadLetter(body.kind, body.id);
     } else if (!isPulse(body)) {
       console.error("a storage event was given up", JSON.stringify(message.body).slice(0, 500));
     }

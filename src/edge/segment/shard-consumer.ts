@@ -5,7 +5,13 @@ import { consumeTask } from "../../service/consume-task.ts";
 import { shardAt } from "../../tiling/grid/shards.ts";
 import { encodeMaskBatch } from "../../tiling/wire/mask-batch.ts";
 import { jobKeys } from "../shared/job-keys.ts";
-import { aliveSeconds, ledgerOf, retrySeconds, type TaskReport, taskLedger } from "../shared/ledger-port.ts";
+import {
+  createTaskLedger,
+  getLedger,
+  heartbeatSeconds,
+  retrySeconds,
+  type TaskReport,
+} from "../shared/ledger-port.ts";
 import type { ShardMessage } from "../shared/queue-messages.ts";
 import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
@@ -29,11 +35,11 @@ export class ShardConsumer {
     for (const message of batch.messages as readonly Message<ShardMessage>[]) {
       const { job, shard } = message.body;
       if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
-      const ledger = ledgerOf(env.LEDGERS, job);
+      const ledger = getLedger(env.LEDGERS, job);
       const work = () => this.#run(env, job, shard);
-      await consumeTask(message, taskLedger(ledger, "shard", shard), work, {
+      await consumeTask(message, createTaskLedger(ledger, "shard", shard), work, {
         retrySeconds: retrySeconds(env),
-        aliveSeconds: aliveSeconds(env),
+        heartbeatSeconds: heartbeatSeconds(env),
       });
     }
   }

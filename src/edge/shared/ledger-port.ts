@@ -6,13 +6,13 @@ import type { TaskLedger } from "../../service/consume-task.ts";
 
 export type TaskKind = "plan" | "shard" | "merge" | "finish";
 
-/** What a finished task tells the ledger: adds up over the tasks of a kind. */
+/** What a finished task reports; summed over the tasks of a kind. */
 export interface TaskReport {
   windows?: number;
   bytesRead?: number;
-  /** Time inside the model, where the platform's clock runs while a Worker computes. */
+  /** Time in inference, where the platform's clock advances while a Worker computes. */
   modelMilliseconds?: number;
-  /** What ran the model. */
+  /** The runtime of the model, such as "onnxruntime 1.23 (edge function)". */
   runtime?: string;
   merge?: MergeStatistics;
 }
@@ -23,64 +23,64 @@ export interface TaskTotals {
   report: TaskReport;
 }
 
-/** The ledger of one job as other Workers see it: a Durable Object, so each call is one step on one thread. */
+/** RPC interface of the ledger of one job, a Durable Object. */
 export interface Ledger {
-  /** Opens the ledger; `created` is false where the job is there already. `again` starts over one that failed or was cancelled, `lost` one that is done. */
+  /** Creates the job; `created` is false where it is there already. `again` replaces a job that failed or was cancelled, `lost` one that is done. */
   create(
     job: JobDocument,
     options: { again: boolean; lost?: boolean },
   ): Promise<{ created: boolean; status: JobStatus }>;
   status(): Promise<JobStatus | undefined>;
   document(): Promise<JobDocument | undefined>;
-  /** Notes tasks that are about to be sent. May be told in parts; `total` is that of all parts. */
-  expect(kind: TaskKind, ids: readonly number[], total: number): Promise<void>;
-  /** Sends the tasks that are not done: as many as a job may have on a queue, and more as they get done. @returns how many are not done */
-  send(kind: TaskKind): Promise<number>;
+  /** Registers tasks before they are dispatched. May be called with part of the ids; `total` counts all of them. */
+  register(kind: TaskKind, ids: readonly number[], total: number): Promise<void>;
+  /** Dispatches the open tasks: as many as a job may have in flight, and more as they finish. @returns how many are open */
+  dispatch(kind: TaskKind): Promise<number>;
   /** "skip": the task is done, or the job has ended. */
-  take(kind: TaskKind, id: number): Promise<"run" | "skip">;
+  claim(kind: TaskKind, id: number): Promise<"run" | "skip">;
   done(kind: TaskKind, id: number, report: TaskReport): Promise<void>;
-  /** A shard whose records turned out to be none: it is to be done once more, and is sent again. */
-  redo(shard: number): Promise<void>;
-  /** A sign of life of a long task. */
-  alive(): Promise<void>;
-  /** Keeps why a try failed, for when it was the last. */
-  tried(kind: TaskKind, id: number, message: string): Promise<void>;
+  /** Reopens a shard whose records are lost or damaged, and dispatches it again. */
+  requeueShard(shard: number): Promise<void>;
+  /** A long task is still running. */
+  heartbeat(): Promise<void>;
+  /** Stores why an attempt failed, in case it was the last one. */
+  recordFailedAttempt(kind: TaskKind, id: number, message: string): Promise<void>;
   totals(kind: TaskKind): Promise<TaskTotals>;
   setWindows(total: number): Promise<void>;
   setOutputs(outputs: NonNullable<JobStatus["outputs"]>): Promise<void>;
   fail(code: string, message: string): Promise<void>;
-  /** A task was given up after its last try. */
-  giveUp(kind: TaskKind, id: number): Promise<void>;
-  /** @param reason why, where it is not whoever asks for the job */
+  /** The message of a task reached the dead-letter queue: the job fails. */
+  deadLetter(kind: TaskKind, id: number): Promise<void>;
+  /** @param reason why, where the cancel does not come from the user */
   cancel(reason?: { code: string; message: string }): Promise<JobState | undefined>;
   /**
-   * Of a job whose objects were removed, for it had ended, nothing is known any more. One that was started over meanwhile fails.
-   * @returns whether nothing is known
+   * Deletes the record of a job that has ended and whose objects are removed. A job that was started over meanwhile fails.
+   * @returns whether the record is deleted
    */
-  forget(): Promise<boolean>;
+  delete(): Promise<boolean>;
 }
 
-export function ledgerOf(namespace: DurableObjectNamespace, job: string): Ledger {
+export function getLedger(namespace: DurableObjectNamespace, job: string): Ledger {
   return namespace.get(namespace.idFromName(job)) as unknown as Ledger;
 }
 
-/** What consumers of a queue tell the ledger of one task. */
-export function taskLedger(ledger: Ledger, kind: TaskKind, id: number): TaskLedger<TaskReport> {
+/** The part of the ledger that a consumer of a queue needs for one task. */
+export function createTaskLedger(ledger: Ledger, kind: TaskKind, id: number): TaskLedger<TaskReport> {
   return {
-    take: () => ledger.take(kind, id),
+    claim: () => ledger.claim(kind, id),
     done: (report) => ledger.done(kind, id, report),
-    alive: () => ledger.alive(),
-    tried: (message) => ledger.tried(kind, id, message),
+    heartbeat: () => ledger.heartbeat(),
+    recordFailedAttempt: (message) => ledger.recordFailedAttempt(kind, id, message),
     fail: (code, message) => ledger.fail(code, message),
   };
 }
 
-/** Between two signs of life of a task: some come before its job counts as standing still. */
-export function aliveSeconds({ STALL_SECONDS }: { STALL_SECONDS?: string }): number {
+/** Seconds between two heartbeats of a task: several fit into the stall timeout. */
+export function heartbeatSeconds({ STALL_SECONDS }: { STALL_SECONDS?: string }): number {
   return (Number(STALL_SECONDS) || 300) / 3;
 }
 
-/** Before the first retry of a task, and so much longer before each further one. */
+/** Delay before the first retry of a task; each further retry waits that much longer. */
 export function retrySeconds({ RETRY_SECONDS }: { RETRY_SECONDS?: string }): number | undefined {
   return RETRY_SECONDS === undefined ? undefined : Number(RETRY_SECONDS);
 }

@@ -10,7 +10,7 @@ import {
   type NewCohortRow,
 } from "../../../contracts/cohort-request.ts";
 import { isFinal, type JobStatus } from "../../../contracts/job-request.ts";
-import { ledgerOf } from "../../shared/ledger-port.ts";
+import { getLedger } from "../../shared/ledger-port.ts";
 import { openSourceStore } from "../../sources/open-source-store.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { costOfJob, forecastJob } from "../lifecycle/estimate-cost.ts";
@@ -258,7 +258,7 @@ export class CohortLedger extends DurableObject<Bindings> {
   /** How the job of a row stands. @returns whether something moved */
   async #look(row: StoredRow, job: string): Promise<boolean> {
     try {
-      const status = await ledgerOf(this.env.LEDGERS!, job).status();
+      const status = await getLedger(this.env.LEDGERS!, job).status();
       if (!status) this.#again(row, { code: "storage", reason: "its job is not known any more" });
       else if (isFinal(status.state)) await this.#end(row, status);
       else return this.#noteForecast(row, status);
@@ -335,7 +335,7 @@ export class CohortLedger extends DurableObject<Bindings> {
     const jobs = this.#givenUp(CANCELS);
     await eachInRounds(jobs, AT_ONCE, async (job) => {
       try {
-        const ledger = ledgerOf(this.env.LEDGERS!, job);
+        const ledger = getLedger(this.env.LEDGERS!, job);
         await ledger.cancel({
           code: COHORT_CANCELLED,
           message: "the cohort that started the job was cancelled or has another source for it",

@@ -1,5 +1,5 @@
 import { toHex } from "../../../storage/digest.ts";
-import { ledgerOf } from "../../shared/ledger-port.ts";
+import { getLedger } from "../../shared/ledger-port.ts";
 import { isLoopback } from "../../sources/allowed-host.ts";
 import type { Bindings } from "../context/bindings.ts";
 
@@ -21,7 +21,7 @@ export function callbackAllowed(env: Bindings, address: string): boolean {
  * the HMAC-SHA256 of `<seconds>.<body>`. Redirects are not followed. Throws when it was not taken, to be tried again.
  */
 export async function sendCallback(env: Bindings, job: string): Promise<boolean> {
-  const ledger = ledgerOf(env.LEDGERS!, job);
+  const ledger = getLedger(env.LEDGERS!, job);
   const address = (await ledger.document())?.request.callback;
   if (address === undefined || !callbackAllowed(env, address)) return false;
   const body = JSON.stringify(await ledger.status());

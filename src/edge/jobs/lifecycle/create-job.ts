@@ -5,7 +5,7 @@ import { Problem } from "../../../service/problem.ts";
 import { sha256Hex } from "../../../storage/digest.ts";
 import { StorageError } from "../../../storage/errors.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
-import { ledgerOf } from "../../shared/ledger-port.ts";
+import { getLedger } from "../../shared/ledger-port.ts";
 import { describeSource } from "../../sources/fingerprint-source.ts";
 import { openSourceStore } from "../../sources/open-source-store.ts";
 import type { Bindings } from "../context/bindings.ts";
@@ -73,7 +73,7 @@ export async function createJob(
     },
     request,
   };
-  const ledger = ledgerOf(env.LEDGERS!, document.id);
+  const ledger = getLedger(env.LEDGERS!, document.id);
   let job = await ledger.create(document, { again });
   // Done, and its results were removed since: what is asked for is not there.
   if (job.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {

@@ -1,14 +1,14 @@
 import type { JobState } from "../../../contracts/job-request.ts";
 import type { TaskKind } from "../../shared/ledger-port.ts";
 
-/** A part of a job: tasks of one kind, and its state while they run. */
-export interface Stage {
+/** One part of a job: tasks of one kind, and the job's state while they run. */
+export interface JobPhase {
   kind: TaskKind;
   state: JobState;
 }
 
 /** In the order in which a job goes through them. */
-export const STAGES: readonly Stage[] = [
+export const JOB_PHASES: readonly JobPhase[] = [
   { kind: "plan", state: "planning" },
   { kind: "shard", state: "mapping" },
   { kind: "merge", state: "merging" },

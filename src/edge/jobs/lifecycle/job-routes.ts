@@ -7,7 +7,7 @@ import {
   jobStatusSchema,
 } from "../../../contracts/job-request.ts";
 import { Problem } from "../../../service/problem.ts";
-import { ledgerOf } from "../../shared/ledger-port.ts";
+import { getLedger } from "../../shared/ledger-port.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
@@ -114,7 +114,7 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     if (before.state !== "cancelled" && isFinal(before.state)) {
       throw new Problem(409, "job_ended", `the job is ${before.state} already`);
     }
-    await ledgerOf(c.env.LEDGERS!, id).cancel();
+    await getLedger(c.env.LEDGERS!, id).cancel();
     return c.json(await statusOf(c.env, id), 200);
   });
 
@@ -124,7 +124,7 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     if (!isFinal(state)) throw new Problem(409, "job_running", `the job is ${state}: cancel it first`);
     // The record last: whoever is cut off in between asks again and is not told that there is no such job.
     await removeAll(c.env, id);
-    if (!(await ledgerOf(c.env.LEDGERS!, id).forget())) {
+    if (!(await getLedger(c.env.LEDGERS!, id).delete())) {
       throw new Problem(
         409,
         "job_running",
@@ -161,7 +161,7 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
 }
 
 async function statusOf({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
-  const status = await ledgerOf(LEDGERS!, id).status();
+  const status = await getLedger(LEDGERS!, id).status();
   if (!status) throw new Problem(404, "job_missing", `there is no job ${id}`);
   return status;
 }

@@ -5,429 +5,328 @@ import { isFinal, type JobState, type JobStatus } from "../../../contracts/job-r
 import { addStatistics } from "../../../orchestrator/map/merge-block.ts";
 import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../../shared/ledger-port.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { STAGES } from "./job-phase.ts";
+import {
+  canReplace,
+  createJobRecord,
+  currentPhase,
+  dispatchRoom,
+  endJob,
+  isActive,
+  type JobRecord,
+  markStalled,
+  millisecondsUntilStall,
+  parseJobRecord,
+  stateAfter,
+  toJobStatus,
+  touch,
+} from "./job-state.ts";
 import { sendTasks } from "./send-tasks.ts";
 import { shardQueues } from "./shard-queues.ts";
-import { readStoredReport, storeReport } from "./stored-report.ts";
-import { addStops, countStop, stopReason } from "./task-stops.ts";
+import { TaskTable } from "./task-table.ts";
 
-/** Tasks of a job under way at a time, for each queue of shards: twice the consumers a queue can have. Few enough that one alarm can send them again. */
+/** Tasks of a job in flight per shard queue: twice the consumers a queue can have. One alarm can dispatch as many again. */
 const TASKS_AHEAD = 500;
-/** More are sent when this share of them has room. */
+/** Dispatch more when this share of them has room. */
 const REFILL_SHARE = 0.2;
-const LONGEST_STALL_SECONDS = 3600;
-
-interface Meta {
-  document: JobDocument;
-  state: JobState;
-  createdAt: number;
-  updatedAt: number;
-  /** When something last moved, and how long to wait for the next move: doubled each time nothing does. */
-  movedAt: number;
-  stallSeconds: number;
-  /** It stood still for so long that tasks were sent again. */
-  woken?: boolean;
-  windows?: number;
-  expected: Partial<Record<TaskKind, number>>;
-  /** What ran the model, as the first task said that told; kept once, for a row of each task is what a ledger is large by. */
-  runtime?: string;
-  /** How far the tasks of the stage were sent, in the order of their ids; `tasks` counts those that were done before, too. */
-  sent?: { kind: TaskKind; last: number; tasks: number };
-  error?: { code: string; message: string };
-  outputs?: NonNullable<JobStatus["outputs"]>;
-  /** Of a job that has ended: its Workflow could not be told, so nobody cleans up and calls back yet. */
-  untold?: boolean;
-}
+const STALL_SECONDS = 300;
+/** Workers that one task may stop, by exceeding memory or time. */
+const MAX_STOPPED_WORKERS = 3;
 
 /**
- * The ledger of one job: which tasks are done, each once however often it was sent. Whether a stage is complete follows
- * from the set of finished tasks alone. An alarm sends again what got lost on the way; tasks are repeatable, so sending
- * too much costs time and never a result.
+ * The ledger of one job. It records each task as done once, however often its message arrives. A phase is complete when
+ * all its tasks are done. If there is no progress, an alarm dispatches the open tasks again: tasks are idempotent, so
+ * duplicates cost time and never change a result.
  */
 export class JobLedger extends DurableObject<Bindings> implements Ledger {
   readonly #sql: SqlStorage;
+  readonly #tasks: TaskTable;
   readonly #stallSeconds: number;
   readonly #tasksAhead: number;
-  #sending = false;
-  /** As it was saved last, once it is known: every call asks for it. */
-  #known: Meta | undefined;
-  /** Finished tasks and their windows by kind, counted once an instance: rows are what a Durable Object pays for. */
-  readonly #finished = new Map<TaskKind, { tasks: number; windows: number }>();
+  #dispatching = false;
+  /** The record as stored; every call needs it. */
+  #cached: JobRecord | undefined;
 
   constructor(state: DurableObjectState, env: Bindings) {
     super(state, env);
     this.#sql = state.storage.sql;
-    this.#stallSeconds = Number(env.STALL_SECONDS) || 300;
+    this.#stallSeconds = Number(env.STALL_SECONDS) || STALL_SECONDS;
     this.#tasksAhead = (Number(env.TASKS_AHEAD) || TASKS_AHEAD) * shardQueues(env).length;
-    this.#sql.exec(`
-      CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL);
-      CREATE TABLE IF NOT EXISTS tasks (kind TEXT, id INTEGER, done INTEGER NOT NULL DEFAULT 0, report TEXT, error TEXT,
-        PRIMARY KEY (kind, id)) WITHOUT ROWID;
-    `);
-    addStops(this.#sql);
+    this.#sql.exec(
+      "CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL)",
+    );
+    this.#tasks = new TaskTable(this.#sql);
   }
 
-  async create(document: JobDocument, { again, lost }: { again: boolean; lost?: boolean }) {
-    const before = this.#meta();
-    const over =
-      (again && (before?.state === "failed" || before?.state === "cancelled")) ||
-      (lost && before?.state === "done");
-    if (before && !over) return { created: false, status: this.#status(before) };
+  async create(document: JobDocument, options: { again: boolean; lost?: boolean }) {
+    const before = this.#record();
+    if (before && !canReplace(before, options)) return { created: false, status: this.#status(before) };
     const now = Date.now();
-    this.#sql.exec("DELETE FROM tasks");
-    this.#finished.clear();
-    const meta: Meta = {
-      document,
-      state: "planning",
-      createdAt: now,
-      updatedAt: now,
-      movedAt: now,
-      stallSeconds: this.#stallSeconds,
-      expected: {},
-    };
-    this.#save(meta);
+    this.#tasks.clear();
+    const record = createJobRecord(document, now, this.#stallSeconds);
+    this.#save(record);
     await this.ctx.storage.setAlarm(now + this.#stallSeconds * 1000);
-    return { created: true, status: this.#status(meta) };
+    return { created: true, status: this.#status(record) };
   }
 
   async status() {
-    const meta = this.#meta();
-    return meta && this.#status(meta);
+    const record = this.#record();
+    return record && this.#status(record);
   }
 
   async document() {
-    return this.#meta()?.document;
+    return this.#record()?.document;
   }
 
-  async expect(kind: TaskKind, ids: readonly number[], total: number): Promise<void> {
-    const meta = this.#live();
-    if (!meta) return;
-    for (const id of ids) this.#sql.exec("INSERT OR IGNORE INTO tasks (kind, id) VALUES (?, ?)", kind, id);
-    meta.expected[kind] = total;
-    this.#moved(meta);
+  async register(kind: TaskKind, ids: readonly number[], total: number): Promise<void> {
+    const record = this.#active();
+    if (!record) return;
+    this.#tasks.add(kind, ids);
+    this.#touch({ ...record, expected: { ...record.expected, [kind]: total } });
   }
 
-  async send(kind: TaskKind): Promise<number> {
-    const meta = this.#live();
-    if (!meta) return 0;
-    const { tasks } = this.#finishedOf(kind);
-    this.#moved({ ...meta, sent: { kind, last: -1, tasks } });
-    await this.#sendAhead(kind);
-    return (meta.expected[kind] ?? 0) - tasks;
+  async dispatch(kind: TaskKind): Promise<number> {
+    const record = this.#active();
+    if (!record) return 0;
+    const { tasks } = this.#tasks.finished(kind);
+    this.#touch({ ...record, dispatched: { kind, lastId: -1, tasks } });
+    await this.#dispatchAhead(kind);
+    return (record.expected[kind] ?? 0) - tasks;
   }
 
-  async take(kind: TaskKind, id: number) {
-    const meta = this.#live();
-    const row = this.#sql.exec("SELECT done FROM tasks WHERE kind = ? AND id = ?", kind, id).toArray()[0];
-    if (!meta || !row || row.done !== 0) return "skip";
-    return meta.woken && (await this.#stopsWorkers(kind, id)) ? "skip" : "run";
+  async claim(kind: TaskKind, id: number) {
+    const record = this.#active();
+    if (!record || !this.#tasks.isOpen(kind, id)) return "skip";
+    return record.stalled && (await this.#failStopped(kind, id)) ? "skip" : "run";
   }
 
-  async #stopsWorkers(kind: TaskKind, id: number): Promise<boolean> {
-    if (!countStop(this.#sql, kind, id, this.#stallSeconds * 1000)) return false;
-    await this.fail("task_stopped", stopReason(kind, id));
+  /** After a stall, counts attempts that end without a report. @returns whether there were too many, so the job failed */
+  async #failStopped(kind: TaskKind, id: number): Promise<boolean> {
+    // The attempt before the stall was not counted, so this one is one too many when the limit is reached.
+    const attempts = this.#tasks.countAttempt(kind, id, this.#stallSeconds * 1000);
+    if (attempts < MAX_STOPPED_WORKERS) return false;
+    await this.fail(
+      "task_stopped",
+      `${kind} ${id} stopped its worker ${MAX_STOPPED_WORKERS} times without an error: the scan may be damaged or need more memory or time than a worker has; try it on one machine with tilewright segment`,
+    );
     return true;
   }
 
   async done(kind: TaskKind, id: number, report: TaskReport): Promise<void> {
-    const meta = this.#live();
-    if (!meta) return;
-    const finished = this.#finishedOf(kind);
-    const { rowsWritten } = this.#sql.exec(
-      "UPDATE tasks SET done = 1, report = ?, error = NULL WHERE kind = ? AND id = ? AND done = 0",
-      storeReport(report),
-      kind,
-      id,
-    );
-    if (rowsWritten === 0) return;
-    finished.tasks++;
-    finished.windows += report.windows ?? 0;
-    meta.runtime ??= report.runtime;
-    this.#moved(meta);
-    if (finished.tasks === meta.expected[kind]) return this.#advance(meta, kind);
+    const active = this.#active();
+    if (!active || !this.#tasks.markDone(kind, id, report)) return;
+    const record = this.#touch({ ...active, runtime: active.runtime ?? report.runtime });
+    if (this.#tasks.finished(kind).tasks === record.expected[kind]) return this.#advance(record, kind);
     try {
-      await this.#sendAhead(kind);
+      await this.#dispatchAhead(kind);
     } catch (error) {
-      // The task is done all the same; the next one that is, or the alarm, sends what was not taken.
-      console.warn(`job ${meta.document.id}: no more tasks could be sent (${(error as Error).message})`);
+      // The task is done. The next one, or the alarm, dispatches what the queue did not take.
+      console.warn(`job ${record.document.id}: cannot dispatch more tasks (${(error as Error).message})`);
     }
   }
 
-  /** Sends tasks of a stage in the order of their ids, as far as a job may be ahead. */
-  async #sendAhead(kind: TaskKind): Promise<void> {
-    // While a queue is told, this object is told of tasks.
-    if (this.#sending) return;
-    this.#sending = true;
+  /** Dispatches tasks of a phase in the order of their ids, up to the number a job may have in flight. */
+  async #dispatchAhead(kind: TaskKind): Promise<void> {
+    // Other calls can run while we await the queue.
+    if (this.#dispatching) return;
+    this.#dispatching = true;
     try {
-      for (let meta = this.#live(); meta?.sent?.kind === kind; meta = this.#live()) {
-        const { last, tasks } = meta.sent;
-        const room = this.#tasksAhead - (tasks - this.#finishedOf(kind).tasks);
-        if (room < this.#tasksAhead * REFILL_SHARE) return;
-        const ids = this.#notDone(kind, last, room);
+      for (let record = this.#active(); record?.dispatched?.kind === kind; record = this.#active()) {
+        const { lastId, tasks } = record.dispatched;
+        const limits = { tasksAhead: this.#tasksAhead, refillShare: REFILL_SHARE };
+        const room = dispatchRoom(record, this.#tasks.finished(kind), limits);
+        if (room === 0) return;
+        const ids = this.#tasks.openIds(kind, lastId, room);
         if (ids.length === 0) return;
-        await sendTasks(this.env, meta.document.id, kind, ids);
-        const now = this.#live();
-        // Unless the stage was begun anew meanwhile.
-        if (now?.createdAt === meta.createdAt && now.sent?.kind === kind && now.sent.last === last) {
-          this.#save({ ...now, sent: { kind, last: ids.at(-1)!, tasks: tasks + ids.length } });
+        await sendTasks(this.env, record.document.id, kind, ids);
+        const now = this.#active();
+        // Unless the phase was started again meanwhile.
+        if (
+          now?.createdAt === record.createdAt &&
+          now.dispatched?.kind === kind &&
+          now.dispatched.lastId === lastId
+        ) {
+          this.#save({ ...now, dispatched: { kind, lastId: ids.at(-1)!, tasks: tasks + ids.length } });
         }
       }
     } finally {
-      this.#sending = false;
+      this.#dispatching = false;
     }
   }
 
-  #notDone(kind: TaskKind, after: number, limit: number): number[] {
-    return this.#sql
-      .exec(
-        "SELECT id FROM tasks WHERE kind = ? AND done = 0 AND id > ? ORDER BY id LIMIT ?",
-        kind,
-        after,
-        limit,
-      )
-      .toArray()
-      .map((row) => row.id as number);
+  async requeueShard(shard: number): Promise<void> {
+    const record = this.#active();
+    if (!record) return;
+    if (this.#tasks.reopen("shard", shard)) this.#touch(record);
+    await sendTasks(this.env, record.document.id, "shard", [shard]);
   }
 
-  async redo(shard: number): Promise<void> {
-    const meta = this.#live();
-    if (!meta) return;
-    const finished = this.#finishedOf("shard");
-    const row = this.#sql
-      .exec("SELECT report FROM tasks WHERE kind = 'shard' AND id = ? AND done = 1", shard)
-      .toArray()[0];
-    if (row) {
-      this.#sql.exec("UPDATE tasks SET done = 0, report = NULL WHERE kind = 'shard' AND id = ?", shard);
-      finished.tasks--;
-      finished.windows -= readStoredReport(row.report as string).windows ?? 0;
-      this.#moved(meta);
-    }
-    await sendTasks(this.env, meta.document.id, "shard", [shard]);
+  async heartbeat(): Promise<void> {
+    const record = this.#active();
+    if (record) this.#touch(record);
   }
 
-  async alive(): Promise<void> {
-    const meta = this.#live();
-    if (meta) this.#moved(meta);
-  }
-
-  async tried(kind: TaskKind, id: number, message: string): Promise<void> {
-    this.#sql.exec(
-      "UPDATE tasks SET error = ?, taken = 0 WHERE kind = ? AND id = ?",
-      message.slice(0, 500),
-      kind,
-      id,
-    );
+  async recordFailedAttempt(kind: TaskKind, id: number, message: string): Promise<void> {
+    this.#tasks.recordError(kind, id, message);
   }
 
   async totals(kind: TaskKind): Promise<TaskTotals> {
-    const meta = this.#meta();
+    const record = this.#record();
     let done = 0;
-    const sum: TaskReport = { windows: 0, bytesRead: 0, runtime: meta?.runtime };
-    for (const row of this.#sql.exec(
-      "SELECT report FROM tasks WHERE kind = ? AND done = 1 ORDER BY id",
-      kind,
-    )) {
-      const report = readStoredReport(row.report as string);
+    const sum: TaskReport = { windows: 0, bytesRead: 0, runtime: record?.runtime };
+    for (const report of this.#tasks.reports(kind)) {
       done++;
       sum.windows! += report.windows ?? 0;
       sum.bytesRead! += report.bytesRead ?? 0;
       sum.modelMilliseconds = (sum.modelMilliseconds ?? 0) + (report.modelMilliseconds ?? 0);
       if (report.merge) sum.merge = sum.merge ? addStatistics(sum.merge, report.merge) : report.merge;
     }
-    return { total: meta?.expected[kind] ?? 0, done, report: sum };
+    return { total: record?.expected[kind] ?? 0, done, report: sum };
   }
 
   async setWindows(total: number): Promise<void> {
-    const meta = this.#live();
-    if (meta) this.#moved({ ...meta, windows: total });
+    const record = this.#active();
+    if (record) this.#touch({ ...record, windows: total });
   }
 
   async setOutputs(outputs: NonNullable<JobStatus["outputs"]>): Promise<void> {
-    const meta = this.#live();
-    if (meta) this.#moved({ ...meta, outputs });
+    const record = this.#active();
+    if (record) this.#touch({ ...record, outputs });
   }
 
   async fail(code: string, message: string): Promise<void> {
-    const meta = this.#live();
-    if (meta) await this.#end({ ...meta, error: { code, message: message.slice(0, 1000) } }, "failed");
+    const record = this.#active();
+    if (record) await this.#end(record, "failed", { code, message });
   }
 
-  async giveUp(kind: TaskKind, id: number): Promise<void> {
-    const row = this.#sql
-      .exec("SELECT done, error FROM tasks WHERE kind = ? AND id = ?", kind, id)
-      .toArray()[0];
-    if (!row || row.done === 1) return;
-    await this.fail(
-      "task_failed",
-      `${kind} ${id} failed every time it was tried: ${row.error ?? "no reason is known"}`,
-    );
+  async deadLetter(kind: TaskKind, id: number): Promise<void> {
+    if (!this.#tasks.isOpen(kind, id)) return;
+    const error = this.#tasks.lastError(kind, id) ?? "no reason is known";
+    await this.fail("task_failed", `${kind} ${id} failed on every attempt: ${error}`);
   }
 
   async cancel(reason?: { code: string; message: string }): Promise<JobState | undefined> {
-    const meta = this.#live();
-    if (meta) await this.#end({ ...meta, error: reason }, "cancelled");
-    return this.#meta()?.state;
+    const record = this.#active();
+    if (record) await this.#end(record, "cancelled", reason);
+    return this.#record()?.state;
   }
 
-  async forget(): Promise<boolean> {
-    const meta = this.#meta();
-    // Its Workflow would wait for the end for ever.
-    if (meta && isFinal(meta.state)) await this.#tellEnd(meta);
-    // Looked at again: the job may have been started over while its objects were removed or its Workflow was told. Some of what it
-    // had made by then may be gone, and it must not end as one that has all.
-    const live = this.#live();
-    if (live) {
+  async delete(): Promise<boolean> {
+    const record = this.#record();
+    // Otherwise its Workflow would wait for the end forever.
+    if (record && isFinal(record.state)) await this.#notifyEnd(record);
+    // Read again: the job may have been started over while its objects were removed or its Workflow was notified. Some of
+    // what it had made by then may be gone, so it must not end as done.
+    const active = this.#active();
+    if (active) {
       const message = "the job was removed while it was started again: start it once more";
-      await this.#end({ ...live, error: { code: "work_lost", message } }, "failed");
+      await this.#end(active, "failed", { code: "work_lost", message });
       return false;
     }
-    this.#sql.exec("DELETE FROM tasks");
+    this.#tasks.clear();
     this.#sql.exec("DELETE FROM meta");
-    this.#known = undefined;
-    this.#finished.clear();
+    this.#cached = undefined;
     await this.ctx.storage.deleteAlarm();
     return true;
   }
 
   override async alarm(): Promise<void> {
-    const meta = this.#meta();
-    if (!meta) return;
-    if (isFinal(meta.state)) return this.#tellEnd(meta);
-    const waits = meta.movedAt + meta.stallSeconds * 1000 - Date.now();
-    if (waits > 0) return this.ctx.storage.setAlarm(Date.now() + waits);
-    meta.stallSeconds = Math.min(meta.stallSeconds * 2, LONGEST_STALL_SECONDS);
-    meta.movedAt = Date.now();
-    meta.woken = true;
-    this.#save(meta);
-    await this.ctx.storage.setAlarm(Date.now() + meta.stallSeconds * 1000);
-    await this.#wake(meta);
+    const record = this.#record();
+    if (!record) return;
+    if (isFinal(record.state)) return this.#notifyEnd(record);
+    const now = Date.now();
+    const waitMs = millisecondsUntilStall(record, now);
+    if (waitMs > 0) return this.ctx.storage.setAlarm(now + waitMs);
+    const stalled = this.#save(markStalled(record, now));
+    await this.ctx.storage.setAlarm(now + stalled.stallTimeoutSeconds * 1000);
+    await this.#recover(stalled);
   }
 
-  /** Nothing has moved for too long: a message, an event or the Workflow's own step may be lost. */
-  async #wake(meta: Meta): Promise<void> {
-    const { kind } = STAGES.find((s) => s.state === meta.state)!;
-    const pending = this.#notDone(kind, -1, this.#tasksAhead);
-    if (pending.length > 0) return sendTasks(this.env, meta.document.id, kind, pending);
-    await this.#restartWorkflow(meta.document.id);
+  /** There was no progress for too long: a message, an event or the Workflow's own step may be lost. */
+  async #recover(record: JobRecord): Promise<void> {
+    const { kind } = currentPhase(record);
+    const open = this.#tasks.openIds(kind, -1, this.#tasksAhead);
+    if (open.length > 0) return sendTasks(this.env, record.document.id, kind, open);
+    await this.#restartWorkflow(record.document.id);
   }
 
   async #restartWorkflow(id: string): Promise<void> {
-    const jobs = this.env.JOBS!;
+    const workflows = this.env.JOBS!;
     try {
-      await (await jobs.get(id)).restart();
+      await (await workflows.get(id)).restart();
     } catch {
-      // It was never made: the request that opened this ledger was cut off before it could.
-      await jobs.create({ id });
+      // It does not exist: the request that created this ledger was cut off before it created the Workflow.
+      await workflows.create({ id });
     }
   }
 
-  async #advance(meta: Meta, kind: TaskKind): Promise<void> {
-    const at = STAGES.findIndex((s) => s.kind === kind);
-    if (STAGES[at]!.state !== meta.state) return;
-    const next = STAGES[at + 1]?.state ?? "done";
-    if (next === "done") return this.#end(meta, "done");
-    meta.state = next;
-    this.#moved(meta);
-    await this.#tellWorkflow(meta.document.id, kind, next);
+  async #advance(record: JobRecord, kind: TaskKind): Promise<void> {
+    const next = stateAfter(record, kind);
+    if (next === undefined) return;
+    if (next === "done") return this.#end(record, "done");
+    this.#touch({ ...record, state: next });
+    await this.#notifyWorkflow(record.document.id, kind, next);
   }
 
-  async #end(meta: Meta, state: JobState): Promise<void> {
-    const { kind } = STAGES.find((s) => s.state === meta.state)!;
-    meta.state = state;
-    // Noted before it is tried: this object may be cut off in between.
-    meta.untold = true;
-    this.#moved(meta);
+  async #end(
+    record: JobRecord,
+    state: "done" | "failed" | "cancelled",
+    error?: { code: string; message: string },
+  ): Promise<void> {
+    const { kind } = currentPhase(record);
+    // Stored before the notification: this object may be cut off in between.
+    const ended = this.#touch(endJob(record, state, error));
     await this.ctx.storage.setAlarm(Date.now() + this.#stallSeconds * 1000);
-    if (await this.#tellWorkflow(meta.document.id, kind, state)) this.#toldEnd(meta);
+    if (await this.#notifyWorkflow(record.document.id, kind, state)) this.#markNotified(ended);
   }
 
-  /** A Workflow that starts anew finds that the job has ended, and does what is left. */
-  async #tellEnd(meta: Meta): Promise<void> {
-    if (!meta.untold) return;
+  /** A Workflow that restarts finds that the job has ended, and does the rest. */
+  async #notifyEnd(record: JobRecord): Promise<void> {
+    if (!record.notificationPending) return;
     await this.ctx.storage.setAlarm(Date.now() + this.#stallSeconds * 1000);
-    await this.#restartWorkflow(meta.document.id);
-    this.#toldEnd(meta);
+    await this.#restartWorkflow(record.document.id);
+    this.#markNotified(record);
   }
 
-  #toldEnd({ createdAt }: Meta): void {
-    // Read again: the job may have been started over while its Workflow was told.
-    const meta = this.#meta();
-    if (meta?.createdAt === createdAt) this.#save({ ...meta, untold: false });
+  #markNotified({ createdAt }: JobRecord): void {
+    // Read again: the job may have been started over meanwhile.
+    const record = this.#record();
+    if (record?.createdAt === createdAt) this.#save({ ...record, notificationPending: false });
   }
 
-  /** An event that is lost is no loss: the alarm restarts the Workflow, which asks what is done before it waits. */
-  async #tellWorkflow(id: string, kind: TaskKind, state: JobState): Promise<boolean> {
+  /** Losing this event is safe: the alarm restarts the Workflow, which asks what is done before it waits. */
+  async #notifyWorkflow(id: string, kind: TaskKind, state: JobState): Promise<boolean> {
     try {
       await (await this.env.JOBS!.get(id)).sendEvent({ type: `${kind}-done`, payload: { state } });
       return true;
     } catch (error) {
-      console.warn(`job ${id}: its Workflow was not told of ${state} (${(error as Error).message})`);
+      console.warn(`job ${id}: cannot notify its Workflow of ${state} (${(error as Error).message})`);
       return false;
     }
   }
 
-  #live(): Meta | undefined {
-    const meta = this.#meta();
-    return meta && !isFinal(meta.state) ? meta : undefined;
+  #active(): JobRecord | undefined {
+    const record = this.#record();
+    return isActive(record) ? record : undefined;
   }
 
-  #meta(): Meta | undefined {
-    if (this.#known) return this.#known;
+  #record(): JobRecord | undefined {
+    if (this.#cached) return this.#cached;
     const row = this.#sql.exec("SELECT value FROM meta").toArray()[0];
-    this.#known = row && (JSON.parse(row.value as string) as Meta);
-    return this.#known;
+    this.#cached = row && parseJobRecord(row.value as string);
+    return this.#cached;
   }
 
-  #moved(meta: Meta): void {
-    const now = Date.now();
-    this.#save({ ...meta, updatedAt: now, movedAt: now, stallSeconds: this.#stallSeconds });
+  #touch(record: JobRecord): JobRecord {
+    return this.#save(touch(record, Date.now(), this.#stallSeconds));
   }
 
-  #save(meta: Meta): void {
-    this.#sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", JSON.stringify(meta));
-    this.#known = meta;
+  #save(record: JobRecord): JobRecord {
+    this.#sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", JSON.stringify(record));
+    this.#cached = record;
+    return record;
   }
 
-  #finishedOf(kind: TaskKind): { tasks: number; windows: number } {
-    let finished = this.#finished.get(kind);
-    if (!finished) {
-      const { n, w } = this.#sql
-        .exec(
-          "SELECT count(*) AS n, coalesce(sum(json_extract(report, '$[0]')), 0) AS w FROM tasks WHERE kind = ? AND done = 1",
-          kind,
-        )
-        .one();
-      finished = { tasks: n as number, windows: w as number };
-      this.#finished.set(kind, finished);
-    }
-    return finished;
-  }
-
-  #status(meta: Meta): JobStatus {
-    const { document, expected } = meta;
-    const share = (kind: TaskKind) =>
-      expected[kind] === undefined
-        ? undefined
-        : { total: expected[kind], done: this.#finishedOf(kind).tasks };
-    return {
-      id: document.id,
-      state: meta.state,
-      source: {
-        uri: document.source.uri,
-        etag: document.source.etag,
-        byteLength: document.source.byteLength,
-      },
-      model: { name: document.model.name, variant: document.model.variant },
-      createdAt: new Date(meta.createdAt).toISOString(),
-      updatedAt: new Date(meta.updatedAt).toISOString(),
-      windows:
-        meta.windows === undefined
-          ? undefined
-          : { total: meta.windows, done: this.#finishedOf("shard").windows },
-      shards: share("shard"),
-      merges: share("merge"),
-      error: meta.error,
-      outputs: meta.state === "done" ? meta.outputs : undefined,
-    };
+  #status(record: JobRecord): JobStatus {
+    return toJobStatus(record, (kind) => this.#tasks.finished(kind));
   }
 }

@@ -17,7 +17,7 @@ import type { MaskRecord } from "../../../tiling/wire/mask-record.ts";
 import { WireFormatError } from "../../../tiling/wire/wire-message.ts";
 import { ZarrLabelStore } from "../../../writers/ome-zarr/label-store.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
-import { type Ledger, ledgerOf, type TaskReport } from "../../shared/ledger-port.ts";
+import { getLedger, type Ledger, type TaskReport } from "../../shared/ledger-port.ts";
 import type { TaskMessage } from "../../shared/queue-messages.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import { resultsStore } from "../../shared/results-store.ts";
@@ -30,12 +30,12 @@ import { describeRun } from "./describe-run.ts";
 const LABELS = "labels.ome.zarr";
 /** A source that does not answer must not hold the queue; finishing a large slide takes minutes. */
 const TIMEOUT_MS = 600_000;
-/** Rows of chunks between two signs of life. */
-const ALIVE_EVERY = 4;
+/** Rows of chunks between two heartbeats. */
+const HEARTBEAT_ROWS = 4;
 
 /** Does one task. Each may be repeated: it writes the same bytes under the same keys. */
 export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Promise<TaskReport> {
-  const ledger = ledgerOf(env.LEDGERS!, job);
+  const ledger = getLedger(env.LEDGERS!, job);
   switch (kind) {
     case "plan":
       return plan(env, ledger);
@@ -124,7 +124,7 @@ async function merge(
       if (records) return records;
       // Done anew by the edge function, while this task is tried again.
       await env.RESULTS!.delete(jobKeys.records(job.id, shard.id));
-      await ledger.redo(shard.id);
+      await ledger.requeueShard(shard.id);
       throw new StorageError(
         `the records of shard ${shard.id} are ${object ? "damaged" : "gone"} and are made again`,
         { retryable: true },
@@ -172,11 +172,11 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     signal,
     onProgress: () => {
       // A sign that gets lost is no reason to stop.
-      if (++rows % ALIVE_EVERY === 0) ledger.alive().catch(() => {});
+      if (++rows % HEARTBEAT_ROWS === 0) ledger.heartbeat().catch(() => {});
     },
   });
   // The proof of a run is of the one that counts: another of the same may have ended it, or its job been cancelled.
-  if ((await ledger.take("finish", 0)) === "skip") return {};
+  if ((await ledger.claim("finish", 0)) === "skip") return {};
   const manifestJson = await describeRun(env, {
     classes: manifest.classes.length,
     planned,

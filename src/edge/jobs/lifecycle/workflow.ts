@@ -3,15 +3,15 @@ import { isFinal, type JobState } from "../../../contracts/job-request.ts";
 import { planMergeBlocks } from "../../../orchestrator/map/merge-block.ts";
 import { planShards } from "../../../tiling/grid/shards.ts";
 import { WireFormatError } from "../../../tiling/wire/wire-message.ts";
-import { ledgerOf, type TaskKind } from "../../shared/ledger-port.ts";
+import { getLedger, type TaskKind } from "../../shared/ledger-port.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { sendCallback } from "./callback.ts";
-import { STAGES, type Stage } from "./job-phase.ts";
+import { JOB_PHASES, type JobPhase } from "./job-phase.ts";
 import { removeWork } from "./remove-work.ts";
 
 /** Ids that one call of the ledger takes. */
-const EXPECT_BATCH = 5000;
+const REGISTER_BATCH = 5000;
 /** A cohort may wait long for its turn; a lost event is met by the ledger's alarm, not by this. */
 const LONGEST_WAIT = "30 days";
 /** Longer than a Worker may be at a message: 15 minutes. */
@@ -26,8 +26,8 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
   override async run(event: Readonly<WorkflowEvent<unknown>>, step: WorkflowStep): Promise<JobState> {
     const job = event.instanceId;
     let state: JobState = "planning";
-    for (const stage of STAGES) {
-      state = await this.#stage(job, step, stage);
+    for (const phase of JOB_PHASES) {
+      state = await this.#runPhase(job, step, phase);
       if (isFinal(state)) break;
     }
     await step.do("remove work", RETRIES, () => this.#remove(job));
@@ -49,7 +49,7 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
   }
 
   /** Sends the tasks of a stage that are not done and waits for them. @returns the job's state after it */
-  async #stage(job: string, step: WorkflowStep, { kind, state: during }: Stage): Promise<JobState> {
+  async #runPhase(job: string, step: WorkflowStep, { kind, state: during }: JobPhase): Promise<JobState> {
     const sent = await step.do(`send ${kind}`, RETRIES, () => this.#send(job, kind));
     let state = sent.state;
     for (let n = 1; sent.waits && state === during; n++) {
@@ -61,11 +61,11 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
   }
 
   async #stateOf(job: string): Promise<JobState> {
-    return (await ledgerOf(this.env.LEDGERS!, job).status())?.state ?? "failed";
+    return (await getLedger(this.env.LEDGERS!, job).status())?.state ?? "failed";
   }
 
   async #send(job: string, kind: TaskKind): Promise<{ waits: boolean; state: JobState }> {
-    const ledger = ledgerOf(this.env.LEDGERS!, job);
+    const ledger = getLedger(this.env.LEDGERS!, job);
     const status = await ledger.status();
     if (!status) return { waits: false, state: "failed" };
     if (isFinal(status.state)) return { waits: false, state: status.state };
@@ -77,10 +77,10 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
       await ledger.fail("work_lost", "the plan of the job was removed or damaged: start it again");
       return { waits: false, state: "failed" };
     }
-    for (let i = 0; i < ids.length; i += EXPECT_BATCH) {
-      await ledger.expect(kind, ids.slice(i, i + EXPECT_BATCH), ids.length);
+    for (let i = 0; i < ids.length; i += REGISTER_BATCH) {
+      await ledger.register(kind, ids.slice(i, i + REGISTER_BATCH), ids.length);
     }
-    if ((await ledger.send(kind)) > 0) return { waits: true, state: status.state };
+    if ((await ledger.dispatch(kind)) > 0) return { waits: true, state: status.state };
     return { waits: false, state: (await ledger.status())!.state };
   }
 

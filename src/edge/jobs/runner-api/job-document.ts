@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import { Problem } from "../../../service/problem.ts";
-import { ledgerOf } from "../../shared/ledger-port.ts";
+import { getLedger } from "../../shared/ledger-port.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
 
@@ -13,7 +13,7 @@ const kept = new LRUCache<string, JobDocument>({ max: KEPT });
 export async function documentOf(env: Bindings, job: string): Promise<JobDocument> {
   const known = kept.get(job);
   if (known) return known;
-  const document = JOB_ID.test(job) ? await ledgerOf(env.LEDGERS!, job).document() : undefined;
+  const document = JOB_ID.test(job) ? await getLedger(env.LEDGERS!, job).document() : undefined;
   if (!document) throw new Problem(404, "job_missing", "there is no such job");
   kept.set(job, document);
   return document;

@@ -5,7 +5,7 @@ import { readBody } from "../../../service/read-body.ts";
 import { shardAt } from "../../../tiling/grid/shards.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../../tiling/wire/mask-batch.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
-import { ledgerOf } from "../../shared/ledger-port.ts";
+import { getLedger } from "../../shared/ledger-port.ts";
 import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import { resultsStore } from "../../shared/results-store.ts";
@@ -171,12 +171,12 @@ export function createWorkRoutes() {
     const event = c.req.valid("json");
     const id = Number(shard);
     await documentOf(c.env, job);
-    const ledger = ledgerOf(c.env.LEDGERS!, job);
+    const ledger = getLedger(c.env.LEDGERS!, job);
     switch (event.event) {
       case "take":
-        return c.json({ run: (await ledger.take("shard", id)) === "run" }, 200);
+        return c.json({ run: (await ledger.claim("shard", id)) === "run" }, 200);
       case "alive":
-        await ledger.alive();
+        await ledger.heartbeat();
         break;
       case "done":
         // A shard that is done without records would be found only when all others are.
@@ -186,7 +186,7 @@ export function createWorkRoutes() {
         await ledger.done("shard", id, event.report);
         break;
       case "tried":
-        await ledger.tried("shard", id, event.message);
+        await ledger.recordFailedAttempt("shard", id, event.message);
         break;
       case "failed":
         await ledger.fail(event.code, event.message);
