@@ -23,7 +23,7 @@ import domain_statistics
 import tasks
 from evaluate import evaluate_file, open_session, print_table
 from export_onnx import count_macs, export, load_checkpoint, offset_logits
-from half import describe_half, half
+from to_fp16 import describe_half, to_fp16
 from quantize import quantize, read_scales
 from sliding import softmax
 
@@ -144,7 +144,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--limit", type=int, help="score only the first N pictures (for a package in a hurry)")
     parser.add_argument("--no-score", action="store_true")
-    parser.add_argument("--half", action="store_true", help="add a companion in half precision to the int4 variant (half.py)")
+    parser.add_argument("--half", action="store_true", help="add a companion in half precision to the int4 variant (to_fp16.py)")
     args = parser.parse_args()
 
     out, work = Path(args.out), Path(args.checkpoint).parent
@@ -193,7 +193,7 @@ def main():
             "output": {"path": f"golden/output-{v}.u8.bin", "shape": list(output.shape), "dtype": "uint8"}, "tolerance": TOLERANCE}
         if args.half and forms[v] == "nbits":
             companion = work / f"{name}-{v}-half.onnx"
-            half(path, companion)
+            to_fp16(path, companion)
             off = np.abs(golden_output(task, open_session(companion), pixels, low, high) / 255 - output / 255)
             print(f"{v} in half precision: golden tile off by {off.max():.4f} (mean {off.mean():.5f})")
             if off.max() > TOLERANCE["maxAbs"] or off.mean() > TOLERANCE["meanAbs"]:

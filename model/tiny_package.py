@@ -17,7 +17,7 @@ import torch
 
 from evaluate import open_session
 from export_onnx import export
-from half import add_to_package
+from to_fp16 import add_to_package
 from quantize import quantize
 from sliding import softmax
 from swin_unet import SwinUnet, SwinUnetConfig

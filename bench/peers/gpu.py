@@ -25,7 +25,7 @@ def package(out):
 
     from evaluate import open_session
     from export_onnx import export, load_checkpoint
-    from half import add_to_package
+    from to_fp16 import add_to_package
     from package import golden_output, most_bands
     from quantize import quantize
     import tasks

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from export_onnx import export
-from half import add_to_package, half
+from to_fp16 import add_to_package, to_fp16
 from quantize import quantize
 from swin_unet import SwinUnet, SwinUnetConfig
 from tiny_package import CONFIG, OUT
@@ -27,7 +27,7 @@ def files(tmp_path_factory):
         model.head.classify.weight.mul_(100)
     export(model, folder / "fp32.onnx", bands=4)
     quantize(folder / "fp32.onnx", folder / "int4.onnx")
-    half(folder / "int4.onnx", folder / "half.onnx")
+    to_fp16(folder / "int4.onnx", folder / "half.onnx")
     return folder
 
 
@@ -77,9 +77,9 @@ def test_a_package_gets_its_companion_once_and_only_if_the_golden_tile_allows(tm
 
 def test_what_float16_cannot_hold_and_what_is_not_4_bit_is_refused(files, tmp_path):
     with pytest.raises(SystemExit, match="no MatMulNBits"):
-        half(files / "fp32.onnx", tmp_path / "x.onnx")
+        to_fp16(files / "fp32.onnx", tmp_path / "x.onnx")
     model = onnx.load(files / "int4.onnx")
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([1e6]), "large"))
     onnx.save(model, tmp_path / "large.onnx")
     with pytest.raises(SystemExit, match="large holds 1e\\+06"):
-        half(tmp_path / "large.onnx", tmp_path / "x.onnx")
+        to_fp16(tmp_path / "large.onnx", tmp_path / "x.onnx")

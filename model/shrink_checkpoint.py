@@ -1,6 +1,6 @@
 """A train.py checkpoint small enough to commit: the averaged weights in float16 (--raw: the raw ones too).
 
-    python model/compact.py runs/nuclei/best.pt --out model/checkpoints/nuclei-c48.pt
+    python model/shrink_checkpoint.py runs/nuclei/best.pt --out model/checkpoints/nuclei-c48.pt
 
 What it is for: exporting the float32 ONNX again, pruning and quantising studies, and training on:
 

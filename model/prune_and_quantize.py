@@ -1,6 +1,6 @@
 """From a trained checkpoint to a pruned, 4-bit one: prune in rounds, then train through 4-bit weights.
 
-    torchrun --nproc-per-node 2 model/recover.py model/checkpoints/nuclei-c48.pt --out runs/nuclei-int4 [--resume]
+    torchrun --nproc-per-node 2 model/prune_and_quantize.py model/checkpoints/nuclei-c48.pt --out runs/nuclei-int4 [--resume]
 
 Rounds of structured pruning (whole MLP units and attention heads, by first-order importance on train crops) with training between
 them take the first third of the steps; for the rest every linear runs on 4-bit weights, one learned scale per output channel, with a

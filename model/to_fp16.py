@@ -1,7 +1,7 @@
 """A companion of a 4-bit ONNX file that computes in float16, for devices that are faster so; in and out stay float32.
 
-    python model/half.py models/nuclei                     # adds it to the package: every MatMulNBits variant
-    python model/half.py some-int4.onnx --out some-half.onnx
+    python model/to_fp16.py models/nuclei                     # adds it to the package: every MatMulNBits variant
+    python model/to_fp16.py some-int4.onnx --out some-half.onnx
 
 Codes stay 4-bit and MatMulNBits stays: its activations and scales become float16. LayerNormalization keeps its mean and variance in
 float32 by the standard (stash_type 1). Weights that are stored in float16 are read as they are. Ends by comparing the golden tile with the
@@ -34,7 +34,7 @@ def narrowed(tensor):
     return numpy_helper.from_array(values.astype(np.float16), tensor.name)
 
 
-def half(source, target):
+def to_fp16(source, target):
     """-> nodes of the new file. Its input and output are float32 still."""
     model = onnx.load(source)
     graph = model.graph
@@ -107,7 +107,7 @@ def add_to_package(package):
             continue
         target = source.with_name(source.stem + "-half.onnx")
         part = target.with_suffix(".part")
-        half(source, part)
+        to_fp16(source, part)
         largest, mean, allowed = golden_difference(package, manifest, variant, part)
         print(f"{name}: {part.stat().st_size:,} bytes, golden tile off by {largest:.4f} (mean {mean:.5f})")
         if not (largest <= allowed["maxAbs"] and mean <= allowed["meanAbs"]):
@@ -129,7 +129,7 @@ if __name__ == "__main__":
     if Path(args.source).is_dir():
         add_to_package(Path(args.source))
     elif args.out:
-        nodes = half(args.source, args.out)
+        nodes = to_fp16(args.source, args.out)
         print(f"{args.out}: {Path(args.out).stat().st_size:,} bytes, {nodes} nodes")
     else:
         sys.exit("Name where the file goes with --out.")

@@ -13,7 +13,7 @@ TRAIN = dict(batch=2, weight_decay=0.05, betas=[0.9, 0.98], clip=1.0, class_weig
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recover")
+    folder = tmp_path_factory.mktemp("prune_and_quantize")
     write_hippocampus(folder)
     torch.manual_seed(0)
     model = SwinUnet(SwinUnetConfig(**TINY["hippocampus"]))
@@ -24,15 +24,15 @@ def parent(tmp_path_factory):
 
 
 def test_from_a_checkpoint_to_a_package_of_two_variants(parent):
-    recover = ("recover.py", parent / "parent.pt", "--data", parent, "--out", parent / "int4", "--threads", 1, "--validate-every", 4)
-    code, said, error = launch(*recover, "--steps", 6)
+    fine_tune = ("prune_and_quantize.py", parent / "parent.pt", "--data", parent, "--out", parent / "int4", "--threads", 1, "--validate-every", 4)
+    code, said, error = launch(*fine_tune, "--steps", 6)
     assert code == 0 and "4 bits from here" in said, said + error
-    code, _, error = launch(*recover, "--steps", 6)
+    code, _, error = launch(*fine_tune, "--steps", 6)
     assert code == 1 and "Add --resume" in error
-    code, said, error = launch(*recover, "--steps", 8, "--resume")
+    code, said, error = launch(*fine_tune, "--steps", 8, "--resume")
     assert code == 0 and "at step 6" in said, said + error
     (parent / "int4" / "end.pt").unlink()
-    code, said, error = launch(*recover, "--steps", 8, "--resume")             # a finished run is validated again, and changes nothing
+    code, said, error = launch(*fine_tune, "--steps", 8, "--resume")             # a finished run is validated again, and changes nothing
     assert code == 0 and "at step 8" in said, said + error
     end = torch.load(parent / "int4" / "end.pt", weights_only=True)
     assert end["step"] == 7 + 8
