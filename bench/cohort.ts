@@ -60,7 +60,7 @@ try {
   const { keys } = JSON.parse(readFileSync(join(out, "cohort.json"), "utf8"));
   const run = JSON.parse(readFileSync(join(out, "jobs", done.job, "run.json"), "utf8"));
   const measurements = readFileSync(join(out, "jobs", done.job, "measurements.csv"));
-  const { sourceState } = await import("../src/cohort/source-state.ts");
+  const { lookUpSource: sourceState } = await import("../src/cohort/source-state.ts");
   const events: string[] = [];
   for (let i = 0; i < rows; i++) {
     if (i % 100 === 0) continue;

@@ -1,7 +1,7 @@
 #!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
 // First, before anything that an older Node may lack.
 import "./check-node.ts";
-import { explain } from "../exit/explain-error.ts";
+import { toExitStatus } from "../exit/explain-error.ts";
 import { translateRenamed } from "./options/renamed-flags.ts";
 import { buildProgram } from "./program.ts";
 
@@ -33,7 +33,7 @@ try {
   const note = (sentence: string) => void process.stderr.write(`note: ${sentence}\n`);
   await program.parseAsync(translateRenamed(process.argv.slice(2), note), { from: "user" });
 } catch (error) {
-  const { message, exitCode } = explain(error);
+  const { message, exitCode } = toExitStatus(error);
   process.stderr.write(`tilewright: ${message}\n`);
   if (process.env.TILEWRIGHT_DEBUG) console.error(error);
   process.exitCode = exitCode;

@@ -57,7 +57,7 @@ export async function downloadOutputs(
       retryable: false,
     });
   }
-  const isWanted = ({ name }: OutputFile) => !only || only.has(topOf(name));
+  const isWanted = ({ name }: OutputFile) => !only || only.has(topSegment(name));
   const rest = files.filter((file) => file !== listed && isWanted(file));
   for (const { name } of rest) checkName(name, client);
   const hashes = new Map(outputs?.map(({ name, sha256 }) => [name, sha256]));
@@ -73,7 +73,7 @@ export async function downloadOutputs(
     const chunks: Uint8Array[] = [];
     for await (const chunk of client.output(id, listed)) chunks.push(chunk);
     const manifest = Buffer.concat(chunks).toString("utf8");
-    place.publish([...new Set(rest.map(({ name }) => topOf(name)))], manifest);
+    place.publish([...new Set(rest.map(({ name }) => topSegment(name)))], manifest);
     return manifest;
   } catch (error) {
     throw withoutRoom(error) ?? error;
@@ -119,7 +119,7 @@ async function fetchFile(
 }
 
 /** The output that a file is, or is a part of. */
-function topOf(name: string): string {
+function topSegment(name: string): string {
   return name.split("/")[0]!;
 }
 

@@ -26,7 +26,7 @@ export class JobFailedError extends Error {
   override readonly name = "JobFailedError";
 }
 
-export function unlessAbsent(error: unknown): undefined {
+export function undefinedIfNotFound(error: unknown): undefined {
   if (error instanceof ServiceError && error.status === 404) return undefined;
   throw error;
 }
@@ -35,14 +35,14 @@ export function hostAndPort({ hostname, port, protocol }: URL): string {
   return `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
 }
 
-export function reasonOf(cause: unknown): string {
+export function describeTransportError(cause: unknown): string {
   if ((cause as Error)?.name === "TimeoutError") return "it does not answer in time";
   // undici says "fetch failed" and hides the reason one level down.
   const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
   return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
 }
 
-export function jsonOf(text: string): unknown {
+export function tryParseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

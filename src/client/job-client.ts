@@ -3,7 +3,7 @@ import { type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { readAtMost } from "../storage/read-at-most.ts";
 import { parseRetryAfter, RETRYABLE_STATUS, retry } from "../storage/retry.ts";
-import { hostAndPort, jsonOf, reasonOf, ServiceError, unlessAbsent } from "./errors.ts";
+import { hostAndPort, tryParseJson, describeTransportError, ServiceError, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";
 import {
   completedFolderSchema,
@@ -13,7 +13,7 @@ import {
   healthSchema,
   listingSchema,
   type OutputFile,
-  problemSchema,
+  errorBodySchema,
   type RemoteUpload,
   uploadSchema,
 } from "./schemas.ts";
@@ -88,7 +88,7 @@ export class JobClient {
 
   /** Undefined where the service does not know it (any more). */
   async upload(id: string): Promise<RemoteUpload | undefined> {
-    return this.#json(uploadSchema, "GET", `v1/uploads/${id}`).catch(unlessAbsent);
+    return this.#json(uploadSchema, "GET", `v1/uploads/${id}`).catch(undefinedIfNotFound);
   }
 
   async putPart(id: string, n: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -102,7 +102,7 @@ export class JobClient {
   }
 
   async abortUpload(id: string): Promise<void> {
-    await this.#again(() => this.#request("DELETE", `v1/uploads/${id}`)).catch(unlessAbsent);
+    await this.#again(() => this.#request("DELETE", `v1/uploads/${id}`)).catch(undefinedIfNotFound);
   }
 
   /** @param request model and variant that its job will ask for, where they are named */
@@ -211,7 +211,7 @@ export class JobClient {
     );
     const text = await this.#text(response);
     if (response.ok) return undefined;
-    const parsed = healthSchema.safeParse(jsonOf(text));
+    const parsed = healthSchema.safeParse(tryParseJson(text));
     return parsed.success ? parsed.data.reason : `it answers ${response.status}`;
   }
 
@@ -346,7 +346,7 @@ export class JobClient {
         status,
       });
     }
-    const parsed = problemSchema.safeParse(jsonOf(await this.#text(response).catch(() => "")));
+    const parsed = errorBodySchema.safeParse(tryParseJson(await this.#text(response).catch(() => "")));
     const { code, message } = parsed.success
       ? parsed.data.error
       : { code: "bad_answer", message: `it answers ${status}; check that the job service is there` };
@@ -387,7 +387,7 @@ export class JobClient {
 
   #unreachable(cause: unknown): ServiceError {
     return new ServiceError(
-      `cannot reach ${hostAndPort(this.url)} (${reasonOf(cause)}); check the address and that the service runs`,
+      `cannot reach ${hostAndPort(this.url)} (${describeTransportError(cause)}); check the address and that the service runs`,
       { code: "unreachable", retryable: true, cause },
     );
   }

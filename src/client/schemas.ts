@@ -44,4 +44,4 @@ export const listingSchema = z.object({
 });
 
 export const healthSchema = z.object({ reason: z.string().max(1000) });
-export const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+export const errorBodySchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });

@@ -10,8 +10,8 @@ import type { ListedObject, ObjectInfo } from "../storage/object-store.ts";
 import { prefixEtag } from "../storage/prefix-etag.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobClient } from "./job-client.ts";
-import { tellBytes, type UploadListener } from "./upload-progress.ts";
-import type { UploadState } from "./upload-state.ts";
+import { reportBytes, type UploadListener } from "./upload-progress.ts";
+import type { ResumeState } from "./upload-state.ts";
 
 /** The files of a directory that are sent, with paths below it and etags of this disk. */
 export interface FolderScan {
@@ -33,7 +33,7 @@ export interface SendFolderOptions {
 const CONCURRENCY = 8;
 const MAX_CONCURRENCY = 16;
 /** What systems leave in every directory that they show. */
-const LITTER = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
+const SYSTEM_FILES = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
 const ADVICE =
   "copy the directory into a bucket with a tool of its storage, then: tilewright jobs start <its address>";
 
@@ -46,13 +46,13 @@ export async function scanFolder(path: string, signal: AbortSignal | undefined):
   try {
     const keys: string[] = [];
     for await (const key of store.list("", { signal })) {
-      if (keys.push(key) > MAX_FOLDER_FILES) throw tooMany(path, MAX_FOLDER_FILES);
+      if (keys.push(key) > MAX_FOLDER_FILES) throw tooManyFilesError(path, MAX_FOLDER_FILES);
     }
     const isZarr = keys.some((key) => ZARR_NODES.includes(key));
     const files: ListedObject[] = [];
     for (const key of keys) {
       const info = await store.head(key, { signal });
-      if (info && (isZarr ? !LITTER.test(key) : await holdsDicom(store, key, info)))
+      if (info && (isZarr ? !SYSTEM_FILES.test(key) : await isDicomFile(store, key, info)))
         files.push({ key, ...info });
     }
     if (files.length === 0) {
@@ -60,7 +60,7 @@ export async function scanFolder(path: string, signal: AbortSignal | undefined):
         `${path} is a directory without OME-Zarr metadata and without DICOM files; give an image file inside it`,
       );
     }
-    if (!isZarr && files.length > MAX_PREFIX_OBJECTS) throw tooMany(path, MAX_PREFIX_OBJECTS);
+    if (!isZarr && files.length > MAX_PREFIX_OBJECTS) throw tooManyFilesError(path, MAX_PREFIX_OBJECTS);
     const large = files.find(({ byteLength }) => byteLength > MAX_FOLDER_FILE_BYTES);
     if (large) {
       throw new ImageFormatError(
@@ -74,12 +74,12 @@ export async function scanFolder(path: string, signal: AbortSignal | undefined):
   }
 }
 
-async function holdsDicom(store: FsStore, key: string, { etag }: ObjectInfo): Promise<boolean> {
+async function isDicomFile(store: FsStore, key: string, { etag }: ObjectInfo): Promise<boolean> {
   const head = await store.getRange(key, 0, 132, { ifMatch: etag });
   return head !== undefined && isDicom(head);
 }
 
-function tooMany(path: string, most: number): ImageFormatError {
+function tooManyFilesError(path: string, most: number): ImageFormatError {
   return new ImageFormatError(`${path} holds more than ${most} files, the most of one scan; ${ADVICE}`);
 }
 
@@ -90,7 +90,7 @@ function tooMany(path: string, most: number): ImageFormatError {
 export async function sendFolder(
   client: JobClient,
   scan: FolderScan,
-  state: UploadState,
+  state: ResumeState,
   { request, concurrency = CONCURRENCY, signal }: SendFolderOptions,
   tell: UploadListener,
 ): Promise<{ source: string; job?: string }> {
@@ -99,15 +99,15 @@ export async function sendFolder(
   let id = state.read();
   const there = id === undefined ? new Map<string, string>() : await client.folderFiles(id);
   if (id === undefined) {
-    id = (await client.createFolder(name, askedModel(request))).id;
+    id = (await client.createFolder(name, requestedModel(request))).id;
     state.write(id);
   }
   const store = new FsStore(path);
-  const onSent = tellBytes(byteLength, 0, tell);
+  const onSent = reportBytes(byteLength, 0, tell);
   const sent: ListedObject[] = [];
   const send = async ({ key, etag, byteLength }: ListedObject) => {
     const bytes = await store.getRange(key, 0, byteLength, { ifMatch: etag, signal });
-    if (bytes?.length !== byteLength) throw changed(path);
+    if (bytes?.length !== byteLength) throw changedError(path);
     const md5 = createHash("md5").update(bytes).digest();
     const below = `${name}/${key}`;
     if (there.get(below) !== md5.toString("hex"))
@@ -127,17 +127,17 @@ export async function sendFolder(
   const now = await scanFolder(path, signal);
   if (now.etag !== scan.etag) {
     state.forget();
-    throw changed(path);
+    throw changedError(path);
   }
   return client.completeFolder(id, { name, etag: await prefixEtag(sent), request });
 }
 
-function changed(path: string): ImageFormatError {
+function changedError(path: string): ImageFormatError {
   return new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);
 }
 
 /** Model and variant of a request, where one of them is named. */
-function askedModel(request: unknown): { model?: string; variant?: string } | undefined {
+function requestedModel(request: unknown): { model?: string; variant?: string } | undefined {
   const { model, variant } = (request ?? {}) as { model?: string; variant?: string };
   return model === undefined && variant === undefined ? undefined : { model, variant };
 }

@@ -3,7 +3,7 @@ import { ImageFormatError } from "../image/errors.ts";
 import { forEachConcurrent } from "../storage/concurrency.ts";
 import type { JobClient, RemoteUpload } from "./job-client.ts";
 
-export interface SendOptions {
+export interface SendPartsOptions {
   path: string;
   /** Parts under way at a time, 16 at most; each is in memory while it is. */
   concurrency: number;
@@ -19,7 +19,7 @@ const MAX_CONCURRENCY = 16;
 export async function sendParts(
   client: JobClient,
   upload: RemoteUpload,
-  options: SendOptions,
+  options: SendPartsOptions,
 ): Promise<void> {
   const { path, concurrency, signal, onSent } = options;
   const there = new Set(upload.done);
@@ -29,8 +29,8 @@ export async function sendParts(
   const free: Uint8Array<ArrayBuffer>[] = [];
   const send = async (n: number) => {
     const buffer = free.pop() ?? new Uint8Array(Math.min(upload.partBytes, upload.byteLength));
-    const bytes = buffer.subarray(0, partLength(upload, n));
-    await readWhole(file, bytes, (n - 1) * upload.partBytes, path);
+    const bytes = buffer.subarray(0, partByteLength(upload, n));
+    await readExactly(file, bytes, (n - 1) * upload.partBytes, path);
     await client.putPart(upload.id, n, bytes);
     free.push(buffer);
     onSent(bytes.length);
@@ -42,11 +42,11 @@ export async function sendParts(
   }
 }
 
-export function partLength({ byteLength, partBytes }: RemoteUpload, n: number): number {
+export function partByteLength({ byteLength, partBytes }: RemoteUpload, n: number): number {
   return Math.min(partBytes, byteLength - (n - 1) * partBytes);
 }
 
-async function readWhole(
+async function readExactly(
   file: Awaited<ReturnType<typeof open>>,
   bytes: Uint8Array,
   position: number,

@@ -17,7 +17,7 @@ export interface UploadIdentity {
  * Remembers the id of an upload from one run of the command to the next, in the user's own folder for such things and
  * never beside the scan. What cannot be remembered is only not resumed.
  */
-export class UploadState {
+export class ResumeState {
   readonly #file: string;
 
   constructor(identity: UploadIdentity, directory = stateDirectory()) {

@@ -11,9 +11,9 @@ import { checkDownloadPlace, downloadOutputs } from "./download.ts";
 import { JobFailedError, ServiceError } from "./errors.ts";
 import { JobClient, type RemoteUpload } from "./job-client.ts";
 import { type FolderScan, scanFolder, sendFolder } from "./upload-folder.ts";
-import { partLength, sendParts } from "./upload-parts.ts";
-import { tellBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
-import { UploadState } from "./upload-state.ts";
+import { partByteLength, sendParts } from "./upload-parts.ts";
+import { reportBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
+import { ResumeState } from "./upload-state.ts";
 import { watchJob } from "./watch.ts";
 
 /** A job of a service, and what is to become of it. */
@@ -76,18 +76,18 @@ const requestSchema = jobRequestSchema.omit({ source: true });
 export async function upload(options: UploadOptions): Promise<UploadResult> {
   const { out, signal, onEvent = () => {} } = options;
   const path = resolve(options.file);
-  const request = requestOf(options);
-  const client = clientOf(options);
+  const request = parseRequest(options);
+  const client = createClient(options);
   if (out !== undefined) checkDownloadPlace(out, options.force);
-  const scan = await scanAt(path, signal);
-  const state = stateOf(client, scan, request);
+  const scan = await openLocalScan(path, signal);
+  const state = openResumeState(client, scan, request);
 
   onEvent({ type: "stage", stage: "uploading" });
   const { id, source, ...sent } = await sendScan(client, scan, state, request, options);
   let { job } = sent;
   if (id !== undefined) {
     onEvent({ type: "stage", stage: "waiting for the job" });
-    job = await jobOf(client, id, source, signal).catch((error: unknown) => {
+    job = await waitForJob(client, id, source, signal).catch((error: unknown) => {
       // Refused for good: the same command is to be a new upload when the reason is gone.
       if (error instanceof JobFailedError) state.forget();
       throw error;
@@ -98,10 +98,10 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
       code: "no_job",
       retryable: false,
     });
-  const result = await watched(client, { job, source }, options);
+  const result = await followAndFetch(client, { job, source }, options);
   // From here on the same command is a new upload.
   state.forget();
-  return ended(result, options);
+  return finish(result, options);
 }
 
 /**
@@ -109,14 +109,14 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
  * @param source `r2://bucket/key`, `s3://bucket/key` or `https://host/path`: an object, an OME-Zarr, or a prefix
  */
 export async function startJob(source: string, options: JobOptions): Promise<UploadResult> {
-  const request = { ...requestOf(options), source };
-  const client = clientOf(options);
+  const request = { ...parseRequest(options), source };
+  const client = createClient(options);
   if (options.out !== undefined) checkDownloadPlace(options.out, options.force);
   const status = await client.startJob(request);
-  return ended(await watched(client, { job: status.id, source: status.source.uri }, options), options);
+  return finish(await followAndFetch(client, { job: status.id, source: status.source.uri }, options), options);
 }
 
-function clientOf({ to, token, signal, onEvent = () => {} }: JobOptions): JobClient {
+function createClient({ to, token, signal, onEvent = () => {} }: JobOptions): JobClient {
   return new JobClient(to, {
     token,
     signal,
@@ -125,7 +125,7 @@ function clientOf({ to, token, signal, onEvent = () => {} }: JobOptions): JobCli
 }
 
 /** Follows a job and fetches its results, as far as either is asked for. */
-async function watched(
+async function followAndFetch(
   client: JobClient,
   started: { job: string; source: string },
   options: JobOptions,
@@ -133,14 +133,14 @@ async function watched(
   const { watch, out, signal, onEvent = () => {} } = options;
   onEvent({ type: "job", ...started });
   if (!watch && out === undefined) return started;
-  const status = await follow(client, started.job, signal, onEvent);
+  const status = await followJob(client, started.job, signal, onEvent);
   if (status.state !== "done" || out === undefined) return { ...started, status };
   return { ...started, status, manifest: await fetchResults(client, status, { ...options, out }, onEvent) };
 }
 
 /** @throws {JobFailedError} for a job that ended without results */
-function ended(result: UploadResult, { onEvent = () => {} }: JobOptions): UploadResult {
-  if (result.status) refuseFailed(result.status);
+function finish(result: UploadResult, { onEvent = () => {} }: JobOptions): UploadResult {
+  if (result.status) assertSucceeded(result.status);
   onEvent({ type: "stage", stage: "done" });
   return result;
 }
@@ -156,19 +156,19 @@ export interface LocalScan {
 }
 
 /** What lies at a path. @throws {ImageNotFoundError} @throws {ImageFormatError} where it is no scan */
-export async function scanAt(path: string, signal?: AbortSignal): Promise<LocalScan> {
+export async function openLocalScan(path: string, signal?: AbortSignal): Promise<LocalScan> {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
     const folder = await scanFolder(path, signal);
     return { path, byteLength: folder.byteLength, version: folder.etag, folder };
   }
-  const { size, mtimeMs } = fileAt(path);
+  const { size, mtimeMs } = statFile(path);
   return { path, byteLength: size, version: mtimeMs };
 }
 
 /** What remembers an upload from run to run until it is told to forget. `request`: null where no job is to start. */
-export function stateOf(client: JobClient, scan: LocalScan, request: object | null): UploadState {
+export function openResumeState(client: JobClient, scan: LocalScan, request: object | null): ResumeState {
   const { path, byteLength, version } = scan;
-  return new UploadState({ path: realpathSync(path), byteLength, version, url: client.url.href, request });
+  return new ResumeState({ path: realpathSync(path), byteLength, version, url: client.url.href, request });
 }
 
 /**
@@ -178,7 +178,7 @@ export function stateOf(client: JobClient, scan: LocalScan, request: object | nu
 export async function sendScan(
   client: JobClient,
   scan: LocalScan,
-  state: UploadState,
+  state: ResumeState,
   request: object | null,
   options: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
 ): Promise<{ source: string; id?: string; job?: string }> {
@@ -189,7 +189,7 @@ export async function sendScan(
 }
 
 /** Follows a job to its end, telling of it. */
-export async function follow(
+export async function followJob(
   client: JobClient,
   job: string,
   signal: AbortSignal | undefined,
@@ -197,7 +197,7 @@ export async function follow(
 ): Promise<JobStatus> {
   const onQuiet = (seconds: number, reason: string | undefined) =>
     tell({ type: "quiet", job, seconds, reason });
-  return watchJob(client, job, { signal, onStatus: tellStatus(tell), onQuiet });
+  return watchJob(client, job, { signal, onStatus: createStatusListener(tell), onQuiet });
 }
 
 /** Fetches the results of a job that is done, telling of it. */
@@ -208,18 +208,18 @@ export async function fetchResults(
   tell: UploadListener,
 ): Promise<string> {
   tell({ type: "stage", stage: "downloading" });
-  const onBegin = (bytesTotal: number) => tellBytes(bytesTotal, 0, tell);
+  const onBegin = (bytesTotal: number) => reportBytes(bytesTotal, 0, tell);
   return downloadOutputs(client, status, { out, force, signal, onBegin });
 }
 
 /** @throws {JobFailedError} for a job that ended without results */
-export function refuseFailed({ id, state, error }: JobStatus): void {
+export function assertSucceeded({ id, state, error }: JobStatus): void {
   if (state === "failed")
     throw new JobFailedError(`job ${id} failed: ${error?.message ?? "no reason was given"}`);
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function requestOf({ model, variant, series, time, pagesAs, mpp, settings, outputs, segType }: JobOptions) {
+function parseRequest({ model, variant, series, time, pagesAs, mpp, settings, outputs, segType }: JobOptions) {
   const parsed = requestSchema.safeParse({
     model,
     variant,
@@ -236,7 +236,7 @@ function requestOf({ model, variant, series, time, pagesAs, mpp, settings, outpu
   throw new JobError(`option ${path.join(".")}: ${message}`);
 }
 
-function fileAt(path: string): Stats {
+function statFile(path: string): Stats {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) throw new ImageNotFoundError(path, `${path} does not exist; check the path`);
   if (!stats.isFile()) {
@@ -250,7 +250,7 @@ function fileAt(path: string): Stats {
 async function sendFile(
   client: JobClient,
   { path, byteLength, version }: LocalScan,
-  state: UploadState,
+  state: ResumeState,
   request: object | null,
   {
     concurrency = CONCURRENCY,
@@ -258,7 +258,7 @@ async function sendFile(
     onEvent: tell = () => {},
   }: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
 ): Promise<{ id: string; source: string }> {
-  let known = await resumed(client, state, byteLength);
+  let known = await findResumableUpload(client, state, byteLength);
   if (!known) {
     known = await client.createUpload({ name: basename(path), byteLength, request });
     state.write(known.id);
@@ -266,10 +266,10 @@ async function sendFile(
   for (let attempt = 1; ; attempt++) {
     try {
       if (known.state === "open") {
-        const there = known.done.reduce((sum, n) => sum + partLength(known!, n), 0);
-        const onSent = tellBytes(byteLength, there, tell);
+        const there = known.done.reduce((sum, n) => sum + partByteLength(known!, n), 0);
+        const onSent = reportBytes(byteLength, there, tell);
         await sendParts(client, known, { path, concurrency, signal, onSent });
-        const after = fileAt(path);
+        const after = statFile(path);
         if (after.size !== byteLength || after.mtimeMs !== version) {
           await client.abortUpload(known.id);
           state.forget();
@@ -292,9 +292,9 @@ async function sendFile(
 }
 
 /** The upload that an earlier run began, if the service still has it. */
-async function resumed(
+async function findResumableUpload(
   client: JobClient,
-  state: UploadState,
+  state: ResumeState,
   byteLength: number,
 ): Promise<RemoteUpload | undefined> {
   const id = state.read();
@@ -303,7 +303,7 @@ async function resumed(
 }
 
 /** The job that an upload started, which the service may know a moment later. */
-async function jobOf(
+async function waitForJob(
   client: JobClient,
   id: string,
   source: string,
@@ -334,7 +334,7 @@ const STAGES: Partial<Record<JobState, UploadStage>> = {
 };
 
 /** Statuses as events: each stage once, and the windows with their rate and the time left. */
-function tellStatus(tell: UploadListener): (status: JobStatus) => void {
+function createStatusListener(tell: UploadListener): (status: JobStatus) => void {
   let stage: UploadStage | undefined;
   let first: { done: number; atMs: number } | undefined;
   let last: number | undefined;

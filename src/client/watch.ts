@@ -27,15 +27,15 @@ export async function watchJob(
   options: WatchOptions = {},
 ): Promise<JobStatus> {
   const { signal, firstDelayMs = 1000 } = options;
-  const watch = watchQuiet(client, options);
+  const watch = createStallTimer(client, options);
   try {
-    return await followJob(client, job, { signal, firstDelayMs, onStatus: watch.onStatus });
+    return await streamOrPoll(client, job, { signal, firstDelayMs, onStatus: watch.onStatus });
   } finally {
     watch.stop();
   }
 }
 
-async function followJob(
+async function streamOrPoll(
   client: JobClient,
   job: string,
   {
@@ -69,7 +69,7 @@ async function followJob(
 }
 
 /** A job that waits its turn and a service that stands still look the same from here, but for how long they do. */
-function watchQuiet(client: JobClient, { onStatus, onQuiet, quietMs = QUIET_MS }: WatchOptions) {
+function createStallTimer(client: JobClient, { onStatus, onQuiet, quietMs = QUIET_MS }: WatchOptions) {
   let last = "";
   let movedAt = Date.now();
   const timer = setInterval(async () => {

@@ -19,7 +19,7 @@ import { OutputError } from "../local/errors.ts";
 import type { SegmentOptions } from "../local/options.ts";
 import { checkOutPath } from "../local/run-directory.ts";
 import { syncDirectory } from "./journal.ts";
-import type { CohortRows } from "./manifest-rows.ts";
+import type { ManifestRows } from "./manifest-rows.ts";
 
 const SNAPSHOT = "cohort.json";
 const CANCEL = "cancel";
@@ -45,7 +45,7 @@ export interface CohortService {
 }
 
 /** `cohort.json`: the checked manifest and the command, as the last run had them. */
-export interface CohortSnapshot extends CohortRows {
+export interface CohortSnapshot extends ManifestRows {
   formatVersion: 1;
   /** What was typed, for `retry`. */
   cohort: string;
@@ -93,13 +93,13 @@ export class CohortDirectory {
   }
 
   /** A new place must be empty or absent: tables of a cohort are not put among other things. */
-  refuseOther(): void {
+  assertEmptyOrCohort(): void {
     checkOutPath(this.path);
     if (!existsSync(this.path)) return;
     if (!statSync(this.path).isDirectory())
       throw new OutputError(`${this.path} is a file: --out must name a directory`);
     if (existsSync(this.snapshotFile)) return;
-    const other = readdirSync(this.path).filter((name) => !OURS.test(name));
+    const other = readdirSync(this.path).filter((name) => !OWN_FILES.test(name));
     if (other.length > 0)
       throw new OutputError(`${this.path} holds other things: choose a directory of its own`);
   }
@@ -109,7 +109,7 @@ export class CohortDirectory {
    * @param place address of a service, undefined for this machine
    * @returns the cohort that is there
    */
-  refuseOtherPlace(place: string | undefined): CohortSnapshot | undefined {
+  assertSameServer(place: string | undefined): CohortSnapshot | undefined {
     const before = existsSync(this.snapshotFile) ? this.read() : undefined;
     if (!before || before.service?.url === place) return before;
     const where = before.service ? `the service ${before.service.url}` : "this machine";
@@ -135,11 +135,11 @@ export class CohortDirectory {
     return readLockHolder(this.path);
   }
 
-  askToStop(): void {
-    writeWhole(join(this.path, CANCEL), "");
+  requestStop(): void {
+    writeFileAtomic(join(this.path, CANCEL), "");
   }
 
-  isAskedToStop(): boolean {
+  isStopRequested(): boolean {
     return existsSync(join(this.path, CANCEL));
   }
 
@@ -159,14 +159,14 @@ export class CohortDirectory {
 
   /** Only the user's own: addresses may be signed. */
   write(snapshot: CohortSnapshot): void {
-    writeWhole(this.snapshotFile, JSON.stringify(snapshot), 0o600);
+    writeFileAtomic(this.snapshotFile, JSON.stringify(snapshot), 0o600);
   }
 }
 
-const OURS = /^(lock.*|cancel|journal\.jsonl|jobs|objects|scans|cohort\..*|report\.html|.*\.partial)$/;
+const OWN_FILES = /^(lock.*|cancel|journal\.jsonl|jobs|objects|scans|cohort\..*|report\.html|.*\.partial)$/;
 
 /** Readers see the old file or the new one, after a power cut too. */
-export function writeWhole(file: string, content: string | Uint8Array, mode = 0o644): void {
+export function writeFileAtomic(file: string, content: string | Uint8Array, mode = 0o644): void {
   const temporary = `${file}.partial`;
   const fd = openSync(temporary, "w", mode);
   try {

@@ -7,14 +7,14 @@ import type { ObjectStore } from "../storage/object-store.ts";
 import { CohortManifestError } from "./cohort-error.ts";
 import {
   type CohortRow,
-  type CohortRows,
+  type ManifestRows,
   decodeManifest,
-  nameOf,
+  sourceName,
   readManifest,
-  wrongId,
+  describeInvalidId,
 } from "./manifest-rows.ts";
 
-export interface FoundRows extends CohortRows {
+export interface FoundRows extends ManifestRows {
   kind: "manifest" | "folder" | "pattern" | "prefix";
 }
 
@@ -36,22 +36,22 @@ export async function findRows(
   { encoding, signal }: { encoding?: string; signal?: AbortSignal } = {},
 ): Promise<FoundRows> {
   if (/^s3:\/\//i.test(cohort)) {
-    return { kind: "prefix", ...rowsOf(cohort, await listPrefix(cohort, signal)) };
+    return { kind: "prefix", ...toRows(cohort, await listPrefix(cohort, signal)) };
   }
   const whole = path.resolve(cohort.replace(/^file:\/\//, ""));
   const info = statSync(whole, { throwIfNoEntry: false });
   if (info?.isDirectory()) {
-    return { kind: "folder", ...rowsOf(cohort, listFolder(whole, path.resolve(except))) };
+    return { kind: "folder", ...toRows(cohort, listFolder(whole, path.resolve(except))) };
   }
   if (info) {
     const text = decodeManifest(path.basename(whole), readFileSync(whole), encoding);
     return { kind: "manifest", ...readManifest(path.basename(whole), text, path.dirname(whole), taken) };
   }
   if (isGlob(cohort)) {
-    const base = longestDirectory(whole);
+    const base = existingParent(whole);
     const matches = compileGlob(path.relative(base, whole));
     const files = listFolder(base, path.resolve(except)).filter((file) => matches(path.relative(base, file)));
-    return { kind: "pattern", ...rowsOf(cohort, files) };
+    return { kind: "pattern", ...toRows(cohort, files) };
   }
   throw new ImageNotFoundError(
     cohort,
@@ -71,21 +71,21 @@ export function compileGlob(pattern: string): (relativePath: string) => boolean 
 }
 
 /** The part of a pattern that is there: its brackets and braces mean themselves. */
-function longestDirectory(pattern: string): string {
+function existingParent(pattern: string): string {
   let folder = path.dirname(pattern);
   while (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) folder = path.dirname(folder);
   return folder;
 }
 
 /** Unique by file name where file names are, else by the path below what all have in common. */
-function rowsOf(cohort: string, sources: readonly string[]): CohortRows {
+function toRows(cohort: string, sources: readonly string[]): ManifestRows {
   if (sources.length === 0) {
     throw new JobError(
       `no image was found in ${cohort}: looked for .svs, .tif, .ndpi, .nii, .dcm and others`,
     );
   }
   const sorted = [...new Set(sources)].sort();
-  const names = sorted.map(nameOf);
+  const names = sorted.map(sourceName);
   const unique = new Set(names.map((name) => name.toLowerCase())).size === names.length;
   const shared = commonFolder(sorted);
   const rows: CohortRow[] = sorted.map((source, i) => ({
@@ -95,7 +95,7 @@ function rowsOf(cohort: string, sources: readonly string[]): CohortRows {
   }));
   const seen = new Set<string>();
   const problems = rows.flatMap(({ id }) => {
-    const wrong = seen.has(id.toLowerCase()) ? "is there twice: write a manifest with ids" : wrongId(id);
+    const wrong = seen.has(id.toLowerCase()) ? "is there twice: write a manifest with ids" : describeInvalidId(id);
     seen.add(id.toLowerCase());
     return wrong ? [`id "${id}" ${wrong}`] : [];
   });

@@ -44,7 +44,7 @@ export type KeyState = { begun: number } & (
 const NEWLINE = 10;
 
 /** Applies one event; what a later version may write is passed over. */
-export function apply(states: Map<string, KeyState>, event: CohortEvent): void {
+export function applyEvent(states: Map<string, KeyState>, event: CohortEvent): void {
   if (event.type === "cancelled" || typeof event.key !== "string") return;
   const begun = states.get(event.key)?.begun ?? 0;
   const { key, type, ...rest } = event;
@@ -64,7 +64,7 @@ export function apply(states: Map<string, KeyState>, event: CohortEvent): void {
 }
 
 /** The states after every whole line. A last line without its end was being written when the process died. */
-export function replay(bytes: Uint8Array): { states: Map<string, KeyState>; wholeBytes: number } {
+export function replayJournal(bytes: Uint8Array): { states: Map<string, KeyState>; wholeBytes: number } {
   const states = new Map<string, KeyState>();
   const wholeBytes = bytes.lastIndexOf(NEWLINE) + 1;
   const text = new TextDecoder().decode(bytes.subarray(0, wholeBytes));
@@ -77,13 +77,13 @@ export function replay(bytes: Uint8Array): { states: Map<string, KeyState>; whol
       // A line that a failing disk spoiled says nothing; its scan is done again, or found done.
       continue;
     }
-    if (typeof event === "object" && event !== null) apply(states, event as CohortEvent);
+    if (typeof event === "object" && event !== null) applyEvent(states, event as CohortEvent);
   }
   return { states, wholeBytes };
 }
 
 export function readJournal(file: string): Map<string, KeyState> {
-  return existsSync(file) ? replay(readFileSync(file)).states : new Map();
+  return existsSync(file) ? replayJournal(readFileSync(file)).states : new Map();
 }
 
 /** Lines of JSON that are only ever added to, each on the disk before `append` returns. One writer at a time. */
@@ -102,7 +102,7 @@ export class Journal {
   static open(file: string): Journal {
     const fd = openSync(file, "a+", 0o600);
     try {
-      const { states, wholeBytes } = replay(readFileSync(file));
+      const { states, wholeBytes } = replayJournal(readFileSync(file));
       if (fstatSync(fd).size !== wholeBytes) {
         ftruncateSync(fd, wholeBytes);
         fsyncSync(fd);
@@ -127,7 +127,7 @@ export class Journal {
       throw error;
     }
     this.#size += bytes.length;
-    for (const event of events) apply(this.states, event);
+    for (const event of events) applyEvent(this.states, event);
   }
 
   close(): void {

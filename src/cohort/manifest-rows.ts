@@ -19,13 +19,13 @@ export interface CohortRow {
   values: readonly string[];
 }
 
-export interface CohortRows {
+export interface ManifestRows {
   /** Names of the columns kept as they are. */
   covariates: readonly string[];
   rows: readonly CohortRow[];
 }
 
-const OWN = ["id", "source", "mpp", "mask"];
+const RESERVED_COLUMNS = ["id", "source", "mpp", "mask"];
 /** Enough for a million slides, and not for a file that is no manifest. */
 const MAX_BYTES = 256 << 20;
 const MAX_ROWS = 1_000_000;
@@ -43,13 +43,13 @@ export function readManifest(
   text: string,
   directory: string,
   taken: ReadonlySet<string> = new Set(),
-): CohortRows {
+): ManifestRows {
   if (text.length > MAX_BYTES) {
     throw new CohortManifestError(name, [
       `the file is larger than ${MAX_BYTES >> 20} MiB: is it a manifest?`,
     ]);
   }
-  const delimiter = delimiterOf(text);
+  const delimiter = detectDelimiter(text);
   const lines = parseCsv(name, text, delimiter);
   const [head, ...body] = lines;
   if (!head) throw new CohortManifestError(name, ["line 1: the file is empty; write a header with source"]);
@@ -62,10 +62,10 @@ export function readManifest(
     throw new CohortManifestError(name, [`there are ${body.length} rows: the limit is ${MAX_ROWS}`]);
   }
   const at = (column: string) => header.indexOf(column);
-  const kept = header.flatMap((h, i) => (OWN.includes(h) ? [] : [i]));
+  const kept = header.flatMap((h, i) => (RESERVED_COLUMNS.includes(h) ? [] : [i]));
   const problems: string[] = [];
   const rows: CohortRow[] = [];
-  const lineOf = new Map<string, number>();
+  const lineById = new Map<string, number>();
   for (const { record, line } of body) {
     const problem = (text: string) => void problems.push(`line ${line}: ${text}`);
     if (record.length !== header.length) {
@@ -73,20 +73,20 @@ export function readManifest(
       continue;
     }
     const cell = (column: string) => record[at(column)]?.trim() ?? "";
-    const source = place(cell("source"), directory, "source", problem);
-    const mask = cell("mask") === "" ? undefined : place(cell("mask"), directory, "mask", problem);
-    const mpp = cell("mpp") === "" ? undefined : numberOf(cell("mpp"), delimiter);
+    const source = resolveAddress(cell("source"), directory, "source", problem);
+    const mask = cell("mask") === "" ? undefined : resolveAddress(cell("mask"), directory, "mask", problem);
+    const mpp = cell("mpp") === "" ? undefined : parseDecimal(cell("mpp"), delimiter);
     if (mpp !== undefined && !(mpp > 0 && Number.isFinite(mpp))) {
       problem(`mpp is "${cell("mpp")}": it must be micrometres per pixel, a number above 0`);
     }
-    const id = cell("id") || (source === undefined ? "" : nameOf(source));
+    const id = cell("id") || (source === undefined ? "" : sourceName(source));
     if (source !== undefined || cell("id") !== "") {
-      const wrong = wrongId(id);
+      const wrong = describeInvalidId(id);
       if (wrong) problem(`id "${printable(id)}" ${wrong}`);
       // Where file names differ by case only, some disks hold one of them.
-      const before = lineOf.get(id.toLowerCase());
+      const before = lineById.get(id.toLowerCase());
       if (before !== undefined) problem(`id "${printable(id)}" is that of line ${before} already`);
-      else lineOf.set(id.toLowerCase(), line);
+      else lineById.set(id.toLowerCase(), line);
     }
     if (source !== undefined) {
       rows.push({
@@ -153,7 +153,7 @@ function firstBadLine(bytes: Uint8Array, encoding: string): number {
 }
 
 /** What an id may be: it names a directory, a row and a line of a report. */
-export function wrongId(id: string): string | undefined {
+export function describeInvalidId(id: string): string | undefined {
   if (id === "") return "is empty";
   if (id.length > MAX_ID) return `is longer than ${MAX_ID} characters`;
   if (/[/\\]/.test(id)) return "has a path separator in it";
@@ -164,7 +164,7 @@ export function wrongId(id: string): string | undefined {
 }
 
 /** Last part of a path or address, without what a signed address carries. */
-export function nameOf(source: string): string {
+export function sourceName(source: string): string {
   const address = parseSourceAddress(source);
   return path.basename(address.scheme === "file" ? address.path : address.key);
 }
@@ -194,11 +194,11 @@ function parseCsv(name: string, text: string, delimiter: string): { record: stri
 }
 
 /** Where a comma does not part columns it may part decimals. */
-function numberOf(text: string, delimiter: string): number {
+function parseDecimal(text: string, delimiter: string): number {
   return Number(delimiter === "," || text.includes(".") ? text : text.replace(",", "."));
 }
 
-function delimiterOf(text: string): string {
+function detectDelimiter(text: string): string {
   const head = text.slice(0, text.search(/[\r\n]|$/));
   return [",", ";", "\t"].toSorted((a, b) => head.split(b).length - head.split(a).length)[0]!;
 }
@@ -210,7 +210,7 @@ function checkHeader(name: string, header: readonly string[], taken: ReadonlySet
     if (column === "") problems.push(`line 1: column ${i + 1} has no name`);
     else if (header.indexOf(column) !== i)
       problems.push(`line 1: column "${printable(column)}" is there twice`);
-    else if (taken.has(column) && !OWN.includes(column))
+    else if (taken.has(column) && !RESERVED_COLUMNS.includes(column))
       problems.push(
         `line 1: column "${printable(column)}" is one that the table writes: give it another name`,
       );
@@ -219,7 +219,7 @@ function checkHeader(name: string, header: readonly string[], taken: ReadonlySet
   if (problems.length > 0) throw new CohortManifestError(name, problems);
 }
 
-function place(
+function resolveAddress(
   text: string,
   directory: string,
   what: string,

@@ -1,7 +1,7 @@
 import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "csv-parse";
-import { writeWhole } from "./cohort-directory.ts";
+import { writeFileAtomic } from "./cohort-directory.ts";
 import { ParquetFile } from "./parquet.ts";
 import type { Column } from "./table.ts";
 
@@ -34,7 +34,7 @@ const COLUMNS: readonly (Column & { from?: string })[] = [
 const MADE = ".made.json";
 
 /** A folder's name for an id, as Hive writes it: readers decode it. */
-export function partitionOf(id: string): string {
+export function partitionName(id: string): string {
   const escaped = encodeURIComponent(id).replace(
     /[!'()*]/g,
     (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
@@ -53,7 +53,7 @@ export async function writeObjectTables(
   signal?: AbortSignal,
 ): Promise<void> {
   const made = readMade(join(root, MADE));
-  const wanted = new Map(done.map((slide) => [partitionOf(slide.id), slide]));
+  const wanted = new Map(done.map((slide) => [partitionName(slide.id), slide]));
   const there = existsSync(root) ? readdirSync(root).filter((name) => name.startsWith("id=")) : [];
   let changed = false;
   for (const name of there) {
@@ -73,7 +73,7 @@ export async function writeObjectTables(
     changed = true;
   }
   // A process killed before this makes the folders again.
-  if (changed) writeWhole(join(root, MADE), JSON.stringify(Object.fromEntries(made)));
+  if (changed) writeFileAtomic(join(root, MADE), JSON.stringify(Object.fromEntries(made)));
 }
 
 /** One row for each object of one slide, read as a stream. */

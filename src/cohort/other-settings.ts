@@ -4,7 +4,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import type { CohortDirectory, CohortSnapshot, SharedOptions } from "./cohort-directory.ts";
 
 /** Options that change no result: where and how fast the work is done. */
-const RESULTLESS = new Set(["concurrency", "backends", "cohort", "model"]);
+const IRRELEVANT_TO_RESULTS = new Set(["concurrency", "backends", "cohort", "model"]);
 
 /** Flags by the names of options, where they differ. */
 const FLAGS: Record<string, string> = {
@@ -20,7 +20,7 @@ const FLAGS: Record<string, string> = {
  * Other settings are other work: every scan would be segmented again and the results of before lie about unused.
  * @throws {OutputError} that names what is other than before
  */
-export function refuseOtherSettings(
+export function assertSameSettings(
   directory: CohortDirectory,
   before: CohortSnapshot,
   now: SharedOptions,
@@ -35,8 +35,8 @@ export function refuseOtherSettings(
     changes.push(`the model is ${name} ${version} and was ${before.model.name} ${before.model.version}`);
   }
   for (const option of [...new Set([...Object.keys(was), ...Object.keys(is)])].sort()) {
-    if (RESULTLESS.has(option) || same(was[option], is[option], option)) continue;
-    changes.push(`--${FLAGS[option] ?? option} is ${shown(is[option])} and was ${shown(was[option])}`);
+    if (IRRELEVANT_TO_RESULTS.has(option) || isSame(was[option], is[option], option)) continue;
+    changes.push(`--${FLAGS[option] ?? option} is ${toText(is[option])} and was ${toText(was[option])}`);
   }
   if (changes.length === 0) return;
   throw new OutputError(
@@ -47,12 +47,12 @@ export function refuseOtherSettings(
 /** What is left out is the default. */
 const DEFAULTS: Record<string, unknown> = { precision: "u8", tissueMask: true };
 
-function same(a: unknown, b: unknown, option: string): boolean {
+function isSame(a: unknown, b: unknown, option: string): boolean {
   const whole = (value: unknown) => JSON.stringify(value ?? DEFAULTS[option] ?? null);
   return whole(a) === whole(b);
 }
 
-function shown(value: unknown): string {
+function toText(value: unknown): string {
   if (value === undefined) return "the default";
   return Array.isArray(value) ? value.join(",") : String(value);
 }

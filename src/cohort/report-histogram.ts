@@ -3,7 +3,7 @@ const HEIGHT = 110;
 const BASE = HEIGHT - 18;
 
 /** Counts in equal steps from the least to the greatest value (as many as Sturges' rule says), as SVG. */
-export function histogram(values: readonly number[], label: string): string {
+export function histogramSvg(values: readonly number[], label: string): string {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   for (const v of values) {

@@ -1,11 +1,11 @@
 import { duration, usd } from "../local/format.ts";
 import { PRICES_DATE, USD_PER_CORE_HOUR } from "../orchestrator/prices.ts";
 import { FLAG_RULES, flagSlides, LEAST_SLIDES } from "./flags.ts";
-import { nameOf } from "./manifest-rows.ts";
-import { histogram } from "./report-histogram.ts";
+import { sourceName } from "./manifest-rows.ts";
+import { histogramSvg } from "./report-histogram.ts";
 import { SCANS } from "./scan-links.ts";
 import type { RowOutcome, TableShape } from "./table.ts";
-import { totalsOf } from "./totals.ts";
+import { sumOutcomes } from "./totals.ts";
 
 /** Pictures in a report: so that a browser opens it at once. */
 export const MAX_PICTURES = 200;
@@ -41,9 +41,9 @@ export function reportHtml(
     ...own,
     ...(outcomes[i]!.flags ?? []),
   ]);
-  const totals = totalsOf(outcomes);
+  const totals = sumOutcomes(outcomes);
   const number = (value: string | number, what: string) =>
-    `<div><b>${escaped(value)}</b>${escaped(what)}</div>`;
+    `<div><b>${escapeHtml(value)}</b>${escapeHtml(what)}</div>`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -51,13 +51,13 @@ export function reportHtml(
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 <meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(about.title)}</title>
+<title>${escapeHtml(about.title)}</title>
 <style>${STYLE}</style>
 </head>
 <body>
 <main>
-<h1>${escaped(about.title)}</h1>
-<p class="soft">${escaped(about.model)}, ${escaped(about.at)}</p>
+<h1>${escapeHtml(about.title)}</h1>
+<p class="soft">${escapeHtml(about.model)}, ${escapeHtml(about.at)}</p>
 <div class="numbers">
 ${number(outcomes.length, "scans")}${number(totals.done, "done")}${number(totals.failed, "failed")}${number(totals.pending, "to do")}
 ${number(totals.windows, "windows")}${number(duration(totals.seconds), "of work")}${number(usd(totals.cost), "used")}${
@@ -79,11 +79,11 @@ function failures(outcomes: readonly RowOutcome[]): string {
   const failed = outcomes.filter((o) => o.status === "failed");
   if (failed.length === 0) return "";
   // Ids are file names where the manifest gives none: once is enough then.
-  const sourceOf = ({ source, id }: RowOutcome["row"]) => (nameOf(source) === id ? "" : nameOf(source));
-  const named = failed.some(({ row }) => sourceOf(row) !== "");
+  const shownSource = ({ source, id }: RowOutcome["row"]) => (sourceName(source) === id ? "" : sourceName(source));
+  const named = failed.some(({ row }) => shownSource(row) !== "");
   const rows = failed.slice(0, MAX_FAILURES).map(({ row, code, reason }) => {
-    const source = named ? `<td>${escaped(sourceOf(row))}</td>` : "";
-    return `<tr><td>${escaped(row.id)}</td>${source}<td class="code">${escaped(code)}</td><td>${escaped(reason)}</td></tr>`;
+    const source = named ? `<td>${escapeHtml(shownSource(row))}</td>` : "";
+    return `<tr><td>${escapeHtml(row.id)}</td>${source}<td class="code">${escapeHtml(code)}</td><td>${escapeHtml(reason)}</td></tr>`;
   });
   const more =
     failed.length > MAX_FAILURES ? `<p>And ${failed.length - MAX_FAILURES} more, in cohort.csv.</p>` : "";
@@ -102,13 +102,13 @@ function flagged(outcomes: readonly RowOutcome[], flags: readonly (readonly stri
     flags[i]!.length > 0 ? [{ id: row.id, flags: flags[i]! }] : [],
   );
   const rules = Object.entries(FLAG_RULES).map(
-    ([name, rule]) => `<li>${escaped(name)}: ${escaped(rule)}</li>`,
+    ([name, rule]) => `<li>${escapeHtml(name)}: ${escapeHtml(rule)}</li>`,
   );
   const rows = any
     .slice(0, MAX_FAILURES)
     .map(
       ({ id, flags }) =>
-        `<tr><td><a href="${escaped(scanLink(id))}">${escaped(id)}</a></td><td class="flag">${escaped(flags.join(", "))}</td></tr>`,
+        `<tr><td><a href="${escapeHtml(scanLink(id))}">${escapeHtml(id)}</a></td><td class="flag">${escapeHtml(flags.join(", "))}</td></tr>`,
     );
   return `<h2>To be looked at</h2>
 ${any.length === 0 ? "<p>No scan is flagged.</p>" : `<table>${head(["id", "flags"])}<tbody>\n${rows.join("\n")}\n</tbody></table>`}
@@ -139,7 +139,7 @@ function distributions(shape: TableShape, outcomes: readonly RowOutcome[]): stri
     .slice(0, MAX_HISTOGRAMS)
     .map(
       ({ name, values }) =>
-        `<figure>${histogram(values as number[], name)}<figcaption>${escaped(name)}</figcaption></figure>`,
+        `<figure>${histogramSvg(values as number[], name)}<figcaption>${escapeHtml(name)}</figcaption></figure>`,
     );
   return drawn.length === 0 ? "" : `<h2>Distributions</h2>\n<div class="grid">\n${drawn.join("\n")}\n</div>`;
 }
@@ -160,9 +160,9 @@ function pictures(
     if (!png) continue;
     if (bytes + png.length > MAX_PICTURE_BYTES) break;
     bytes += png.length;
-    const flag = flags.length > 0 ? `<br><span class="flag">${escaped(flags.join(", "))}</span>` : "";
+    const flag = flags.length > 0 ? `<br><span class="flag">${escapeHtml(flags.join(", "))}</span>` : "";
     figures.push(
-      `<figure><a href="${escaped(scanLink(row.id, "overlay.png"))}"><img alt="${escaped(row.id)} with the outlines that were found" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"></a><figcaption><a href="${escaped(scanLink(row.id))}">${escaped(row.id)}</a>${flag}</figcaption></figure>`,
+      `<figure><a href="${escapeHtml(scanLink(row.id, "overlay.png"))}"><img alt="${escapeHtml(row.id)} with the outlines that were found" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"></a><figcaption><a href="${escapeHtml(scanLink(row.id))}">${escapeHtml(row.id)}</a>${flag}</figcaption></figure>`,
     );
   }
   if (figures.length === 0) return "";
@@ -175,6 +175,6 @@ function scanLink(id: string, file = ""): string {
   return `${SCANS}/${encodeURIComponent(id)}/${file}`;
 }
 
-export function escaped(text: string | number | undefined): string {
+export function escapeHtml(text: string | number | undefined): string {
   return String(text ?? "").replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import pLimit from "p-limit";
-import { PASSING } from "../contracts/failure-codes.ts";
+import { TRANSIENT_CODES } from "../contracts/failure-codes.ts";
 import { secondsPerWindow } from "../local/benchmark-inference.ts";
 import { loadSegmentModel, openSegmentBackends, parseSegmentOptions } from "../local/options.ts";
 import type { ProgressEvent } from "../local/progress.ts";
@@ -19,15 +19,15 @@ import { findRows } from "./find-rows.ts";
 import type { Flag } from "./flags.ts";
 import { Journal, type KeyState } from "./journal.ts";
 import type { CohortRow } from "./manifest-rows.ts";
-import { refuseOtherSettings } from "./other-settings.ts";
+import { assertSameSettings } from "./other-settings.ts";
 import { ProcessGuard } from "./process-guard.ts";
-import { slideFailure } from "./slide-failure.ts";
-import { originOf } from "./source-origin.ts";
-import { type SourceState, sourceState } from "./source-state.ts";
-import { type RowOutcome, type TableShape, takenNames } from "./table.ts";
+import { classifySlideFailure } from "./slide-failure.ts";
+import { sourceOrigin } from "./source-origin.ts";
+import { type SourceState, lookUpSource } from "./source-state.ts";
+import { type RowOutcome, type TableShape, reservedColumnNames } from "./table.ts";
 import { TableWriter } from "./table-writer.ts";
-import { type CohortTotals, totalsOf } from "./totals.ts";
-import { FactsCache, outcomesOf, writeReport } from "./write-tables.ts";
+import { type CohortTotals, sumOutcomes } from "./totals.ts";
+import { FactsCache, toOutcomes, writeReport } from "./write-tables.ts";
 
 export interface CohortOptions extends SharedOptions {
   /** Manifest, folder, pattern or `s3://bucket/prefix`. */
@@ -73,12 +73,12 @@ export interface CohortResult extends CohortTotals {
   out: string;
 }
 
-const SLIDES_AT_ONCE = 2;
-const MAX_SLIDES_AT_ONCE = 64;
-const LOOK_UPS_AT_ONCE = 32;
+const DEFAULT_PARALLEL_SLIDES = 2;
+const MAX_PARALLEL_SLIDES = 64;
+const PARALLEL_LOOKUPS = 32;
 const CANCEL_POLL_MS = 500;
 /** Scans in a row that no backend could run: then it is not the scans. */
-const LOST_IN_A_ROW = 3;
+const MAX_BACKEND_FAILURES_IN_A_ROW = 3;
 
 /**
  * Segments every scan of a cohort, and writes one table of them all. Whatever ended an earlier run, the same call goes
@@ -87,24 +87,24 @@ const LOST_IN_A_ROW = 3;
  * @throws what no scan could go on after: a full disk, a damaged model, no backend; the state is kept
  */
 export async function runCohort(options: CohortOptions): Promise<CohortResult> {
-  const { onEvent = () => {}, slidesAtOnce = SLIDES_AT_ONCE } = options;
+  const { onEvent = () => {}, slidesAtOnce = DEFAULT_PARALLEL_SLIDES } = options;
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  if (!(Number.isInteger(slidesAtOnce) && slidesAtOnce >= 1 && slidesAtOnce <= MAX_SLIDES_AT_ONCE))
-    throw new JobError(`slides at once must be a whole number from 1 to ${MAX_SLIDES_AT_ONCE}`);
+  if (!(Number.isInteger(slidesAtOnce) && slidesAtOnce >= 1 && slidesAtOnce <= MAX_PARALLEL_SLIDES))
+    throw new JobError(`slides at once must be a whole number from 1 to ${MAX_PARALLEL_SLIDES}`);
   const directory = new CohortDirectory(options.out);
-  directory.refuseOther();
-  const before = directory.refuseOtherPlace(undefined);
-  const shared = sharedOptions(options);
+  directory.assertEmptyOrCohort();
+  const before = directory.assertSameServer(undefined);
+  const shared = toSharedOptions(options);
   const checked = parseSegmentOptions(shared);
   const model = await loadSegmentModel({ ...shared, signal });
-  const shape = shapeOf(model);
-  const found = await findRows(options.cohort, takenNames(shape), options.out, {
+  const shape = tableShape(model);
+  const found = await findRows(options.cohort, reservedColumnNames(shape), options.out, {
     encoding: options.encoding,
     signal,
   });
-  const work = planHash(model, checked);
-  if (before && !options.restart) refuseOtherSettings(directory, before, shared, model);
+  const work = settingsDigest(model, checked);
+  if (before && !options.restart) assertSameSettings(directory, before, shared, model);
   const snapshot: CohortSnapshot = {
     formatVersion: 1,
     cohort: /^s3:/i.test(options.cohort) ? options.cohort : resolve(options.cohort.replace(/^file:\/\//, "")),
@@ -117,13 +117,13 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     ...shape,
     covariates: found.covariates,
     rows: found.rows,
-    keys: found.rows.map((row) => keyOf(row, shared, work)),
+    keys: found.rows.map((row) => workKey(row, shared, work)),
   };
 
   directory.lock();
   let journal: Journal | undefined;
   const watching = setInterval(() => {
-    if (directory.isAskedToStop()) stop.abort(new DOMException("the cohort was cancelled", "AbortError"));
+    if (directory.isStopRequested()) stop.abort(new DOMException("the cohort was cancelled", "AbortError"));
   }, CANCEL_POLL_MS);
   try {
     directory.write(snapshot);
@@ -131,9 +131,9 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
     const facts = new FactsCache(snapshot.store);
     const run = new CohortRun(options, snapshot, directory, journal, facts, signal, stop);
     if (options.restart) run.removeUnused();
-    await run.lookUp();
+    await run.checkSources();
     const outcomes = run.outcomes();
-    const { done, failed, pending } = totalsOf(outcomes);
+    const { done, failed, pending } = sumOutcomes(outcomes);
     onEvent({ type: "cohort", rows: outcomes.length, kind: found.kind, done, failed, toDo: pending });
     await run.tables.write();
     try {
@@ -144,11 +144,11 @@ export async function runCohort(options: CohortOptions): Promise<CohortResult> {
         if (!signal.aborted) throw error;
       });
     }
-    if (directory.isAskedToStop()) journal.append({ at: now(), type: "cancelled" });
+    if (directory.isStopRequested()) journal.append({ at: now(), type: "cancelled" });
     signal.throwIfAborted();
     const ended = run.outcomes();
     writeReport(directory, snapshot, ended, facts);
-    return { rows: ended.length, out: options.out, ...totalsOf(ended) };
+    return { rows: ended.length, out: options.out, ...sumOutcomes(ended) };
   } finally {
     clearInterval(watching);
     journal?.close();
@@ -166,7 +166,7 @@ class CohortRun {
   readonly #stop: AbortController;
   readonly #flags = new Map<string, readonly Flag[]>();
   readonly #sizes = new Map<string, number>();
-  #lostInARow = 0;
+  #backendFailuresInARow = 0;
 
   constructor(
     options: CohortOptions,
@@ -187,7 +187,7 @@ class CohortRun {
   }
 
   outcomes(): RowOutcome[] {
-    return outcomesOf(this.#snapshot, this.#journal.states, this.#facts, this.#flags);
+    return toOutcomes(this.#snapshot, this.#journal.states, this.#facts, this.#flags);
   }
 
   /** Rows by the work they ask for: those that ask for the same share it. */
@@ -200,22 +200,22 @@ class CohortRun {
   }
 
   /** Sees with one request for each whether the sources of what is settled are still the same. */
-  async lookUp(): Promise<void> {
+  async checkSources(): Promise<void> {
     const { states } = this.#journal;
     const settled = [...this.#byKey()].filter(([key]) => {
       const status = states.get(key)?.status;
       return status === "done" || status === "failed" || this.#snapshot.largestFirst;
     });
     const again: string[] = [];
-    await forEachConcurrent(settled, LOOK_UPS_AT_ONCE, async ([key, { id, source }]) => {
+    await forEachConcurrent(settled, PARALLEL_LOOKUPS, async ([key, { id, source }]) => {
       this.#signal.throwIfAborted();
       const state = states.get(key);
-      const seen: SourceState | "unreachable" = await sourceState(source, this.#signal).catch(() => {
+      const seen: SourceState | "unreachable" = await lookUpSource(source, this.#signal).catch(() => {
         this.#signal.throwIfAborted();
         return "unreachable" as const;
       });
       if (typeof seen === "object" && seen.kind === "there") this.#sizes.set(key, seen.byteLength);
-      const verdict = verdictOf(state, seen);
+      const verdict = decideRerun(state, seen);
       if (verdict === "again") {
         again.push(key);
         if (state?.status === "done") this.#options.onEvent?.({ type: "slide", id, state: "changed" });
@@ -236,7 +236,7 @@ class CohortRun {
     }
   }
 
-  #toDo(): [string, CohortRow][] {
+  #pendingRows(): [string, CohortRow][] {
     const pending = new Set(
       this.outcomes().flatMap(({ status }, i) =>
         status === "pending" || status === "running" ? this.#snapshot.keys[i]! : [],
@@ -253,29 +253,29 @@ class CohortRun {
   async segmentAll(model: ModelPackage): Promise<void> {
     const options = { ...this.#snapshot.options, token: this.#options.token, signal: this.#signal };
     const backends = await openSegmentBackends(
-      { ...options, onProgress: (event) => this.#tell(event) },
+      { ...options, onProgress: (event) => this.#emit(event) },
       model,
     );
     const guard = new ProcessGuard();
     const mapping = pLimit(1);
     try {
-      const price = await priceOfWindow(backends, model, this.#signal);
+      const price = await createForecast(backends, model, this.#signal);
       const runtime: SlideRuntime = {
         model,
         backends: async () => backends,
         place: (job) => this.#facts.directory(job),
         whileMapping: (map) => mapping(() => guard.race(map)),
-        originOf,
+        originOf: sourceOrigin,
         measureQuality: true,
       };
-      const toDo = this.#toDo();
+      const toDo = this.#pendingRows();
       let left = toDo.length;
       let fatal: { error: unknown } | undefined;
       await forEachConcurrent(toDo, this.#snapshot.slidesAtOnce, async ([key, row]) => {
         if (this.#signal.aborted) return;
         try {
           left = await this.#segmentOne(key, row, runtime, guard, price, () => --left);
-          await this.tables.nowAndThen();
+          await this.tables.writeIfDue();
         } catch (error) {
           fatal ??= { error };
           this.#stop.abort(error);
@@ -305,7 +305,7 @@ class CohortRun {
     const mask = row.mask ?? options.mask;
     try {
       // Looked at before it is read: what changes after that is noticed by the reads, or when the cohort is run again.
-      const seen = await sourceState(row.source, this.#signal);
+      const seen = await lookUpSource(row.source, this.#signal);
       etag = seen.kind === "there" ? seen.etag : undefined;
       const work = {
         ...options,
@@ -316,14 +316,14 @@ class CohortRun {
         resume: true,
         token: this.#options.token,
         signal: this.#signal,
-        onProgress: (event: ProgressEvent) => this.#tell(event, row.id),
+        onProgress: (event: ProgressEvent) => this.#emit(event, row.id),
       };
       result = await guard.run(() => runSlide(work, runtime));
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason;
-      const failure = slideFailure(error, [row.source, mask, join(this.#snapshot.store, "job", "file")]);
+      const failure = classifySlideFailure(error, [row.source, mask, join(this.#snapshot.store, "job", "file")]);
       if (!failure) throw error;
-      this.#lostInARow = failure.code === "backend" ? this.#lostInARow + 1 : 0;
+      this.#backendFailuresInARow = failure.code === "backend" ? this.#backendFailuresInARow + 1 : 0;
       this.#journal.append({
         at: now(),
         type: "failed",
@@ -333,10 +333,10 @@ class CohortRun {
       });
       const left = finished();
       onEvent({ type: "slide", id: row.id, state: "failed", ...failure, left });
-      if (this.#lostInARow >= LOST_IN_A_ROW) throw error;
+      if (this.#backendFailuresInARow >= MAX_BACKEND_FAILURES_IN_A_ROW) throw error;
       return left;
     }
-    this.#lostInARow = 0;
+    this.#backendFailuresInARow = 0;
     const { manifest, found } = result;
     this.#journal.append({
       at: now(),
@@ -355,7 +355,7 @@ class CohortRun {
     return left;
   }
 
-  #tell(event: ProgressEvent, id?: string): void {
+  #emit(event: ProgressEvent, id?: string): void {
     if (event.type === "backend") this.#options.onEvent?.(event);
     if (event.type === "progress" && id !== undefined) {
       const { windowsDone, windowsTotal } = event;
@@ -365,12 +365,12 @@ class CohortRun {
 }
 
 /** What is to be done with a settled scan, given what its source looks like now. */
-export function verdictOf(
+export function decideRerun(
   state: KeyState | undefined,
   seen: SourceState | "unreachable",
 ): "again" | Flag | undefined {
   if (state?.status === "failed") {
-    if (PASSING.has(state.code)) return "again";
+    if (TRANSIENT_CODES.has(state.code)) return "again";
     if (seen === "unreachable") return undefined;
     const etag = seen.kind === "there" ? seen.etag : undefined;
     return etag === state.etag ? undefined : "again";
@@ -383,7 +383,7 @@ export function verdictOf(
 }
 
 /** USD of windows, from the golden tile's time here and list prices elsewhere; fleets share the work by their speeds. */
-async function priceOfWindow(
+async function createForecast(
   backends: readonly Backend[],
   model: ModelPackage,
   signal: AbortSignal,
@@ -398,7 +398,7 @@ async function priceOfWindow(
 }
 
 /** Columns of the table that come from the model. */
-export function shapeOf({ manifest }: ModelPackage): Omit<TableShape, "covariates"> {
+export function tableShape({ manifest }: ModelPackage): Omit<TableShape, "covariates"> {
   const classes = manifest.classes.map(({ name }) => name);
   const isVolume = manifest.input.axes === "zyx" || manifest.input.slices !== undefined;
   if (isVolume) return { classes: classes.slice(1), kinds: [], isVolume };
@@ -406,7 +406,7 @@ export function shapeOf({ manifest }: ModelPackage): Omit<TableShape, "covariate
 }
 
 /** Only what decides results, and nothing secret. */
-export function sharedOptions(options: CohortOptions): SharedOptions {
+export function toSharedOptions(options: CohortOptions): SharedOptions {
   const {
     cohort: _cohort,
     out: _out,
@@ -424,22 +424,22 @@ export function sharedOptions(options: CohortOptions): SharedOptions {
   return { ...shared, ...(mask !== undefined && !mask.includes("://") && { mask: resolve(mask) }) };
 }
 
-function planHash(
+function settingsDigest(
   model: ModelPackage,
   { settings, outputs, batchSize, segType }: ReturnType<typeof parseSegmentOptions>,
 ): string {
-  return digest([VERSION, model.hash, model.manifest.version, settings, outputs, batchSize, segType]);
+  return shortDigest([VERSION, model.hash, model.manifest.version, settings, outputs, batchSize, segType]);
 }
 
-export function keyOf({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {
+export function workKey({ source, mpp, mask }: CohortRow, options: SharedOptions, work: string): string {
   const chosen = [
     ...(options.pagesAs ? [options.pagesAs] : []),
     ...(options.time ? [`time ${options.time}`] : []),
   ];
-  return digest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work, ...chosen]);
+  return shortDigest([source, mpp ?? options.mpp, mask ?? options.mask, options.series, work, ...chosen]);
 }
 
-export function digest(parts: unknown): string {
+export function shortDigest(parts: unknown): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 24);
 }
 

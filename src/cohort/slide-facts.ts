@@ -38,7 +38,7 @@ export function readFacts(directory: string, job: string): SlideFacts | undefine
   if (!existsSync(file)) return undefined;
   try {
     const run = JSON.parse(readFileSync(file, "utf8")) as RunManifest;
-    return run.job === job ? factsOf(run) : undefined;
+    return run.job === job ? toSlideFacts(run) : undefined;
   } catch {
     // Cut short by something else than us: the job is as good as not there, and done again.
     return undefined;
@@ -59,7 +59,7 @@ interface Measured {
   structures?: { name: string; fraction?: number; volumeMm3?: number }[];
 }
 
-export function factsOf(run: RunManifest): SlideFacts {
+export function toSlideFacts(run: RunManifest): SlideFacts {
   const summary = (run.summary ?? {}) as Measured;
   const { coveredSamples, outsideMaskSamples } = run.coverage;
   const total = coveredSamples + outsideMaskSamples;
@@ -83,7 +83,7 @@ export function factsOf(run: RunManifest): SlideFacts {
     bytesRead: run.bytesRead,
     bytesWritten: run.bytesWritten,
     // A run of a service has no stages here: it says itself what it used.
-    cost: run.seconds.segment === undefined ? run.estimatedCost.amount : costOf(run),
+    cost: run.seconds.segment === undefined ? run.estimatedCost.amount : computeCost(run),
     outputs: new Set(run.outputs.map((output) => output.name)),
   };
 }
@@ -92,7 +92,7 @@ export function factsOf(run: RunManifest): SlideFacts {
  * USD of what was used: the cores while the model ran, one core before and after, and list prices for windows that edge
  * functions ran. What GPUs cost is on their owners' bills.
  */
-export function costOf({ seconds, backends }: Pick<RunManifest, "seconds" | "backends">): number {
+export function computeCost({ seconds, backends }: Pick<RunManifest, "seconds" | "backends">): number {
   const here = backends.filter((backend) => backend.bytesSent === undefined);
   const cores = Math.max(1, ...here.map((backend) => backend.threads));
   const mapping = seconds.segment ?? 0;

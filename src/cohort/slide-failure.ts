@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FailureCode, ScanFailure } from "../contracts/failure-codes.ts";
 import { EXIT } from "../exit/exit-status.ts";
-import { explain } from "../exit/explain-error.ts";
+import { toExitStatus } from "../exit/explain-error.ts";
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
 import { InferenceError, RemoteError } from "../inference/errors.ts";
 import { DirectoryLockedError } from "../local/directory-lock.ts";
@@ -10,12 +10,12 @@ import { ObjectChangedError, StorageError } from "../storage/errors.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
 
 /** What a scan failed for, or undefined where it is no fault of the scan and no other would fare better. */
-export function slideFailure(
+export function classifySlideFailure(
   error: unknown,
   places: readonly (string | undefined)[],
 ): ScanFailure | undefined {
-  const { message, exitCode } = explain(error);
-  const failed = (code: FailureCode, reason = message) => ({ code, reason: withoutPlaces(reason, places) });
+  const { message, exitCode } = toExitStatus(error);
+  const failed = (code: FailureCode, reason = message) => ({ code, reason: redactPaths(reason, places) });
   if (error instanceof DirectoryLockedError)
     return failed("busy", "another run is at the same scan: run again later");
   // A full disk, whoever met it.
@@ -31,7 +31,7 @@ export function slideFailure(
 }
 
 /** Directories of the scan, its mask and the results go; names stay. */
-function withoutPlaces(text: string, places: readonly (string | undefined)[]): string {
+function redactPaths(text: string, places: readonly (string | undefined)[]): string {
   let plain = text;
   for (const place of places) {
     if (place === undefined) continue;

@@ -6,7 +6,7 @@ const SIGNATURE = /^x-(amz|goog)-/i;
  * says nothing about two addresses (RFC 9110, 8.8.3). Undefined for files and buckets, whose etags come from content or
  * place.
  */
-export function originOf(source: string): string | undefined {
+export function sourceOrigin(source: string): string | undefined {
   if (!/^https?:\/\//i.test(source)) return undefined;
   const url = new URL(source);
   for (const name of [...url.searchParams.keys()]) {

@@ -15,7 +15,7 @@ export type SourceState =
  * Looks a source up without opening it: one request, or for a local directory its files' times and sizes.
  * @throws {StorageError} when the storage cannot be reached
  */
-export async function sourceState(source: string, signal?: AbortSignal): Promise<SourceState> {
+export async function lookUpSource(source: string, signal?: AbortSignal): Promise<SourceState> {
   const address = parseSourceAddress(source);
   if (address.scheme === "file" && statSync(address.path, { throwIfNoEntry: false })?.isDirectory()) {
     return directoryState(address.path, signal);

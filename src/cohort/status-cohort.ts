@@ -4,8 +4,8 @@ import { JobError } from "../orchestrator/errors.ts";
 import { CohortDirectory } from "./cohort-directory.ts";
 import { Journal, readJournal } from "./journal.ts";
 import type { RowOutcome } from "./table.ts";
-import { type CohortTotals, totalsOf } from "./totals.ts";
-import { FactsCache, outcomesOf, writeReport, writeTables } from "./write-tables.ts";
+import { type CohortTotals, sumOutcomes } from "./totals.ts";
+import { FactsCache, toOutcomes, writeReport, writeTables } from "./write-tables.ts";
 
 export interface CohortStatus extends CohortTotals {
   rows: number;
@@ -20,11 +20,11 @@ export function cohortStatus(path: string, facts?: FactsCache): CohortStatus {
   const directory = new CohortDirectory(path);
   const snapshot = directory.read();
   const cache = facts ?? new FactsCache(snapshot.store);
-  const outcomes = outcomesOf(snapshot, readJournal(directory.journal), cache);
+  const outcomes = toOutcomes(snapshot, readJournal(directory.journal), cache);
   const holder = directory.holder();
   return {
     rows: outcomes.length,
-    ...totalsOf(outcomes),
+    ...sumOutcomes(outcomes),
     // What a dead process was at, nobody is at.
     running: holder ? outcomes.filter((o) => o.status === "running").map((o) => o.row.id) : [],
     ...(holder && { holder }),
@@ -93,7 +93,7 @@ export async function cancelCohort(path: string, signal?: AbortSignal): Promise<
   directory.read();
   const holder = directory.holder();
   if (!holder) throw new JobError(`nobody is running the cohort in ${path}`);
-  directory.askToStop();
+  directory.requestStop();
   for (let waited = 0; waited < STOP_MS; waited += 200) {
     if (!directory.holder()) return;
     await wait(200, undefined, { signal });
@@ -110,7 +110,7 @@ export async function exportCohort(path: string, signal?: AbortSignal): Promise<
   directory.lock();
   try {
     const facts = new FactsCache(snapshot.store);
-    const outcomes = outcomesOf(snapshot, readJournal(directory.journal), facts);
+    const outcomes = toOutcomes(snapshot, readJournal(directory.journal), facts);
     await writeTables(directory, snapshot, outcomes, facts, signal);
     writeReport(directory, snapshot, outcomes, facts);
     return outcomes;

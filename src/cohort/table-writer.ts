@@ -34,7 +34,7 @@ export class TableWriter {
     this.#ms = this.#at - started;
   }
 
-  async nowAndThen(): Promise<void> {
+  async writeIfDue(): Promise<void> {
     if (performance.now() - this.#at < Math.max(INTERVAL_MS, this.#ms / SHARE)) return;
     // Others end while this one is written.
     this.#at = performance.now();

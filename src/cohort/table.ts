@@ -1,5 +1,5 @@
 import { type Flag, flagSlides } from "./flags.ts";
-import { type CohortRow, nameOf } from "./manifest-rows.ts";
+import { type CohortRow, sourceName } from "./manifest-rows.ts";
 import type { SlideFacts } from "./slide-facts.ts";
 
 export type RowStatus = "done" | "failed" | "pending" | "running";
@@ -73,7 +73,7 @@ const USED: [Column, (facts: SlideFacts) => Cell][] = [
   [number("cost_usd"), (f) => f.cost],
 ];
 
-export function columnsOf({ covariates, classes, kinds, isVolume }: TableShape): Column[] {
+export function tableColumns({ covariates, classes, kinds, isVolume }: TableShape): Column[] {
   const ofClass = isVolume ? OF_STRUCTURE : OF_CLASS;
   return [
     ...HEAD,
@@ -90,17 +90,17 @@ export function columnsOf({ covariates, classes, kinds, isVolume }: TableShape):
 }
 
 /** Names that a manifest's own columns cannot have. */
-export function takenNames(shape: Omit<TableShape, "covariates">): ReadonlySet<string> {
-  return new Set(columnsOf({ ...shape, covariates: [] }).map((column) => column.name));
+export function reservedColumnNames(shape: Omit<TableShape, "covariates">): ReadonlySet<string> {
+  return new Set(tableColumns({ ...shape, covariates: [] }).map((column) => column.name));
 }
 
 /** One row for every row of the manifest, in its order. */
-export function cellsOf(shape: TableShape, outcomes: readonly RowOutcome[]): Cell[][] {
+export function tableCells(shape: TableShape, outcomes: readonly RowOutcome[]): Cell[][] {
   const flags = flagSlides(outcomes.map((o) => o.facts));
   const ofClass = shape.isVolume ? OF_STRUCTURE : OF_CLASS;
   return outcomes.map(({ row, status, code, reason, job, facts, forecast, flags: more = [] }, i) => [
     row.id,
-    nameOf(row.source),
+    sourceName(row.source),
     status,
     code,
     reason,
@@ -116,7 +116,7 @@ export function cellsOf(shape: TableShape, outcomes: readonly RowOutcome[]): Cel
 }
 
 /** RFC 4180: CRLF, quotes only where needed; a cell that does not apply is empty. */
-export function csvOf(columns: readonly Column[], cells: readonly (readonly Cell[])[]): string {
+export function toCsv(columns: readonly Column[], cells: readonly (readonly Cell[])[]): string {
   const line = (row: readonly Cell[]) => `${row.map(field).join(",")}\r\n`;
   return line(columns.map((column) => column.name)) + cells.map(line).join("");
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { decode } from "fast-png";
 import type { Raster } from "../tiling/grid/raster.ts";
 import { encodePng } from "../writers/png.ts";
-import { writeWhole } from "./cohort-directory.ts";
+import { writeFileAtomic } from "./cohort-directory.ts";
 
 /** Long side. */
 export const THUMBNAIL_PIXELS = 320;
@@ -12,7 +12,7 @@ const MAX_BYTES = 32 << 20;
 const KEPT = `.thumbnail-${THUMBNAIL_PIXELS}.png`;
 
 /** The overlay of a job, small, as PNG; kept beside it. Undefined where there is none. */
-export function thumbnailOf(directory: string): Uint8Array | undefined {
+export function readThumbnail(directory: string): Uint8Array | undefined {
   const kept = join(directory, KEPT);
   if (existsSync(kept)) return readFileSync(kept);
   const overlay = join(directory, "overlay.png");
@@ -23,7 +23,7 @@ export function thumbnailOf(directory: string): Uint8Array | undefined {
       return undefined;
     const picture = shrink({ data: new Uint8Array(data), shape: [height, width, 3] }, THUMBNAIL_PIXELS);
     const png = encodePng(picture);
-    writeWhole(kept, png);
+    writeFileAtomic(kept, png);
     return png;
   } catch {
     // A report without one picture is better than no report.

@@ -14,7 +14,7 @@ export interface CohortTotals {
 }
 
 /** Sums over the rows; a job that several rows share counts once. */
-export function totalsOf(outcomes: readonly RowOutcome[]): CohortTotals {
+export function sumOutcomes(outcomes: readonly RowOutcome[]): CohortTotals {
   const totals: CohortTotals = {
     done: 0,
     failed: 0,

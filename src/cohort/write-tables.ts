@@ -1,5 +1,5 @@
 import { basename, join } from "node:path";
-import { type CohortDirectory, type CohortSnapshot, writeWhole } from "./cohort-directory.ts";
+import { type CohortDirectory, type CohortSnapshot, writeFileAtomic } from "./cohort-directory.ts";
 import type { Flag } from "./flags.ts";
 import type { KeyState } from "./journal.ts";
 import { writeObjectTables } from "./object-tables.ts";
@@ -7,8 +7,8 @@ import { ParquetFile } from "./parquet.ts";
 import { reportHtml } from "./report.ts";
 import { linkScans } from "./scan-links.ts";
 import { readFacts, type SlideFacts } from "./slide-facts.ts";
-import { cellsOf, columnsOf, csvOf, type RowOutcome } from "./table.ts";
-import { thumbnailOf } from "./thumbnails.ts";
+import { tableCells, tableColumns, toCsv, type RowOutcome } from "./table.ts";
+import { readThumbnail } from "./thumbnails.ts";
 
 /** Facts of jobs, read once. */
 export class FactsCache {
@@ -31,7 +31,7 @@ export class FactsCache {
 }
 
 /** What became of each row: done only where the results are there, whatever the journal says. */
-export function outcomesOf(
+export function toOutcomes(
   { rows, keys }: Pick<CohortSnapshot, "rows" | "keys">,
   states: ReadonlyMap<string, KeyState>,
   facts: FactsCache,
@@ -70,11 +70,11 @@ export async function writeTables(
   );
   linkScans(directory.path, outcomes, (job) => facts.directory(job));
   await writeObjectTables(join(directory.path, "objects"), done, signal);
-  const columns = columnsOf(snapshot);
+  const columns = tableColumns(snapshot);
   // Whoever reads the table later cares little for which scan was at work when it was written.
   const settled = outcomes.map((o) => (o.status === "running" ? { ...o, status: "pending" as const } : o));
-  const cells = cellsOf(snapshot, settled);
-  writeWhole(join(directory.path, "cohort.csv"), csvOf(columns, cells));
+  const cells = tableCells(snapshot, settled);
+  writeFileAtomic(join(directory.path, "cohort.csv"), toCsv(columns, cells));
   const table = new ParquetFile(join(directory.path, "cohort.parquet"), columns);
   try {
     for (const row of cells) table.add(row);
@@ -97,6 +97,6 @@ export function writeReport(
     model: `${model.name} ${model.version}`,
     at: new Date().toISOString().slice(0, 16).replace("T", " "),
   };
-  const html = reportHtml(about, snapshot, outcomes, (job) => thumbnailOf(facts.directory(job)));
-  writeWhole(join(directory.path, "report.html"), html);
+  const html = reportHtml(about, snapshot, outcomes, (job) => readThumbnail(facts.directory(job)));
+  writeFileAtomic(join(directory.path, "report.html"), html);
 }

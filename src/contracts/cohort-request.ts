@@ -86,7 +86,7 @@ export const cohortStatusSchema = z.object({
   /** Of those that are under way. */
   forecastUsd: usd,
 });
-export type CloudCohortStatus = z.infer<typeof cohortStatusSchema>;
+export type RemoteCohortStatus = z.infer<typeof cohortStatusSchema>;
 
 /** A row and what became of it. */
 export const rowStatusSchema = z

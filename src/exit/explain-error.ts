@@ -20,7 +20,7 @@ const SYSTEM: Record<string, string> = {
 };
 
 /** One sentence for a person, and the exit code for a script. */
-export function explain(error: unknown): { message: string; exitCode: number } {
+export function toExitStatus(error: unknown): { message: string; exitCode: number } {
   if (error instanceof Error) {
     const { message } = error;
     const full = causes(error).some((e) => ["ENOSPC", "EDQUOT"].includes((e as NodeJS.ErrnoException).code!));

@@ -15,7 +15,7 @@ export async function loadModel(
   nameOrDirectory: string,
   options: { variant?: string; half?: boolean; signal?: AbortSignal } = {},
 ): Promise<ModelPackage> {
-  const directory = modelDirectory(nameOrDirectory);
+  const directory = resolveModelDirectory(nameOrDirectory);
   const store = new FsStore(directory);
   try {
     return await loadPackage(store, "", nameOrDirectory, options);
@@ -33,7 +33,7 @@ export function edgeVariant({ variants }: Pick<ModelManifest, "variants">): stri
 }
 
 /** Where a package lies that is named, or whose directory is given. */
-export function modelDirectory(nameOrDirectory: string): string {
+export function resolveModelDirectory(nameOrDirectory: string): string {
   if (/^[\w][\w.-]*$/.test(nameOrDirectory)) {
     const bundled = join(BUNDLED, nameOrDirectory);
     if (existsSync(join(bundled, "model.json"))) return bundled;

@@ -27,7 +27,7 @@ import { parseSegmentOptions, type SegmentOptions } from "./options.ts";
 import type { ProgressListener } from "./progress.ts";
 import { type Mask, readMask } from "./read-mask.ts";
 import { RunDirectory } from "./run-directory.ts";
-import { realClock } from "./system-clock.ts";
+import { systemClock } from "./system-clock.ts";
 import { WorkStore } from "./work-store.ts";
 
 /** The model and the backends of a slide. A cohort shares them between slides; their creator closes them. */
@@ -188,7 +188,7 @@ async function runPlannedSlide(run: SlideRun, planned: PlannedSlide): Promise<Ru
     segType: parsed.segType,
     overlayStyle: parsed.settings.overlay,
     batchSize: parsed.batchSize,
-    clock: realClock,
+    clock: systemClock,
     statistics: totals.map,
     isResumed: directory.resuming,
     signal,

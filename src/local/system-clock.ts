@@ -1,7 +1,7 @@
 import type { Clock } from "../orchestrator/scheduler/clock.ts";
 
 /** The time of this machine. */
-export const realClock: Clock = {
+export const systemClock: Clock = {
   now: () => performance.now(),
   after(ms, then) {
     const timer = setTimeout(then, ms);

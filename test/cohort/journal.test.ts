@@ -4,12 +4,12 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
-  apply,
+  applyEvent,
   type CohortEvent,
   Journal,
   type KeyState,
   readJournal,
-  replay,
+  replayJournal,
 } from "../../src/cohort/journal.ts";
 
 let directory: string;
@@ -37,7 +37,7 @@ const events = fc.array(event, { maxLength: 12 });
 
 function statesOf(list: readonly CohortEvent[]): Map<string, KeyState> {
   const states = new Map<string, KeyState>();
-  for (const e of list) apply(states, e);
+  for (const e of list) applyEvent(states, e);
   return states;
 }
 
@@ -61,7 +61,7 @@ describe("a journal", () => {
         journal.close();
         const all = statesOf([...first.slice(0, whole), ...then]);
         expect(journal.states).toEqual(all);
-        expect(replay(readFileSync(file)).states).toEqual(all);
+        expect(replayJournal(readFileSync(file)).states).toEqual(all);
       }),
       { numRuns: 60 },
     );

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { pagesOf } from "../../src/cohort/remote/cohort-client.ts";
+import { splitIntoPages } from "../../src/cohort/remote/cohort-client.ts";
 import { cohortRowSchema, rowsPageSchema, rowsSchema } from "../../src/contracts/cohort-request.ts";
 
 const row = fc.record({
@@ -15,7 +15,7 @@ describe("rows on their way to a service", () => {
         const rows = Array.from({ length: times }, () => some)
           .flat()
           .map((row, i) => ({ ...row, id: `${i} ${row.id}`.slice(0, 200) }));
-        const pages = [...pagesOf(rows)];
+        const pages = [...splitIntoPages(rows)];
         expect(pages.flat()).toEqual(rows);
         for (const page of pages) {
           expect(rowsSchema.safeParse(page).success).toBe(true);

@@ -7,11 +7,11 @@ import fc from "fast-check";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { robustScores } from "../../src/cohort/flags.ts";
-import { partitionOf, writeObjectTables } from "../../src/cohort/object-tables.ts";
+import { partitionName, writeObjectTables } from "../../src/cohort/object-tables.ts";
 import { ParquetFile } from "../../src/cohort/parquet.ts";
 import { reportHtml } from "../../src/cohort/report.ts";
 import type { SlideFacts } from "../../src/cohort/slide-facts.ts";
-import { cellsOf, columnsOf, csvOf, type RowOutcome, type TableShape } from "../../src/cohort/table.ts";
+import { tableCells, tableColumns, toCsv, type RowOutcome, type TableShape } from "../../src/cohort/table.ts";
 import { shrink } from "../../src/cohort/thumbnails.ts";
 
 let directory: string;
@@ -71,9 +71,9 @@ describe("the table", () => {
     const file = join(directory, "cohort.parquet");
     await fc.assert(
       fc.asyncProperty(fc.array(cell, { minLength: 1, maxLength: 12 }), async (values) => {
-        const columns = columnsOf(shape);
-        const cells = cellsOf(shape, outcomes(values));
-        const csv = parse(csvOf(columns, cells), { columns: true }) as Record<string, string>[];
+        const columns = tableColumns(shape);
+        const cells = tableCells(shape, outcomes(values));
+        const csv = parse(toCsv(columns, cells), { columns: true }) as Record<string, string>[];
         const table = new ParquetFile(file, columns);
         for (const row of cells) table.add(row);
         table.finish();
@@ -116,8 +116,8 @@ describe("the table", () => {
       Array.from({ length: 20 }, () => ""),
       (n) => (n === 3 ? { focus: 0.01, seamScore: 9, mpp: 1, tissueFraction: 0.001 } : {}),
     );
-    const at = columnsOf(shape).findIndex((c) => c.name === "flags");
-    const flags = cellsOf(shape, many).map((row) => row[at]);
+    const at = tableColumns(shape).findIndex((c) => c.name === "flags");
+    const flags = tableCells(shape, many).map((row) => row[at]);
     expect(flags[3]).toBe("little-tissue seam-outlier focus-outlier other-spacing");
     expect(flags.filter((_, n) => n !== 3).every((f) => f === undefined)).toBe(true);
     expect(robustScores([1, 2, 3, 100])).toEqual([undefined, undefined, undefined, undefined]);
@@ -146,7 +146,7 @@ describe("object tables", () => {
     const a = { id: "a b/ü", job: "one", directory: job("one", 3) };
     await writeObjectTables(root, [a, { id: "007", job: "two", directory: job("two", 0) }]);
     const read = async (id: string) =>
-      parquetReadObjects({ file: await asyncBufferFromFile(join(root, partitionOf(id), "part.parquet")) });
+      parquetReadObjects({ file: await asyncBufferFromFile(join(root, partitionName(id), "part.parquet")) });
     const rows = await read(a.id);
     expect(rows.map((r) => [r.slide_id, r.object_id, r.area_px, r.area_um2, r.perimeter_um])).toEqual([
       ["a b/ü", "u0", 0n, 0, null],
@@ -156,9 +156,9 @@ describe("object tables", () => {
     expect(await read("007")).toEqual([]);
     await writeObjectTables(root, [{ ...a, job: "three", directory: job("three", 5) }]);
     expect(await read(a.id)).toHaveLength(5);
-    expect(readdirSync(root).filter((n) => n.startsWith("id="))).toEqual([partitionOf(a.id)]);
+    expect(readdirSync(root).filter((n) => n.startsWith("id="))).toEqual([partitionName(a.id)]);
     // A folder that somebody removed comes again.
-    rmSync(join(root, partitionOf(a.id)), { recursive: true });
+    rmSync(join(root, partitionName(a.id)), { recursive: true });
     await writeObjectTables(root, [{ ...a, job: "three", directory: job("three", 5) }]);
     expect(await read(a.id)).toHaveLength(5);
   });
@@ -185,7 +185,7 @@ describe("object tables", () => {
     const ids = ["007", "a b", "größe & %41", "x=y"];
     const done = ids.map((id, n) => ({ id, job: `r${n}`, directory: job(`r${n}`, n + 1) }));
     await writeObjectTables(join(root, "objects"), done);
-    const table = new ParquetFile(join(root, "cohort.parquet"), columnsOf(shape));
+    const table = new ParquetFile(join(root, "cohort.parquet"), tableColumns(shape));
     const rows = ids.map(
       (id, n): RowOutcome => ({
         row: { id, source: `/d/${id}`, values: [`v${n}`] },
@@ -194,7 +194,7 @@ describe("object tables", () => {
         facts: facts(n),
       }),
     );
-    for (const row of cellsOf(shape, [
+    for (const row of tableCells(shape, [
       ...rows,
       { row: { id: "late", source: "/d/l", values: [""] }, status: "pending" },
     ]))

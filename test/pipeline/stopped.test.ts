@@ -6,7 +6,7 @@ import { type SegmentOptions, segment } from "../../src/index.ts";
 import { openBackends } from "../../src/local/backends.ts";
 import { openSource } from "../../src/local/open-source.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
-import { realClock } from "../../src/local/system-clock.ts";
+import { systemClock } from "../../src/local/system-clock.ts";
 import { emptyStatistics, mapAndMerge } from "../../src/orchestrator/map/map-and-merge.ts";
 import { planJob } from "../../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
@@ -114,7 +114,7 @@ describe("what fails waits for what is still being written, so that nobody write
     });
     let underWay = 0;
     const run = mapAndMerge({
-      ...{ source, model, plan, backends, finished: new Set<number>(), batchSize: 1, clock: realClock },
+      ...{ source, model, plan, backends, finished: new Set<number>(), batchSize: 1, clock: systemClock },
       statistics: emptyStatistics(),
       async writeChunk({ index }) {
         if (index[0] === 0) throw new Error("no room");

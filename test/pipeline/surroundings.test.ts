@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { explain } from "../../src/exit/explain-error.ts";
+import { toExitStatus } from "../../src/exit/explain-error.ts";
 import { segment } from "../../src/index.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
@@ -58,7 +58,7 @@ describe("a run", () => {
       () => undefined,
       (cause) => cause,
     );
-    const { message, exitCode } = explain(error);
+    const { message, exitCode } = toExitStatus(error);
     expect(message).toMatch(/it is gone: something removed or renamed it meanwhile$/);
     expect(exitCode).toBe(5);
   });

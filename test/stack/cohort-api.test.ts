@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import type {
-  CloudCohortStatus,
+  RemoteCohortStatus,
   CohortRowStatus,
   CohortRowsPage,
 } from "../../src/contracts/cohort-request.ts";
@@ -67,8 +67,8 @@ async function ask<T>(method: string, path: string, body?: unknown, status = [20
   return JSON.parse(text) as T;
 }
 
-const open = (cohort: object) => ask<CloudCohortStatus>("POST", "", cohort);
-const show = (id: string) => ask<CloudCohortStatus>("GET", `/${id}`);
+const open = (cohort: object) => ask<RemoteCohortStatus>("POST", "", cohort);
+const show = (id: string) => ask<RemoteCohortStatus>("GET", `/${id}`);
 
 async function rows(id: string, from?: string): Promise<CohortRowStatus[]> {
   const found: CohortRowStatus[] = [];
@@ -203,7 +203,7 @@ describe("a cohort", () => {
         return row && (await service.job(row.job!)).shards ? row : undefined;
       });
     await running();
-    expect((await ask<CloudCohortStatus>("POST", `/${id}/pause`)).state).toBe("paused");
+    expect((await ask<RemoteCohortStatus>("POST", `/${id}/pause`)).state).toBe("paused");
     const paused = await until(async () => {
       const status = await show(id);
       return status.rows.running === 0 ? status : undefined;

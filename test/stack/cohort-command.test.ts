@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers } from "../../src/cli/stack/local-stack.ts";
-import type { CloudCohortStatus } from "../../src/contracts/cohort-request.ts";
+import type { RemoteCohortStatus } from "../../src/contracts/cohort-request.ts";
 import { RunDirectory } from "../../src/local/run-directory.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { makeSlides, readTable, writeManifest } from "../cohort/make-cohort.ts";
@@ -108,9 +108,9 @@ function lasting(out: string): Record<string, string>[] {
 const serviceOf = (out: string) =>
   (JSON.parse(readFileSync(join(out, "cohort.json"), "utf8")) as { service: { cohort: string } }).service;
 
-async function statusOf(out: string): Promise<CloudCohortStatus> {
+async function statusOf(out: string): Promise<RemoteCohortStatus> {
   const answer = await stack.service.fetch(`/v1/cohorts/${serviceOf(out).cohort}`);
-  return (await answer.json()) as CloudCohortStatus;
+  return (await answer.json()) as RemoteCohortStatus;
 }
 
 describe("a cohort at a service", () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers } from "../../src/cli/stack/local-stack.ts";
-import type { CloudCohortStatus, CohortRowsPage } from "../../src/contracts/cohort-request.ts";
+import type { RemoteCohortStatus, CohortRowsPage } from "../../src/contracts/cohort-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { KillableStack } from "./killable-stack.ts";
@@ -64,9 +64,9 @@ async function cutOff(): Promise<KillableStack> {
 const rowsOf = (prefix: string) =>
   [0, 1, 2].map((i) => ({ id: `s${i}`, source: `http://${host}/${prefix}-${i}.tiff` }));
 const open = async (body: object) =>
-  (await (await stack!.service.post("/v1/cohorts", body)).json()) as CloudCohortStatus;
+  (await (await stack!.service.post("/v1/cohorts", body)).json()) as RemoteCohortStatus;
 const show = async (id: string) =>
-  (await (await stack!.service.fetch(`/v1/cohorts/${id}`)).json()) as CloudCohortStatus;
+  (await (await stack!.service.fetch(`/v1/cohorts/${id}`)).json()) as RemoteCohortStatus;
 const rows = async (id: string) =>
   ((await (await stack!.service.fetch(`/v1/cohorts/${id}/rows`)).json()) as CohortRowsPage).rows;
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
-import { type CloudCohortStatus, MAX_ROWS_A_REQUEST } from "../../src/contracts/cohort-request.ts";
+import { type RemoteCohortStatus, MAX_ROWS_A_REQUEST } from "../../src/contracts/cohort-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, until } from "./service.ts";
 
@@ -38,7 +38,7 @@ it.each([
     const ids: string[] = [];
     for (let n = 0; n < cohorts; n++) {
       const opened = await service.post("/v1/cohorts", { limits });
-      ids.push(((await opened.json()) as CloudCohortStatus).id);
+      ids.push(((await opened.json()) as RemoteCohortStatus).id);
     }
     const rows = Array.from({ length }, (_, n) => ({
       id: `s${n}`,
@@ -57,7 +57,7 @@ it.each([
       expect((await service.fetch("/healthz")).status).toBe(200);
       waits.push(performance.now() - started);
       for (const id of ids) {
-        const status = (await (await service.fetch(`/v1/cohorts/${id}`)).json()) as CloudCohortStatus;
+        const status = (await (await service.fetch(`/v1/cohorts/${id}`)).json()) as RemoteCohortStatus;
         if (status.rows.failed < length) return undefined;
       }
       return true;

@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, startStack } from "../../src/cli/stack/local-stack.ts";
-import { runCloudCohort } from "../../src/cohort/remote/run-remote-cohort.ts";
+import { runRemoteCohort } from "../../src/cohort/remote/run-remote-cohort.ts";
 import { runCohort } from "../../src/cohort/run-cohort.ts";
-import { modelDirectory } from "../../src/local/resolve-model.ts";
+import { resolveModelDirectory } from "../../src/local/resolve-model.ts";
 import { readTable, writeManifest } from "../cohort/make-cohort.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, TOKEN } from "./service.ts";
 
@@ -56,7 +56,7 @@ async function bothWays(name: string, model: string, manifest: string, options: 
     state: join(directory, `${name}-state`),
     host: "127.0.0.1",
     port: 0,
-    model: modelDirectory(model),
+    model: resolveModelDirectory(model),
     variant: "int4-edge",
     bundles,
     jobs: JOBS_BINDINGS,
@@ -65,7 +65,7 @@ async function bothWays(name: string, model: string, manifest: string, options: 
   });
   try {
     const to = stack.url.href;
-    const together = await runCloudCohort({ ...common, out: there, to, token: TOKEN });
+    const together = await runRemoteCohort({ ...common, out: there, to, token: TOKEN });
     expect({ ...together, out: "", seconds: 0, cost: 0, forecast: 0 }).toEqual({
       ...alone,
       out: "",

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import { DOWNLOADS, type Download } from "../../cohort/cohort-directory.ts";
-import { runCloudCohort } from "../../cohort/remote/run-remote-cohort.ts";
+import { runRemoteCohort } from "../../cohort/remote/run-remote-cohort.ts";
 import { runCohort } from "../../cohort/run-cohort.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand } from "../options/context.ts";
@@ -75,7 +75,7 @@ export const addCohortRunCommand: AddCommand = (cohort, { signal, setResumeHint 
         return reportCohort(await runCohort(options), Boolean(flags.json));
       }
       const access = { to: server, token: resolveToken({ server, token }) };
-      const result = await runCloudCohort({ ...options, ...access, spendLimitUsd: maxCost, download });
+      const result = await runRemoteCohort({ ...options, ...access, spendLimitUsd: maxCost, download });
       reportCohort(result, Boolean(flags.json));
     });
 };

@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { CohortDirectory, type CohortSnapshot } from "../../cohort/cohort-directory.ts";
 import {
-  askService,
-  cohortClient,
-  retryAtService,
-  type ServiceAnswer,
+  pollRemoteStatus,
+  createCohortClient,
+  retryRemoteCohort,
+  type RemoteCohortReport,
 } from "../../cohort/remote/remote-status.ts";
-import { removeAtService } from "../../cohort/remote/remove-cohort.ts";
-import { fetchCloudCohort, runCloudCohort } from "../../cohort/remote/run-remote-cohort.ts";
+import { removeRemoteCohort } from "../../cohort/remote/remove-cohort.ts";
+import { fetchRemoteCohort, runRemoteCohort } from "../../cohort/remote/run-remote-cohort.ts";
 import { runCohort } from "../../cohort/run-cohort.ts";
 import {
   type CohortStatus,
@@ -17,7 +17,7 @@ import {
   markForRetry,
   watchCohort,
 } from "../../cohort/status-cohort.ts";
-import { totalsOf } from "../../cohort/totals.ts";
+import { sumOutcomes } from "../../cohort/totals.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand, CommandContext } from "../options/context.ts";
 import { resolveToken } from "../options/options.ts";
@@ -63,9 +63,9 @@ function addStatusCommand(cohort: Command, context: CommandContext): void {
       const snapshot = new CohortDirectory(dir).read();
       const printJson = (status: unknown) => void process.stdout.write(`${JSON.stringify(status)}\n`);
       if (snapshot.service) {
-        const print = (answer: ServiceAnswer) =>
+        const print = (answer: RemoteCohortReport) =>
           flags.json ? printJson(answer) : printServiceStatus(answer);
-        return askService(snapshot, toAccess(snapshot, flags, context), print, Boolean(flags.watch));
+        return pollRemoteStatus(snapshot, toAccess(snapshot, flags, context), print, Boolean(flags.watch));
       }
       const print = (status: CohortStatus) => (flags.json ? printJson(status) : printStatus(status));
       if (flags.watch) return watchCohort(dir, print, context.signal);
@@ -90,8 +90,8 @@ function addRetryCommand(cohort: Command, context: CommandContext): void {
       const common = { ...options, cohort: scans, out: dir, store, largestFirst, encoding, signal, onEvent };
       if (service) {
         const access = toAccess(snapshot, flags, context);
-        await retryAtService(snapshot, access, flags.id);
-        const result = await runCloudCohort({ ...common, ...access, to: service.url });
+        await retryRemoteCohort(snapshot, access, flags.id);
+        const result = await runRemoteCohort({ ...common, ...access, to: service.url });
         return reportCohort(result, Boolean(flags.json));
       }
       const marked = markForRetry(dir, flags.id);
@@ -110,7 +110,7 @@ function addCancelCommand(cohort: Command, context: CommandContext): void {
     .action(async (dir: string, flags: CohortFlags) => {
       const snapshot = new CohortDirectory(dir).read();
       if (!snapshot.service) return cancelCohort(dir, context.signal);
-      await cohortClient(snapshot, toAccess(snapshot, flags, context)).cancel();
+      await createCohortClient(snapshot, toAccess(snapshot, flags, context)).cancel();
     });
 }
 
@@ -126,7 +126,7 @@ function addRemoveCommand(cohort: Command, context: CommandContext): void {
       const snapshot = new CohortDirectory(dir).read();
       if (!snapshot.service) throw new JobError(`this cohort ran on this machine: delete ${dir}`);
       const access = toAccess(snapshot, flags, context);
-      const jobs = await removeAtService(snapshot, access, Boolean(flags.results));
+      const jobs = await removeRemoteCohort(snapshot, access, Boolean(flags.results));
       console.log(
         `the service has forgotten the cohort${flags.results ? ` and the results of ${jobs} jobs` : "; results of its jobs are still there"}`,
       );
@@ -141,8 +141,8 @@ function addExportCommand(cohort: Command, context: CommandContext): void {
     .option("--json", "totals as JSON")
     .action(async (dir: string, flags: CohortFlags) => {
       const snapshot = new CohortDirectory(dir).read();
-      if (snapshot.service) await fetchCloudCohort(dir, toAccess(snapshot, flags, context));
+      if (snapshot.service) await fetchRemoteCohort(dir, toAccess(snapshot, flags, context));
       const outcomes = await exportCohort(dir, context.signal);
-      printCohort({ rows: outcomes.length, out: dir, ...totalsOf(outcomes) }, Boolean(flags.json));
+      printCohort({ rows: outcomes.length, out: dir, ...sumOutcomes(outcomes) }, Boolean(flags.json));
     });
 }

@@ -1,7 +1,7 @@
 import { checkDownloadPlace } from "../../client/download.ts";
 import { JobFailedError } from "../../client/errors.ts";
 import { JobClient } from "../../client/job-client.ts";
-import { fetchResults, follow, refuseFailed, startJob, type UploadResult } from "../../client/upload.ts";
+import { fetchResults, followJob, assertSucceeded, startJob, type UploadResult } from "../../client/upload.ts";
 import type { UploadListener } from "../../client/upload-progress.ts";
 import { isFinal, type JobStatus } from "../../contracts/job-request.ts";
 import type { AddCommand } from "../options/context.ts";
@@ -14,7 +14,7 @@ import {
   withServiceOptions,
 } from "../options/options.ts";
 import { printResults } from "../terminal/print-results.ts";
-import { uploadPrinter } from "../terminal/upload-progress.ts";
+import { createUploadPrinter } from "../terminal/upload-progress.ts";
 
 /** Which service, and as whom. */
 interface ServiceAccess {
@@ -71,7 +71,7 @@ export const addJobsCommands: AddCommand = (program, context) => {
     .action(async (job: string, flags: DownloadFlags) => {
       setResumeHint("continue later with the same command");
       const { out, force } = flags;
-      const onEvent = uploadPrinter(Boolean(flags.json));
+      const onEvent = createUploadPrinter(Boolean(flags.json));
       const manifest = JSON.parse(await downloadJob(job, toAccess(flags), { out, force, onEvent }));
       if (flags.json) return void process.stdout.write(`${JSON.stringify(manifest)}\n`);
       printResults(out, manifest);
@@ -117,8 +117,8 @@ async function downloadJob(
 ): Promise<string> {
   const client = new JobClient(to, access);
   checkDownloadPlace(out, force);
-  const status = await follow(client, job, access.signal, onEvent);
-  refuseFailed(status);
+  const status = await followJob(client, job, access.signal, onEvent);
+  assertSucceeded(status);
   const { signal } = access;
   const manifest = await fetchResults(client, status, { out, force, signal }, onEvent);
   onEvent({ type: "stage", stage: "done" });

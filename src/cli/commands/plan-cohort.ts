@@ -2,9 +2,9 @@ import { statSync } from "node:fs";
 import { findRows, isGlob } from "../../cohort/find-rows.ts";
 import { type CohortForecast, forecastCohort, type PlannedScan, plannedScan } from "../../cohort/forecast.ts";
 import type { CohortRow } from "../../cohort/manifest-rows.ts";
-import { shapeOf } from "../../cohort/run-cohort.ts";
-import { slideFailure } from "../../cohort/slide-failure.ts";
-import { takenNames } from "../../cohort/table.ts";
+import { tableShape } from "../../cohort/run-cohort.ts";
+import { classifySlideFailure } from "../../cohort/slide-failure.ts";
+import { reservedColumnNames } from "../../cohort/table.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { timeWindow } from "../../local/benchmark-inference.ts";
 import { openSource } from "../../local/open-source.ts";
@@ -24,7 +24,7 @@ export async function planCohort(
   const { signal, sample = SAMPLE } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const settings = parseJobSettings(options);
-  const { rows } = await findRows(options.source, takenNames(shapeOf(model)), "", {
+  const { rows } = await findRows(options.source, reservedColumnNames(tableShape(model)), "", {
     encoding: options.encoding,
     signal,
   });
@@ -49,7 +49,7 @@ export async function planCohort(
       plans.push(await planOne(row));
     } catch (error) {
       signal?.throwIfAborted();
-      const failure = slideFailure(error, [row.source, row.mask ?? options.mask]);
+      const failure = classifySlideFailure(error, [row.source, row.mask ?? options.mask]);
       if (!failure) throw error;
       unplanned.push({ id: row.id, ...failure });
     }

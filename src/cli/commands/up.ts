@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Option } from "commander";
-import { edgeVariant, loadModel, modelDirectory } from "../../local/resolve-model.ts";
+import { edgeVariant, loadModel, resolveModelDirectory } from "../../local/resolve-model.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand } from "../options/context.ts";
@@ -49,7 +49,7 @@ export const addUpCommand: AddCommand = (program, { signal, setResumeHint }) => 
 
 /** Runs the whole service on this machine until the signal says stop. */
 async function runService(options: UpOptions): Promise<void> {
-  const directory = modelDirectory(options.model);
+  const directory = resolveModelDirectory(options.model);
   const { manifest } = await loadModel(options.model, { variant: options.variant });
   const forEdge = options.worker === "edge" ? edgeVariant(manifest) : undefined;
   const variant = options.variant ?? forEdge ?? manifest.defaultVariant;

@@ -7,7 +7,7 @@ import type { SegmentOptions } from "../../local/options.ts";
 import { maskAddress } from "../../local/read-mask.ts";
 import { OVERLAY_STYLES, type OverlayStyle } from "../../orchestrator/outputs/overlay.ts";
 import type { JobSettings } from "../../orchestrator/settings.ts";
-import { uploadPrinter } from "../terminal/upload-progress.ts";
+import { createUploadPrinter } from "../terminal/upload-progress.ts";
 import type { CommandContext } from "./context.ts";
 import {
   collect,
@@ -206,7 +206,7 @@ export function toJobOptions(flags: JobFlags, { signal }: CommandContext): JobOp
     token: resolveToken(flags),
     outputs: flags.outputs?.split(","),
     segType: flags.segEncoding,
-    onEvent: uploadPrinter(Boolean(flags.json)),
+    onEvent: createUploadPrinter(Boolean(flags.json)),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { CohortProgress } from "../../cohort/run-cohort.ts";
 import { duration } from "../../local/format.ts";
-import { barPrinter } from "./progress.ts";
+import { createBarPrinter } from "./progress.ts";
 
 const KINDS: Record<string, string> = {
   manifest: "of the manifest",
@@ -17,7 +17,7 @@ export function cohortPrinter(
   stream: NodeJS.WriteStream = process.stderr,
   now: () => number = () => performance.now(),
 ): (event: CohortProgress) => void {
-  const { line, bar } = barPrinter(stream);
+  const { line, bar } = createBarPrinter(stream);
   const pace = new CohortPace(now);
   return (event) => {
     pace.hear(event);

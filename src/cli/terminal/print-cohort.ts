@@ -1,4 +1,4 @@
-import type { ServiceAnswer } from "../../cohort/remote/remote-status.ts";
+import type { RemoteCohortReport } from "../../cohort/remote/remote-status.ts";
 import type { CohortProgress, CohortResult } from "../../cohort/run-cohort.ts";
 import type { CohortStatus } from "../../cohort/status-cohort.ts";
 import { EXIT } from "../../exit/exit-status.ts";
@@ -35,7 +35,7 @@ export function printServiceStatus({
   spentUsd,
   limits,
   failures,
-}: ServiceAnswer): void {
+}: RemoteCohortReport): void {
   const { done, failed, running } = rows;
   const limit = limits.spendLimitUsd === null ? "" : ` of ${usd(limits.spendLimitUsd)}`;
   const more = scans > rows.total ? `, ${scans - rows.total} not sent` : "";

@@ -9,7 +9,7 @@ export function progressPrinter(
   stream: NodeJS.WriteStream = process.stderr,
 ): ProgressListener {
   if (json) return (event) => void stream.write(`${JSON.stringify(event)}\n`);
-  const { line, bar } = barPrinter(stream);
+  const { line, bar } = createBarPrinter(stream);
   return (event) => {
     if (event.type === "stage") return line(event.stage);
     if (event.type === "backend") return line(`going on without ${event.backend}: ${event.reason}`);
@@ -71,7 +71,7 @@ export interface BarPrinter {
 }
 
 /** Lines, and a bar below them where there is a terminal; elsewhere the bar's text becomes a line now and then. */
-export function barPrinter(stream: NodeJS.WriteStream): BarPrinter {
+export function createBarPrinter(stream: NodeJS.WriteStream): BarPrinter {
   const drawn = stream.isTTY;
   const interval = drawn ? 100 : 5000;
   let last = Number.NEGATIVE_INFINITY;

@@ -1,11 +1,11 @@
 import type { UploadListener } from "../../client/upload-progress.ts";
 import { duration } from "../../local/format.ts";
-import { barPrinter } from "./progress.ts";
+import { createBarPrinter } from "./progress.ts";
 
 /** As `segment` shows its progress: a bar on a terminal, lines elsewhere, one event a line with `json`; on stderr. */
-export function uploadPrinter(json: boolean, stream: NodeJS.WriteStream = process.stderr): UploadListener {
+export function createUploadPrinter(json: boolean, stream: NodeJS.WriteStream = process.stderr): UploadListener {
   if (json) return (event) => void stream.write(`${JSON.stringify(event)}\n`);
-  const { line, bar } = barPrinter(stream);
+  const { line, bar } = createBarPrinter(stream);
   return (event) => {
     switch (event.type) {
       case "stage":

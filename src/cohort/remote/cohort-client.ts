@@ -1,7 +1,7 @@
 import type { JobClient } from "../../client/job-client.ts";
 import {
   type ChangedLimits,
-  type CloudCohortStatus,
+  type RemoteCohortStatus,
   type CohortJob,
   type CohortRowStatus,
   cohortStatusSchema,
@@ -27,20 +27,20 @@ export class CohortClient {
     this.#path = `v1/cohorts/${id}`;
   }
 
-  open(job: CohortJob, limits: ChangedLimits): Promise<CloudCohortStatus> {
+  open(job: CohortJob, limits: ChangedLimits): Promise<RemoteCohortStatus> {
     return this.#ask("POST", "v1/cohorts", { id: this.#id, job, limits });
   }
 
-  status(): Promise<CloudCohortStatus> {
+  status(): Promise<RemoteCohortStatus> {
     return this.#ask("GET", this.#path);
   }
 
-  setLimits(limits: ChangedLimits): Promise<CloudCohortStatus> {
+  setLimits(limits: ChangedLimits): Promise<RemoteCohortStatus> {
     return this.#ask("PATCH", this.#path, limits);
   }
 
   async add(rows: readonly NewCohortRow[]): Promise<void> {
-    for (const page of pagesOf(rows)) await this.#ask("POST", `${this.#path}/rows`, { rows: page });
+    for (const page of splitIntoPages(rows)) await this.#ask("POST", `${this.#path}/rows`, { rows: page });
   }
 
   /** @param ids default all that failed */
@@ -51,11 +51,11 @@ export class CohortClient {
     }
   }
 
-  resume(): Promise<CloudCohortStatus> {
+  resume(): Promise<RemoteCohortStatus> {
     return this.#ask("POST", `${this.#path}/resume`);
   }
 
-  cancel(): Promise<CloudCohortStatus> {
+  cancel(): Promise<RemoteCohortStatus> {
     return this.#ask("POST", `${this.#path}/cancel`);
   }
 
@@ -75,13 +75,13 @@ export class CohortClient {
     }
   }
 
-  #ask(method: string, path: string, body?: object): Promise<CloudCohortStatus> {
+  #ask(method: string, path: string, body?: object): Promise<RemoteCohortStatus> {
     return this.jobs.ask(cohortStatusSchema, method, path, body);
   }
 }
 
 /** Cuts rows so that each request is small enough. */
-export function* pagesOf(rows: readonly NewCohortRow[]): Generator<NewCohortRow[]> {
+export function* splitIntoPages(rows: readonly NewCohortRow[]): Generator<NewCohortRow[]> {
   let page: NewCohortRow[] = [];
   let characters = 0;
   for (const row of rows) {

@@ -7,7 +7,7 @@ import type { RunManifest } from "../../orchestrator/manifest/run-manifest.ts";
 import type { CohortSnapshot, Download } from "../cohort-directory.ts";
 
 /** What tables, objects and pictures of the report are made from. */
-const OF_TABLES: ReadonlySet<string> = new Set(["measurements.csv", "overlay.png"]);
+const TABLE_INPUTS: ReadonlySet<string> = new Set(["measurements.csv", "overlay.png"]);
 
 /**
  * Fetches the results of a job into its directory, or what is wanted of them; what is there already stays.
@@ -19,12 +19,12 @@ export async function fetchJob(
   directory: string,
   { download, model, signal }: { download: Download; model: CohortSnapshot["model"]; signal?: AbortSignal },
 ): Promise<void> {
-  const there = manifestIn(directory);
-  if (there?.job === job && isWhole(directory, there, download)) return;
+  const there = readRunManifest(directory);
+  if (there?.job === job && isComplete(directory, there, download)) return;
   const status = await client.status(job);
   const text = await downloadOutputs(client, status, {
     out: directory,
-    only: download === "all" ? undefined : OF_TABLES,
+    only: download === "all" ? undefined : TABLE_INPUTS,
     // What the tables needed is there and not all of it.
     force: there !== undefined,
     signal,
@@ -36,7 +36,7 @@ export async function fetchJob(
   );
 }
 
-function manifestIn(directory: string): RunManifest | undefined {
+function readRunManifest(directory: string): RunManifest | undefined {
   try {
     return JSON.parse(readFileSync(join(directory, "run.json"), "utf8")) as RunManifest;
   } catch {
@@ -44,7 +44,7 @@ function manifestIn(directory: string): RunManifest | undefined {
   }
 }
 
-function isWhole(directory: string, { outputs }: RunManifest, download: Download): boolean {
-  const wanted = outputs.filter(({ name }) => download === "all" || OF_TABLES.has(name));
+function isComplete(directory: string, { outputs }: RunManifest, download: Download): boolean {
+  const wanted = outputs.filter(({ name }) => download === "all" || TABLE_INPUTS.has(name));
   return wanted.every(({ name }) => existsSync(join(directory, name)));
 }

@@ -2,11 +2,11 @@ import { ServiceError } from "../../client/errors.ts";
 import type { JobClient } from "../../client/job-client.ts";
 import {
   type ChangedLimits,
-  type CloudCohortStatus,
+  type RemoteCohortStatus,
   type CohortRowStatus,
   withoutQuery,
 } from "../../contracts/cohort-request.ts";
-import { PASSING } from "../../contracts/failure-codes.ts";
+import { TRANSIENT_CODES } from "../../contracts/failure-codes.ts";
 import { DirectoryLockedError } from "../../local/directory-lock.ts";
 import { forEachConcurrent } from "../../storage/concurrency.ts";
 import { pause } from "../../storage/retry.ts";
@@ -14,27 +14,27 @@ import type { CohortSnapshot } from "../cohort-directory.ts";
 import type { CohortEvent, Journal } from "../journal.ts";
 import type { CohortRow } from "../manifest-rows.ts";
 import type { CohortProgress } from "../run-cohort.ts";
-import { slideFailure } from "../slide-failure.ts";
+import { classifySlideFailure } from "../slide-failure.ts";
 import type { RowOutcome } from "../table.ts";
-import { type FactsCache, outcomesOf } from "../write-tables.ts";
+import { type FactsCache, toOutcomes } from "../write-tables.ts";
 import { CohortClient } from "./cohort-client.ts";
 import { fetchJob } from "./fetch-job.ts";
-import type { CloudCohortOptions } from "./remote-snapshot.ts";
+import type { RemoteCohortOptions } from "./remote-snapshot.ts";
 import { isLocal, uploadedSource, uploadSource } from "./upload-source.ts";
 
 const UPLOADS_AT_ONCE = 2;
 const DOWNLOADS_AT_ONCE = 4;
 /** Between two looks: short after something moved, doubled while nothing does. */
-const FIRST_LOOK_MS = 500;
-const LONGEST_LOOK_MS = 10_000;
+const MIN_POLL_MS = 500;
+const MAX_POLL_MS = 10_000;
 
 type RunOptions = Pick<
-  CloudCohortOptions,
+  RemoteCohortOptions,
   "out" | "signal" | "onEvent" | "slidesAtOnce" | "largestFirst" | "spendLimitUsd"
 >;
 
 /** A cohort at a service as its directory here knows it: what is there is written down, and what is done fetched. */
-export class CloudRun {
+export class RemoteCohortRun {
   readonly #client: CohortClient;
   readonly #options: RunOptions;
   readonly #snapshot: CohortSnapshot;
@@ -43,7 +43,7 @@ export class CloudRun {
   /** Of each id of the manifest, the row and its key. */
   readonly #rows: ReadonlyMap<string, { row: CohortRow; key: string }>;
   /** Rows as the service told last, and those that are done or failed. */
-  readonly #told = new Map<string, CohortRowStatus>();
+  readonly #reported = new Map<string, CohortRowStatus>();
   readonly #settled: Set<string>;
   readonly #stop = new AbortController();
 
@@ -65,18 +65,18 @@ export class CloudRun {
   }
 
   outcomes(): RowOutcome[] {
-    return outcomesOf(this.#snapshot, this.#journal.states, this.#facts);
+    return toOutcomes(this.#snapshot, this.#journal.states, this.#facts);
   }
 
   /** Opens the cohort there, or goes on with it under the limits of this run; what failed in passing is tried again. */
   async open(): Promise<void> {
-    const limits = limitsOf(this.#options);
+    const limits = toLimits(this.#options);
     const { state } = await this.#client.open(this.#snapshot.service!.job, limits);
     if (Object.keys(limits).length > 0) await this.#client.setLimits(limits);
     if (state === "paused" || state === "cancelled") await this.#client.resume();
     await this.catchUp();
-    const again = [...this.#told.values()].filter(({ id, state, code }) => {
-      if (state === "failed") return PASSING.has(code!);
+    const again = [...this.#reported.values()].filter(({ id, state, code }) => {
+      if (state === "failed") return TRANSIENT_CODES.has(code!);
       // Done there, and its results were removed since.
       const { key } = this.#rows.get(id)!;
       return state === "done" && this.#journal.states.get(key)?.status === "failed";
@@ -85,7 +85,7 @@ export class CloudRun {
   }
 
   /** Sends what is not there and looks on until nothing moves any more. */
-  async follow(meanwhile: () => Promise<void>): Promise<CloudCohortStatus> {
+  async follow(meanwhile: () => Promise<void>): Promise<RemoteCohortStatus> {
     const { signal } = this.#options;
     let sent = false;
     let failure: { error: unknown } | undefined;
@@ -98,7 +98,7 @@ export class CloudRun {
       },
     );
     try {
-      for (let delayMs = FIRST_LOOK_MS; ; ) {
+      for (let delayMs = MIN_POLL_MS; ; ) {
         if (failure) throw failure.error;
         // Asked before the rows are: what they tell is then no older.
         const wasSent = sent;
@@ -107,7 +107,7 @@ export class CloudRun {
         const { pending, running } = status.rows;
         if (wasSent && running === 0 && (pending === 0 || status.state !== "running")) return status;
         await meanwhile();
-        delayMs = moved ? FIRST_LOOK_MS : Math.min(2 * delayMs, LONGEST_LOOK_MS);
+        delayMs = moved ? MIN_POLL_MS : Math.min(2 * delayMs, MAX_POLL_MS);
         await pause(delayMs, signal);
       }
     } finally {
@@ -120,13 +120,13 @@ export class CloudRun {
   async catchUp(): Promise<boolean> {
     const changed = new Map<string, CohortRowStatus>();
     for await (const row of this.#client.changes()) {
-      if (!this.#isOurs(row)) continue;
-      this.#told.set(row.id, row);
+      if (!this.#isCurrent(row)) continue;
+      this.#reported.set(row.id, row);
       changed.set(row.id, row);
     }
     const rows = [...changed.values()];
     // One write for all: each is waited for until it is on the disk.
-    this.#journal.append(...rows.flatMap((row) => this.#eventOf(row) ?? []));
+    this.#journal.append(...rows.flatMap((row) => this.#toEvent(row) ?? []));
     // Rows of the same scan share a job, whose results are fetched once.
     const done = new Map<string, CohortRowStatus[]>();
     for (const row of rows)
@@ -138,7 +138,7 @@ export class CloudRun {
   }
 
   /** Not of a row that an earlier manifest had, or that is about to be sent with another source. */
-  #isOurs({ id, source, mpp }: CohortRowStatus): boolean {
+  #isCurrent({ id, source, mpp }: CohortRowStatus): boolean {
     const row = this.#rows.get(id)?.row;
     if (!row || row.mpp !== mpp) return false;
     const there = isLocal(row.source) ? uploadedSource(this.#journal, row.source) : row.source;
@@ -146,17 +146,17 @@ export class CloudRun {
   }
 
   /** What is to be written down of a row that is not done; undefined where that is known already. */
-  #eventOf({ id, state, code, reason }: CohortRowStatus): CohortEvent | undefined {
+  #toEvent({ id, state, code, reason }: CohortRowStatus): CohortEvent | undefined {
     const { key } = this.#rows.get(id)!;
     const known = this.#journal.states.get(key);
     const at = now();
     switch (state) {
       case "failed":
-        return this.#failure(id, { code: code ?? "unexpected", reason: reason ?? "no reason was given" });
+        return this.#recordFailure(id, { code: code ?? "unexpected", reason: reason ?? "no reason was given" });
       case "running":
         this.#settled.delete(id);
         if (known?.status === "running") return undefined;
-        this.#tell({ type: "slide", id, state: "begun" });
+        this.#emit({ type: "slide", id, state: "begun" });
         return { at, type: "begun", key };
       case "pending":
         this.#settled.delete(id);
@@ -167,17 +167,17 @@ export class CloudRun {
     }
   }
 
-  #failure(id: string, { code, reason }: { code: string; reason: string }): CohortEvent | undefined {
+  #recordFailure(id: string, { code, reason }: { code: string; reason: string }): CohortEvent | undefined {
     const { key } = this.#rows.get(id)!;
     const known = this.#journal.states.get(key);
     this.#settled.add(id);
     if (known?.status === "failed" && known.code === code && known.reason === reason) return undefined;
-    this.#tell({ type: "slide", id, state: "failed", code, reason, left: this.#left() });
+    this.#emit({ type: "slide", id, state: "failed", code, reason, left: this.#left() });
     return { at: now(), type: "failed", key, code, reason };
   }
 
   #fail(id: string, failure: { code: string; reason: string }): void {
-    const event = this.#failure(id, failure);
+    const event = this.#recordFailure(id, failure);
     if (event) this.#journal.append(event);
   }
 
@@ -191,7 +191,7 @@ export class CloudRun {
       await fetchJob(this.#client.jobs, job!, this.#facts.directory(job!), wanted);
     } catch (error) {
       // Cohorts that share a store fetch the same.
-      if (error instanceof DirectoryLockedError) return this.#fail(id, slideFailure(error, [])!);
+      if (error instanceof DirectoryLockedError) return this.#fail(id, classifySlideFailure(error, [])!);
       // Removed there: to be done again when somebody asks for it.
       if (!(error instanceof ServiceError) || error.status !== 404) throw error;
       return this.#fail(id, { code: "storage", reason: `the results of job ${job} are not there any more` });
@@ -208,7 +208,7 @@ export class CloudRun {
       ...(forecast !== undefined && { forecast }),
     });
     const { seconds, windows } = this.#facts.get(job!)!;
-    this.#tell({ type: "slide", id, state: "done", found: false, seconds, windows, left: this.#left() });
+    this.#emit({ type: "slide", id, state: "done", found: false, seconds, windows, left: this.#left() });
   }
 
   /** Rows whose sources lie there at once, the others as their files come. */
@@ -237,7 +237,7 @@ export class CloudRun {
           this.#options.signal?.throwIfAborted();
           this.#stop.signal.throwIfAborted();
           if (error instanceof ServiceError) throw error;
-          const failure = slideFailure(error, [row.source]);
+          const failure = classifySlideFailure(error, [row.source]);
           if (!failure) throw error;
           // What is done stays done, though its file is not here any more.
           const known = this.#journal.states.get(this.#rows.get(row.id)!.key);
@@ -250,7 +250,7 @@ export class CloudRun {
   #upload({ id, source }: CohortRow): Promise<string> {
     const { signal } = this.#options;
     const both = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
-    const onBegin = () => this.#tell({ type: "slide", id, state: "uploading" });
+    const onBegin = () => this.#emit({ type: "slide", id, state: "uploading" });
     return uploadSource(this.#client.jobs, this.#journal, source, { signal: both, onBegin });
   }
 
@@ -258,13 +258,13 @@ export class CloudRun {
     return this.#rows.size - this.#settled.size;
   }
 
-  #tell(event: CohortProgress): void {
+  #emit(event: CohortProgress): void {
     this.#options.onEvent?.(event);
   }
 }
 
 /** What was typed; the rest stays as it is there. */
-function limitsOf({ slidesAtOnce, spendLimitUsd, largestFirst }: RunOptions): ChangedLimits {
+function toLimits({ slidesAtOnce, spendLimitUsd, largestFirst }: RunOptions): ChangedLimits {
   return {
     ...(slidesAtOnce && { concurrency: slidesAtOnce }),
     ...(spendLimitUsd !== undefined && { spendLimitUsd }),

@@ -12,10 +12,10 @@ import type { CohortSnapshot, Download } from "../cohort-directory.ts";
 import { CohortManifestError } from "../cohort-error.ts";
 import { findRows } from "../find-rows.ts";
 import type { CohortRow } from "../manifest-rows.ts";
-import { type CohortOptions, digest, keyOf, shapeOf, sharedOptions } from "../run-cohort.ts";
-import { takenNames } from "../table.ts";
+import { type CohortOptions, shortDigest, workKey, tableShape, toSharedOptions } from "../run-cohort.ts";
+import { reservedColumnNames } from "../table.ts";
 
-export interface CloudCohortOptions extends CohortOptions {
+export interface RemoteCohortOptions extends CohortOptions {
   /** Address of the job service. */
   to: string;
   /** USD; nothing more begins where another scan would pass it. */
@@ -25,7 +25,7 @@ export interface CloudCohortOptions extends CohortOptions {
 }
 
 /** What only means something where the model runs on this machine. */
-export function refuseLocalOnly({
+export function assertNoLocalOptions({
   mask,
   series,
   time,
@@ -35,7 +35,7 @@ export function refuseLocalOnly({
   concurrency,
   slidesAtOnce,
   restart,
-}: CloudCohortOptions) {
+}: RemoteCohortOptions) {
   const given = {
     mask,
     series,
@@ -55,8 +55,8 @@ export function refuseLocalOnly({
 }
 
 /** The checked manifest and command. A directory keeps the cohort that it has at the service. */
-export async function snapshotOf(
-  options: CloudCohortOptions,
+export async function createRemoteSnapshot(
+  options: RemoteCohortOptions,
   url: string,
   before: CohortSnapshot | undefined,
 ): Promise<{ snapshot: CohortSnapshot; kind: string }> {
@@ -66,22 +66,22 @@ export async function snapshotOf(
     download = before?.service?.download ?? "tables",
     ...local
   } = options;
-  const shared = sharedOptions(local);
+  const shared = toSharedOptions(local);
   const { settings, outputs, segType } = parseSegmentOptions(shared);
   const model = await loadSegmentModel({ ...shared, signal: options.signal });
-  const shape = shapeOf(model);
+  const shape = tableShape(model);
   const { name, version } = model.manifest;
-  const job = jobOf({ model: name, variant: shared.variant, mpp: shared.mpp, settings, outputs, segType });
-  if (before && digest(before.service!.job) !== digest(job)) {
+  const job = parseCohortJob({ model: name, variant: shared.variant, mpp: shared.mpp, settings, outputs, segType });
+  if (before && shortDigest(before.service!.job) !== shortDigest(job)) {
     throw new JobError(
       `${options.out} holds a cohort with another model or other settings: choose another --out, or go on with the same`,
     );
   }
-  const { kind, covariates, rows } = await findRows(options.cohort, takenNames(shape), options.out, {
+  const { kind, covariates, rows } = await findRows(options.cohort, reservedColumnNames(shape), options.out, {
     encoding: options.encoding,
     signal: options.signal,
   });
-  refuseRows(options.cohort, rows);
+  assertRowsAccepted(options.cohort, rows);
   const snapshot: CohortSnapshot = {
     formatVersion: 1,
     cohort: /^s3:/i.test(options.cohort) ? options.cohort : resolve(options.cohort.replace(/^file:\/\//, "")),
@@ -95,20 +95,20 @@ export async function snapshotOf(
     ...(options.encoding !== undefined && { encoding: options.encoding }),
     covariates,
     rows,
-    keys: rows.map((row) => keyOf(row, shared, digest(job))),
+    keys: rows.map((row) => workKey(row, shared, shortDigest(job))),
     service: { url, cohort: before?.service?.cohort ?? randomBytes(16).toString("hex"), job, download },
   };
   return { snapshot, kind };
 }
 
-function jobOf(asked: object): CohortJob {
+function parseCohortJob(asked: object): CohortJob {
   const parsed = cohortJobSchema.safeParse(asked);
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new JobError(`option ${path.join(".")}: ${message}`);
 }
 
-function refuseRows(cohort: string, rows: readonly CohortRow[]): void {
+function assertRowsAccepted(cohort: string, rows: readonly CohortRow[]): void {
   const problems = rows
     .filter(({ mask }) => mask !== undefined)
     .map(({ line }) => `line ${line}: masks are for runs on this machine: leave them out with --server`);

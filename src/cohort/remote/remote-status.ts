@@ -1,40 +1,40 @@
 import { JobClient } from "../../client/job-client.ts";
-import type { CloudCohortStatus } from "../../contracts/cohort-request.ts";
+import type { RemoteCohortStatus } from "../../contracts/cohort-request.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import { pause } from "../../storage/retry.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
 import { CohortClient } from "./cohort-client.ts";
 
-export interface ServiceAnswer extends CloudCohortStatus {
+export interface RemoteCohortReport extends RemoteCohortStatus {
   /** Of the manifest; those whose files are still on their way, or are not there, are not in `rows`. */
   scans: number;
   failures: readonly { id: string; code: string; reason: string }[];
 }
 
-const FIRST_LOOK_MS = 1000;
-const LONGEST_LOOK_MS = 10_000;
+const MIN_POLL_MS = 1000;
+const MAX_POLL_MS = 10_000;
 
-export interface Access {
+export interface RemoteAccess {
   token?: string;
   signal?: AbortSignal;
 }
 
 /** The cohort of a directory at its service. */
-export function cohortClient({ service }: CohortSnapshot, access: Access): CohortClient {
+export function createCohortClient({ service }: CohortSnapshot, access: RemoteAccess): CohortClient {
   return new CohortClient(new JobClient(service!.url, access), service!.cohort);
 }
 
 /** Asks the service how far a cohort is; with `watch` again and again until nothing moves there, telling what changed. */
-export async function askService(
+export async function pollRemoteStatus(
   snapshot: CohortSnapshot,
-  access: Access,
-  tell: (status: ServiceAnswer) => void,
+  access: RemoteAccess,
+  tell: (status: RemoteCohortReport) => void,
   watch: boolean,
 ): Promise<void> {
-  const client = cohortClient(snapshot, access);
-  const failures = new Map<string, ServiceAnswer["failures"][number]>();
+  const client = createCohortClient(snapshot, access);
+  const failures = new Map<string, RemoteCohortReport["failures"][number]>();
   let before = "";
-  for (let delayMs = FIRST_LOOK_MS; ; ) {
+  for (let delayMs = MIN_POLL_MS; ; ) {
     const status = await client.status();
     for await (const { id, state, code = "", reason = "" } of client.changes()) {
       if (state === "failed") failures.set(id, { id, code, reason });
@@ -44,19 +44,19 @@ export async function askService(
     const text = JSON.stringify(answer);
     if (text !== before) tell(answer);
     if (!watch || (status.rows.running === 0 && status.state !== "running")) return;
-    delayMs = text === before ? Math.min(2 * delayMs, LONGEST_LOOK_MS) : FIRST_LOOK_MS;
+    delayMs = text === before ? Math.min(2 * delayMs, MAX_POLL_MS) : MIN_POLL_MS;
     before = text;
     await pause(delayMs, access.signal);
   }
 }
 
 /** Has the service do failed scans again. @param ids only these; default all that failed */
-export async function retryAtService(
+export async function retryRemoteCohort(
   snapshot: CohortSnapshot,
-  access: Access,
+  access: RemoteAccess,
   ids: readonly string[] | undefined,
 ): Promise<void> {
   const unknown = ids?.find((id) => !snapshot.rows.some((row) => row.id === id));
   if (unknown !== undefined) throw new JobError(`there is no scan "${unknown}" in this cohort`);
-  await cohortClient(snapshot, access).retry(ids);
+  await createCohortClient(snapshot, access).retry(ids);
 }

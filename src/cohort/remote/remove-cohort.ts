@@ -1,7 +1,7 @@
 import { JobError } from "../../orchestrator/errors.ts";
 import { forEachConcurrent } from "../../storage/concurrency.ts";
 import type { CohortSnapshot } from "../cohort-directory.ts";
-import { type Access, cohortClient } from "./remote-status.ts";
+import { type RemoteAccess, createCohortClient } from "./remote-status.ts";
 
 const AT_ONCE = 8;
 
@@ -10,12 +10,12 @@ const AT_ONCE = 8;
  * that other cohorts share with it included. What was fetched stays.
  * @returns how many jobs were removed
  */
-export async function removeAtService(
+export async function removeRemoteCohort(
   snapshot: CohortSnapshot,
-  access: Access,
+  access: RemoteAccess,
   results: boolean,
 ): Promise<number> {
-  const client = cohortClient(snapshot, access);
+  const client = createCohortClient(snapshot, access);
   const { rows, state } = await client.status();
   if (rows.running > 0 || state === "running") {
     throw new JobError("the cohort is under way: end it with `tilewright cohort cancel` first");

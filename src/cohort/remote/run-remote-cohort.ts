@@ -1,15 +1,15 @@
 import { JobFailedError } from "../../client/errors.ts";
 import { JobClient } from "../../client/job-client.ts";
-import type { CloudCohortStatus } from "../../contracts/cohort-request.ts";
+import type { RemoteCohortStatus } from "../../contracts/cohort-request.ts";
 import { CohortDirectory } from "../cohort-directory.ts";
 import { Journal } from "../journal.ts";
 import type { CohortResult } from "../run-cohort.ts";
 import { TableWriter } from "../table-writer.ts";
-import { totalsOf } from "../totals.ts";
+import { sumOutcomes } from "../totals.ts";
 import { FactsCache, writeReport } from "../write-tables.ts";
 import { CohortClient } from "./cohort-client.ts";
-import { CloudRun } from "./remote-run.ts";
-import { type CloudCohortOptions, refuseLocalOnly, snapshotOf } from "./remote-snapshot.ts";
+import { RemoteCohortRun } from "./remote-run.ts";
+import { type RemoteCohortOptions, assertNoLocalOptions, createRemoteSnapshot } from "./remote-snapshot.ts";
 
 /**
  * Has a job service segment every scan of a cohort, and writes one table of them all here. The service works by itself:
@@ -17,14 +17,14 @@ import { type CloudCohortOptions, refuseLocalOnly, snapshotOf } from "./remote-s
  * @throws {CohortManifestError} before anything is written
  * @throws {JobFailedError} where the cohort waits for a higher limit, or was paused or cancelled there
  */
-export async function runCloudCohort(options: CloudCohortOptions): Promise<CohortResult> {
+export async function runRemoteCohort(options: RemoteCohortOptions): Promise<CohortResult> {
   const { out, onEvent = () => {}, signal } = options;
-  refuseLocalOnly(options);
+  assertNoLocalOptions(options);
   const directory = new CohortDirectory(out);
-  directory.refuseOther();
+  directory.assertEmptyOrCohort();
   const client = new JobClient(options.to, { token: options.token, signal });
-  const before = directory.refuseOtherPlace(client.url.href);
-  const { snapshot, kind } = await snapshotOf(options, client.url.href, before);
+  const before = directory.assertSameServer(client.url.href);
+  const { snapshot, kind } = await createRemoteSnapshot(options, client.url.href, before);
   // A directory is bound to an address only once that has answered; should we end here, an empty cohort is left there.
   if (!before) {
     const { cohort, job } = snapshot.service!;
@@ -37,15 +37,15 @@ export async function runCloudCohort(options: CloudCohortOptions): Promise<Cohor
     directory.write(snapshot);
     journal = Journal.open(directory.journal);
     const facts = new FactsCache(snapshot.store);
-    const run = new CloudRun(client, options, snapshot, journal, facts);
+    const run = new RemoteCohortRun(client, options, snapshot, journal, facts);
     const tables = new TableWriter(directory, snapshot, () => run.outcomes(), facts);
     await run.open();
-    const { done, failed, pending } = totalsOf(run.outcomes());
+    const { done, failed, pending } = sumOutcomes(run.outcomes());
     onEvent({ type: "cohort", rows: snapshot.rows.length, kind, done, failed, toDo: pending });
     await tables.write();
-    let end: CloudCohortStatus;
+    let end: RemoteCohortStatus;
     try {
-      end = await run.follow(() => tables.nowAndThen());
+      end = await run.follow(() => tables.writeIfDue());
     } finally {
       await tables.write().catch((error) => {
         if (!signal?.aborted) throw error;
@@ -53,8 +53,8 @@ export async function runCloudCohort(options: CloudCohortOptions): Promise<Cohor
     }
     const ended = run.outcomes();
     writeReport(directory, snapshot, ended, facts);
-    refuseUnfinished(end);
-    return { rows: ended.length, out, ...totalsOf(ended) };
+    assertFinished(end);
+    return { rows: ended.length, out, ...sumOutcomes(ended) };
   } finally {
     journal?.close();
     directory.unlock();
@@ -62,7 +62,7 @@ export async function runCloudCohort(options: CloudCohortOptions): Promise<Cohor
 }
 
 /** Fetches what a service has done by now, without waiting for the rest. */
-export async function fetchCloudCohort(
+export async function fetchRemoteCohort(
   path: string,
   access: { token?: string; signal?: AbortSignal },
 ): Promise<void> {
@@ -74,7 +74,7 @@ export async function fetchCloudCohort(
   try {
     journal = Journal.open(directory.journal);
     const options = { ...access, out: path };
-    const run = new CloudRun(client, options, snapshot, journal, new FactsCache(snapshot.store));
+    const run = new RemoteCohortRun(client, options, snapshot, journal, new FactsCache(snapshot.store));
     await run.catchUp();
   } finally {
     journal?.close();
@@ -82,7 +82,7 @@ export async function fetchCloudCohort(
   }
 }
 
-function refuseUnfinished({ state, reason, rows }: CloudCohortStatus): void {
+function assertFinished({ state, reason, rows }: RemoteCohortStatus): void {
   if (rows.pending === 0) return;
   if (state === "cancelled") {
     throw new JobFailedError(

@@ -1,11 +1,11 @@
 import { readdirSync, type Stats, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { JobClient } from "../../client/job-client.ts";
-import { scanAt, sendScan, stateOf } from "../../client/upload.ts";
+import { openLocalScan, sendScan, openResumeState } from "../../client/upload.ts";
 import { ImageNotFoundError } from "../../image/errors.ts";
 import { parseSourceAddress } from "../../storage/source-address.ts";
 import type { Journal } from "../journal.ts";
-import { digest } from "../run-cohort.ts";
+import { shortDigest } from "../run-cohort.ts";
 
 /** Whether a source lies on this machine. */
 export function isLocal(source: string): boolean {
@@ -14,9 +14,9 @@ export function isLocal(source: string): boolean {
 
 /** How the service names a local scan as it is now; undefined where it is not there or not sent yet. */
 export function uploadedSource(journal: Journal, source: string): string | undefined {
-  const path = pathOf(source);
+  const path = toLocalPath(source);
   const stats = statSync(path, { throwIfNoEntry: false });
-  const known = stats && journal.states.get(keyOf(path, stats));
+  const known = stats && journal.states.get(localScanKey(path, stats));
   return known?.status === "uploaded" ? known.source : undefined;
 }
 
@@ -33,31 +33,31 @@ export async function uploadSource(
 ): Promise<string> {
   const known = uploadedSource(journal, source);
   if (known !== undefined) return known;
-  const path = pathOf(source);
+  const path = toLocalPath(source);
   const stats = statSync(path, { throwIfNoEntry: false });
   const name = basename(path);
   // As it is told where the scan is segmented on this machine.
   if (!stats) throw new ImageNotFoundError(name, `${name} does not exist; check its name and place`);
-  const key = keyOf(path, stats);
-  const scan = await scanAt(path, signal);
+  const key = localScanKey(path, stats);
+  const scan = await openLocalScan(path, signal);
   onBegin();
-  const state = stateOf(client, scan, null);
+  const state = openResumeState(client, scan, null);
   const sent = await sendScan(client, scan, state, null, { signal });
   journal.append({ at: new Date().toISOString(), type: "uploaded", key, source: sent.source });
   state.forget();
   return sent.source;
 }
 
-function pathOf(source: string): string {
+function toLocalPath(source: string): string {
   const address = parseSourceAddress(source);
   return address.scheme === "file" ? address.path : source;
 }
 
 /** Names a scan as it is in the journal: by size and time, of a directory by those of its files. */
-function keyOf(path: string, stats: Stats): string {
-  if (!stats.isDirectory()) return digest([path, stats.size, stats.mtimeMs]);
+function localScanKey(path: string, stats: Stats): string {
+  if (!stats.isDirectory()) return shortDigest([path, stats.size, stats.mtimeMs]);
   const files = readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
-  return digest([
+  return shortDigest([
     path,
     ...files.flatMap((file) => {
       const one = statSync(join(path, file), { throwIfNoEntry: false });

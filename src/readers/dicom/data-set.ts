@@ -1,7 +1,7 @@
 import { ATTRIBUTES, type AttributeName, FLOAT_PIXEL_DATA, NAME_OF_TAG, PIXEL_DATA } from "./attributes.ts";
 
 /** The bytes end inside an element: more of the file is needed. */
-export class MoreBytesNeeded extends Error {}
+export class NeedMoreBytesError extends Error {}
 
 /** The bytes are no data set; the message completes "… is damaged: ". */
 export class DataSetError extends Error {
@@ -143,7 +143,7 @@ export interface Encoding {
  * @param bytes from the file's beginning; `from` is where the data set begins in them
  * @param whole whether the file ends with `bytes`
  * @param onFrame is handed the item of each frame of the per-frame functional groups, in turn
- * @throws {MoreBytesNeeded} when `bytes` end before the samples and the file does not
+ * @throws {NeedMoreBytesError} when `bytes` end before the samples and the file does not
  * @throws {DataSetError} when it is damaged
  */
 export function parseDataSet(
@@ -162,7 +162,7 @@ export function parseDataSet(
     if (cause instanceof DataSetError) cause.dataSet = dataSet;
     throw cause;
   }
-  if (pixels === undefined && !whole) throw new MoreBytesNeeded();
+  if (pixels === undefined && !whole) throw new NeedMoreBytesError();
   return { dataSet, pixels };
 }
 
@@ -197,7 +197,7 @@ class ElementReader {
     const encoding = { explicit: true, littleEndian: true };
     while (this.#at + 8 <= this.#bytes.length && this.#view.getUint16(this.#at, true) === 2)
       this.#readElement(meta, encoding, 0, this.#bytes.length);
-    if (this.#at + 8 > this.#bytes.length && !this.#whole) throw new MoreBytesNeeded();
+    if (this.#at + 8 > this.#bytes.length && !this.#whole) throw new NeedMoreBytesError();
     return this.#at;
   }
 
@@ -334,7 +334,7 @@ class ElementReader {
   }
 
   #fail(): never {
-    if (!this.#whole) throw new MoreBytesNeeded();
+    if (!this.#whole) throw new NeedMoreBytesError();
     throw new DataSetError("it ends inside an element");
   }
 }

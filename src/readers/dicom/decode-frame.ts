@@ -13,7 +13,7 @@ import { ycbcrToRgb } from "../../codecs/ycbcr.ts";
 import { allocate, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
 import { paint } from "./palette.ts";
 import { dtypeOfFormat, frameBytes, type PixelFormat, unreadJpeg } from "./pixel-format.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { decodeRle } from "./rle.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
@@ -25,7 +25,7 @@ const SOF_LOSSLESS = 0xc3;
  * One frame to the numbers it stores, `[rows, columns, samples]`: sign and unused bits resolved, colours as RGB, also
  * those of a palette.
  * @param bytes native samples, or one coded frame
- * @throws {DicomRefusal | ImageFormatError} when the frame is damaged or is not what its header announces
+ * @throws {UnsupportedDicomError | ImageFormatError} when the frame is damaged or is not what its header announces
  */
 export async function decodeFrame(
   bytes: Uint8Array,
@@ -41,7 +41,7 @@ async function decodeStored(bytes: Uint8Array, format: PixelFormat, syntax: Tran
   const shape = [format.rows, format.columns, format.samples];
   switch (syntax.coding) {
     case "unread":
-      throw new DicomRefusal(syntax.refusal ?? "its coding is not supported");
+      throw new UnsupportedDicomError(syntax.refusal ?? "its coding is not supported");
     case "native":
       return { data: toRgb(nativeSamples(bytes, format, syntax.littleEndian), format), shape };
     case "rle":
@@ -77,7 +77,7 @@ async function decodeStored(bytes: Uint8Array, format: PixelFormat, syntax: Tran
 function nativeSamples(bytes: Uint8Array, format: PixelFormat, littleEndian: boolean): SampleArray {
   const expected = frameBytes(format);
   if (bytes.length < expected)
-    throw new DicomRefusal(`a frame holds ${bytes.length} bytes where its header announces ${expected}`);
+    throw new UnsupportedDicomError(`a frame holds ${bytes.length} bytes where its header announces ${expected}`);
   if (format.photometric === "YBR_FULL_422") return upsample422(bytes.subarray(0, expected));
   // Own and aligned.
   const own = bytes.slice(0, expected);
@@ -141,7 +141,7 @@ async function jpegSamples(bytes: Uint8Array, format: PixelFormat): Promise<Samp
 /** On the stream's own header, so that a small frame cannot ask for a huge one to be decoded. */
 function checkCodedSize(size: { width: number; height: number }, { rows, columns }: PixelFormat): void {
   if (size.width !== columns || size.height !== rows) {
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `a frame holds ${size.width} × ${size.height} pixels where its header announces ${columns} × ${rows}`,
     );
   }
@@ -153,7 +153,7 @@ function jpegLsSize(bytes: Uint8Array): { width: number; height: number } {
   for (let at = 2; at + 9 <= bytes.length && bytes[at] === 0xff; at += 2 + view.getUint16(at + 2)) {
     if (bytes[at + 1] === 0xf7) return { width: view.getUint16(at + 7), height: view.getUint16(at + 5) };
   }
-  throw new DicomRefusal("a JPEG-LS frame is damaged: its header is missing");
+  throw new UnsupportedDicomError("a JPEG-LS frame is damaged: its header is missing");
 }
 
 /** What a codec gives, in the type the header announces. */
@@ -161,7 +161,7 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
   if (image.components !== format.samples) throw wrongComponents(image.components, format);
   const count = format.rows * format.columns * format.samples;
   if (image.data.length < count)
-    throw new DicomRefusal("a frame holds fewer pixels than its header announces");
+    throw new UnsupportedDicomError("a frame holds fewer pixels than its header announces");
   const dtype = dtypeOfFormat(format);
   const data = allocate(dtype, count);
   // Typed arrays wrap around: what a codec takes for unsigned becomes signed where the header says so.
@@ -170,8 +170,8 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
   return data;
 }
 
-function wrongComponents(components: number, { samples }: PixelFormat): DicomRefusal {
-  return new DicomRefusal(`a frame holds ${components} components where its header announces ${samples}`);
+function wrongComponents(components: number, { samples }: PixelFormat): UnsupportedDicomError {
+  return new UnsupportedDicomError(`a frame holds ${components} components where its header announces ${samples}`);
 }
 
 function view(own: Uint8Array, format: PixelFormat): SampleArray {

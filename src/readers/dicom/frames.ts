@@ -2,7 +2,7 @@ import type { ByteSource } from "../../storage/byte-source.ts";
 import { joinBytes } from "../../storage/join-bytes.ts";
 import type { Instance } from "./open-instance.ts";
 import { frameBytes, type PixelFormat } from "./pixel-format.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 
 const ITEM = 0xfffee000;
 const SEQUENCE_END = 0xfffee0dd;
@@ -24,7 +24,7 @@ export interface FrameIndex {
 /**
  * Finds the frames of a file: by arithmetic where they are native, else by its offset tables, else by walking once over
  * the headers of the fragments (PS3.5 annex A.4).
- * @throws {DicomRefusal} when the frames are not there
+ * @throws {UnsupportedDicomError} when the frames are not there
  */
 export async function indexFrames(
   { source, dataSet, syntax, pixels }: Instance,
@@ -32,27 +32,27 @@ export async function indexFrames(
   count: number,
   signal?: AbortSignal,
 ): Promise<FrameIndex> {
-  if (pixels === undefined) throw new DicomRefusal("it holds no image");
+  if (pixels === undefined) throw new UnsupportedDicomError("it holds no image");
   const { offset } = pixels;
   if (syntax.coding === "native") {
     if (pixels.length === undefined)
-      throw new DicomRefusal("its header does not tell how its frames are coded (transfer syntax)");
+      throw new UnsupportedDicomError("its header does not tell how its frames are coded (transfer syntax)");
     const bytes = frameBytes(format);
     if (offset + count * bytes > source.byteLength || count * bytes > pixels.length) {
-      throw new DicomRefusal(`it is cut short: it ends before its ${count} frames of ${bytes} bytes do`);
+      throw new UnsupportedDicomError(`it is cut short: it ends before its ${count} frames of ${bytes} bytes do`);
     }
     const starts = Float64Array.from({ length: count + 1 }, (_, frame) => offset + frame * bytes);
     return { starts, encapsulated: false, withTable: false };
   }
-  if (pixels.length !== undefined) throw new DicomRefusal("its coded frames are not encapsulated");
+  if (pixels.length !== undefined) throw new UnsupportedDicomError("its coded frames are not encapsulated");
   if (count === 1) {
     return { starts: Float64Array.of(offset, source.byteLength), encapsulated: true, withTable: true };
   }
 
   const table = await readItemHeader(source, offset, signal);
-  if (table === undefined) throw new DicomRefusal("it is cut short: its frames are missing");
+  if (table === undefined) throw new UnsupportedDicomError("it is cut short: its frames are missing");
   const base = offset + ITEM_HEADER_BYTES + table.length;
-  if (base > source.byteLength) throw new DicomRefusal("it is cut short: its frames are missing");
+  if (base > source.byteLength) throw new UnsupportedDicomError("it is cut short: its frames are missing");
 
   const extended = dataSet.numbers("extendedOffsets");
   if (extended.length > 0) {
@@ -88,7 +88,7 @@ export function readFrames(
       const offset = index.starts[frame]!;
       const length = index.starts[frame + 1]! - offset;
       if (length > maxBytes)
-        throw new DicomRefusal(`a frame takes ${length} bytes, over the limit of ${maxBytes}`);
+        throw new UnsupportedDicomError(`a frame takes ${length} bytes, over the limit of ${maxBytes}`);
       return { offset, length };
     });
     return source.readRanges(ranges, signal);
@@ -108,24 +108,24 @@ function joinFragments(bytes: Uint8Array, withTable: boolean): Uint8Array {
     const length = view.getUint32(at + 4, true);
     at += ITEM_HEADER_BYTES;
     if (tag !== ITEM || at + length > bytes.length)
-      throw new DicomRefusal("a coded frame is damaged or cut short");
+      throw new UnsupportedDicomError("a coded frame is damaged or cut short");
     parts.push(bytes.subarray(at, at + length));
     at += length;
   }
   if (withTable) parts.shift();
-  if (parts.length === 0) throw new DicomRefusal("a coded frame is empty");
+  if (parts.length === 0) throw new UnsupportedDicomError("a coded frame is empty");
   if (parts.length === 1) return parts[0]!;
   return joinBytes(parts);
 }
 
-/** @throws {DicomRefusal} when the frames do not follow each other inside the file */
+/** @throws {UnsupportedDicomError} when the frames do not follow each other inside the file */
 function fromStarts(source: ByteSource, count: number, start: (frame: number) => number): FrameIndex {
   const starts = new Float64Array(count + 1);
   starts[count] = source.byteLength;
   for (let frame = count - 1; frame >= 0; frame--) {
     starts[frame] = start(frame);
     if (!(starts[frame]! + ITEM_HEADER_BYTES <= starts[frame + 1]!))
-      throw new DicomRefusal("its table of frames points outside the file or out of order");
+      throw new UnsupportedDicomError("its table of frames points outside the file or out of order");
   }
   return { starts, encapsulated: true, withTable: false };
 }
@@ -149,7 +149,7 @@ async function scanFragments(
   }
   const found = all.length === count ? all : starts;
   if (found.length !== count)
-    throw new DicomRefusal(`it has no table of its ${count} frames, and ${found.length} are found`);
+    throw new UnsupportedDicomError(`it has no table of its ${count} frames, and ${found.length} are found`);
   return (frame) => found[frame]!;
 }
 
@@ -164,7 +164,7 @@ async function readItemHeader(
   if (tagAt(view, 0) === SEQUENCE_END) return undefined;
   const length = view.getUint32(4, true);
   if (tagAt(view, 0) !== ITEM || length === UNDEFINED_LENGTH)
-    throw new DicomRefusal("its coded frames are damaged");
+    throw new UnsupportedDicomError("its coded frames are damaged");
   // JPEG and JPEG-LS begin with ffd8, JPEG 2000 with ff4f.
   const beginsFrame = bytes[8] === 0xff && (bytes[9] === 0xd8 || bytes[9] === 0x4f);
   return { length, beginsFrame };
@@ -174,6 +174,6 @@ function tagAt(view: DataView, at: number): number {
   return view.getUint16(at, true) * 0x10000 + view.getUint16(at + 2, true);
 }
 
-function wrongTable(found: number, count: number): DicomRefusal {
-  return new DicomRefusal(`its table of frames has ${found} entries for ${count} frames`);
+function wrongTable(found: number, count: number): UnsupportedDicomError {
+  return new UnsupportedDicomError(`its table of frames has ${found} entries for ${count} frames`);
 }

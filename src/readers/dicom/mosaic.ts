@@ -2,7 +2,7 @@ import type { Affine } from "../../image/affine.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import type { DataSet } from "./data-set.ts";
 import type { PixelFormat } from "./pixel-format.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { siemensCsa } from "./siemens-csa.ts";
 import { checkPlace, cross, dot, type SlicePlace, scale, toRas, type Vector, vector } from "./stack.ts";
 
@@ -23,7 +23,7 @@ export interface Mosaic {
 
 /**
  * Undefined for a picture that is none.
- * @throws {DicomRefusal} when it is one, and its header does not tell how to take it apart
+ * @throws {UnsupportedDicomError} when it is one, and its header does not tell how to take it apart
  */
 export function mosaicOf(dataSet: DataSet, format: PixelFormat): Mosaic | undefined {
   const csa = siemensCsa(dataSet);
@@ -31,7 +31,7 @@ export function mosaicOf(dataSet: DataSet, format: PixelFormat): Mosaic | undefi
   const count = csa?.imagesInMosaic ?? dataSet.number("imagesInMosaic");
   if (!named && !((csa?.imagesInMosaic ?? 0) > 1)) return undefined;
   const lacking = (what: string) =>
-    new DicomRefusal(
+    new UnsupportedDicomError(
       `it is a mosaic of several slices in one picture, and its private Siemens header ${what}; convert the original files to NIfTI with dcm2niix`,
     );
   if (count === undefined) throw lacking("does not tell how many they are");
@@ -47,7 +47,7 @@ export function mosaicOf(dataSet: DataSet, format: PixelFormat): Mosaic | undefi
   const between = positive(dataSet.number("spacingBetweenSlices"));
   const thickness = positive(dataSet.number("sliceThickness"));
   const spacing = between ?? thickness;
-  if (spacing === undefined) throw new DicomRefusal("its header does not tell how far its slices lie apart");
+  if (spacing === undefined) throw new UnsupportedDicomError("its header does not tell how far its slices lie apart");
   const warning = `the distance of its slices is not stated; their thickness of ${spacing} mm is taken for it`;
   return {
     count,
@@ -73,7 +73,7 @@ export function mosaicAffine(mosaic: Mosaic, place: SlicePlace, { rows, columns 
   const stated = vector(mosaic.sliceNormal, 0);
   const cosine = dot(normal, stated) / Math.hypot(...stated);
   if (!(Math.abs(cosine) > 0.99))
-    throw new DicomRefusal("its slices follow each other in a direction that is not that of their plane");
+    throw new UnsupportedDicomError("its slices follow each other in a direction that is not that of their plane");
   const inX = (columns - mosaic.columns) / 2;
   const inY = (rows - mosaic.rows) / 2;
   const origin = [0, 1, 2].map(

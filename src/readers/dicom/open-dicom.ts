@@ -8,7 +8,7 @@ import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import { type DataSet, DataSetError } from "./data-set.ts";
 import { withoutDuplicates } from "./duplicates.ts";
 import { type Instance, isDicom, openInstance } from "./open-instance.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { mosaicVolume, type Opened, seriesVolume, singlePlane } from "./series.ts";
 import { type FrameGroups, groupsOf, modalityOf, named, type SliceFile, sliceFile } from "./slices.ts";
 import { FramePlaces, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
@@ -209,7 +209,7 @@ async function present(
     const levels = reads.flatMap((read) => (read.kind === "slide" ? [read.file] : []));
     const all = reads.flatMap((read) => (read.kind === "slices" ? [read.file] : []));
     if (levels.length > 0) {
-      if (all.length > 0) throw new DicomRefusal("a series holds both slides and slices");
+      if (all.length > 0) throw new UnsupportedDicomError("a series holds both slides and slices");
       return slideImage(store, levels, opened, limits);
     }
     let { bytesRead } = opened;
@@ -221,7 +221,7 @@ async function present(
     const now = { ...opened, bytesRead, warnings };
     if (slices.some(({ mosaic }) => mosaic)) {
       if (slices.length === 1) return mosaicVolume(store, slices[0]!, now, limits);
-      throw new DicomRefusal(
+      throw new UnsupportedDicomError(
         `it is a series of ${slices.length} volumes, each a mosaic in one file, and one is wanted; give the file of one`,
       );
     }
@@ -298,7 +298,7 @@ async function classify(
       return { kind: "slide", file: await slideFile(instance, places, info, limits, signal) };
     return { kind: "slices", file: await sliceFile(instance, groups, info, limits, signal) };
   } catch (reason) {
-    if (!(reason instanceof DicomRefusal)) throw reason;
+    if (!(reason instanceof UnsupportedDicomError)) throw reason;
     return {
       kind: "refused",
       key,

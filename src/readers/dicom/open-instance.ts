@@ -7,12 +7,12 @@ import {
   type DataSet,
   DataSetError,
   type Encoding,
-  MoreBytesNeeded,
+  NeedMoreBytesError,
   type ParsedDataSet,
   parseDataSet,
   parseFileMeta,
 } from "./data-set.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { type TransferSyntax, transferSyntaxOf, unstatedSyntax } from "./transfer-syntax.ts";
 
 /** Enough for the head of most files, with one request. */
@@ -121,7 +121,7 @@ export async function openInstance(
       const { dataSet, pixels } = parseDataSet(bytes, end, whole, syntax, onFrame.add);
       return { key, dataSet, syntax, pixels, source };
     } catch (cause) {
-      if (cause instanceof MoreBytesNeeded && length < maxHead) continue;
+      if (cause instanceof NeedMoreBytesError && length < maxHead) continue;
       throw unreadable(key, cause, syntax, maxHead);
     }
   }
@@ -134,7 +134,7 @@ function unreadable(
   syntax: TransferSyntax | undefined,
   maxHead: number,
 ): unknown {
-  if (cause instanceof MoreBytesNeeded) {
+  if (cause instanceof NeedMoreBytesError) {
     return new ImageFormatError(
       `${key} has a DICOM header of more than ${maxHead} bytes, which is over the limit`,
       { cause },
@@ -144,7 +144,7 @@ function unreadable(
     return new ImageFormatError(`${key} cannot be read: ${syntax.refusal}`, { cause });
   if (cause instanceof DataSetError)
     return new ImageFormatError(`${key} is damaged: ${cause.message}; copy the file again`, { cause });
-  if (cause instanceof DicomRefusal)
+  if (cause instanceof UnsupportedDicomError)
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
   return cause;
 }
@@ -158,14 +158,14 @@ async function inflated(
 ): Promise<ByteSource> {
   const { key, byteLength, etag } = file;
   const limit = Math.min(limits.tileBytes, MAX_DEFLATED_BYTES);
-  if (byteLength > limit) throw new DicomRefusal(`it is deflated and larger than ${limit} bytes`);
+  if (byteLength > limit) throw new UnsupportedDicomError(`it is deflated and larger than ${limit} bytes`);
   const [stored] = await file.readRanges([{ offset: 0, length: byteLength }], signal);
   let rest: Uint8Array;
   try {
     rest = inflateBounded(stored!.subarray(from), limit);
   } catch (cause) {
     if (cause instanceof RangeError)
-      throw new DicomRefusal(`it is deflated and unpacks to ${cause.message}, over the limit`, { cause });
+      throw new UnsupportedDicomError(`it is deflated and unpacks to ${cause.message}, over the limit`, { cause });
     throw new DataSetError("its deflated data cannot be unpacked");
   }
   const bytes = new Uint8Array(from + rest.length);

@@ -1,7 +1,7 @@
 import type { SampleArray } from "../../tiling/grid/raster.ts";
 import type { AttributeName } from "./attributes.ts";
 import type { DataSet } from "./data-set.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 
 /** The colours of a PALETTE COLOR image (PS3.3 section C.7.6.3.1.5), 8 bits each. */
 export interface Palette {
@@ -17,7 +17,7 @@ const CHANNELS: readonly (readonly [descriptor: AttributeName, data: AttributeNa
   ["blueDescriptor", "bluePalette"],
 ];
 
-/** @throws {DicomRefusal} when it is not all there */
+/** @throws {UnsupportedDicomError} when it is not all there */
 export function paletteOf(dataSet: DataSet): Palette {
   const channels = CHANNELS.map(([descriptor, data]) => {
     const [stated, first, bits] = dataSet.numbers(descriptor);
@@ -25,16 +25,16 @@ export function paletteOf(dataSet: DataSet): Palette {
     const entries = stated === 0 ? 65536 : (stated ?? 0);
     const bytes = dataSet.bytes(data);
     if (!(entries >= 1 && first !== undefined) || bytes.length === 0)
-      throw new DicomRefusal(
+      throw new UnsupportedDicomError(
         "its colours come from a palette that is missing or stored in segments, which is not supported; convert it to RGB",
       );
     if (bytes.length < entries)
-      throw new DicomRefusal(`its palette holds ${bytes.length} bytes for ${entries} colours`);
+      throw new UnsupportedDicomError(`its palette holds ${bytes.length} bytes for ${entries} colours`);
     return { entries, first, wide: bytes.length >= 2 * entries, bits, bytes };
   });
   const { entries, first } = channels[0]!;
   if (channels.some((channel) => channel.entries !== entries || channel.first !== first))
-    throw new DicomRefusal("its palettes of red, green and blue are of different sizes");
+    throw new UnsupportedDicomError("its palettes of red, green and blue are of different sizes");
   const littleEndian = dataSet.isLittleEndian("redPalette");
   const colors = new Uint8Array(3 * entries);
   for (const [c, { wide, bits, bytes }] of channels.entries()) {

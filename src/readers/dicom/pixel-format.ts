@@ -2,7 +2,7 @@ import { MAX_SIDE } from "../../image/limits.ts";
 import type { DType } from "../../tiling/grid/raster.ts";
 import type { DataSet } from "./data-set.ts";
 import { type Palette, paletteOf } from "./palette.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import type { PixelCoding } from "./transfer-syntax.ts";
 
 /** How the samples of a frame are stored (PS3.3 section C.7.6.3). */
@@ -32,37 +32,37 @@ const PHOTOMETRICS: ReadonlySet<string> = new Set([
   "YBR_RCT",
 ]);
 
-/** @throws {DicomRefusal} when the samples are of a kind that is not read */
+/** @throws {UnsupportedDicomError} when the samples are of a kind that is not read */
 export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelFormat {
   const rows = dataSet.number("rows") ?? 0;
   const columns = dataSet.number("columns") ?? 0;
   if (!(rows >= 1 && columns >= 1 && rows <= MAX_SIDE && columns <= MAX_SIDE))
-    throw new DicomRefusal(`its header states frames of ${columns} × ${rows} pixels`);
+    throw new UnsupportedDicomError(`its header states frames of ${columns} × ${rows} pixels`);
   const samples = dataSet.number("samplesPerPixel") ?? 1;
   const photometric = dataSet.text("photometric") ?? "";
   if (!PHOTOMETRICS.has(photometric))
-    throw new DicomRefusal("its header does not tell what its samples mean");
+    throw new UnsupportedDicomError("its header does not tell what its samples mean");
   const expected = photometric.startsWith("MONOCHROME") || photometric === "PALETTE COLOR" ? 1 : 3;
   if (samples !== expected)
-    throw new DicomRefusal(`its header states ${samples} samples a pixel for ${photometric}`);
+    throw new UnsupportedDicomError(`its header states ${samples} samples a pixel for ${photometric}`);
   if (dataSet.has("modalityTable"))
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       "its values come from a look-up table, which is not supported; apply the table first",
     );
 
   const bitsAllocated = dataSet.number("bitsAllocated") ?? 0;
   if (bitsAllocated !== 8 && bitsAllocated !== 16 && bitsAllocated !== 32)
-    throw new DicomRefusal(`it has samples of ${bitsAllocated} bits, which are not supported`);
+    throw new UnsupportedDicomError(`it has samples of ${bitsAllocated} bits, which are not supported`);
   if (bitsAllocated > 8 && samples === 3)
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `it has colours of ${bitsAllocated} bits, which are not supported; convert it to 8`,
     );
   const bitsStored = dataSet.number("bitsStored") ?? bitsAllocated;
   const highBit = dataSet.number("highBit") ?? bitsStored - 1;
   if (!(bitsStored >= 1 && highBit >= bitsStored - 1 && highBit < bitsAllocated))
-    throw new DicomRefusal(`its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`);
+    throw new UnsupportedDicomError(`its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`);
   if (photometric === "YBR_FULL_422" && coding === "native" && columns % 2 !== 0)
-    throw new DicomRefusal("its columns are odd in number where two share a colour");
+    throw new UnsupportedDicomError("its columns are odd in number where two share a colour");
   return {
     rows,
     columns,
@@ -78,8 +78,8 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
 }
 
 /** Of progressive or arithmetic coding. */
-export function unreadJpeg(bits: number): DicomRefusal {
-  return new DicomRefusal(
+export function unreadJpeg(bits: number): UnsupportedDicomError {
+  return new UnsupportedDicomError(
     `its JPEG frames have ${bits} bits in a coding that is not supported; convert it to JPEG-LS`,
   );
 }

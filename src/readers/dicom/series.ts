@@ -7,7 +7,7 @@ import type { DType, Raster } from "../../tiling/grid/raster.ts";
 import { type ImageDescription, TiledImage } from "../base/tiled-image.ts";
 import { mosaicAffine, splitMosaic } from "./mosaic.ts";
 import { dtypeOfFormat, givenSamples } from "./pixel-format.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./rescale.ts";
 import { named, readHead, readSlice, type SliceFile } from "./slices.ts";
 import { stackSlices } from "./stack.ts";
@@ -22,7 +22,7 @@ export interface Opened {
 /**
  * The slices of one series as a volume "zyx", z along the normal of their plane. One slice is read and decoded at a time
  * as regions ask for them; kept are decoded slices up to `limits.cacheBytes`.
- * @throws {DicomRefusal} when the slices make no regular stack
+ * @throws {UnsupportedDicomError} when the slices make no regular stack
  */
 export function seriesVolume(
   store: ObjectStore,
@@ -217,7 +217,7 @@ function checkAlike(files: readonly SliceFile[]): void {
       inverted === files[0]!.inverted;
     if (!alike) {
       throw named(
-        new DicomRefusal(
+        new UnsupportedDicomError(
           "its slices differ in size or sample type from those before; give those of one stack",
         ),
         key,

@@ -9,7 +9,7 @@ import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
 import { type Mosaic, mosaicOf } from "./mosaic.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
 import { decodedBytes, type PixelFormat, pixelFormatOf } from "./pixel-format.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { IDENTITY, type Rescale } from "./rescale.ts";
 import type { SlicePlace } from "./stack.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
@@ -52,7 +52,7 @@ export interface FrameGroups {
   rescale: Rescale | undefined;
 }
 
-/** @throws {DicomRefusal} when the file holds no samples that are read */
+/** @throws {UnsupportedDicomError} when the file holds no samples that are read */
 export async function sliceFile(
   instance: Instance,
   groups: readonly FrameGroups[],
@@ -61,21 +61,21 @@ export async function sliceFile(
   signal?: AbortSignal,
 ): Promise<SliceFile> {
   const { key, dataSet, syntax, pixels } = instance;
-  if (syntax.refusal !== undefined) throw new DicomRefusal(syntax.refusal);
-  if (pixels === undefined) throw new DicomRefusal("it holds no image");
-  if (pixels.float) throw new DicomRefusal("it holds floating-point samples, which are not supported");
+  if (syntax.refusal !== undefined) throw new UnsupportedDicomError(syntax.refusal);
+  if (pixels === undefined) throw new UnsupportedDicomError("it holds no image");
+  if (pixels.float) throw new UnsupportedDicomError("it holds floating-point samples, which are not supported");
   const format = pixelFormatOf(dataSet, syntax.coding);
   const limit = Math.min(limits.tileBytes, MAX_FRAME_BYTES);
   if (decodedBytes(format) > limit) {
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `its frames of ${format.columns} × ${format.rows} pixels are over the limit of ${limit} bytes`,
     );
   }
   const count = frameCount(dataSet);
   if (count > 1 && groups.length !== count) {
     if (groups.length > 0)
-      throw new DicomRefusal(`it describes ${groups.length} frames where its header announces ${count}`);
-    throw new DicomRefusal(`it is a film of ${count} frames, and one image or a stack of slices is wanted`);
+      throw new UnsupportedDicomError(`it describes ${groups.length} frames where its header announces ${count}`);
+    throw new UnsupportedDicomError(`it is a film of ${count} frames, and one image or a stack of slices is wanted`);
   }
   const frames = await indexFrames(instance, format, count, signal);
   const shared = groupsOf(dataSet.group("sharedGroups"));
@@ -94,7 +94,7 @@ export async function sliceFile(
     // Colours are no quantity.
     const rescale = (!format.palette && all.find((g) => g?.rescale)?.rescale) || IDENTITY;
     if (!(Number.isFinite(rescale.slope) && Number.isFinite(rescale.intercept) && rescale.slope !== 0))
-      throw new DicomRefusal("its values are scaled by a number that is none");
+      throw new UnsupportedDicomError("its values are scaled by a number that is none");
     rescales.push(rescale);
   }
   return {
@@ -154,7 +154,7 @@ export async function readHead(
 
 /** What a frame's decoding complains of, in a sentence that begins with the file. */
 export function named(cause: unknown, key: string): unknown {
-  if (cause instanceof DicomRefusal)
+  if (cause instanceof UnsupportedDicomError)
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
   if (cause instanceof ImageFormatError && !cause.message.startsWith(oneLine(key)))
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
@@ -164,9 +164,9 @@ export function named(cause: unknown, key: string): unknown {
 export function frameCount(dataSet: DataSet): number {
   const count = dataSet.number("numberOfFrames") ?? 1;
   if (!(Number.isSafeInteger(count) && count >= 1))
-    throw new DicomRefusal("its header does not tell how many frames it has");
+    throw new UnsupportedDicomError("its header does not tell how many frames it has");
   if (count > MAX_FRAMES)
-    throw new DicomRefusal(`it states ${count} frames, over the limit of ${MAX_FRAMES}`);
+    throw new UnsupportedDicomError(`it states ${count} frames, over the limit of ${MAX_FRAMES}`);
   return count;
 }
 

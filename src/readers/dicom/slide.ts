@@ -11,7 +11,7 @@ import { decodeFrame } from "./decode-frame.ts";
 import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
 import { decodedBytes, dtypeOfFormat, type PixelFormat, pixelFormatOf } from "./pixel-format.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 import { invertGrey } from "./rescale.ts";
 import type { Opened } from "./series.ts";
 import { frameCount, MAX_FRAMES, modalityOf, named } from "./slices.ts";
@@ -63,7 +63,7 @@ export class FramePlaces {
 
   add(item: DataSet): void {
     if (this.#count === MAX_FRAMES)
-      throw new DicomRefusal(`it tells the places of more than ${MAX_FRAMES} tiles`);
+      throw new UnsupportedDicomError(`it tells the places of more than ${MAX_FRAMES} tiles`);
     const place = item.group("planePositionSlide");
     if (2 * this.#count === this.#places.length) {
       const more = new Int32Array(2 * this.#places.length);
@@ -99,7 +99,7 @@ export function isSlideLevel({ dataSet }: Instance): boolean {
 
 /**
  * Checks one level and finds its frames.
- * @throws {DicomRefusal} when it is of a kind that is not read
+ * @throws {UnsupportedDicomError} when it is of a kind that is not read
  */
 export async function slideFile(
   instance: Instance,
@@ -109,32 +109,32 @@ export async function slideFile(
   signal?: AbortSignal,
 ): Promise<SlideFile> {
   const { key, dataSet, syntax, pixels, source } = instance;
-  if (syntax.refusal !== undefined) throw new DicomRefusal(syntax.refusal);
-  if (pixels === undefined) throw new DicomRefusal("it holds no image");
+  if (syntax.refusal !== undefined) throw new UnsupportedDicomError(syntax.refusal);
+  if (pixels === undefined) throw new UnsupportedDicomError("it holds no image");
   if (dataSet.text("concatenation") !== undefined)
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       "it is one part of a level that is stored in several files, which is not supported",
     );
   const paths = dataSet.number("numberOfOpticalPaths") ?? Math.max(1, dataSet.items("opticalPaths").length);
   if (paths > 1)
-    throw new DicomRefusal(`it has ${paths} optical paths, and one is wanted; export one of them`);
+    throw new UnsupportedDicomError(`it has ${paths} optical paths, and one is wanted; export one of them`);
   const planes = Math.max(dataSet.number("numberOfFocalPlanes") ?? 1, places.heights.size);
   if (planes > 1)
-    throw new DicomRefusal(`it has ${planes} focal planes, and one is wanted; export one of them`);
+    throw new UnsupportedDicomError(`it has ${planes} focal planes, and one is wanted; export one of them`);
   const format = pixelFormatOf(dataSet, syntax.coding);
   if (format.palette)
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       "its colours come from a palette, which is not supported of slides; convert it to RGB",
     );
   if (decodedBytes(format) > limits.tileBytes) {
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `its tiles of ${format.columns} × ${format.rows} pixels are over the limit of ${limits.tileBytes} bytes`,
     );
   }
   const height = dataSet.number("matrixRows") ?? 0;
   const width = dataSet.number("matrixColumns") ?? 0;
   if (!(height >= 1 && width >= 1 && height <= MAX_SIDE && width <= MAX_SIDE))
-    throw new DicomRefusal(`its header states a slide of ${width} × ${height} pixels`);
+    throw new UnsupportedDicomError(`its header states a slide of ${width} × ${height} pixels`);
   const across = Math.ceil(width / format.columns);
   const down = Math.ceil(height / format.rows);
   const count = frameCount(dataSet);
@@ -142,12 +142,12 @@ export async function slideFile(
     dataSet.text("dimensionOrganization") === "TILED_SPARSE" ||
     (dataSet.text("dimensionOrganization") === undefined && places.count > 0);
   if (!sparse && count !== across * down) {
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `it has ${count} tiles where a slide of ${width} × ${height} pixels needs ${across * down}`,
     );
   }
   if (sparse && places.count !== count)
-    throw new DicomRefusal(`it tells the places of ${places.count} tiles, and has ${count}`);
+    throw new UnsupportedDicomError(`it tells the places of ${places.count} tiles, and has ${count}`);
   return {
     key,
     info,
@@ -192,13 +192,13 @@ function placeTiles(
   down: number,
 ): TileFrames {
   if (across * down > MAX_GRID_TILES)
-    throw new DicomRefusal(`its grid of ${across} × ${down} tiles is over the limit`);
+    throw new UnsupportedDicomError(`its grid of ${across} × ${down} tiles is over the limit`);
   const tileOf = new Float64Array(places.count);
   for (let frame = 0; frame < places.count; frame++) {
     const x = (places.column(frame) - 1) / columns;
     const y = (places.row(frame) - 1) / rows;
     if (!(Number.isInteger(x) && Number.isInteger(y) && x >= 0 && y >= 0 && x < across && y < down)) {
-      throw new DicomRefusal(
+      throw new UnsupportedDicomError(
         `its tile ${frame + 1} lies at column ${places.column(frame)}, row ${places.row(frame)}, off the grid of ${columns} × ${rows}`,
       );
     }
@@ -211,7 +211,7 @@ function placeTiles(
   const twice = tiles.findIndex((tile, i) => i > 0 && tile === tiles[i - 1]);
   if (twice >= 0) {
     const frame = frames[twice]!;
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `two of its tiles lie at column ${places.column(frame)}, row ${places.row(frame)}`,
     );
   }
@@ -233,7 +233,7 @@ const positive = (value: number | undefined) => (value !== undefined && value > 
 /**
  * The levels of one slide, "yx". Tiles are read by the ranges of their frames; one that is not stored is background:
  * white where there are colours, else 0.
- * @throws {DicomRefusal} when the files are not the levels of one slide
+ * @throws {UnsupportedDicomError} when the files are not the levels of one slide
  */
 export function slideImage(
   store: ObjectStore,
@@ -246,7 +246,7 @@ export function slideImage(
   for (const [i, level] of levels.entries()) {
     const finer = levels[i - 1];
     if (finer && (level.shape[0] >= finer.shape[0] || level.shape[1] >= finer.shape[1])) {
-      throw new DicomRefusal(
+      throw new UnsupportedDicomError(
         `two of its levels have sizes that are not those of one pyramid (${finer.shape[1]} × ${finer.shape[0]} and ${level.shape[1]} × ${level.shape[0]} pixels); give the levels of one slide`,
       );
     }
@@ -254,7 +254,7 @@ export function slideImage(
       level.format.samples === first.format.samples &&
       dtypeOfFormat(level.format) === dtypeOfFormat(first.format) &&
       level.format.photometric.startsWith("MONO") === first.format.photometric.startsWith("MONO");
-    if (!alike) throw new DicomRefusal("its levels differ in their samples; export them anew");
+    if (!alike) throw new UnsupportedDicomError("its levels differ in their samples; export them anew");
   }
   const before = levels.reduce((sum, { source }) => sum + source.bytesRead, 0);
   return new TiledImage(

@@ -1,5 +1,5 @@
 import { type Affine, checkedAffine } from "../../image/affine.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 
 export type Vector = readonly [number, number, number];
 
@@ -29,15 +29,15 @@ const COSINE_TOLERANCE = 1e-3;
 /**
  * Sorts slices along the normal of their plane and checks that they make a regular box: parallel, not sheared, and
  * evenly spaced. The distance of slices comes from their positions and never from their thickness.
- * @throws {DicomRefusal} when they do not; positions are given along the normal
+ * @throws {UnsupportedDicomError} when they do not; positions are given along the normal
  */
 export function stackSlices(slices: readonly SlicePlace[]): Stack {
   const first = slices[0]!;
   for (const slice of slices) checkPlace(slice);
   if (slices.some((slice) => !isParallel(slice, first)))
-    throw new DicomRefusal("its slices lie in different directions; give those of one stack");
+    throw new UnsupportedDicomError("its slices lie in different directions; give those of one stack");
   if (slices.some((s) => s.pixelSpacing.some((v, i) => Math.abs(v / first.pixelSpacing[i]! - 1) > 1e-4)))
-    throw new DicomRefusal("its slices have pixels of different sizes; give those of one stack");
+    throw new UnsupportedDicomError("its slices have pixels of different sizes; give those of one stack");
   const rowDirection = vector(first.orientation, 0);
   const columnDirection = vector(first.orientation, 3);
   const normal = cross(rowDirection, columnDirection);
@@ -67,7 +67,7 @@ export function toRas(columns: readonly Vector[]): Affine {
     ...[0, 1, 2].map((axis) => columns.map((column) => (axis < 2 ? 0 - column[axis]! : column[axis]!))),
     [0, 0, 0, 1],
   ]);
-  if (affine === undefined) throw new DicomRefusal("its positions and directions span no space");
+  if (affine === undefined) throw new UnsupportedDicomError("its positions and directions span no space");
   return affine;
 }
 
@@ -75,12 +75,12 @@ export function checkPlace({ position, orientation, pixelSpacing }: SlicePlace):
   const numbers = [...position, ...orientation, ...pixelSpacing];
   const complete = position.length === 3 && orientation.length === 6 && pixelSpacing.length === 2;
   if (!complete || !numbers.every(Number.isFinite) || pixelSpacing.some((v) => !(v > 0)))
-    throw new DicomRefusal("a slice does not tell its position, direction and pixel size");
+    throw new UnsupportedDicomError("a slice does not tell its position, direction and pixel size");
   const x = vector(orientation, 0);
   const y = vector(orientation, 3);
   const square =
     Math.abs(dot(x, x) - 1) < 0.01 && Math.abs(dot(y, y) - 1) < 0.01 && Math.abs(dot(x, y)) < 0.01;
-  if (!square) throw new DicomRefusal("a slice's directions are not at right angles");
+  if (!square) throw new UnsupportedDicomError("a slice's directions are not at right angles");
 }
 
 function isParallel(a: SlicePlace, b: SlicePlace): boolean {
@@ -93,7 +93,7 @@ function checkGaps(heights: readonly number[]): void {
   const positive = gaps.filter((gap) => gap > 1e-3).sort((a, b) => a - b);
   const duplicate = gaps.findIndex((gap) => gap <= 1e-3);
   if (duplicate >= 0) {
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `two of its slices lie at ${mm(heights[duplicate]!)}; give one scan without repeated slices`,
     );
   }
@@ -109,13 +109,13 @@ function checkGaps(heights: readonly number[]): void {
   }
   if (missing.length > 0) {
     const more = missing.length > 3 ? ` and ${missing.length - 3} more places` : "";
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `slices are missing: ${missing.slice(0, 3).join(", ")}${more}; copy the whole series`,
     );
   }
   const uneven = gaps.findIndex((gap) => Math.abs(gap - median) > GAP_TOLERANCE * median);
   if (uneven >= 0) {
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `its slices are not evenly spaced: ${gaps[uneven]!.toFixed(3)} mm apart at ${mm(heights[uneven]!)} and ${median.toFixed(3)} mm elsewhere (${GAP_TOLERANCE * 100} % are tolerated); resample it`,
     );
   }
@@ -136,7 +136,7 @@ function checkShear(
     const aside = Math.hypot(...subtract(offset, scale(normal, along)));
     if (aside <= tolerated) continue;
     const degrees = (Math.atan2(aside, along) * 180) / Math.PI;
-    throw new DicomRefusal(
+    throw new UnsupportedDicomError(
       `its slices are shifted against each other (gantry tilt of ${degrees.toFixed(1)}°); resample it to an upright stack`,
     );
   }

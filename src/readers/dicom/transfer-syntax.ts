@@ -1,5 +1,5 @@
 import type { Encoding } from "./data-set.ts";
-import { DicomRefusal } from "./refusal.ts";
+import { UnsupportedDicomError } from "./refusal.ts";
 
 export type PixelCoding =
   | "unread"
@@ -85,11 +85,11 @@ export function unstatedSyntax({ explicit, littleEndian }: Encoding): TransferSy
 /**
  * By its UID. What is not read is taken for explicit little-endian, as all are that code frames: its header tells at least
  * which series it belongs to.
- * @throws {DicomRefusal} when none is stated
+ * @throws {UnsupportedDicomError} when none is stated
  */
 export function transferSyntaxOf(uid: string | undefined): TransferSyntax {
   if (uid === undefined)
-    throw new DicomRefusal("its header does not tell how it is encoded (transfer syntax)");
+    throw new UnsupportedDicomError("its header does not tell how it is encoded (transfer syntax)");
   const syntax = Object.hasOwn(SYNTAXES, uid) ? SYNTAXES[uid] : undefined;
   if (syntax) return syntax;
   const name =

@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InferenceError, RemoteError } from "../../../src/inference/errors.ts";
-import { realClock } from "../../../src/local/system-clock.ts";
+import { systemClock } from "../../../src/local/system-clock.ts";
 import type { BackendLimits } from "../../../src/orchestrator/scheduler/backend.ts";
 import { classifyFailure } from "../../../src/orchestrator/scheduler/classify-failure.ts";
 import {
@@ -405,7 +405,7 @@ describe("Scheduler", () => {
       classifyFailure,
       totalWindows: 40,
       batchSize: 1,
-      clock: realClock,
+      clock: systemClock,
       random: () => 0.5,
       signal: new AbortController().signal,
     });

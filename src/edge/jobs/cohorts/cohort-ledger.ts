@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { DurableObjectNamespace, DurableObjectState } from "@cloudflare/workers-types";
 import {
   type ChangedLimits,
-  type CloudCohortStatus,
+  type RemoteCohortStatus,
   type CohortJob,
   type CohortLimits,
   type CohortRowsPage,
@@ -78,7 +78,7 @@ export class CohortLedger extends DurableObject<Bindings> {
     id: string,
     job: CohortJob,
     limits: CohortLimits,
-  ): Promise<{ created: boolean; status: CloudCohortStatus } | "other"> {
+  ): Promise<{ created: boolean; status: RemoteCohortStatus } | "other"> {
     const before = this.#meta();
     if (before) {
       const same = JSON.stringify(before.job) === JSON.stringify(job);
@@ -99,13 +99,13 @@ export class CohortLedger extends DurableObject<Bindings> {
     return { created: true, status: this.#status(meta) };
   }
 
-  async status(): Promise<CloudCohortStatus | undefined> {
+  async status(): Promise<RemoteCohortStatus | undefined> {
     const meta = this.#meta();
     return meta && this.#status(meta);
   }
 
   /** Adds rows, of ids that differ. One whose id is there stays as it is, unless its source or pixel size is another. "full": none was added. */
-  async add(rows: readonly NewCohortRow[]): Promise<CloudCohortStatus | "full" | undefined> {
+  async add(rows: readonly NewCohortRow[]): Promise<RemoteCohortStatus | "full" | undefined> {
     const meta = this.#meta();
     if (!meta) return undefined;
     const known = this.#rows.known(rows.map((row) => row.id));
@@ -126,7 +126,7 @@ export class CohortLedger extends DurableObject<Bindings> {
   }
 
   /** Does rows again that have ended; default those that failed. Ids that are not there count for nothing. */
-  async retry(ids: readonly string[] | undefined): Promise<CloudCohortStatus | undefined> {
+  async retry(ids: readonly string[] | undefined): Promise<RemoteCohortStatus | undefined> {
     const meta = this.#meta();
     if (!meta) return undefined;
     const rows = ids ? [...this.#rows.known(ids).values()] : this.#rows.failed();
@@ -134,13 +134,13 @@ export class CohortLedger extends DurableObject<Bindings> {
     return this.#wake(meta);
   }
 
-  async setLimits(changed: ChangedLimits): Promise<CloudCohortStatus | undefined> {
+  async setLimits(changed: ChangedLimits): Promise<RemoteCohortStatus | undefined> {
     const meta = this.#meta();
     return meta && this.#wake({ ...meta, limits: { ...meta.limits, ...changed } });
   }
 
   /** "paused": what runs goes on to its end. "cancelled": it is ended, and is to be done again after "running". */
-  async want(wanted: Meta["wanted"]): Promise<CloudCohortStatus | undefined> {
+  async want(wanted: Meta["wanted"]): Promise<RemoteCohortStatus | undefined> {
     const meta = this.#meta();
     return meta && this.#wake({ ...meta, wanted });
   }
@@ -368,7 +368,7 @@ export class CohortLedger extends DurableObject<Bindings> {
     };
   }
 
-  #status(meta: Meta): CloudCohortStatus {
+  #status(meta: Meta): RemoteCohortStatus {
     const { id, limits, wanted, waits, spent } = meta;
     const { counts, total } = this.#rows;
     const left = counts.pending + counts.running;
@@ -396,7 +396,7 @@ export class CohortLedger extends DurableObject<Bindings> {
     this.ctx.storage.sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", value);
   }
 
-  async #wake(meta: Meta): Promise<CloudCohortStatus> {
+  async #wake(meta: Meta): Promise<RemoteCohortStatus> {
     this.#woken++;
     this.#lookMs = FIRST_LOOK_MS;
     this.#save({ ...meta, waits: undefined });

@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import {
-  type CloudCohortStatus,
+  type RemoteCohortStatus,
   COHORT_ID,
   changedLimitsSchema,
   cohortRequestSchema,
@@ -213,7 +213,7 @@ function newId(): string {
   return crypto.randomUUID().replaceAll("-", "");
 }
 
-function added(status: CloudCohortStatus | "full" | undefined): CloudCohortStatus {
+function added(status: RemoteCohortStatus | "full" | undefined): RemoteCohortStatus {
   if (status === "full") {
     throw new Problem(
       409,
