@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type CohortProgress, runCohort } from "../src/cohort/run-cohort.ts";
+import type { CohortProgress } from "../src/cohort/cohort-options.ts";
+import { runCohort } from "../src/cohort/run-cohort.ts";
 import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
 import { writeMadeSlide } from "../test/builders/slide.ts";
 
@@ -32,7 +33,7 @@ try {
     let seconds = Number.NaN;
     await runCohort({
       ...options,
-      slidesAtOnce: 1,
+      parallelSlides: 1,
       signal: stop.signal,
       onEvent(event) {
         if (!until(event) || !Number.isNaN(seconds)) return;

@@ -12,7 +12,7 @@ const manifest = await segment({
   out: out!,
   outputs: outputs!.split(","),
   mpp: mpp ? Number(mpp) : undefined,
-  concurrency: threads ? Number(threads) : undefined,
+  threads: threads ? Number(threads) : undefined,
   // Every window, as the peers do.
   tissueMask: false,
   force: true,

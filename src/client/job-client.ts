@@ -3,17 +3,23 @@ import { type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { readAtMost } from "../storage/read-at-most.ts";
 import { parseRetryAfter, RETRYABLE_STATUS, retry } from "../storage/retry.ts";
-import { hostAndPort, tryParseJson, describeTransportError, ServiceError, undefinedIfNotFound } from "./errors.ts";
+import {
+  describeTransportError,
+  hostAndPort,
+  ServiceError,
+  tryParseJson,
+  undefinedIfNotFound,
+} from "./errors.ts";
 import { serverEvents } from "./events.ts";
 import {
   completedFolderSchema,
   completionSchema,
+  errorBodySchema,
   folderFilesSchema,
   folderSchema,
   healthSchema,
   listingSchema,
   type OutputFile,
-  errorBodySchema,
   type RemoteUpload,
   uploadSchema,
 } from "./schemas.ts";

@@ -10,8 +10,8 @@ import type { ListedObject, ObjectInfo } from "../storage/object-store.ts";
 import { prefixEtag } from "../storage/prefix-etag.ts";
 import { ServiceError } from "./errors.ts";
 import type { JobClient } from "./job-client.ts";
+import type { ResumeState } from "./resume-state.ts";
 import { reportBytes, type UploadListener } from "./upload-progress.ts";
-import type { ResumeState } from "./upload-state.ts";
 
 /** The files of a directory that are sent, with paths below it and etags of this disk. */
 export interface FolderScan {
@@ -26,12 +26,12 @@ export interface SendFolderOptions {
   /** null: no job is to start. */
   request: object | null;
   /** Files under way at a time, 16 at most; each is in memory while it is. */
-  concurrency: number | undefined;
+  parallelUploads: number | undefined;
   signal: AbortSignal | undefined;
 }
 
-const CONCURRENCY = 8;
-const MAX_CONCURRENCY = 16;
+const DEFAULT_PARALLEL_FILES = 8;
+const MAX_PARALLEL_FILES = 16;
 /** What systems leave in every directory that they show. */
 const SYSTEM_FILES = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
 const ADVICE =
@@ -91,7 +91,7 @@ export async function sendFolder(
   client: JobClient,
   scan: FolderScan,
   state: ResumeState,
-  { request, concurrency = CONCURRENCY, signal }: SendFolderOptions,
+  { request, parallelUploads = DEFAULT_PARALLEL_FILES, signal }: SendFolderOptions,
   tell: UploadListener,
 ): Promise<{ source: string; job?: string }> {
   const { path, byteLength } = scan;
@@ -116,7 +116,7 @@ export async function sendFolder(
     onSent(bytes.length);
   };
   try {
-    await forEachConcurrent(scan.files, Math.min(MAX_CONCURRENCY, concurrency), send, { signal });
+    await forEachConcurrent(scan.files, Math.min(MAX_PARALLEL_FILES, parallelUploads), send, { signal });
   } catch (error) {
     // Another file by the same path: it changed since a run before.
     if (error instanceof ServiceError && error.code === "file_exists") state.forget();

@@ -6,14 +6,14 @@ import type { JobClient, RemoteUpload } from "./job-client.ts";
 export interface SendPartsOptions {
   path: string;
   /** Parts under way at a time, 16 at most; each is in memory while it is. */
-  concurrency: number;
+  parallelUploads: number;
   signal: AbortSignal | undefined;
   /** Told of the bytes of each part that is there. */
   onSent: (bytes: number) => void;
 }
 
 /** A part has up to 60 MiB. */
-const MAX_CONCURRENCY = 16;
+const MAX_PARALLEL_PARTS = 16;
 
 /** Sends the parts that are not there yet. The first failure ends it when what is under way has ended. */
 export async function sendParts(
@@ -21,7 +21,7 @@ export async function sendParts(
   upload: RemoteUpload,
   options: SendPartsOptions,
 ): Promise<void> {
-  const { path, concurrency, signal, onSent } = options;
+  const { path, parallelUploads, signal, onSent } = options;
   const there = new Set(upload.done);
   const missing = Array.from({ length: upload.parts }, (_, i) => i + 1).filter((n) => !there.has(n));
   const file = await open(path);
@@ -36,7 +36,7 @@ export async function sendParts(
     onSent(bytes.length);
   };
   try {
-    await forEachConcurrent(missing, Math.min(MAX_CONCURRENCY, concurrency), send, { signal });
+    await forEachConcurrent(missing, Math.min(MAX_PARALLEL_PARTS, parallelUploads), send, { signal });
   } finally {
     await file.close();
   }

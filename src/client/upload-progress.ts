@@ -34,7 +34,11 @@ export type UploadEvent =
 export type UploadListener = (event: UploadEvent) => void;
 
 /** Tells of bytes as they are done; `before` of them were there from the start and say nothing about the rate. */
-export function reportBytes(bytesTotal: number, before: number, tell: UploadListener): (bytes: number) => void {
+export function reportBytes(
+  bytesTotal: number,
+  before: number,
+  tell: UploadListener,
+): (bytes: number) => void {
   const started = performance.now();
   let bytesDone = before;
   return (bytes) => {

@@ -10,16 +10,16 @@ import { pause } from "../storage/retry.ts";
 import { checkDownloadPlace, downloadOutputs } from "./download.ts";
 import { JobFailedError, ServiceError } from "./errors.ts";
 import { JobClient, type RemoteUpload } from "./job-client.ts";
+import { ResumeState } from "./resume-state.ts";
 import { type FolderScan, scanFolder, sendFolder } from "./upload-folder.ts";
 import { partByteLength, sendParts } from "./upload-parts.ts";
 import { reportBytes, type UploadListener, type UploadStage } from "./upload-progress.ts";
-import { ResumeState } from "./upload-state.ts";
 import { watchJob } from "./watch.ts";
 
 /** A job of a service, and what is to become of it. */
 export interface JobOptions {
   /** Address of the job service. */
-  to: string;
+  server: string;
   /** Bearer token of the service. */
   token?: string;
   /** Name of a model package there. */
@@ -50,7 +50,7 @@ export interface UploadOptions extends JobOptions {
   /** Path of the scan: a file, or a directory that is an OME-Zarr or holds DICOM files. */
   file: string;
   /** Parts of a file, or files of a directory, under way at a time. */
-  concurrency?: number;
+  parallelUploads?: number;
 }
 
 export interface UploadResult {
@@ -63,7 +63,7 @@ export interface UploadResult {
   manifest?: string;
 }
 
-const CONCURRENCY = 4;
+const DEFAULT_PARALLEL_PARTS = 4;
 /** The service starts a job when its storage tells of the scan, which takes moments. */
 const JOB_TIMEOUT_MS = 180_000;
 
@@ -113,11 +113,14 @@ export async function startJob(source: string, options: JobOptions): Promise<Upl
   const client = createClient(options);
   if (options.out !== undefined) checkDownloadPlace(options.out, options.force);
   const status = await client.startJob(request);
-  return finish(await followAndFetch(client, { job: status.id, source: status.source.uri }, options), options);
+  return finish(
+    await followAndFetch(client, { job: status.id, source: status.source.uri }, options),
+    options,
+  );
 }
 
-function createClient({ to, token, signal, onEvent = () => {} }: JobOptions): JobClient {
-  return new JobClient(to, {
+function createClient({ server, token, signal, onEvent = () => {} }: JobOptions): JobClient {
+  return new JobClient(server, {
     token,
     signal,
     onRetry: ({ message }, delayMs) => onEvent({ type: "retry", reason: message, seconds: delayMs / 1000 }),
@@ -180,11 +183,11 @@ export async function sendScan(
   scan: LocalScan,
   state: ResumeState,
   request: object | null,
-  options: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
+  options: Pick<UploadOptions, "parallelUploads" | "signal" | "onEvent">,
 ): Promise<{ source: string; id?: string; job?: string }> {
-  const { concurrency, signal, onEvent = () => {} } = options;
+  const { parallelUploads, signal, onEvent = () => {} } = options;
   return scan.folder
-    ? sendFolder(client, scan.folder, state, { request, concurrency, signal }, onEvent)
+    ? sendFolder(client, scan.folder, state, { request, parallelUploads, signal }, onEvent)
     : sendFile(client, scan, state, request, options);
 }
 
@@ -219,7 +222,17 @@ export function assertSucceeded({ id, state, error }: JobStatus): void {
   if (state === "cancelled") throw new JobFailedError(`job ${id} was cancelled`);
 }
 
-function parseRequest({ model, variant, series, time, pagesAs, mpp, settings, outputs, segType }: JobOptions) {
+function parseRequest({
+  model,
+  variant,
+  series,
+  time,
+  pagesAs,
+  mpp,
+  settings,
+  outputs,
+  segType,
+}: JobOptions) {
   const parsed = requestSchema.safeParse({
     model,
     variant,
@@ -253,10 +266,10 @@ async function sendFile(
   state: ResumeState,
   request: object | null,
   {
-    concurrency = CONCURRENCY,
+    parallelUploads = DEFAULT_PARALLEL_PARTS,
     signal,
     onEvent: tell = () => {},
-  }: Pick<UploadOptions, "concurrency" | "signal" | "onEvent">,
+  }: Pick<UploadOptions, "parallelUploads" | "signal" | "onEvent">,
 ): Promise<{ id: string; source: string }> {
   let known = await findResumableUpload(client, state, byteLength);
   if (!known) {
@@ -268,7 +281,7 @@ async function sendFile(
       if (known.state === "open") {
         const there = known.done.reduce((sum, n) => sum + partByteLength(known!, n), 0);
         const onSent = reportBytes(byteLength, there, tell);
-        await sendParts(client, known, { path, concurrency, signal, onSent });
+        await sendParts(client, known, { path, parallelUploads, signal, onSent });
         const after = statFile(path);
         if (after.size !== byteLength || after.mtimeMs !== version) {
           await client.abortUpload(known.id);

@@ -12,73 +12,14 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { z } from "zod";
-import type { CohortJob } from "../contracts/cohort-request.ts";
 import { acquireLock, type Holder, readLockHolder, releaseLock } from "../local/directory-lock.ts";
 import { OutputError } from "../local/errors.ts";
-import type { SegmentOptions } from "../local/options.ts";
 import { checkOutPath } from "../local/run-directory.ts";
+import { type CohortSnapshot, parseSnapshot } from "./cohort-snapshot.ts";
 import { syncDirectory } from "./journal.ts";
-import type { ManifestRows } from "./manifest-rows.ts";
 
 const SNAPSHOT = "cohort.json";
 const CANCEL = "cancel";
-
-/** Options of `segment` that are the same for every scan; no token, which belongs into the environment. */
-export type SharedOptions = Omit<
-  SegmentOptions,
-  "source" | "out" | "resume" | "force" | "signal" | "onProgress" | "token"
->;
-
-/** What is fetched of each scan that a service has done: what the tables are made from, or everything. */
-export const DOWNLOADS = ["tables", "all"] as const;
-export type Download = (typeof DOWNLOADS)[number];
-
-/** Where a cohort runs that does not run on this machine. The token is never written down. */
-export interface CohortService {
-  url: string;
-  /** Its id there. */
-  cohort: string;
-  /** What is asked for of every scan. */
-  job: CohortJob;
-  download: Download;
-}
-
-/** `cohort.json`: the checked manifest and the command, as the last run had them. */
-export interface CohortSnapshot extends ManifestRows {
-  formatVersion: 1;
-  /** What was typed, for `retry`. */
-  cohort: string;
-  options: SharedOptions;
-  /** Absolute directory of the jobs. */
-  store: string;
-  slidesAtOnce: number;
-  largestFirst: boolean;
-  /** Of the manifest, where it was named. */
-  encoding?: string;
-  model: { name: string; version: string; hash: string };
-  /** Of the table, in its order. */
-  classes: readonly string[];
-  kinds: readonly string[];
-  isVolume: boolean;
-  /** Of each row, what names its work in the journal. */
-  keys: readonly string[];
-  service?: CohortService;
-}
-
-const snapshotSchema = z.looseObject({
-  formatVersion: z.literal(1),
-  cohort: z.string(),
-  store: z.string(),
-  options: z.looseObject({ model: z.string() }),
-  covariates: z.array(z.string()),
-  rows: z.array(z.looseObject({ id: z.string(), source: z.string(), values: z.array(z.string()) })),
-  keys: z.array(z.string()),
-  service: z.looseObject({ url: z.string(), cohort: z.string(), job: z.looseObject({}) }).optional(),
-  classes: z.array(z.string()),
-  kinds: z.array(z.string()),
-  isVolume: z.boolean(),
-});
 
 /** Where a cohort's state and tables lie. */
 export class CohortDirectory {
@@ -148,8 +89,7 @@ export class CohortDirectory {
       throw new OutputError(`${this.path} holds no cohort: begin one with cohort run --out ${this.path}`);
     }
     try {
-      const parsed = snapshotSchema.parse(JSON.parse(readFileSync(this.snapshotFile, "utf8")));
-      return parsed as unknown as CohortSnapshot;
+      return parseSnapshot(readFileSync(this.snapshotFile, "utf8"));
     } catch (cause) {
       throw new OutputError(`${this.snapshotFile} is damaged: repeat the command that began the cohort`, {
         cause,

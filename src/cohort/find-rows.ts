@@ -4,14 +4,14 @@ import picomatch from "picomatch";
 import { ImageNotFoundError } from "../image/errors.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { CohortManifestError } from "./cohort-error.ts";
+import { CohortManifestError } from "./errors.ts";
 import {
   type CohortRow,
-  type ManifestRows,
   decodeManifest,
-  sourceName,
-  readManifest,
   describeInvalidId,
+  type ManifestRows,
+  readManifest,
+  sourceName,
 } from "./manifest-rows.ts";
 
 export interface FoundRows extends ManifestRows {
@@ -95,7 +95,9 @@ function toRows(cohort: string, sources: readonly string[]): ManifestRows {
   }));
   const seen = new Set<string>();
   const problems = rows.flatMap(({ id }) => {
-    const wrong = seen.has(id.toLowerCase()) ? "is there twice: write a manifest with ids" : describeInvalidId(id);
+    const wrong = seen.has(id.toLowerCase())
+      ? "is there twice: write a manifest with ids"
+      : describeInvalidId(id);
     seen.add(id.toLowerCase());
     return wrong ? [`id "${id}" ${wrong}`] : [];
   });

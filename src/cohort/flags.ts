@@ -1,4 +1,4 @@
-import type { SlideFacts } from "./slide-facts.ts";
+import type { SlideMetrics } from "./slide-metrics.ts";
 
 /** Beyond this a value counts as an outlier (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). */
 export const OUTLIER_Z = 3.5;
@@ -45,8 +45,8 @@ export function robustScores(values: readonly (number | undefined)[]): (number |
   );
 }
 
-/** Flags of each slide beside the others; no facts, no flags. */
-export function flagSlides(slides: readonly (SlideFacts | undefined)[]): Flag[][] {
+/** Flags of each slide beside the others; no metrics, no flags. */
+export function flagSlides(slides: readonly (SlideMetrics | undefined)[]): Flag[][] {
   const seam = robustScores(slides.map((s) => s?.seamScore));
   const focus = robustScores(slides.map((s) => s?.focus));
   const intensity = robustScores(slides.map((s) => s?.intensity));

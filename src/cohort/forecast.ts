@@ -1,15 +1,19 @@
 import type { ImageSource } from "../image/image-source.ts";
+import { secondsPerWindow } from "../local/benchmark-inference.ts";
+import type { ModelPackage } from "../model-package/load-package.ts";
 import type { JobPlan } from "../orchestrator/job-plan.ts";
 import {
   CLOUD_USD_PER_MILLION,
   CPU_MS_PER_TASK,
   coreCost,
   DEFAULT_CPU_MS_PER_WINDOW,
+  edgeWindowsCost,
   OPERATIONS_PER_MESSAGE,
   PRICES_DATE,
   READS_PER_TASK,
   USD_PER_CORE_HOUR,
 } from "../orchestrator/prices.ts";
+import type { Backend } from "../orchestrator/scheduler/backend.ts";
 import { product } from "../tiling/grid/raster.ts";
 import { planShards } from "../tiling/grid/shards.ts";
 
@@ -98,4 +102,22 @@ export function forecastCohort(
     ],
     pricesOf: PRICES_DATE,
   };
+}
+
+/**
+ * Measures the price of a window: core time of the golden tile on this machine, else list prices of edge functions.
+ * @returns USD for a number of windows
+ */
+export async function measureWindowPrice(
+  backends: readonly Backend[],
+  model: ModelPackage,
+  signal: AbortSignal,
+): Promise<(windows: number) => number> {
+  const local = backends.find((backend) => backend.segmenter.runMilliseconds !== undefined);
+  if (local) {
+    const seconds = await secondsPerWindow(local.segmenter, model, signal);
+    return (windows) => coreCost(seconds * windows);
+  }
+  const edge = backends.some((backend) => backend.name.startsWith("edge:"));
+  return (windows) => (edge ? edgeWindowsCost(windows, windows) : 0);
 }

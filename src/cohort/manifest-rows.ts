@@ -2,7 +2,7 @@ import path from "node:path";
 import { type Info, parse } from "csv-parse/sync";
 import { JobError } from "../orchestrator/errors.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
-import { CohortManifestError } from "./cohort-error.ts";
+import { CohortManifestError } from "./errors.ts";
 
 /** One scan of a cohort. */
 export interface CohortRow {

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { OutputError } from "../local/errors.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
-import type { CohortDirectory, CohortSnapshot, SharedOptions } from "./cohort-directory.ts";
+import type { CohortDirectory } from "./cohort-directory.ts";
+import type { CohortSnapshot, SharedOptions } from "./cohort-snapshot.ts";
 
 /** Options that change no result: where and how fast the work is done. */
-const IRRELEVANT_TO_RESULTS = new Set(["concurrency", "backends", "cohort", "model"]);
+const IRRELEVANT_TO_RESULTS = new Set(["threads", "concurrency", "backends", "cohort", "model"]);
 
 /** Flags by the names of options, where they differ. */
 const FLAGS: Record<string, string> = {

@@ -37,7 +37,7 @@ export function reportHtml(
   outcomes: readonly RowOutcome[],
   pictureOf: (job: string) => Uint8Array | undefined,
 ): string {
-  const flags = flagSlides(outcomes.map((o) => o.facts)).map((own, i) => [
+  const flags = flagSlides(outcomes.map((o) => o.metrics)).map((own, i) => [
     ...own,
     ...(outcomes[i]!.flags ?? []),
   ]);
@@ -79,7 +79,8 @@ function failures(outcomes: readonly RowOutcome[]): string {
   const failed = outcomes.filter((o) => o.status === "failed");
   if (failed.length === 0) return "";
   // Ids are file names where the manifest gives none: once is enough then.
-  const shownSource = ({ source, id }: RowOutcome["row"]) => (sourceName(source) === id ? "" : sourceName(source));
+  const shownSource = ({ source, id }: RowOutcome["row"]) =>
+    sourceName(source) === id ? "" : sourceName(source);
   const named = failed.some(({ row }) => shownSource(row) !== "");
   const rows = failed.slice(0, MAX_FAILURES).map(({ row, code, reason }) => {
     const source = named ? `<td>${escapeHtml(shownSource(row))}</td>` : "";
@@ -117,20 +118,20 @@ ${any.length === 0 ? "<p>No scan is flagged.</p>" : `<table>${head(["id", "flags
 }
 
 function distributions(shape: TableShape, outcomes: readonly RowOutcome[]): string {
-  const facts = outcomes.flatMap((o) => o.facts ?? []);
+  const metrics = outcomes.flatMap((o) => o.metrics ?? []);
   const all: [string, (number | undefined)[]][] = [
-    ["tissue fraction", facts.map((f) => f.tissueFraction)],
-    ["seam score", facts.map((f) => f.seamScore)],
-    ["focus", facts.map((f) => f.focus)],
-    ["intensity", facts.map((f) => f.intensity)],
+    ["tissue fraction", metrics.map((f) => f.tissueFraction)],
+    ["seam score", metrics.map((f) => f.seamScore)],
+    ["focus", metrics.map((f) => f.focus)],
+    ["intensity", metrics.map((f) => f.intensity)],
     ...shape.kinds.flatMap((name): [string, (number | undefined)[]][] => [
-      [`${name}: count`, facts.map((f) => f.kinds.get(name)?.count)],
-      [`${name}: per mm²`, facts.map((f) => f.kinds.get(name)?.densityPerMm2)],
-      [`${name}: median area, µm²`, facts.map((f) => f.kinds.get(name)?.medianAreaUm2)],
+      [`${name}: count`, metrics.map((f) => f.kinds.get(name)?.count)],
+      [`${name}: per mm²`, metrics.map((f) => f.kinds.get(name)?.densityPerMm2)],
+      [`${name}: median area, µm²`, metrics.map((f) => f.kinds.get(name)?.medianAreaUm2)],
     ]),
     ...shape.classes.flatMap((name): [string, (number | undefined)[]][] => [
-      [`${name}: share`, facts.map((f) => f.classes.get(name)?.fraction)],
-      [`${name}: volume, mm³`, facts.map((f) => f.classes.get(name)?.volumeMm3)],
+      [`${name}: share`, metrics.map((f) => f.classes.get(name)?.fraction)],
+      [`${name}: volume, mm³`, metrics.map((f) => f.classes.get(name)?.volumeMm3)],
     ]),
   ];
   const drawn = all

@@ -1,7 +1,6 @@
 import path from "node:path";
 import type { FailureCode, ScanFailure } from "../contracts/failure-codes.ts";
-import { EXIT } from "../exit/exit-status.ts";
-import { toExitStatus } from "../exit/explain-error.ts";
+import { EXIT, toExitStatus } from "../exit/exit-status.ts";
 import { ImageFormatError, ImageNotFoundError } from "../image/errors.ts";
 import { InferenceError, RemoteError } from "../inference/errors.ts";
 import { DirectoryLockedError } from "../local/directory-lock.ts";

@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
+import { TRANSIENT_CODES } from "../contracts/failure-codes.ts";
 import { FsStore } from "../storage/fs-store.ts";
 import { locate } from "../storage/locate.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
+import type { Flag } from "./flags.ts";
+import type { KeyState } from "./journal.ts";
 
 /** What one request tells of a source. */
 export type SourceState =
@@ -39,4 +42,45 @@ async function directoryState(directory: string, signal?: AbortSignal): Promise<
     byteLength += info?.byteLength ?? 0;
   }
   return { kind: "there", etag: hash.digest("hex").slice(0, 32), byteLength };
+}
+
+/** Parameters that sign an address and differ each time. */
+const SIGNATURE = /^x-(amz|goog)-/i;
+
+/**
+ * Where a source on a web server comes from, for its job's identity: an etag tells versions of one address apart and
+ * says nothing about two addresses (RFC 9110, 8.8.3). Undefined for files and buckets, whose etags come from content or
+ * place.
+ */
+export function sourceOrigin(source: string): string | undefined {
+  if (!/^https?:\/\//i.test(source)) return undefined;
+  const url = new URL(source);
+  for (const name of [...url.searchParams.keys()]) {
+    if (SIGNATURE.test(name)) url.searchParams.delete(name);
+  }
+  url.username = "";
+  url.password = "";
+  url.hash = "";
+  return url.href;
+}
+
+/**
+ * Decides whether a done or failed scan runs again, from the state of its source now.
+ * @returns "again", a flag for its row in the table, or undefined: keep the result as it is
+ */
+export function decideRerun(
+  state: KeyState | undefined,
+  seen: SourceState | "unreachable",
+): "again" | Flag | undefined {
+  if (state?.status === "failed") {
+    if (TRANSIENT_CODES.has(state.code)) return "again";
+    if (seen === "unreachable") return undefined;
+    const etag = seen.kind === "there" ? seen.etag : undefined;
+    return etag === state.etag ? undefined : "again";
+  }
+  if (state?.status !== "done") return undefined;
+  if (seen === "unreachable") return "source-not-checked";
+  if (state.etag === undefined) return "again";
+  if (seen.kind === "unknown") return "source-gone";
+  return seen.etag === state.etag ? undefined : "again";
 }

@@ -3,9 +3,10 @@ import type { Holder } from "../local/directory-lock.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { CohortDirectory } from "./cohort-directory.ts";
 import { Journal, readJournal } from "./journal.ts";
+import { MetricsCache } from "./slide-metrics.ts";
 import type { RowOutcome } from "./table.ts";
 import { type CohortTotals, sumOutcomes } from "./totals.ts";
-import { FactsCache, toOutcomes, writeReport, writeTables } from "./write-tables.ts";
+import { toOutcomes, writeReport, writeTables } from "./write-tables.ts";
 
 export interface CohortStatus extends CohortTotals {
   rows: number;
@@ -16,10 +17,10 @@ export interface CohortStatus extends CohortTotals {
 }
 
 /** How far a cohort is: from its journal and its results, without asking whoever runs it. */
-export function cohortStatus(path: string, facts?: FactsCache): CohortStatus {
+export function cohortStatus(path: string, metrics?: MetricsCache): CohortStatus {
   const directory = new CohortDirectory(path);
   const snapshot = directory.read();
-  const cache = facts ?? new FactsCache(snapshot.store);
+  const cache = metrics ?? new MetricsCache(snapshot.store);
   const outcomes = toOutcomes(snapshot, readJournal(directory.journal), cache);
   const holder = directory.holder();
   return {
@@ -40,10 +41,10 @@ export async function watchCohort(
   tell: (status: CohortStatus) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  const facts = new FactsCache(new CohortDirectory(path).read().store);
+  const metrics = new MetricsCache(new CohortDirectory(path).read().store);
   let before = "";
   for (;;) {
-    const status = cohortStatus(path, facts);
+    const status = cohortStatus(path, metrics);
     const text = JSON.stringify(status);
     if (text !== before) tell(status);
     before = text;
@@ -109,10 +110,10 @@ export async function exportCohort(path: string, signal?: AbortSignal): Promise<
   const snapshot = directory.read();
   directory.lock();
   try {
-    const facts = new FactsCache(snapshot.store);
-    const outcomes = toOutcomes(snapshot, readJournal(directory.journal), facts);
-    await writeTables(directory, snapshot, outcomes, facts, signal);
-    writeReport(directory, snapshot, outcomes, facts);
+    const metrics = new MetricsCache(snapshot.store);
+    const outcomes = toOutcomes(snapshot, readJournal(directory.journal), metrics);
+    await writeTables(directory, snapshot, outcomes, metrics, signal);
+    writeReport(directory, snapshot, outcomes, metrics);
     return outcomes;
   } finally {
     directory.unlock();

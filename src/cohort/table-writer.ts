@@ -1,6 +1,8 @@
-import type { CohortDirectory, CohortSnapshot } from "./cohort-directory.ts";
+import type { CohortDirectory } from "./cohort-directory.ts";
+import type { CohortSnapshot } from "./cohort-snapshot.ts";
+import type { MetricsCache } from "./slide-metrics.ts";
 import type { RowOutcome } from "./table.ts";
-import { type FactsCache, writeTables } from "./write-tables.ts";
+import { writeTables } from "./write-tables.ts";
 
 /** Tables are written anew after this, and never for more than this share of the time. */
 const INTERVAL_MS = 10_000;
@@ -11,7 +13,7 @@ export class TableWriter {
   readonly #directory: CohortDirectory;
   readonly #snapshot: CohortSnapshot;
   readonly #outcomes: () => readonly RowOutcome[];
-  readonly #facts: FactsCache;
+  readonly #metrics: MetricsCache;
   #at = 0;
   #ms = 0;
 
@@ -19,17 +21,17 @@ export class TableWriter {
     directory: CohortDirectory,
     snapshot: CohortSnapshot,
     outcomes: () => readonly RowOutcome[],
-    facts: FactsCache,
+    metrics: MetricsCache,
   ) {
     this.#directory = directory;
     this.#snapshot = snapshot;
     this.#outcomes = outcomes;
-    this.#facts = facts;
+    this.#metrics = metrics;
   }
 
   async write(): Promise<void> {
     const started = performance.now();
-    await writeTables(this.#directory, this.#snapshot, this.#outcomes(), this.#facts);
+    await writeTables(this.#directory, this.#snapshot, this.#outcomes(), this.#metrics);
     this.#at = performance.now();
     this.#ms = this.#at - started;
   }

@@ -1,6 +1,7 @@
+import type { ModelPackage } from "../model-package/load-package.ts";
 import { type Flag, flagSlides } from "./flags.ts";
 import { type CohortRow, sourceName } from "./manifest-rows.ts";
-import type { SlideFacts } from "./slide-facts.ts";
+import type { SlideMetrics } from "./slide-metrics.ts";
 
 export type RowStatus = "done" | "failed" | "pending" | "running";
 
@@ -11,7 +12,7 @@ export interface RowOutcome {
   code?: string;
   reason?: string;
   job?: string;
-  facts?: SlideFacts;
+  metrics?: SlideMetrics;
   /** USD, before it was done. */
   forecast?: number;
   /** Of the source, beside those that come from comparing slides. */
@@ -39,7 +40,7 @@ const whole = (name: string): Column => ({ name, type: "whole" });
 const number = (name: string): Column => ({ name, type: "number" });
 
 const HEAD = [text("id"), text("source"), text("status"), text("code"), text("reason"), text("flags")];
-const FACTS: [Column, (facts: SlideFacts) => Cell][] = [
+const METRICS: [Column, (metrics: SlideMetrics) => Cell][] = [
   [number("mpp_um"), (f) => f.mpp],
   [whole("level"), (f) => f.level],
   [number("tissue_fraction"), (f) => f.tissueFraction],
@@ -66,7 +67,7 @@ const OF_KIND = [
   ["mean_area_um2", "meanAreaUm2"],
   ["median_area_um2", "medianAreaUm2"],
 ] as const;
-const USED: [Column, (facts: SlideFacts) => Cell][] = [
+const USED: [Column, (metrics: SlideMetrics) => Cell][] = [
   [number("seconds"), (f) => f.seconds],
   [whole("bytes_read"), (f) => f.bytesRead],
   [whole("bytes_written"), (f) => f.bytesWritten],
@@ -79,7 +80,7 @@ export function tableColumns({ covariates, classes, kinds, isVolume }: TableShap
     ...HEAD,
     ...covariates.map(text),
     text("job"),
-    ...FACTS.map(([column]) => column),
+    ...METRICS.map(([column]) => column),
     ...classes.flatMap((name) => ofClass.map(([prefix]) => number(`${prefix}_${name}`))),
     ...kinds.flatMap((name) =>
       OF_KIND.map(([prefix]) => (prefix === "count" ? whole : number)(`${prefix}_${name}`)),
@@ -89,6 +90,14 @@ export function tableColumns({ covariates, classes, kinds, isVolume }: TableShap
   ];
 }
 
+/** Columns of the table that depend on the model: classes, and kinds of objects. */
+export function tableShape({ manifest }: ModelPackage): Omit<TableShape, "covariates"> {
+  const classes = manifest.classes.map(({ name }) => name);
+  const isVolume = manifest.input.axes === "zyx" || manifest.input.slices !== undefined;
+  if (isVolume) return { classes: classes.slice(1), kinds: [], isVolume };
+  return { classes, kinds: manifest.objects ? [manifest.objects.className] : classes.slice(1), isVolume };
+}
+
 /** Names that a manifest's own columns cannot have. */
 export function reservedColumnNames(shape: Omit<TableShape, "covariates">): ReadonlySet<string> {
   return new Set(tableColumns({ ...shape, covariates: [] }).map((column) => column.name));
@@ -96,9 +105,9 @@ export function reservedColumnNames(shape: Omit<TableShape, "covariates">): Read
 
 /** One row for every row of the manifest, in its order. */
 export function tableCells(shape: TableShape, outcomes: readonly RowOutcome[]): Cell[][] {
-  const flags = flagSlides(outcomes.map((o) => o.facts));
+  const flags = flagSlides(outcomes.map((o) => o.metrics));
   const ofClass = shape.isVolume ? OF_STRUCTURE : OF_CLASS;
-  return outcomes.map(({ row, status, code, reason, job, facts, forecast, flags: more = [] }, i) => [
+  return outcomes.map(({ row, status, code, reason, job, metrics, forecast, flags: more = [] }, i) => [
     row.id,
     sourceName(row.source),
     status,
@@ -107,10 +116,10 @@ export function tableCells(shape: TableShape, outcomes: readonly RowOutcome[]): 
     [...flags[i]!, ...more].join(" ") || undefined,
     ...shape.covariates.map((_, n) => row.values[n]),
     job,
-    ...FACTS.map(([, of]) => facts && of(facts)),
-    ...shape.classes.flatMap((name) => ofClass.map(([, field]) => facts?.classes.get(name)?.[field])),
-    ...shape.kinds.flatMap((name) => OF_KIND.map(([, field]) => facts?.kinds.get(name)?.[field])),
-    ...USED.map(([, of]) => facts && of(facts)),
+    ...METRICS.map(([, of]) => metrics && of(metrics)),
+    ...shape.classes.flatMap((name) => ofClass.map(([, field]) => metrics?.classes.get(name)?.[field])),
+    ...shape.kinds.flatMap((name) => OF_KIND.map(([, field]) => metrics?.kinds.get(name)?.[field])),
+    ...USED.map(([, of]) => metrics && of(metrics)),
     forecast,
   ]);
 }

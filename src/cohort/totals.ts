@@ -25,13 +25,13 @@ export function sumOutcomes(outcomes: readonly RowOutcome[]): CohortTotals {
     forecast: 0,
   };
   const counted = new Set<string>();
-  for (const { status, job, facts, forecast } of outcomes) {
+  for (const { status, job, metrics, forecast } of outcomes) {
     totals[status === "running" ? "pending" : status]++;
-    if (status !== "done" || !job || !facts || counted.has(job)) continue;
+    if (status !== "done" || !job || !metrics || counted.has(job)) continue;
     counted.add(job);
-    totals.windows += facts.windows;
-    totals.seconds += facts.seconds;
-    totals.cost += facts.cost;
+    totals.windows += metrics.windows;
+    totals.seconds += metrics.seconds;
+    totals.cost += metrics.cost;
     totals.forecast =
       totals.forecast === undefined || forecast === undefined ? undefined : totals.forecast + forecast;
   }

@@ -1,40 +1,21 @@
 import { basename, join } from "node:path";
-import { type CohortDirectory, type CohortSnapshot, writeFileAtomic } from "./cohort-directory.ts";
+import { type CohortDirectory, writeFileAtomic } from "./cohort-directory.ts";
+import type { CohortSnapshot } from "./cohort-snapshot.ts";
 import type { Flag } from "./flags.ts";
 import type { KeyState } from "./journal.ts";
 import { writeObjectTables } from "./object-tables.ts";
 import { ParquetFile } from "./parquet.ts";
 import { reportHtml } from "./report.ts";
 import { linkScans } from "./scan-links.ts";
-import { readFacts, type SlideFacts } from "./slide-facts.ts";
-import { tableCells, tableColumns, toCsv, type RowOutcome } from "./table.ts";
+import type { MetricsCache } from "./slide-metrics.ts";
+import { type RowOutcome, tableCells, tableColumns, toCsv } from "./table.ts";
 import { readThumbnail } from "./thumbnails.ts";
-
-/** Facts of jobs, read once. */
-export class FactsCache {
-  readonly #store: string;
-  readonly #known = new Map<string, SlideFacts>();
-
-  constructor(store: string) {
-    this.#store = store;
-  }
-
-  directory(job: string): string {
-    return join(this.#store, job);
-  }
-
-  get(job: string): SlideFacts | undefined {
-    const known = this.#known.get(job) ?? readFacts(this.directory(job), job);
-    if (known) this.#known.set(job, known);
-    return known;
-  }
-}
 
 /** What became of each row: done only where the results are there, whatever the journal says. */
 export function toOutcomes(
   { rows, keys }: Pick<CohortSnapshot, "rows" | "keys">,
   states: ReadonlyMap<string, KeyState>,
-  facts: FactsCache,
+  metrics: MetricsCache,
   sourceFlags: ReadonlyMap<string, readonly Flag[]> = new Map(),
 ): RowOutcome[] {
   return rows.map((row, i) => {
@@ -44,10 +25,10 @@ export function toOutcomes(
       return { row, status: "failed", code: state.code, reason: state.reason };
     }
     if (state?.status === "done") {
-      const found = facts.get(state.job);
+      const found = metrics.get(state.job);
       if (found) {
         const { job, forecast } = state;
-        return { row, status: "done", job, facts: found, forecast, flags: sourceFlags.get(key) };
+        return { row, status: "done", job, metrics: found, forecast, flags: sourceFlags.get(key) };
       }
     }
     return { row, status: state?.status === "running" ? "running" : "pending" };
@@ -62,13 +43,13 @@ export async function writeTables(
   directory: CohortDirectory,
   snapshot: CohortSnapshot,
   outcomes: readonly RowOutcome[],
-  facts: FactsCache,
+  metrics: MetricsCache,
   signal?: AbortSignal,
 ): Promise<void> {
   const done = outcomes.flatMap(({ row, status, job }) =>
-    status === "done" && job ? [{ id: row.id, job, directory: facts.directory(job) }] : [],
+    status === "done" && job ? [{ id: row.id, job, directory: metrics.directory(job) }] : [],
   );
-  linkScans(directory.path, outcomes, (job) => facts.directory(job));
+  linkScans(directory.path, outcomes, (job) => metrics.directory(job));
   await writeObjectTables(join(directory.path, "objects"), done, signal);
   const columns = tableColumns(snapshot);
   // Whoever reads the table later cares little for which scan was at work when it was written.
@@ -89,7 +70,7 @@ export function writeReport(
   directory: CohortDirectory,
   snapshot: CohortSnapshot,
   outcomes: readonly RowOutcome[],
-  facts: FactsCache,
+  metrics: MetricsCache,
 ): void {
   const { model } = snapshot;
   const about = {
@@ -97,6 +78,6 @@ export function writeReport(
     model: `${model.name} ${model.version}`,
     at: new Date().toISOString().slice(0, 16).replace("T", " "),
   };
-  const html = reportHtml(about, snapshot, outcomes, (job) => readThumbnail(facts.directory(job)));
+  const html = reportHtml(about, snapshot, outcomes, (job) => readThumbnail(metrics.directory(job)));
   writeFileAtomic(join(directory.path, "report.html"), html);
 }

@@ -13,7 +13,12 @@ export const FAILURE_CODES = [
 export type FailureCode = (typeof FAILURE_CODES)[number];
 
 /** Nothing about the scan itself: the next run tries them again without being asked. */
-export const TRANSIENT_CODES: ReadonlySet<string> = new Set<FailureCode>(["storage", "backend", "busy", "changed"]);
+export const TRANSIENT_CODES: ReadonlySet<string> = new Set<FailureCode>([
+  "storage",
+  "backend",
+  "busy",
+  "changed",
+]);
 
 export interface ScanFailure {
   code: FailureCode;

@@ -32,7 +32,7 @@ export interface SegmentOptions extends JobSettings {
   /** Encoding of `labels.seg.dcm`; default binary. */
   segType?: SegmentationType;
   /** Threads of the model; default all cores. */
-  concurrency?: number;
+  threads?: number;
   /** One or more of "cpu" (the default), "cuda", "webgpu", "wasm", "edge:<url>", "runner:<url>". */
   backends?: readonly string[];
   /** For edge functions and runners; default TILEWRIGHT_TOKEN of the environment. */

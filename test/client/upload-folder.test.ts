@@ -66,7 +66,7 @@ describe("of a directory go up", () => {
   test("its DICOM files, and nothing beside them", async () => {
     const slices = { "a.dcm": dicom(), "b/c/noname": dicom() };
     write({ ...slices, "report of Jane Quux.txt": "text", "b/small": "x", ".hidden": dicom().fill(0, 128) });
-    const { job, source } = await upload({ file: path, to, series: 2 });
+    const { job, source } = await upload({ file: path, server: to, series: 2 });
     expect(job).toMatch(/^[0-9a-f]{32}$/);
     const { files } = await stored();
     expect([...files.keys()].sort()).toEqual(["a.dcm", "b/c/noname"]);
@@ -87,7 +87,7 @@ describe("of a directory go up", () => {
       ".DS_Store": "x",
       "0/Thumbs.db": "x",
     });
-    await upload({ file: path, to });
+    await upload({ file: path, server: to });
     expect([...(await stored()).files.keys()].sort()).toEqual([".zattrs", ".zgroup", "0/.zarray", "0/0/0"]);
   });
 });
@@ -99,8 +99,8 @@ test("one that was stopped goes on where it was, and ends with one whole folder"
   let sent = 0;
   const first = upload({
     file: path,
-    to,
-    concurrency: 1,
+    server: to,
+    parallelUploads: 1,
     signal: stop.signal,
     onEvent: ({ type }) => {
       if (type === "transfer" && ++sent === 5) stop.abort(new Error("stopped"));
@@ -110,12 +110,12 @@ test("one that was stopped goes on where it was, and ends with one whole folder"
   const between = await stored();
   expect(between.files.size).toBeGreaterThanOrEqual(5);
   expect(between.files.size).toBeLessThan(12);
-  await upload({ file: path, to });
+  await upload({ file: path, server: to });
   const after = await stored();
   expect(after.folders).toEqual(between.folders);
   expect([...after.files.keys()].sort()).toEqual(names.sort());
   // What has ended is not gone on with: the same command is a new upload.
-  await upload({ file: path, to });
+  await upload({ file: path, server: to });
   expect((await stored()).folders.size).toBe(2);
 });
 
@@ -124,21 +124,21 @@ test("one that changes while it is sent is told, and is another upload then", as
   let changed = false;
   const first = upload({
     file: path,
-    to,
+    server: to,
     onEvent: ({ type }) => {
       if (type === "transfer" && !changed) write({ "c.dcm": dicom() });
       changed ||= type === "transfer";
     },
   });
   await expect(first).rejects.toThrow(/changed while it was uploaded/);
-  await upload({ file: path, to });
+  await upload({ file: path, server: to });
   expect((await stored()).folders.size).toBe(2);
 });
 
 describe("is refused before a byte is sent", () => {
   test("a directory of neither", async () => {
     write({ "a.txt": "x" });
-    await expect(upload({ file: path, to })).rejects.toThrow(
+    await expect(upload({ file: path, server: to })).rejects.toThrow(
       /without OME-Zarr metadata and without DICOM files/,
     );
     expect((await stored()).folders.size).toBe(0);
@@ -153,6 +153,6 @@ describe("is refused before a byte is sent", () => {
   });
 
   test("what is not there", async () => {
-    await expect(upload({ file: path, to })).rejects.toThrow(/does not exist/);
+    await expect(upload({ file: path, server: to })).rejects.toThrow(/does not exist/);
   });
 });

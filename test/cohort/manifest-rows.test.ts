@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CohortManifestError } from "../../src/cohort/cohort-error.ts";
+import { CohortManifestError } from "../../src/cohort/errors.ts";
 import { compileGlob, findRows, imagesBelow, isGlob } from "../../src/cohort/find-rows.ts";
 import { decodeManifest, readManifest } from "../../src/cohort/manifest-rows.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";

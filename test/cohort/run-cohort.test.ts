@@ -16,8 +16,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planCohort } from "../../src/cli/commands/plan-cohort.ts";
-import { CohortManifestError } from "../../src/cohort/cohort-error.ts";
-import { type CohortOptions, type CohortProgress, runCohort } from "../../src/cohort/run-cohort.ts";
+import type { CohortOptions, CohortProgress } from "../../src/cohort/cohort-options.ts";
+import { CohortManifestError } from "../../src/cohort/errors.ts";
+import { runCohort } from "../../src/cohort/run-cohort.ts";
 import { cohortStatus, exportCohort, markForRetry } from "../../src/cohort/status-cohort.ts";
 import { segment } from "../../src/index.ts";
 import type { SlideSummary } from "../../src/orchestrator/outputs/slide-summary.ts";
@@ -41,7 +42,7 @@ async function run(cohort: string, options: Partial<CohortOptions> = {}) {
   const result = await runCohort({
     cohort,
     model,
-    concurrency: 1,
+    threads: 1,
     tissueMask: false,
     ...options,
     out,
@@ -67,7 +68,7 @@ describe("a cohort", () => {
         /^pixels of 1.9 µm \(level 0\) would be magnified 3.8 times for model pointwise/,
       ),
     });
-    const forecast = await planCohort({ source: file, model, concurrency: 1, tissueMask: false });
+    const forecast = await planCohort({ source: file, model, threads: 1, tissueMask: false });
     expect(forecast.unplanned).toMatchObject([{ id: "coarse", code: "refused" }]);
     const insisted = await run(file, { maxMagnification: 4 });
     expect(insisted.result).toMatchObject({ rows: 2, done: 2, failed: 0 });
@@ -84,7 +85,7 @@ describe("a cohort", () => {
       ["gone", "none.tiff", "failed", "missing", "z"],
     ]);
     const alone = join(directory, "alone");
-    const one = await segment({ source: slides[0]!, model, concurrency: 1, tissueMask: false, out: alone });
+    const one = await segment({ source: slides[0]!, model, threads: 1, tissueMask: false, out: alone });
     const { ".thumbnail-320.png": _, ...inCohort } = treeHashes(join(out, "jobs", rows[0]!.job!));
     expect(inCohort).toEqual(treeHashes(alone));
     expect(rows[0]!.job).toBe(one.job);
@@ -137,7 +138,7 @@ describe("a cohort", () => {
     }
     expect(treeHashes(out)).toEqual(before);
     // Where the work is done changes nothing.
-    expect(worked((await run(file, { roi: [0, 0, 200, 150], concurrency: 2, out })).events)).toEqual([]);
+    expect(worked((await run(file, { roi: [0, 0, 200, 150], threads: 2, out })).events)).toEqual([]);
     const again = await run(file, { roi: [0, 0, 150, 150], restart: true, out });
     expect(worked(again.events).sort()).toEqual(["s0.tiff", "s1.tiff"]);
     expect(readdirSync(join(out, "jobs"))).toHaveLength(2);
@@ -260,7 +261,7 @@ describe("a cohort", () => {
 
   it("begins with the largest where asked to, and shares the work of rows that ask for the same", async () => {
     const file = manifest("sizes.csv", ["id,source", "a,s0.tiff", "b,s3.tiff", "c,s1.tiff", "again,s0.tiff"]);
-    const { events, out } = await run(file, { largestFirst: true, slidesAtOnce: 1 });
+    const { events, out } = await run(file, { largestFirst: true, parallelSlides: 1 });
     const begun = events.flatMap((e) => (e.type === "slide" && e.state === "begun" ? [e.id] : []));
     expect(begun).toEqual(["b", "c", "a"]);
     const rows = readTable(out);
@@ -377,7 +378,7 @@ describe("a cohort", () => {
 
 it("a forecast counts what it looked at, and what cannot be planned", async () => {
   const file = manifest("plan.csv", ["source", "s0.tiff", "s1.tiff", "none.tiff"]);
-  const forecast = await planCohort({ source: file, model, concurrency: 1, tissueMask: false });
+  const forecast = await planCohort({ source: file, model, threads: 1, tissueMask: false });
   const { result } = await run(file);
   expect(forecast.windows).toBe(result.windows);
   expect(forecast.unplanned.map((u) => [u.id, u.code])).toEqual([["none.tiff", "missing"]]);
@@ -387,6 +388,6 @@ it("a forecast counts what it looked at, and what cannot be planned", async () =
     expect(seconds).toBeGreaterThan(0);
     expect(assumes).not.toBe("");
   }
-  const sampled = await planCohort({ source: file, model, concurrency: 1, tissueMask: false, sample: 1 });
+  const sampled = await planCohort({ source: file, model, threads: 1, tissueMask: false, sample: 1 });
   expect(sampled).toMatchObject({ scans: 3, planned: 1 });
 });

@@ -19,7 +19,7 @@ const entry = {
   }),
 };
 registry.set("numcodecs.zlib", (() => entry) as never);
-const { done, failed } = await runCohort({ cohort, model, out, concurrency: 1, tissueMask: false, mpp: 0.5 });
+const { done, failed } = await runCohort({ cohort, model, out, threads: 1, tissueMask: false, mpp: 0.5 });
 console.log(JSON.stringify({ done, failed }));
 // The codec never answers.
 process.exit();

@@ -10,8 +10,8 @@ import { robustScores } from "../../src/cohort/flags.ts";
 import { partitionName, writeObjectTables } from "../../src/cohort/object-tables.ts";
 import { ParquetFile } from "../../src/cohort/parquet.ts";
 import { reportHtml } from "../../src/cohort/report.ts";
-import type { SlideFacts } from "../../src/cohort/slide-facts.ts";
-import { tableCells, tableColumns, toCsv, type RowOutcome, type TableShape } from "../../src/cohort/table.ts";
+import type { SlideMetrics } from "../../src/cohort/slide-metrics.ts";
+import { type RowOutcome, type TableShape, tableCells, tableColumns, toCsv } from "../../src/cohort/table.ts";
 import { shrink } from "../../src/cohort/thumbnails.ts";
 
 let directory: string;
@@ -27,7 +27,7 @@ const shape: TableShape = {
   isVolume: false,
 };
 
-function facts(n: number, own: Partial<SlideFacts> = {}): SlideFacts {
+function metrics(n: number, own: Partial<SlideMetrics> = {}): SlideMetrics {
   return {
     mpp: 0.5,
     level: 0,
@@ -55,13 +55,13 @@ function facts(n: number, own: Partial<SlideFacts> = {}): SlideFacts {
 
 function outcomes(
   values: readonly string[],
-  own: (n: number) => Partial<SlideFacts> = () => ({}),
+  own: (n: number) => Partial<SlideMetrics> = () => ({}),
 ): RowOutcome[] {
   return values.map((value, n) => ({
     row: { id: `s${n}`, source: `/secret/place/s${n}.svs`, values: [value] },
     ...(n % 5 === 4
       ? { status: "failed" as const, code: "unreadable", reason: value }
-      : { status: "done" as const, job: `j${n}`, facts: facts(n, own(n)) }),
+      : { status: "done" as const, job: `j${n}`, metrics: metrics(n, own(n)) }),
   }));
 }
 
@@ -191,7 +191,7 @@ describe("object tables", () => {
         row: { id, source: `/d/${id}`, values: [`v${n}`] },
         status: "done",
         job: `r${n}`,
-        facts: facts(n),
+        metrics: metrics(n),
       }),
     );
     for (const row of tableCells(shape, [

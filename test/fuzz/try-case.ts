@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CohortManifestError } from "../../src/cohort/cohort-error.ts";
+import { CohortManifestError } from "../../src/cohort/errors.ts";
 import { decodeManifest, readManifest } from "../../src/cohort/manifest-rows.ts";
 import { describeImage } from "../../src/image/describe.ts";
 import { ImageFormatError, ImageNotFoundError } from "../../src/image/errors.ts";

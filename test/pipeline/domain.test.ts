@@ -131,7 +131,7 @@ describe("the domain of a model", () => {
     const run = await segment({
       source: slide,
       model,
-      concurrency: 1,
+      threads: 1,
       tissueMask: false,
       outputs: ["measurements.csv"],
       out: join(directory, "out"),

@@ -60,7 +60,7 @@ describe("a slide on a web server", () => {
   it("gives the bytes that the file gives, through a server that fails now and then", async () => {
     // Object ids come from the job, which knows its source by the etag: labels are what must agree.
     const outputs = ["labels.ome.zarr", "labels.ome.tiff", "overlay.png"];
-    const settings = { model, outputs, concurrency: 1, tissueMask: false };
+    const settings = { model, outputs, threads: 1, tissueMask: false };
     await segment({ ...settings, source: file, out: join(directory, "from-file") });
     failures = 2;
     await segment({ ...settings, source: url, out: join(directory, "from-http") });
@@ -74,7 +74,7 @@ describe("a slide on a web server", () => {
       source: url,
       model,
       out,
-      concurrency: 1,
+      threads: 1,
       tissueMask: false,
       roi: [600, 600, 150, 150],
     });

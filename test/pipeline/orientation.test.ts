@@ -117,7 +117,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-orientation-"));
   for (const kind of ["volume", "slices"] as const) {
     const model = writeDirectionPackage(join(directory, kind), { kind, orientation: "RAS" });
-    const options = { model, concurrency: 1 };
+    const options = { model, threads: 1 };
     models[kind] = { options, backends: await openSegmentBackends(options, await loadSegmentModel(options)) };
   }
 });
@@ -233,7 +233,7 @@ describe("a volume", () => {
 
   it("is left as it is stored by a model that says so", async () => {
     const model = writeDirectionPackage(join(directory, "stored"), { kind: "volume", orientation: "stored" });
-    const options = { model, concurrency: 1 };
+    const options = { model, threads: 1 };
     models.volume = {
       options,
       backends: [

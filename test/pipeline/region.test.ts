@@ -37,7 +37,7 @@ beforeAll(async () => {
   };
   writeFileSync(join(model, "model.json"), JSON.stringify(manifest));
   runtime = await openSharedRuntime(
-    { model, concurrency: 2, outputs: ["labels.ome.zarr", "objects.geojson"] },
+    { model, threads: 2, outputs: ["labels.ome.zarr", "objects.geojson"] },
     directory,
   );
 });
@@ -100,7 +100,7 @@ describe("a region of a slide", () => {
       source: slide,
       model: join(directory, "tiny"),
       roi: [30, 40, 420, 330] as const,
-      concurrency: 1,
+      threads: 1,
       tissueMask: false,
       outputs: ["labels.ome.zarr", "objects.geojson"],
     };

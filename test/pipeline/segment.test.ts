@@ -37,7 +37,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 let runs = 0;
 function run(options: Partial<SegmentOptions> = {}) {
   const out = options.out ?? join(directory, `run-${runs++}`);
-  return segment({ source: slide.path, model, concurrency: 1, tissueMask: false, ...options, out }).then(
+  return segment({ source: slide.path, model, threads: 1, tissueMask: false, ...options, out }).then(
     (manifest) => ({ manifest, out }),
   );
 }

@@ -36,8 +36,8 @@ beforeAll(async () => {
   const slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 700, height: 700 }).path;
   const pointwise = writePointwisePackage(join(directory, "pointwise"));
   given = {
-    slide: { source: slide, model: pointwise, tissueMask: false, concurrency: 1 },
-    volume: { source: volume, model: writeVolumePackage(join(directory, "cubes")), concurrency: 1 },
+    slide: { source: slide, model: pointwise, tissueMask: false, threads: 1 },
+    volume: { source: volume, model: writeVolumePackage(join(directory, "cubes")), threads: 1 },
   };
   for (const [what, options] of Object.entries(given))
     await segment({ ...options, out: join(directory, what) });

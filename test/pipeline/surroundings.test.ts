@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { toExitStatus } from "../../src/exit/explain-error.ts";
+import { toExitStatus } from "../../src/exit/exit-status.ts";
 import { segment } from "../../src/index.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
@@ -47,7 +47,7 @@ describe("a run", () => {
     const running = segment({
       source: slide,
       model,
-      concurrency: 1,
+      threads: 1,
       tissueMask: false,
       out,
       onProgress: (event) => {

@@ -38,7 +38,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 let runs = 0;
 async function run(options: Partial<SegmentOptions> = {}) {
   const out = join(directory, `run-${runs++}`);
-  const manifest = await segment({ source: volume, model, concurrency: 1, ...options, out });
+  const manifest = await segment({ source: volume, model, threads: 1, ...options, out });
   return { manifest, out, summary: manifest.summary as VolumeSummary };
 }
 
@@ -133,7 +133,7 @@ describe("a DICOM series", () => {
       return skip();
     }
     const package_ = writePointwisePackage(join(directory, "ct"), { mpp: 977, high: 400, window: 256 });
-    const { out, manifest, summary } = await run({ source: SERIES, model: package_, concurrency: 2 });
+    const { out, manifest, summary } = await run({ source: SERIES, model: package_, threads: 2 });
     expect(manifest.outputs.map((o) => o.name)).toEqual([
       "labels.ome.zarr",
       "labels.seg.dcm",

@@ -37,7 +37,7 @@ async function upload(path: string, key: string): Promise<number> {
 let runs = 0;
 async function run(source: string, options: Partial<SegmentOptions> = {}) {
   const out = join(directory, `run-${runs++}`);
-  const manifest = await segment({ source, model, concurrency: 1, tissueMask: false, ...options, out });
+  const manifest = await segment({ source, model, threads: 1, tissueMask: false, ...options, out });
   return { manifest, out, hashes: treeHashes(out) };
 }
 

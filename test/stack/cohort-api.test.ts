@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import type {
-  RemoteCohortStatus,
   CohortRowStatus,
   CohortRowsPage,
+  RemoteCohortStatus,
 } from "../../src/contracts/cohort-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";

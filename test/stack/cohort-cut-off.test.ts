@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers } from "../../src/cli/stack/local-stack.ts";
-import type { RemoteCohortStatus, CohortRowsPage } from "../../src/contracts/cohort-request.ts";
+import type { CohortRowsPage, RemoteCohortStatus } from "../../src/contracts/cohort-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { KillableStack } from "./killable-stack.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
-import { type RemoteCohortStatus, MAX_ROWS_A_REQUEST } from "../../src/contracts/cohort-request.ts";
+import { MAX_ROWS_A_REQUEST, type RemoteCohortStatus } from "../../src/contracts/cohort-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, until } from "./service.ts";
 

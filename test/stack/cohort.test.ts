@@ -64,8 +64,8 @@ async function bothWays(name: string, model: string, manifest: string, options: 
     log: (line) => process.env.STACK_LOG && console.error(line),
   });
   try {
-    const to = stack.url.href;
-    const together = await runRemoteCohort({ ...common, out: there, to, token: TOKEN });
+    const server = stack.url.href;
+    const together = await runRemoteCohort({ ...common, out: there, server, token: TOKEN });
     expect({ ...together, out: "", seconds: 0, cost: 0, forecast: 0 }).toEqual({
       ...alone,
       out: "",

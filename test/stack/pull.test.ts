@@ -148,8 +148,8 @@ describe("a source of many objects", () => {
     await segment({ source: path, model: packageDirectory, out: alone, outputs });
     await startRunnerHere();
     vi.stubEnv("XDG_STATE_HOME", join(directory, "state-home"));
-    const to = stack.url.href;
-    const { job } = await upload({ file: path, to, token: TOKEN, model: "pointwise", outputs });
+    const server = stack.url.href;
+    const { job } = await upload({ file: path, server, token: TOKEN, model: "pointwise", outputs });
     vi.unstubAllEnvs();
     expect(await finished(job)).toEqual(treeHashes(alone));
     expect(

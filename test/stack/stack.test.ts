@@ -623,7 +623,7 @@ describe("a scan whose pixels are far coarser than the model's", () => {
   it("is refused when it is planned, and segmented where that is insisted on", async () => {
     const options = {
       file: slide,
-      to: stack.url.href,
+      server: stack.url.href,
       token: TOKEN,
       model: "pointwise",
       mpp: 2,
@@ -644,7 +644,13 @@ describe("a scan whose pixels are far coarser than the model's", () => {
 describe("an OME-Zarr in the codecs that most are in", () => {
   const fixtures = new URL("../readers/fixtures/", import.meta.url).pathname;
   const shared = new URL("../../../shared/data/zarr/", import.meta.url).pathname;
-  const to = () => ({ to: stack.url.href, token: TOKEN, model: "pointwise", mpp: 0.5, watch: true });
+  const uploadOptions = () => ({
+    server: stack.url.href,
+    token: TOKEN,
+    model: "pointwise",
+    mpp: 0.5,
+    watch: true,
+  });
 
   it.each([
     [`${fixtures}v2-blosc-fortran.ome.zarr`, "blosc of lz4"],
@@ -667,7 +673,7 @@ describe("an OME-Zarr in the codecs that most are in", () => {
       ...settings,
     });
     const out = join(directory, `out-${name}`);
-    await upload({ ...to(), file, out, settings });
+    await upload({ ...uploadOptions(), file, out, settings });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
   });
 
@@ -678,7 +684,7 @@ describe("an OME-Zarr in the codecs that most are in", () => {
     const file = join(directory, `cut-${name}`);
     cpSync(join(fixtures, name), file, { recursive: true });
     truncateSync(join(file, chunk), length);
-    await expect(upload({ ...to(), file, settings: { channels: [0] } })).rejects.toThrow(sentence);
+    await expect(upload({ ...uploadOptions(), file, settings: { channels: [0] } })).rejects.toThrow(sentence);
   });
 
   it("a chunk that states more than its shape holds is refused before it is unpacked", async () => {
@@ -687,7 +693,7 @@ describe("an OME-Zarr in the codecs that most are in", () => {
     const chunk = readFileSync(join(file, "0/0/0/0"));
     chunk.writeUInt32LE(2 ** 31 - 1, 4);
     writeFileSync(join(file, "0/0/0/0"), chunk);
-    await expect(upload({ ...to(), file, settings: { channels: [0] } })).rejects.toThrow(
+    await expect(upload({ ...uploadOptions(), file, settings: { channels: [0] } })).rejects.toThrow(
       /its Blosc data states more than the \d+ bytes expected/,
     );
   });
@@ -699,7 +705,7 @@ describe("an OME-Zarr in the codecs that most are in", () => {
     const settings = { channels: [0] };
     await segment({ source: file, out: alone, backends: ["wasm"], ...options, ...settings });
     const out = join(directory, "out-zstd-tiff");
-    await upload({ ...to(), file, out, settings });
+    await upload({ ...uploadOptions(), file, out, settings });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
   });
 });

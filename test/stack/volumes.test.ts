@@ -191,15 +191,15 @@ describe("a directory through the service", () => {
     expect(run.plan.orientation).toMatchObject({ source: orientation ?? "LPS", model: "SPL" });
     expect(run.outputs.map((o) => o.name).sort()).toEqual(expect.arrayContaining([...outputs]));
     const out = join(directory, `out-${name}`);
-    const to = stack.url.href;
+    const server = stack.url.href;
     const settings = { orientation };
-    const sent = await upload({ file: path, to, token: TOKEN, model: "volume", settings, out });
+    const sent = await upload({ file: path, server, token: TOKEN, model: "volume", settings, out });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     expect(readFileSync(join(out, "run.json"), "utf8")).not.toMatch(/Quux|PATIENT-4711|1\.2\.840\.999/);
     // What lies below the prefix is what counts: the same is the same job, however it is asked for.
     const again = await service.start({ source: `${sent.source}/`, model: "volume", settings });
     expect(again).toMatchObject({ status: 200, job: { id: sent.job, state: "done" } });
-    const repeated = await upload({ file: path, to, token: TOKEN, model: "volume", settings });
+    const repeated = await upload({ file: path, server, token: TOKEN, model: "volume", settings });
     expect(repeated.source).not.toBe(sent.source);
   });
 
@@ -210,7 +210,7 @@ describe("a directory through the service", () => {
     const stages: string[] = [];
     const refused = upload({
       file: make(),
-      to: stack.url.href,
+      server: stack.url.href,
       token: TOKEN,
       model: "another",
       onEvent: (event) => stages.push(event.type),
@@ -225,7 +225,7 @@ describe("a directory through the service", () => {
       ...seriesFiles(),
       ...Object.fromEntries(second.slice(0, 30).map(([key, bytes]) => [`second/${key}`, bytes])),
     });
-    const options = { file: path, to: stack.url.href, token: TOKEN, model: "volume" };
+    const options = { file: path, server: stack.url.href, token: TOKEN, model: "volume" };
     await expect(upload({ ...options, watch: true })).rejects.toThrow(
       /holds 2 DICOM series: 1 \(MR, 37 slices/,
     );
@@ -248,7 +248,7 @@ describe("a prefix of somebody's bucket", () => {
     const alone = join(directory, "alone-bucket");
     await segment({ source: writeFiles("case 7", seriesFiles()), model, out: alone, backends: ["wasm"] });
     const out = join(directory, "out-bucket");
-    const first = await startJob(source, { to: stack.url.href, token: TOKEN, model: "volume", out });
+    const first = await startJob(source, { server: stack.url.href, token: TOKEN, model: "volume", out });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     expect((await service.start({ source: source.slice(0, -1), model: "volume" })).job.id).toBe(first.job);
     const args = ["jobs", "start", source, "--model", "volume", "--server", stack.url.href];

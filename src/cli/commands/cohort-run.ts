@@ -1,5 +1,5 @@
 import { Option } from "commander";
-import { DOWNLOADS, type Download } from "../../cohort/cohort-directory.ts";
+import { DOWNLOADS, type Download } from "../../cohort/cohort-snapshot.ts";
 import { runRemoteCohort } from "../../cohort/remote/run-remote-cohort.ts";
 import { runCohort } from "../../cohort/run-cohort.ts";
 import { JobError } from "../../orchestrator/errors.ts";
@@ -74,7 +74,7 @@ export const addCohortRunCommand: AddCommand = (cohort, { signal, setResumeHint 
         if (download !== undefined) throw new JobError("--download needs --server");
         return reportCohort(await runCohort(options), Boolean(flags.json));
       }
-      const access = { to: server, token: resolveToken({ server, token }) };
+      const access = { server, token: resolveToken({ server, token }) };
       const result = await runRemoteCohort({ ...options, ...access, spendLimitUsd: maxCost, download });
       reportCohort(result, Boolean(flags.json));
     });
@@ -85,7 +85,7 @@ function toCohortOptions(scans: string, flags: CohortRunFlags, signal: AbortSign
   const settings = {
     ...plan,
     outputs: flags.outputs?.split(","),
-    concurrency: flags.threads,
+    threads: flags.threads,
     backends: flags.backend,
     batchSize: flags.batchSize,
   };
@@ -97,7 +97,7 @@ function toCohortOptions(scans: string, flags: CohortRunFlags, signal: AbortSign
     ) as typeof settings),
     ...{ model, out, store, largestFirst, encoding, restart, signal },
     cohort: scans,
-    slidesAtOnce: flags.parallelSlides,
+    parallelSlides: flags.parallelSlides,
     onEvent: flags.json ? printEventAsJson : cohortPrinter(),
   };
 }

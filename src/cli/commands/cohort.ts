@@ -1,12 +1,13 @@
 import type { Command } from "commander";
-import { CohortDirectory, type CohortSnapshot } from "../../cohort/cohort-directory.ts";
+import { CohortDirectory } from "../../cohort/cohort-directory.ts";
+import type { CohortSnapshot } from "../../cohort/cohort-snapshot.ts";
 import {
-  pollRemoteStatus,
   createCohortClient,
-  retryRemoteCohort,
+  pollRemoteStatus,
   type RemoteCohortReport,
-} from "../../cohort/remote/remote-status.ts";
-import { removeRemoteCohort } from "../../cohort/remote/remove-cohort.ts";
+  removeRemoteCohort,
+  retryRemoteCohort,
+} from "../../cohort/remote/remote-commands.ts";
 import { fetchRemoteCohort, runRemoteCohort } from "../../cohort/remote/run-remote-cohort.ts";
 import { runCohort } from "../../cohort/run-cohort.ts";
 import {
@@ -91,12 +92,12 @@ function addRetryCommand(cohort: Command, context: CommandContext): void {
       if (service) {
         const access = toAccess(snapshot, flags, context);
         await retryRemoteCohort(snapshot, access, flags.id);
-        const result = await runRemoteCohort({ ...common, ...access, to: service.url });
+        const result = await runRemoteCohort({ ...common, ...access, server: service.url });
         return reportCohort(result, Boolean(flags.json));
       }
       const marked = markForRetry(dir, flags.id);
       if (!flags.json) process.stderr.write(`${marked} to be done again\n`);
-      reportCohort(await runCohort({ ...common, slidesAtOnce }), Boolean(flags.json));
+      reportCohort(await runCohort({ ...common, parallelSlides: slidesAtOnce }), Boolean(flags.json));
     });
 }
 

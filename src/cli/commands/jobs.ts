@@ -1,7 +1,13 @@
 import { checkDownloadPlace } from "../../client/download.ts";
 import { JobFailedError } from "../../client/errors.ts";
 import { JobClient } from "../../client/job-client.ts";
-import { fetchResults, followJob, assertSucceeded, startJob, type UploadResult } from "../../client/upload.ts";
+import {
+  assertSucceeded,
+  fetchResults,
+  followJob,
+  startJob,
+  type UploadResult,
+} from "../../client/upload.ts";
 import type { UploadListener } from "../../client/upload-progress.ts";
 import { isFinal, type JobStatus } from "../../contracts/job-request.ts";
 import type { AddCommand } from "../options/context.ts";
@@ -18,7 +24,7 @@ import { createUploadPrinter } from "../terminal/upload-progress.ts";
 
 /** Which service, and as whom. */
 interface ServiceAccess {
-  to: string;
+  server: string;
   token?: string;
   signal?: AbortSignal;
 }
@@ -32,7 +38,7 @@ interface DownloadFlags extends ServiceFlags {
 export const addJobsCommands: AddCommand = (program, context) => {
   const { signal, setResumeHint } = context;
   const toAccess = (flags: ServiceFlags): ServiceAccess => ({
-    to: flags.server,
+    server: flags.server,
     token: resolveToken(flags),
     signal,
   });
@@ -86,15 +92,15 @@ export function printJob({ job, status, manifest }: UploadResult, { json, out }:
 }
 
 /** Prints how far a job is. */
-async function getJob(job: string, { to, ...access }: ServiceAccess, json: boolean): Promise<void> {
-  const status = await new JobClient(to, access).status(job);
+async function getJob(job: string, { server, ...access }: ServiceAccess, json: boolean): Promise<void> {
+  const status = await new JobClient(server, access).status(job);
   if (json) return void process.stdout.write(`${JSON.stringify(status)}\n`);
   for (const [name, value] of Object.entries(toLines(status))) console.log(`${name.padEnd(8)} ${value}`);
 }
 
 /** Asks the service to end a job. @throws {JobFailedError} when it has ended already */
-async function cancelJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
-  const client = new JobClient(to, access);
+async function cancelJob(job: string, { server, ...access }: ServiceAccess): Promise<void> {
+  const client = new JobClient(server, access);
   const { state } = await client.status(job);
   if (isFinal(state)) throw new JobFailedError(`job ${job} is ${state} already: there is nothing to cancel`);
   await client.cancel(job);
@@ -102,8 +108,8 @@ async function cancelJob(job: string, { to, ...access }: ServiceAccess): Promise
 }
 
 /** Has the service remove the results and the record of a job that has ended. */
-async function deleteJob(job: string, { to, ...access }: ServiceAccess): Promise<void> {
-  const client = new JobClient(to, access);
+async function deleteJob(job: string, { server, ...access }: ServiceAccess): Promise<void> {
+  const client = new JobClient(server, access);
   const { source } = await client.status(job);
   await client.remove(job);
   console.log(`job ${job} is removed, results and all; its scan is still at ${source.uri}`);
@@ -112,10 +118,10 @@ async function deleteJob(job: string, { to, ...access }: ServiceAccess): Promise
 /** Waits for a job and fetches its results. @returns the run manifest, as text */
 async function downloadJob(
   job: string,
-  { to, ...access }: ServiceAccess,
+  { server, ...access }: ServiceAccess,
   { out, force, onEvent }: { out: string; force?: boolean; onEvent: UploadListener },
 ): Promise<string> {
-  const client = new JobClient(to, access);
+  const client = new JobClient(server, access);
   checkDownloadPlace(out, force);
   const status = await followJob(client, job, access.signal, onEvent);
   assertSucceeded(status);

@@ -2,9 +2,8 @@ import { statSync } from "node:fs";
 import { findRows, isGlob } from "../../cohort/find-rows.ts";
 import { type CohortForecast, forecastCohort, type PlannedScan, plannedScan } from "../../cohort/forecast.ts";
 import type { CohortRow } from "../../cohort/manifest-rows.ts";
-import { tableShape } from "../../cohort/run-cohort.ts";
 import { classifySlideFailure } from "../../cohort/slide-failure.ts";
-import { reservedColumnNames } from "../../cohort/table.ts";
+import { reservedColumnNames, tableShape } from "../../cohort/table.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { timeWindow } from "../../local/benchmark-inference.ts";
 import { openSource } from "../../local/open-source.ts";
@@ -54,7 +53,7 @@ export async function planCohort(
       unplanned.push({ id: row.id, ...failure });
     }
   }
-  const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
+  const { seconds, threads } = await timeWindow(model, options.threads, signal);
   return forecastCohort(rows.length, plans, unplanned, { secondsPerWindow: seconds, cores: threads });
 }
 

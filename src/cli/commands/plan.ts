@@ -55,7 +55,7 @@ async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | u
     const settings = parseJobSettings(options);
     const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
     const { magnification } = matchImageToModel(source, model.manifest, settings);
-    const { seconds, threads } = await timeWindow(model, options.concurrency, signal);
+    const { seconds, threads } = await timeWindow(model, options.threads, signal);
     const secondsOfWindow = seconds / threads;
     const { backends, pricesOf } = forecastCohort(1, [plannedScan(source, plan)], [], {
       secondsPerWindow: seconds,

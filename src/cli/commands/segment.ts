@@ -40,7 +40,7 @@ export const addSegmentCommand: AddCommand = (program, { signal }) => {
         ...{ source, out, likeService, resume, force, batchSize, signal },
         outputs: flags.outputs?.split(","),
         segType: flags.segEncoding,
-        concurrency: flags.threads,
+        threads: flags.threads,
         backends: flags.backend,
         onProgress: progressPrinter(Boolean(flags.json)),
       });

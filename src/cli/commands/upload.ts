@@ -15,7 +15,7 @@ export const addUploadCommand: AddCommand = (program, context) => {
     .option("--parallel-uploads <n>", "parts or files on their way at a time", parseCount)
     .action(async (file: string, flags: JobFlags & { parallelUploads?: number }) => {
       context.setResumeHint("continue later with the same command");
-      const concurrency = flags.parallelUploads;
-      printJob(await upload({ ...toJobOptions(flags, context), file, concurrency }), flags);
+      const { parallelUploads } = flags;
+      printJob(await upload({ ...toJobOptions(flags, context), file, parallelUploads }), flags);
     });
 };

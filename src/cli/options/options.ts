@@ -202,7 +202,7 @@ export function toJobOptions(flags: JobFlags, { signal }: CommandContext): JobOp
   return {
     ...{ model, variant, mpp, series, time, pagesAs, watch, out, force, signal },
     settings: toSettings(flags),
-    to: flags.server,
+    server: flags.server,
     token: resolveToken(flags),
     outputs: flags.outputs?.split(","),
     segType: flags.segEncoding,

@@ -1,4 +1,4 @@
-import type { CohortProgress } from "../../cohort/run-cohort.ts";
+import type { CohortProgress } from "../../cohort/cohort-options.ts";
 import { duration } from "../../local/format.ts";
 import { createBarPrinter } from "./progress.ts";
 

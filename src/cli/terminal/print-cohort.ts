@@ -1,5 +1,5 @@
-import type { RemoteCohortReport } from "../../cohort/remote/remote-status.ts";
-import type { CohortProgress, CohortResult } from "../../cohort/run-cohort.ts";
+import type { CohortProgress, CohortResult } from "../../cohort/cohort-options.ts";
+import type { RemoteCohortReport } from "../../cohort/remote/remote-commands.ts";
 import type { CohortStatus } from "../../cohort/status-cohort.ts";
 import { EXIT } from "../../exit/exit-status.ts";
 import { usd } from "../../local/format.ts";

@@ -3,7 +3,10 @@ import { duration } from "../../local/format.ts";
 import { createBarPrinter } from "./progress.ts";
 
 /** As `segment` shows its progress: a bar on a terminal, lines elsewhere, one event a line with `json`; on stderr. */
-export function createUploadPrinter(json: boolean, stream: NodeJS.WriteStream = process.stderr): UploadListener {
+export function createUploadPrinter(
+  json: boolean,
+  stream: NodeJS.WriteStream = process.stderr,
+): UploadListener {
   if (json) return (event) => void stream.write(`${JSON.stringify(event)}\n`);
   const { line, bar } = createBarPrinter(stream);
   return (event) => {

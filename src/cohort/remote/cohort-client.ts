@@ -1,12 +1,12 @@
 import type { JobClient } from "../../client/job-client.ts";
 import {
   type ChangedLimits,
-  type RemoteCohortStatus,
   type CohortJob,
   type CohortRowStatus,
   cohortStatusSchema,
   MAX_ROWS_A_REQUEST,
   type NewCohortRow,
+  type RemoteCohortStatus,
   rowsPageSchema,
 } from "../../contracts/cohort-request.ts";
 

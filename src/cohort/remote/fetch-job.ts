@@ -4,7 +4,7 @@ import { downloadOutputs } from "../../client/download.ts";
 import type { JobClient } from "../../client/job-client.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { RunManifest } from "../../orchestrator/manifest/run-manifest.ts";
-import type { CohortSnapshot, Download } from "../cohort-directory.ts";
+import type { CohortSnapshot, Download } from "../cohort-snapshot.ts";
 
 /** What tables, objects and pictures of the report are made from. */
 const TABLE_INPUTS: ReadonlySet<string> = new Set(["measurements.csv", "overlay.png"]);

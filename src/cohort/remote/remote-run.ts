@@ -2,21 +2,22 @@ import { ServiceError } from "../../client/errors.ts";
 import type { JobClient } from "../../client/job-client.ts";
 import {
   type ChangedLimits,
-  type RemoteCohortStatus,
   type CohortRowStatus,
+  type RemoteCohortStatus,
   withoutQuery,
 } from "../../contracts/cohort-request.ts";
 import { TRANSIENT_CODES } from "../../contracts/failure-codes.ts";
 import { DirectoryLockedError } from "../../local/directory-lock.ts";
 import { forEachConcurrent } from "../../storage/concurrency.ts";
 import { pause } from "../../storage/retry.ts";
-import type { CohortSnapshot } from "../cohort-directory.ts";
+import type { CohortProgress } from "../cohort-options.ts";
+import type { CohortSnapshot } from "../cohort-snapshot.ts";
 import type { CohortEvent, Journal } from "../journal.ts";
 import type { CohortRow } from "../manifest-rows.ts";
-import type { CohortProgress } from "../run-cohort.ts";
 import { classifySlideFailure } from "../slide-failure.ts";
+import type { MetricsCache } from "../slide-metrics.ts";
 import type { RowOutcome } from "../table.ts";
-import { type FactsCache, toOutcomes } from "../write-tables.ts";
+import { toOutcomes } from "../write-tables.ts";
 import { CohortClient } from "./cohort-client.ts";
 import { fetchJob } from "./fetch-job.ts";
 import type { RemoteCohortOptions } from "./remote-snapshot.ts";
@@ -30,7 +31,7 @@ const MAX_POLL_MS = 10_000;
 
 type RunOptions = Pick<
   RemoteCohortOptions,
-  "out" | "signal" | "onEvent" | "slidesAtOnce" | "largestFirst" | "spendLimitUsd"
+  "out" | "signal" | "onEvent" | "parallelSlides" | "largestFirst" | "spendLimitUsd"
 >;
 
 /** A cohort at a service as its directory here knows it: what is there is written down, and what is done fetched. */
@@ -39,7 +40,7 @@ export class RemoteCohortRun {
   readonly #options: RunOptions;
   readonly #snapshot: CohortSnapshot;
   readonly #journal: Journal;
-  readonly #facts: FactsCache;
+  readonly #metrics: MetricsCache;
   /** Of each id of the manifest, the row and its key. */
   readonly #rows: ReadonlyMap<string, { row: CohortRow; key: string }>;
   /** Rows as the service told last, and those that are done or failed. */
@@ -52,20 +53,20 @@ export class RemoteCohortRun {
     options: RunOptions,
     snapshot: CohortSnapshot,
     journal: Journal,
-    facts: FactsCache,
+    metrics: MetricsCache,
   ) {
     this.#client = new CohortClient(client, snapshot.service!.cohort);
     this.#options = options;
     this.#snapshot = snapshot;
     this.#journal = journal;
-    this.#facts = facts;
+    this.#metrics = metrics;
     this.#rows = new Map(snapshot.rows.map((row, i) => [row.id, { row, key: snapshot.keys[i]! }]));
     const ended = this.outcomes().filter(({ status }) => status === "done" || status === "failed");
     this.#settled = new Set(ended.map(({ row }) => row.id));
   }
 
   outcomes(): RowOutcome[] {
-    return toOutcomes(this.#snapshot, this.#journal.states, this.#facts);
+    return toOutcomes(this.#snapshot, this.#journal.states, this.#metrics);
   }
 
   /** Opens the cohort there, or goes on with it under the limits of this run; what failed in passing is tried again. */
@@ -152,7 +153,10 @@ export class RemoteCohortRun {
     const at = now();
     switch (state) {
       case "failed":
-        return this.#recordFailure(id, { code: code ?? "unexpected", reason: reason ?? "no reason was given" });
+        return this.#recordFailure(id, {
+          code: code ?? "unexpected",
+          reason: reason ?? "no reason was given",
+        });
       case "running":
         this.#settled.delete(id);
         if (known?.status === "running") return undefined;
@@ -188,7 +192,7 @@ export class RemoteCohortRun {
     const { signal } = this.#options;
     try {
       const wanted = { download: service!.download, model, signal };
-      await fetchJob(this.#client.jobs, job!, this.#facts.directory(job!), wanted);
+      await fetchJob(this.#client.jobs, job!, this.#metrics.directory(job!), wanted);
     } catch (error) {
       // Cohorts that share a store fetch the same.
       if (error instanceof DirectoryLockedError) return this.#fail(id, classifySlideFailure(error, [])!);
@@ -207,7 +211,7 @@ export class RemoteCohortRun {
       found: false,
       ...(forecast !== undefined && { forecast }),
     });
-    const { seconds, windows } = this.#facts.get(job!)!;
+    const { seconds, windows } = this.#metrics.get(job!)!;
     this.#emit({ type: "slide", id, state: "done", found: false, seconds, windows, left: this.#left() });
   }
 
@@ -264,9 +268,9 @@ export class RemoteCohortRun {
 }
 
 /** What was typed; the rest stays as it is there. */
-function toLimits({ slidesAtOnce, spendLimitUsd, largestFirst }: RunOptions): ChangedLimits {
+function toLimits({ parallelSlides, spendLimitUsd, largestFirst }: RunOptions): ChangedLimits {
   return {
-    ...(slidesAtOnce && { concurrency: slidesAtOnce }),
+    ...(parallelSlides && { concurrency: parallelSlides }),
     ...(spendLimitUsd !== undefined && { spendLimitUsd }),
     ...(largestFirst && { largestFirst }),
   };

@@ -8,16 +8,17 @@ import {
 } from "../../contracts/cohort-request.ts";
 import { loadSegmentModel, parseSegmentOptions } from "../../local/options.ts";
 import { JobError } from "../../orchestrator/errors.ts";
-import type { CohortSnapshot, Download } from "../cohort-directory.ts";
-import { CohortManifestError } from "../cohort-error.ts";
+import { type CohortOptions, toSharedOptions } from "../cohort-options.ts";
+import { absoluteCohort, type CohortSnapshot, type Download } from "../cohort-snapshot.ts";
+import { CohortManifestError } from "../errors.ts";
 import { findRows } from "../find-rows.ts";
 import type { CohortRow } from "../manifest-rows.ts";
-import { type CohortOptions, shortDigest, workKey, tableShape, toSharedOptions } from "../run-cohort.ts";
-import { reservedColumnNames } from "../table.ts";
+import { reservedColumnNames, tableShape } from "../table.ts";
+import { shortDigest, workKey } from "../work-key.ts";
 
 export interface RemoteCohortOptions extends CohortOptions {
   /** Address of the job service. */
-  to: string;
+  server: string;
   /** USD; nothing more begins where another scan would pass it. */
   spendLimitUsd?: number;
   /** What is fetched of each scan that is done; default what the tables are made from. */
@@ -32,8 +33,8 @@ export function assertNoLocalOptions({
   pagesAs,
   backends,
   batchSize,
-  concurrency,
-  slidesAtOnce,
+  threads,
+  parallelSlides,
   restart,
 }: RemoteCohortOptions) {
   const given = {
@@ -43,14 +44,15 @@ export function assertNoLocalOptions({
     "pages-as": pagesAs,
     backend: backends,
     "batch-size": batchSize,
-    threads: concurrency,
+    threads: threads,
     restart,
   };
   const [name] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
   if (name !== undefined)
     throw new JobError(`--${name} is for runs on this machine: leave it out with --server`);
-  if (slidesAtOnce === undefined) return;
-  if (Number.isInteger(slidesAtOnce) && slidesAtOnce >= 1 && slidesAtOnce <= MAX_COHORT_CONCURRENCY) return;
+  if (parallelSlides === undefined) return;
+  if (Number.isInteger(parallelSlides) && parallelSlides >= 1 && parallelSlides <= MAX_COHORT_CONCURRENCY)
+    return;
   throw new JobError(`--parallel-slides must be a whole number from 1 to ${MAX_COHORT_CONCURRENCY}`);
 }
 
@@ -61,7 +63,7 @@ export async function createRemoteSnapshot(
   before: CohortSnapshot | undefined,
 ): Promise<{ snapshot: CohortSnapshot; kind: string }> {
   const {
-    to: _to,
+    server: _server,
     spendLimitUsd: _spend,
     download = before?.service?.download ?? "tables",
     ...local
@@ -71,7 +73,14 @@ export async function createRemoteSnapshot(
   const model = await loadSegmentModel({ ...shared, signal: options.signal });
   const shape = tableShape(model);
   const { name, version } = model.manifest;
-  const job = parseCohortJob({ model: name, variant: shared.variant, mpp: shared.mpp, settings, outputs, segType });
+  const job = parseCohortJob({
+    model: name,
+    variant: shared.variant,
+    mpp: shared.mpp,
+    settings,
+    outputs,
+    segType,
+  });
   if (before && shortDigest(before.service!.job) !== shortDigest(job)) {
     throw new JobError(
       `${options.out} holds a cohort with another model or other settings: choose another --out, or go on with the same`,
@@ -84,11 +93,11 @@ export async function createRemoteSnapshot(
   assertRowsAccepted(options.cohort, rows);
   const snapshot: CohortSnapshot = {
     formatVersion: 1,
-    cohort: /^s3:/i.test(options.cohort) ? options.cohort : resolve(options.cohort.replace(/^file:\/\//, "")),
+    cohort: absoluteCohort(options.cohort),
     options: shared,
     store: resolve(options.store ?? join(options.out, "jobs")),
     // 0: as the service has it.
-    slidesAtOnce: options.slidesAtOnce ?? before?.slidesAtOnce ?? 0,
+    slidesAtOnce: options.parallelSlides ?? before?.slidesAtOnce ?? 0,
     largestFirst: options.largestFirst ?? before?.largestFirst ?? false,
     model: { name, version, hash: model.hash },
     ...shape,

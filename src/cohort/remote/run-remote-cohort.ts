@@ -2,14 +2,15 @@ import { JobFailedError } from "../../client/errors.ts";
 import { JobClient } from "../../client/job-client.ts";
 import type { RemoteCohortStatus } from "../../contracts/cohort-request.ts";
 import { CohortDirectory } from "../cohort-directory.ts";
+import type { CohortResult } from "../cohort-options.ts";
 import { Journal } from "../journal.ts";
-import type { CohortResult } from "../run-cohort.ts";
+import { MetricsCache } from "../slide-metrics.ts";
 import { TableWriter } from "../table-writer.ts";
 import { sumOutcomes } from "../totals.ts";
-import { FactsCache, writeReport } from "../write-tables.ts";
+import { writeReport } from "../write-tables.ts";
 import { CohortClient } from "./cohort-client.ts";
 import { RemoteCohortRun } from "./remote-run.ts";
-import { type RemoteCohortOptions, assertNoLocalOptions, createRemoteSnapshot } from "./remote-snapshot.ts";
+import { assertNoLocalOptions, createRemoteSnapshot, type RemoteCohortOptions } from "./remote-snapshot.ts";
 
 /**
  * Has a job service segment every scan of a cohort, and writes one table of them all here. The service works by itself:
@@ -22,7 +23,7 @@ export async function runRemoteCohort(options: RemoteCohortOptions): Promise<Coh
   assertNoLocalOptions(options);
   const directory = new CohortDirectory(out);
   directory.assertEmptyOrCohort();
-  const client = new JobClient(options.to, { token: options.token, signal });
+  const client = new JobClient(options.server, { token: options.token, signal });
   const before = directory.assertSameServer(client.url.href);
   const { snapshot, kind } = await createRemoteSnapshot(options, client.url.href, before);
   // A directory is bound to an address only once that has answered; should we end here, an empty cohort is left there.
@@ -36,9 +37,9 @@ export async function runRemoteCohort(options: RemoteCohortOptions): Promise<Coh
   try {
     directory.write(snapshot);
     journal = Journal.open(directory.journal);
-    const facts = new FactsCache(snapshot.store);
-    const run = new RemoteCohortRun(client, options, snapshot, journal, facts);
-    const tables = new TableWriter(directory, snapshot, () => run.outcomes(), facts);
+    const metrics = new MetricsCache(snapshot.store);
+    const run = new RemoteCohortRun(client, options, snapshot, journal, metrics);
+    const tables = new TableWriter(directory, snapshot, () => run.outcomes(), metrics);
     await run.open();
     const { done, failed, pending } = sumOutcomes(run.outcomes());
     onEvent({ type: "cohort", rows: snapshot.rows.length, kind, done, failed, toDo: pending });
@@ -52,7 +53,7 @@ export async function runRemoteCohort(options: RemoteCohortOptions): Promise<Coh
       });
     }
     const ended = run.outcomes();
-    writeReport(directory, snapshot, ended, facts);
+    writeReport(directory, snapshot, ended, metrics);
     assertFinished(end);
     return { rows: ended.length, out, ...sumOutcomes(ended) };
   } finally {
@@ -74,7 +75,7 @@ export async function fetchRemoteCohort(
   try {
     journal = Journal.open(directory.journal);
     const options = { ...access, out: path };
-    const run = new RemoteCohortRun(client, options, snapshot, journal, new FactsCache(snapshot.store));
+    const run = new RemoteCohortRun(client, options, snapshot, journal, new MetricsCache(snapshot.store));
     await run.catchUp();
   } finally {
     journal?.close();

@@ -1,11 +1,11 @@
 import { readdirSync, type Stats, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { JobClient } from "../../client/job-client.ts";
-import { openLocalScan, sendScan, openResumeState } from "../../client/upload.ts";
+import { openLocalScan, openResumeState, sendScan } from "../../client/upload.ts";
 import { ImageNotFoundError } from "../../image/errors.ts";
 import { parseSourceAddress } from "../../storage/source-address.ts";
 import type { Journal } from "../journal.ts";
-import { shortDigest } from "../run-cohort.ts";
+import { shortDigest } from "../work-key.ts";
 
 /** Whether a source lies on this machine. */
 export function isLocal(source: string): boolean {

@@ -77,7 +77,9 @@ async function decodeStored(bytes: Uint8Array, format: PixelFormat, syntax: Tran
 function nativeSamples(bytes: Uint8Array, format: PixelFormat, littleEndian: boolean): SampleArray {
   const expected = frameBytes(format);
   if (bytes.length < expected)
-    throw new UnsupportedDicomError(`a frame holds ${bytes.length} bytes where its header announces ${expected}`);
+    throw new UnsupportedDicomError(
+      `a frame holds ${bytes.length} bytes where its header announces ${expected}`,
+    );
   if (format.photometric === "YBR_FULL_422") return upsample422(bytes.subarray(0, expected));
   // Own and aligned.
   const own = bytes.slice(0, expected);
@@ -171,7 +173,9 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
 }
 
 function wrongComponents(components: number, { samples }: PixelFormat): UnsupportedDicomError {
-  return new UnsupportedDicomError(`a frame holds ${components} components where its header announces ${samples}`);
+  return new UnsupportedDicomError(
+    `a frame holds ${components} components where its header announces ${samples}`,
+  );
 }
 
 function view(own: Uint8Array, format: PixelFormat): SampleArray {

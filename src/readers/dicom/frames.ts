@@ -39,7 +39,9 @@ export async function indexFrames(
       throw new UnsupportedDicomError("its header does not tell how its frames are coded (transfer syntax)");
     const bytes = frameBytes(format);
     if (offset + count * bytes > source.byteLength || count * bytes > pixels.length) {
-      throw new UnsupportedDicomError(`it is cut short: it ends before its ${count} frames of ${bytes} bytes do`);
+      throw new UnsupportedDicomError(
+        `it is cut short: it ends before its ${count} frames of ${bytes} bytes do`,
+      );
     }
     const starts = Float64Array.from({ length: count + 1 }, (_, frame) => offset + frame * bytes);
     return { starts, encapsulated: false, withTable: false };

@@ -47,7 +47,8 @@ export function mosaicOf(dataSet: DataSet, format: PixelFormat): Mosaic | undefi
   const between = positive(dataSet.number("spacingBetweenSlices"));
   const thickness = positive(dataSet.number("sliceThickness"));
   const spacing = between ?? thickness;
-  if (spacing === undefined) throw new UnsupportedDicomError("its header does not tell how far its slices lie apart");
+  if (spacing === undefined)
+    throw new UnsupportedDicomError("its header does not tell how far its slices lie apart");
   const warning = `the distance of its slices is not stated; their thickness of ${spacing} mm is taken for it`;
   return {
     count,
@@ -73,7 +74,9 @@ export function mosaicAffine(mosaic: Mosaic, place: SlicePlace, { rows, columns 
   const stated = vector(mosaic.sliceNormal, 0);
   const cosine = dot(normal, stated) / Math.hypot(...stated);
   if (!(Math.abs(cosine) > 0.99))
-    throw new UnsupportedDicomError("its slices follow each other in a direction that is not that of their plane");
+    throw new UnsupportedDicomError(
+      "its slices follow each other in a direction that is not that of their plane",
+    );
   const inX = (columns - mosaic.columns) / 2;
   const inY = (rows - mosaic.rows) / 2;
   const origin = [0, 1, 2].map(

@@ -165,7 +165,9 @@ async function inflated(
     rest = inflateBounded(stored!.subarray(from), limit);
   } catch (cause) {
     if (cause instanceof RangeError)
-      throw new UnsupportedDicomError(`it is deflated and unpacks to ${cause.message}, over the limit`, { cause });
+      throw new UnsupportedDicomError(`it is deflated and unpacks to ${cause.message}, over the limit`, {
+        cause,
+      });
     throw new DataSetError("its deflated data cannot be unpacked");
   }
   const bytes = new Uint8Array(from + rest.length);

@@ -60,7 +60,9 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
   const bitsStored = dataSet.number("bitsStored") ?? bitsAllocated;
   const highBit = dataSet.number("highBit") ?? bitsStored - 1;
   if (!(bitsStored >= 1 && highBit >= bitsStored - 1 && highBit < bitsAllocated))
-    throw new UnsupportedDicomError(`its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`);
+    throw new UnsupportedDicomError(
+      `its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`,
+    );
   if (photometric === "YBR_FULL_422" && coding === "native" && columns % 2 !== 0)
     throw new UnsupportedDicomError("its columns are odd in number where two share a colour");
   return {

@@ -13,13 +13,16 @@ export function decodeRle(bytes: Uint8Array, planes: number, pixels: number): Ui
   if (bytes.length < HEADER_BYTES) throw new UnsupportedDicomError("an RLE frame is cut short");
   const stated = view.getUint32(0, true);
   if (stated !== planes || planes > MAX_SEGMENTS)
-    throw new UnsupportedDicomError(`an RLE frame has ${stated} segments where its header announces ${planes}`);
+    throw new UnsupportedDicomError(
+      `an RLE frame has ${stated} segments where its header announces ${planes}`,
+    );
   const out = new Uint8Array(planes * pixels);
   for (let s = 0; s < planes; s++) {
     const from = view.getUint32(4 + 4 * s, true);
     const next = s + 1 < planes ? view.getUint32(8 + 4 * s, true) : bytes.length;
     const end = Math.min(next, bytes.length);
-    if (from < HEADER_BYTES || from > end) throw new UnsupportedDicomError("an RLE frame has segments out of order");
+    if (from < HEADER_BYTES || from > end)
+      throw new UnsupportedDicomError("an RLE frame has segments out of order");
     unpack(bytes, from, end, out, s * pixels, (s + 1) * pixels);
   }
   return out;
@@ -52,5 +55,6 @@ function unpack(
       filled += run;
     }
   }
-  if (filled < toEnd) throw new UnsupportedDicomError("an RLE frame is damaged: it holds fewer pixels than announced");
+  if (filled < toEnd)
+    throw new UnsupportedDicomError("an RLE frame is damaged: it holds fewer pixels than announced");
 }

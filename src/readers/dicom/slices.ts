@@ -63,7 +63,8 @@ export async function sliceFile(
   const { key, dataSet, syntax, pixels } = instance;
   if (syntax.refusal !== undefined) throw new UnsupportedDicomError(syntax.refusal);
   if (pixels === undefined) throw new UnsupportedDicomError("it holds no image");
-  if (pixels.float) throw new UnsupportedDicomError("it holds floating-point samples, which are not supported");
+  if (pixels.float)
+    throw new UnsupportedDicomError("it holds floating-point samples, which are not supported");
   const format = pixelFormatOf(dataSet, syntax.coding);
   const limit = Math.min(limits.tileBytes, MAX_FRAME_BYTES);
   if (decodedBytes(format) > limit) {
@@ -74,8 +75,12 @@ export async function sliceFile(
   const count = frameCount(dataSet);
   if (count > 1 && groups.length !== count) {
     if (groups.length > 0)
-      throw new UnsupportedDicomError(`it describes ${groups.length} frames where its header announces ${count}`);
-    throw new UnsupportedDicomError(`it is a film of ${count} frames, and one image or a stack of slices is wanted`);
+      throw new UnsupportedDicomError(
+        `it describes ${groups.length} frames where its header announces ${count}`,
+      );
+    throw new UnsupportedDicomError(
+      `it is a film of ${count} frames, and one image or a stack of slices is wanted`,
+    );
   }
   const frames = await indexFrames(instance, format, count, signal);
   const shared = groupsOf(dataSet.group("sharedGroups"));

@@ -53,7 +53,7 @@ async function run(options: Partial<SegmentOptions>) {
     source: slide,
     model,
     out,
-    concurrency: 1,
+    threads: 1,
     token: TOKEN,
     tissueMask: false,
     outputs: ["labels.ome.zarr", "objects.geojson", "measurements.csv"],

@@ -2,12 +2,12 @@ import { DurableObject } from "cloudflare:workers";
 import type { DurableObjectNamespace, DurableObjectState } from "@cloudflare/workers-types";
 import {
   type ChangedLimits,
-  type RemoteCohortStatus,
   type CohortJob,
   type CohortLimits,
   type CohortRowsPage,
   MAX_COHORT_ROWS,
   type NewCohortRow,
+  type RemoteCohortStatus,
 } from "../../../contracts/cohort-request.ts";
 import { isFinal, type JobStatus } from "../../../contracts/job-request.ts";
 import { getLedger } from "../../shared/ledger-port.ts";

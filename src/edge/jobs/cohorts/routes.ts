@@ -1,12 +1,12 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import {
-  type RemoteCohortStatus,
   COHORT_ID,
   changedLimitsSchema,
   cohortRequestSchema,
   cohortStatusSchema,
   MAX_COHORT_ROWS,
   MAX_ROWS_A_REQUEST,
+  type RemoteCohortStatus,
   retrySchema,
   rowsPageSchema,
   rowsSchema,

@@ -4,7 +4,7 @@ import type { RunManifest } from "../orchestrator/manifest/run-manifest.ts";
 import { coreCost, edgeWindowsCost } from "../orchestrator/prices.ts";
 
 /** What the table says of one job. */
-export interface SlideFacts {
+export interface SlideMetrics {
   mpp: number | undefined;
   level: number;
   windows: number;
@@ -33,12 +33,12 @@ export interface SlideFacts {
 }
 
 /** Undefined where the job is not finished. */
-export function readFacts(directory: string, job: string): SlideFacts | undefined {
+export function readMetrics(directory: string, job: string): SlideMetrics | undefined {
   const file = join(directory, "run.json");
   if (!existsSync(file)) return undefined;
   try {
     const run = JSON.parse(readFileSync(file, "utf8")) as RunManifest;
-    return run.job === job ? toSlideFacts(run) : undefined;
+    return run.job === job ? toSlideMetrics(run) : undefined;
   } catch {
     // Cut short by something else than us: the job is as good as not there, and done again.
     return undefined;
@@ -59,7 +59,7 @@ interface Measured {
   structures?: { name: string; fraction?: number; volumeMm3?: number }[];
 }
 
-export function toSlideFacts(run: RunManifest): SlideFacts {
+export function toSlideMetrics(run: RunManifest): SlideMetrics {
   const summary = (run.summary ?? {}) as Measured;
   const { coveredSamples, outsideMaskSamples } = run.coverage;
   const total = coveredSamples + outsideMaskSamples;
@@ -103,4 +103,24 @@ export function computeCost({ seconds, backends }: Pick<RunManifest, "seconds" |
     0,
   );
   return coreCost(mapping * cores + beside) + elsewhere;
+}
+
+/** Metrics of jobs by their ids; each `run.json` is read once. */
+export class MetricsCache {
+  readonly #store: string;
+  readonly #known = new Map<string, SlideMetrics>();
+
+  constructor(store: string) {
+    this.#store = store;
+  }
+
+  directory(job: string): string {
+    return join(this.#store, job);
+  }
+
+  get(job: string): SlideMetrics | undefined {
+    const known = this.#known.get(job) ?? readMetrics(this.directory(job), job);
+    if (known) this.#known.set(job, known);
+    return known;
+  }
 }
