@@ -10,8 +10,9 @@ import {
 } from "../orchestrator/manifest/run-manifest.ts";
 import type { MapProgress } from "../orchestrator/map/map-and-merge.ts";
 import { measureQuality } from "../orchestrator/plan/image-quality.ts";
+import { matchImageToModel } from "../orchestrator/plan/match-image.ts";
 import { planCoverage } from "../orchestrator/plan/plan-coverage.ts";
-import { matchImageToModel, planJob } from "../orchestrator/plan/plan-job.ts";
+import { planJob } from "../orchestrator/plan/plan-job.ts";
 import { chooseOutputs } from "../orchestrator/run/choose-outputs.ts";
 import { labelStoreIsOutput } from "../orchestrator/run/finish-job.ts";
 import { type JobResult, runJob } from "../orchestrator/run/run-job.ts";

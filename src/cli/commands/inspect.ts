@@ -3,7 +3,7 @@ import type { ImageSource } from "../../image/image-source.ts";
 import { openSource } from "../../local/open-source.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
-import { matchImageToModel } from "../../orchestrator/plan/plan-job.ts";
+import { matchImageToModel } from "../../orchestrator/plan/match-image.ts";
 import type { AddCommand } from "../options/context.ts";
 import { pagesAsOption, SERIES, type SourceFlags, TIME } from "../options/options.ts";
 import { parseCount, parsePositive } from "../options/parsers.ts";

@@ -16,7 +16,7 @@ const BLOCK_BYTES = 32 << 20;
 /** The next one is read ahead. */
 const BLOCKS = 2;
 
-/** What a label map is like with its axes turned back. @param chooseChunkShape chunk for a label map of a size */
+/** Describes a label map in the axis order of the source. @param chooseChunkShape chunk shape for a label map of that size */
 export function storedOrderInfo(
   info: LabelMapInfo,
   turn: Reorientation,

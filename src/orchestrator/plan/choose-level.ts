@@ -5,35 +5,35 @@ import type { JobPlan } from "../job-plan.ts";
 import type { FullJobSettings } from "../settings.ts";
 
 const MICROMETERS = { micrometer: 1, millimeter: 1000 } as const;
-/** Samples along a side of a window on the level; beyond, a shard's region is too large to hold. */
+/** Maximum side of a window in samples of the level: a shard's region must fit in memory. */
 const WINDOW_LIMIT = 4096;
 
 /**
- * Pixels may be this many times as large as the model's, unless its package or the user says more. Both networks that ship were
- * trained up to about here: nuclei on images of 0.577 µm for 0.25, hippocampus on volumes of 1 mm for 0.5. What the next
- * objective of a microscope leaves out, 10× for a network of 40×, is 4.
+ * Pixels may be this many times larger than the model's, unless the package or the user allows more. Both bundled
+ * networks were trained up to about this factor: nuclei on images of 0.577 µm for 0.25, hippocampus on volumes of 1 mm
+ * for 0.5. The next objective of a microscope, 10× for a network of 40×, gives a factor of 4.
  */
 const MAX_MAGNIFICATION = 2.5;
-/** Beyond this an image is not too coarse for a model: it shows something else. */
-const OTHER_WORLD = 100;
-/** Factors that come from decimals do not fail by their last digit. */
+/** From this factor on the image is of another kind, not just too coarse. */
+const OTHER_KIND = 100;
+/** Tolerance for rounding of decimal spacings. */
 const EPSILON = 1e-6;
 
-/** Where an image meets a model. */
+/** The level that a model is applied to. */
 export interface ChosenLevel {
   level: number;
   /** Micrometres per sample of the level, slow to fast. */
   mpp: readonly number[];
-  /** In samples of the level, what the model's window spans. */
+  /** Size of the model's window in samples of the level. */
   window: readonly number[];
-  /** How many times coarser than the model's pixels are, along the axis that counts: above 1 they are magnified, at 1 fed as they are. */
+  /** Pixel size relative to the model's, along the limiting axis. 1: no resampling; above 1: pixels are magnified. */
   magnification: number;
 }
 
 /**
- * The coarsest level that is still as fine as the model wants (within its tolerance), or level 0; and the window
- * in that level's samples that spans what the model's window spans.
- * @throws {JobError} when there is no such level, its pixels are too coarse for the model, or the window spans too much of it
+ * Chooses the coarsest level that is not coarser than the model's spacing (within its tolerance), or level 0; and the
+ * window in samples of that level with the physical size of the model's window.
+ * @throws {JobError} if the requested level does not exist, its pixels are too coarse, or the window does not fit
  */
 export function chooseLevel(
   source: Pick<WindowSource, "spacing" | "levels">,
@@ -52,7 +52,7 @@ export function chooseLevel(
     throw new JobError(`model ${manifest.name} does not state its spacing along z: add it to model.json`);
   }
   const inModel = [spacing.z ?? 1, spacing.y, spacing.x].map((v) => v * modelUnit);
-  // Along the axis that is gone through slice by slice every spacing is the model's.
+  // The spacing along the slice axis does not matter.
   const modelMpp = slices
     ? inModel.slice(1).toSpliced(slices.axis, 0, Number.NaN)
     : inModel.slice(-mpp0.length);
@@ -75,31 +75,31 @@ export function chooseLevel(
   const fits = ratio.every((r) => Math.abs(r - 1) <= spacingTolerance);
   const size = slices ? manifest.window.size.toSpliced(slices.axis, 0, 1) : manifest.window.size;
   const window = size.map((w, axis) => (fits ? w : Math.max(1, Math.round(w * ratio[axis]!))));
-  const counts = limitingAxis(
+  const limiting = limitingAxis(
     ratio.map((r) => 1 / r),
     slices,
   );
-  const magnification = fits ? 1 : 1 / ratio[counts]!;
+  const magnification = fits ? 1 : 1 / ratio[limiting]!;
   const long = Math.max(...window);
   const short = Math.min(...window.filter((_, axis) => isPlane(axis)));
-  const seesNothing = short < Math.min(8, ...manifest.window.size);
+  const isTooSmall = short < Math.min(8, ...manifest.window.size);
   const most = maxMagnification ?? manifest.input.maxMagnification ?? MAX_MAGNIFICATION;
   const takesVolumes = manifest.input.axes === "zyx" || manifest.input.slices !== undefined;
-  if (mpp.length === 3 && !takesVolumes && magnification > OTHER_WORLD) {
+  if (mpp.length === 3 && !takesVolumes && magnification > OTHER_KIND) {
     throw new JobError(
-      `the image is a volume of ${Number((mpp[counts]! / 1000).toPrecision(3))} mm samples, and model ${manifest.name} was made for microscopy: choose a model for volumes, such as --model hippocampus`,
+      `the image is a volume of ${Number((mpp[limiting]! / 1000).toPrecision(3))} mm samples, and model ${manifest.name} was made for microscopy: choose a model for volumes, such as --model hippocampus`,
     );
   }
   if (magnification > most * (1 + EPSILON)) {
-    const sizes = { level, mpp: mpp[counts]!, modelMpp: modelMpp[counts]!, most };
-    throw new JobError(tooCoarseMessage(manifest, sizes, seesNothing));
+    const sizes = { level, mpp: mpp[limiting]!, modelMpp: modelMpp[limiting]!, most };
+    throw new JobError(tooCoarseMessage(manifest, sizes, isTooSmall));
   }
   if (long > WINDOW_LIMIT) {
     throw new JobError(
       `at level ${level} (${Number(mpp[0]!.toPrecision(3))} µm) a window of the model spans ${long} pixels: check --mpp`,
     );
   }
-  if (seesNothing) {
+  if (isTooSmall) {
     throw new JobError(
       `at level ${level} (${Number(mpp[0]!.toPrecision(3))} µm) a window of the model spans ${short} pixels, too few to see anything: choose a finer --level or check --mpp`,
     );
@@ -108,8 +108,8 @@ export function chooseLevel(
 }
 
 /**
- * The coarsest of the plane that a 2-D network sees. Of a volume as such the second coarsest: slices are often several times as
- * thick as they are fine, along whichever axis the file has them, and networks over volumes are made for that.
+ * The axis whose spacing limits magnification. Planes: the coarsest axis. Volumes for a 3-D network: the second
+ * coarsest, because slices are often several times thicker than their pixels, and 3-D networks are trained for that.
  */
 function limitingAxis(factors: readonly number[], slices: JobPlan["slices"]): number {
   const axes = factors.map((_, axis) => axis).filter((axis) => axis !== slices?.axis);
@@ -117,11 +117,11 @@ function limitingAxis(factors: readonly number[], slices: JobPlan["slices"]): nu
   return axes.length > 2 ? axes[1]! : axes[0]!;
 }
 
-/** What cannot be insisted on is not offered. */
+/** Suggests --max-magnification only if it would succeed. */
 function tooCoarseMessage(
   { name, input }: ModelManifest,
   { level, mpp, modelMpp, most }: { level: number; mpp: number; modelMpp: number; most: number },
-  seesNothing: boolean,
+  isTooSmall: boolean,
 ): string {
   const [unit, symbol] = input.spacing.unit === "millimeter" ? [1000, "mm"] : [1, "µm"];
   const digits = (n: number) => Number(n.toPrecision(3));
@@ -130,7 +130,7 @@ function tooCoarseMessage(
   const ways = [
     `take ${finer} or a model for such pixels`,
     "correct a wrong size with --mpp",
-    ...(seesNothing ? [] : [`insist with --max-magnification ${Math.ceil(factor)}`]),
+    ...(isTooSmall ? [] : [`insist with --max-magnification ${Math.ceil(factor)}`]),
   ];
   return `pixels of ${digits(mpp / unit)} ${symbol} (level ${level}) would be magnified ${digits(factor)} times for model ${name}, which was made for ${digits(modelMpp / unit)} ${symbol}, and beyond ${digits(most)} times its results mean nothing: ${ways.slice(0, -1).join(", ")} or ${ways.at(-1)}`;
 }
