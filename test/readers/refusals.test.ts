@@ -3,6 +3,7 @@ import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import { gzipSync, zlibSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -318,16 +319,17 @@ describe("what a header claims is checked before anything of that size is alloca
 
   test("a PNG that unpacks to far more than its header states", async () => {
     const png = await fixture("rgb.png");
-    const bomb = zlibSync(new Uint8Array(50_000_000));
+    const bomb = deflateSync(new Uint8Array(256 << 20), { level: 1 });
     const chunk = new Uint8Array(12 + bomb.length);
     new DataView(chunk.buffer).setUint32(0, bomb.length);
     chunk.set(text("IDAT"), 4);
     chunk.set(bomb, 8);
     const bytes = Uint8Array.from([...png.subarray(0, 33), ...chunk, ...png.subarray(-12)]);
-    // What lies behind the picture is never unpacked, as for libpng.
+    // What lies behind the picture is never unpacked, as for libpng. One piece of 16 MB is, in a buffer that doubles: 84 MB
+    // where no garbage is collected meanwhile.
     const before = process.memoryUsage().arrayBuffers;
     await readAll(bytes);
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(48 << 20);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(128 << 20);
   });
 
   test("a PNG's colour profile, which may unpack to any size, is not unpacked", async () => {
