@@ -6,8 +6,8 @@ import type { ByteSink } from "../src/image/byte-sink.ts";
 import type { LabelMapInfo, WrittenOutput } from "../src/image/label-sink.ts";
 import { writeOutputs } from "../src/orchestrator/outputs/write-outputs.ts";
 import { FsStore } from "../src/storage/fs-store.ts";
+import { createLabelFile } from "../src/writers/create-label-file.ts";
 import { openLabelStore } from "../src/writers/ome-zarr/label-store.ts";
-import { openLabelFile } from "../src/writers/open-label-file.ts";
 
 /**
  * Memory and CPU of finishing: label pyramids, objects and tables of a label map that is nuclei from border to border, one
@@ -103,7 +103,7 @@ async function finish(width: number, isSampled: boolean): Promise<string> {
         labels: async (name, map, origin) =>
           name === "labels.ome.zarr"
             ? labelStore.levelSink({ name })
-            : openLabelFile(name, new CountingSink(name), map, origin),
+            : createLabelFile(name, new CountingSink(name), map, origin),
         file: async (name) => new CountingSink(name),
         picture: async (name) => ({ name, byteLength: 0, sha256: "" }),
       },

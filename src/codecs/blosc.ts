@@ -21,7 +21,7 @@ const MIN_SPLIT_BYTES = 128;
  * @throws {Error} when it is damaged, cut short, states more than `maxBytes` or is of a kind that is not read
  */
 export async function decodeBlosc(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
-  if (bytes.length < HEADER_BYTES) throw damaged();
+  if (bytes.length < HEADER_BYTES) throw damagedError();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = bytes[0]!;
   if (version !== FORMAT_VERSION)
@@ -33,33 +33,33 @@ export async function decodeBlosc(bytes: Uint8Array, maxBytes: number): Promise<
   const storedBytes = view.getUint32(12, true);
   if (outputBytes > maxBytes)
     throw new Error(`its Blosc data states more than the ${maxBytes} bytes expected`);
-  if (storedBytes > bytes.length) throw damaged();
+  if (storedBytes > bytes.length) throw damagedError();
   if (outputBytes === 0) return new Uint8Array(0);
   if ((flags & FLAG.stored) !== 0) {
-    if (storedBytes !== HEADER_BYTES + outputBytes) throw damaged();
+    if (storedBytes !== HEADER_BYTES + outputBytes) throw damagedError();
     return bytes.slice(HEADER_BYTES, storedBytes);
   }
-  if (sampleBytes === 0 || blockBytes === 0 || blockBytes > outputBytes) throw damaged();
+  if (sampleBytes === 0 || blockBytes === 0 || blockBytes > outputBytes) throw damagedError();
   const blocks = Math.ceil(outputBytes / blockBytes);
-  if (HEADER_BYTES + 4 * blocks > storedBytes) throw damaged();
+  if (HEADER_BYTES + 4 * blocks > storedBytes) throw damagedError();
 
-  const unpack = await unpackerOf(flags >> 5);
+  const unpack = await selectDecompressor(flags >> 5);
   const output = new Uint8Array(outputBytes);
   const split = (flags & FLAG.unsplit) === 0 && sampleBytes <= MAX_SPLITS;
-  const filter = filterOf(flags, sampleBytes, blockBytes);
+  const filter = selectFilter(flags, sampleBytes, blockBytes);
   const shuffled = filter && new Uint8Array(blockBytes);
   for (let block = 0; block < blocks; block++) {
     const target = output.subarray(block * blockBytes, (block + 1) * blockBytes);
     const isSplit = split && target.length === blockBytes && blockBytes / sampleBytes >= MIN_SPLIT_BYTES;
-    if (isSplit && blockBytes % sampleBytes !== 0) throw damaged();
+    if (isSplit && blockBytes % sampleBytes !== 0) throw damagedError();
     const streamBytes = isSplit ? blockBytes / sampleBytes : target.length;
     const unfiltered = shuffled?.subarray(0, target.length) ?? target;
     let at = view.getUint32(HEADER_BYTES + 4 * block, true);
     for (let to = 0; to < target.length; to += streamBytes) {
-      if (at + 4 > storedBytes) throw damaged();
+      if (at + 4 > storedBytes) throw damagedError();
       const packed = view.getUint32(at, true);
       at += 4;
-      if (packed > storedBytes - at) throw damaged();
+      if (packed > storedBytes - at) throw damagedError();
       const input = bytes.subarray(at, at + packed);
       const stream = unfiltered.subarray(to, to + streamBytes);
       if (packed === streamBytes) stream.set(input);
@@ -71,14 +71,14 @@ export async function decodeBlosc(bytes: Uint8Array, maxBytes: number): Promise<
   return output;
 }
 
-function filterOf(flags: number, sampleBytes: number, blockBytes: number): typeof unshuffle | undefined {
+function selectFilter(flags: number, sampleBytes: number, blockBytes: number): typeof unshuffle | undefined {
   if ((flags & FLAG.shuffle) !== 0 && sampleBytes > 1) return unshuffle;
   if ((flags & FLAG.bitShuffle) !== 0 && blockBytes >= sampleBytes) return unshuffleBits;
   return undefined;
 }
 
 /** By the number of the format of the streams, which has three bits. */
-async function unpackerOf(format: number): Promise<Unpack> {
+async function selectDecompressor(format: number): Promise<Unpack> {
   if (format === 0) return decodeBloscLz;
   if (format === 1) return decodeLz4Block;
   if (format === 3)
@@ -95,10 +95,10 @@ async function unpackerOf(format: number): Promise<Unpack> {
 }
 
 function fill(output: Uint8Array, unpacked: Uint8Array): void {
-  if (unpacked.length !== output.length) throw damaged();
+  if (unpacked.length !== output.length) throw damagedError();
   output.set(unpacked);
 }
 
-function damaged(): Error {
+function damagedError(): Error {
   return new Error("its Blosc data is damaged or cut short");
 }

@@ -1,4 +1,4 @@
-import { copyWithinOutput } from "./copy-match.ts";
+import { copyMatch } from "./copy-match.ts";
 
 /** Distances up to here take 13 bits; farther ones are written in two more bytes. */
 const NEAR_DISTANCE = 8191;
@@ -37,7 +37,7 @@ export function decodeBloscLz(input: Uint8Array, output: Uint8Array): void {
       if (low === 255 && high === 31 << 8) distance = (next() << 8) + next() + NEAR_DISTANCE + 1;
       length += 3;
       if (distance > to || length > limit - to) throw damaged();
-      copyWithinOutput(output, to, distance, length);
+      copyMatch(output, to, distance, length);
       to += length;
     } else {
       const literals = control + 1;

@@ -9,7 +9,7 @@ export type CodecModuleLoader = (codec: CodecName) => WebAssembly.Module | Promi
 let loadModule: CodecModuleLoader | undefined;
 
 /** Call once, before the first image is opened. */
-export function useCodecModules(loader: CodecModuleLoader): void {
+export function setCodecModuleLoader(loader: CodecModuleLoader): void {
   loadModule = loader;
 }
 

@@ -52,7 +52,7 @@ export function codeValue(node: number): number {
   return VALUE_BASE - node;
 }
 
-function treeOf(codes: readonly (readonly [string, number])[]): CodeTree {
+function buildCodeTree(codes: readonly (readonly [string, number])[]): CodeTree {
   const tree: number[] = [0, 0];
   for (const [code, value] of codes) {
     let node = 0;
@@ -76,6 +76,6 @@ function runs(ends: string, more: string): [string, number][] {
   ];
 }
 
-export const WHITE_RUNS = treeOf(runs(WHITE_ENDS, WHITE_MORE));
-export const BLACK_RUNS = treeOf(runs(BLACK_ENDS, BLACK_MORE));
-export const ROW_MODES = treeOf(MODES);
+export const WHITE_RUNS = buildCodeTree(runs(WHITE_ENDS, WHITE_MORE));
+export const BLACK_RUNS = buildCodeTree(runs(BLACK_ENDS, BLACK_MORE));
+export const ROW_MODES = buildCodeTree(MODES);

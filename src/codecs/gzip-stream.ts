@@ -10,21 +10,21 @@ const PIECE_BYTES = 256 * 1024;
 const MAX_RATIO = 1032;
 
 /** The most a gzip file can hold: what promises more is refused before any of it is read. */
-export function largestInflation(byteLength: number): number {
+export function maxInflatedBytes(byteLength: number): number {
   return byteLength * MAX_RATIO;
 }
 
 /** Stored bytes inflated at a time in JavaScript: a bomb makes 33 MB of them. */
-const SCRIPT_PIECE_BYTES = 32 * 1024;
+const JS_PIECE_BYTES = 32 * 1024;
 
 /** fflate's code for bytes that do not begin as a gzip member does. */
 const INVALID_HEADER = 6;
 
 /**
- * `"platform"` is the fast one, off the thread. It knows one member only (the Compression Standard forbids more), and on
- * Workers it ends with the request that made it; `"script"` has neither limit.
+ * `"native"` is the fast one, off the thread. It knows one member only (the Compression Standard forbids more), and on
+ * Workers it ends with the request that made it; `"js"` has neither limit.
  */
-export type Inflater = "platform" | "script";
+export type GzipImplementation = "native" | "js";
 
 /** Inflates a gzip file front to back, holding one piece of it. */
 export class GzipStream {
@@ -33,14 +33,14 @@ export class GzipStream {
   readonly #cancel: () => Promise<unknown>;
   #piece: Uint8Array = new Uint8Array(0);
 
-  constructor(source: ByteSource, inflater: Inflater) {
+  constructor(source: ByteSource, implementation: GzipImplementation) {
     this.#source = source;
-    if (inflater === "platform") {
-      const reader = platformReader(source);
+    if (implementation === "native") {
+      const reader = openNativeReader(source);
       this.#next = async () => (await reader.read()).value;
       this.#cancel = () => reader.cancel();
     } else {
-      this.#next = scriptReader(source);
+      this.#next = openJsReader(source);
       this.#cancel = async () => {};
     }
   }
@@ -93,7 +93,7 @@ export class GzipStream {
   }
 }
 
-function platformReader(source: ByteSource): ReadableStreamDefaultReader<Uint8Array> {
+function openNativeReader(source: ByteSource): ReadableStreamDefaultReader<Uint8Array> {
   let at = 0;
   const stored = new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
@@ -110,7 +110,7 @@ function platformReader(source: ByteSource): ReadableStreamDefaultReader<Uint8Ar
   return stored.pipeThrough(new DecompressionStream("gzip")).getReader();
 }
 
-function scriptReader(source: ByteSource): () => Promise<Uint8Array | undefined> {
+function openJsReader(source: ByteSource): () => Promise<Uint8Array | undefined> {
   const inflated: Uint8Array[] = [];
   const gunzip = new Gunzip((piece) => {
     inflated.push(piece);
@@ -131,7 +131,7 @@ function scriptReader(source: ByteSource): () => Promise<Uint8Array | undefined>
         stored = (await source.readRanges([{ offset: at, length }]))[0]!;
         at += length;
       }
-      const part = stored.subarray(0, SCRIPT_PIECE_BYTES);
+      const part = stored.subarray(0, JS_PIECE_BYTES);
       stored = stored.subarray(part.length);
       // Never said to be the last: whoever reads knows how much there must be, and gets what there is.
       try {

@@ -23,11 +23,11 @@ function firstValues(from: number, counts: readonly number[]): number[] {
 const LENGTHS = [...firstValues(3, [8, 4, 4, 4, 4, 4]), MAX_MATCH];
 const DISTANCES = firstValues(1, [4, ...new Array<number>(13).fill(2)]);
 
-function symbolOf(value: number, first: readonly number[]): number {
+function findSymbol(value: number, first: readonly number[]): number {
   return first.findLastIndex((from) => from <= value);
 }
 
-const LENGTH_SYMBOL = Uint16Array.from({ length: MAX_MATCH + 1 }, (_, n) => 257 + symbolOf(n, LENGTHS));
+const LENGTH_SYMBOL = Uint16Array.from({ length: MAX_MATCH + 1 }, (_, n) => 257 + findSymbol(n, LENGTHS));
 /** Bits that say which of the values of its symbol a length is. */
 const LENGTH_EXTRA = LENGTHS.map((from, s) => (from === MAX_MATCH ? 0 : Math.max(0, (s >> 2) - 1)));
 
@@ -142,7 +142,7 @@ class BlockWriter {
     const counts = new Uint32Array(286);
     counts[END] = 1;
     const distanceCounts = new Uint32Array(DISTANCES.length);
-    const symbols = this.#distances.map((distance) => symbolOf(distance, DISTANCES));
+    const symbols = this.#distances.map((distance) => findSymbol(distance, DISTANCES));
     for (const token of tokens) {
       if (token < RUN) counts[token]!++;
       else {

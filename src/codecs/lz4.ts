@@ -1,4 +1,4 @@
-import { copyWithinOutput } from "./copy-match.ts";
+import { copyMatch } from "./copy-match.ts";
 
 /** Every match is at least this long (LZ4 block format). */
 const MIN_MATCH = 4;
@@ -42,7 +42,7 @@ export function decodeLz4Block(input: Uint8Array, output: Uint8Array): void {
     at += 2;
     const length = lengthAt(token & 15) + MIN_MATCH;
     if (distance === 0 || distance > to || length > limit - to) throw damaged();
-    copyWithinOutput(output, to, distance, length);
+    copyMatch(output, to, distance, length);
     to += length;
   }
   if (to !== limit) throw damaged();

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { TRANSIENT_CODES } from "../contracts/failure-codes.ts";
 import { FsStore } from "../storage/fs-store.ts";
-import { locate } from "../storage/locate.ts";
+import { openAddress } from "../storage/open-address.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
 import type { Flag } from "./flags.ts";
 import type { KeyState } from "./journal.ts";
@@ -23,7 +23,7 @@ export async function lookUpSource(source: string, signal?: AbortSignal): Promis
   if (address.scheme === "file" && statSync(address.path, { throwIfNoEntry: false })?.isDirectory()) {
     return directoryState(address.path, signal);
   }
-  const { store, key, close } = await locate(source);
+  const { store, key, close } = await openAddress(source);
   try {
     const info = await store.head(key, { signal });
     return info ? { kind: "there", ...info } : { kind: "unknown" };

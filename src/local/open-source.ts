@@ -1,7 +1,7 @@
 import type { ImageSource } from "../image/image-source.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { type OpenOptions, openImage } from "../readers/open-image.ts";
-import { locate } from "../storage/locate.ts";
+import { openAddress } from "../storage/open-address.ts";
 
 export interface OpenedSource {
   source: ImageSource;
@@ -20,7 +20,7 @@ export async function openSource(
   how: Pick<OpenOptions, "series" | "time" | "pagesAs"> = {},
 ): Promise<OpenedSource> {
   const { series, time, pagesAs } = how;
-  const located = await locate(uri).catch((cause) => {
+  const located = await openAddress(uri).catch((cause) => {
     // What was typed is no address: a fault of the command, not of a file.
     throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
   });

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { JobError } from "../orchestrator/errors.ts";
-import { type Located, locate } from "../storage/locate.ts";
+import { type OpenedAddress, openAddress } from "../storage/open-address.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
 import type { Raster } from "../tiling/grid/raster.ts";
 import { type Rings, rasterizePolygons } from "../tiling/objects/rasterize-polygons.ts";
@@ -43,7 +43,7 @@ export async function readMask(
   signal: AbortSignal | undefined,
 ): Promise<Mask> {
   // Messages give the name alone: neither the folders of this machine nor what signs an address.
-  const located = await locate(maskAddress(uri));
+  const located = await openAddress(maskAddress(uri));
   try {
     if (/\.(geo)?json$/i.test(located.name)) return await readPolygons(located, shape, signal);
     return await readImage(uri, located.name, signal);
@@ -86,7 +86,7 @@ const geometry = z.looseObject({
 
 /** Polygons in level-0 pixels: a FeatureCollection, a feature, a geometry or a list of them. */
 async function readPolygons(
-  { store, key, name }: Located,
+  { store, key, name }: OpenedAddress,
   shape: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<Mask> {

@@ -19,7 +19,7 @@ import { type JobResult, runJob } from "../orchestrator/run/run-job.ts";
 import type { Backend } from "../orchestrator/scheduler/backend.ts";
 import { VERSION } from "../orchestrator/version.ts";
 import { planShards } from "../tiling/grid/shards.ts";
-import { directoryTargets } from "../writers/directory-targets.ts";
+import { createDirectoryTargets } from "../writers/directory-targets.ts";
 import { openLabelStore } from "../writers/ome-zarr/label-store.ts";
 import { type AttemptTotals, readAttemptTotals, writeAttemptTotals } from "./attempt-totals.ts";
 import { estimateLocalCost } from "./local-cost.ts";
@@ -184,7 +184,11 @@ async function runPlannedSlide(run: SlideRun, planned: PlannedSlide): Promise<Ru
     coverage,
     backends,
     labelStore,
-    targets: directoryTargets({ directory: directory.work, store: work, ...(isOutput && { labelStore }) }),
+    targets: createDirectoryTargets({
+      directory: directory.work,
+      store: work,
+      ...(isOutput && { labelStore }),
+    }),
     outputs,
     segType: parsed.segType,
     overlayStyle: parsed.settings.overlay,

@@ -24,7 +24,7 @@ export interface OpenOptions {
   /** What the pages of a TIFF stack are, where the file does not say. */
   pagesAs?: PagesAs;
   /** Whether the image is kept open over several requests of a Worker, where streams end with the request. */
-  acrossRequests?: boolean;
+  reuseAcrossRequests?: boolean;
   limits?: Partial<ImageLimits>;
   signal?: AbortSignal;
 }
@@ -101,7 +101,7 @@ async function openFile(
   store: ObjectStore,
   key: string,
   info: ObjectInfo,
-  { limits, series, time, pagesAs, acrossRequests, signal }: ResolvedOptions,
+  { limits, series, time, pagesAs, reuseAcrossRequests, signal }: ResolvedOptions,
 ): Promise<ImageSource> {
   const source = new ByteSource(store, key, info, limits.storedCacheBytes);
   if (info.byteLength === 0) throw new ImageFormatError(`${key} is empty (0 bytes); copy the file again`);
@@ -116,13 +116,7 @@ async function openFile(
     case "nifti":
       return openNifti(source, limits, time, signal);
     case "gzip": {
-      const volume = await openGzipNifti(
-        source,
-        limits,
-        time,
-        acrossRequests ? "script" : "platform",
-        signal,
-      );
+      const volume = await openGzipNifti(source, limits, time, reuseAcrossRequests ? "js" : "native", signal);
       if (volume) return volume;
       throw new ImageFormatError(`${key} is a gzip archive of something that is no NIfTI; unpack it first`);
     }

@@ -73,7 +73,7 @@ export class FsStore implements ObjectStore {
         filled += bytesRead;
       }
     } catch (cause) {
-      throw storageError(`cannot read ${key}`, cause);
+      throw toStorageError(`cannot read ${key}`, cause);
     } finally {
       await this.#release(file);
     }
@@ -112,9 +112,9 @@ export class FsStore implements ObjectStore {
       return true;
     } catch (cause) {
       await unlink(temporary).catch(() => {});
-      if (options?.ifNoneMatch === "*" && errnoOf(cause) === "EEXIST") return false;
+      if (options?.ifNoneMatch === "*" && errnoCode(cause) === "EEXIST") return false;
       if (options?.signal?.aborted) throw options.signal.reason;
-      throw storageError(`cannot write ${key}`, cause);
+      throw toStorageError(`cannot write ${key}`, cause);
     }
   }
 
@@ -139,7 +139,7 @@ export class FsStore implements ObjectStore {
     options?.signal?.throwIfAborted();
     const entries = await readdir(path.join(this.root, directory), { withFileTypes: true }).catch((cause) => {
       if (isAbsent(cause)) return [];
-      throw storageError(`cannot list ${directory || this.root}`, cause);
+      throw toStorageError(`cannot list ${directory || this.root}`, cause);
     });
     // A directory sorts as "name/": keys then come out in lexical order across directories.
     const names = entries
@@ -166,11 +166,11 @@ export class FsStore implements ObjectStore {
   async #stat(key: string): Promise<ObjectInfo | undefined> {
     try {
       const info = await stat(this.#path(key), { bigint: true });
-      return info.isDirectory() ? undefined : { byteLength: Number(info.size), etag: etagOf(info) };
+      return info.isDirectory() ? undefined : { byteLength: Number(info.size), etag: fileEtag(info) };
     } catch (cause) {
       if (isAbsent(cause)) return undefined;
       if (cause instanceof TypeError) throw cause;
-      throw storageError(`cannot read ${key}`, cause);
+      throw toStorageError(`cannot read ${key}`, cause);
     }
   }
 
@@ -183,9 +183,9 @@ export class FsStore implements ObjectStore {
       return known;
     }
     const handle = await open(this.#path(key), "r").catch((cause) => {
-      throw storageError(`cannot open ${key}`, cause);
+      throw toStorageError(`cannot open ${key}`, cause);
     });
-    const opened = etagOf(await handle.stat({ bigint: true }));
+    const opened = fileEtag(await handle.stat({ bigint: true }));
     if (opened !== etag) {
       await handle.close();
       throw new ObjectChangedError(key);
@@ -214,17 +214,17 @@ export class FsStore implements ObjectStore {
   }
 }
 
-function etagOf(info: { mtimeNs: bigint; size: bigint; ino: bigint }): string {
+function fileEtag(info: { mtimeNs: bigint; size: bigint; ino: bigint }): string {
   return `"${info.mtimeNs.toString(36)}-${info.size.toString(36)}-${info.ino.toString(36)}"`;
 }
 
-function errnoOf(cause: unknown): string | undefined {
+function errnoCode(cause: unknown): string | undefined {
   return (cause as NodeJS.ErrnoException | undefined)?.code;
 }
 
 /** A path through a file ("slide.svs/zarr.json") is as absent as one that leads nowhere. */
 function isAbsent(cause: unknown): boolean {
-  const code = errnoOf(cause);
+  const code = errnoCode(cause);
   return code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG";
 }
 
@@ -241,8 +241,8 @@ const REASONS: Record<string, string> = {
   EEXIST: "a file is in the way of a directory; choose another name",
 };
 
-function storageError(what: string, cause: unknown): StorageError {
-  const code = errnoOf(cause) ?? "";
+function toStorageError(what: string, cause: unknown): StorageError {
+  const code = errnoCode(cause) ?? "";
   const reason = REASONS[code] ?? (cause instanceof Error ? cause.message : String(cause));
   return new StorageError(`${what}: ${reason}`, { retryable: code === "EMFILE" || code === "EAGAIN", cause });
 }

@@ -8,7 +8,7 @@ import type {
   ReadOptions,
   StoredObject,
 } from "./object-store.ts";
-import { contentRangeOf, type ReadSoFar, readAtMost, wrongRange } from "./read-at-most.ts";
+import { type BoundedRead, describeRangeMismatch, parseContentRange, readAtMost } from "./read-at-most.ts";
 
 export interface HttpStoreOptions {
   /** Query string every request carries, without "?": the signature of a presigned address. */
@@ -48,12 +48,13 @@ export class HttpStore implements ObjectStore {
       return { byteLength: bytes.length, etag };
     }
     await discard(response);
-    if (response.status === 416) return { byteLength: totalOf(response) ?? 0, etag: etagOf(response, 0) };
-    const byteLength = totalOf(response);
+    if (response.status === 416)
+      return { byteLength: parseTotalBytes(response) ?? 0, etag: responseEtag(response, 0) };
+    const byteLength = parseTotalBytes(response);
     if (byteLength === undefined) {
       throw this.#unusable(key, "does not tell the size of the file");
     }
-    return { byteLength, etag: etagOf(response, byteLength) };
+    return { byteLength, etag: responseEtag(response, byteLength) };
   }
 
   async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
@@ -62,7 +63,7 @@ export class HttpStore implements ObjectStore {
     const limit = this.#options.maxWholeBytes ?? DEFAULT_MAX_OBJECT_BYTES;
     const { bytes, more } = await this.#body(key, response, limit);
     if (more) throw this.#unusable(key, `has ${key} with more than ${limit} bytes`);
-    return { bytes, byteLength: bytes.length, etag: etagOf(response, bytes.length) };
+    return { bytes, byteLength: bytes.length, etag: responseEtag(response, bytes.length) };
   }
 
   async getRange(
@@ -86,12 +87,15 @@ export class HttpStore implements ObjectStore {
       const whole = await this.#readWhole(key, response);
       return sliceWhole(key, whole, offset, length, options?.ifMatch);
     }
-    if (options?.ifMatch !== undefined && etagOf(response, totalOf(response) ?? -1) !== options.ifMatch) {
+    if (
+      options?.ifMatch !== undefined &&
+      responseEtag(response, parseTotalBytes(response) ?? -1) !== options.ifMatch
+    ) {
       await discard(response);
       throw new ObjectChangedError(key);
     }
-    const told = contentRangeOf(response.headers.get("Content-Range"));
-    const wrong = wrongRange(told, offset, length);
+    const told = parseContentRange(response.headers.get("Content-Range"));
+    const wrong = describeRangeMismatch(told, offset, length);
     if (wrong !== undefined) {
       await discard(response);
       throw this.#unusable(key, wrong);
@@ -136,7 +140,7 @@ export class HttpStore implements ObjectStore {
     { range, ifMatch, signal }: { range?: string; ifMatch?: string; signal?: AbortSignal },
   ): Promise<Response | undefined> {
     checkKey(key);
-    const url = this.#urlOf(key);
+    const url = this.#toUrl(key);
     const headers: Record<string, string> = { ...this.#options.headers };
     if (range !== undefined) {
       headers.Range = range;
@@ -151,7 +155,7 @@ export class HttpStore implements ObjectStore {
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
       throw new StorageError(
-        `cannot reach ${new URL(url).host} (${reasonOf(cause)}); check the address and the network`,
+        `cannot reach ${new URL(url).host} (${describeTransportError(cause)}); check the address and the network`,
         {
           retryable: true,
           cause,
@@ -184,7 +188,7 @@ export class HttpStore implements ObjectStore {
     }
     const { bytes, more } = await this.#body(key, response, limit);
     if (more) throw this.#unusable(key, `does not serve byte ranges, and the file is over ${limit} bytes`);
-    const whole = { etag: etagOf(response, bytes.length), bytes };
+    const whole = { etag: responseEtag(response, bytes.length), bytes };
     this.#wholeBytes += bytes.length - (this.#whole.get(key)?.bytes.length ?? 0);
     this.#whole.delete(key);
     this.#whole.set(key, whole);
@@ -196,7 +200,7 @@ export class HttpStore implements ObjectStore {
     return whole;
   }
 
-  async #body(key: string, response: Response, most: number): Promise<ReadSoFar> {
+  async #body(key: string, response: Response, most: number): Promise<BoundedRead> {
     try {
       return await readAtMost(response.body, most);
     } catch (cause) {
@@ -208,7 +212,7 @@ export class HttpStore implements ObjectStore {
     }
   }
 
-  #urlOf(key: string): string {
+  #toUrl(key: string): string {
     const path = key.split("/").map(encodeURIComponent).join("/");
     return this.#base + path + (this.#options.search ? `?${this.#options.search}` : "");
   }
@@ -237,12 +241,12 @@ function sliceWhole(
 }
 
 /** The size in `Content-Range: bytes 0-0/1234`. */
-function totalOf(response: Response): number | undefined {
+function parseTotalBytes(response: Response): number | undefined {
   const match = /\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "");
   return match ? Number(match[1]) : undefined;
 }
 
-function etagOf(response: Response, byteLength: number): string {
+function responseEtag(response: Response, byteLength: number): string {
   return response.headers.get("ETag") ?? `${response.headers.get("Last-Modified") ?? ""}#${byteLength}`;
 }
 
@@ -251,7 +255,7 @@ async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {});
 }
 
-function reasonOf(cause: unknown): string {
+function describeTransportError(cause: unknown): string {
   // undici says "fetch failed" and hides the reason one level down.
   const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
   return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));

@@ -42,7 +42,7 @@ export class R2Store implements ObjectStore {
 
   async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
     const found = await this.#call(key, options, (name) => this.#bucket.head(name));
-    return found ? infoOf(found) : undefined;
+    return found ? toObjectInfo(found) : undefined;
   }
 
   async get(key: string, options?: ReadOptions): Promise<StoredObject | undefined> {
@@ -50,9 +50,9 @@ export class R2Store implements ObjectStore {
       const found = await this.#bucket.get(name);
       if (found && found.size > this.#maxWholeBytes) {
         await found.body.cancel().catch(() => {});
-        throw tooLarge(key, found.size, this.#maxWholeBytes);
+        throw tooLargeError(key, found.size, this.#maxWholeBytes);
       }
-      return found ? { ...infoOf(found), bytes: new Uint8Array(await found.arrayBuffer()) } : undefined;
+      return found ? { ...toObjectInfo(found), bytes: new Uint8Array(await found.arrayBuffer()) } : undefined;
     });
   }
 
@@ -103,7 +103,7 @@ export class R2Store implements ObjectStore {
         this.#bucket.list({ prefix: this.#prefix + prefix, cursor, limit: this.#pageSize }),
       );
       for (const object of page.objects)
-        yield { key: object.key.slice(this.#prefix.length), ...infoOf(object) };
+        yield { key: object.key.slice(this.#prefix.length), ...toObjectInfo(object) };
       cursor = page.truncated ? page.cursor : undefined;
     } while (cursor !== undefined);
   }
@@ -125,7 +125,7 @@ export class R2Store implements ObjectStore {
       return await call();
     } catch (cause) {
       if (cause instanceof ObjectChangedError || cause instanceof StorageError) throw cause;
-      const retryable = RETRYABLE.has(codeOf(cause) ?? 0);
+      const retryable = RETRYABLE.has(parseErrorCode(cause) ?? 0);
       throw new StorageError(
         `R2 refuses ${this.#prefix}${key} (${(cause as Error).message}); ${retryable ? "try again later" : "check the bucket's binding"}`,
         { retryable, cause },
@@ -134,19 +134,19 @@ export class R2Store implements ObjectStore {
   }
 }
 
-function tooLarge(key: string, byteLength: number, limit: number): StorageError {
+function tooLargeError(key: string, byteLength: number, limit: number): StorageError {
   return new StorageError(
     `${key} has ${byteLength} bytes, over the ${limit} that are read at once; write it in smaller chunks`,
     { retryable: false },
   );
 }
 
-function infoOf(object: R2Object): ObjectInfo {
+function toObjectInfo(object: R2Object): ObjectInfo {
   return { byteLength: object.size, etag: object.etag };
 }
 
 /** R2's errors carry their number in the message alone: "get: … (10001)". */
-function codeOf(error: unknown): number | undefined {
+function parseErrorCode(error: unknown): number | undefined {
   const match = /\((\d{5})\)\s*$/.exec((error as Error)?.message ?? "");
   return match ? Number(match[1]) : undefined;
 }

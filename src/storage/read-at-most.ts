@@ -1,6 +1,6 @@
 import { joinBytes } from "./join-bytes.ts";
 
-export interface ReadSoFar {
+export interface BoundedRead {
   bytes: Uint8Array;
   /** The body had more, which was not waited for: its connection is closed. */
   more: boolean;
@@ -10,7 +10,7 @@ export interface ReadSoFar {
 export async function readAtMost(
   body: AsyncIterable<Uint8Array> | null | undefined,
   most: number,
-): Promise<ReadSoFar> {
+): Promise<BoundedRead> {
   const chunks: Uint8Array[] = [];
   let total = 0;
   // Leaving the loop cancels the body.
@@ -33,7 +33,7 @@ export interface ContentRange {
   total: number | undefined;
 }
 
-export function contentRangeOf(header: string | null | undefined): ContentRange | undefined {
+export function parseContentRange(header: string | null | undefined): ContentRange | undefined {
   const match = /^\s*bytes\s+(\d{1,15})-(\d{1,15})\/(?:(\d{1,15})|\*)\s*$/i.exec(header ?? "");
   if (!match) return undefined;
   const [first, last] = [Number(match[1]), Number(match[2])];
@@ -45,7 +45,7 @@ export function contentRangeOf(header: string | null | undefined): ContentRange 
  * Why a range is not the one that was asked for, as the rest of "the host …"; undefined where it is.
  * @param offset negative: that many bytes from the end
  */
-export function wrongRange(
+export function describeRangeMismatch(
   range: ContentRange | undefined,
   offset: number,
   length: number,

@@ -17,7 +17,7 @@ import type {
   ReadOptions,
   StoredObject,
 } from "./object-store.ts";
-import { contentRangeOf, readAtMost, wrongRange } from "./read-at-most.ts";
+import { describeRangeMismatch, parseContentRange, readAtMost } from "./read-at-most.ts";
 
 export interface S3StoreOptions {
   /** Prepended to every key, with its final "/". */
@@ -53,7 +53,7 @@ export class S3Store implements ObjectStore {
     this.#bucket = bucket;
     this.#prefix = options.prefix ?? "";
     this.#client = options.client ?? new S3Client(clientConfig(options));
-    boundAnswers(this.#client);
+    limitResponses(this.#client);
   }
 
   async head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined> {
@@ -68,7 +68,7 @@ export class S3Store implements ObjectStore {
       const answer = await this.#client.send(new GetObjectCommand(this.#address(key)), {
         abortSignal: options?.signal,
       });
-      const { bytes, more } = await readAtMost(bytesOf(answer.Body), MAX_OBJECT_BYTES);
+      const { bytes, more } = await readAtMost(toByteIterable(answer.Body), MAX_OBJECT_BYTES);
       if (more)
         throw this.#unusable(key, `has more than ${MAX_OBJECT_BYTES} bytes, which are not read at once`);
       return { bytes, etag: answer.ETag ?? "" };
@@ -92,18 +92,18 @@ export class S3Store implements ObjectStore {
           { abortSignal: options?.signal },
         );
         if (options?.ifMatch !== undefined && answer.ETag !== undefined && answer.ETag !== options.ifMatch) {
-          stop(answer.Body);
+          discardBody(answer.Body);
           throw new ObjectChangedError(key);
         }
         // Of an empty object some servers answer any range with all of it.
         if (answer.ContentRange === undefined && answer.ContentLength === 0) {
-          stop(answer.Body);
+          discardBody(answer.Body);
           return new Uint8Array(0);
         }
-        const told = contentRangeOf(answer.ContentRange);
-        const wrong = wrongRange(told, offset, length);
+        const told = parseContentRange(answer.ContentRange);
+        const wrong = describeRangeMismatch(told, offset, length);
         if (wrong !== undefined) {
-          stop(answer.Body);
+          discardBody(answer.Body);
           const ignored = answer.ContentRange === undefined;
           throw this.#unusable(
             key,
@@ -112,7 +112,7 @@ export class S3Store implements ObjectStore {
         }
         // Of a suffix more may come than was asked for.
         const expected = Math.min(length, told!.after - told!.first);
-        const { bytes, more } = await readAtMost(bytesOf(answer.Body), expected);
+        const { bytes, more } = await readAtMost(toByteIterable(answer.Body), expected);
         if (more && offset >= 0) {
           throw this.#unusable(
             key,
@@ -155,7 +155,7 @@ export class S3Store implements ObjectStore {
       return true;
     } catch (error) {
       if (error instanceof ObjectChangedError) return false;
-      if (statusOf((error as Error).cause) !== 501) throw error;
+      if (httpStatus((error as Error).cause) !== 501) throw error;
       if ((await this.head(key, options)) !== undefined) return false;
       if ((await write(undefined)) === undefined) throw this.#noBucket();
       return true;
@@ -205,7 +205,7 @@ export class S3Store implements ObjectStore {
       return await call();
     } catch (cause) {
       const name = (cause as Error)?.name;
-      const status = statusOf(cause);
+      const status = httpStatus(cause);
       const isOurs = cause instanceof ObjectChangedError || cause instanceof StorageError;
       // The SDK adds lines of advice for programmers to whatever is thrown while it reads an answer.
       if (cause instanceof StorageError && cause.message.includes("\n")) {
@@ -266,17 +266,17 @@ function firstLine(text: string): string {
 type Body = GetObjectCommandOutput["Body"];
 
 /** In Node the SDK's bodies are streams of bytes. */
-function bytesOf(body: Body): AsyncIterable<Uint8Array> | undefined {
+function toByteIterable(body: Body): AsyncIterable<Uint8Array> | undefined {
   return body as AsyncIterable<Uint8Array> | undefined;
 }
 
 /** An answer nobody reads must be given up, or its connection stays taken. */
-function stop(body: Body): void {
+function discardBody(body: Body): void {
   (body as { destroy?: () => void } | undefined)?.destroy?.();
 }
 
 /** Listings and refusals are read whole by the SDK: those without end are cut. */
-function boundAnswers(client: S3Client): void {
+function limitResponses(client: S3Client): void {
   client.middlewareStack.add(
     (next, context) => async (args) => {
       const result = await next(args);
@@ -284,7 +284,7 @@ function boundAnswers(client: S3Client): void {
       const isObject = context.commandName === "GetObjectCommand" && (response.statusCode ?? 500) < 300;
       const { body } = response;
       if (!isObject && body && typeof body === "object" && Symbol.asyncIterator in body) {
-        response.body = streamOf(cut(body)) as unknown as AsyncIterable<Uint8Array>;
+        response.body = toReadableStream(limitBytes(body)) as unknown as AsyncIterable<Uint8Array>;
       }
       return result;
     },
@@ -293,7 +293,7 @@ function boundAnswers(client: S3Client): void {
 }
 
 /** What the SDK knows how to collect, besides streams of Node. */
-function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+function toReadableStream(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
   return new ReadableStream({
     async pull(controller) {
       const { done, value } = await chunks.next();
@@ -306,7 +306,7 @@ function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array
   });
 }
 
-async function* cut(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* limitBytes(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let total = 0;
   for await (const chunk of body) {
     total += chunk.length;
@@ -320,7 +320,7 @@ async function* cut(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array>
   }
 }
 
-function statusOf(error: unknown): number | undefined {
+function httpStatus(error: unknown): number | undefined {
   return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode;
 }
 

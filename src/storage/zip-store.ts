@@ -185,7 +185,7 @@ export class ZipStore implements ObjectStore {
 
   async #dataOffset(key: string, { offset, storedBytes }: Entry, signal?: AbortSignal): Promise<number> {
     const header = await this.#source.readUpTo(offset, LOCAL_BYTES, signal);
-    const view = viewOf(header);
+    const view = toDataView(header);
     const whole = header.length === LOCAL_BYTES && view.getUint32(0, true) === LOCAL_SIGNATURE;
     const data = whole
       ? offset + LOCAL_BYTES + view.getUint16(26, true) + view.getUint16(28, true)
@@ -218,7 +218,7 @@ async function readDirectory(
   if (length > limits.metadataBytes) throw tooMany();
   const bytes = await source.readUpTo(offset, length, signal);
   if (bytes.length < length) throw damaged();
-  const view = viewOf(bytes);
+  const view = toDataView(bytes);
   const entries = new Map<string, Entry>();
   let stored = 0;
   for (let at = 0; at + DIRECTORY_BYTES <= length; ) {
@@ -275,7 +275,7 @@ async function findDirectory(
   const tailBytes = Math.min(source.byteLength, END_BYTES + MAX_COMMENT_BYTES);
   const tailAt = source.byteLength - tailBytes;
   const tail = await source.readUpTo(tailAt, tailBytes, signal);
-  const view = viewOf(tail);
+  const view = toDataView(tail);
   for (let at = tailBytes - END_BYTES; at >= 0; at--) {
     if (view.getUint32(at, true) !== END_SIGNATURE) continue;
     const length = view.getUint32(at + 12, true);
@@ -289,20 +289,21 @@ async function findDirectory(
     );
     if (
       locator.length < END64_LOCATOR_BYTES ||
-      viewOf(locator).getUint32(0, true) !== END64_LOCATOR_SIGNATURE
+      toDataView(locator).getUint32(0, true) !== END64_LOCATOR_SIGNATURE
     )
       return { offset, length };
-    const end64At = Number(viewOf(locator).getBigUint64(8, true));
+    const end64At = Number(toDataView(locator).getBigUint64(8, true));
     const end64 = await source.readUpTo(Math.min(end64At, source.byteLength), END64_BYTES, signal);
-    if (end64.length < END64_BYTES || viewOf(end64).getUint32(0, true) !== END64_SIGNATURE) throw damaged();
+    if (end64.length < END64_BYTES || toDataView(end64).getUint32(0, true) !== END64_SIGNATURE)
+      throw damaged();
     return {
-      length: Number(viewOf(end64).getBigUint64(40, true)),
-      offset: Number(viewOf(end64).getBigUint64(48, true)),
+      length: Number(toDataView(end64).getBigUint64(40, true)),
+      offset: Number(toDataView(end64).getBigUint64(48, true)),
     };
   }
   throw damaged();
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+function toDataView(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

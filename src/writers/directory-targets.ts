@@ -2,17 +2,17 @@ import { join } from "node:path";
 import type { LabelMapInfo, LabelSink } from "../image/label-sink.ts";
 import type { LabelOrigin, LabelOutputName, OutputTargets } from "../image/output-targets.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { openFileSink } from "./base/file-sink.ts";
+import { createFileSink } from "./base/file-sink.ts";
+import { createLabelFile } from "./create-label-file.ts";
 import type { ZarrLabelStore } from "./ome-zarr/label-store.ts";
-import { openOmeZarr } from "./ome-zarr/ome-zarr.ts";
-import { openLabelFile } from "./open-label-file.ts";
+import { createOmeZarr } from "./ome-zarr/ome-zarr.ts";
 import { encodePng } from "./png.ts";
 
 /**
  * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
  * `labelStore` becomes `labels.ome.zarr` where it lies; without it that is written like any other.
  */
-export function directoryTargets(options: {
+export function createDirectoryTargets(options: {
   directory: string;
   store: ObjectStore;
   labelStore?: ZarrLabelStore;
@@ -23,12 +23,12 @@ export function directoryTargets(options: {
   return {
     async labels(name: LabelOutputName, info: LabelMapInfo, origin: LabelOrigin): Promise<LabelSink> {
       if (name === "labels.ome.zarr" && labelStore) return labelStore.levelSink({ name });
-      if (name.endsWith(".ome.zarr")) return openOmeZarr({ store, prefix: name, name }, info);
-      return openLabelFile(name, await openFileSink(join(directory, name)), info, origin, { bigTiff });
+      if (name.endsWith(".ome.zarr")) return createOmeZarr({ store, prefix: name, name }, info);
+      return createLabelFile(name, await createFileSink(join(directory, name)), info, origin, { bigTiff });
     },
-    file: (name) => openFileSink(join(directory, name)),
+    file: (name) => createFileSink(join(directory, name)),
     async picture(name, picture) {
-      const sink = await openFileSink(join(directory, name));
+      const sink = await createFileSink(join(directory, name));
       try {
         await sink.append(encodePng(picture));
         return await sink.finish();

@@ -18,7 +18,7 @@ test("decoders run from compiled modules handed in, as Workers need it", async (
   vi.resetModules();
   const codecs = await import("../../src/codecs/decoders.ts");
   const asked: string[] = [];
-  const { useCodecModules } = await import("../../src/codecs/compiled-codecs.ts");
+  const { setCodecModuleLoader: useCodecModules } = await import("../../src/codecs/compiled-codecs.ts");
   const { loadZstd } = await import("../../src/codecs/zstd.ts");
   useCodecModules(async (codec) => {
     asked.push(codec);

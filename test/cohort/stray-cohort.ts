@@ -1,10 +1,10 @@
 /** A cohort whose codec throws where nobody can catch it: `node stray-cohort.ts <manifest> <model> <out> <callback|promise>`. */
 import { registry } from "zarrita";
 import { runCohort } from "../../src/cohort/run-cohort.ts";
-import { useBoundedCodecs } from "../../src/readers/zarr/bounded-codecs.ts";
+import { registerBoundedCodecs } from "../../src/readers/zarr/bounded-codecs.ts";
 
 const [cohort, model, out, how] = process.argv.slice(2) as [string, string, string, string];
-useBoundedCodecs();
+registerBoundedCodecs();
 const entry = {
   fromConfig: () => ({
     kind: "bytes_to_bytes",

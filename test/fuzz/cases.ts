@@ -79,7 +79,7 @@ function optionsFor(format: Format, dice: Dice): OpenOptions {
   if (/dicom|series|zip/.test(format) && dice.chance(0.2)) options.series = 1 + dice.below(3);
   if (format === "nifti" && dice.chance(0.3)) options.time = 1 + dice.below(3);
   if (/tiff|ome/.test(format) && dice.chance(0.2)) options.pagesAs = dice.pick(["channels", "z"]);
-  if (dice.chance(0.1)) options.acrossRequests = true;
+  if (dice.chance(0.1)) options.reuseAcrossRequests = true;
   return options;
 }
 

@@ -35,13 +35,13 @@ const image = (pixels: string, inside = "", around = "") =>
 describe("parseOmeXml", () => {
   test("planes without TiffData lie in the order of the dimensions", () => {
     const xyczt = image('SizeC="2" SizeZ="3" SizeT="1" DimensionOrder="XYCZT">');
-    expect(xyczt.pagesOf(2)).toEqual([
+    expect(xyczt.resolvePages(2)).toEqual([
       [0, 1],
       [2, 3],
       [4, 5],
     ]);
     const xyzct = image('SizeC="2" SizeZ="3" SizeT="1" DimensionOrder="XYZCT">');
-    expect(xyzct.pagesOf(2)).toEqual([
+    expect(xyzct.resolvePages(2)).toEqual([
       [0, 3],
       [1, 4],
       [2, 5],
@@ -52,7 +52,7 @@ describe("parseOmeXml", () => {
     const found = image(
       'SizeC="2" SizeZ="1" SizeT="1" DimensionOrder="XYCZT"><TiffData FirstC="0" IFD="7"/><TiffData FirstC="1" IFD="5"/>',
     );
-    expect(found.pagesOf(2)).toEqual([[7, 5]]);
+    expect(found.resolvePages(2)).toEqual([[7, 5]]);
     expect(found.firstPage).toBe(7);
   });
 
@@ -65,13 +65,13 @@ describe("parseOmeXml", () => {
 
   test("a document that names planes over and over is given up, whatever its counts say", () => {
     const data = '<TiffData PlaneCount="999999999"/>';
-    expect(image(`SizeC="4" SizeZ="50">${data}`).pagesOf(4)).toHaveLength(50);
-    expect(image(`SizeC="4" SizeZ="50">${data.repeat(1000)}`).pagesOf(4)).toBeUndefined();
+    expect(image(`SizeC="4" SizeZ="50">${data}`).resolvePages(4)).toHaveLength(50);
+    expect(image(`SizeC="4" SizeZ="50">${data.repeat(1000)}`).resolvePages(4)).toBeUndefined();
     const each = Array.from(
       { length: 200 },
       (_, i) => `<TiffData FirstC="${i % 4}" FirstZ="${i >> 2}" IFD="${i}"/>`,
     );
-    expect(image(`SizeC="4" SizeZ="50">${each.join("")}`).pagesOf(4)![49]).toEqual([196, 197, 198, 199]);
+    expect(image(`SizeC="4" SizeZ="50">${each.join("")}`).resolvePages(4)![49]).toEqual([196, 197, 198, 199]);
   });
 
   test("metadata in a companion file is named", () => {

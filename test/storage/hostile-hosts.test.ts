@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { StorageError } from "../../src/storage/errors.ts";
 import { HttpStore } from "../../src/storage/http-store.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
-import { contentRangeOf, readAtMost, wrongRange } from "../../src/storage/read-at-most.ts";
+import { describeRangeMismatch, parseContentRange, readAtMost } from "../../src/storage/read-at-most.ts";
 import { S3Store } from "../../src/storage/s3-store.ts";
 
 const MIB = 2 ** 20;
@@ -166,9 +166,9 @@ describe("laws of a bounded read", () => {
       fc.property(nat, nat, fc.integer({ min: 1, max: 50 }), nat, nat, (offset, after, total, a, b) => {
         fc.pre(offset < total && a <= b && b < total);
         const length = Math.max(1, after);
-        const range = contentRangeOf(`bytes ${a}-${b}/${total}`);
+        const range = parseContentRange(`bytes ${a}-${b}/${total}`);
         const isRight = a === offset && b + 1 === Math.min(total, offset + length);
-        expect(wrongRange(range, offset, length) === undefined).toBe(isRight);
+        expect(describeRangeMismatch(range, offset, length) === undefined).toBe(isRight);
       }),
       { seed: 16, numRuns: 1000 },
     );

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 
 /** The only files of the reading floors that may need Node: everything else also runs in Workers and browsers. */
-const NODE_ONLY = ["storage/fs-store.ts", "storage/locate.ts"];
+const NODE_ONLY = ["storage/fs-store.ts", "storage/open-address.ts"];
 
 test("Node's modules are imported by the files that say so, and by no other", async () => {
   const source = new URL("../../src/", import.meta.url);

@@ -12,9 +12,9 @@ import { SEGMENTATION_TYPES, type SegmentationType } from "../../src/image/outpu
 import { writeOutputs } from "../../src/orchestrator/outputs/write-outputs.ts";
 import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
-import { openFileSink } from "../../src/writers/base/file-sink.ts";
-import { openDicomSegmentation } from "../../src/writers/dicom-seg/segmentation.ts";
-import { directoryTargets } from "../../src/writers/directory-targets.ts";
+import { createFileSink } from "../../src/writers/base/file-sink.ts";
+import { createDicomSegmentation } from "../../src/writers/dicom-seg/segmentation.ts";
+import { createDirectoryTargets } from "../../src/writers/directory-targets.ts";
 import { openLabelStore } from "../../src/writers/ome-zarr/label-store.ts";
 import { cells, labelMapInfo, storeLabels } from "../orchestrator/outputs/label-map.ts";
 import { blobs, storeVolume, volumeInfo } from "../orchestrator/outputs/volume-labels.ts";
@@ -55,7 +55,7 @@ async function write(
     await writeOutputs({
       labelStore,
       outputs: ["labels.seg.dcm"],
-      targets: directoryTargets({ directory, store, labelStore }),
+      targets: createDirectoryTargets({ directory, store, labelStore }),
       origin: { source, segmentation: segmentation(type) },
       objects: undefined,
       source: "scan",
@@ -231,7 +231,7 @@ describe("labels.seg.dcm of a series", () => {
   it("is refused, and leaves nothing, when the head cannot be read or frames are missing", async () => {
     const info = volumeInfo({ shape: [3, 5, 5] });
     const directory = freshDirectory();
-    const sink = () => openFileSink(join(directory, "labels.seg.dcm"));
+    const sink = () => createFileSink(join(directory, "labels.seg.dcm"));
     const { headers, affine } = madeSeries(3, AFFINE);
     const damaged = {
       affine,
@@ -240,7 +240,7 @@ describe("labels.seg.dcm of a series", () => {
         read: async () => new TextEncoder().encode(`${"\0".repeat(128)}DICM${PATIENT}`),
       },
     };
-    const refusal = openDicomSegmentation(await sink(), info, {
+    const refusal = createDicomSegmentation(await sink(), info, {
       source: damaged,
       segmentation: segmentation("binary"),
     });
@@ -249,7 +249,7 @@ describe("labels.seg.dcm of a series", () => {
     expect(readdirSync(directory)).toEqual([]);
 
     const announced = segmentation("binary", [[1], [], [1, 2]]);
-    const incomplete = await openDicomSegmentation(await sink(), info, {
+    const incomplete = await createDicomSegmentation(await sink(), info, {
       source: { headers, affine },
       segmentation: announced,
     });
@@ -257,7 +257,7 @@ describe("labels.seg.dcm of a series", () => {
     await incomplete.abort();
     expect(readdirSync(directory)).toEqual([]);
     await expect(
-      openDicomSegmentation(await sink(), volumeInfo({ shape: [3000, 5000, 5000] }), {
+      createDicomSegmentation(await sink(), volumeInfo({ shape: [3000, 5000, 5000] }), {
         source: madeSeries(3000, AFFINE),
         segmentation: segmentation("binary", Array(3000).fill([1, 2])),
       }),

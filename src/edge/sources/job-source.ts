@@ -4,7 +4,7 @@ import jpegTurboWasm from "../../../node_modules/@cornerstonejs/codec-libjpeg-tu
 import openJpegWasm from "../../../node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm";
 import openJphWasm from "../../../node_modules/@cornerstonejs/codec-openjph/dist/openjphjs.wasm";
 import zstdWasm from "../../../node_modules/@foxglove/wasm-zstd/dist/wasm-zstd.wasm";
-import { useCodecModules } from "../../codecs/compiled-codecs.ts";
+import { setCodecModuleLoader } from "../../codecs/compiled-codecs.ts";
 import type { JobDocument } from "../../contracts/job-plan-message.ts";
 import type { ImageSource } from "../../image/image-source.ts";
 import { openImage } from "../../readers/open-image.ts";
@@ -20,7 +20,7 @@ const CODECS = {
   jpegls: charLsWasm,
   zstd: zstdWasm,
 };
-useCodecModules((codec) => CODECS[codec]);
+setCodecModuleLoader((codec) => CODECS[codec]);
 
 const MIB = 2 ** 20;
 /** An isolate has 128 MiB for everything; the model takes up to half. */
@@ -48,7 +48,7 @@ export async function openJobSource(
     openImage(store, opened.key, {
       ...{ mpp, series, time, pagesAs },
       limits: LIMITS,
-      acrossRequests: true,
+      reuseAcrossRequests: true,
       signal,
     });
   if (job.source.kind === "prefix") {

@@ -143,7 +143,7 @@ export class TiledImage implements ImageSource {
       1,
       Math.min(MAX_TILES_IN_FLIGHT, Math.floor(this.#limits.cacheBytes / tileBytes)),
     );
-    const positions = tilesOf(rect, grid.tileShape);
+    const positions = tilesIntersecting(rect, grid.tileShape);
     for (let from = 0; from < positions.length; from += together) {
       const batch = positions.slice(from, from + together);
       await Promise.all(
@@ -237,7 +237,7 @@ function checkInside(rect: Rect, shape: readonly number[], level: number): void 
 }
 
 /** Grid positions of the tiles that touch `rect`, in raster order. */
-function tilesOf(rect: Rect, tileShape: readonly number[]): number[][] {
+function tilesIntersecting(rect: Rect, tileShape: readonly number[]): number[][] {
   let positions: number[][] = [[]];
   for (let axis = 0; axis < tileShape.length; axis++) {
     const first = Math.floor(rect.origin[axis]! / tileShape[axis]!);

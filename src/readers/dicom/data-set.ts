@@ -1,11 +1,10 @@
 import { ATTRIBUTES, type AttributeName, FLOAT_PIXEL_DATA, NAME_OF_TAG, PIXEL_DATA } from "./attributes.ts";
+import { NeedMoreBytesError } from "./errors.ts";
 
-/** The bytes end inside an element: more of the file is needed. */
-export class NeedMoreBytesError extends Error {}
-
-/** The bytes are no data set; the message completes "… is damaged: ". */
+/** The bytes are not a valid data set; the message completes "<file> is damaged: …". */
 export class DataSetError extends Error {
-  /** What had been read of it. */
+  override readonly name = "DataSetError";
+  /** The elements that were parsed before the error. */
   dataSet: DataSet | undefined;
 }
 

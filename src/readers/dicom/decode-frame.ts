@@ -11,9 +11,9 @@ import { completeJpeg, parseJpegHeader } from "../../codecs/jpeg/stream.ts";
 import { parseJpeg2000Size } from "../../codecs/jpeg2000-size.ts";
 import { ycbcrToRgb } from "../../codecs/ycbcr.ts";
 import { allocate, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import { paint } from "./palette.ts";
 import { dtypeOfFormat, frameBytes, type PixelFormat, unreadJpeg } from "./pixel-format.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
 import { decodeRle } from "./rle.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 

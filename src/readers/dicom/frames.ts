@@ -1,8 +1,8 @@
 import type { ByteSource } from "../../storage/byte-source.ts";
 import { joinBytes } from "../../storage/join-bytes.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import type { Instance } from "./open-instance.ts";
 import { frameBytes, type PixelFormat } from "./pixel-format.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
 
 const ITEM = 0xfffee000;
 const SEQUENCE_END = 0xfffee0dd;

@@ -1,8 +1,8 @@
 import type { Affine } from "../../image/affine.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import type { DataSet } from "./data-set.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import type { PixelFormat } from "./pixel-format.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
 import { siemensCsa } from "./siemens-csa.ts";
 import { checkPlace, cross, dot, type SlicePlace, scale, toRas, type Vector, vector } from "./stack.ts";
 
@@ -25,7 +25,7 @@ export interface Mosaic {
  * Undefined for a picture that is none.
  * @throws {UnsupportedDicomError} when it is one, and its header does not tell how to take it apart
  */
-export function mosaicOf(dataSet: DataSet, format: PixelFormat): Mosaic | undefined {
+export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | undefined {
   const csa = siemensCsa(dataSet);
   const named = dataSet.texts("imageType").includes("MOSAIC") && dataSet.text("modality") === "MR";
   const count = csa?.imagesInMosaic ?? dataSet.number("imagesInMosaic");

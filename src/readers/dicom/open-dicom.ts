@@ -7,11 +7,18 @@ import { sha256Hex } from "../../storage/digest.ts";
 import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import { type DataSet, DataSetError } from "./data-set.ts";
 import { withoutDuplicates } from "./duplicates.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import { type Instance, isDicom, openInstance } from "./open-instance.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
-import { mosaicVolume, type Opened, seriesVolume, singlePlane } from "./series.ts";
-import { type FrameGroups, groupsOf, modalityOf, named, type SliceFile, sliceFile } from "./slices.ts";
-import { FramePlaces, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
+import { mosaicVolume, type OpenedSeries, seriesVolume, singlePlane } from "./series.ts";
+import {
+  addFileName,
+  type FrameGroups,
+  readFrameGroups,
+  readModality,
+  type SliceFile,
+  sliceFile,
+} from "./slices.ts";
+import { FramePositions, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
 
 /** Files of a directory that are looked into. */
 const MAX_FILES = 20_000;
@@ -52,7 +59,7 @@ export async function openDicomFile(
   signal?: AbortSignal,
 ): Promise<ImageSource> {
   const { read, bytesRead } = await readFile(store, key, info, limits, signal);
-  if (read.kind === "refused") throw named(read.reason, key);
+  if (read.kind === "refused") throw addFileName(read.reason, key);
   if (read.kind === "other")
     throw new ImageFormatError(`${key} cannot be read: it is ${read.what}, and no image`);
   return present(store, key, [read], { bytesRead, etag: info.etag, warnings: [] }, limits);
@@ -94,7 +101,7 @@ export async function openDicomFolder(
   const all = [...groups.values()];
   if (all.length === 0) {
     const first = unread[0]?.read;
-    if (first?.kind === "refused") throw named(first.reason, first.key);
+    if (first?.kind === "refused") throw addFileName(first.reason, first.key);
     const what = [...new Set(files.map(({ read }) => (read.kind === "other" ? read.what : "")))].join(", ");
     throw new ImageFormatError(`${name} holds DICOM files of which none is an image (${what})`);
   }
@@ -112,7 +119,7 @@ export async function openDicomFolder(
     throw new ImageFormatError(`${name} holds ${all.length} DICOM series, and number ${series} is wanted`);
   const opened = {
     bytesRead: files.reduce((sum, file) => sum + file.bytesRead, 0),
-    etag: await etagOf(chosen),
+    etag: await combinedEtag(chosen),
     warnings: listUnread(unread),
   };
   return present(
@@ -158,7 +165,7 @@ function damagedFile(key: string, reason: ImageFormatError): Read {
     kind: "refused",
     key,
     series: dataSet?.text("series") ?? "",
-    modality: dataSet ? modalityOf(dataSet) : "",
+    modality: dataSet ? readModality(dataSet) : "",
     reason,
   };
 }
@@ -167,7 +174,7 @@ function damagedFile(key: string, reason: ImageFormatError): Read {
 function listUnread(files: readonly FolderFile[]): string[] {
   const sentences = files.slice(0, LISTED_UNREAD).flatMap(({ read }) => {
     if (read.kind !== "refused") return [];
-    const { message } = named(read.reason, read.key) as Error;
+    const { message } = addFileName(read.reason, read.key) as Error;
     return [message];
   });
   const more = files.length - sentences.length;
@@ -201,7 +208,7 @@ async function present(
   store: ObjectStore,
   name: string,
   reads: readonly Read[],
-  opened: Opened,
+  opened: OpenedSeries,
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<ImageSource> {
@@ -228,7 +235,7 @@ async function present(
     const only = slices.length === 1 && slices[0]!.places.length === 1 ? slices[0] : undefined;
     return only ? singlePlane(store, only, now, limits) : seriesVolume(store, slices, now, limits);
   } catch (cause) {
-    throw withUnread(named(cause, name), opened.warnings);
+    throw withUnread(addFileName(cause, name), opened.warnings);
   }
 }
 
@@ -288,7 +295,7 @@ async function classify(
   const { key, dataSet, syntax, pixels } = instance;
   if (SEGMENTATIONS.has(dataSet.text("sopClass") ?? "")) return { kind: "other", what: "a segmentation" };
   if (pixels === undefined && syntax.refusal === undefined) {
-    const modality = modalityOf(dataSet);
+    const modality = readModality(dataSet);
     return { kind: "other", what: modality ? `a DICOM object of kind ${modality}` : "a DICOM object" };
   }
   if (isSlide(instance) && !isSlideLevel(instance))
@@ -303,7 +310,7 @@ async function classify(
       kind: "refused",
       key,
       series: dataSet.text("series") ?? "",
-      modality: modalityOf(dataSet),
+      modality: readModality(dataSet),
       reason,
     };
   }
@@ -311,7 +318,7 @@ async function classify(
 
 /** The functional groups of each frame, in the little that slides or slices need of them. */
 class FrameCollector {
-  readonly places = new FramePlaces();
+  readonly places = new FramePositions();
   readonly groups: FrameGroups[] = [];
 
   restart = (): void => {
@@ -321,11 +328,11 @@ class FrameCollector {
 
   add = (item: DataSet): void => {
     if (item.has("planePositionSlide")) this.places.add(item);
-    else if (this.groups.length < MAX_SLICES) this.groups.push(groupsOf(item));
+    else if (this.groups.length < MAX_SLICES) this.groups.push(readFrameGroups(item));
   };
 }
 
-async function etagOf(files: readonly { key: string; etag: string }[]): Promise<string> {
+async function combinedEtag(files: readonly { key: string; etag: string }[]): Promise<string> {
   const text = files.map(({ key, etag }) => `${key}\0${etag}`).join("\0");
   return `"${await sha256Hex(text, 16)}"`;
 }

@@ -7,13 +7,12 @@ import {
   type DataSet,
   DataSetError,
   type Encoding,
-  NeedMoreBytesError,
   type ParsedDataSet,
   parseDataSet,
   parseFileMeta,
 } from "./data-set.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
-import { type TransferSyntax, transferSyntaxOf, unstatedSyntax } from "./transfer-syntax.ts";
+import { NeedMoreBytesError, UnsupportedDicomError } from "./errors.ts";
+import { parseTransferSyntax, type TransferSyntax, unstatedSyntax } from "./transfer-syntax.ts";
 
 /** Enough for the head of most files, with one request. */
 const FIRST_READ_BYTES = 32 * 1024;
@@ -111,7 +110,7 @@ export async function openInstance(
       const { meta, end } = parseFileMeta(bytes, hasPreamble(bytes) ? PREAMBLE_BYTES : 0, whole);
       const stated = meta.text("transferSyntax");
       const found = stated === undefined ? firstElement(bytes, end) : undefined;
-      syntax = found ? unstatedSyntax(found) : transferSyntaxOf(stated);
+      syntax = found ? unstatedSyntax(found) : parseTransferSyntax(stated);
       if (syntax.deflated && source === file) {
         source = await inflated(file, end, limits, signal);
         length = FIRST_READ_BYTES / 4;

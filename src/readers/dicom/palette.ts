@@ -1,10 +1,10 @@
 import type { SampleArray } from "../../tiling/grid/raster.ts";
 import type { AttributeName } from "./attributes.ts";
 import type { DataSet } from "./data-set.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 
 /** The colours of a PALETTE COLOR image (PS3.3 section C.7.6.3.1.5), 8 bits each. */
-export interface Palette {
+export interface DicomPalette {
   /** The value that has the first colour; those below have it, too. */
   first: number;
   /** `[entries, 3]`. */
@@ -18,7 +18,7 @@ const CHANNELS: readonly (readonly [descriptor: AttributeName, data: AttributeNa
 ];
 
 /** @throws {UnsupportedDicomError} when it is not all there */
-export function paletteOf(dataSet: DataSet): Palette {
+export function readPalette(dataSet: DataSet): DicomPalette {
   const channels = CHANNELS.map(([descriptor, data]) => {
     const [stated, first, bits] = dataSet.numbers(descriptor);
     // 0 stands for what 16 bits cannot hold.
@@ -58,7 +58,7 @@ function signedFirst(first: number, dataSet: DataSet): number {
 }
 
 /** Values to RGB; those beyond either end have the colour there. */
-export function paint(values: SampleArray, { first, colors }: Palette): Uint8Array {
+export function paint(values: SampleArray, { first, colors }: DicomPalette): Uint8Array {
   const last = colors.length / 3 - 1;
   const out = new Uint8Array(3 * values.length);
   for (let i = 0, to = 0; i < values.length; i++, to += 3) {

@@ -1,8 +1,8 @@
 import { MAX_SIDE } from "../../image/limits.ts";
 import type { DType } from "../../tiling/grid/raster.ts";
 import type { DataSet } from "./data-set.ts";
-import { type Palette, paletteOf } from "./palette.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
+import { UnsupportedDicomError } from "./errors.ts";
+import { type DicomPalette, readPalette } from "./palette.ts";
 import type { PixelCoding } from "./transfer-syntax.ts";
 
 /** How the samples of a frame are stored (PS3.3 section C.7.6.3). */
@@ -18,7 +18,7 @@ export interface PixelFormat {
   planar: boolean;
   photometric: string;
   /** Colours of the stored values, where these are no colours themselves. */
-  palette?: Palette;
+  palette?: DicomPalette;
 }
 
 const PHOTOMETRICS: ReadonlySet<string> = new Set([
@@ -33,7 +33,7 @@ const PHOTOMETRICS: ReadonlySet<string> = new Set([
 ]);
 
 /** @throws {UnsupportedDicomError} when the samples are of a kind that is not read */
-export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelFormat {
+export function readPixelFormat(dataSet: DataSet, coding: PixelCoding): PixelFormat {
   const rows = dataSet.number("rows") ?? 0;
   const columns = dataSet.number("columns") ?? 0;
   if (!(rows >= 1 && columns >= 1 && rows <= MAX_SIDE && columns <= MAX_SIDE))
@@ -75,7 +75,7 @@ export function pixelFormatOf(dataSet: DataSet, coding: PixelCoding): PixelForma
     signed: dataSet.number("pixelRepresentation") === 1,
     planar: expected === 3 && dataSet.number("planarConfiguration") === 1,
     photometric,
-    ...(photometric === "PALETTE COLOR" && { palette: paletteOf(dataSet) }),
+    ...(photometric === "PALETTE COLOR" && { palette: readPalette(dataSet) }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { UnsupportedDicomError } from "./refusal.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 
 /** Offsets a frame can state. */
 const HEADER_BYTES = 64;

@@ -5,15 +5,15 @@ import type { ImageLimits } from "../../image/limits.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import type { DType, Raster } from "../../tiling/grid/raster.ts";
 import { type ImageDescription, TiledImage } from "../base/tiled-image.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import { mosaicAffine, splitMosaic } from "./mosaic.ts";
 import { dtypeOfFormat, givenSamples } from "./pixel-format.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
 import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./rescale.ts";
-import { named, readHead, readSlice, type SliceFile } from "./slices.ts";
+import { addFileName, readHead, readSlice, type SliceFile } from "./slices.ts";
 import { stackSlices } from "./stack.ts";
 
 /** Bytes read while opening, the etag of all that was opened, and what a person should know of it. */
-export interface Opened {
+export interface OpenedSeries {
   bytesRead: number;
   etag: string;
   warnings: readonly string[];
@@ -27,7 +27,7 @@ export interface Opened {
 export function seriesVolume(
   store: ObjectStore,
   files: readonly SliceFile[],
-  opened: Opened,
+  opened: OpenedSeries,
   limits: ImageLimits,
 ): ImageSource {
   const slices = files.flatMap((file) => file.places.map((place, frame) => ({ file, frame, place })));
@@ -92,7 +92,7 @@ function statedSpacing({ statedSpacing }: SliceFile, spacing: number): Record<st
 export function singlePlane(
   store: ObjectStore,
   file: SliceFile,
-  opened: Opened,
+  opened: OpenedSeries,
   limits: ImageLimits,
 ): ImageSource {
   const { rows, columns } = file.format;
@@ -134,7 +134,7 @@ export function singlePlane(
 export function mosaicVolume(
   store: ObjectStore,
   file: SliceFile,
-  opened: Opened,
+  opened: OpenedSeries,
   limits: ImageLimits,
 ): ImageSource {
   const mosaic = file.mosaic!;
@@ -176,7 +176,7 @@ function toValues(stored: Raster, file: SliceFile, scale: Rescale, unscaled: boo
 
 function describe(
   files: readonly SliceFile[],
-  opened: Opened,
+  opened: OpenedSeries,
   slices: number,
 ): Omit<ImageDescription, "axes" | "spacing"> {
   const { format, modality, syntax } = files[0]!;
@@ -216,7 +216,7 @@ function checkAlike(files: readonly SliceFile[]): void {
       String(format.palette?.colors) === String(first.palette?.colors) &&
       inverted === files[0]!.inverted;
     if (!alike) {
-      throw named(
+      throw addFileName(
         new UnsupportedDicomError(
           "its slices differ in size or sample type from those before; give those of one stack",
         ),

@@ -5,11 +5,11 @@ import type { ObjectInfo, ObjectStore } from "../../storage/object-store.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import type { DataSet } from "./data-set.ts";
 import { decodeFrame } from "./decode-frame.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
-import { type Mosaic, mosaicOf } from "./mosaic.ts";
+import { type Mosaic, readMosaic } from "./mosaic.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
-import { decodedBytes, type PixelFormat, pixelFormatOf } from "./pixel-format.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
+import { decodedBytes, type PixelFormat, readPixelFormat } from "./pixel-format.ts";
 import { IDENTITY, type Rescale } from "./rescale.ts";
 import type { SlicePlace } from "./stack.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
@@ -65,7 +65,7 @@ export async function sliceFile(
   if (pixels === undefined) throw new UnsupportedDicomError("it holds no image");
   if (pixels.float)
     throw new UnsupportedDicomError("it holds floating-point samples, which are not supported");
-  const format = pixelFormatOf(dataSet, syntax.coding);
+  const format = readPixelFormat(dataSet, syntax.coding);
   const limit = Math.min(limits.tileBytes, MAX_FRAME_BYTES);
   if (decodedBytes(format) > limit) {
     throw new UnsupportedDicomError(
@@ -83,8 +83,8 @@ export async function sliceFile(
     );
   }
   const frames = await indexFrames(instance, format, count, signal);
-  const shared = groupsOf(dataSet.group("sharedGroups"));
-  const own = groupsOf(dataSet);
+  const shared = readFrameGroups(dataSet.group("sharedGroups"));
+  const own = readFrameGroups(dataSet);
   const places: SlicePlace[] = [];
   const rescales: Rescale[] = [];
   for (let frame = 0; frame < count; frame++) {
@@ -108,7 +108,7 @@ export async function sliceFile(
     series: dataSet.text("series") ?? "",
     sopClass: dataSet.text("sopClass") ?? "",
     sopInstance: dataSet.text("sopInstance") ?? "",
-    modality: modalityOf(dataSet),
+    modality: readModality(dataSet),
     syntax,
     format,
     frames,
@@ -117,7 +117,7 @@ export async function sliceFile(
     rescales,
     statedSpacing: dataSet.number("spacingBetweenSlices"),
     inverted: format.photometric === "MONOCHROME1",
-    mosaic: count === 1 ? mosaicOf(dataSet, format) : undefined,
+    mosaic: count === 1 ? readMosaic(dataSet, format) : undefined,
   };
 }
 
@@ -138,7 +138,7 @@ export async function readSlice(
     const [bytes] = await Promise.all(readFrames(source, frames, [frame], limits.tileBytes, signal));
     return await decodeFrame(bytes!, format, syntax);
   } catch (cause) {
-    throw named(cause, key);
+    throw addFileName(cause, key);
   } finally {
     count(stored.bytesRead);
   }
@@ -158,7 +158,7 @@ export async function readHead(
 }
 
 /** What a frame's decoding complains of, in a sentence that begins with the file. */
-export function named(cause: unknown, key: string): unknown {
+export function addFileName(cause: unknown, key: string): unknown {
   if (cause instanceof UnsupportedDicomError)
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
   if (cause instanceof ImageFormatError && !cause.message.startsWith(oneLine(key)))
@@ -176,13 +176,13 @@ export function frameCount(dataSet: DataSet): number {
 }
 
 /** A code string; whatever else stands there is not repeated. */
-export function modalityOf(dataSet: DataSet): string {
+export function readModality(dataSet: DataSet): string {
   const text = dataSet.text("modality") ?? "";
   return /^[A-Z]{2,8}$/.test(text) ? text : "";
 }
 
 /** From the item of a functional group, or from a data set that states the same at its top. */
-export function groupsOf(item: DataSet): FrameGroups {
+export function readFrameGroups(item: DataSet): FrameGroups {
   const measures = item.group("pixelMeasures");
   const transformation = item.group("pixelTransformation");
   const either = (group: DataSet, name: "position" | "orientation" | "pixelSpacing") =>

@@ -8,22 +8,22 @@ import { allocate, type Raster } from "../../tiling/grid/raster.ts";
 import { TiledImage, type TileGrid } from "../base/tiled-image.ts";
 import type { DataSet } from "./data-set.ts";
 import { decodeFrame } from "./decode-frame.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
-import { decodedBytes, dtypeOfFormat, type PixelFormat, pixelFormatOf } from "./pixel-format.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
+import { decodedBytes, dtypeOfFormat, type PixelFormat, readPixelFormat } from "./pixel-format.ts";
 import { invertGrey } from "./rescale.ts";
-import type { Opened } from "./series.ts";
-import { frameCount, MAX_FRAMES, modalityOf, named } from "./slices.ts";
+import type { OpenedSeries } from "./series.ts";
+import { addFileName, frameCount, MAX_FRAMES, readModality } from "./slices.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
-const WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
+const WHOLE_SLIDE_SOP_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6";
 
 /** Tiles of a grid, stored or not. */
 const MAX_GRID_TILES = 2 ** 26;
 
 /** Third value of ImageType (PS3.3 section C.8.12.4.1.1). */
-const BESIDE: ReadonlySet<string> = new Set(["LABEL", "OVERVIEW", "THUMBNAIL"]);
+const NON_LEVEL_IMAGE_TYPES: ReadonlySet<string> = new Set(["LABEL", "OVERVIEW", "THUMBNAIL"]);
 
 /** One file of a slide: a level, or one of the pictures beside it. */
 export interface SlideFile {
@@ -47,7 +47,7 @@ export interface SlideFile {
 }
 
 /** Places of the frames of a slide, from their functional groups: column, row and height over the glass. */
-export class FramePlaces {
+export class FramePositions {
   #count = 0;
   #places = new Int32Array(2 * 64);
   heights = new Set<number>();
@@ -89,12 +89,12 @@ export class FramePlaces {
 }
 
 export function isSlide({ dataSet }: Instance): boolean {
-  return dataSet.text("sopClass") === WHOLE_SLIDE;
+  return dataSet.text("sopClass") === WHOLE_SLIDE_SOP_CLASS;
 }
 
 /** Label, macro and thumbnail pictures lie beside the levels; only the levels are the slide. */
 export function isSlideLevel({ dataSet }: Instance): boolean {
-  return !BESIDE.has(dataSet.texts("imageType")[2] ?? "");
+  return !NON_LEVEL_IMAGE_TYPES.has(dataSet.texts("imageType")[2] ?? "");
 }
 
 /**
@@ -103,7 +103,7 @@ export function isSlideLevel({ dataSet }: Instance): boolean {
  */
 export async function slideFile(
   instance: Instance,
-  places: FramePlaces,
+  places: FramePositions,
   info: ObjectInfo,
   limits: ImageLimits,
   signal?: AbortSignal,
@@ -121,7 +121,7 @@ export async function slideFile(
   const planes = Math.max(dataSet.number("numberOfFocalPlanes") ?? 1, places.heights.size);
   if (planes > 1)
     throw new UnsupportedDicomError(`it has ${planes} focal planes, and one is wanted; export one of them`);
-  const format = pixelFormatOf(dataSet, syntax.coding);
+  const format = readPixelFormat(dataSet, syntax.coding);
   if (format.palette)
     throw new UnsupportedDicomError(
       "its colours come from a palette, which is not supported of slides; convert it to RGB",
@@ -158,10 +158,10 @@ export async function slideFile(
     format,
     frames: await indexFrames(instance, format, count, signal),
     headBytes: pixels.tagOffset,
-    modality: modalityOf(dataSet),
+    modality: readModality(dataSet),
     shape: [height, width],
     frameOfTile: sparse ? placeTiles(places, format, across, down) : undefined,
-    spacing: spacingOf(dataSet, height, width),
+    spacing: readSpacing(dataSet, height, width),
     objectivePower: positive(dataSet.group("opticalPaths").number("objectivePower")),
   };
 }
@@ -186,14 +186,14 @@ function frameAt({ tiles, frames }: TileFrames, tile: number): number {
 }
 
 function placeTiles(
-  places: FramePlaces,
+  places: FramePositions,
   { rows, columns }: PixelFormat,
   across: number,
   down: number,
 ): TileFrames {
   if (across * down > MAX_GRID_TILES)
     throw new UnsupportedDicomError(`its grid of ${across} × ${down} tiles is over the limit`);
-  const tileOf = new Float64Array(places.count);
+  const tileByFrame = new Float64Array(places.count);
   for (let frame = 0; frame < places.count; frame++) {
     const x = (places.column(frame) - 1) / columns;
     const y = (places.row(frame) - 1) / rows;
@@ -202,12 +202,12 @@ function placeTiles(
         `its tile ${frame + 1} lies at column ${places.column(frame)}, row ${places.row(frame)}, off the grid of ${columns} × ${rows}`,
       );
     }
-    tileOf[frame] = y * across + x;
+    tileByFrame[frame] = y * across + x;
   }
   const frames = Int32Array.from({ length: places.count }, (_, i) => i).sort(
-    (a, b) => tileOf[a]! - tileOf[b]! || a - b,
+    (a, b) => tileByFrame[a]! - tileByFrame[b]! || a - b,
   );
-  const tiles = Float64Array.from(frames, (frame) => tileOf[frame]!);
+  const tiles = Float64Array.from(frames, (frame) => tileByFrame[frame]!);
   const twice = tiles.findIndex((tile, i) => i > 0 && tile === tiles[i - 1]);
   if (twice >= 0) {
     const frame = frames[twice]!;
@@ -219,7 +219,7 @@ function placeTiles(
 }
 
 /** From the distance of pixels, else from what the level spans. */
-function spacingOf(dataSet: DataSet, height: number, width: number): Spacing | undefined {
+function readSpacing(dataSet: DataSet, height: number, width: number): Spacing | undefined {
   const [y, x] = dataSet.group("sharedGroups").group("pixelMeasures").numbers("pixelSpacing");
   const stated = y && x && plausibleSpacing(y * 1000, x * 1000);
   if (stated) return stated;
@@ -238,7 +238,7 @@ const positive = (value: number | undefined) => (value !== undefined && value > 
 export function slideImage(
   store: ObjectStore,
   files: readonly SlideFile[],
-  opened: Opened,
+  opened: OpenedSeries,
   limits: ImageLimits,
 ): ImageSource {
   const levels = [...files].sort((a, b) => b.shape[1] - a.shape[1]);
@@ -274,7 +274,7 @@ export function slideImage(
       headers: {
         format: "dicom",
         count: levels.length,
-        references: levels.map(({ sopInstance }) => ({ sopClass: WHOLE_SLIDE, sopInstance })),
+        references: levels.map(({ sopInstance }) => ({ sopClass: WHOLE_SLIDE_SOP_CLASS, sopInstance })),
         read: async (level, options) => {
           const { key, info, headBytes, syntax, source } = levels[level]!;
           const whole = syntax.deflated
@@ -282,7 +282,7 @@ export function slideImage(
                 await openInstance(
                   new ByteSource(store, key, info),
                   limits,
-                  new FramePlaces(),
+                  new FramePositions(),
                   options?.signal,
                 )
               ).source
@@ -310,7 +310,7 @@ function slideGrid(level: SlideFile, limits: ImageLimits): TileGrid {
       if (format.photometric === "MONOCHROME1") invertGrey(tile, format);
       return tile;
     } catch (cause) {
-      throw named(cause, key);
+      throw addFileName(cause, key);
     }
   }
 

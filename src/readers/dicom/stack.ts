@@ -1,5 +1,5 @@
 import { type Affine, checkedAffine } from "../../image/affine.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 
 export type Vector = readonly [number, number, number];
 
@@ -13,7 +13,7 @@ export interface SlicePlace {
   pixelSpacing: readonly number[];
 }
 
-export interface Stack {
+export interface SliceStack {
   /** Slices in the order of z, as indices of what was given. */
   order: number[];
   affine: Affine;
@@ -31,7 +31,7 @@ const COSINE_TOLERANCE = 1e-3;
  * evenly spaced. The distance of slices comes from their positions and never from their thickness.
  * @throws {UnsupportedDicomError} when they do not; positions are given along the normal
  */
-export function stackSlices(slices: readonly SlicePlace[]): Stack {
+export function stackSlices(slices: readonly SlicePlace[]): SliceStack {
   const first = slices[0]!;
   for (const slice of slices) checkPlace(slice);
   if (slices.some((slice) => !isParallel(slice, first)))

@@ -1,5 +1,5 @@
 import type { Encoding } from "./data-set.ts";
-import { UnsupportedDicomError } from "./refusal.ts";
+import { UnsupportedDicomError } from "./errors.ts";
 
 export type PixelCoding =
   | "unread"
@@ -87,7 +87,7 @@ export function unstatedSyntax({ explicit, littleEndian }: Encoding): TransferSy
  * which series it belongs to.
  * @throws {UnsupportedDicomError} when none is stated
  */
-export function transferSyntaxOf(uid: string | undefined): TransferSyntax {
+export function parseTransferSyntax(uid: string | undefined): TransferSyntax {
   if (uid === undefined)
     throw new UnsupportedDicomError("its header does not tell how it is encoded (transfer syntax)");
   const syntax = Object.hasOwn(SYNTAXES, uid) ? SYNTAXES[uid] : undefined;

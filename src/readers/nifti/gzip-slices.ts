@@ -1,5 +1,5 @@
 import pLimit from "p-limit";
-import { GzipStream, type Inflater } from "../../codecs/gzip-stream.ts";
+import { type GzipImplementation, GzipStream } from "../../codecs/gzip-stream.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import type { ByteSource } from "../../storage/byte-source.ts";
 
@@ -24,7 +24,7 @@ export class GzipSlices {
   readonly #maxKept: number;
   readonly #kept = new Map<number, Uint8Array>();
   #capacity: number;
-  #inflater: Inflater;
+  #implementation: GzipImplementation;
   #stream: GzipStream | undefined;
   /** The slice the stream stands before. */
   #next = 0;
@@ -39,12 +39,12 @@ export class GzipSlices {
   constructor(
     source: ByteSource,
     layout: SliceLayout,
-    inflater: Inflater,
+    implementation: GzipImplementation,
     keptBytes: number,
     maxKeptBytes: number,
   ) {
     this.#source = source;
-    this.#inflater = inflater;
+    this.#implementation = implementation;
     this.#layout = layout;
     const slices = (bytes: number) => Math.max(1, Math.floor(bytes / layout.sliceBytes));
     this.#capacity = Math.min(layout.count, slices(keptBytes));
@@ -69,9 +69,10 @@ export class GzipSlices {
       return await this.#forwardTo(z, signal);
     } catch (error) {
       await this.close();
-      if (this.#inflater === "script" || signal?.aborted || !(error instanceof ImageFormatError)) throw error;
+      if (this.#implementation === "js" || signal?.aborted || !(error instanceof ImageFormatError))
+        throw error;
       // It may be of several members: whether it is shows when it is tried again.
-      this.#inflater = "script";
+      this.#implementation = "js";
       return this.#forwardTo(z, signal).catch(async (again) => {
         await this.close();
         throw again;
@@ -97,7 +98,7 @@ export class GzipSlices {
   async #restart(): Promise<void> {
     await this.close();
     if (++this.#passes > PATIENT_PASSES) this.#capacity = Math.min(this.#maxKept, 2 * this.#capacity);
-    this.#stream = new GzipStream(this.#source, this.#inflater);
+    this.#stream = new GzipStream(this.#source, this.#implementation);
     this.#next = 0;
   }
 

@@ -57,7 +57,7 @@ export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): 
   if (magic !== (version === 1 ? "n+1\0" : "n+2\0"))
     throw refuse("is an Analyze file or a damaged NIfTI file; convert it to NIfTI");
 
-  const field = fieldsOf(head, version, littleEndian);
+  const field = readFields(head, version, littleEndian);
   const dim = field.dim;
   const rank = dim[0]!;
   if (!(rank >= 1 && rank <= 7)) throw refuse(`is damaged: its header states ${rank} dimensions`);
@@ -105,8 +105,8 @@ export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): 
     type,
     dataOffset,
     times,
-    scale: scaleOf(field.slope, field.intercept, refuse),
-    ...placeOf(field, size, refuse),
+    scale: parseScale(field.slope, field.intercept, refuse),
+    ...readAffine(field, size, refuse),
     bytes: head.slice(0, headerBytes),
   };
 }
@@ -129,7 +129,7 @@ interface Fields {
   epsilon: number;
 }
 
-function fieldsOf(head: Uint8Array, version: 1 | 2, little: boolean): Fields {
+function readFields(head: Uint8Array, version: 1 | 2, little: boolean): Fields {
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const several = <T>(count: number, at: (i: number) => T) => Array.from({ length: count }, (_, i) => at(i));
   const i16 = (offset: number) => view.getInt16(offset, little);
@@ -174,7 +174,11 @@ function fieldsOf(head: Uint8Array, version: 1 | 2, little: boolean): Fields {
 }
 
 /** A slope of 0 or none means that nothing is scaled. */
-function scaleOf(slope: number, intercept: number, refuse: (reason: string) => Error): NiftiHeader["scale"] {
+function parseScale(
+  slope: number,
+  intercept: number,
+  refuse: (reason: string) => Error,
+): NiftiHeader["scale"] {
   if (slope === 0 || !Number.isFinite(slope)) return undefined;
   if (!Number.isFinite(intercept)) throw refuse("is damaged: its header scales by a number that is none");
   return slope === 1 && intercept === 0 ? undefined : { slope, intercept };
@@ -184,12 +188,12 @@ function scaleOf(slope: number, intercept: number, refuse: (reason: string) => E
  * The sform where it is set, else the qform, else sizes alone about the centre with x to the left (nibabel's choice). One
  * that spans no space counts as not set. Sizes are taken without their sign, as nibabel has them.
  */
-function placeOf(
+function readAffine(
   field: Fields,
   size: readonly number[],
   refuse: (reason: string) => Error,
 ): Pick<NiftiHeader, "affine" | "affineFrom" | "warnings"> {
-  const unit = millimetresOf(field.units);
+  const unit = millimetresPerUnit(field.units);
   const inMillimetres = (rows: number[][]) =>
     checkedAffine([...rows.map((row) => row.map((v) => v * unit)), [0, 0, 0, 1]]);
   const warnings: string[] = [];
@@ -210,7 +214,7 @@ function placeOf(
       `its header states no pixel size along ${missing.join(" and ")}, so its spacing is unknown`,
     );
   if (field.qformCode > 0) {
-    const rotation = rotationOf(field);
+    const rotation = rotationMatrix(field);
     if (rotation === undefined) throw refuse("is damaged: its orientation (qform) is no rotation");
     const flip = field.pixdim[0]! < 0 ? -1 : 1;
     const scales = [zooms[0]!, zooms[1]!, zooms[2]! * flip];
@@ -226,13 +230,13 @@ function placeOf(
 }
 
 /** Bits 0 to 2 of xyzt_units: metres, millimetres, micrometres. Unknown is taken for millimetres, as everywhere. */
-function millimetresOf(units: number): number {
+function millimetresPerUnit(units: number): number {
   const unit = units & 7;
   return unit === 1 ? 1000 : unit === 3 ? 0.001 : 1;
 }
 
 /** Of the unit quaternion whose real part the header leaves out. */
-function rotationOf({ quaternion, epsilon }: Fields): number[][] | undefined {
+function rotationMatrix({ quaternion, epsilon }: Fields): number[][] | undefined {
   const [b, c, d] = quaternion as [number, number, number];
   const rest = 1 - (b * b + c * c + d * d);
   if (!(rest >= -3 * epsilon)) return undefined;

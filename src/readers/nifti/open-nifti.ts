@@ -1,4 +1,4 @@
-import { GzipStream, type Inflater, largestInflation } from "../../codecs/gzip-stream.ts";
+import { type GzipImplementation, GzipStream, maxInflatedBytes } from "../../codecs/gzip-stream.ts";
 import { columnLengths, orientationCode } from "../../image/affine.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import type { ImageSource, Spacing } from "../../image/image-source.ts";
@@ -48,20 +48,20 @@ export async function openNifti(
  * As `openNifti`, from a gzip file, which is inflated as far as slices are asked for; undefined when it holds something
  * else. Held at most: slices as stored up to `limits.cacheBytes` while z is read slab by slab (see `GzipSlices`), and a
  * few decoded ones.
- * @param inflater "script" where the image outlives the request it was opened in
+ * @param implementation "js" where the image outlives the request it was opened in
  */
 export async function openGzipNifti(
   source: ByteSource,
   limits: ImageLimits,
   time: number | undefined,
-  inflater: Inflater,
+  implementation: GzipImplementation,
   signal?: AbortSignal,
 ): Promise<ImageSource | undefined> {
   const head = await gzipHead(source, signal);
   if (niftiKind(head) === undefined) return undefined;
   const header = parseNiftiHeader(head, source.key, time);
-  const layout = checkedLayout(header, largestInflation(source.byteLength), source.key, limits);
-  const slices = new GzipSlices(source, layout, inflater, limits.cacheBytes, limits.tileBytes);
+  const layout = checkedLayout(header, maxInflatedBytes(source.byteLength), source.key, limits);
+  const slices = new GzipSlices(source, layout, implementation, limits.cacheBytes, limits.tileBytes);
   const decodedCache = Math.min(limits.cacheBytes, DECODED_CACHE_BYTES);
   return new TiledImage(
     describe(header, source, `NIfTI-${header.version} (gzip)`, time),
@@ -78,7 +78,7 @@ export async function openGzipNifti(
 
 async function gzipHead(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array> {
   // By script: it takes the first member for what it is, however short, and one piece of it is enough.
-  const stream = new GzipStream(source, "script");
+  const stream = new GzipStream(source, "js");
   try {
     return await stream.take(NIFTI_HEADER_BYTES, signal);
   } finally {
@@ -117,7 +117,7 @@ function describe(header: NiftiHeader, source: ByteSource, format: string, time:
     axes: "zyx",
     dtype: scale ? "float32" : type.dtype,
     channels: [{}],
-    spacing: affine && spacingOf(columnLengths(affine)),
+    spacing: affine && toSpacing(columnLengths(affine)),
     objectivePower: undefined,
     bounds: undefined,
     affine,
@@ -153,7 +153,7 @@ function headerOfVolume({ bytes, times, version, littleEndian }: NiftiHeader): U
   return own;
 }
 
-function spacingOf([i, j, k]: readonly [number, number, number]): Spacing {
+function toSpacing([i, j, k]: readonly [number, number, number]): Spacing {
   return { values: [k, j, i], unit: "millimeter" };
 }
 

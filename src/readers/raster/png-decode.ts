@@ -26,7 +26,7 @@ const WHOLE = [{ x: 0, y: 0, dx: 1, dy: 1 }] as const;
  */
 export function decodePng(bytes: Uint8Array): Raster {
   const header = readHeader(bytes);
-  const rows = new RowWriter(header, paletteOf(bytes, header));
+  const rows = new RowWriter(header, findPalette(bytes, header));
   const inflate = new Unzlib((piece) => rows.write(piece));
   for (const { type, data } of chunks(bytes)) {
     if (type !== "IDAT") continue;
@@ -45,7 +45,7 @@ export function decodePng(bytes: Uint8Array): Raster {
   return rows.raster;
 }
 
-function paletteOf(bytes: Uint8Array, { colorType }: PngHeader): Uint8Array | undefined {
+function findPalette(bytes: Uint8Array, { colorType }: PngHeader): Uint8Array | undefined {
   if (colorType !== PALETTE) return undefined;
   for (const { type, data } of chunks(bytes)) if (type === "PLTE") return data;
   throw new ImageFormatError("its palette is missing");

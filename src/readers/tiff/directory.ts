@@ -2,7 +2,7 @@ import { ImageFormatError } from "../../image/errors.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import type { ByteSource } from "../../storage/byte-source.ts";
 import { TagArray } from "./tag-array.ts";
-import { fieldBytes, fieldValues, readCount, textOf } from "./tag-values.ts";
+import { decodeText, fieldBytes, fieldValues, readCount } from "./tag-values.ts";
 
 /** Directories followed before the chain is refused: far above any scanner's page count. */
 const MAX_DIRECTORIES = 4096;
@@ -85,7 +85,7 @@ export class TiffDirectory {
     const entry = this.#tags.get(tag);
     if (entry === undefined || fieldBytes(entry.type) !== 1) return undefined;
     const count = Math.min(entry.count, most);
-    return textOf(await this.#file.readBytes(tag, { ...entry, count }, signal));
+    return decodeText(await this.#file.readBytes(tag, { ...entry, count }, signal));
   }
 
   async bytes(tag: number, signal?: AbortSignal): Promise<Uint8Array | undefined> {

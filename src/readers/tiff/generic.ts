@@ -49,7 +49,7 @@ export async function openGenericTiff(
       format: `${kind} (${storage})`,
       axes: stack?.axes ?? "yx",
       levels,
-      channels: planes[0]!.flatMap(channelsOf),
+      channels: planes[0]!.flatMap(defaultChannels),
       // The same bytes read another way are another image.
       etag: stack?.asked ? `${file.source.etag} pages as ${pagesAs}` : undefined,
       spacing: stack ? stack.spacing : await resolutionSpacing(first.directory, signal),
@@ -59,7 +59,7 @@ export async function openGenericTiff(
   );
 }
 
-export function channelsOf(page: TiffPage): readonly Channel[] {
+export function defaultChannels(page: TiffPage): readonly Channel[] {
   if (page.palette?.kind === "lut") return [page.palette.color ? { color: page.palette.color } : {}];
   const colored = page.channels === 3 && page.photometric > PHOTOMETRIC.blackIsZero;
   return colored ? RGB_CHANNELS : Array.from({ length: page.channels }, () => ({}));

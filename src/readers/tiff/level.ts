@@ -54,7 +54,7 @@ export function tiffLevel(
   const first = pages[0]![0]!;
   const { source } = first.file;
   const loadedPages = new Map<TiffPage, LoadedPage>();
-  const placeOf = (position: readonly number[]) => {
+  const toGridPosition = (position: readonly number[]) => {
     const [z, row, column] = position.length === 3 ? position : [0, ...position];
     return { z: z!, row: row!, column: column! };
   };
@@ -80,7 +80,7 @@ export function tiffLevel(
     const wanted = new Map<LoadedPage, { addresses: TileAddress[]; put: ((b: Uint8Array) => void)[] }>();
     const tiles: StoredTile[][] = [];
     for (const position of positions) {
-      const { z, row, column } = placeOf(position);
+      const { z, row, column } = toGridPosition(position);
       const perPage: StoredTile[] = [];
       for (const page of pages[z]!) {
         const loaded = await load(page, signal);
@@ -144,7 +144,7 @@ export function tiffLevel(
       const stored = readStored(positions, signal);
       return positions.map(async (position, p): Promise<Raster> => {
         const perPage = (await stored)[p]!;
-        const rowsLeft = first.height - placeOf(position).row * layout.tileHeight;
+        const rowsLeft = first.height - toGridPosition(position).row * layout.tileHeight;
         const extent = {
           width: layout.tileWidth,
           height: first.tiled ? layout.tileHeight : Math.min(layout.tileHeight, rowsLeft),

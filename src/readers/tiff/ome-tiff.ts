@@ -39,7 +39,7 @@ export async function openOmeTiff(
   const named = document.images.filter(({ name }) => !COMPANION.test(name)).length;
   if (named > 1) file.notes.series = `the first of ${named} images that the file holds`;
   const samples = await samplesOfPages(image, directories, refuse, signal);
-  const places = image.pagesOf(samples.length);
+  const places = image.resolvePages(samples.length);
   if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it anew");
   const base: TiffPage[][] = [];
   for (const [z, row] of places.entries()) {
@@ -71,8 +71,8 @@ export async function openOmeTiff(
       format: `OME-TIFF (${first.tiled ? "tiled" : "stripped"}${levels.length > 1 ? ", pyramid" : ""})`,
       axes,
       levels,
-      channels: channelsOf(image, base[0]!),
-      spacing: spacingOf(image, axes),
+      channels: describeChannels(image, base[0]!),
+      spacing: toSpacing(image, axes),
       objectivePower: image.objectivePower,
     },
     limits,
@@ -140,7 +140,7 @@ async function samplesOfPages(
 }
 
 /** One entry per channel handed out: an RGB `Channel` element stands for three. */
-function channelsOf(image: OmeImage, pages: readonly TiffPage[]): Channel[] {
+function describeChannels(image: OmeImage, pages: readonly TiffPage[]): Channel[] {
   return pages.flatMap((page, c) => {
     const stated = image.channels[c] ?? {};
     const color = page.palette?.kind === "lut" ? page.palette.color : undefined;
@@ -150,7 +150,7 @@ function channelsOf(image: OmeImage, pages: readonly TiffPage[]): Channel[] {
   });
 }
 
-function spacingOf(image: OmeImage, axes: "yx" | "zyx") {
+function toSpacing(image: OmeImage, axes: "yx" | "zyx") {
   if (image.spacing === undefined || axes === "yx") return image.spacing;
   if (image.spacingZ === undefined) return undefined;
   return { values: [image.spacingZ, ...image.spacing.values], unit: "micrometer" as const };

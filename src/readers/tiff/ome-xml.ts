@@ -28,7 +28,7 @@ export interface OmeImage {
    * @param channels planes side by side, and `sizeZ` of them: bounded by the caller, for this counts through all
    * @returns undefined when the document names planes over and over
    */
-  pagesOf(channels: number): (number | undefined)[][] | undefined;
+  resolvePages(channels: number): (number | undefined)[][] | undefined;
 }
 
 export interface OmeDocument {
@@ -57,7 +57,7 @@ function readImage(root: XmlElement, image: XmlElement, pixels: XmlElement): Ome
   const datas = childrenNamed(pixels, "TiffData");
   const y = length(pixels, "Y");
   const x = length(pixels, "X");
-  const ownFile = fileNameOf(datas[0]);
+  const ownFile = readFileName(datas[0]);
   return {
     name: image.attributes.Name ?? "",
     sizeX: size("X"),
@@ -65,21 +65,21 @@ function readImage(root: XmlElement, image: XmlElement, pixels: XmlElement): Ome
     sizeZ: size("Z"),
     sizeC: size("C"),
     sizeT: size("T"),
-    channels: elements.map((c) => channelOf(c)),
+    channels: elements.map((c) => parseChannel(c)),
     channelSamples: elements.map((c) => {
       const samples = Number(c.attributes.SamplesPerPixel ?? Number.NaN);
       return Number.isInteger(samples) && samples >= 1 ? samples : undefined;
     }),
     firstPage: whole(datas[0]?.attributes.IFD, 0),
-    otherFile: datas.map(fileNameOf).find((file) => file !== undefined && file !== ownFile),
+    otherFile: datas.map(readFileName).find((file) => file !== undefined && file !== ownFile),
     spacing: y && x ? { values: [y, x], unit: "micrometer" } : undefined,
     spacingZ: length(pixels, "Z"),
     objectivePower: objectivePower(root, image),
-    pagesOf: (channels) => planePages(pixels, datas, channels, size("Z")),
+    resolvePages: (channels) => planePages(pixels, datas, channels, size("Z")),
   };
 }
 
-function channelOf(element: XmlElement): Channel {
+function parseChannel(element: XmlElement): Channel {
   const { Name, Fluor, Color } = element.attributes;
   const channel: Channel = {};
   const name = Name || Fluor;
@@ -154,6 +154,6 @@ function whole(text: string | undefined, otherwise: number): number {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : otherwise;
 }
 
-function fileNameOf(data: XmlElement | undefined): string | undefined {
+function readFileName(data: XmlElement | undefined): string | undefined {
   return childrenNamed(data, "UUID")[0]?.attributes.FileName;
 }

@@ -161,7 +161,7 @@ async function readSamples(
   if (photometric === PHOTOMETRIC.whiteIsZero && format.bits === 64 && format.kind === "uint")
     throw refuse("it has 64-bit samples with white as 0, which is not supported; convert to 8 or 16 bits");
   const extra = Array.from((await directory.numbers(TAG.extraSamples, signal)) ?? []);
-  const palette = await paletteOf(directory, photometric, signal);
+  const palette = await readColorMap(directory, photometric, signal);
   const stated = channelCount(photometric, samplesPerPixel, extra);
   const channels = palette?.kind === "lut" && stated !== undefined ? 1 : stated;
   const coded = isImageCoded(compression);
@@ -176,7 +176,7 @@ async function readSamples(
   return { samplesPerPixel, format, photometric, palette, channels, dtype };
 }
 
-async function paletteOf(directory: TiffDirectory, photometric: number, signal?: AbortSignal) {
+async function readColorMap(directory: TiffDirectory, photometric: number, signal?: AbortSignal) {
   if (photometric !== PHOTOMETRIC.palette) return undefined;
   const map = await directory.numbers(TAG.colorMap, signal);
   return map && map.length >= 3 ? readPalette(map) : undefined;

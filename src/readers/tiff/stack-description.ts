@@ -76,7 +76,8 @@ function parseShaped(text: string, page: PlaneSize): StatedStack | undefined {
   return {
     name: "tifffile",
     planes,
-    dimensions: typeof axes === "string" ? dimensionsOf(axes.toUpperCase(), sizes, planes, page) : undefined,
+    dimensions:
+      typeof axes === "string" ? findDimensions(axes.toUpperCase(), sizes, planes, page) : undefined,
     unit: stated,
     spacing: y && x ? plausibleSpacing(y, x) : undefined,
     spacingZ: size("Z") ?? distance(spacing, stated),
@@ -84,7 +85,7 @@ function parseShaped(text: string, page: PlaneSize): StatedStack | undefined {
 }
 
 /** The axes that go over pages: all but y, x and the samples of a pixel. */
-function dimensionsOf(axes: string, sizes: readonly number[], planes: number, page: PlaneSize) {
+function findDimensions(axes: string, sizes: readonly number[], planes: number, page: PlaneSize) {
   if (axes.length !== sizes.length) return undefined;
   const all = [...axes].map((axis, i) => ({ axis, size: sizes[i]! })).filter(({ size }) => size > 1);
   const over = all.filter(({ axis }) => axis !== "Y" && axis !== "X" && axis !== "S");

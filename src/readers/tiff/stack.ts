@@ -56,7 +56,7 @@ export async function stackLayout(
       `its description states ${count} planes and ${planes.length} pages are there; copy the file again or export it anew`,
     );
   }
-  const order = orderOf(count, stated, pagesAs, refuse);
+  const order = resolvePlaneOrder(count, stated, pagesAs, refuse);
   const rows = Array.from({ length: order.z }, (_, z) =>
     Array.from({ length: order.c }, (_, c) => planes[order.at(c, z)]!),
   );
@@ -65,7 +65,7 @@ export async function stackLayout(
     name: stated?.name ?? "multi-page",
     pages: rows,
     axes,
-    spacing: await spacingOf(first, stated, axes, signal),
+    spacing: await readSpacing(first, stated, axes, signal),
     virtual,
     asked: count > 1 && pagesAs !== undefined,
   };
@@ -89,7 +89,7 @@ interface PlaneOrder {
   at(c: number, z: number): number;
 }
 
-function orderOf(
+function resolvePlaneOrder(
   count: number,
   stated: StatedStack | undefined,
   pagesAs: PagesAs | undefined,
@@ -145,7 +145,7 @@ async function planesBehind(
   return Array.from({ length: count }, (_, i) => ({ ...page, planeShift: i * bytes }));
 }
 
-async function spacingOf(
+async function readSpacing(
   page: TiffPage,
   stated: StatedStack | undefined,
   axes: "yx" | "zyx",

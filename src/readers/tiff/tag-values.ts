@@ -55,7 +55,7 @@ export function fieldValues(
 }
 
 /** Up to its first zero. UTF-8, as OME-TIFF asks; else Latin-1, in which ImageJ and scanners write "µm". */
-export function textOf(bytes: Uint8Array): string {
+export function decodeText(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   const text = end < 0 ? bytes : bytes.subarray(0, end);
   try {

@@ -77,7 +77,7 @@ export function tileLayout(page: TiffPage): TileLayout {
       });
     },
   };
-  return !tiled && page.compression === COMPRESSION.none ? bandsOf(page, whole) : whole;
+  return !tiled && page.compression === COMPRESSION.none ? splitIntoBands(page, whole) : whole;
 }
 
 function storedRowBytes(page: TiffPage): number {
@@ -86,7 +86,7 @@ function storedRowBytes(page: TiffPage): number {
 }
 
 /** Rows of an uncompressed strip lie one behind another: a strip as tall as the image need not be read whole. */
-function bandsOf(page: TiffPage, strips: TileLayout): TileLayout {
+function splitIntoBands(page: TiffPage, strips: TileLayout): TileLayout {
   const storedRow = storedRowBytes(page);
   const rows = Math.max(1, Math.min(strips.tileHeight, Math.floor(BAND_BYTES / storedRow)));
   // Bands may not cross strips.

@@ -33,7 +33,7 @@ let registered = false;
  * Workers forbid. No chunk unpacks to more than its metadata announces. Changes zarrita's registry; calling it again changes
  * nothing.
  */
-export function useBoundedCodecs(): void {
+export function registerBoundedCodecs(): void {
   if (registered) return;
   registered = true;
   for (const [name, decode] of Object.entries(DECODERS)) {

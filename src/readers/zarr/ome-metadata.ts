@@ -38,7 +38,7 @@ export interface OmeZarrImage {
   /** Array paths, level 0 first. */
   paths: string[];
   /** Of level 0 along some of its axes; undefined where the unit of one is missing or no length. */
-  spacingOf(axes: readonly string[]): Spacing | undefined;
+  spacingAlong(axes: readonly string[]): Spacing | undefined;
   channels: Channel[];
 }
 
@@ -86,8 +86,8 @@ export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknow
   if (!known || new Set(names).size < names.length || !names.includes("y") || !names.includes("x")) {
     throw new Error(`its axes are ${names.join(", ")}, and those read are y, x and any of t, c, z`);
   }
-  const first = scaleOf(datasets[0]!.coordinateTransformations, names.length);
-  const outer = scaleOf(coordinateTransformations ?? [], names.length) ?? names.map(() => 1);
+  const first = findScale(datasets[0]!.coordinateTransformations, names.length);
+  const outer = findScale(coordinateTransformations ?? [], names.length) ?? names.map(() => 1);
   if (first === undefined) throw new Error("its level 0 states no scale");
   const spatial = axes
     .map((axis, i) => ({ ...axis, scale: first[i]! * outer[i]! }))
@@ -96,17 +96,17 @@ export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknow
   return {
     axes: names,
     paths: datasets.map(({ path }) => path),
-    spacingOf: (wanted) => spacingOf(spatial.filter(({ name }) => wanted.includes(name))),
-    channels: channelsOf(attributes.omero),
+    spacingAlong: (wanted) => parseSpacing(spatial.filter(({ name }) => wanted.includes(name))),
+    channels: parseChannels(attributes.omero),
   };
 }
 
-function scaleOf(transforms: readonly z.infer<typeof Transform>[], length: number): number[] | undefined {
+function findScale(transforms: readonly z.infer<typeof Transform>[], length: number): number[] | undefined {
   const scale = transforms.find(({ type }) => type === "scale")?.scale;
   return scale?.length === length ? scale : undefined;
 }
 
-function spacingOf(axes: readonly { unit?: string; scale: number }[]): Spacing | undefined {
+function parseSpacing(axes: readonly { unit?: string; scale: number }[]): Spacing | undefined {
   const values: number[] = [];
   for (const { unit, scale } of axes) {
     const factor = MICROMETERS.get(unit ?? "");
@@ -119,7 +119,7 @@ function spacingOf(axes: readonly { unit?: string; scale: number }[]): Spacing |
   return { values, unit: "micrometer" };
 }
 
-function channelsOf(omero: unknown): Channel[] {
+function parseChannels(omero: unknown): Channel[] {
   const parsed = Omero.safeParse(omero);
   if (!parsed.success) return [];
   return (parsed.data.channels ?? []).map(({ label, color }) => {

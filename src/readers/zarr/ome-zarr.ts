@@ -7,7 +7,7 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import { allocate, bytesPerSample, type DType, product, type Raster } from "../../tiling/grid/raster.ts";
 import { TiledImage, type TileGrid } from "../base/tiled-image.ts";
 import { checkArrayMetadata, UnsupportedCodecError } from "./array-metadata.ts";
-import { useBoundedCodecs } from "./bounded-codecs.ts";
+import { registerBoundedCodecs } from "./bounded-codecs.ts";
 import { type OmeZarrImage, parseOmeZarr } from "./ome-metadata.ts";
 import { ZarrReader } from "./zarr-reader.ts";
 
@@ -35,8 +35,8 @@ async function readNode(
 ): Promise<ZarrNode | undefined> {
   const v3 = await reader.json("/zarr.json", signal).catch((cause) => rethrow(cause, key));
   if (v3 !== undefined) {
-    const { node_type, attributes } = recordOf(v3);
-    return { version: 3, isArray: node_type === "array", attributes: recordOf(recordOf(attributes).ome) };
+    const { node_type, attributes } = asRecord(v3);
+    return { version: 3, isArray: node_type === "array", attributes: asRecord(asRecord(attributes).ome) };
   }
   const attributes = await reader.json("/.zattrs", signal).catch((cause) => rethrow(cause, key));
   const group = await reader.json("/.zgroup", signal).catch((cause) => rethrow(cause, key));
@@ -44,10 +44,10 @@ async function readNode(
     const array = await reader.json("/.zarray", signal).catch((cause) => rethrow(cause, key));
     return array === undefined ? undefined : { version: 2, isArray: true, attributes: {} };
   }
-  return { version: 2, isArray: false, attributes: recordOf(attributes) };
+  return { version: 2, isArray: false, attributes: asRecord(attributes) };
 }
 
-function recordOf(value: unknown): Record<string, unknown> {
+function asRecord(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : {};
@@ -71,7 +71,7 @@ export async function openOmeZarr(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<ImageSource | undefined> {
-  useBoundedCodecs();
+  registerBoundedCodecs();
   const reader = new ZarrReader(store, key);
   const node = await readNode(reader, key, signal);
   if (node === undefined) return undefined;
@@ -132,7 +132,7 @@ export async function openOmeZarr(
       axes: isVolume ? "zyx" : "yx",
       dtype: first.dtype as DType,
       channels: Array.from({ length: channelCount }, (_, c) => image.channels[c] ?? {}),
-      spacing: image.spacingOf(isVolume ? ["z", "y", "x"] : ["y", "x"]),
+      spacing: image.spacingAlong(isVolume ? ["z", "y", "x"] : ["y", "x"]),
       objectivePower: undefined,
       bounds: undefined,
       etag: reader.etag,
@@ -275,7 +275,7 @@ function rethrow(cause: unknown, key: string, part = "its Zarr metadata"): never
     name === "TypeError"
   ) {
     throw new ImageFormatError(
-      `${key} is damaged: ${part} cannot be read (${reasonOf(cause as Error)}); write it anew`,
+      `${key} is damaged: ${part} cannot be read (${codecMessage(cause as Error)}); write it anew`,
       { cause },
     );
   }
@@ -283,7 +283,7 @@ function rethrow(cause: unknown, key: string, part = "its Zarr metadata"): never
 }
 
 /** What the codec said, below what zarrita says of it. */
-function reasonOf(error: Error): string {
+function codecMessage(error: Error): string {
   const { cause } = error;
   return isZarritaError(error) && cause instanceof Error && cause.message !== ""
     ? cause.message

@@ -12,7 +12,7 @@ const BUFFER_BYTES = 1 << 20;
  * A `ByteSink` on a file system. Bytes go to `.<name>.partial` beside `path`, which a later run simply overwrites;
  * `finish` flushes them to the disk and renames. Errors (a full disk, a missing directory) are the platform's own.
  */
-export async function openFileSink(path: string): Promise<ByteSink> {
+export async function createFileSink(path: string): Promise<ByteSink> {
   const partial = join(dirname(path), `.${basename(path)}.partial`);
   return new FileSink(path, partial, await open(partial, "w+"));
 }

@@ -24,7 +24,7 @@ const ITEMS_AT_ONCE = 256;
  * little-endian. Which frames there are must be known (`present`), for the head tells of them; their samples come tile
  * after tile and are held no longer. Tiles must come in raster order.
  */
-export async function openDicomSegmentation(
+export async function createDicomSegmentation(
   sink: ByteSink,
   info: LabelMapInfo,
   { source, segmentation }: LabelOrigin,
@@ -35,7 +35,7 @@ export async function openDicomSegmentation(
       throw new TypeError("labels.seg.dcm needs a DICOM source and the frames it will hold");
     const volume = info.axes === "zyx";
     const references = volume
-      ? slicesOf(info, headers.references)
+      ? sourceSlices(info, headers.references)
       : headers.references.slice(segmentation.level, segmentation.level + 1);
     const attributes = await sourceAttributes(await headers.read(volume ? 0 : segmentation.level));
     const geometry = volume ? seriesGeometry(info, affine!) : slideGeometry(info, attributes);
@@ -87,7 +87,7 @@ function isNamed({ sopClass, sopInstance }: FrameReference): boolean {
 }
 
 /** What each label slice was made from; where it spans several slices, the one in its middle. */
-function slicesOf(
+function sourceSlices(
   { shape, placement }: LabelMapInfo,
   references: readonly FrameReference[],
 ): FrameReference[] {

@@ -28,7 +28,7 @@ export async function sourceAttributes(head: Uint8Array): Promise<DicomElements>
     undeflate(bytes);
     const terms = takeCharacterSet(bytes);
     const { dict } = dcmjs.data.DicomMessage.readFile(bytes.buffer, { untilTag: PER_FRAME_GROUPS });
-    return decoded(dict, textDecoder(terms));
+    return decodeElements(dict, textDecoder(terms));
   } catch {
     // Without its reason, which may quote a value.
     throw new ImageFormatError(
@@ -39,7 +39,7 @@ export async function sourceAttributes(head: Uint8Array): Promise<DicomElements>
 
 /** Says of a head that was inflated that it is not deflated. */
 function undeflate(bytes: Uint8Array): void {
-  const at = asciiOf(bytes, 1024).indexOf(DEFLATED);
+  const at = decodeAscii(bytes, 1024).indexOf(DEFLATED);
   if (at > 0) bytes.fill(0, at + DEFLATED.length - 3, at + DEFLATED.length);
 }
 
@@ -48,7 +48,7 @@ function undeflate(bytes: Uint8Array): void {
  * as Latin-1 every byte comes through. It is among the first elements of a data set.
  */
 function takeCharacterSet(bytes: Uint8Array): string[] {
-  const text = asciiOf(bytes, 4096);
+  const text = decodeAscii(bytes, 4096);
   const view = new DataView(bytes.buffer);
   for (const [tag, explicit, little] of [
     ["\x08\x00\x05\x00CS", true, true],
@@ -66,23 +66,26 @@ function takeCharacterSet(bytes: Uint8Array): string[] {
   return [];
 }
 
-function asciiOf(bytes: Uint8Array, length: number): string {
+function decodeAscii(bytes: Uint8Array, length: number): string {
   return String.fromCharCode(...bytes.subarray(0, length));
 }
 
-function decoded(elements: DicomElements, decode: (text: string) => string): DicomElements {
+function decodeElements(elements: DicomElements, decode: (text: string) => string): DicomElements {
   return Object.fromEntries(
     Object.entries(elements).map(([tag, { vr, Value }]): [string, DicomElement] => {
       if (vr === "SQ")
-        return [tag, { vr, Value: Value?.map((item) => decoded(item as DicomElements, decode)) ?? [] }];
-      return [tag, { vr, Value: TEXTS.has(vr) ? Value?.map((value) => textOf(value, decode)) : Value }];
+        return [
+          tag,
+          { vr, Value: Value?.map((item) => decodeElements(item as DicomElements, decode)) ?? [] },
+        ];
+      return [tag, { vr, Value: TEXTS.has(vr) ? Value?.map((value) => decodeTexts(value, decode)) : Value }];
     }),
   );
 }
 
 /** A text, or a name in its three spellings. */
-function textOf(value: unknown, decode: (text: string) => string): unknown {
+function decodeTexts(value: unknown, decode: (text: string) => string): unknown {
   if (typeof value === "string") return decode(value);
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, textOf(part, decode)]));
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, decodeTexts(part, decode)]));
 }

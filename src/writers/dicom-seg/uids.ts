@@ -1,5 +1,5 @@
 /** UIDs from a UUID (PS3.5 annex B.2) that is made from `seed`: the same labels of the same source have the same. */
-export async function uidsFrom(seed: unknown): Promise<(role: string) => Promise<string>> {
+export async function createUidFactory(seed: unknown): Promise<(role: string) => Promise<string>> {
   const text = JSON.stringify(seed);
   return async (role) => {
     const bytes = new TextEncoder().encode(`${role}\0${text}`);

@@ -190,7 +190,7 @@ class HeaderFields {
     for (let row = 0; row < 3; row++)
       for (let c = 0; c < 4; c++) this.setReal(at.srow, 4 * row + c, affine[row]![c]!);
     const axes = [0, 1, 2].map((c) => [0, 1, 2].map((row) => affine[row]![c]! / steps[c]!));
-    const turned = quaternionOf(axes);
+    const turned = toQuaternion(axes);
     this.setPixdim(turned?.handedness ?? 1, steps);
     this.setCode(at.qformCode, turned ? code : 0);
     const offset = [0, 1, 2].map((row) => affine[row]![3]!);
@@ -204,7 +204,7 @@ class HeaderFields {
  * The rotation of three unit axes as NIfTI stores it: b, c and d of the unit quaternion whose a is not below 0, and
  * whether the third axis is turned round first. Undefined where they are not at right angles.
  */
-function quaternionOf(
+function toQuaternion(
   axes: readonly (readonly number[])[],
 ): { quaternion: readonly [number, number, number]; handedness: 1 | -1 } | undefined {
   const [x, y, z] = axes as [readonly number[], readonly number[], readonly number[]];

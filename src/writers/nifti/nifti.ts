@@ -11,7 +11,7 @@ import { niftiLabelHeader } from "./nifti-header.ts";
  * Writes a label volume as `.nii.gz`, slice after slice: uint8, i, j and k along x, y and z as in the source. Held are the
  * slices of one row of chunks.
  */
-export async function openNiftiLabels(
+export async function createNiftiLabels(
   sink: ByteSink,
   info: LabelMapInfo,
   source: Pick<ImageSource, "affine" | "headers">,

@@ -27,7 +27,7 @@ const WORST_EXPANSION = 1.001;
  * Bio-Formats 6 and later). Tiles of all levels are appended as they come, so memory is the tile tables alone.
  * Background tiles all point at one shared tile: readers that do not know sparse TIFF open it too.
  */
-export async function openOmeTiff(
+export async function createOmeTiff(
   sink: ByteSink,
   info: LabelMapInfo,
   options: { bigTiff?: boolean } = {},

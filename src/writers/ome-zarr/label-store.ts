@@ -10,7 +10,7 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import { copyBox } from "../../tiling/grid/box.ts";
 import { product } from "../../tiling/grid/raster.ts";
 import { gzipTile, parseGzipTile } from "../base/label-tile.ts";
-import { chunkKey, describePart, jsonBytes, OmeZarrSink, type OmeZarrTarget } from "./ome-zarr.ts";
+import { chunkKey, describeObject, jsonBytes, OmeZarrSink, type OmeZarrTarget } from "./ome-zarr.ts";
 import { arrayMetadata } from "./ome-zarr-metadata.ts";
 
 /** The label store holds chunks of another label map: another model, region or chunk size. */
@@ -107,11 +107,11 @@ export class ZarrLabelStore implements LabelStore {
         if (!this.#present.has(key) || told.has(key))
           throw new RangeError(`chunk ${key} is not in the label store ${this.#prefix}`);
         told.add(key);
-        parts.push(await describePart(partKey(key), gzipTile(tile, this.info.chunk.at(-1)!)));
+        parts.push(await describeObject(partKey(key), gzipTile(tile, this.info.chunk.at(-1)!)));
       },
       finalize: async (): Promise<WrittenOutput> => {
         const background = [...this.#present].filter((key) => !told.has(key));
-        for (const key of background) parts.push(await describePart(partKey(key), this.#empty));
+        for (const key of background) parts.push(await describeObject(partKey(key), this.#empty));
         return inner.finalize();
       },
       abort: () => inner.abort(),

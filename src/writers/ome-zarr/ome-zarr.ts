@@ -24,18 +24,18 @@ export function jsonBytes(value: unknown): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
-export function openOmeZarr(target: OmeZarrTarget, info: LabelMapInfo): LabelSink {
+export function createOmeZarr(target: OmeZarrTarget, info: LabelMapInfo): LabelSink {
   return new OmeZarrSink(target, info, []);
 }
 
 /** Byte length and digest of one object of the group, by its key below the group. */
-export interface StoredPart {
+export interface WrittenObject {
   key: string;
   byteLength: number;
   sha256: string;
 }
 
-export async function describePart(key: string, bytes: Uint8Array): Promise<StoredPart> {
+export async function describeObject(key: string, bytes: Uint8Array): Promise<WrittenObject> {
   return { key, byteLength: bytes.length, sha256: await sha256Hex(bytes) };
 }
 
@@ -46,11 +46,11 @@ export async function describePart(key: string, bytes: Uint8Array): Promise<Stor
 export class OmeZarrSink implements LabelSink {
   readonly #target: OmeZarrTarget;
   readonly #info: LabelMapInfo;
-  readonly #parts: StoredPart[];
+  readonly #parts: WrittenObject[];
   readonly #writing = new Set<Promise<void>>();
 
   /** `parts`: objects of the group that are in the store already. */
-  constructor(target: OmeZarrTarget, info: LabelMapInfo, parts: StoredPart[]) {
+  constructor(target: OmeZarrTarget, info: LabelMapInfo, parts: WrittenObject[]) {
     this.#target = target;
     this.#info = info;
     this.#parts = parts;
@@ -88,7 +88,7 @@ export class OmeZarrSink implements LabelSink {
   }
 
   async #put(key: string, bytes: Uint8Array): Promise<void> {
-    this.#parts.push(await describePart(key, bytes));
+    this.#parts.push(await describeObject(key, bytes));
     await this.#target.store.put(`${this.#target.prefix}/${key}`, bytes);
   }
 }

@@ -12,7 +12,7 @@ export default {
     try {
       if (request.method === "PUT") {
         const store = new MemoryStore({ image: new Uint8Array(await request.arrayBuffer()) });
-        image = await openImage(store, "image", { acrossRequests: true });
+        image = await openImage(store, "image", { reuseAcrossRequests: true });
         return Response.json({ shape: image.levels[0]!.shape, dtype: image.dtype });
       }
       const { data } = await image!.readRegion(0, await request.json());

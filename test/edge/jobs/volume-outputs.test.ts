@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { FsStore } from "../../../src/storage/fs-store.ts";
-import { directoryTargets } from "../../../src/writers/directory-targets.ts";
+import { createDirectoryTargets } from "../../../src/writers/directory-targets.ts";
 import { type Bundle, bundleWorker, runWorker } from "../run-worker.ts";
 import { writeMadeVolume } from "./volume-worker/write-volume.ts";
 
@@ -26,7 +26,7 @@ it.each([0, 1, 2])(
     const store = new FsStore(directory);
     try {
       const here = await writeMadeVolume(type, store, (labelStore) =>
-        directoryTargets({ directory, store, labelStore }),
+        createDirectoryTargets({ directory, store, labelStore }),
       );
       const response = await fetch(new URL(`/?type=${type}`, await worker.ready));
       expect(response.status, await response.clone().text()).toBe(200);

@@ -15,7 +15,7 @@ import { writeOutputs } from "../../../src/orchestrator/outputs/write-outputs.ts
 import { openImage } from "../../../src/readers/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
 import { MemoryStore } from "../../../src/storage/memory-store.ts";
-import { directoryTargets } from "../../../src/writers/directory-targets.ts";
+import { createDirectoryTargets } from "../../../src/writers/directory-targets.ts";
 import { openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
 import { type MadeNifti, makeNifti } from "../../builders/make-nifti.ts";
 import { blobs, storeVolume, volumeInfo } from "./volume-labels.ts";
@@ -47,7 +47,7 @@ async function write(
     const report = await writeOutputs({
       labelStore,
       outputs,
-      targets: directoryTargets({ directory, store, labelStore }),
+      targets: createDirectoryTargets({ directory, store, labelStore }),
       origin: { source },
       objects: undefined,
       source: "scan.nii",
@@ -258,8 +258,8 @@ describe("labels.nii.gz", () => {
   });
 
   it("tiles against the order of z are refused", async () => {
-    const { openNiftiLabels } = await import("../../../src/writers/nifti/nifti.ts");
-    const { openFileSink } = await import("../../../src/writers/base/file-sink.ts");
+    const { createNiftiLabels: openNiftiLabels } = await import("../../../src/writers/nifti/nifti.ts");
+    const { createFileSink: openFileSink } = await import("../../../src/writers/base/file-sink.ts");
     const directory = freshDirectory();
     const sink = await openNiftiLabels(
       await openFileSink(join(directory, "labels.nii.gz")),

@@ -14,7 +14,7 @@ import { writeOutputs } from "../../../src/orchestrator/outputs/write-outputs.ts
 import { FsStore } from "../../../src/storage/fs-store.ts";
 import { product } from "../../../src/tiling/grid/raster.ts";
 import { downsampleByMode, pyramidLevels } from "../../../src/tiling/objects/label-pyramid.ts";
-import { directoryTargets } from "../../../src/writers/directory-targets.ts";
+import { createDirectoryTargets } from "../../../src/writers/directory-targets.ts";
 import { LabelStoreMismatchError, openLabelStore } from "../../../src/writers/ome-zarr/label-store.ts";
 import { cells, labelMapInfo, storeLabels } from "./label-map.ts";
 
@@ -70,7 +70,7 @@ async function run(
   const report = await writeOutputs({
     labelStore,
     outputs,
-    targets: directoryTargets({ directory, store, labelStore, bigTiff }),
+    targets: createDirectoryTargets({ directory, store, labelStore, bigTiff }),
     origin: { source: {} },
     objects: "objects" in options ? options.objects : OBJECTS,
     wideRowBytes: options.wideRowBytes,
@@ -344,7 +344,7 @@ describe("other label maps", () => {
     await labelStore.writeChunk({ index: [1, 1, 1], raster: { data: block, shape: [4, 16, 16] } });
     const options = {
       labelStore,
-      targets: directoryTargets({ directory, store, labelStore }),
+      targets: createDirectoryTargets({ directory, store, labelStore }),
       origin: { source: {} },
       objects: undefined,
       source: "volume",
@@ -392,7 +392,7 @@ describe("failures", () => {
     const store = storeAt(directory);
     const labelStore = await openLabelStore(store, "work/labels.ome.zarr", INFO);
     await storeLabels(labelStore, LABELS);
-    const targets = directoryTargets({ directory, store, labelStore });
+    const targets = createDirectoryTargets({ directory, store, labelStore });
     const abort = new AbortController();
     const failing = {
       ...targets,

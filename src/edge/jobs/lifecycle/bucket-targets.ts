@@ -1,8 +1,8 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
 import type { OutputName, OutputTargets } from "../../../image/output-targets.ts";
+import { createLabelFile } from "../../../writers/create-label-file.ts";
 import type { ZarrLabelStore } from "../../../writers/ome-zarr/label-store.ts";
-import { openOmeZarr } from "../../../writers/ome-zarr/ome-zarr.ts";
-import { openLabelFile } from "../../../writers/open-label-file.ts";
+import { createOmeZarr } from "../../../writers/ome-zarr/ome-zarr.ts";
 import { encodePng } from "../../../writers/png.ts";
 import { resultsStore } from "../../shared/results-store.ts";
 import { MultipartSink } from "./multipart-sink.ts";
@@ -26,9 +26,9 @@ export function bucketTargets(bucket: R2Bucket, prefix: string, labelStore?: Zar
     async labels(name, info, origin) {
       if (name === "labels.ome.zarr" && labelStore) return labelStore.levelSink({ name });
       if (name.endsWith(".ome.zarr")) {
-        return openOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
+        return createOmeZarr({ store: resultsStore(bucket, prefix), prefix: name, name }, info);
       }
-      return openLabelFile(name, open(name), info, origin);
+      return createLabelFile(name, open(name), info, origin);
     },
     file: async (name) => open(name),
     async picture(name, picture) {

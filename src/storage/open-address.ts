@@ -5,7 +5,7 @@ import type { ObjectStore } from "./object-store.ts";
 import { withRetry } from "./retry.ts";
 import { parseSourceAddress } from "./source-address.ts";
 
-export interface Located {
+export interface OpenedAddress {
   store: ObjectStore;
   key: string;
   /** Last part of the source, for messages and file names. */
@@ -18,7 +18,7 @@ export interface Located {
  * Turns what a person typed (path, `file://`, `http(s)://`, `s3://bucket/key`) into a store and a key. Node only.
  * Nothing is opened or checked for being there yet.
  */
-export async function locate(source: string): Promise<Located> {
+export async function openAddress(source: string): Promise<OpenedAddress> {
   const address = parseSourceAddress(source);
   switch (address.scheme) {
     case "file": {

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { FsStore } from "../../src/storage/fs-store.ts";
-import { locate } from "../../src/storage/locate.ts";
+import { openAddress } from "../../src/storage/open-address.ts";
 import { parseSourceAddress } from "../../src/storage/source-address.ts";
 
 describe("parseSourceAddress", () => {
@@ -38,7 +38,7 @@ describe("parseSourceAddress", () => {
 
 describe("locate", () => {
   test("a path is its directory and its name", async () => {
-    const { store, key, name, close } = await locate("some/where/größe 😐.svs");
+    const { store, key, name, close } = await openAddress("some/where/größe 😐.svs");
     expect(store).toBeInstanceOf(FsStore);
     expect((store as FsStore).root).toBe(path.resolve("some/where"));
     expect([key, name]).toEqual(["größe 😐.svs", "größe 😐.svs"]);
@@ -46,10 +46,10 @@ describe("locate", () => {
   });
 
   test("a final slash does not matter", async () => {
-    expect((await locate("some/image.zarr/")).key).toBe("image.zarr");
+    expect((await openAddress("some/image.zarr/")).key).toBe("image.zarr");
   });
 
   test("the root directory is no image", async () => {
-    await expect(locate("/")).rejects.toThrow("is the root directory");
+    await expect(openAddress("/")).rejects.toThrow("is the root directory");
   });
 });
