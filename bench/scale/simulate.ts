@@ -67,171 +67,202 @@ interface Job extends ModelledJob {
 }
 
 /**
- * A cohort through the job service in virtual time. Real are the cohort's rows, the ledgers, the Workflow, how tasks are sent, chosen queues
- * and tried again, and all plans; a model are the platform and how long a task takes.
+ * A cohort through the job service in virtual time. Real are the cohort's rows, the ledgers, the Workflow, how tasks are sent, assigned to
+ * queues and retried, and all plans; the platform and the duration of a task are models.
  * @throws where something is lost or done in excess of what the platform allows
  */
 export async function simulate(scenario: Scenario, workers: LoadedWorkers): Promise<Outcome> {
-  const { platform, durations, faults, slides } = scenario;
-  const time = new VirtualTime();
-  const random = new Random(scenario.seed);
-  const jobs = new Map<string, Job>();
-  const outcome: Outcome["jobs"] = [];
+  return new Simulation(scenario, workers).run();
+}
 
-  const ledgers = new LedgerHost(time, platform, workers);
-  const workflows = new WorkflowHost({
-    time,
-    platform,
-    workers,
-    idsOf: (id, kind) => idsOf(jobs.get(id)!.slide, kind),
-    ended: (id) => {
-      ledgers.close(id);
-      jobs.delete(id);
-    },
-  });
-  const queueOf = <T extends { job: string }>(
-    consume: (delivery: Delivery<T>) => void,
-    taskOf: (body: T) => [TaskKind, number],
-  ) =>
-    new ModelQueue<T>({
+class Simulation {
+  readonly #scenario: Scenario;
+  readonly #time = new VirtualTime();
+  readonly #random: Random;
+  readonly #jobs = new Map<string, Job>();
+  readonly #outcome: Outcome["jobs"] = [];
+  readonly #rows = new CohortRows(new SqlStorage() as never);
+  readonly #ledgers: LedgerHost;
+  readonly #workflows: WorkflowHost;
+  readonly #shardQueues: ModelQueue<ShardMessage>[];
+  readonly #taskQueue: ModelQueue<TaskMessage>;
+  readonly #tasks: ModelledTasks;
+  readonly #timeline: Timeline;
+  readonly #env: Bindings;
+  #mayBegin = true;
+  #fault: unknown;
+
+  constructor(scenario: Scenario, workers: LoadedWorkers) {
+    this.#scenario = scenario;
+    const { platform, durations, faults } = scenario;
+    const time = this.#time;
+    const random = new Random(scenario.seed);
+    this.#random = random;
+    this.#ledgers = new LedgerHost(time, platform, workers);
+    this.#workflows = new WorkflowHost({
+      time,
+      platform,
+      workers,
+      idsOf: (id, kind) => idsOf(this.#jobs.get(id)!.slide, kind),
+      ended: (id) => {
+        this.#ledgers.close(id);
+        this.#jobs.delete(id);
+      },
+    });
+    this.#shardQueues = Array.from({ length: platform.queues }, () =>
+      this.#createQueue<ShardMessage>(
+        (delivery) => this.#watch(this.#tasks.shard(delivery)),
+        ({ shard }) => ["shard", shard],
+      ),
+    );
+    this.#taskQueue = this.#createQueue<TaskMessage>(
+      (delivery) => this.#watch(this.#tasks.other(delivery)),
+      ({ kind, id }) => [kind, id],
+    );
+    this.#env = this.#createBindings();
+    this.#ledgers.env = this.#env;
+    this.#workflows.env = this.#env;
+    this.#tasks = new ModelledTasks({
       time,
       random,
+      durations,
+      faults,
+      jobOf: (id) => this.#jobs.get(id)!,
+      getLedger: (id) => getLedger(this.#ledgers.namespace, id),
+    });
+    this.#timeline = new Timeline(time, () => ({
+      windows: this.#tasks.windowsDone,
+      waiting: this.#shardQueues.reduce((n, q) => n + q.waiting, 0),
+      rows: this.#ledgers.rows,
+      r2: this.#tasks.r2.reads + this.#tasks.r2.writes,
+    }));
+  }
+
+  async run(): Promise<Outcome> {
+    const { slides } = this.#scenario;
+    for (const n of slides.keys()) this.#rows.add({ id: `slide ${n}`, source: `s3://cohort/${n}.svs` });
+    this.#begin();
+    await this.#time.run(() => {
+      if (this.#fault) throw this.#fault;
+      return this.#outcome.length === slides.length;
+    });
+    const endedAtMs = this.#time.now();
+    this.#timeline.stop();
+    for (const id of [...this.#jobs.keys()]) this.#ledgers.close(id);
+    return this.#summarize(endedAtMs);
+  }
+
+  #createQueue<T extends { job: string }>(
+    consume: (delivery: Delivery<T>) => void,
+    taskOf: (body: T) => [TaskKind, number],
+  ): ModelQueue<T> {
+    const { platform, faults } = this.#scenario;
+    return new ModelQueue<T>({
+      time: this.#time,
+      random: this.#random,
       platform,
       faults,
       consume,
-      giveUp: (body) => watched(getLedger(env.LEDGERS!, body.job).deadLetter(...taskOf(body))),
+      giveUp: (body) => this.#watch(getLedger(this.#env.LEDGERS!, body.job).deadLetter(...taskOf(body))),
     });
-  const shardQueues = Array.from({ length: platform.queues }, () =>
-    queueOf<ShardMessage>(
-      (delivery) => watched(tasks.shard(delivery)),
-      ({ shard }) => ["shard", shard],
-    ),
-  );
-  const taskQueue = queueOf<TaskMessage>(
-    (delivery) => watched(tasks.other(delivery)),
-    ({ kind, id }) => [kind, id],
-  );
-  const env: Bindings = {
-    ...scenario.bindings,
-    LEDGERS: ledgers.namespace,
-    JOBS: workflows.binding,
-    TASKS: taskQueue as never,
-    SHARDS: shardQueues[0] as never,
-    ...Object.fromEntries(shardQueues.slice(1).map((queue, n) => [`SHARDS_${n + 1}`, queue])),
-    // Asked for what is left of a job that has ended.
-    RESULTS: {
-      list: async ({ prefix }: { prefix: string }) => removed(prefix),
-      delete: async () => undefined,
-    } as never,
-  };
-  ledgers.env = env;
-  workflows.env = env;
+  }
 
-  const tasks = new ModelledTasks({
-    time,
-    random,
-    durations,
-    faults,
-    jobOf: (id) => jobs.get(id)!,
-    getLedger: (id) => getLedger(ledgers.namespace, id),
-  });
-  const timeline = new Timeline(time, () => ({
-    windows: tasks.windowsDone,
-    waiting: shardQueues.reduce((n, q) => n + q.waiting, 0),
-    rows: ledgers.rows,
-    r2: tasks.r2.reads + tasks.r2.writes,
-  }));
+  #createBindings(): Bindings {
+    return {
+      ...this.#scenario.bindings,
+      LEDGERS: this.#ledgers.namespace,
+      JOBS: this.#workflows.binding,
+      TASKS: this.#taskQueue as never,
+      SHARDS: this.#shardQueues[0] as never,
+      ...Object.fromEntries(this.#shardQueues.slice(1).map((queue, n) => [`SHARDS_${n + 1}`, queue])),
+      // The Workflow lists what is left of a job that has ended.
+      RESULTS: {
+        list: async ({ prefix }: { prefix: string }) => this.#removed(prefix),
+        delete: async () => undefined,
+      } as never,
+    };
+  }
 
-  const rows = new CohortRows(new SqlStorage() as never);
-  for (const n of slides.keys()) rows.add({ id: `slide ${n}`, source: `s3://cohort/${n}.svs` });
-  let mayBegin = true;
-  let fault: unknown;
-  /** At most so many jobs at a time, and the next one when one has ended. */
-  function begin(): void {
-    while (mayBegin && rows.counts.running < scenario.concurrency) {
-      const row = rows.next(Date.now());
+  /** Starts jobs up to the cohort's concurrency; each job that ends makes room for the next. */
+  #begin(): void {
+    const { concurrency, betweenMs } = this.#scenario;
+    while (this.#mayBegin && this.#rows.counts.running < concurrency) {
+      const row = this.#rows.next(Date.now());
       if (!row) return;
-      watched(start(rows.begin(row, Date.now())));
-      if (!scenario.betweenMs) continue;
-      mayBegin = false;
-      time.after(scenario.betweenMs, () => {
-        mayBegin = true;
-        begin();
+      this.#watch(this.#start(this.#rows.begin(row, Date.now())));
+      if (!betweenMs) continue;
+      this.#mayBegin = false;
+      this.#time.after(betweenMs, () => {
+        this.#mayBegin = true;
+        this.#begin();
       });
     }
   }
 
-  /** What goes wrong in the simulation itself ends it. */
-  function watched(work: Promise<unknown>): void {
+  /** A fault of the simulation itself ends it. */
+  #watch(work: Promise<unknown>): void {
     work.catch((error) => {
-      fault ??= error;
+      this.#fault ??= error;
     });
   }
 
-  async function start(row: StoredRow): Promise<void> {
+  async #start(row: StoredRow): Promise<void> {
     // Rows are numbered from 1.
-    const slide = slides[row.n - 1]!;
+    const slide = this.#scenario.slides[row.n - 1]!;
     const job: Job = {
-      id: random.hex(),
+      id: this.#random.hex(),
       slide,
       row,
       records: new Uint8Array(slide.windowsOf.length),
-      startedAt: time.now(),
+      startedAt: this.#time.now(),
       ended: false,
     };
-    jobs.set(job.id, job);
-    rows.started(row, job.id, true);
-    await getLedger(env.LEDGERS!, job.id).create(documentOf(job.id), { again: false });
-    await env.JOBS!.create({ id: job.id });
+    this.#jobs.set(job.id, job);
+    this.#rows.started(row, job.id, true);
+    await getLedger(this.#env.LEDGERS!, job.id).create(documentOf(job.id), { again: false });
+    await this.#env.JOBS!.create({ id: job.id });
   }
 
-  /** The Workflow removes a job's work when the job has ended, however it came to know. */
-  function removed(prefix: string): { objects: [] } {
-    const job = jobs.get(prefix.split("/")[1]!);
+  /** The Workflow removes a job's work when the job has ended, in whatever way it learned of that. */
+  #removed(prefix: string): { objects: [] } {
+    const job = this.#jobs.get(prefix.split("/")[1]!);
     if (!job || job.ended) return { objects: [] };
     job.ended = true;
-    watched(ended(job));
+    this.#watch(this.#end(job));
     return { objects: [] };
   }
 
-  async function ended(job: Job): Promise<void> {
-    const endedAt = time.now();
-    const status = (await getLedger(env.LEDGERS!, job.id).status())!;
+  async #end(job: Job): Promise<void> {
+    const endedAt = this.#time.now();
+    const status = (await getLedger(this.#env.LEDGERS!, job.id).status())!;
     const { slide, records } = job;
     const windows = slide.shards.reduce((n, id) => n + (records[id] ? slide.windowsOf[id]! : 0), 0);
     if (status.state === "done" && (status.windows!.done !== slide.windows || windows !== slide.windows)) {
       throw new Error(`job ${job.id} has ${status.windows!.done} and ${windows} of ${slide.windows} windows`);
     }
-    outcome.push({
+    this.#outcome.push({
       slide: job.row.n - 1,
       startedAt: job.startedAt,
       endedAt,
       ...(status.error && { error: status.error.message }),
     });
-    if (status.error) rows.fail(job.row, { code: "unexpected", reason: status.error.message }, undefined);
-    else rows.done(job.row, undefined);
-    begin();
+    if (status.error)
+      this.#rows.fail(job.row, { code: "unexpected", reason: status.error.message }, undefined);
+    else this.#rows.done(job.row, undefined);
+    this.#begin();
   }
 
-  begin();
-  await time.run(() => {
-    if (fault) throw fault;
-    return outcome.length === slides.length;
-  });
-  const seconds = time.now() / 1000;
-  const endedAll = time.now();
-  timeline.stop();
-  for (const id of [...jobs.keys()]) ledgers.close(id);
-  return summary();
-
-  function summary(): Outcome {
+  #summarize(endedAtMs: number): Outcome {
+    const { platform, slides } = this.#scenario;
+    const [shardQueues, taskQueue, tasks] = [this.#shardQueues, this.#taskQueue, this.#tasks];
+    const [ledgers, workflows] = [this.#ledgers, this.#workflows];
     const queues = [...shardQueues, taskQueue];
     const sum = (of: (queue: (typeof queues)[number]) => number) => queues.reduce((n, q) => n + of(q), 0);
-    const capacity = endedAll * platform.consumersPerQueue;
+    const capacity = endedAtMs * platform.consumersPerQueue;
     const shards = slides.reduce((n, slide) => n + slide.shards.length, 0);
     return {
-      seconds,
-      jobs: outcome,
+      seconds: endedAtMs / 1000,
+      jobs: this.#outcome,
       windows: slides.reduce((n, slide) => n + slide.windows, 0),
       windowsComputed: tasks.windowsComputed,
       shards,
@@ -260,10 +291,10 @@ export async function simulate(scenario: Scenario, workers: LoadedWorkers): Prom
         consumers: shardQueues.reduce((n, q) => n + q.busyMs, 0) / (capacity * shardQueues.length),
         fullestQueue: Math.max(...shardQueues.map((q) => q.busyMs)) / capacity,
         taskConsumers: taskQueue.busyMs / capacity,
-        sending: Math.max(...queues.map((q) => q.sendMs)) / endedAll,
-        creating: workflows.createMs / endedAll,
+        sending: Math.max(...queues.map((q) => q.sendMs)) / endedAtMs,
+        creating: workflows.createMs / endedAtMs,
       },
-      timeline: timeline.points,
+      timeline: this.#timeline.points,
     };
   }
 }

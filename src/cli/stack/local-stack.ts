@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, type LegacyWorkerOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { guardChildren } from "./child-guard.ts";
 import { openDoor } from "./front-door.ts";
 import { watchRuntime } from "./runtime-watch.ts";
@@ -77,6 +77,9 @@ const GATE = `export default {
   },
 };`;
 
+const BUCKET_NAMES = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
+const RETRIES = { maxBatchSize: 1, maxBatchTimeout: 0, maxRetries: 4, deadLetterQueue: "tilewright-dead" };
+
 /** Both Workers as wrangler would upload them. Needs no network. */
 export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<Bundles> {
   const taker =
@@ -101,19 +104,6 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const guard = guardChildren("workerd", options.onRuntime);
   let miniflare: Miniflare | undefined;
   try {
-    const name = basename(options.model);
-    const model = { MODEL: name, ...(options.variant ? { VARIANT: options.variant } : {}) };
-    const names = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
-    const shards = Array.from({ length: options.shardQueues ?? 1 }, (_, n) => ({
-      binding: n === 0 ? "SHARDS" : `SHARDS_${n}`,
-      queue: n === 0 ? "tilewright-shards" : `tilewright-shards-${n}`,
-    }));
-    const retries = {
-      maxBatchSize: 1,
-      maxBatchTimeout: 0,
-      maxRetries: 4,
-      deadLetterQueue: "tilewright-dead",
-    };
     // Miniflare would end the process in the middle of stopping, and with it whatever else is to be put right.
     const before = SIGNALS.map((name) => [name, process.listeners(name)] as const);
     const upstream = `http://tilewright.invalid/${randomBytes(24).toString("hex")}/`;
@@ -127,73 +117,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         handleStructuredLogs: ({ message }) => options.log?.(message),
         resourcePersistencePath: options.state,
         defaultPersistRoot: options.state,
-        workers: [
-          {
-            name: "tilewright-gate",
-            modules: true,
-            script: GATE,
-            compatibilityDate: COMPATIBILITY_DATE,
-            bindings: { UPSTREAM: upstream },
-            serviceBindings: {
-              JOBS: "tilewright",
-              ...(options.shards === "pull" ? { PULL: "tilewright-pull" } : {}),
-            },
-          },
-          {
-            name: "tilewright",
-            ...(await modulesOf(bundles.jobs)),
-            compatibilityDate: COMPATIBILITY_DATE,
-            bindings: {
-              ...names,
-              ...model,
-              STALL_SECONDS,
-              TASKS_AHEAD,
-              HEALTH_SECONDS,
-              SYNTHESISE_EVENTS: "true",
-              ...options.jobs,
-            },
-            r2Buckets: BUCKETS,
-            queueProducers: {
-              ...Object.fromEntries(shards.map(({ binding, queue }) => [binding, queue])),
-              TASKS: "tilewright-tasks",
-              EVENTS: "tilewright-events",
-            },
-            queueConsumers: {
-              "tilewright-tasks": retries,
-              "tilewright-events": { ...retries, maxBatchSize: 10, maxRetries: 10, retryDelay: 5 },
-              "tilewright-dead": { maxBatchSize: 10, maxBatchTimeout: 0 },
-            },
-            durableObjects: {
-              LEDGERS: { className: "JobLedger", useSQLite: true },
-              COHORTS: { className: "CohortLedger", useSQLite: true },
-              UPLOADS: { className: "UploadLedger", useSQLite: true },
-              SEEN: { className: "SeenMessages", useSQLite: true },
-              PULSE: { className: "Pulse", useSQLite: true },
-            },
-            workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
-          },
-          options.shards === "pull"
-            ? {
-                name: "tilewright-pull",
-                ...(await modulesOf(bundles.segment)),
-                compatibilityDate: COMPATIBILITY_DATE,
-                bindings: { ...options.segment },
-                queueProducers: { DEAD: "tilewright-dead" },
-                queueConsumers: { "tilewright-shards": { maxBatchSize: 100, maxBatchTimeout: 0 } },
-                durableObjects: { MESSAGES: { className: "LeasedMessages", useSQLite: true } },
-              }
-            : {
-                name: "tilewright-segment",
-                ...(await modulesOf(bundles.segment)),
-                compatibilityDate: COMPATIBILITY_DATE,
-                bindings: { ...names, ...model, STALL_SECONDS, ...options.segment },
-                r2Buckets: BUCKETS,
-                queueConsumers: Object.fromEntries(shards.map(({ queue }) => [queue, retries])),
-                durableObjects: {
-                  LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
-                },
-              },
-        ],
+        workers: await configureWorkers(options, bundles, upstream),
       }),
     );
     miniflare = started;
@@ -203,7 +127,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       }
     }
     const target = await started.ready;
-    await uploadModel(started, options.model, `${name}/`);
+    await uploadModel(started, options.model, `${basename(options.model)}/`);
     const isPull = options.shards === "pull";
     const door = await openDoor({
       host: options.host,
@@ -230,6 +154,102 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (own) await bundles.remove();
     throw error;
   }
+}
+
+/** The Workers in workerd: the gate, the job service, and whatever takes the shards. */
+async function configureWorkers(
+  options: StackOptions,
+  bundles: Bundles,
+  upstream: string,
+): Promise<LegacyWorkerOptions[]> {
+  const gate = {
+    name: "tilewright-gate",
+    modules: true,
+    script: GATE,
+    compatibilityDate: COMPATIBILITY_DATE,
+    bindings: { UPSTREAM: upstream },
+    serviceBindings: {
+      JOBS: "tilewright",
+      ...(options.shards === "pull" ? { PULL: "tilewright-pull" } : {}),
+    },
+  };
+  const taker = options.shards === "pull" ? pullWorker(options, bundles) : segmentWorker(options, bundles);
+  return [gate, await jobsWorker(options, bundles), await taker];
+}
+
+function modelBindings({ model, variant }: StackOptions): Record<string, string> {
+  return { MODEL: basename(model), ...(variant ? { VARIANT: variant } : {}) };
+}
+
+function listShardQueues({ shardQueues = 1 }: StackOptions): { binding: string; queue: string }[] {
+  return Array.from({ length: shardQueues }, (_, n) => ({
+    binding: n === 0 ? "SHARDS" : `SHARDS_${n}`,
+    queue: n === 0 ? "tilewright-shards" : `tilewright-shards-${n}`,
+  }));
+}
+
+async function jobsWorker(options: StackOptions, bundles: Bundles): Promise<LegacyWorkerOptions> {
+  return {
+    name: "tilewright",
+    ...(await modulesOf(bundles.jobs)),
+    compatibilityDate: COMPATIBILITY_DATE,
+    bindings: {
+      ...BUCKET_NAMES,
+      ...modelBindings(options),
+      STALL_SECONDS,
+      TASKS_AHEAD,
+      HEALTH_SECONDS,
+      SYNTHESISE_EVENTS: "true",
+      ...options.jobs,
+    },
+    r2Buckets: BUCKETS,
+    queueProducers: {
+      ...Object.fromEntries(listShardQueues(options).map(({ binding, queue }) => [binding, queue])),
+      TASKS: "tilewright-tasks",
+      EVENTS: "tilewright-events",
+    },
+    queueConsumers: {
+      "tilewright-tasks": RETRIES,
+      "tilewright-events": { ...RETRIES, maxBatchSize: 10, maxRetries: 10, retryDelay: 5 },
+      "tilewright-dead": { maxBatchSize: 10, maxBatchTimeout: 0 },
+    },
+    durableObjects: {
+      LEDGERS: { className: "JobLedger", useSQLite: true },
+      COHORTS: { className: "CohortLedger", useSQLite: true },
+      UPLOADS: { className: "UploadLedger", useSQLite: true },
+      SEEN: { className: "SeenMessages", useSQLite: true },
+      PULSE: { className: "Pulse", useSQLite: true },
+    },
+    workflows: { JOBS: { name: "tilewright-jobs", className: "JobWorkflow" } },
+  };
+}
+
+/** For runners that pull shards. */
+async function pullWorker(options: StackOptions, bundles: Bundles): Promise<LegacyWorkerOptions> {
+  return {
+    name: "tilewright-pull",
+    ...(await modulesOf(bundles.segment)),
+    compatibilityDate: COMPATIBILITY_DATE,
+    bindings: { ...options.segment },
+    queueProducers: { DEAD: "tilewright-dead" },
+    queueConsumers: { "tilewright-shards": { maxBatchSize: 100, maxBatchTimeout: 0 } },
+    durableObjects: { MESSAGES: { className: "LeasedMessages", useSQLite: true } },
+  };
+}
+
+/** The edge function. */
+async function segmentWorker(options: StackOptions, bundles: Bundles): Promise<LegacyWorkerOptions> {
+  return {
+    name: "tilewright-segment",
+    ...(await modulesOf(bundles.segment)),
+    compatibilityDate: COMPATIBILITY_DATE,
+    bindings: { ...BUCKET_NAMES, ...modelBindings(options), STALL_SECONDS, ...options.segment },
+    r2Buckets: BUCKETS,
+    queueConsumers: Object.fromEntries(listShardQueues(options).map(({ queue }) => [queue, RETRIES])),
+    durableObjects: {
+      LEDGERS: { className: "JobLedger", scriptName: "tilewright", useSQLite: true },
+    },
+  };
 }
 
 /** The package as it is on disk now, so that a new version is served after a restart. */
