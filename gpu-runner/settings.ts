@@ -1,7 +1,7 @@
 import { PROVIDERS } from "../src/inference/node/open-provider.ts";
 import { JobError } from "../src/orchestrator/errors.ts";
 import { MIN_TOKEN_LENGTH } from "../src/service/bearer.ts";
-import { isLoopback } from "./loopback.ts";
+import { isLoopback } from "../src/service/loopback.ts";
 
 const MIB = 2 ** 20;
 /** Default of `maxBatch` on a GPU. */

@@ -1,71 +1,76 @@
-/** An element of a parsed XML document. Names without their namespace prefix; text content is not kept. */
+import { SaxesParser } from "saxes";
+
+/** An element of a parsed XML document. Names have no namespace prefix. */
 export interface XmlElement {
   name: string;
   attributes: Record<string, string>;
   children: XmlElement[];
+  /** Its own text; only with the option `text`. */
+  text?: string;
 }
 
-/** What begins with the first and is skipped up to the second. */
-const SKIPPED: readonly [string, string][] = [
-  ["<!--", "-->"],
-  ["<![CDATA[", "]]>"],
-  ["<?", "?>"],
-  ["<!", ">"],
-];
+/** Far more than the metadata of an image or a page of a listing has. An element of four characters takes some 200 bytes. */
+const MAX_ELEMENTS = 2 ** 19;
+/** Faults that real writers make and that do not change the tree. Each one costs saxes an `Error`, so they are counted. */
+const MAX_FAULTS = 1000;
+const TOLERATED = new Set([
+  "disallowed character.",
+  "malformed character entity.",
+  "text data outside of root node.",
+  "an XML declaration must be at the start of the document.",
+  "the XML declaration must appear at the start of the document.",
+  "no whitespace between attributes.",
+  'the string "]]>" is disallowed in char data.',
+]);
 
-const ENTITIES = new Map(Object.entries({ lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" }));
+/** An ampersand that begins neither a character reference nor one of the five entities of XML. */
+const OTHER_AMPERSAND = /&(?!(?:lt|gt|amp|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});)/g;
+
+class MalformedXml extends Error {}
 
 /**
- * Elements and attributes of an XML document: all that OME-XML's pixel description needs. Entities beyond the
- * five of XML and character numbers stay as they are: nothing is ever expanded.
- * @returns the root element, or undefined when tags do not match
+ * Parses an XML document into elements, with the parser saxes. Other entities than the five of XML stay as they are:
+ * entities of a DTD are never expanded. Comments, CDATA and processing instructions are left out.
+ * @param options.text keep the text of elements
+ * @returns the root element; undefined when the document is not well-formed or has more than 524288 elements
  */
-export function parseXml(text: string): XmlElement | undefined {
-  const root: XmlElement = { name: "", attributes: {}, children: [] };
-  const open: XmlElement[] = [root];
-  // A scan by hand and not by regular expression: it takes linear time on damaged input too.
-  for (let at = text.indexOf("<"); at >= 0; at = text.indexOf("<", at)) {
-    const skipped = SKIPPED.find(([begin]) => text.startsWith(begin, at));
-    if (skipped) {
-      const end = text.indexOf(skipped[1], at + skipped[0].length);
-      if (end < 0) return undefined;
-      at = end + skipped[1].length;
-      continue;
-    }
-    const end = tagEnd(text, at + 1);
-    if (end < 0) return undefined;
-    const closing = text[at + 1] === "/";
-    const empty = text[end - 1] === "/";
-    const body = text.slice(at + (closing ? 2 : 1), empty ? end - 1 : end);
-    at = end + 1;
-    const name = localName(/^[^\s]*/.exec(body)![0]);
-    if (closing) {
-      if (open.length < 2 || open.pop()!.name !== name) return undefined;
-      continue;
-    }
-    const attributes = parseAttributes(body);
-    if (name === "" || attributes === undefined) return undefined;
-    const element: XmlElement = { name, attributes, children: [] };
-    open.at(-1)!.children.push(element);
-    if (!empty) open.push(element);
+export function parseXml(document: string, options: { text?: boolean } = {}): XmlElement | undefined {
+  const parser = new SaxesParser({ position: false });
+  const open: XmlElement[] = [];
+  let root: XmlElement | undefined;
+  let elements = 0;
+  let faults = 0;
+  parser.on("error", (error) => {
+    if (!TOLERATED.has(error.message) || ++faults > MAX_FAULTS) throw new MalformedXml(error.message);
+  });
+  parser.on("opentag", ({ name, attributes }) => {
+    if (++elements > MAX_ELEMENTS) throw new MalformedXml(`more than ${MAX_ELEMENTS} elements`);
+    const element: XmlElement = {
+      name: localName(name),
+      attributes: Object.fromEntries(
+        Object.entries(attributes).map(([key, value]) => [localName(key), value]),
+      ),
+      children: [],
+    };
+    if (options.text) element.text = "";
+    root ??= element;
+    open.at(-1)?.children.push(element);
+    open.push(element);
+  });
+  parser.on("closetag", () => void open.pop());
+  if (options.text) {
+    parser.on("text", (text) => {
+      const element = open.at(-1);
+      if (element) element.text += text;
+    });
   }
-  return open.length === 1 ? root.children[0] : undefined;
-}
-
-/** Where the tag's ">" is, quoted ones passed over; -1 when it never ends. */
-function tagEnd(text: string, from: number): number {
-  let quote = "";
-  for (let i = from; i < text.length; i++) {
-    const c = text[i]!;
-    if (quote !== "") {
-      if (c === quote) quote = "";
-    } else if (c === '"' || c === "'") {
-      quote = c;
-    } else if (c === ">") {
-      return i;
-    }
+  try {
+    parser.write(document.replace(OTHER_AMPERSAND, "&amp;")).close();
+  } catch (error) {
+    if (error instanceof MalformedXml) return undefined;
+    throw error;
   }
-  return -1;
+  return root;
 }
 
 function localName(name: string): string {
@@ -76,34 +81,19 @@ export function childrenNamed(element: XmlElement | undefined, name: string): Xm
   return element?.children.filter((child) => child.name === name) ?? [];
 }
 
-/** The attributes behind a tag's name; undefined when one has no quoted value. */
-function parseAttributes(body: string): Record<string, string> | undefined {
-  const attributes: Record<string, string> = {};
-  let at = body.search(/\s|$/);
-  for (;;) {
-    while (isSpace(body[at])) at++;
-    if (at >= body.length) return attributes;
-    const equals = body.indexOf("=", at);
-    if (equals < 0) return undefined;
-    const name = body.slice(at, equals).trimEnd();
-    at = equals + 1;
-    while (isSpace(body[at])) at++;
-    const quote = body[at];
-    const end = quote === '"' || quote === "'" ? body.indexOf(quote, at + 1) : -1;
-    if (end < 0) return undefined;
-    attributes[localName(name)] = decodeEntities(body.slice(at + 1, end));
-    at = end + 1;
+/** The text of the first child of that name, in a document parsed with `text`. */
+export function childText(element: XmlElement | undefined, name: string): string | undefined {
+  return element?.children.find((child) => child.name === name)?.text;
+}
+
+/** Text for an element or a quoted attribute, in plain ASCII: TIFF's ImageDescription is ASCII. Other characters become references. */
+export function escapeXml(text: string): string {
+  let out = "";
+  for (const char of text) {
+    const code = char.codePointAt(0)!;
+    const legal = code >= 0x20 || code === 9 || code === 10 || code === 13;
+    if (!legal) continue;
+    out += code < 0x20 || code > 0x7e || `&<>"'`.includes(char) ? `&#${code};` : char;
   }
-}
-
-function isSpace(c: string | undefined): boolean {
-  return c === " " || c === "\n" || c === "\t" || c === "\r";
-}
-
-function decodeEntities(text: string): string {
-  return text.replace(/&(?:#x([0-9a-fA-F]{1,6})|#([0-9]{1,7})|([a-z]+));/g, (whole, hex, decimal, name) => {
-    const code = hex ? Number.parseInt(hex, 16) : decimal ? Number(decimal) : undefined;
-    if (code !== undefined) return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
-    return ENTITIES.get(name) ?? whole;
-  });
+  return out;
 }

@@ -1,5 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseXml } from "../../src/codecs/xml.ts";
+import { childText, escapeXml, parseXml } from "../../src/codecs/xml.ts";
 import { parseOmeXml } from "../../src/readers/tiff/ome-xml.ts";
 
 describe("parseXml", () => {
@@ -16,6 +17,49 @@ describe("parseXml", () => {
 
   test.each(["", "text", "<a><b></a>", "<a>", "</a>"])("%s is not well-formed", (text) => {
     expect(parseXml(text)).toBeUndefined();
+  });
+
+  test("keeps the text of elements when asked to", () => {
+    const root = parseXml("<A>1 &lt; 2<B>&#34;x&#34;</B> &amp; 3<!-- 4 --></A>", { text: true });
+    expect([root!.text, childText(root, "B"), childText(root, "C")]).toEqual(["1 < 2 & 3", '"x"', undefined]);
+    expect(parseXml("<A>text</A>")!.text).toBeUndefined();
+  });
+
+  test("never expands entities of a DTD", () => {
+    const lol = Array.from({ length: 9 }, (_, i) => `<!ENTITY l${i + 1} "${`&l${i};`.repeat(10)}">`).join("");
+    const dtd = `<!DOCTYPE a [<!ENTITY l0 "lol"><!ENTITY file SYSTEM "file:///etc/passwd">${lol}]>`;
+    const root = parseXml(`<?xml version="1.0"?>${dtd}<a b="&l9;&file;">&l9;&file;</a>`, { text: true });
+    expect([root!.attributes.b, root!.text]).toEqual(["&l9;&file;", "&l9;&file;"]);
+  });
+
+  test("accepts what real writers get wrong in text and attributes", () => {
+    const text = '\n<?xml version="1.0"?><OME Name="A & B"a="\u0001" b="&#x110000;&#0;"/>\0\0';
+    expect(parseXml(text)!.attributes).toEqual({ Name: "A & B", a: "\u0001", b: "&#x110000;&#0;" });
+  });
+
+  test.each(["<a b=c/>", "<a b/>", "<a/><b/>", "<a><b></a></b>", "< a/>", "<a><!-- </a>", '<a b="c></a>'])(
+    "%s is not well-formed",
+    (text) => {
+      expect(parseXml(text)).toBeUndefined();
+    },
+  );
+
+  test("gives up a document of too many elements or faults", () => {
+    expect(parseXml(`<a>${"<b/>".repeat(1000)}</a>`)!.children).toHaveLength(1000);
+    expect(parseXml(`<a>${"<b/>".repeat(2 ** 19)}</a>`)).toBeUndefined();
+    expect(parseXml("<a>".repeat(2 ** 19 + 1))).toBeUndefined();
+    expect(parseXml(`<a>${"\u0001".repeat(100_000)}</a>`)).toBeUndefined();
+  });
+
+  test("what escapeXml writes is read back, but for characters that XML forbids", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (value) => {
+        const kept = [...value].filter((c) => c >= " " || "\t\n\r".includes(c)).join("");
+        fc.pre(!/[\ud800-\udfff\ufffe\uffff]/.test(kept.replace(/[\u{10000}-\u{10ffff}]/gu, "")));
+        const root = parseXml(`<a b="${escapeXml(value)}">${escapeXml(value)}</a>`, { text: true })!;
+        expect([root.attributes.b, root.text]).toEqual([kept, kept]);
+      }),
+    );
   });
 
   test("a long damaged document does not take long", () => {

@@ -5,6 +5,7 @@ import { Option } from "commander";
 import { edgeVariant, loadModel, resolveModelDirectory } from "../../local/resolve-model.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import { JobError } from "../../orchestrator/errors.ts";
+import { isLoopback } from "../../service/loopback.ts";
 import type { AddCommand } from "../options/context.ts";
 import { parsePort } from "../options/parsers.ts";
 import { type StackState, takeState } from "../stack/stack-state.ts";
@@ -126,10 +127,6 @@ async function serve(
     options.signal.addEventListener("abort", () => stop(), { once: true });
   });
   await stack.stop();
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\./.test(host);
 }
 
 /** The service's token: created at the first start and kept, so that clients can use it again. */

@@ -1,5 +1,5 @@
+import { isLoopback } from "../../service/loopback.ts";
 import { Problem } from "../../service/problem.ts";
-import { isLoopback } from "./allowed-host.ts";
 import type { AllowedHost } from "./source-settings.ts";
 
 const MAX_REDIRECTS = 3;

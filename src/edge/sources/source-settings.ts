@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { isLoopback } from "../../service/loopback.ts";
 import { bucketSchema } from "../shared/bucket-name.ts";
 import { jsonBinding } from "../shared/json-binding.ts";
-import { isInternal, isLoopback } from "./allowed-host.ts";
+import { isInternal } from "./allowed-host.ts";
 
 /** A host and port that may be read. */
 export interface AllowedHost {

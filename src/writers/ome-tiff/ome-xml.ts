@@ -1,18 +1,7 @@
+import { escapeXml } from "../../codecs/xml.ts";
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 
 const NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06";
-
-/** XML text in plain ASCII, because TIFF's ImageDescription is ASCII: everything else as a numeric reference. */
-function escapeXml(text: string): string {
-  let out = "";
-  for (const char of text) {
-    const code = char.codePointAt(0)!;
-    const legal = code >= 0x20 || code === 9 || code === 10 || code === 13;
-    if (!legal) continue;
-    out += code < 0x20 || code > 0x7e || `&<>"'`.includes(char) ? `&#${code};` : char;
-  }
-  return out;
-}
 
 /** Micrometres per sample `[y, x]`, when the map's spacing is known. */
 export function micrometersPerSample(info: LabelMapInfo): [number, number] | undefined {

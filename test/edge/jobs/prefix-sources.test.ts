@@ -195,17 +195,20 @@ describe("listing a bucket of S3", () => {
       `<EncodingType>url</EncodingType>${contents.replace("a<", "%E0<")}`,
       false,
     ],
-  ])("%s is told", async (_, status, xml, retryable) => {
-    answer = (_url, response) => void response.writeHead(status).end(xml);
+    ["a page of HTML", 200, "<html><body>Sign in</body></html>", false],
+    ["a listing that is cut off", 200, `${contents}<Contents>`, false],
+  ])("rejects %s", async (_, status, xml, retryable) => {
+    const body = xml.startsWith("<html") ? xml : `<ListBucketResult>${xml}</ListBucketResult>`;
+    answer = (_url, response) => void response.writeHead(status).end(body);
     await expect(all(badServer(), "a")).rejects.toMatchObject({ name: "StorageError", retryable });
   });
 
   test("one that never goes on ends, as does an answer without end", async () => {
     answer = (_url, response) =>
       void response.end(
-        `<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>${contents}`,
+        `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>${contents}</ListBucketResult>`,
       );
-    await expect(all(badServer(), "a")).rejects.toThrow(/does not go on/);
+    await expect(all(badServer(), "a")).rejects.toThrow(/the same page of a listing again and again/);
     expect(asked).toHaveLength(2);
     answer = (_url, response) => {
       const more = () => {

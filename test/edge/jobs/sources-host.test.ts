@@ -1,10 +1,25 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isInternal, isLoopback } from "../../../src/edge/sources/allowed-host.ts";
+import { isInternal } from "../../../src/edge/sources/allowed-host.ts";
+import { isLoopback } from "../../../src/service/loopback.ts";
 
 const hostOf = (text: string) => new URL(`https://${text}/`).hostname;
 
 describe("addresses that only some networks know are internal, in every notation", () => {
+  // As they come without URL, which writes four decimals.
+  test.each([
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.1",
+    "2130706433",
+    "0xa9fea9fe",
+    "::1",
+    "::ffff:10.0.0.1",
+    "fe80::1%eth0",
+  ])("%s as written", (text) => {
+    expect(isInternal(text)).toBe(true);
+  });
+
   test.each([
     "0.0.0.0",
     "0",
@@ -44,7 +59,36 @@ describe("addresses that only some networks know are internal, in every notation
     "[::ffff:a9fe:a9fe]",
     "[::ffff:8.8.8.8]",
     "[::127.0.0.1]",
+    // NAT64 (RFC 6052, RFC 8215), IPv4-translated (RFC 6145), 6to4 (RFC 3056), Teredo, also with global addresses inside.
     "[64:ff9b::a9fe:a9fe]",
+    "[64:ff9b::8.8.8.8]",
+    "[64:ff9b:1::a9fe:a9fe]",
+    "[::ffff:0:169.254.169.254]",
+    "[::ffff:10.0.0.1]",
+    "[::ffff:c0a8:101]",
+    "[0:0:0:0:0:ffff:7f00:1]",
+    "[2002:7f00:1::]",
+    "[2002:808:808::1]",
+    "[2001:0:4136:e378::1]",
+    // Unique local, link-local, site-local, discard, segment routing.
+    "[fc00::]",
+    "[fdff:ffff:ffff::1]",
+    "[fe80::a9fe:a9fe]",
+    "[febf::1]",
+    "[100::1]",
+    "[5f00::1]",
+    "[4000::1]",
+    "[2001:20::1]",
+    "0251.0376.0251.0376",
+    "0xa9.0xfe.0xa9.0xfe",
+    "0xac100001",
+    "030052000001",
+    "3232235777",
+    "192.168.257",
+    "100.127.255.255",
+    "localhost.",
+    "127.0.0.1.",
+    "metadata.google.internal.",
     "[fc00::1]",
     "[fd00:ec2::254]",
     "[fe80::1]",
@@ -81,6 +125,9 @@ test.each([
   "198.17.255.255",
   "198.20.0.0",
   "223.255.255.255",
+  "169.255.0.0",
+  "192.0.1.1",
+  "slides.example.org.",
   "[2606:4700::1111]",
   "[2a00:1450::1]",
   "[2001:4860:4860::8888]",

@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import { Problem } from "../../../service/problem.ts";
 import { type Certificate, readCertificate } from "./certificate.ts";
-import { fetchSmall } from "./fetch-text-bounded.ts";
+import { fetchTextBounded } from "./fetch-text-bounded.ts";
 import { certificateUrl, type SnsMessage, signedText } from "./sns-message.ts";
 
 const MAX_CERTIFICATE_BYTES = 64 * 1024;
@@ -31,7 +31,7 @@ export class SnsVerifier {
   async #certificate(href: string, fetch: typeof globalThis.fetch): Promise<Certificate> {
     const known = this.#certificates.get(href);
     if (known) return known;
-    const pem = await fetchSmall(href, MAX_CERTIFICATE_BYTES, fetch);
+    const pem = await fetchTextBounded(href, MAX_CERTIFICATE_BYTES, fetch);
     if (pem === undefined) {
       throw new Problem(503, "unavailable", "the certificate of SNS cannot be fetched; send again later", {
         "Retry-After": "20",

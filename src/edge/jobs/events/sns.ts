@@ -1,5 +1,5 @@
 import { Problem } from "../../../service/problem.ts";
-import { fetchSmall } from "./fetch-text-bounded.ts";
+import { fetchTextBounded } from "./fetch-text-bounded.ts";
 import { readS3Records } from "./s3-records.ts";
 import { confirmationUrl, snsMessageSchema } from "./sns-message.ts";
 import type { SnsVerifier } from "./sns-signature.ts";
@@ -45,7 +45,7 @@ export async function readSns(
 
   const url = confirmationUrl(message.SubscribeURL, topic);
   if (!url) throw new Problem(403, "bad_signature", "the address to confirm at does not lie with SNS");
-  if ((await fetchSmall(url.href, MAX_CONFIRMATION_BYTES, fetch)) === undefined) {
+  if ((await fetchTextBounded(url.href, MAX_CONFIRMATION_BYTES, fetch)) === undefined) {
     throw new Problem(503, "unavailable", "the subscription cannot be confirmed; send again later", {
       "Retry-After": "20",
     });

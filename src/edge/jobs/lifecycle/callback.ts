@@ -1,6 +1,6 @@
+import { isLoopback } from "../../../service/loopback.ts";
 import { toHex } from "../../../storage/digest.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
-import { isLoopback } from "../../sources/allowed-host.ts";
 import type { Bindings } from "../context/bindings.ts";
 
 const TIMEOUT_MS = 10_000;

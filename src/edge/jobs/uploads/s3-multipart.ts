@@ -1,5 +1,6 @@
 import { AwsClient } from "aws4fetch";
-import { readXml, xmlElement } from "../../shared/s3-xml.ts";
+import { childrenNamed, childText, escapeXml, type XmlElement } from "../../../codecs/xml.ts";
+import { readS3Xml } from "../../shared/s3-xml.ts";
 import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
 
 export interface S3Access {
@@ -12,7 +13,7 @@ export interface S3Access {
   region: string;
 }
 
-/** Part sizes are the client's doing here, so they are listed and checked. */
+/** The client chooses the sizes of parts, so they are listed and checked. */
 export interface ListedPart extends StoredPart {
   byteLength: number;
 }
@@ -20,7 +21,7 @@ export interface ListedPart extends StoredPart {
 export const URL_MAX_AGE_SECONDS = 3600;
 
 /** A page of 1000 parts has about 250 kB. */
-const MAX_ANSWER_BYTES = 2 ** 20;
+const MAX_RESPONSE_BYTES = 2 ** 20;
 const MAX_PAGES = 11;
 
 /** Multipart uploads over the S3 API, whose parts others may send by presigned addresses. */
@@ -36,32 +37,32 @@ export class S3Multipart implements Multipart {
 
   async create(key: string, metadata: Record<string, string>): Promise<string> {
     const headers = Object.fromEntries(Object.entries(metadata).map(([k, v]) => [`x-amz-meta-${k}`, v]));
-    const answer = await this.#ask("POST", this.#url(key, { uploads: "" }), { headers });
-    const uploadId = xmlElement(answer, "UploadId");
-    if (!uploadId) throw new Error("the S3 server began no upload");
+    const response = await this.#request("POST", this.#url(key, { uploads: "" }), { headers });
+    const uploadId = childText(response, "UploadId");
+    if (!uploadId) throw new Error("the S3 server did not start an upload");
     return uploadId;
   }
 
-  /** What the storage holds by now, in order. @throws {PartsRefused} where the upload is not there */
+  /** The parts that the storage holds, in order. @throws {PartsRefused} where the upload is not there */
   async parts(key: string, uploadId: string): Promise<ListedPart[]> {
     const parts: ListedPart[] = [];
     let marker = "0";
-    for (let page = 0; page < MAX_PAGES; page++) {
-      const answer = await this.#ask(
+    for (let i = 0; i < MAX_PAGES; i++) {
+      const page = await this.#request(
         "GET",
         this.#url(key, { uploadId, "max-parts": "1000", "part-number-marker": marker }),
       );
-      for (const [, part] of answer.matchAll(/<Part>(.*?)<\/Part>/gs)) {
-        const n = Number(xmlElement(part!, "PartNumber"));
-        const etag = xmlElement(part!, "ETag");
-        const byteLength = Number(xmlElement(part!, "Size"));
+      for (const part of childrenNamed(page, "Part")) {
+        const n = Number(childText(part, "PartNumber"));
+        const etag = childText(part, "ETag");
+        const byteLength = Number(childText(part, "Size"));
         if (!Number.isInteger(n) || !etag || !Number.isInteger(byteLength)) {
           throw new Error("the S3 server lists a part without number, etag or size");
         }
         parts.push({ n, etag, byteLength });
       }
-      const next = xmlElement(answer, "NextPartNumberMarker");
-      if (xmlElement(answer, "IsTruncated") !== "true" || !next || next === marker) break;
+      const next = childText(page, "NextPartNumberMarker");
+      if (childText(page, "IsTruncated") !== "true" || !next || next === marker) break;
       marker = next;
     }
     return parts;
@@ -69,20 +70,20 @@ export class S3Multipart implements Multipart {
 
   async complete(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<{ etag: string }> {
     const list = parts.map(
-      ({ n, etag }) => `<Part><PartNumber>${n}</PartNumber><ETag>${escaped(etag)}</ETag></Part>`,
+      ({ n, etag }) => `<Part><PartNumber>${n}</PartNumber><ETag>${escapeXml(etag)}</ETag></Part>`,
     );
     const body = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list.join("")}</CompleteMultipartUpload>`;
     const headers = { "Content-Type": "application/xml" };
-    const answer = await this.#ask("POST", this.#url(key, { uploadId }), { body, headers });
-    const etag = xmlElement(answer, "ETag");
-    // The status is sent before the work is done: an error may follow it.
-    if (!etag) throw refusalOf(answer) ?? new Error("the S3 server did not complete the upload");
+    const response = await this.#request("POST", this.#url(key, { uploadId }), { body, headers });
+    const etag = childText(response, "ETag");
+    // The server sends the status before it is done, so an error may follow.
+    if (!etag) throw toMismatchError(response) ?? new Error("the S3 server did not complete the upload");
     return { etag: etag.replace(/^"|"$/g, "") };
   }
 
   async abort(key: string, uploadId: string): Promise<void> {
     try {
-      await this.#ask("DELETE", this.#url(key, { uploadId }));
+      await this.#request("DELETE", this.#url(key, { uploadId }));
     } catch (error) {
       if (!(error instanceof PartsRefused)) throw error;
     }
@@ -91,12 +92,12 @@ export class S3Multipart implements Multipart {
   async head(key: string): Promise<{ etag: string; byteLength: number } | undefined> {
     const response = await this.#client.fetch(this.#url(key, {}), { method: "HEAD" });
     if (response.status === 404) return undefined;
-    if (!response.ok) throw new Error(`the S3 server answers ${response.status}`);
+    if (!response.ok) throw new Error(`the S3 server responds ${response.status}`);
     const etag = (response.headers.get("ETag") ?? "").replace(/^"|"$/g, "");
     return { etag, byteLength: Number(response.headers.get("Content-Length")) };
   }
 
-  /** An address to which part `n` may be put for an hour, by whoever has it. */
+  /** A presigned URL: anyone who has it can put part `n` for an hour. */
   async presign(key: string, uploadId: string, n: number): Promise<string> {
     const url = this.#url(key, {
       partNumber: String(n),
@@ -114,27 +115,23 @@ export class S3Multipart implements Multipart {
     return url.href;
   }
 
-  async #ask(
+  async #request(
     method: string,
     url: string,
     init: { body?: string; headers?: Record<string, string> } = {},
-  ): Promise<string> {
+  ): Promise<XmlElement | undefined> {
     const response = await this.#client.fetch(url, { method, ...init, redirect: "manual" });
-    const text = await readXml(response, MAX_ANSWER_BYTES);
-    if (response.ok) return text;
+    const root = await readS3Xml(response, MAX_RESPONSE_BYTES);
+    if (response.ok) return root;
     throw (
-      refusalOf(text) ??
-      new Error(`the S3 server answers ${response.status} ${xmlElement(text, "Code") ?? ""}`)
+      toMismatchError(root) ??
+      new Error(`the S3 server responds ${response.status} ${childText(root, "Code") ?? ""}`)
     );
   }
 }
 
-function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
-
-function refusalOf(answer: string): PartsRefused | undefined {
-  const code = xmlElement(answer, "Code");
+function toMismatchError(response: XmlElement | undefined): PartsRefused | undefined {
+  const code = childText(response, "Code");
   if (code === "NoSuchUpload") return new PartsRefused("upload");
   if (code === "InvalidPart" || code === "InvalidPartOrder") return new PartsRefused("parts");
   return undefined;
