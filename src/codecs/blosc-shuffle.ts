@@ -1,6 +1,8 @@
 /**
  * Puts the bytes of samples together again: all their first bytes come first, then all their second ones, and so on.
  * Bytes beyond the last whole sample stay where they are.
+ *
+ * Written by hand: a filter of Blosc, see blosc.ts.
  */
 export function unshuffle(input: Uint8Array, output: Uint8Array, sampleBytes: number): void {
   const samples = Math.floor(input.length / sampleBytes);

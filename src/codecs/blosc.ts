@@ -16,9 +16,12 @@ const MAX_SPLITS = 16;
 const MIN_SPLIT_BYTES = 128;
 
 /**
- * A Blosc 1 buffer (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst). Nothing is taken on trust: every length is
- * compared with what is there, and nothing beyond `maxBytes` is allocated.
- * @throws {Error} when it is damaged, cut short, states more than `maxBytes` or is of a kind that is not read
+ * Decompresses a Blosc 1 buffer (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst). Every stated length
+ * is compared with the bytes that are there, and nothing beyond `maxBytes` is allocated.
+ *
+ * Written by hand: numcodecs compiles WebAssembly from bytes, which Workers forbid, and has no bound on the size that
+ * a header states. The tests compare with numcodecs.
+ * @throws {Error} when it is damaged, cut short, states more than `maxBytes` or uses a compressor that is not read
  */
 export async function decodeBlosc(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
   if (bytes.length < HEADER_BYTES) throw damagedError();

@@ -4,8 +4,10 @@ import { copyMatch } from "./copy-match.ts";
 const NEAR_DISTANCE = 8191;
 
 /**
- * Fills `output` from one stream of BloscLZ, which nothing but Blosc has. After c-blosc's `blosclz_decompress`:
+ * Fills `output` from one stream of BloscLZ, after c-blosc's `blosclz_decompress`:
  * https://github.com/Blosc/c-blosc/blob/main/blosc/blosclz.c
+ *
+ * Written by hand: only Blosc uses this format, see blosc.ts.
  * @throws {Error} when the stream is damaged, cut short, or holds another number of bytes
  */
 export function decodeBloscLz(input: Uint8Array, output: Uint8Array): void {

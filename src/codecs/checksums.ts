@@ -1,4 +1,8 @@
-/** Sixteen tables of 256 for CRC-32 (RFC 1952 section 8), sixteen bytes a step. */
+/**
+ * Sixteen tables of 256 for CRC-32 (RFC 1952 section 8): sixteen bytes a step.
+ *
+ * Written by hand: `zlib.crc32` is in Node alone, and the label writers run in Workers too.
+ */
 const CRC_TABLES = crcTables();
 
 function crcTables(): Int32Array {

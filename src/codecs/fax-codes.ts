@@ -1,4 +1,8 @@
-/** Codes of the runs of 0 to 63 and of multiples of 64, white and black (ITU-T T.4, tables 2, 3a and 3b). */
+/**
+ * Codes of the runs of 0 to 63 and of multiples of 64, white and black (ITU-T T.4, tables 2, 3a and 3b).
+ *
+ * Written by hand: tables of fax.ts.
+ */
 const WHITE_ENDS =
   "00110101 000111 0111 1000 1011 1100 1110 1111 10011 10100 00111 01000 001000 000011 110100 110101 " +
   "101010 101011 0100111 0001100 0001000 0010111 0000011 0000100 0101000 0101011 0010011 0100100 0011000 " +

@@ -18,9 +18,11 @@ export interface FaxCoding {
 }
 
 /**
- * Packed rows, one bit for each pixel, white 0. Own code: no kept library has it apart from a PDF reader.
+ * Decodes CCITT fax data (T.4, T.6) to packed rows, one bit for each pixel, white 0.
+ *
+ * Written by hand: the only maintained decoder is inside a PDF reader.
  * @returns fewer rows than asked for where the data ends early
- * @throws {ImageFormatError} when it holds what is no code, or a row that is too long
+ * @throws {ImageFormatError} for an invalid code or a row that is too long
  */
 export function decodeFax(bytes: Uint8Array, { kind, width, height }: FaxCoding): Uint8Array {
   const stride = Math.ceil(width / 8);

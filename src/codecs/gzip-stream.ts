@@ -26,7 +26,11 @@ const INVALID_HEADER = 6;
  */
 export type GzipImplementation = "native" | "js";
 
-/** Inflates a gzip file front to back, holding one piece of it. */
+/**
+ * Inflates a gzip file front to back, holding one piece of it.
+ *
+ * Written by hand around DecompressionStream and fflate: neither reads a file by ranges or stops at a bound.
+ */
 export class GzipStream {
   readonly #source: ByteSource;
   readonly #next: () => Promise<Uint8Array | undefined>;

@@ -1,6 +1,8 @@
 /**
  * Lengths of an optimal prefix code in which no symbol takes more than `limit` bits: the package-merge algorithm
- * (Larmore and Hirschberg, 1990). A symbol that never occurs has length 0; one that is alone has length 1.
+ * (Larmore and Hirschberg, 1990). A symbol that never occurs has length 0; the only symbol has length 1.
+ *
+ * Written by hand: part of the compressor in label-deflate.ts.
  */
 export function codeLengths(counts: ArrayLike<number>, limit: number): Uint8Array {
   const lengths = new Uint8Array(counts.length);

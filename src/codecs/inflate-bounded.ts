@@ -5,7 +5,9 @@ import { joinBytes } from "../storage/join-bytes.ts";
 const PIECE_BYTES = 16 * 1024;
 
 /**
- * Raw Deflate data of unknown size.
+ * Inflates raw DEFLATE data of unknown size.
+ *
+ * Written by hand around fflate, whose one-shot functions have no bound on what they allocate.
  * @throws {RangeError} when it unpacks to more than `maxBytes`, before that much is held twice
  * @throws what fflate throws when it is damaged or cut short
  */

@@ -48,9 +48,12 @@ export function deflateLabels(bytes: Uint8Array, sample: number, row: number): U
 }
 
 /**
- * DEFLATE (RFC 1951) for label maps. Looked for are the sample before and the row above, repeated, for that is what a label
- * map is made of: a search of all that went before takes four times as long or more and finds less, noise aside
- * (bench/deflate.ts). Any bytes are allowed, every inflate reads them, and they are the same on every machine.
+ * A DEFLATE compressor (RFC 1951) for label maps. It looks for two matches only: the sample before and the row above,
+ * which is what label maps repeat. Any bytes are allowed and every inflater reads the result.
+ *
+ * Written by hand: fflate and zlib search all earlier bytes, which takes four times as long or more and compresses label
+ * maps less, noise aside (bench/deflate.ts). CompressionStream may give other bytes on another platform; here the same labels
+ * give the same file everywhere.
  */
 export class LabelDeflate {
   readonly #blocks: BlockWriter;

@@ -4,9 +4,9 @@ import { copyMatch } from "./copy-match.ts";
 const MIN_MATCH = 4;
 
 /**
- * Fills `output` from one LZ4 block. Own code: the packages there are take a block that is cut short for a whole one, and the
- * rest for zeros.
- * https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md
+ * Fills `output` from one LZ4 block (https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md).
+ *
+ * Written by hand: the LZ4 packages accept a truncated block and leave zeros for the rest.
  * @throws {Error} when the block is damaged, cut short, or holds another number of bytes
  */
 export function decodeLz4Block(input: Uint8Array, output: Uint8Array): void {

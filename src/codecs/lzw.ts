@@ -9,7 +9,8 @@ const MAX_BITS = 12;
  * TIFF's LZW (TIFF 6.0, section 13: most significant bit first, code width grown one code early), or that of libtiff
  * before 1991: least significant bit first, the width grown when it is needed. Every stream begins with the code
  * that clears the table, which tells the two apart, as in libtiff.
- * Own code: libraries gather bytes in plain arrays, twenty times slower, and have no bound.
+ *
+ * Written by hand: geotiff's decoder collects bytes in plain arrays, is twenty times slower, and has no bound.
  * @param expected bytes the tile must unpack to; decoding stops there
  */
 export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {

@@ -124,7 +124,11 @@ export function tableCells(shape: TableShape, outcomes: readonly RowOutcome[]): 
   ]);
 }
 
-/** RFC 4180: CRLF, quotes only where needed; a cell that does not apply is empty. */
+/**
+ * A table as CSV (RFC 4180): CRLF, quotes only where needed; a cell that does not apply is empty.
+ *
+ * Written by hand: ten lines. csv-parse reads manifests.
+ */
 export function toCsv(columns: readonly Column[], cells: readonly (readonly Cell[])[]): string {
   const line = (row: readonly Cell[]) => `${row.map(field).join(",")}\r\n`;
   return line(columns.map((column) => column.name)) + cells.map(line).join("");

@@ -4,11 +4,19 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { OutputError } from "./errors.ts";
 
-/** Name of the lock in a directory that one process at a time works in. */
+/**
+ * Name of the lock file. One process at a time works in a directory.
+ *
+ * Written by hand: proper-lockfile marks locks by their modification time, which a
+ * suspended process cannot keep up; this lock names the process and the host that hold it, and is free when that process
+ * is gone.
+ */
 export const LOCK = "lock";
 
-/** Another process works there. */
-export class DirectoryLockedError extends OutputError {}
+/** Another process works in the directory. */
+export class DirectoryLockedError extends OutputError {
+  override readonly name = "DirectoryLockedError";
+}
 
 const held = new Set<string>();
 

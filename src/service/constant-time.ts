@@ -1,4 +1,8 @@
-/** Digests are compared, so that neither the place of a difference nor the length can be timed. */
+/**
+ * Compares digests, so that neither the position of a difference nor the length can be timed.
+ *
+ * Written by hand: `timingSafeEqual` is in Node and in Workers under different names, and needs equal lengths.
+ */
 export async function equalInConstantTime(a: string, b: string): Promise<boolean> {
   const [x, y] = await Promise.all([digest(a), digest(b)]);
   let difference = 0;

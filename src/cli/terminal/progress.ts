@@ -70,7 +70,11 @@ export interface BarPrinter {
   bar(done: number, total: number, text: string): void;
 }
 
-/** Lines, and a bar below them where there is a terminal; elsewhere the bar's text becomes a line now and then. */
+/**
+ * Prints lines, and a bar below them on a terminal; elsewhere the bar's text becomes a line every few seconds.
+ *
+ * Written by hand: 30 lines, for which cli-progress would be one more dependency.
+ */
 export function createBarPrinter(stream: NodeJS.WriteStream): BarPrinter {
   const drawn = stream.isTTY;
   const interval = drawn ? 100 : 5000;

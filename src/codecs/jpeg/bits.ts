@@ -1,4 +1,8 @@
-/** The bits of entropy-coded JPEG data: stuffed zeros left out, ending at the first marker. */
+/**
+ * The bits of entropy-coded JPEG data: stuffed zeros are removed, and the data ends at the first marker.
+ *
+ * Written by hand: input of lossless.ts, extended.ts and clean-scan.ts.
+ */
 export class JpegBits {
   readonly #bytes: Uint8Array;
   #at: number;

@@ -4,8 +4,10 @@ import { type JpegHeader, mcuSize, SOS, segments } from "./stream.ts";
 const DHT = 0xc4;
 
 /**
- * The data of a sequential picture's only scan without the bytes that no code is made of, which libjpeg warns of and
- * passes over: in front of restart markers and of the end. The codes are gone through, and no picture is made.
+ * Removes the bytes in front of restart markers and of the end that belong to no code: libjpeg warns of them and skips
+ * them. The picture must be sequential with one scan; its codes are read, and no samples are made.
+ *
+ * Written by hand: no library edits a JPEG stream without decoding it.
  * @returns undefined when the scan holds fewer blocks than the header announces, or is not the only one
  */
 export function cleanScan(stream: Uint8Array, header: JpegHeader): Uint8Array[] | undefined {

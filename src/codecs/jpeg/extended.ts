@@ -43,8 +43,9 @@ interface Picture {
 
 /**
  * A sequential JPEG of more than 8 bits (ITU-T T.81, extended: SOF1, Huffman coded) to its samples
- * `[height, width, components]`, no colour turned. No kept decoder for the Web reads these; scanners of the nineties
- * and of today write them.
+ * `[height, width, components]`, without a colour transform. Old and new medical scanners write these.
+ *
+ * Written by hand: the libjpeg-turbo package is built for 8 bits, and no maintained package for the Web decodes 12.
  * @throws {ImageFormatError} when it is damaged, cut short, or has subsampled components
  */
 export function decodeExtendedJpeg(stream: Uint8Array): Picture {

@@ -17,10 +17,12 @@ const DQT = 0xdb;
 const DRI = 0xdd;
 
 /**
- * The same picture without what libjpeg warns of and reads over: applications' segments that are damaged, bytes between
- * segments, and bytes in front of restart markers and of the end. Its wrapper takes any warning for a failure, so this is
- * for a stream that it has refused.
- * @returns undefined where nothing can be left out: what is wrong is the picture then
+ * Removes what libjpeg warns of and skips: damaged application segments, bytes between segments, and bytes in front of
+ * restart markers and of the end. The decoder's wrapper treats every warning as a failure, so this runs on a stream that
+ * it has rejected.
+ *
+ * Written by hand: no library edits a JPEG stream without decoding it.
+ * @returns undefined when there is nothing to remove: then the picture itself is damaged
  */
 export function repairJpeg(stream: Uint8Array): Uint8Array | undefined {
   const header = parseJpegHeader(stream);

@@ -7,6 +7,8 @@ import { type JpegHeader, mcuSize } from "./stream.ts";
  * Behind every restart marker the decoder starts afresh, so the MCUs between two markers (an interval) are a JPEG
  * of their own once they have a header. When intervals divide each MCU row evenly, the intervals of one column
  * stacked over a few rows form a rectangle, and with the size in the header patched, a small ordinary JPEG.
+ *
+ * Written by hand: no JavaScript library reads a part of a JPEG (OpenSlide does the same for NDPI in C).
  */
 export interface RestartGrid {
   /** Samples per tile. */

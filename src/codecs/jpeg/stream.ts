@@ -2,7 +2,12 @@ import { ImageFormatError } from "../../image/errors.ts";
 import { exifOrientation } from "../../image/orientation.ts";
 import { joinBytes } from "../../storage/join-bytes.ts";
 
-/** What the markers of a JPEG stream say, up to the first scan. */
+/**
+ * What the markers of a JPEG stream state, up to the first scan.
+ *
+ * Written by hand: decoders give no offsets of segments, and slides need streams rewritten: shared tables put in, sizes
+ * patched, colour stated.
+ */
 export interface JpegHeader {
   width: number;
   height: number;

@@ -4,6 +4,8 @@ import { PbfReader, PbfWriter } from "pbf";
  * ONNX files as protocol buffers, only as far as a graph has to be surrounded by other nodes: what is not touched is copied
  * as it stands, so that nothing unknown is lost and no weight is decoded. Field numbers are those of onnx.proto3 in
  * https://github.com/onnx/onnx.
+ *
+ * Written by hand over pbf: onnx-proto decodes and re-encodes every weight, and drops fields that it does not know.
  */
 const MODEL = { graph: 7, opsetImport: 8 } as const;
 const OPSET = { domain: 1, version: 2 } as const;

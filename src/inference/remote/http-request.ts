@@ -38,9 +38,10 @@ export class ResponseTooLargeError extends Error {
 }
 
 /**
- * One request over HTTP, its answer whole in memory. `fetch` copies each body twice and leaves them to the garbage collector,
- * which then takes as long as all the rest together; here what was sent or copied is given back at once. No redirect
- * is followed: it could carry the body anywhere.
+ * One HTTP request, with the whole response in memory. Redirects are not followed: they could carry the body anywhere.
+ *
+ * Written by hand over node:http: `fetch` copies each body twice and leaves the copies to the garbage collector, which
+ * then takes as long as the rest of the request. Here buffers are freed as soon as they are sent or copied.
  * @throws {IncompleteResponseError}
  * @throws {ResponseTooLargeError}
  * @throws {Error} of the connection, where no answer began; what `signal` says when it was aborted

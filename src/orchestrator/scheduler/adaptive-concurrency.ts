@@ -5,6 +5,8 @@ const MAX_CONCURRENCY = 64;
 /**
  * How many requests a backend gets at a time: a fixed number, or "auto". "auto" starts at 2, adds one after a full round
  * of successes at the limit, and drops below the number in flight when the backend reports that it is busy.
+ *
+ * Written by hand: p-limit has a fixed limit; this one follows the backend's responses, on the scheduler's clock.
  */
 export class AdaptiveConcurrencyLimit {
   #limit: number;

@@ -44,6 +44,9 @@ export function niftiKind(
 /**
  * Reads a NIfTI-1 or NIfTI-2 header and checks all of it that a reader builds on. Layouts: nifti1.h and nifti2.h of
  * the NIfTI data format working group; precedence of the transforms and their defaults are nibabel's.
+ *
+ * Written by hand: nifti-reader-js wants the whole file in memory. This reader takes slices by ranges, or from a gzip
+ * stream, and checks what a header states before anything is allocated.
  * @param time which of several volumes, from 1
  * @throws {ImageFormatError} in a sentence that begins with `key`
  */

@@ -1,4 +1,8 @@
-/** IEEE 754 half precision by bits: `Float16Array` is not in every runtime we support. */
+/**
+ * IEEE 754 half precision by bits.
+ *
+ * Written by hand: `Float16Array` is not in every supported runtime (Node 22).
+ */
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);

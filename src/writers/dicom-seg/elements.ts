@@ -4,7 +4,12 @@ const UNDEFINED_LENGTH = 0xffffffff;
 const ITEM = 0xfffee000;
 const SEQUENCE_END = 0xfffee0dd;
 
-/** An element with explicit representation, little-endian. */
+/**
+ * Encodes an element with explicit value representation, little-endian.
+ *
+ * Written by hand beside dcmjs, which writes the head: dcmjs holds a whole file in memory, and frames are appended here as
+ * they come.
+ */
 export function element(tag: number, vr: string, value: Uint8Array): Uint8Array {
   const padded = value.length + (value.length & 1);
   const head = elementHead(tag, vr, padded);

@@ -26,6 +26,8 @@ const WORST_EXPANSION = 1.001;
  * Writes a label pyramid as OME-TIFF: one plane, tiles of one chunk, deflate, levels 1.. in SubIFDs (the layout of
  * Bio-Formats 6 and later). Tiles of all levels are appended as they come, so memory is the tile tables alone.
  * Background tiles all point at one shared tile: readers that do not know sparse TIFF open it too.
+ *
+ * Written by hand: no JavaScript library writes pyramids, or tiles as they come.
  */
 export async function createOmeTiff(
   sink: ByteSink,

@@ -1,6 +1,11 @@
 import { type DerElement, readDer, readSequence } from "./der.ts";
 
-/** What is needed of an X.509 certificate to verify a signature with its key. */
+/**
+ * What is needed of an X.509 certificate to verify a signature with its key.
+ *
+ * Written by hand: jose gives no validity dates and verifies no RSA-SHA1, which SNS signature version 1 uses;
+ * @peculiar/x509 has eleven dependencies.
+ */
 export interface Certificate {
   /** SubjectPublicKeyInfo, as `crypto.subtle.importKey("spki", …)` takes it. */
   spki: Uint8Array<ArrayBuffer>;

@@ -24,7 +24,11 @@ export const URL_MAX_AGE_SECONDS = 3600;
 const MAX_RESPONSE_BYTES = 2 ** 20;
 const MAX_PAGES = 11;
 
-/** Multipart uploads over the S3 API, whose parts others may send by presigned addresses. */
+/**
+ * Multipart uploads over the S3 API, whose parts clients may send by presigned addresses.
+ *
+ * Written by hand over aws4fetch: @aws-sdk/lib-storage is too large for a Worker and gives no presigned parts.
+ */
 export class S3Multipart implements Multipart {
   readonly #access: S3Access;
   readonly #client: AwsClient;
