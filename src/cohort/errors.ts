@@ -1,7 +1,8 @@
 import { JobError } from "../orchestrator/errors.ts";
 
-/** A manifest that cannot be taken as it is: every fault of it, each with its line. */
+/** The manifest is invalid; `problems` lists each problem with its line. */
 export class CohortManifestError extends JobError {
+  override readonly name = "CohortManifestError";
   readonly problems: readonly string[];
 
   constructor(name: string, problems: readonly string[]) {
@@ -13,5 +14,5 @@ export class CohortManifestError extends JobError {
   }
 }
 
-/** Of more, only the number is told. */
+/** Problems in the message; of further ones it gives the number. */
 const SHOWN = 100;

@@ -10,25 +10,49 @@ import { LabelStoreMismatchError } from "../writers/ome-zarr/label-store.ts";
 /** Exit statuses of the command; docs/cli.md lists them. */
 export const EXIT = {
   ok: 0,
-  /** A fault of ours: please report it. */
+  /** An internal error: please report it. */
   unexpected: 1,
   /** The command or its settings do not fit the image. */
   usage: 2,
   /** The source cannot be read. */
   source: 3,
-  /** The model package is damaged or computes wrongly here. */
+  /** The model package is damaged, or computes wrong results on this machine. */
   model: 4,
-  /** The output directory cannot be written or holds something else. */
+  /** The output directory cannot be written, or holds something else. */
   output: 5,
-  /** A job service or an edge function cannot be reached, or refuses. */
+  /** A job service or an edge function cannot be reached, or rejects the request. */
   service: 6,
-  /** The job came to an end there without results; of a cohort: some scans failed. */
+  /** The job ended without results at the service; in a cohort: some scans failed. */
   job: 7,
   /** Stopped by the user; `--resume` continues. */
   interrupted: 130,
 } as const;
 
-const SYSTEM: Record<string, string> = {
+/** The public error classes with the exit status of each. Subclasses have the status of their base class. */
+const STATUS_BY_CLASS = [
+  [JobError, EXIT.usage],
+  [ImageFormatError, EXIT.source],
+  [ImageNotFoundError, EXIT.source],
+  [StorageError, EXIT.source],
+  [ObjectChangedError, EXIT.source],
+  [ModelPackageError, EXIT.model],
+  [InferenceError, EXIT.model],
+  [OutputError, EXIT.output],
+  [LabelStoreMismatchError, EXIT.output],
+  [ServiceError, EXIT.service],
+  [RemoteError, EXIT.service],
+  [JobFailedError, EXIT.job],
+] as const;
+
+/** Every error that Tilewright throws on purpose. Its message is a sentence for a person; `name` tells the class. */
+export type TilewrightError = InstanceType<(typeof STATUS_BY_CLASS)[number][0]>;
+
+/** Whether `error` is one that Tilewright throws on purpose; any other is a bug, an abort, or of the operating system. */
+export function isTilewrightError(error: unknown): error is TilewrightError {
+  return STATUS_BY_CLASS.some(([type]) => error instanceof type);
+}
+
+const SYSTEM_ERRORS: Record<string, string> = {
   ENOSPC: "the disk is full: free some space and continue with --resume",
   EACCES: "no permission",
   EPERM: "no permission",
@@ -38,41 +62,27 @@ const SYSTEM: Record<string, string> = {
   ENAMETOOLONG: "the name is too long",
   EMFILE: "too many files are open",
 };
+const DISK_FULL = new Set(["ENOSPC", "EDQUOT"]);
 
-/** One sentence for a person, and the exit code for a script. */
+/** Turns an error into one sentence for a person and an exit status for a script. */
 export function toExitStatus(error: unknown): { message: string; exitCode: number } {
-  if (error instanceof Error) {
-    const { message } = error;
-    const full = causes(error).some((e) => ["ENOSPC", "EDQUOT"].includes((e as NodeJS.ErrnoException).code!));
-    if (full) return { message: SYSTEM.ENOSPC!, exitCode: EXIT.output };
-    if (error instanceof JobError) return { message, exitCode: EXIT.usage };
-    if (
-      error instanceof ImageFormatError ||
-      error instanceof ImageNotFoundError ||
-      error instanceof StorageError ||
-      error instanceof ObjectChangedError
-    ) {
-      return { message, exitCode: EXIT.source };
-    }
-    if (error instanceof ModelPackageError || error instanceof InferenceError) {
-      return { message, exitCode: EXIT.model };
-    }
-    if (error instanceof OutputError || error instanceof LabelStoreMismatchError)
-      return { message, exitCode: EXIT.output };
-    if (error instanceof ServiceError || error instanceof RemoteError)
-      return { message, exitCode: EXIT.service };
-    if (error instanceof JobFailedError) return { message, exitCode: EXIT.job };
-    if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };
-    const { code, path } = error as NodeJS.ErrnoException;
-    if (code && SYSTEM[code]) {
-      return { message: path ? `${path}: ${SYSTEM[code]}` : SYSTEM[code], exitCode: EXIT.output };
-    }
-    return {
-      message: `unexpected: ${message} (run again with TILEWRIGHT_DEBUG=1 for the trace)`,
-      exitCode: EXIT.unexpected,
-    };
+  if (!(error instanceof Error)) {
+    return { message: `unexpected: ${String(error)}`, exitCode: EXIT.unexpected };
   }
-  return { message: `unexpected: ${String(error)}`, exitCode: EXIT.unexpected };
+  const { message } = error;
+  if (causes(error).some((cause) => DISK_FULL.has((cause as NodeJS.ErrnoException).code!))) {
+    return { message: SYSTEM_ERRORS.ENOSPC!, exitCode: EXIT.output };
+  }
+  const known = STATUS_BY_CLASS.find(([type]) => error instanceof type);
+  if (known) return { message, exitCode: known[1] };
+  if (error.name === "AbortError") return { message: "stopped", exitCode: EXIT.interrupted };
+  const { code, path } = error as NodeJS.ErrnoException;
+  const reason = code && SYSTEM_ERRORS[code];
+  if (reason) return { message: path ? `${path}: ${reason}` : reason, exitCode: EXIT.output };
+  return {
+    message: `unexpected: ${message} (run again with TILEWRIGHT_DEBUG=1 for the trace)`,
+    exitCode: EXIT.unexpected,
+  };
 }
 
 function causes(error: Error): Error[] {
