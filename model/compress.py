@@ -3,7 +3,6 @@
     packed = compress(model, "rtn", block=32, clip=True)           # at rest: the weights are replaced at once
     compress(model, "one_bit", scope="attention", rule="flexible") # trained: the weights now pass through a parametrization ...
     packed = bake(model)                                           # ... until this leaves plain weights
-    packed_size(model, packed)                                     # {"raw_bytes", "compressed_bytes", "bits_per_weight"}
 
 Methods at rest: "rtn", "kmeans", "hqq". Trained: "fake_quant", "one_bit", "mask"; "fake_quant" may go on top of a "mask".
 `packed` maps a weight's name to its Packed form, and the weights left in the model are its decoded numbers, bit for bit.
@@ -13,21 +12,16 @@ as they are: together they are 1 to 3 % of the weights, and the ONNX operators f
 
 Scales, zero points that are not integers, and codebooks are rounded to float16 before the codes are chosen, because that is what is stored.
 
-Structured pruning (`importance`, `shrink`) needs no packed form: it gives back a smaller SwinUnet.
+Packed forms and their sizes: packed.py. Structured pruning, which gives back a smaller network: structured_pruning.py.
 """
 from __future__ import annotations
-
-import json
-import math
-import zlib
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.utils.parametrize as P
 
-from swin_unet import SwinUnet, check_state
+from packed import Packed, affine, decode, pruned, spread, table
 
 MIN_WEIGHTS = 1024
 MIN_SCALE = 2.0 ** -14                     # the smallest normal float16; it stands in for the scale of an all-zero block
@@ -43,96 +37,6 @@ def targets(model, scope="all"):
     if not found:
         raise ValueError(f"no linear of {MIN_WEIGHTS} weights or more in scope \"{scope}\"")
     return found
-
-
-# ---- packed forms: integer codes in as few bits as they need, and what gives them back their values
-
-@dataclass
-class Packed:
-    """kind "affine": (code - zero) * scale, by block along the input. "table": table[row][code]. "values": the numbers themselves.
-    With a bitmap, codes or values hold only the weights that are not zero, in row order."""
-    kind: str
-    shape: tuple
-    bits: int
-    block: int
-    arrays: dict                           # name -> numpy array: codes, scale, zero, table, values, bitmap
-
-
-def pack_bits(codes, bits):
-    """Codes below 2^bits -> bytes, the first code in the lowest bits. bits: 1, 4 or 8."""
-    codes = np.asarray(codes, np.uint8).ravel()
-    if bits == 8:
-        return codes
-    per = 8 // bits
-    codes = np.pad(codes, (0, -len(codes) % per)).reshape(-1, per)
-    return (codes << (bits * np.arange(per, dtype=np.uint8))).sum(1).astype(np.uint8)
-
-
-def unpack_bits(packed, bits, count):
-    if bits == 8:
-        return packed[:count]
-    per = 8 // bits
-    return (packed[:, None] >> (bits * np.arange(per, dtype=np.uint8)) & (2 ** bits - 1)).ravel()[:count]
-
-
-def spread(per_block, block, n):
-    """[out, blocks] -> [out, n]: each block's number at each of its weights."""
-    return per_block.repeat_interleave(block, 1)[:, :n]
-
-
-def affine(codes, scale, zero, bits, block, gone=None):
-    """Codes [out, in], scale [out, blocks] in float16's numbers; zero likewise: integers, fractions, or None for the middle code."""
-    arrays = {"scale": scale.to(torch.float16).numpy()}
-    if zero is not None:
-        whole = bool((zero == zero.round()).all() and zero.min() >= 0 and zero.max() < 2 ** bits)
-        arrays["zero"] = pack_bits(zero.numpy(), bits) if whole else zero.to(torch.float16).numpy()
-    return with_codes(Packed("affine", tuple(codes.shape), bits, block, arrays), codes, gone)
-
-
-def table(codes, values, bits, gone=None):
-    """Codes [out, in], values [1 or out, 2^bits] in float16's numbers."""
-    return with_codes(Packed("table", tuple(codes.shape), bits, 0, {"table": values.to(torch.float16).numpy()}), codes, gone)
-
-
-def with_codes(p, codes, gone=None):
-    """Put codes [out, in] into p. Where zeros are so many that a bitmap pays for itself only the others' codes are kept: the zeros
-    that the codes give, or those of `gone` (see pruned), which the codes need not be able to say."""
-    codes = codes.to(torch.uint8).numpy()
-    p.arrays["codes"] = pack_bits(codes, p.bits)
-    keep = (decode(p) != 0).numpy() if gone is None else ~gone.numpy()
-    if keep.mean() < 1 - 1 / p.bits:
-        p.arrays["codes"], p.arrays["bitmap"] = pack_bits(codes[keep], p.bits), np.packbits(keep)
-    return p
-
-
-def pruned(W, bits):
-    """Where a pruned matrix has its zeros, which then stay zero; None for a matrix with too few for a bitmap."""
-    gone = W == 0
-    return gone if float(gone.float().mean()) > 1 / bits else None
-
-
-def decode(p):
-    """Packed -> float32 weights [out, in]."""
-    n, a = math.prod(p.shape), p.arrays
-    keep = torch.from_numpy(np.unpackbits(a["bitmap"], count=n).astype(bool)).view(p.shape) if "bitmap" in a else None
-    count = n if keep is None else int(keep.sum())
-    if p.kind == "values":
-        given = torch.from_numpy(a["values"]).float()
-    else:
-        given = torch.from_numpy(unpack_bits(a["codes"], p.bits, count).astype(np.int64))
-    full = given.view(p.shape) if keep is None else torch.zeros(p.shape, dtype=given.dtype).masked_scatter(keep, given)
-    if p.kind == "affine":
-        scale = torch.from_numpy(a["scale"]).float()
-        zero = torch.full_like(scale, 2 ** (p.bits - 1))
-        if "zero" in a and a["zero"].dtype == np.uint8:
-            zero = torch.from_numpy(unpack_bits(a["zero"], p.bits, scale.numel()).astype(np.float32)).view(scale.shape)
-        elif "zero" in a:
-            zero = torch.from_numpy(a["zero"]).float()
-        full = (full - spread(zero, p.block, p.shape[1])) * spread(scale, p.block, p.shape[1])
-    elif p.kind == "table":
-        values = torch.from_numpy(a["table"]).float()
-        full = values.expand(p.shape[0], -1).gather(1, full)
-    return full if keep is None else full * keep
 
 
 def half(x):
@@ -437,132 +341,3 @@ def bake(model):
             P.remove_parametrizations(m, "weight", leave_parametrized=True)
             m.weight.requires_grad_(True)
     return packed
-
-
-# ---- size
-
-def write(packed, rest, dtype=np.float16):
-    """name -> Packed, name -> tensor -> bytes: a length, a JSON table of contents, the arrays. Values and `rest` are stored as dtype."""
-    contents, body = [], []
-    entries = packed | {n: Packed("values", tuple(t.shape), 32, 0, {"values": t.detach().cpu().numpy()}) for n, t in rest.items()}
-    for name, p in entries.items():
-        arrays = {k: a.astype(dtype) if k == "values" and a.dtype == np.float32 else a for k, a in p.arrays.items()}
-        contents.append([name, p.kind, p.shape, p.bits, p.block, [[k, a.dtype.str, a.shape] for k, a in arrays.items()]])
-        body += [np.ascontiguousarray(a).tobytes() for a in arrays.values()]
-    head = json.dumps(contents, separators=(",", ":")).encode()
-    return b"".join([len(head).to_bytes(4, "little"), head, *body])
-
-
-def read(data):
-    """What write wrote: name -> Packed; decode gives the weights."""
-    n = int.from_bytes(data[:4], "little")
-    at, entries = 4 + n, {}
-    for name, kind, shape, bits, block, arrays in json.loads(data[4:at]):
-        got = {}
-        for key, dtype, size in arrays:
-            got[key] = np.frombuffer(data, dtype, math.prod(size), at).reshape(size).copy()
-            at += got[key].nbytes
-        entries[name] = Packed(kind, tuple(shape), bits, block, got)
-    return entries
-
-
-def packed_size(model, packed, dtype=np.float16):
-    """Sizes of the whole network, really written. bits_per_weight: of the packed matrices with their scales and bitmaps, or of everything
-    when nothing is packed. compressed_bytes: zlib, level 9. packed={} gives the uncompressed network's."""
-    rest = {n: t for n, t in model.state_dict().items() if n not in packed}
-    if any(".parametrizations." in n for n in rest):
-        raise ValueError("the model is still being trained by a method; bake(model) first")
-    data = write(packed, rest, dtype)
-    alone, weights = write(packed, {}, dtype) if packed else data, sum(math.prod(p.shape) for p in packed.values())
-    return {"raw_bytes": len(data), "compressed_bytes": len(zlib.compress(data, 9)),
-            "bits_per_weight": 8 * len(alone) / (weights or sum(t.numel() for t in rest.values()))}
-
-
-# ---- structured pruning: a smaller SwinUnet. Units are the MLP's hidden channels and the attention's heads
-
-STEP = 16                                  # hidden widths stay multiples of it, as the runtimes' kernels and blocks of 32 like
-
-
-def importance(model, batches=None, loss_fn=None):
-    """How much each unit matters: a list over model.blocks() of {"hidden": [units], "heads": [heads]}.
-
-    With batches of (x, y): first-order Taylor (Molchanov et al., arXiv 1906.10771; Michel et al., arXiv 1905.10650). A unit's gate,
-    1 now and 0 when it is gone, has the gradient sum(w * dL/dw) over the weights that carry the unit out (its column of fc2, its
-    columns of proj); the score is that, absolute, averaged over batches. Without batches, magnitude: the norm of the weights that carry
-    a unit out times the norm of those that make it (its row of fc1; its rows of v), which no rescaling between the two changes.
-    """
-    blocks = [b for _, b in model.blocks()]
-    if batches is None:
-        return [magnitude(b) for b in blocks]
-    weights = [w for b in blocks for w in (b.fc2.weight, b.attn.proj.weight)]
-    total, n, training = [0.0] * len(weights), 0, model.training
-    model.eval()                                                   # no stochastic depth: a dropped path would count as unimportant
-    for x, y in batches:
-        gradients = torch.autograd.grad(loss_fn(model(x), y), weights)
-        for i, (w, g) in enumerate(zip(weights, gradients)):
-            gate = (w.detach() * g).sum(0)                         # [in]
-            total[i] = total[i] + (gate if i % 2 == 0 else gate.view(blocks[i // 2].attn.heads, -1).sum(1)).abs()
-        n += 1
-    model.train(training)
-    if not n:
-        raise ValueError("no batches to score the units on")
-    return [{"hidden": total[2 * i] / n, "heads": total[2 * i + 1] / n} for i in range(len(blocks))]
-
-
-@torch.no_grad()
-def magnitude(block):
-    a = block.attn
-    v, out = a.qkv.weight[2 * a.inner:], a.proj.weight.t()         # both [heads * hd, C]
-    heads = [w.reshape(a.heads, -1).norm(dim=1) for w in (v, out)]
-    return {"hidden": block.fc1.weight.norm(dim=1) * block.fc2.weight.norm(dim=0), "heads": heads[0] * heads[1]}
-
-
-def kept_counts(sizes, share, scores, ranking, step, floor):
-    """How many units each block keeps: a multiple of `step` (as far as there are that many), at least `floor` of its own."""
-    if ranking == "block":
-        wanted = [n * (1 - share) for n in sizes]
-    else:
-        every = torch.cat([s.flatten() for s in scores])
-        gone = torch.zeros(len(every), dtype=torch.bool)
-        gone[every.cpu().argsort(stable=True)[:round(share * len(every))]] = True
-        wanted = [int((~g).sum()) for g in gone.split([len(s) for s in scores])]
-    least = [max(step, math.ceil(floor * n / step) * step) for n in sizes]
-    return [min(n, max(low, math.floor(w / step + 0.5) * step)) for n, w, low in zip(sizes, wanted, least)]
-
-
-def best_units(scores, count):
-    """Positions of the highest scores, in ascending order."""
-    return scores.argsort(descending=True, stable=True)[:count].sort().values
-
-
-@torch.no_grad()
-def shrink(model, mlp_share, head_share, scores, ranking="block", floor=0.25):
-    """A new, smaller SwinUnet without the lowest-scored `mlp_share` of hidden units and `head_share` of heads, the rest's weights copied.
-
-    ranking "block": the same share of each block. "global": the lowest over all blocks, but each keeps `floor` of its units. The counts are
-    rounded to multiples of 16 hidden units, and to at least one head. Shares are of what is there, so shrink, retrain, shrink again is
-    iterative pruning.
-    """
-    if ranking not in ("block", "global"):
-        raise ValueError(f'ranking is "{ranking}"; expected "block" or "global"')
-    blocks = model.blocks()
-    if len(scores) != len(blocks):
-        raise ValueError(f"scores of {len(scores)} blocks for a network of {len(blocks)}")
-    hidden = kept_counts([b.fc1.out_features for _, b in blocks], mlp_share, [s["hidden"] for s in scores], ranking, STEP, floor)
-    heads = kept_counts([b.attn.heads for _, b in blocks], head_share, [s["heads"] for s in scores], ranking, 1, floor)
-    state = dict(model.state_dict())
-    for (name, b), score, h, k in zip(blocks, scores, hidden, heads):
-        units, left = best_units(score["hidden"], h), best_units(score["heads"], k)
-        state[f"{name}.fc1.weight"], state[f"{name}.fc1.bias"] = b.fc1.weight[units], b.fc1.bias[units]
-        state[f"{name}.fc2.weight"] = b.fc2.weight[:, units]
-        hd = b.attn.inner // b.attn.heads
-        columns = (left[:, None] * hd + torch.arange(hd, device=left.device)).flatten()        # of q, of k, of v, and of proj
-        rows = torch.cat([columns + i * b.attn.inner for i in range(3)])
-        state[f"{name}.attn.qkv.weight"], state[f"{name}.attn.qkv.bias"] = b.attn.qkv.weight[rows], b.attn.qkv.bias[rows]
-        state[f"{name}.attn.proj.weight"] = b.attn.proj.weight[:, columns]
-        state[f"{name}.attn.bias_table"] = b.attn.bias_table[:, left]
-    small = SwinUnet(replace(model.cfg, hidden=tuple(hidden), kept_heads=tuple(heads)))
-    check_state(small, state)
-    small.load_state_dict(state)
-    small.bands = model.bands
-    return small.to(next(model.parameters()).device).train(model.training)

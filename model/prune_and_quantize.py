@@ -29,7 +29,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 import tasks
-from compress import bake, compress, importance, shrink
+from compress import bake, compress
+from structured_pruning import importance, shrink
 from export_onnx import load_checkpoint
 from losses import OPTIONS, segmentation_loss
 from swin_unet import SwinUnet, SwinUnetConfig, load_weights

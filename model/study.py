@@ -30,7 +30,9 @@ import torch.nn.functional as F
 import baselines
 import study_report
 import tasks
-from compress import (bake, compress, importance, masks, packed_size, set_sparsity, shrink, stepwise, targets)
+from compress import bake, compress, set_sparsity, stepwise, targets
+from packed import packed_size
+from structured_pruning import importance, shrink
 from export_onnx import load_checkpoint
 from losses import segmentation_loss
 from swin_unet import SwinUnet, SwinUnetConfig, load_weights

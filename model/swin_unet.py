@@ -19,7 +19,7 @@ width 48. Three named deviations are off by default:
 
 Rows of an ablation, each off by default: `up` (how the decoder doubles its map), `shift=False` (plain windows in every block),
 `block="bottleneck"` (convolutions in place of attention and MLP), `skips`. A structurally pruned network says what is left of each
-block in `hidden` and `kept_heads` (compress.py writes them), so that a checkpoint and its config rebuild it.
+block in `hidden` and `kept_heads` (structured_pruning.py writes them), so that a checkpoint and its config rebuild it.
 """
 from __future__ import annotations
 

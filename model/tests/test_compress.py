@@ -9,6 +9,8 @@ import torch.nn.functional as F
 import torch.nn.utils.parametrize as P
 
 import compress as C
+import packed as packed_forms
+import structured_pruning
 from export_onnx import export
 from swin_unet import SwinUnet, SwinUnetConfig, load_weights
 
@@ -34,7 +36,7 @@ def matrix(rows=24, columns=96, seed=0):
 
 
 def step_of(p):
-    return C.spread(torch.from_numpy(p.arrays["scale"]).float(), p.block, p.shape[1])
+    return packed_forms.spread(torch.from_numpy(p.arrays["scale"]).float(), p.block, p.shape[1])
 
 
 # ---- packing
@@ -43,14 +45,14 @@ def step_of(p):
 @pytest.mark.parametrize("count", [1, 7, 16])
 def test_codes_come_back_from_their_bits(bits, count):
     codes = np.random.default_rng(0).integers(0, 2 ** bits, count).astype(np.uint8)
-    packed = C.pack_bits(codes, bits)
+    packed = packed_forms.pack_bits(codes, bits)
     assert len(packed) == -(-count * bits // 8)
-    assert np.array_equal(C.unpack_bits(packed, bits, count), codes)
+    assert np.array_equal(packed_forms.unpack_bits(packed, bits, count), codes)
 
 
 def test_the_first_code_lies_in_the_low_bits():
-    assert C.pack_bits([1, 15], 4).tolist() == [0xF1]
-    assert C.pack_bits([1, 0, 0, 1], 1).tolist() == [0b1001]
+    assert packed_forms.pack_bits([1, 15], 4).tolist() == [0xF1]
+    assert packed_forms.pack_bits([1, 0, 0, 1], 1).tolist() == [0b1001]
 
 
 # ---- round to nearest
@@ -61,7 +63,7 @@ def test_the_first_code_lies_in_the_low_bits():
 def test_rounding_errs_by_half_a_step_at_most(symmetric, block, bits):
     W = matrix() + 0.02                                     # off centre, as a row of a trained matrix may be
     p = C.rtn(W, bits, block, symmetric)
-    steps = (C.decode(p) - W) / step_of(p)
+    steps = (packed_forms.decode(p) - W) / step_of(p)
     past_the_end = symmetric & (W / step_of(p) > 2 ** (bits - 1) - 1)
     assert (steps[~past_the_end].abs() <= 0.5001).all() and (steps.abs() <= 1.0001).all()
     assert float(past_the_end.float().mean()) < 0.05
@@ -69,11 +71,11 @@ def test_rounding_errs_by_half_a_step_at_most(symmetric, block, bits):
 
 
 def test_codes_use_their_whole_range_and_no_more():
-    asymmetric = C.unpack_bits(C.rtn(matrix()).arrays["codes"], 4, 24 * 96)
+    asymmetric = packed_forms.unpack_bits(C.rtn(matrix()).arrays["codes"], 4, 24 * 96)
     assert asymmetric.min() == 0 and asymmetric.max() == 15
     W = matrix()
     p = C.rtn(W, symmetric=True)
-    symmetric = C.unpack_bits(p.arrays["codes"], 4, 24 * 96).reshape(24, 3, 32)
+    symmetric = packed_forms.unpack_bits(p.arrays["codes"], 4, 24 * 96).reshape(24, 3, 32)
     assert symmetric.max() == 15                            # the middle, zero, is 8
     largest = W.view(24, 3, 32).abs().argmax(2, keepdims=True)
     assert (np.take_along_axis(symmetric, largest.numpy(), 2) == 0).all()
@@ -84,7 +86,7 @@ def test_codes_use_their_whole_range_and_no_more():
 def test_zero_stays_zero_and_an_empty_block_too(symmetric):
     W = matrix()
     W[3, 5], W[4] = 0, 0
-    out = C.decode(C.rtn(W, symmetric=symmetric))
+    out = packed_forms.decode(C.rtn(W, symmetric=symmetric))
     assert out[3, 5] == 0 and (out[4] == 0).all()
 
 
@@ -92,7 +94,7 @@ def test_zero_stays_zero_and_an_empty_block_too(symmetric):
 def test_clip_search_never_loses_and_wins_with_an_outlier(symmetric):
     W = matrix()
     W[:, 7] *= 8
-    plain, clipped = (C.decode(C.rtn(W, 4, 32, symmetric, clip)) for clip in (False, True))
+    plain, clipped = (packed_forms.decode(C.rtn(W, 4, 32, symmetric, clip)) for clip in (False, True))
     error = [(d - W).square().view(24, 3, 32).sum(2) for d in (plain, clipped)]
     assert (error[1] <= error[0] * 1.0001).all()
     assert error[1].sum() < error[0].sum()
@@ -100,7 +102,7 @@ def test_clip_search_never_loses_and_wins_with_an_outlier(symmetric):
 
 def test_relative_errors_of_a_gaussian():
     W = torch.randn(256, 1024, generator=torch.Generator().manual_seed(0))
-    error = {(s, b): float((C.decode(C.rtn(W, 4, b, s)) - W).norm() / W.norm()) for s in (True, False) for b in (32, 128)}
+    error = {(s, b): float((packed_forms.decode(C.rtn(W, 4, b, s)) - W).norm() / W.norm()) for s in (True, False) for b in (32, 128)}
     assert error[True, 32] == pytest.approx(0.086, abs=0.002) and error[False, 32] == pytest.approx(0.081, abs=0.002)
     assert error[True, 128] == pytest.approx(0.103, abs=0.002) and error[False, 128] == pytest.approx(0.101, abs=0.002)
 
@@ -110,26 +112,26 @@ def test_relative_errors_of_a_gaussian():
 def test_kmeans_keeps_sixteen_values_each_the_mean_of_its_own():
     W = matrix(64, 96)
     p = C.kmeans(W)
-    out = C.decode(p)
+    out = packed_forms.decode(p)
     assert len(out.unique()) == 16
     for c in out.unique():
         assert float(W[out == c].mean()) == pytest.approx(float(c), rel=2e-3, abs=1e-4)      # float16, and its rounded borders
     distance = (W[..., None] - torch.from_numpy(p.arrays["table"][0]).float()).abs()
     assert torch.allclose((out - W).abs(), distance.amin(-1), atol=1e-6)                     # nobody has a nearer centre
-    assert torch.equal(C.decode(C.kmeans(W)), out)                                           # no chance in it
+    assert torch.equal(packed_forms.decode(C.kmeans(W)), out)                                           # no chance in it
 
 
 def test_kmeans_beats_one_uniform_grid_over_the_matrix():
     W = matrix(64, 96)
-    grid = C.decode(C.rtn(W.view(1, -1), 4, 0)).view_as(W)
-    assert (C.decode(C.kmeans(W)) - W).square().sum() < (grid - W).square().sum()
+    grid = packed_forms.decode(C.rtn(W.view(1, -1), 4, 0)).view_as(W)
+    assert (packed_forms.decode(C.kmeans(W)) - W).square().sum() < (grid - W).square().sum()
 
 
 def test_hqq_lessens_the_error_it_is_about_when_there_are_outliers():
     W = matrix(64, 128)
     W[torch.rand(W.shape, generator=torch.Generator().manual_seed(1)) < 0.02] *= 6
-    out = C.decode(C.hqq(W))
-    rounded = C.decode(C.rtn(W))
+    out = packed_forms.decode(C.hqq(W))
+    rounded = packed_forms.decode(C.rtn(W))
     assert (out - W).abs().pow(0.7).sum() < (rounded - W).abs().pow(0.7).sum()
     blocks = out.view(64, 4, 32)
     assert max(len(b.unique()) for row in blocks for b in row) <= 16
@@ -140,7 +142,7 @@ def test_a_pruned_matrix_keeps_its_zeros_and_takes_fewer_bytes(method):
     W = matrix(64, 96)
     W[W.abs() < W.abs().median()] = 0
     p = method(W)
-    assert (C.decode(p)[W == 0] == 0).all()
+    assert (packed_forms.decode(p)[W == 0] == 0).all()
     assert "bitmap" in p.arrays
     whole = method(matrix(64, 96))
     assert sum(a.nbytes for a in p.arrays.values()) < sum(a.nbytes for a in whole.arrays.values())
@@ -154,7 +156,7 @@ def test_fake_quantised_weights_lie_on_their_grid_and_let_gradients_through(scal
     layer = nn.Linear(96, 24)
     P.register_parametrization(layer, "weight", C.FakeQuant(layer.weight, bits, block, scale))
     step = layer.parametrizations.weight[0].step(layer.parametrizations.weight.original)
-    step = C.spread(step.detach(), block or 96, 96)
+    step = packed_forms.spread(step.detach(), block or 96, 96)
     codes = layer.weight.detach() / step
     lowest = 2 ** (bits - 1)
     assert torch.allclose(codes, codes.round(), atol=1e-3) and codes.min() >= -lowest - 1e-3 and codes.max() <= lowest - 1 + 1e-3
@@ -298,10 +300,10 @@ def test_what_is_written_decodes_to_the_weights_that_ran_bit_for_bit(method, opt
     state = model.state_dict()
     assert load_weights(TINY, state).parameter_count() == tiny().parameter_count()
     assert set(packed) == {f"{n}.weight" for n, _ in C.targets(model)}
-    stored = C.read(C.write(packed, {n: t for n, t in state.items() if n not in packed}, np.float32))
+    stored = packed_forms.read(packed_forms.write(packed, {n: t for n, t in state.items() if n not in packed}, np.float32))
     assert set(stored) == set(state)
     for name, p in stored.items():
-        assert torch.equal(C.decode(p), state[name]), name
+        assert torch.equal(packed_forms.decode(p), state[name]), name
     assert all(p.requires_grad for p in model.parameters())
 
 
@@ -312,11 +314,11 @@ def test_pruned_and_quantised_together():
     C.compress(model, "fake_quant", block=32)
     model(pixels()).square().mean().backward()
     packed = C.bake(model)
-    assert sum(float((C.decode(p) == 0).sum()) for p in packed.values()) >= 0.69 * sum(np.prod(p.shape) for p in packed.values())
+    assert sum(float((packed_forms.decode(p) == 0).sum()) for p in packed.values()) >= 0.69 * sum(np.prod(p.shape) for p in packed.values())
     for name, p in packed.items():
-        assert torch.equal(C.decode(p), model.state_dict()[name])
+        assert torch.equal(packed_forms.decode(p), model.state_dict()[name])
     dense = tiny()
-    assert C.packed_size(model, packed)["raw_bytes"] < C.packed_size(dense, C.compress(dense, "rtn", symmetric=True))["raw_bytes"]
+    assert packed_forms.packed_size(model, packed)["raw_bytes"] < packed_forms.packed_size(dense, C.compress(dense, "rtn", symmetric=True))["raw_bytes"]
 
 
 def test_bits_per_weight():
@@ -325,7 +327,7 @@ def test_bits_per_weight():
         packed = C.compress(model, method, **options)
         if method in C.TRAINED:
             packed = C.bake(model)
-        size = C.packed_size(model, packed)
+        size = packed_forms.packed_size(model, packed)
         assert size["compressed_bytes"] <= size["raw_bytes"]
         return size["bits_per_weight"]
 
@@ -335,8 +337,8 @@ def test_bits_per_weight():
     assert bits("hqq") == pytest.approx(4 + 32 / 32, abs=0.07)
     assert bits("one_bit") == pytest.approx(1, abs=0.07)
     model = tiny()
-    assert C.packed_size(model, {}, np.float32)["bits_per_weight"] == pytest.approx(32, rel=0.02)
-    assert C.packed_size(model, {})["bits_per_weight"] == pytest.approx(16, rel=0.04)
+    assert packed_forms.packed_size(model, {}, np.float32)["bits_per_weight"] == pytest.approx(32, rel=0.02)
+    assert packed_forms.packed_size(model, {})["bits_per_weight"] == pytest.approx(16, rel=0.04)
 
 
 def test_wrong_requests_say_what_to_do():
@@ -352,7 +354,7 @@ def test_wrong_requests_say_what_to_do():
         with pytest.raises(ValueError, match="bake"):
             C.compress(model, again)
     with pytest.raises(ValueError, match="bake"):
-        C.packed_size(model, {})
+        packed_forms.packed_size(model, {})
 
 
 # ---- structured pruning
@@ -364,7 +366,7 @@ def batches():
 def silence(model, scores, mlp_share, head_share, ranking="block"):
     """A copy whose to-be-removed units are zero where they leave the block; also the units, per block."""
     model = copy.deepcopy(model)
-    small = C.shrink(model, mlp_share, head_share, scores, ranking)
+    small = structured_pruning.shrink(model, mlp_share, head_share, scores, ranking)
     with torch.no_grad():
         for (_, b), s, h, k in zip(model.blocks(), scores, small.cfg.hidden, small.cfg.kept_heads):
             b.fc2.weight[:, s["hidden"].argsort()[:b.fc1.out_features - h]] = 0
@@ -378,9 +380,9 @@ def silence(model, scores, mlp_share, head_share, ranking="block"):
 @pytest.mark.parametrize("by", ["taylor", "magnitude"])
 def test_shrinking_is_exact_when_what_goes_was_silent(ranking, by):
     model = tiny(stem="conv", detail=8, position_kernel=3)
-    scores = C.importance(model, *((batches(), F.cross_entropy) if by == "taylor" else ()))
+    scores = structured_pruning.importance(model, *((batches(), F.cross_entropy) if by == "taylor" else ()))
     silent = silence(model, scores, 0.5, 0.5, ranking)
-    small = C.shrink(silent, 0.5, 0.5, scores, ranking)
+    small = structured_pruning.shrink(silent, 0.5, 0.5, scores, ranking)
     assert small.parameter_count() < 0.8 * model.parameter_count()
     with torch.no_grad():
         assert torch.allclose(small(pixels()), silent(pixels()), atol=1e-5)
@@ -393,8 +395,8 @@ def test_shrinking_is_exact_when_what_goes_was_silent(ranking, by):
 
 def test_shrinking_twice_and_through_a_checkpoint():
     model = tiny()
-    once = C.shrink(model, 0.25, 0.25, C.importance(model))
-    twice = C.shrink(once, 0.25, 0.5, C.importance(once))
+    once = structured_pruning.shrink(model, 0.25, 0.25, structured_pruning.importance(model))
+    twice = structured_pruning.shrink(once, 0.25, 0.5, structured_pruning.importance(once))
     assert twice.parameter_count() < once.parameter_count() < model.parameter_count()
     saved = {"width": 24, **TINY, "hidden": list(twice.cfg.hidden), "kept_heads": list(twice.cfg.kept_heads)}      # lists, as JSON has them
     again = load_weights(saved, twice.state_dict()).eval()
@@ -402,14 +404,14 @@ def test_shrinking_twice_and_through_a_checkpoint():
         assert torch.equal(again(pixels()), twice(pixels()))
     with pytest.raises(ValueError, match="of another shape"):
         load_weights(TINY, twice.state_dict())
-    none = C.shrink(model, 0, 0, C.importance(model))
+    none = structured_pruning.shrink(model, 0, 0, structured_pruning.importance(model))
     with torch.no_grad():
         assert torch.equal(none(pixels()), model(pixels()))
 
 
 def test_taylor_score_is_the_gradient_of_the_units_gate():
     model, (x, y) = tiny(), batches()[0]
-    scores = C.importance(model, [(x, y)], F.cross_entropy)
+    scores = structured_pruning.importance(model, [(x, y)], F.cross_entropy)
     index, unit, head = 4, 5, 2
     block = model.blocks()[index][1]
     hd = block.attn.inner // block.attn.heads
@@ -429,27 +431,27 @@ def test_taylor_score_is_the_gradient_of_the_units_gate():
 
 def test_magnitude_does_not_move_when_scale_moves_across_a_unit():
     model = tiny()
-    before = C.importance(model)[3]
+    before = structured_pruning.importance(model)[3]
     block = model.blocks()[3][1]
     with torch.no_grad():
         block.fc1.weight[4] *= 5
         block.fc2.weight[:, 4] /= 5
-    assert torch.allclose(C.importance(model)[3]["hidden"], before["hidden"], rtol=1e-5)
+    assert torch.allclose(structured_pruning.importance(model)[3]["hidden"], before["hidden"], rtol=1e-5)
 
 
 def test_global_ranking_takes_from_the_unimportant_block_down_to_its_floor():
     model = tiny()
     scores = [{"hidden": torch.rand(b.fc1.out_features) + (0 if i == 6 else 1), "heads": torch.rand(b.attn.heads) + (0 if i == 6 else 1)}
               for i, (_, b) in enumerate(model.blocks())]
-    small = C.shrink(model, 0.1, 0.05, scores, "global", floor=0.25)
+    small = structured_pruning.shrink(model, 0.1, 0.05, scores, "global", floor=0.25)
     assert small.cfg.hidden[6] < 0.65 * 768 and small.cfg.hidden[7] >= 0.95 * 768
-    tight = C.shrink(model, 0.9, 0.9, scores, "global", floor=0.25)
+    tight = structured_pruning.shrink(model, 0.9, 0.9, scores, "global", floor=0.25)
     assert tight.cfg.hidden[6] == 192 and tight.cfg.kept_heads[6] == 2
 
 
 def test_a_shrunk_network_exports_smaller_and_agrees(tmp_path):
     model = tiny()
-    small = C.shrink(model, 0.5, 0.5, C.importance(model))
+    small = structured_pruning.shrink(model, 0.5, 0.5, structured_pruning.importance(model))
     assert export(model, tmp_path / "whole.onnx", bands=4) < 1e-3
     assert export(small, tmp_path / "small.onnx", bands=4) < 1e-3
     assert (tmp_path / "small.onnx").stat().st_size < 0.8 * (tmp_path / "whole.onnx").stat().st_size
