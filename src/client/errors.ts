@@ -1,13 +1,13 @@
-/** The job service could not be reached or refused; `message` is one sentence. */
+/** The job service could not be reached, or rejected a request; `message` is one sentence. */
 export class ServiceError extends Error {
   override readonly name = "ServiceError";
-  /** HTTP status, where there was an answer. */
+  /** HTTP status, if there was a response. */
   readonly status: number | undefined;
-  /** The service's own word for what went wrong; "unreachable" and "bad_answer" are ours. */
+  /** The service's error code; "unreachable" and "bad_answer" are set by the client. */
   readonly code: string;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
-  /** How long the service asks to be left alone. */
+  /** Retry-After of the response. */
   readonly retryAfterMs: number | undefined;
   constructor(
     message: string,
@@ -21,11 +21,12 @@ export class ServiceError extends Error {
   }
 }
 
-/** The job came to an end without results. */
+/** The job ended without results. */
 export class JobFailedError extends Error {
   override readonly name = "JobFailedError";
 }
 
+/** Turns a 404 into undefined; throws any other error. */
 export function undefinedIfNotFound(error: unknown): undefined {
   if (error instanceof ServiceError && error.status === 404) return undefined;
   throw error;
@@ -35,13 +36,7 @@ export function hostAndPort({ hostname, port, protocol }: URL): string {
   return `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
 }
 
-export function describeTransportError(cause: unknown): string {
-  if ((cause as Error)?.name === "TimeoutError") return "it does not answer in time";
-  // undici says "fetch failed" and hides the reason one level down.
-  const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
-  return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
-}
-
+/** @returns undefined for text that is not JSON */
 export function tryParseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -47,7 +47,7 @@ export class ResumeState {
     }
   }
 
-  forget(): void {
+  clear(): void {
     rmSync(this.#file, { force: true });
   }
 }

@@ -119,14 +119,14 @@ export async function sendFolder(
     await forEachConcurrent(scan.files, Math.min(MAX_PARALLEL_FILES, parallelUploads), send, { signal });
   } catch (error) {
     // Another file by the same path: it changed since a run before.
-    if (error instanceof ServiceError && error.code === "file_exists") state.forget();
+    if (error instanceof ServiceError && error.code === "file_exists") state.clear();
     throw error;
   } finally {
     await store.close();
   }
   const now = await scanFolder(path, signal);
   if (now.etag !== scan.etag) {
-    state.forget();
+    state.clear();
     throw changedError(path);
   }
   return client.completeFolder(id, { name, etag: await prefixEtag(sent), request });

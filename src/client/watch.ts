@@ -6,16 +6,16 @@ import type { JobClient } from "./job-client.ts";
 export interface WatchOptions {
   signal?: AbortSignal;
   onStatus?: (status: JobStatus) => void;
-  /** Told each time nothing has moved for `quietMs` more, with what the service says of itself where it is not well. */
-  onQuiet?: (seconds: number, reason: string | undefined) => void;
+  /** Told each time nothing has moved for `stallMs` more, with what the service says of itself where it is not well. */
+  onStall?: (seconds: number, reason: string | undefined) => void;
   /** Default two minutes. */
-  quietMs?: number;
+  stallMs?: number;
   /** Between two looks where the service sends no events, and before a broken stream is opened again. */
   firstDelayMs?: number;
 }
 
 const MAX_DELAY_MS = 10_000;
-const QUIET_MS = 120_000;
+const STALL_MS = 120_000;
 
 /**
  * Follows a job until it ends: by the service's events, and by asking where those break off or are not sent.
@@ -69,14 +69,14 @@ async function streamOrPoll(
 }
 
 /** A job that waits its turn and a service that stands still look the same from here, but for how long they do. */
-function createStallTimer(client: JobClient, { onStatus, onQuiet, quietMs = QUIET_MS }: WatchOptions) {
+function createStallTimer(client: JobClient, { onStatus, onStall, stallMs = STALL_MS }: WatchOptions) {
   let last = "";
   let movedAt = Date.now();
   const timer = setInterval(async () => {
     const seconds = Math.round((Date.now() - movedAt) / 1000);
     const reason = await client.health().catch((error: unknown) => (error as Error).message);
-    onQuiet?.(seconds, reason);
-  }, quietMs);
+    onStall?.(seconds, reason);
+  }, stallMs);
   // Who has nothing else to do has ended.
   timer.unref();
   return {

@@ -17,3 +17,11 @@ export class StorageError extends Error {
     this.retryable = options.retryable;
   }
 }
+
+/** Why a request got no response, in a few words. */
+export function describeTransportError(cause: unknown): string {
+  if ((cause as Error)?.name === "TimeoutError") return "it does not answer in time";
+  // undici says "fetch failed" and keeps the reason in the cause.
+  const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
+  return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
+}

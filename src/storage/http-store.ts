@@ -1,4 +1,4 @@
-import { ObjectChangedError, StorageError } from "./errors.ts";
+import { describeTransportError, ObjectChangedError, StorageError } from "./errors.ts";
 import { checkKey } from "./key.ts";
 import type {
   ObjectInfo,
@@ -253,10 +253,4 @@ function responseEtag(response: Response, byteLength: number): string {
 /** An answer nobody reads must be cancelled, or its connection stays taken. */
 async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {});
-}
-
-function describeTransportError(cause: unknown): string {
-  // undici says "fetch failed" and hides the reason one level down.
-  const inner = (cause as { cause?: { code?: string; message?: string } })?.cause;
-  return inner?.code ?? inner?.message ?? (cause instanceof Error ? cause.message : String(cause));
 }

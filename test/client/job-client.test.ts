@@ -134,8 +134,8 @@ describe("watching a job", () => {
     const client = new JobClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     const end = await watchJob(client, status.id, {
       firstDelayMs: 10,
-      quietMs: 30,
-      onQuiet: (seconds, reason) => {
+      stallMs: 30,
+      onStall: (seconds, reason) => {
         expect(seconds).toBeGreaterThanOrEqual(0);
         quiet.push(reason);
       },

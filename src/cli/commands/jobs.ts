@@ -1,13 +1,8 @@
 import { checkDownloadPlace } from "../../client/download.ts";
 import { JobFailedError } from "../../client/errors.ts";
+import { assertSucceeded, fetchResults, followJob } from "../../client/follow-job.ts";
 import { JobClient } from "../../client/job-client.ts";
-import {
-  assertSucceeded,
-  fetchResults,
-  followJob,
-  startJob,
-  type UploadResult,
-} from "../../client/upload.ts";
+import { startJob, type UploadResult } from "../../client/upload.ts";
 import type { UploadListener } from "../../client/upload-progress.ts";
 import { isFinal, type JobStatus } from "../../contracts/job-request.ts";
 import type { AddCommand } from "../options/context.ts";
@@ -111,7 +106,7 @@ async function cancelJob(job: string, { server, ...access }: ServiceAccess): Pro
 async function deleteJob(job: string, { server, ...access }: ServiceAccess): Promise<void> {
   const client = new JobClient(server, access);
   const { source } = await client.status(job);
-  await client.remove(job);
+  await client.delete(job);
   console.log(`job ${job} is removed, results and all; its scan is still at ${source.uri}`);
 }
 

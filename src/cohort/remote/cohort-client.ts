@@ -28,55 +28,56 @@ export class CohortClient {
   }
 
   open(job: CohortJob, limits: ChangedLimits): Promise<RemoteCohortStatus> {
-    return this.#ask("POST", "v1/cohorts", { id: this.#id, job, limits });
+    return this.#request("POST", "v1/cohorts", { id: this.#id, job, limits });
   }
 
   status(): Promise<RemoteCohortStatus> {
-    return this.#ask("GET", this.#path);
+    return this.#request("GET", this.#path);
   }
 
   setLimits(limits: ChangedLimits): Promise<RemoteCohortStatus> {
-    return this.#ask("PATCH", this.#path, limits);
+    return this.#request("PATCH", this.#path, limits);
   }
 
   async add(rows: readonly NewCohortRow[]): Promise<void> {
-    for (const page of splitIntoPages(rows)) await this.#ask("POST", `${this.#path}/rows`, { rows: page });
+    for (const page of splitIntoPages(rows))
+      await this.#request("POST", `${this.#path}/rows`, { rows: page });
   }
 
   /** @param ids default all that failed */
   async retry(ids?: readonly string[]): Promise<void> {
-    if (!ids) return void (await this.#ask("POST", `${this.#path}/retry`, {}));
+    if (!ids) return void (await this.#request("POST", `${this.#path}/retry`, {}));
     for (let i = 0; i < ids.length; i += MAX_ROWS_A_REQUEST) {
-      await this.#ask("POST", `${this.#path}/retry`, { ids: ids.slice(i, i + MAX_ROWS_A_REQUEST) });
+      await this.#request("POST", `${this.#path}/retry`, { ids: ids.slice(i, i + MAX_ROWS_A_REQUEST) });
     }
   }
 
   resume(): Promise<RemoteCohortStatus> {
-    return this.#ask("POST", `${this.#path}/resume`);
+    return this.#request("POST", `${this.#path}/resume`);
   }
 
   cancel(): Promise<RemoteCohortStatus> {
-    return this.#ask("POST", `${this.#path}/cancel`);
+    return this.#request("POST", `${this.#path}/cancel`);
   }
 
   /** Forgets the cohort; one of which something is under way is refused. */
-  remove(): Promise<void> {
-    return this.jobs.removeAt(this.#path);
+  delete(): Promise<void> {
+    return this.jobs.deletePath(this.#path);
   }
 
   /** Rows that changed since the last call, at first all; one that changes meanwhile comes again. */
   async *changes(): AsyncGenerator<CohortRowStatus> {
     for (let more = true; more; ) {
       const query = this.#cursor === undefined ? "" : `?cursor=${encodeURIComponent(this.#cursor)}`;
-      const page = await this.jobs.ask(rowsPageSchema, "GET", `${this.#path}/rows${query}`);
+      const page = await this.jobs.requestJson(rowsPageSchema, "GET", `${this.#path}/rows${query}`);
       yield* page.rows;
       more = page.more && page.cursor !== this.#cursor;
       this.#cursor = page.cursor;
     }
   }
 
-  #ask(method: string, path: string, body?: object): Promise<RemoteCohortStatus> {
-    return this.jobs.ask(cohortStatusSchema, method, path, body);
+  #request(method: string, path: string, body?: object): Promise<RemoteCohortStatus> {
+    return this.jobs.requestJson(cohortStatusSchema, method, path, body);
   }
 }
 

@@ -62,7 +62,7 @@ export async function retryRemoteCohort(
   await createCohortClient(snapshot, access).retry(ids);
 }
 
-const AT_ONCE = 8;
+const PARALLEL_DELETES = 8;
 
 /**
  * Has the service remove what it keeps of a cohort: its record, with `results` also results and records of its jobs, those
@@ -81,8 +81,8 @@ export async function removeRemoteCohort(
   }
   const jobs = new Set<string>();
   if (results) for await (const { job } of client.changes()) if (job !== undefined) jobs.add(job);
-  await forEachConcurrent([...jobs], AT_ONCE, (job) => client.jobs.remove(job));
+  await forEachConcurrent([...jobs], PARALLEL_DELETES, (job) => client.jobs.delete(job));
   // The record last: whoever is cut off in between finds in it what is left.
-  await client.remove();
+  await client.delete();
   return jobs.size;
 }

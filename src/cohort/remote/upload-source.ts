@@ -1,7 +1,7 @@
 import { readdirSync, type Stats, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { JobClient } from "../../client/job-client.ts";
-import { openLocalScan, openResumeState, sendScan } from "../../client/upload.ts";
+import { openLocalScan, openResumeState, sendScan } from "../../client/local-scan.ts";
 import { ImageNotFoundError } from "../../image/errors.ts";
 import { parseSourceAddress } from "../../storage/source-address.ts";
 import type { Journal } from "../journal.ts";
@@ -44,7 +44,7 @@ export async function uploadSource(
   const state = openResumeState(client, scan, null);
   const sent = await sendScan(client, scan, state, null, { signal });
   journal.append({ at: new Date().toISOString(), type: "uploaded", key, source: sent.source });
-  state.forget();
+  state.clear();
   return sent.source;
 }
 
