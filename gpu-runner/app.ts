@@ -4,8 +4,8 @@ import type { Logger } from "pino";
 import type { ServiceInfo } from "../src/inference/remote/service-info.ts";
 import { requireBearer } from "../src/service/bearer.ts";
 import { checkBatch } from "../src/service/check-batch.ts";
-import { describeModel, type ProvenModel } from "../src/service/describe-model.ts";
-import { bodyOf, methodNotAllowed, Problem } from "../src/service/problem.ts";
+import { describeModel, type VerifiedModel } from "../src/service/describe-model.ts";
+import { HttpError, methodNotAllowed, toErrorBody } from "../src/service/http-error.ts";
 import { discardBody, readBody } from "../src/service/read-body.ts";
 import { detachBuffers } from "../src/tiling/wire/detach-buffers.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../src/tiling/wire/mask-batch.ts";
@@ -21,7 +21,7 @@ import type { RunnerSettings } from "./settings.ts";
 
 export interface AppParts {
   settings: RunnerSettings;
-  model: ProvenModel;
+  model: VerifiedModel;
   /** Execution provider: "cpu", "cuda" or "webgpu". */
   provider: string;
   sessions: number;
@@ -35,7 +35,7 @@ export interface AppParts {
 interface Env {
   Bindings: HttpBindings;
   /** For the log and the metrics. */
-  Variables: { windows?: number; problem?: Problem };
+  Variables: { windows?: number; problem?: HttpError };
 }
 
 /** Polled every few seconds by monitoring: logged at debug level only. */
@@ -108,10 +108,10 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
 
   for (const path of ["/v1/info", "/healthz", "/readyz", "/metrics"]) app.all(path, methodNotAllowed("GET"));
   app.all("/v1/segment", methodNotAllowed("POST"));
-  app.notFound((c) => answer(c, new Problem(404, "not_found", `there is no route ${c.req.path}`)));
+  app.notFound((c) => answer(c, new HttpError(404, "not_found", `there is no route ${c.req.path}`)));
   app.onError((error, c) => {
     if (c.req.raw.signal.aborted)
-      return answer(c, new Problem(400, "client_gone", "the client disconnected"));
+      return answer(c, new HttpError(400, "client_gone", "the client disconnected"));
     const problem = runnerProblem(error);
     if (
       problem.status >= 500 &&
@@ -146,9 +146,9 @@ function describe({ settings, model, provider, sessions, batcher }: AppParts): S
   };
 }
 
-function answer(c: Context<Env>, problem: Problem): Response {
+function answer(c: Context<Env>, problem: HttpError): Response {
   c.set("problem", problem);
-  return c.json(bodyOf(problem), problem.status, problem.headers);
+  return c.json(toErrorBody(problem), problem.status, problem.headers);
 }
 
 /** Logs neither tokens nor pixels, and unknown paths as "other": they may contain the name of a patient's file. */

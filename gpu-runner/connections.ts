@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { bodyOf, Problem } from "../src/service/problem.ts";
+import { HttpError, toErrorBody } from "../src/service/http-error.ts";
 
 /** Extra connections for health checks, which send at once and close soon. */
 const RESERVED = 32;
@@ -24,13 +24,13 @@ export function withReserve(
       if (!reserved.has(incoming.socket)) return listener(incoming, outgoing);
       outgoing.setHeader("Connection", "close");
       if (HEALTH.has(incoming.url?.replace(/\?.*$/s, "") ?? "")) return listener(incoming, outgoing);
-      const busy = new Problem(
+      const busy = new HttpError(
         503,
         "busy",
         `${limit} connections are open, the limit of this runner; try again soon`,
       );
       outgoing.writeHead(503, { "Content-Type": "application/json", "Retry-After": "1" });
-      outgoing.end(JSON.stringify(bodyOf(busy)));
+      outgoing.end(JSON.stringify(toErrorBody(busy)));
     },
     watch(server) {
       // Above the reserve, for connections that are closing.

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 import { JobError } from "../src/orchestrator/errors.ts";
-import { bodyOf, Problem } from "../src/service/problem.ts";
+import { HttpError, toErrorBody } from "../src/service/http-error.ts";
 import { withReserve } from "./connections.ts";
 
 /**
@@ -17,11 +17,11 @@ export async function listen(
   app: Hono<any>,
   { host, port, maxConnections }: { host: string; port: number; maxConnections: number },
 ): Promise<{ server: Server; url: URL }> {
-  const badRequest = new Problem(400, "bad_request", "invalid HTTP request");
+  const badRequest = new HttpError(400, "bad_request", "invalid HTTP request");
   const reserve = withReserve(
     maxConnections,
     getRequestListener(app.fetch, {
-      errorHandler: () => Response.json(bodyOf(badRequest), { status: 400 }),
+      errorHandler: () => Response.json(toErrorBody(badRequest), { status: 400 }),
     }),
   );
   const server = createServer(

@@ -1,18 +1,18 @@
+import { HttpError } from "../src/service/http-error.ts";
 import { isLoopback } from "../src/service/loopback.ts";
-import { Problem } from "../src/service/problem.ts";
 
 /**
  * Lets a request pass that was sent to this machine by a name of its own. A page from elsewhere whose name is made to
  * resolve to this machine (DNS rebinding) could else use, from a browser here, a runner that asks for no token.
  * @param host the header `Host`
- * @throws {Problem} 403
+ * @throws {HttpError} 403
  */
 export function requireLoopbackHost(host: string | undefined): void {
   const parts = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host ?? "");
   const name = (parts?.[1] ?? parts?.[2] ?? "").toLowerCase();
   // Some resolvers ask other machines for names below localhost.
   if (isLoopback(name) && !name.endsWith(".localhost")) return;
-  throw new Problem(
+  throw new HttpError(
     403,
     "wrong_host",
     "a runner without a token is for this machine only: call it at localhost or 127.0.0.1, or start it with a token",

@@ -1,21 +1,21 @@
 import { InferenceError } from "../src/inference/errors.ts";
-import { Problem, problemOf } from "../src/service/problem.ts";
+import { HttpError, toHttpError } from "../src/service/http-error.ts";
 import { RunnerError } from "./errors.ts";
 
 /** The response to an error. Messages of the runtime may name local files: they go to the log only. */
-export function runnerProblem(error: unknown): Problem {
+export function runnerProblem(error: unknown): HttpError {
   if (error instanceof RunnerError) {
     switch (error.code) {
       case "busy":
-        return new Problem(503, "busy", error.message, { "Retry-After": "1" });
+        return new HttpError(503, "busy", error.message, { "Retry-After": "1" });
       case "draining":
-        return new Problem(503, "draining", error.message, { "Retry-After": "30", Connection: "close" });
+        return new HttpError(503, "draining", error.message, { "Retry-After": "30", Connection: "close" });
       case "out_of_memory":
-        return new Problem(507, "out_of_memory", error.message, { "Retry-After": "30" });
+        return new HttpError(507, "out_of_memory", error.message, { "Retry-After": "30" });
     }
   }
   if (error instanceof InferenceError) {
-    return new Problem(500, "inference_failed", "inference failed; see the log of the runner");
+    return new HttpError(500, "inference_failed", "inference failed; see the log of the runner");
   }
-  return problemOf(error);
+  return toHttpError(error);
 }

@@ -1,9 +1,9 @@
-import { tokensOf } from "../../src/edge/jobs/auth/tokens.ts";
-import { secretsOf } from "../../src/edge/jobs/events/webhook-secrets.ts";
+import { parseTokens } from "../../src/edge/jobs/auth/tokens.ts";
+import { parseWebhookSecrets } from "../../src/edge/jobs/events/webhook-secrets.ts";
 import { callbackAllowed } from "../../src/edge/jobs/lifecycle/callback.ts";
-import { type Rule, rulesOf } from "../../src/edge/jobs/triggers/rules.ts";
-import { s3AccessOf } from "../../src/edge/jobs/uploads/upload-settings.ts";
-import { sourceSettingsOf } from "../../src/edge/sources/source-settings.ts";
+import { parseRules, type Rule } from "../../src/edge/jobs/triggers/rules.ts";
+import { readS3Access } from "../../src/edge/jobs/uploads/upload-settings.ts";
+import { parseSourceSettings } from "../../src/edge/sources/source-settings.ts";
 import { MIN_TOKEN_LENGTH } from "../../src/service/bearer.ts";
 import { type Config, modelName } from "./config.ts";
 import type { Secrets } from "./secrets.ts";
@@ -94,8 +94,8 @@ function* checkRules({ jobs, secrets }: Configuration): Generator<string> {
   let rules: readonly Rule[];
   let sources: ReadonlyMap<string, unknown>;
   try {
-    rules = rulesOf(jobs.vars).list;
-    sources = sourceSettingsOf({ SOURCES: jobs.vars.SOURCES }).buckets;
+    rules = parseRules(jobs.vars).list;
+    sources = parseSourceSettings({ SOURCES: jobs.vars.SOURCES }).buckets;
   } catch (error) {
     yield (error as Error).message;
     return;
@@ -118,14 +118,14 @@ function* checkRules({ jobs, secrets }: Configuration): Generator<string> {
 function* checkSecrets({ jobs, secrets }: Configuration): Generator<string> {
   if (secrets.TOKENS === undefined)
     yield "there is no secret TOKENS: give it, or have it made with --generate";
-  else yield* refusalOf(() => tokensOf(secrets));
+  else yield* refusalOf(() => parseTokens(secrets));
   if (secrets.TOKEN === undefined) yield "there is no secret TOKEN: give it, or have it made with --generate";
   else if (!isToken(secrets.TOKEN)) {
     yield `the secret TOKEN must have at least ${MIN_TOKEN_LENGTH} characters, none of them blank`;
   }
   if (secrets.WEBHOOKS !== undefined) yield* checkWebhooks(secrets.WEBHOOKS);
   yield* refusalOf(() => {
-    const { buckets } = sourceSettingsOf({ ...jobs.vars, SOURCE_KEYS: secrets.SOURCE_KEYS });
+    const { buckets } = parseSourceSettings({ ...jobs.vars, SOURCE_KEYS: secrets.SOURCE_KEYS });
     const keyed = Object.keys(JSON.parse(secrets.SOURCE_KEYS ?? "{}"));
     const unknown = keyed.find((bucket) => !buckets.has(bucket));
     if (unknown)
@@ -134,7 +134,7 @@ function* checkSecrets({ jobs, secrets }: Configuration): Generator<string> {
   if (jobs.vars.CALLBACK_HOSTS && !secrets.CALLBACK_SECRET) {
     yield "CALLBACK_HOSTS is set, but there is no CALLBACK_SECRET to sign callbacks with";
   }
-  yield* refusalOf(() => s3AccessOf({ ...jobs.vars, SCANS_S3_KEYS: secrets.SCANS_S3_KEYS }));
+  yield* refusalOf(() => readS3Access({ ...jobs.vars, SCANS_S3_KEYS: secrets.SCANS_S3_KEYS }));
   for (const [name, value] of Object.entries(secrets)) yield* checkSize(name, value);
 }
 
@@ -147,7 +147,7 @@ function* checkWebhooks(text: string): Generator<string> {
   }
   const kind = kinds && typeof kinds === "object" ? Object.keys(kinds)[0] : undefined;
   // Any kind that is set up has the whole checked; one that is none of them does so too.
-  yield* refusalOf(() => secretsOf({ WEBHOOKS: text }, (kind ?? "s3") as "s3"));
+  yield* refusalOf(() => parseWebhookSecrets({ WEBHOOKS: text }, (kind ?? "s3") as "s3"));
 }
 
 function isToken(token: string): boolean {

@@ -1,4 +1,4 @@
-import { finalFailure, reasonOf } from "./job-failure.ts";
+import { publicMessage, terminalFailure } from "./job-failure.ts";
 
 const RETRY_SECONDS = 5;
 const HEARTBEAT_SECONDS = 100;
@@ -45,9 +45,9 @@ export async function consumeTask<Report>(
     if ((await ledger.claim()) === "run")
       await ledger.done(await withHeartbeat(ledger, heartbeatSeconds, work));
   } catch (error) {
-    const failure = finalFailure(error);
+    const failure = terminalFailure(error);
     if (!failure) {
-      await ledger.recordFailedAttempt(reasonOf(error, log));
+      await ledger.recordFailedAttempt(publicMessage(error, log));
       return message.retry({ delaySeconds: retrySeconds * message.attempts });
     }
     await ledger.fail(failure.code, failure.message);

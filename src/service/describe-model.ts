@@ -2,18 +2,18 @@ import type { ServiceInfo } from "../inference/remote/service-info.ts";
 import type { SegmenterInfo } from "../inference/segmenter.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 
-/** A model that has passed its golden tile where it runs. */
-export interface ProvenModel {
+/** A model that passed its golden tile in this process. */
+export interface VerifiedModel {
   manifest: ModelPackage["manifest"];
   /** Hash of the weights. */
   hash: string;
-  /** How far off the golden tile was, in probability. */
+  /** Error on the golden tile, in probability. */
   golden: { maxAbs: number; meanAbs: number };
 }
 
-/** What `GET /v1/info` tells of the model, whatever runs it. */
+/** The part of `GET /v1/info` that describes the model. */
 export function describeModel(
-  { manifest, hash, golden }: ProvenModel,
+  { manifest, hash, golden }: VerifiedModel,
   { variant, window, channels, classes }: SegmenterInfo,
 ): Pick<ServiceInfo, "model" | "window" | "channels" | "classes" | "golden"> {
   return {

@@ -3,10 +3,10 @@ import { InferenceError, RemoteError } from "../inference/errors.ts";
 import { ModelPackageError } from "../model-package/errors.ts";
 import { JobError, NoTissueError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
-import { Problem } from "./problem.ts";
+import { HttpError } from "./http-error.ts";
 
-/** Why a job ends, where no other try would change it; undefined for what may pass. */
-export function finalFailure(error: unknown): { code: string; message: string } | undefined {
+/** Why a job ends; undefined where another attempt may succeed. */
+export function terminalFailure(error: unknown): { code: string; message: string } | undefined {
   if (error instanceof ObjectChangedError) {
     return {
       code: "source_changed",
@@ -19,12 +19,12 @@ export function finalFailure(error: unknown): { code: string; message: string } 
     return { code: "storage_refused", message: error.message };
   if (error instanceof NoTissueError) return { code: "no_tissue", message: error.message };
   if (error instanceof JobError) return { code: "job_refused", message: error.message };
-  if (error instanceof Problem && error.status < 500) return { code: error.code, message: error.message };
+  if (error instanceof HttpError && error.status < 500) return { code: error.code, message: error.message };
   return undefined;
 }
 
-/** Why a try failed, for whoever asks after the job. What is not ours is told by an id, under which `log` has more. */
-export function reasonOf(error: unknown, log: (id: string, error: unknown) => void): string {
+/** Logs an error under an id. @returns why an attempt failed, for users; unknown errors give the id only */
+export function publicMessage(error: unknown, log: (id: string, error: unknown) => void): string {
   const id = crypto.randomUUID();
   log(id, error);
   if (
@@ -35,7 +35,7 @@ export function reasonOf(error: unknown, log: (id: string, error: unknown) => vo
   ) {
     return error.message;
   }
-  if (error instanceof Problem) return error.message;
+  if (error instanceof HttpError) return error.message;
   if ((error as Error)?.name === "TimeoutError") return "the source did not answer in time";
-  return `something failed that should not; the log has more under ${id}`;
+  return `internal error; see the service's log under ${id}`;
 }

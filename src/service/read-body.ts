@@ -1,5 +1,5 @@
 import { detachBuffers } from "../tiling/wire/detach-buffers.ts";
-import { Problem } from "./problem.ts";
+import { HttpError } from "./http-error.ts";
 
 export interface ReadBodyOptions {
   contentType: string;
@@ -12,7 +12,7 @@ export interface ReadBodyOptions {
 
 /**
  * The body, whose length must be stated and allowed before a byte of it is read.
- * @throws {Problem} 400 for one that breaks off, 408, 411, 413, 415
+ * @throws {HttpError} 400 for one that breaks off, 408, 411, 413, 415
  */
 export async function readBody(
   request: Request,
@@ -20,14 +20,14 @@ export async function readBody(
 ): Promise<Uint8Array> {
   const type = request.headers.get("Content-Type")?.replace(/;.*/, "").trim();
   if (type !== contentType) {
-    throw new Problem(415, "wrong_type", `the body must be ${contentType}, not ${type || "of no type"}`);
+    throw new HttpError(415, "wrong_type", `the body must be ${contentType}, not ${type || "of no type"}`);
   }
   const stated = request.headers.get("Content-Length");
   if (stated === null || !/^\d+$/.test(stated)) {
-    throw new Problem(411, "length_required", "the request must state the length of its body");
+    throw new HttpError(411, "length_required", "the request must state the length of its body");
   }
   if (Number(stated) > maxBytes) {
-    throw new Problem(413, "too_large", `the body has ${stated} bytes, at most ${maxBytes} are allowed`);
+    throw new HttpError(413, "too_large", `the body has ${stated} bytes, at most ${maxBytes} are allowed`);
   }
   const length = Number(stated);
   const whole = chunks
@@ -36,11 +36,11 @@ export async function readBody(
   const reading = whole.catch((error: unknown) => {
     // What whoever gives the chunks refuses is no fault of the body.
     if (chunks && !isBreak(error)) throw error;
-    throw new Problem(400, "bad_message", `the body broke off before its ${stated} bytes were here`);
+    throw new HttpError(400, "bad_message", `the body ended before its ${stated} bytes had arrived`);
   });
   const bytes = await (timeoutMs === undefined ? reading : within(timeoutMs, reading));
   if (bytes.length !== length) {
-    throw new Problem(400, "bad_message", `the body has ${bytes.length} bytes, ${stated} were stated`);
+    throw new HttpError(400, "bad_message", `the body has ${bytes.length} bytes, ${stated} were stated`);
   }
   return bytes;
 }
@@ -69,7 +69,7 @@ async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Pro
 /**
  * Reads a body of allowed length without keeping it: an answer given before its end closes the connection, which is
  * right for a caller that is refused and wrong for one that is told to come again at once.
- * @throws {Problem} 408
+ * @throws {HttpError} 408
  */
 export async function discardBody(
   request: Request,
@@ -88,7 +88,7 @@ async function within<T>(timeoutMs: number, reading: Promise<T>): Promise<T> {
     timer = setTimeout(() => {
       const seconds = timeoutMs / 1000;
       const sentence = `the body was not here after ${seconds} s; send smaller batches or over a faster connection`;
-      reject(new Problem(408, "body_timeout", sentence, { Connection: "close" }));
+      reject(new HttpError(408, "body_timeout", sentence, { Connection: "close" }));
     }, timeoutMs);
   });
   try {

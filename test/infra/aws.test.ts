@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { secretsOf } from "../../src/edge/jobs/events/webhook-secrets.ts";
+import { parseWebhookSecrets } from "../../src/edge/jobs/events/webhook-secrets.ts";
 import { MIN_TOKEN_LENGTH } from "../../src/service/bearer.ts";
 
 const template = (name: string) => readFileSync(join(import.meta.dirname, "../../infra/aws", name), "utf8");
@@ -20,7 +20,9 @@ describe("the templates fit the job service", () => {
     expect(text).toContain("RawMessageDelivery: false");
     const name = /TopicName:\n {4}Type: String\n {4}Default: ([\w-]+)/.exec(text)![1];
     const topics = [`arn:aws:sns:eu-central-1:123456789012:${name}`];
-    expect(secretsOf({ WEBHOOKS: JSON.stringify({ sns: { topics } }) }, "sns").topics).toEqual(topics);
+    expect(parseWebhookSecrets({ WEBHOOKS: JSON.stringify({ sns: { topics } }) }, "sns").topics).toEqual(
+      topics,
+    );
   });
 
   it("EventBridge sends its key in the header that is looked at, one the service takes", () => {

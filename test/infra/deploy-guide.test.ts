@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../infra/cloudflare/worker-config.ts";
-import { tokensOf } from "../../src/edge/jobs/auth/tokens.ts";
-import { secretsOf, WEBHOOK_KINDS } from "../../src/edge/jobs/events/webhook-secrets.ts";
+import { parseTokens } from "../../src/edge/jobs/auth/tokens.ts";
+import { parseWebhookSecrets, WEBHOOK_KINDS } from "../../src/edge/jobs/events/webhook-secrets.ts";
 import { estimateCost } from "../../src/edge/jobs/lifecycle/estimate-cost.ts";
-import { rulesOf } from "../../src/edge/jobs/triggers/rules.ts";
-import { sourceSettingsOf } from "../../src/edge/sources/source-settings.ts";
+import { parseRules } from "../../src/edge/jobs/triggers/rules.ts";
+import { parseSourceSettings } from "../../src/edge/sources/source-settings.ts";
 import { edgeShardBlock } from "../../src/orchestrator/map/edge-shards.ts";
 import { planWindowGrid, windowCount } from "../../src/tiling/grid/window-grid.ts";
 import { refusal, wranglerHelp } from "./wrangler-help.ts";
@@ -42,14 +42,14 @@ describe("docs/deploy.md", () => {
   );
 
   it("has examples that the Workers take", () => {
-    expect(rulesOf({ RULES: block("json RULES"), RESULTS_BUCKET: "tilewright-results" }).list).toHaveLength(
-      2,
-    );
-    expect(tokensOf({ TOKENS: block("json TOKENS") })).toHaveLength(3);
+    expect(
+      parseRules({ RULES: block("json RULES"), RESULTS_BUCKET: "tilewright-results" }).list,
+    ).toHaveLength(2);
+    expect(parseTokens({ TOKENS: block("json TOKENS") })).toHaveLength(3);
     const WEBHOOKS = block("json WEBHOOKS");
-    for (const kind of WEBHOOK_KINDS) expect(secretsOf({ WEBHOOKS }, kind)).toBeDefined();
+    for (const kind of WEBHOOK_KINDS) expect(parseWebhookSecrets({ WEBHOOKS }, kind)).toBeDefined();
     const SOURCE_KEYS = block("json SOURCE_KEYS").replaceAll("…", "hush");
-    const { buckets, hosts } = sourceSettingsOf({ SOURCES: block("json SOURCES"), SOURCE_KEYS });
+    const { buckets, hosts } = parseSourceSettings({ SOURCES: block("json SOURCES"), SOURCE_KEYS });
     expect([...buckets.values()].every(({ keys }) => keys !== undefined)).toBe(true);
     expect(hosts).toHaveLength(1);
   });

@@ -7,7 +7,7 @@ import { planSetup, type Step } from "../../infra/cloudflare/plan.ts";
 import { installedWrangler, listsOneWith, runPlan, type Wrangler } from "../../infra/cloudflare/run-plan.ts";
 import { newSecrets, readSecrets, writeSecrets } from "../../infra/cloudflare/secrets.ts";
 import { ROOT } from "../../infra/cloudflare/worker-config.ts";
-import { tokensOf } from "../../src/edge/jobs/auth/tokens.ts";
+import { parseTokens } from "../../src/edge/jobs/auth/tokens.ts";
 import { ACCOUNT, type Account, API_TOKEN, startAccount } from "./fake-cloudflare-api.ts";
 
 const SECRET = "hush-hush-hush-hush-hush";
@@ -86,7 +86,7 @@ describe("secrets", () => {
     const directory = join(scratch, "secrets");
     const made = newSecrets({});
     expect(Object.keys(made).sort()).toEqual(["CALLBACK_SECRET", "TOKEN", "TOKENS"]);
-    expect(tokensOf(made).map(({ scopes }) => scopes)).toEqual([["admin"], ["submit", "read"]]);
+    expect(parseTokens(made).map(({ scopes }) => scopes)).toEqual([["admin"], ["submit", "read"]]);
     expect(made.TOKEN).toHaveLength(43);
     expect(newSecrets({}).TOKEN).not.toBe(made.TOKEN);
     await writeSecrets(directory, made);

@@ -758,7 +758,7 @@ describe("a service that stands still", () => {
     }, 60);
     expect(JSON.parse(still.body)).toEqual({
       ok: false,
-      reason: expect.stringMatching(/^the queue of events has delivered nothing for \d+ s$/),
+      reason: expect.stringMatching(/^the event queue has delivered nothing for \d+ s$/),
     });
     behave = (_, response) => response.writeHead(404).end();
     await until(async () => ((await ask("/healthz")).status === 200 ? true : undefined), 90);

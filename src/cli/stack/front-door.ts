@@ -176,7 +176,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
       return refuse(incoming, outgoing, {
         status: 500,
         code: "internal",
-        message: "something failed that should not; the log of the service has more",
+        message: "internal error; see the log of the service",
       });
     }
     outgoing.writeHead(answer.statusCode!, passedOn(answer.headers));

@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import { VERSION } from "../../orchestrator/version.ts";
-import { Problem, problemOf } from "../../service/problem.ts";
+import { HttpError, toHttpError } from "../../service/http-error.ts";
 import { discardBody } from "../../service/read-body.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
@@ -9,20 +9,20 @@ import { jsonContent } from "../shared/open-api.ts";
 import { requireAccess, requireScope } from "./auth/require-scope.ts";
 import { createCohortRoutes } from "./cohorts/routes.ts";
 import type { Bindings } from "./context/bindings.ts";
-import { checkServed, servedModel } from "./context/configured-model.ts";
-import { seenMessages } from "./events/message-deduplicator.ts";
+import { getConfiguredModel, requireConfiguredModel } from "./context/configured-model.ts";
+import { getMessageDeduplicator } from "./events/message-deduplicator.ts";
 import { createWebhookRoutes } from "./events/webhook-routes.ts";
-import { pulseOf } from "./health/pulse.ts";
-import { createAskedJob } from "./lifecycle/create-job.ts";
+import { getPulse } from "./health/pulse.ts";
+import { createRequestedJob } from "./lifecycle/create-job.ts";
 import { createJobRoutes } from "./lifecycle/job-routes.ts";
 import { JOB_ID } from "./outputs/output-path.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { createWorkRoutes } from "./runner-api/routes.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
-import { announceScan } from "./uploads/publish-upload-event.ts";
+import { publishUploadEvent } from "./uploads/publish-upload-event.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
 
-const FELT_MS = 1000;
+const HEALTH_CACHE_MS = 1000;
 /** What is read of a body that is refused: the largest of any route. */
 const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
@@ -49,7 +49,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
     }
   });
   app.openapi(health, async (c) => {
-    const reason = await standstill(c.env);
+    const reason = await findStandstill(c.env);
     if (reason === undefined) return c.json({ ok: true as const }, 200);
     return c.json({ ok: false as const, reason }, 503, { "Retry-After": "15" });
   });
@@ -65,14 +65,14 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
     const id = c.req.param("id");
     const done = JOB_ID.test(id) && (await new R2Store(c.env.RESULTS!).head(jobKeys.manifest(id)));
-    if (!done) throw new Problem(404, "no_results", "the job has no results, or none yet");
+    if (!done) throw new HttpError(404, "no_results", "the job has no results, or none yet");
     await next();
   });
   app.route("/", createJobRoutes());
   app.route("/", createCohortRoutes());
   app.route("/", createOutputRoutes());
   app.route("/", createWorkRoutes());
-  app.route("/", createUploadRoutes({ completed: announceScan, check: checkModel }));
+  app.route("/", createUploadRoutes({ onCompleted: publishUploadEvent, check: checkModel }));
   app.route("/", createFolderRoutes({ start: startFolderJob, check: checkModel }));
   app.route(
     "/",
@@ -80,8 +80,8 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
       accept: async (event) => {
         await env.EVENTS!.send(event);
       },
-      seen: (id) => seenMessages(env).has(id),
-      remember: (id) => seenMessages(env).add(id),
+      seen: (id) => getMessageDeduplicator(env).has(id),
+      remember: (id) => getMessageDeduplicator(env).add(id),
     })),
   );
   app.doc31("/v1/openapi.json", {
@@ -90,46 +90,47 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
     security: [{ bearer: [] }],
   });
   app.notFound((c) =>
-    answer(new Problem(404, "not_found", `there is no ${c.req.method} ${c.req.path} here`)),
+    toErrorResponse(new HttpError(404, "not_found", `there is no ${c.req.method} ${c.req.path} here`)),
   );
-  app.onError((error) => answer(error));
+  app.onError((error) => toErrorResponse(error));
   return app;
 }
 
 /** As an isolate found it last: anyone may ask, as often as they like. */
-let felt: { at: number; reason: string | undefined } | undefined;
+let lastHealth: { at: number; reason: string | undefined } | undefined;
 
-async function standstill(env: Bindings): Promise<string | undefined> {
+async function findStandstill(env: Bindings): Promise<string | undefined> {
   const now = Date.now();
-  if (felt && now - felt.at < FELT_MS) return felt.reason;
+  if (lastHealth && now - lastHealth.at < HEALTH_CACHE_MS) return lastHealth.reason;
   let reason: string | undefined;
   try {
-    reason = await pulseOf(env)?.feel();
+    reason = await getPulse(env)?.check();
   } catch (error) {
     console.error(error);
     reason = "the ledgers cannot be reached";
   }
-  felt = { at: now, reason };
+  lastHealth = { at: now, reason };
   return reason;
 }
 
 /** No event does: each of the files would be one. */
 const checkModel: FolderRouteOptions["check"] = async (env, asked) => {
-  if (asked.model !== undefined || asked.variant !== undefined) checkServed(await servedModel(env), asked);
+  if (asked.model !== undefined || asked.variant !== undefined)
+    requireConfiguredModel(await getConfiguredModel(env), asked);
 };
 
 const startFolderJob: FolderRouteOptions["start"] = async (env, source, request) => {
-  const { status } = await createAskedJob(env, { ...request, source }, { again: true });
+  const { status } = await createRequestedJob(env, { ...request, source }, { again: true });
   return status.id;
 };
 
 /** What is not ours is told by an id, under which the log has more. */
-function answer(error: unknown): Response {
+function toErrorResponse(error: unknown): Response {
   // Hono's own, for bodies that are no JSON.
   const problem =
     error instanceof HTTPException && error.status === 400
-      ? new Problem(400, "bad_request", "the body is not valid JSON")
-      : problemOf(error);
+      ? new HttpError(400, "bad_request", "the body is not valid JSON")
+      : toHttpError(error);
   const { code, message, status, headers } = problem;
   if (status < 500 || problem === error)
     return Response.json({ error: { code, message } }, { status, headers });

@@ -1,12 +1,12 @@
 import type { Message, MessageBatch } from "@cloudflare/workers-types";
 import { consumeTask } from "../../service/consume-task.ts";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import { StorageError } from "../../storage/errors.ts";
 import { createTaskLedger, getLedger, heartbeatSeconds, retrySeconds } from "../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../shared/queue-messages.ts";
 import type { Bindings } from "./context/bindings.ts";
 import { readQueuedEvent } from "./events/queued-event.ts";
-import { isPulse, pulseOf } from "./health/pulse.ts";
+import { getPulse, isPulse } from "./health/pulse.ts";
 import { runTask } from "./lifecycle/tasks.ts";
 import { startJobs } from "./triggers/start-jobs.ts";
 
@@ -23,7 +23,8 @@ export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings):
 /** Storage events: from R2's notifications, from webhooks, or told by the service itself. Those that no rule asks for are dropped. */
 export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
   // First: what comes before it may take its time.
-  if (batch.messages.some(({ body }) => isPulse(body))) await pulseOf(env)?.heard().catch(console.error);
+  if (batch.messages.some(({ body }) => isPulse(body)))
+    await getPulse(env)?.acknowledge().catch(console.error);
   for (const message of batch.messages) {
     if (isPulse(message.body)) {
       message.ack();
@@ -35,7 +36,7 @@ export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings)
       message.ack();
     } catch (error) {
       // What is refused now is refused for good; all else may pass.
-      if (error instanceof Problem && error.status < 500) {
+      if (error instanceof HttpError && error.status < 500) {
         console.error(`a storage event starts no job: ${error.message}`);
         message.ack();
       } else {

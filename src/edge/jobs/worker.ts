@@ -4,7 +4,8 @@ import type { Bindings } from "./context/bindings.ts";
 import { consumeDeadLetters, consumeEvents, consumeTasks } from "./queues.ts";
 
 export { CohortLedger } from "./cohorts/cohort-ledger.ts";
-export { SeenMessages } from "./events/message-deduplicator.ts";
+// The name in wrangler.toml: another one would need a migration.
+export { MessageDeduplicator as SeenMessages } from "./events/message-deduplicator.ts";
 export { Pulse } from "./health/pulse.ts";
 export { JobLedger } from "./lifecycle/ledger.ts";
 export { JobWorkflow } from "./lifecycle/workflow.ts";
@@ -12,7 +13,7 @@ export { UploadLedger } from "./uploads/upload-ledger.ts";
 
 const app = createApp();
 
-/** The job service. What it computes itself comes back to it through its own queue. */
+/** The job service. It queues its own tasks and consumes them. */
 export default {
   fetch: (request: Request, env: Bindings, context: ExecutionContext) => app.fetch(request, env, context),
 
@@ -20,6 +21,6 @@ export default {
     if (batch.queue.startsWith("tilewright-tasks")) return consumeTasks(batch, env);
     if (batch.queue.startsWith("tilewright-events")) return consumeEvents(batch, env);
     if (batch.queue.startsWith("tilewright-dead")) return consumeDeadLetters(batch, env);
-    throw new Error(`nobody here consumes ${batch.queue}`);
+    throw new Error(`no consumer for queue ${batch.queue}`);
   },
 };

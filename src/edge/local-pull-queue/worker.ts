@@ -2,7 +2,7 @@ import type { DurableObjectNamespace, MessageBatch, Queue } from "@cloudflare/wo
 import { Hono } from "hono";
 import { z } from "zod";
 import { requireBearer } from "../../service/bearer.ts";
-import { Problem, problemOf } from "../../service/problem.ts";
+import { HttpError, toHttpError } from "../../service/http-error.ts";
 import { configuredToken } from "../shared/configured-token.ts";
 import { parseJson } from "../shared/json-body.ts";
 import { readText } from "../shared/read-text.ts";
@@ -45,7 +45,7 @@ app.use(async (c, next) => {
 });
 app.post("/client/v4/accounts/:account/queues/:queue/messages/pull", async (c) => {
   const { batch_size, visibility_timeout_ms } = await read(c.req.raw, pullSchema);
-  const messages = messagesOf(c.env, c.req.param("queue"));
+  const messages = getMessages(c.env, c.req.param("queue"));
   for (const body of await messages.dead()) await c.env.DEAD.send(JSON.parse(body));
   const leased = await messages.lease(batch_size, visibility_timeout_ms);
   return answer({
@@ -61,26 +61,26 @@ app.post("/client/v4/accounts/:account/queues/:queue/messages/pull", async (c) =
 });
 app.post("/client/v4/accounts/:account/queues/:queue/messages/ack", async (c) => {
   const { acks, retries } = await read(c.req.raw, settleSchema);
-  await messagesOf(c.env, c.req.param("queue")).settle(
+  await getMessages(c.env, c.req.param("queue")).settle(
     acks.map((a) => a.lease_id),
     retries.map((r) => ({ lease: r.lease_id, delaySeconds: r.delay_seconds })),
   );
   return answer({ ackCount: acks.length, retryCount: retries.length });
 });
-app.notFound(() => refuse(new Problem(404, "not_found", "there is no such call")));
-app.onError((error) => refuse(problemOf(error)));
+app.notFound(() => refuse(new HttpError(404, "not_found", "there is no such call")));
+app.onError((error) => refuse(toHttpError(error)));
 
 export default {
   fetch: (request: Request, env: Bindings) => app.fetch(request, env),
 
   async queue(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
     for (const { id, body } of batch.messages)
-      await messagesOf(env, batch.queue).add(id, JSON.stringify(body));
+      await getMessages(env, batch.queue).add(id, JSON.stringify(body));
     batch.ackAll();
   },
 };
 
-function messagesOf({ MESSAGES }: Bindings, queue: string) {
+function getMessages({ MESSAGES }: Bindings, queue: string) {
   return MESSAGES.get(MESSAGES.idFromName(queue)) as unknown as Pick<
     LeasedMessages,
     "add" | "lease" | "backlog" | "settle" | "dead"
@@ -92,14 +92,14 @@ async function read<T extends z.ZodType>(request: Request, schema: T): Promise<z
     parseJson(new TextEncoder().encode(await readText(request, MAX_BODY_BYTES))),
   );
   if (parsed.success) return parsed.data;
-  throw new Problem(400, "bad_request", z.prettifyError(parsed.error));
+  throw new HttpError(400, "bad_request", z.prettifyError(parsed.error));
 }
 
 function answer(result: unknown): Response {
   return Response.json({ success: true, errors: [], messages: [], result });
 }
 
-function refuse({ status, message, headers }: Problem): Response {
+function refuse({ status, message, headers }: HttpError): Response {
   return Response.json(
     { success: false, errors: [{ code: status, message }], result: null },
     { status, headers },

@@ -1,28 +1,28 @@
 import { Hono } from "hono";
 import { requireBearer } from "../../service/bearer.ts";
 import { checkBatch } from "../../service/check-batch.ts";
-import { bodyOf, methodNotAllowed, Problem, problemOf } from "../../service/problem.ts";
+import { HttpError, methodNotAllowed, toErrorBody, toHttpError } from "../../service/http-error.ts";
 import { discardBody, readBody } from "../../service/read-body.ts";
 import { encodeMaskBatch, MASK_BATCH_TYPE } from "../../tiling/wire/mask-batch.ts";
 import { decodeWindowBatch, WINDOW_BATCH_TYPE } from "../../tiling/wire/window-batch.ts";
 import { configuredToken } from "../shared/configured-token.ts";
-import { Leases } from "./expiring-semaphore.ts";
+import { ExpiringSemaphore } from "./expiring-semaphore.ts";
 import { describeRuntime, type Info } from "./info.ts";
 import type { ModelHost } from "./model-host.ts";
 import { segmentBatch } from "./segment-batch.ts";
-import { type Bindings, settingsOf } from "./settings.ts";
+import { type Bindings, parseSettings } from "./settings.ts";
 
-/** Requests whose pixels are in memory at a time: one computes, one is read. */
-const PLACES = 2;
-/** A slow sender keeps a place from others for no longer. */
+/** Concurrent requests with pixels in memory: one computes, one is read. */
+const MAX_REQUESTS = 2;
+/** Maximum time in which a slow sender blocks others. */
 const BODY_MS = 30_000;
 /** No request takes longer: limits.cpu_ms in wrangler.toml. */
-const PLACE_MAX_AGE_MS = 120_000;
+const MAX_REQUEST_AGE_MS = 120_000;
 
 /** The routes of the Worker that segments windows. Everything but /healthz asks for the bearer token. */
 export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
   const app = new Hono<{ Bindings: Bindings }>();
-  const places = new Leases(PLACES, PLACE_MAX_AGE_MS);
+  const requests = new ExpiringSemaphore(MAX_REQUESTS, MAX_REQUEST_AGE_MS);
 
   app.get("/healthz", (c) => c.json({ ok: true }));
 
@@ -36,22 +36,22 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
 
   app.get("/v1/info", async (c) => {
     try {
-      const settings = settingsOf(c.env);
+      const settings = parseSettings(c.env);
       const model = await host.model(settings);
       return c.json({ ...describeRuntime(settings, host.heapBytes, model) } satisfies Info);
     } catch (error) {
-      // The probe is wanted most where the runtime does not start.
-      const problem = logged(error);
-      return c.json({ ...bodyOf(problem), ...describeRuntime() }, problem.status, problem.headers);
+      // The probe matters most where the runtime does not start.
+      const httpError = toLoggedError(error);
+      return c.json({ ...toErrorBody(httpError), ...describeRuntime() }, httpError.status, httpError.headers);
     }
   });
 
   app.post("/v1/segment", async (c) => {
-    const settings = settingsOf(c.env);
-    const leave = places.take(Date.now());
-    if (!leave) {
+    const settings = parseSettings(c.env);
+    const release = requests.tryAcquire(Date.now());
+    if (!release) {
       await discardBody(c.req.raw, { maxBytes: settings.maxBodyBytes });
-      throw new Problem(503, "busy", "this isolate is at work; try again soon", { "Retry-After": "1" });
+      throw new HttpError(503, "busy", "this isolate is busy; try again soon", { "Retry-After": "1" });
     }
     try {
       const bytes = await readBody(c.req.raw, {
@@ -65,23 +65,25 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
       const masks = encodeMaskBatch(await segmentBatch(batch, model));
       return c.body(masks, 200, { "Content-Type": MASK_BATCH_TYPE });
     } finally {
-      leave();
+      release();
     }
   });
 
   app.all("/v1/info", methodNotAllowed("GET"));
   app.all("/v1/segment", methodNotAllowed("POST"));
-  app.notFound((c) => c.json(bodyOf(new Problem(404, "not_found", `there is no ${c.req.path} here`)), 404));
+  app.notFound((c) =>
+    c.json(toErrorBody(new HttpError(404, "not_found", `there is no ${c.req.path} here`)), 404),
+  );
   app.onError((error, c) => {
-    const problem = logged(error);
-    return c.json(bodyOf(problem), problem.status, problem.headers);
+    const httpError = toLoggedError(error);
+    return c.json(toErrorBody(httpError), httpError.status, httpError.headers);
   });
   return app;
 }
 
-/** Errors of ours come back as they are; the log keeps what the caller is not told. */
-function logged(error: unknown): Problem {
-  const problem = problemOf(error);
-  if (problem.status >= 500 && problem !== error) console.error(error);
-  return problem;
+/** Logs errors whose details the caller does not get. */
+function toLoggedError(error: unknown): HttpError {
+  const httpError = toHttpError(error);
+  if (httpError.status >= 500 && httpError !== error) console.error(error);
+  return httpError;
 }

@@ -1,23 +1,25 @@
 /**
- * Places that requests of one isolate take and give back. A request whose client went away is not run to its end and
- * gives nothing back, so a place falls free by itself when it is older than any request can be.
+ * A semaphore whose permits expire. When a client goes away, its request may be stopped without releasing the permit, so a
+ * permit older than any request can be counts as released.
  */
-export class Leases {
-  readonly #places: number;
+export class ExpiringSemaphore {
+  readonly #permits: number;
   readonly #maxAgeMs: number;
-  readonly #taken = new Map<symbol, number>();
+  readonly #acquired = new Map<symbol, number>();
 
-  constructor(places: number, maxAgeMs: number) {
-    this.#places = places;
+  constructor(permits: number, maxAgeMs: number) {
+    this.#permits = permits;
     this.#maxAgeMs = maxAgeMs;
   }
 
-  /** @returns what gives the place back, or undefined where none is free at `nowMs` */
-  take(nowMs: number): (() => void) | undefined {
-    for (const [lease, since] of this.#taken) if (nowMs - since >= this.#maxAgeMs) this.#taken.delete(lease);
-    if (this.#taken.size >= this.#places) return undefined;
-    const lease = Symbol();
-    this.#taken.set(lease, nowMs);
-    return () => void this.#taken.delete(lease);
+  /** @returns the function that releases the permit; undefined where none is free at `nowMs` */
+  tryAcquire(nowMs: number): (() => void) | undefined {
+    for (const [permit, since] of this.#acquired) {
+      if (nowMs - since >= this.#maxAgeMs) this.#acquired.delete(permit);
+    }
+    if (this.#acquired.size >= this.#permits) return undefined;
+    const permit = Symbol();
+    this.#acquired.set(permit, nowMs);
+    return () => void this.#acquired.delete(permit);
   }
 }

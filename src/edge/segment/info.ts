@@ -1,6 +1,6 @@
 import type { ServiceInfo } from "../../inference/remote/service-info.ts";
 import { describeModel } from "../../service/describe-model.ts";
-import type { HostedModel } from "./model-host.ts";
+import type { LoadedModel } from "./model-host.ts";
 import type { Settings } from "./settings.ts";
 import { probeSharedMemory } from "./shared-memory.ts";
 
@@ -15,7 +15,7 @@ export interface Info extends Partial<Omit<ServiceInfo, "runtime">> {
 }
 
 /** Without a model only what the isolate allows is told. */
-export function describeRuntime(settings?: Settings, heapBytes?: number, model?: HostedModel): Info {
+export function describeRuntime(settings?: Settings, heapBytes?: number, model?: LoadedModel): Info {
   const probe = probeSharedMemory();
   const sharedMemory = probe === true ? { allowed: true } : { allowed: false, reason: probe };
   if (!settings || !model) return { runtime: { sharedMemory } };

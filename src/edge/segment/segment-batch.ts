@@ -2,10 +2,10 @@ import { product } from "../../tiling/grid/raster.ts";
 import type { MaskBatch } from "../../tiling/wire/mask-batch.ts";
 import { encodeProbabilities, type MaskRecord } from "../../tiling/wire/mask-record.ts";
 import type { WindowBatch } from "../../tiling/wire/window-batch.ts";
-import type { HostedModel } from "./model-host.ts";
+import type { LoadedModel } from "./model-host.ts";
 
 /** One window at a time: neither the runtime's heap nor ours then grows with the number of windows. */
-export async function segmentBatch(batch: WindowBatch, { hash, segmenter }: HostedModel): Promise<MaskBatch> {
+export async function segmentBatch(batch: WindowBatch, { hash, segmenter }: LoadedModel): Promise<MaskBatch> {
   const { variant, precision, windows, scaling, pixels } = batch;
   const [, ...shape] = pixels.shape;
   const samples = product(shape);

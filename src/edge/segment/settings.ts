@@ -1,5 +1,5 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import type { SourceBindings } from "../sources/open-source-store.ts";
 
 const MIB = 2 ** 20;
@@ -37,8 +37,8 @@ export interface Settings {
   maxBodyBytes: number;
 }
 
-/** @throws {Problem} 503 with the name of the binding that is missing or wrong */
-export function settingsOf(env: Bindings): Settings {
+/** @throws {HttpError} 503 with the name of the binding that is missing or wrong */
+export function parseSettings(env: Bindings): Settings {
   if (typeof env.MODELS?.get !== "function") throw wrong("MODELS", "an R2 bucket");
   if (!env.MODEL || !/^[\w][\w.-]*$/.test(env.MODEL)) throw wrong("MODEL", "the name of a model package");
   return {
@@ -61,6 +61,6 @@ function number(name: string, value: string | undefined, fallback: number, least
   return parsed;
 }
 
-function wrong(name: string, expected: string): Problem {
-  return new Problem(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
+function wrong(name: string, expected: string): HttpError {
+  return new HttpError(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
 }

@@ -17,7 +17,7 @@ import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
 import { SourceHost } from "../sources/job-source.ts";
 import type { ModelHost } from "./model-host.ts";
-import { type Bindings, settingsOf } from "./settings.ts";
+import { type Bindings, parseSettings } from "./settings.ts";
 
 /** A source that does not answer must not hold the queue. */
 const TIMEOUT_SECONDS = 240;
@@ -53,7 +53,7 @@ export class ShardConsumer {
     const key = jobKeys.records(jobId, id);
     // Written by a try whose report was lost: the bytes would be the same.
     if (await store.head(key)) return { windows: shard.windows.length };
-    const model = await this.#host.model(settingsOf(env));
+    const model = await this.#host.model(parseSettings(env));
     if (model.hash !== job.model.hash || model.segmenter.info.variant !== job.model.variant) {
       throw new JobError(
         `the edge function holds another model than job ${jobId} was planned for: deploy both Workers with the same MODEL and VARIANT, and the same package in the bucket`,

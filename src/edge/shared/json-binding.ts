@@ -1,14 +1,14 @@
 import type { z } from "zod";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 
 /**
  * A binding that holds JSON, checked. The caller of the Worker is told what the binding must be and not what it is: it
  * may be a secret. The log names the place.
  * @param expected ends the sentence "the Worker's binding NAME must be …"
  * @returns undefined where the binding is not set
- * @throws {Problem} 503
+ * @throws {HttpError} 503
  */
-export function jsonBinding<T extends z.ZodType>(
+export function parseJsonBinding<T extends z.ZodType>(
   name: string,
   text: string | undefined,
   schema: T,
@@ -27,7 +27,7 @@ export function jsonBinding<T extends z.ZodType>(
   throw wrong(name, expected, `${code} at ${path.join(".") || "the top"}`);
 }
 
-function wrong(name: string, expected: string, detail: string): Problem {
+function wrong(name: string, expected: string, detail: string): HttpError {
   console.error(`binding ${name}: ${detail}`);
-  return new Problem(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
+  return new HttpError(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
 }

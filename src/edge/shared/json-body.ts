@@ -1,42 +1,46 @@
 import type { MiddlewareHandler } from "hono";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 
-/** A body that is JSON, by its type and by its bytes. @throws {Problem} 415, 400 */
+/** A body that is JSON, by its type and by its bytes. @throws {HttpError} 415, 400 */
 export const jsonBody: MiddlewareHandler = async (c, next) => {
   const type = c.req.header("Content-Type")?.replace(/;.*/s, "").trim().toLowerCase();
   if (!/^application\/(?:[\w.-]+\+)?json$/.test(type ?? "")) {
-    throw new Problem(
+    throw new HttpError(
       415,
       "wrong_type",
       `the body must be application/json, not ${type ? "another type" : "of no type"}`,
     );
   }
   const bytes = await c.req.arrayBuffer().catch(() => {
-    throw new Problem(400, "bad_message", "the body broke off before its end");
+    throw new HttpError(400, "bad_message", "the body ended before it was complete");
   });
   parseJson(bytes);
   await next();
 };
 
-/** @throws {Problem} 400 for what is no UTF-8, no JSON, or holds text that is no Unicode */
+/** @throws {HttpError} 400 for what is no UTF-8, no JSON, or holds text that is no Unicode */
 export function parseJson(bytes: ArrayBuffer | Uint8Array): unknown {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    throw new Problem(400, "bad_request", "the body is not valid JSON in UTF-8");
+    throw new HttpError(400, "bad_request", "the body is not valid JSON in UTF-8");
   }
-  refuseBrokenText(value);
+  rejectLoneSurrogates(value);
   return value;
 }
 
 /** Half of a surrogate pair is no character: it can stand in JSON, but in no address and no file name. */
-export function refuseBrokenText(value: unknown): void {
+export function rejectLoneSurrogates(value: unknown): void {
   const left: unknown[] = [value];
   while (left.length > 0) {
     const one = left.pop();
     if (typeof one === "string" ? !one.isWellFormed() : isObject(one) && !Object.keys(one).every(isText)) {
-      throw new Problem(400, "bad_request", "the body holds half of a surrogate pair, which is no character");
+      throw new HttpError(
+        400,
+        "bad_request",
+        "the body holds half of a surrogate pair, which is no character",
+      );
     }
     if (isObject(one)) for (const inner of Object.values(one)) left.push(inner);
   }

@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import { discardBody } from "../../service/read-body.ts";
 
 /** What is read of a body that is refused; of a larger one the connection is closed. */
@@ -16,7 +16,7 @@ export function limitBody(maxBytes: number, advice = ""): MiddlewareHandler {
     maxSize: maxBytes,
     onError: async (c) => {
       await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
-      throw new Problem(413, "too_large", `the body may have at most ${maxBytes} bytes${advice}`);
+      throw new HttpError(413, "too_large", `the body may have at most ${maxBytes} bytes${advice}`);
     },
   });
 }

@@ -12,6 +12,6 @@ export function isObjectKey(key: string): boolean {
 }
 
 /** Whether a key lies where the service itself writes. */
-export function isOwnKey(key: string): boolean {
+export function isReservedKey(key: string): boolean {
   return key.startsWith("work/") || key.startsWith("results/");
 }

@@ -1,6 +1,6 @@
 import { OpenAPIHono, type RouteConfig, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import { jsonBody } from "./json-body.ts";
 
 /** Body of every error. */
@@ -25,12 +25,12 @@ export const jsonContent = <T extends z.ZodType>(schema: T, description: string)
 export const refusal = (description: string) => jsonContent(problemSchema, description);
 
 /** An app whose requests are checked by its OpenAPI document: what does not fit is a problem that names the field. */
-export function openApiApp<E extends Env>(): OpenAPIHono<E> {
+export function createOpenApiApp<E extends Env>(): OpenAPIHono<E> {
   const app = new OpenAPIHono<E>({
     defaultHook: (result) => {
       if (result.success) return;
       const { path, message } = result.error.issues[0]!;
-      throw new Problem(422, "bad_request", `${path.join(".") || "the request"}: ${message}`);
+      throw new HttpError(422, "bad_request", `${path.join(".") || "the request"}: ${message}`);
     },
   });
   const { openapi } = app;

@@ -1,9 +1,9 @@
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import { readBytesBounded, TooManyBytesError } from "./read-bytes-bounded.ts";
 
 /**
  * A request's body as UTF-8 text. Bytes are counted as they arrive, because some senders of events state no length.
- * @throws {Problem} 413 as soon as more than `maxBytes` are stated or read, 400 for a body that is not UTF-8
+ * @throws {HttpError} 413 as soon as more than `maxBytes` are stated or read, 400 for a body that is not UTF-8
  */
 export async function readText(request: Request, maxBytes: number): Promise<string> {
   if (Number(request.headers.get("Content-Length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
@@ -12,15 +12,15 @@ export async function readText(request: Request, maxBytes: number): Promise<stri
     bytes = await readBytesBounded(request.body, maxBytes);
   } catch (error) {
     if (error instanceof TooManyBytesError) throw tooLarge(maxBytes);
-    throw new Problem(400, "bad_message", "the body ended before it was complete");
+    throw new HttpError(400, "bad_message", "the body ended before it was complete");
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new Problem(400, "bad_message", "the body is not UTF-8");
+    throw new HttpError(400, "bad_message", "the body is not UTF-8");
   }
 }
 
-function tooLarge(maxBytes: number): Problem {
-  return new Problem(413, "too_large", `the body has more than ${maxBytes} bytes`);
+function tooLarge(maxBytes: number): HttpError {
+  return new HttpError(413, "too_large", `the body has more than ${maxBytes} bytes`);
 }

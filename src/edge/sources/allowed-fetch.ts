@@ -1,11 +1,11 @@
+import { HttpError } from "../../service/http-error.ts";
 import { isLoopback } from "../../service/loopback.ts";
-import { Problem } from "../../service/problem.ts";
 import type { AllowedHost } from "./source-settings.ts";
 
 const MAX_REDIRECTS = 3;
 
-export function refused(message: string): Problem {
-  return new Problem(422, "source_refused", message);
+export function refused(message: string): HttpError {
+  return new HttpError(422, "source_refused", message);
 }
 
 /** Whether the host and port are among those that may be read, over this protocol and without a name and password. */

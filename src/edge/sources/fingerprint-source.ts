@@ -2,25 +2,25 @@ import type { JobDocument } from "../../contracts/job-plan-message.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { DEFAULT_LIMITS } from "../../image/limits.ts";
 import { openOmeZarr } from "../../readers/zarr/ome-zarr.ts";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import type { SourceStore } from "./open-source-store.ts";
-import { lookUpSource } from "./resolve-source.ts";
+import { resolveSource } from "./resolve-source.ts";
 
 /**
  * What a job writes down of its source, to know it again. Of a Zarr the metadata is read: its etag is made of all of it.
- * @throws {Problem} 404 where nothing is there, 422 where it is a Zarr that is not read
+ * @throws {HttpError} 404 where nothing is there, 422 where it is a Zarr that is not read
  */
-export async function describeSource(
+export async function fingerprintSource(
   opened: SourceStore,
   signal: AbortSignal,
 ): Promise<Omit<JobDocument["source"], "uri" | "name">> {
   const { uri, key, objects } = opened;
-  const found = await lookUpSource(opened, signal);
+  const found = await resolveSource(opened, signal);
   if (!found) {
     const advice = objects
       ? "check bucket and key"
       : "check the address; web servers do not list directories";
-    throw new Problem(404, "source_missing", `there is no ${uri}: ${advice}`);
+    throw new HttpError(404, "source_missing", `there is no ${uri}: ${advice}`);
   }
   if (found.kind === "object") return found.info;
   if (found.kind === "prefix") return { ...found.info, kind: "prefix" };
@@ -30,7 +30,7 @@ export async function describeSource(
     await image.close();
     return { etag: image.etag, byteLength: 0, kind: "zarr" };
   } catch (error) {
-    if (error instanceof ImageFormatError) throw new Problem(422, "source_unreadable", error.message);
+    if (error instanceof ImageFormatError) throw new HttpError(422, "source_unreadable", error.message);
     throw error;
   }
 }

@@ -12,7 +12,7 @@ import { openImage } from "../../readers/open-image.ts";
 import { ObjectChangedError } from "../../storage/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { openSourceStore, type SourceBindings } from "./open-source-store.ts";
-import { lookUpSource } from "./resolve-source.ts";
+import { resolveSource } from "./resolve-source.ts";
 
 const CODECS = {
   jpeg: jpegTurboWasm,
@@ -53,7 +53,7 @@ export async function openJobSource(
       signal,
     });
   if (job.source.kind === "prefix") {
-    const found = await lookUpSource(opened, signal);
+    const found = await resolveSource(opened, signal);
     if (found?.kind !== "prefix" || found.info.etag !== job.source.etag)
       throw new ObjectChangedError(job.source.uri);
     return open(found.store);

@@ -1,15 +1,15 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import { HttpStore } from "../../storage/http-store.ts";
 import type { ListedObject, ObjectStore, ReadOptions } from "../../storage/object-store.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { withRetry } from "../../storage/retry.ts";
-import { isObjectKey, isOwnKey } from "../shared/object-key.ts";
+import { isObjectKey, isReservedKey } from "../shared/object-key.ts";
 import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
 import { listBucket } from "./list-bucket.ts";
 import { signedFetch } from "./signed-fetch.ts";
-import { sourceSettingsOf } from "./source-settings.ts";
-import { plainRefusals } from "./unwrapped-errors.ts";
+import { parseSourceSettings } from "./source-settings.ts";
+import { withUnwrappedErrors } from "./unwrapped-errors.ts";
 
 /** Largest object read whole: metadata and chunks of a Zarr, files of web servers without ranges. An isolate has 128 MiB for everything. */
 const MAX_WHOLE_BYTES = 16 * 2 ** 20;
@@ -39,7 +39,7 @@ export interface SourceStore {
 
 /**
  * Opens `r2://<SCANS_BUCKET>/key`, `s3://bucket/key` of a configured bucket or `https://host/path` of a configured host.
- * @throws {Problem} 422 `source_refused` for any other; 503 where bindings are wrong. Reading may throw the same 422: a
+ * @throws {HttpError} 422 `source_refused` for any other; 503 where bindings are wrong. Reading may throw the same 422: a
  *   server may redirect to where nothing may be read
  */
 export function openSourceStore(
@@ -69,14 +69,14 @@ export function openSourceStore(
 function openScans(env: SourceBindings, rest: string): SourceStore {
   const { bucket, key } = splitBucket(rest);
   if (!env.SCANS_BUCKET || typeof env.SCANS?.get !== "function") {
-    throw new Problem(
+    throw new HttpError(
       503,
       "not_configured",
       "the Worker's bindings SCANS and SCANS_BUCKET must be an R2 bucket and its name",
     );
   }
   // Also the whole of a folder that holds them.
-  const isResult = bucket === env.RESULTS_BUCKET && isOwnKey(`${key}/`);
+  const isResult = bucket === env.RESULTS_BUCKET && isReservedKey(`${key}/`);
   if (bucket !== env.SCANS_BUCKET || isResult) {
     throw refused(
       `r2://${bucket} may not be read there; of R2 sources come from r2://${env.SCANS_BUCKET} alone`,
@@ -89,19 +89,19 @@ function openScans(env: SourceBindings, rest: string): SourceStore {
 
 function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.fetch): SourceStore {
   const { bucket, key } = splitBucket(rest);
-  const source = sourceSettingsOf(env).buckets.get(bucket);
+  const source = parseSourceSettings(env).buckets.get(bucket);
   if (!source) throw refused(`the bucket ${bucket} is none of those that may be read`);
   const signed = signedFetch(bucket, source, fetch);
   const url = `${source.endpoint}/${bucket}`;
   const store = new HttpStore(url, { fetch: signed, maxWholeBytes: MAX_WHOLE_BYTES });
   const objects: SourceStore["objects"] = (prefix, options) => listBucket(url, prefix, signed, options);
-  return { ...opened(plainRefusals(store), key, `s3://${bucket}/${key}`), objects };
+  return { ...opened(withUnwrappedErrors(store), key, `s3://${bucket}/${key}`), objects };
 }
 
 function openAddress(env: SourceBindings, uri: string, fetch: typeof globalThis.fetch): SourceStore {
   if (!URL.canParse(uri)) throw refused("the address of the source cannot be read");
   const url = new URL(uri);
-  const { hosts } = sourceSettingsOf(env);
+  const { hosts } = parseSourceSettings(env);
   if (!isAllowed(url, hosts)) throw refused(`the host ${url.host} is none of those that may be read`);
   const path = url.pathname.replace(/\/+$/, "");
   const slash = path.lastIndexOf("/");
@@ -112,7 +112,7 @@ function openAddress(env: SourceBindings, uri: string, fetch: typeof globalThis.
     search: url.search.slice(1),
     maxWholeBytes: MAX_WHOLE_BYTES,
   });
-  return opened(plainRefusals(store), key, url.origin + path);
+  return opened(withUnwrappedErrors(store), key, url.origin + path);
 }
 
 function opened(store: ObjectStore, key: string, uri: string): SourceStore {

@@ -8,7 +8,7 @@ import { refused } from "./allowed-fetch.ts";
 import type { SourceStore } from "./open-source-store.ts";
 
 /** What lies at an address now. */
-export type FoundSource =
+export type ResolvedSource =
   | { kind: "object"; info: ObjectInfo; store: ObjectStore }
   /** Its etag is known when it is opened. */
   | { kind: "zarr"; store: ObjectStore }
@@ -18,12 +18,12 @@ export type FoundSource =
 /**
  * Tells an object from an OME-Zarr and from a prefix of other objects, as opening an image on a disk does.
  * @returns undefined where nothing is there
- * @throws {Problem} 422 where too many objects lie below the prefix
+ * @throws {HttpError} 422 where too many objects lie below the prefix
  */
-export async function lookUpSource(
+export async function resolveSource(
   { store, key, uri, objects }: SourceStore,
   signal: AbortSignal,
-): Promise<FoundSource | undefined> {
+): Promise<ResolvedSource | undefined> {
   const isNamedZarr = key.toLowerCase().endsWith(".zarr");
   if (isNamedZarr && (await isZarr(store, key, signal))) return { kind: "zarr", store };
   const info = await store.head(key, { signal });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { isLoopback } from "../../service/loopback.ts";
 import { bucketSchema } from "../shared/bucket-name.ts";
-import { jsonBinding } from "../shared/json-binding.ts";
+import { parseJsonBinding } from "../shared/json-binding.ts";
 import { isInternal } from "./allowed-host.ts";
 
 /** A host and port that may be read. */
@@ -33,14 +33,14 @@ const sourcesSchema = z
       z.strictObject({
         kind: z.literal("s3"),
         bucket: bucketSchema,
-        endpoint: z.string().max(1024).transform(endpointOf),
+        endpoint: z.string().max(1024).transform(parseEndpoint),
         /** "auto" is what R2 asks for. */
         region: z
           .string()
           .regex(/^[a-z0-9-]{1,64}$/)
           .default("us-east-1"),
       }),
-      z.strictObject({ kind: z.literal("http"), host: z.string().max(300).transform(hostOf) }),
+      z.strictObject({ kind: z.literal("http"), host: z.string().max(300).transform(parseAllowedHost) }),
     ]),
   )
   .max(200)
@@ -55,9 +55,9 @@ const secret = z
   .regex(/^[\x21-\x7e]+$/);
 const keysSchema = z.record(z.string(), z.strictObject({ accessKeyId: secret, secretAccessKey: secret }));
 
-/** @throws {Problem} 503 */
-export function sourceSettingsOf(env: { SOURCES?: string; SOURCE_KEYS?: string }): SourceSettings {
-  const sources = jsonBinding(
+/** @throws {HttpError} 503 */
+export function parseSourceSettings(env: { SOURCES?: string; SOURCE_KEYS?: string }): SourceSettings {
+  const sources = parseJsonBinding(
     "SOURCES",
     env.SOURCES,
     sourcesSchema,
@@ -66,7 +66,7 @@ export function sourceSettingsOf(env: { SOURCES?: string; SOURCE_KEYS?: string }
   );
   const keys = new Map(
     Object.entries(
-      jsonBinding(
+      parseJsonBinding(
         "SOURCE_KEYS",
         env.SOURCE_KEYS,
         keysSchema,
@@ -87,7 +87,7 @@ export function sourceSettingsOf(env: { SOURCES?: string; SOURCE_KEYS?: string }
 }
 
 /** `host` or `host:port`. A loopback host needs its port: it opens that one server and not the machine. */
-function hostOf(text: string, ctx: z.RefinementCtx): AllowedHost {
+function parseAllowedHost(text: string, ctx: z.RefinementCtx): AllowedHost {
   const url = URL.canParse(`https://${text}/`) ? new URL(`https://${text}/`) : undefined;
   const isHost = url?.href === `https://${url?.host}/` && !/[/\\?#@*\s]/.test(text);
   // The port as written: a URL hides 443.
@@ -103,7 +103,7 @@ function hostOf(text: string, ctx: z.RefinementCtx): AllowedHost {
   };
 }
 
-function endpointOf(text: string, ctx: z.RefinementCtx): string {
+function parseEndpoint(text: string, ctx: z.RefinementCtx): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
   const isPlain = url && !url.username && !url.password && !url.search && !url.hash;

@@ -1,4 +1,4 @@
-import { Problem } from "../../service/problem.ts";
+import { HttpError } from "../../service/http-error.ts";
 import { StorageError } from "../../storage/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 
@@ -6,11 +6,11 @@ import type { ObjectStore } from "../../storage/object-store.ts";
  * The same store, whose refusals come out as they were thrown by its `fetch`. `HttpStore` takes whatever `fetch` throws
  * for a lost connection and would have it tried again.
  */
-export function plainRefusals(store: ObjectStore): ObjectStore {
+export function withUnwrappedErrors(store: ObjectStore): ObjectStore {
   const plain = <T>(answer: Promise<T>): Promise<T> =>
     answer.catch((error: unknown) => {
       const cause = error instanceof StorageError ? error.cause : undefined;
-      throw cause instanceof Problem || cause instanceof StorageError ? cause : error;
+      throw cause instanceof HttpError || cause instanceof StorageError ? cause : error;
     });
   return {
     head: (key, o) => plain(store.head(key, o)),

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type AccessEnv, requireAccess, requireScope } from "../../../src/edge/jobs/auth/require-scope.ts";
 import { SCOPES, type Scope } from "../../../src/edge/jobs/auth/tokens.ts";
-import { problemOf } from "../../../src/service/problem.ts";
+import { toHttpError } from "../../../src/service/http-error.ts";
 
 const SUBMIT = "submit-0123456789abcdef";
 const READ = "read-0123456789abcdef";
@@ -19,7 +19,7 @@ app.use("/jobs/*", requireAccess());
 app.all("/jobs", (c) => c.text(c.get("caller")));
 app.all("/jobs/:id", (c) => c.text(c.get("caller")));
 app.onError((error, c) => {
-  const { status, code, message, headers } = problemOf(error);
+  const { status, code, message, headers } = toHttpError(error);
   return c.json({ error: { code, message } }, status, headers);
 });
 

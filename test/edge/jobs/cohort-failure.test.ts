@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { jobFailure, startFailure } from "../../../src/edge/jobs/cohorts/row-failure.ts";
+import { classifyStartError, jobFailure } from "../../../src/edge/jobs/cohorts/row-failure.ts";
 import { ImageFormatError } from "../../../src/image/errors.ts";
 import { JobError } from "../../../src/orchestrator/errors.ts";
-import { Problem } from "../../../src/service/problem.ts";
+import { HttpError } from "../../../src/service/http-error.ts";
 import { StorageError } from "../../../src/storage/errors.ts";
 
 describe("why a scan failed", () => {
@@ -25,19 +25,19 @@ describe("why a scan failed", () => {
 
   it("says whether starting it again may help", () => {
     const verdict = (error: unknown) => {
-      const { code, passing } = startFailure(error, "r2://scans/uploads/1/a.svs");
-      return [code, passing];
+      const { code, transient } = classifyStartError(error, "r2://scans/uploads/1/a.svs");
+      return [code, transient];
     };
-    expect(verdict(new Problem(404, "source_missing", "there is none"))).toEqual(["missing", false]);
-    expect(verdict(new Problem(422, "source_refused", "no"))).toEqual(["refused", false]);
-    expect(verdict(new Problem(503, "not_configured", "no"))).toEqual(["unexpected", true]);
+    expect(verdict(new HttpError(404, "source_missing", "there is none"))).toEqual(["missing", false]);
+    expect(verdict(new HttpError(422, "source_refused", "no"))).toEqual(["refused", false]);
+    expect(verdict(new HttpError(503, "not_configured", "no"))).toEqual(["unexpected", true]);
     expect(verdict(new StorageError("down", { retryable: true }))).toEqual(["storage", true]);
     expect(verdict(new StorageError("forbidden", { retryable: false }))).toEqual(["unreadable", false]);
     expect(verdict(new JobError("no"))).toEqual(["refused", false]);
-    const { reason } = startFailure(new TypeError("cannot read secrets of undefined"), "r2://scans/a");
+    const { reason } = classifyStartError(new TypeError("cannot read secrets of undefined"), "r2://scans/a");
     expect(reason).not.toContain("secrets");
     const unreadable = new ImageFormatError("uploads/1/a.zarr is a Zarr group without metadata");
-    expect(startFailure(unreadable, "r2://scans/uploads/1/a.zarr").reason).toBe(
+    expect(classifyStartError(unreadable, "r2://scans/uploads/1/a.zarr").reason).toBe(
       "a.zarr is a Zarr group without metadata",
     );
   });

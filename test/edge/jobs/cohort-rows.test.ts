@@ -16,22 +16,22 @@ describe("when a row began", () => {
     for (const nowMs of [1000, 7000, 20_000]) {
       const begun = rows.begin(next(nowMs), nowMs);
       expect(begun.started_at).toBe(1000);
-      expect(rows.same(begun)).toBeDefined();
-      rows.putOff(begun, nowMs + 5000);
-      expect(rows.same(begun)).toBeUndefined();
+      expect(rows.current(begun)).toBeDefined();
+      rows.postpone(begun, nowMs + 5000);
+      expect(rows.current(begun)).toBeUndefined();
       expect(rows.next(nowMs + 4999)).toBeUndefined();
     }
     expect(next(50_000)).toMatchObject({ state: "pending", tries: 3 });
   });
 
   it.each([
-    ["its job was given up", (row: ReturnType<typeof next>) => rows.putBack(row, 0, true)],
-    ["the cohort was cancelled", (row: ReturnType<typeof next>) => rows.putBack(row, 0, false)],
+    ["its job was given up", (row: ReturnType<typeof next>) => rows.requeue(row, 0, true)],
+    ["the cohort was cancelled", (row: ReturnType<typeof next>) => rows.requeue(row, 0, false)],
     [
       "it failed and is done again",
       (row: ReturnType<typeof next>) => {
         rows.fail(row, { code: "storage", reason: "none" }, undefined);
-        rows.again(rows.failed()[0]!);
+        rows.reopen(rows.failed()[0]!);
       },
     ],
     [
@@ -40,7 +40,7 @@ describe("when a row began", () => {
     ],
   ])("is forgotten where %s: what was made before is older than the next start", (_, happens) => {
     const first = rows.begin(next(1000), 1000);
-    rows.putOff(first, 2000);
+    rows.postpone(first, 2000);
     const second = rows.begin(next(2000), 2000);
     happens(second);
     expect(rows.begin(next(3000), 3000).started_at).toBe(3000);
@@ -48,13 +48,13 @@ describe("when a row began", () => {
   });
 
   it.each([
-    ["that was given up", (row: ReturnType<typeof next>) => rows.putBack(row, 0, true)],
-    ["that was cancelled", (row: ReturnType<typeof next>) => rows.putBack(row, 0, false)],
+    ["that was given up", (row: ReturnType<typeof next>) => rows.requeue(row, 0, true)],
+    ["that was cancelled", (row: ReturnType<typeof next>) => rows.requeue(row, 0, false)],
     [
       "that failed and is done again",
       (row: ReturnType<typeof next>) => {
         rows.fail(row, { code: "storage", reason: "none" }, undefined);
-        rows.again(rows.failed()[0]!);
+        rows.reopen(rows.failed()[0]!);
       },
     ],
   ])("leaves the job %s to be told: whoever removes the cohort removes that, too", (_, happens) => {
@@ -70,7 +70,7 @@ describe("when a row began", () => {
   it("leaves to others the job that they started", () => {
     const row = rows.begin(next(1000), 1000);
     rows.started(row, "c".repeat(32), false);
-    rows.putBack(row, 0, false);
+    rows.requeue(row, 0, false);
     expect(rows.page(0, 10).rows[0]!.job).toBeUndefined();
   });
 });

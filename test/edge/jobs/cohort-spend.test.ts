@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { forecastOf, mayBegin, spendReason } from "../../../src/edge/jobs/cohorts/spend.ts";
+import { budgetDecision, forecastRunning, overBudgetMessage } from "../../../src/edge/jobs/cohorts/spend.ts";
 
 const usd = fc.double({ min: 0.001, max: 10, noNaN: true });
 
@@ -24,9 +24,9 @@ function play(scans: readonly Scan[], limit: number | null, concurrency: number)
     while (waiting.length > 0 && running.length < concurrency) {
       const mean = known.length === 0 ? undefined : known.reduce((a, b) => a + b) / known.length;
       const forecasts = running.map(({ scan, age }) => (age >= scan.planned ? scan.usd : undefined));
-      const verdict = mayBegin({ limit, spent, running: forecasts, mean }, undefined);
-      if (typeof verdict === "number") needed = verdict;
-      if (verdict !== "yes") break;
+      const decision = budgetDecision({ limit, spent, running: forecasts, mean }, undefined);
+      if (decision.kind === "overBudget") needed = decision.neededUsd;
+      if (decision.kind !== "start") break;
       if (known.length === 0 && running.length > 0) alone = false;
       running.push({ scan: waiting.shift()!, age: 0 });
     }
@@ -50,7 +50,7 @@ const scansOf = (cost: fc.Arbitrary<number>) =>
 const many = fc.integer({ min: 1, max: 8 });
 
 describe("a spend limit", () => {
-  it("that is none holds nothing back", () => {
+  it("of null blocks nothing", () => {
     fc.assert(
       fc.property(scansOf(usd), many, (scans, concurrency) => {
         const { left, stopped } = play(scans, null, concurrency);
@@ -59,7 +59,7 @@ describe("a spend limit", () => {
     );
   });
 
-  it("is never passed where scans cost the same, and is used as far as it goes", () => {
+  it("is never exceeded where scans cost the same, and is used as far as it goes", () => {
     fc.assert(
       fc.property(scansOf(fc.constant(1)), many, fc.integer({ min: 1, max: 40 }), (scans, concurrency, n) => {
         const { spent, left } = play(scans, n + 0.5, concurrency);
@@ -69,7 +69,7 @@ describe("a spend limit", () => {
     );
   });
 
-  it("is passed by no more than what was under way unplanned when the last scan began", () => {
+  it("is exceeded by at most the scans that ran unplanned when the last one started", () => {
     fc.assert(
       fc.property(
         scansOf(usd),
@@ -84,7 +84,7 @@ describe("a spend limit", () => {
     );
   });
 
-  it("begins with one scan alone until something is known, and always ends or says what is needed", () => {
+  it("starts one scan alone until there is a forecast, and always ends or says what is needed", () => {
     fc.assert(
       fc.property(scansOf(usd), many, usd, (scans, concurrency, limit) => {
         const { alone, left, stopped } = play(scans, limit, concurrency);
@@ -94,12 +94,19 @@ describe("a spend limit", () => {
     );
   });
 
-  it("that is reached begins nothing, whatever the next would cost", () => {
-    expect(mayBegin({ limit: 1, spent: 1, running: [], mean: undefined }, undefined)).toBe(1);
-    expect(mayBegin({ limit: 1, spent: 0.5, running: [], mean: 0.5 }, undefined)).toBe("yes");
-    expect(mayBegin({ limit: 1, spent: 0.5, running: [], mean: 0.1 }, 0.6)).toBeCloseTo(1.1, 12);
-    expect(forecastOf({ running: [0.25, undefined], mean: 0.5 })).toBe(0.75);
-    const reason = spendReason({ limit: 1, spent: 0.5, running: [0.25], mean: 0.5 }, 1.25);
+  it("that is reached starts nothing, whatever the next scan would cost", () => {
+    const overBudget = (neededUsd: number) => ({ kind: "overBudget", neededUsd });
+    expect(budgetDecision({ limit: 1, spent: 1, running: [], mean: undefined }, undefined)).toEqual(
+      overBudget(1),
+    );
+    expect(budgetDecision({ limit: 1, spent: 0.5, running: [], mean: 0.5 }, undefined)).toEqual({
+      kind: "start",
+    });
+    expect(budgetDecision({ limit: 1, spent: 0.5, running: [], mean: 0.1 }, 0.6)).toEqual(
+      overBudget(expect.closeTo(1.1, 12)),
+    );
+    expect(forecastRunning({ running: [0.25, undefined], mean: 0.5 })).toBe(0.75);
+    const reason = overBudgetMessage({ limit: 1, spent: 0.5, running: [0.25], mean: 0.5 }, 1.25);
     expect(reason).toBe(
       "0.75 USD are spent or under way and another scan would make it about 1.25: raise spendLimitUsd above 1 to go on",
     );

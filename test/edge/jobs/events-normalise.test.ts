@@ -6,7 +6,7 @@ import { readQueuedEvent } from "../../../src/edge/jobs/events/queued-event.ts";
 import { readR2Notification } from "../../../src/edge/jobs/events/r2-notification.ts";
 import { readS3Records } from "../../../src/edge/jobs/events/s3-records.ts";
 import { bareEtag, isSameEtag, type ReadEvents } from "../../../src/edge/jobs/events/storage-event.ts";
-import { Problem } from "../../../src/service/problem.ts";
+import { HttpError } from "../../../src/service/http-error.ts";
 import {
   ETAG,
   eventBridgeBody,
@@ -77,7 +77,7 @@ test("the queue of events takes what R2 puts there and what webhooks accepted", 
     { ...events[0], bucket: "a/b" },
     { ...events[0], x: 1 },
   ]) {
-    expect(() => readQueuedEvent(body)).toThrow(Problem);
+    expect(() => readQueuedEvent(body)).toThrow(HttpError);
   }
 });
 
@@ -194,7 +194,7 @@ describe("what is no message of the sender is refused with 400", () => {
     [readR2Notification, r2Body("a", "PutObject", {})],
     [readR2Notification, r2Body("")],
   ] as [(body: unknown) => ReadEvents, unknown][])("%o %j", (read, body) => {
-    expect(() => read(body)).toThrow(Problem);
+    expect(() => read(body)).toThrow(HttpError);
     try {
       read(body);
     } catch (error) {
@@ -209,7 +209,7 @@ describe("what is no message of the sender is refused with 400", () => {
           try {
             read(value);
           } catch (error) {
-            expect(error).toBeInstanceOf(Problem);
+            expect(error).toBeInstanceOf(HttpError);
           }
         }
       }),

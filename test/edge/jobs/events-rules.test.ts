@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { StorageEvent } from "../../../src/edge/jobs/events/storage-event.ts";
-import { addressOf, matchRules, rulesOf } from "../../../src/edge/jobs/triggers/rules.ts";
-import { Problem } from "../../../src/service/problem.ts";
+import { matchRules, parseRules, toSourceAddress } from "../../../src/edge/jobs/triggers/rules.ts";
+import { HttpError } from "../../../src/service/http-error.ts";
 
 afterEach(() => void vi.restoreAllMocks());
 
@@ -15,14 +15,14 @@ const event = (key: string, over: Partial<StorageEvent> = {}): StorageEvent => (
   ...over,
 });
 const rules = (list: unknown[], RESULTS_BUCKET = "results-bucket") =>
-  rulesOf({ RULES: JSON.stringify(list), RESULTS_BUCKET });
+  parseRules({ RULES: JSON.stringify(list), RESULTS_BUCKET });
 const sources = (list: unknown[], e: StorageEvent) => matchRules(rules(list), e).map((r) => r.source);
 
 const EVERYTHING = { name: "everything", bucket: "scans" };
 
 test("without rules nothing starts", () => {
   for (const RULES of [undefined, "", "[]"])
-    expect(matchRules(rulesOf({ RULES }), event("a.svs"))).toEqual([]);
+    expect(matchRules(parseRules({ RULES }), event("a.svs"))).toEqual([]);
 });
 
 test("a rule's request becomes a whole job request, and the first rule that is met is the one", () => {
@@ -66,9 +66,9 @@ test("a rule's request becomes a whole job request, and the first rule that is m
 });
 
 test("where an object lies is told by who told of it", () => {
-  expect(addressOf(event("a b#?.svs"))).toBe("r2://scans/a b#?.svs");
-  expect(addressOf(event("a", { provider: "s3" }))).toBe("s3://scans/a");
-  expect(addressOf(event("a", { provider: "minio" }))).toBe("s3://scans/a");
+  expect(toSourceAddress(event("a b#?.svs"))).toBe("r2://scans/a b#?.svs");
+  expect(toSourceAddress(event("a", { provider: "s3" }))).toBe("s3://scans/a");
+  expect(toSourceAddress(event("a", { provider: "minio" }))).toBe("s3://scans/a");
 });
 
 test.each([
@@ -121,7 +121,7 @@ describe("rules that cannot be meant are refused", () => {
     JSON.stringify(Array.from({ length: 101 }, () => EVERYTHING)),
   ])("%s", (RULES) => {
     vi.spyOn(console, "error").mockImplementation(() => {});
-    expect(() => rulesOf({ RULES })).toThrow(Problem);
-    expect(() => rulesOf({ RULES })).toThrow("RULES must be");
+    expect(() => parseRules({ RULES })).toThrow(HttpError);
+    expect(() => parseRules({ RULES })).toThrow("RULES must be");
   });
 });

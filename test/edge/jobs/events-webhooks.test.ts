@@ -2,7 +2,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { StorageEvent } from "../../../src/edge/jobs/events/storage-event.ts";
 import { createWebhookRoutes, type WebhookEnv } from "../../../src/edge/jobs/events/webhook-routes.ts";
-import { problemOf } from "../../../src/service/problem.ts";
+import { toHttpError } from "../../../src/service/http-error.ts";
 import { makeCertificate } from "./make-certificate.ts";
 import { CERTIFICATE_URL, type Message, SnsSender, SUBSCRIBE_URL, TOPIC } from "./sns-sender.ts";
 import { eventBridgeBody, minioBody, S3_TEST_EVENT, s3Body } from "./storage-messages.ts";
@@ -60,7 +60,7 @@ beforeEach(() => {
     })),
   );
   app.onError((error, c) => {
-    const { status, code, message, headers } = problemOf(error);
+    const { status, code, message, headers } = toHttpError(error);
     return c.json({ error: { code, message } }, status, headers);
   });
   vi.spyOn(console, "error").mockImplementation((...args) => {

@@ -3,10 +3,10 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { MAX_PREFIX_OBJECTS } from "../../../src/contracts/folder-limits.ts";
-import { describeSource } from "../../../src/edge/sources/fingerprint-source.ts";
+import { fingerprintSource } from "../../../src/edge/sources/fingerprint-source.ts";
 import { listBucket } from "../../../src/edge/sources/list-bucket.ts";
 import { openSourceStore, type SourceStore } from "../../../src/edge/sources/open-source-store.ts";
-import { lookUpSource } from "../../../src/edge/sources/resolve-source.ts";
+import { resolveSource } from "../../../src/edge/sources/resolve-source.ts";
 import { MemoryStore } from "../../../src/storage/memory-store.ts";
 import type { ListedObject } from "../../../src/storage/object-store.ts";
 import { makeOmeZarr } from "../../builders/make-zarr.ts";
@@ -32,29 +32,29 @@ const bytes = (n: number) => new Uint8Array(n);
 
 describe("what lies at an address", () => {
   test("an object, also where others lie below its name", async () => {
-    const found = await lookUpSource(source({ "a/b": bytes(7), "a/b/c": bytes(1) }, "a/b"), signal);
+    const found = await resolveSource(source({ "a/b": bytes(7), "a/b/c": bytes(1) }, "a/b"), signal);
     expect(found).toMatchObject({ kind: "object", info: { byteLength: 7 } });
   });
 
   test("a prefix, whose etag is that of all below it and of nothing beside it", async () => {
     const objects = { "a/b/1": bytes(1), "a/b/c/2": bytes(2), "a/bb/3": bytes(4), "a/b2": bytes(8) };
-    const found = await lookUpSource(source(objects, "a/b"), signal);
+    const found = await resolveSource(source(objects, "a/b"), signal);
     expect(found).toMatchObject({ kind: "prefix", info: { byteLength: 3 } });
     const moved = { "x/1": bytes(1), "x/c/2": bytes(2) };
-    const elsewhere = await lookUpSource(source(moved, "x"), signal);
+    const elsewhere = await resolveSource(source(moved, "x"), signal);
     // MemoryStore counts writes, so only names, sizes and the order of writing are compared.
     expect(elsewhere).toMatchObject({ kind: "prefix", info: (found as { info: object }).info });
-    const more = await lookUpSource(source({ ...moved, "x/d": bytes(0) }, "x"), signal);
+    const more = await resolveSource(source({ ...moved, "x/d": bytes(0) }, "x"), signal);
     expect((more as { info: { etag: string } }).info.etag).not.toBe(
       (found as { info: { etag: string } }).info.etag,
     );
   });
 
   test("nothing", async () => {
-    expect(await lookUpSource(source({ "a/bc": bytes(1) }, "a/b"), signal)).toBeUndefined();
+    expect(await resolveSource(source({ "a/bc": bytes(1) }, "a/b"), signal)).toBeUndefined();
     const { objects: _, ...web } = source({ "a/b/c": bytes(1) }, "a/b");
-    expect(await lookUpSource(web, signal)).toBeUndefined();
-    await expect(describeSource(web, signal)).rejects.toMatchObject({
+    expect(await resolveSource(web, signal)).toBeUndefined();
+    await expect(fingerprintSource(web, signal)).rejects.toMatchObject({
       status: 404,
       message: expect.stringContaining("web servers do not list directories"),
     });
@@ -65,7 +65,7 @@ describe("what lies at an address", () => {
     const odd = async function* (): AsyncGenerator<ListedObject> {
       for (const key of ["a/", "a//1", "a/../b", "a/x\u0007", "a/1"]) yield { key, etag: "e", byteLength: 1 };
     };
-    const found = await lookUpSource({ ...store, objects: odd }, signal);
+    const found = await resolveSource({ ...store, objects: odd }, signal);
     expect((found as { objects: readonly ListedObject[] }).objects.map(({ key }) => key)).toEqual(["a/1"]);
   });
 
@@ -75,7 +75,7 @@ describe("what lies at an address", () => {
       for (;;) yield { key: `a/${listed++}`, etag: "e", byteLength: 1 };
     };
     const store = { ...source({}, "a"), objects: endless };
-    await expect(lookUpSource(store, signal)).rejects.toMatchObject({ status: 422, code: "source_refused" });
+    await expect(resolveSource(store, signal)).rejects.toMatchObject({ status: 422, code: "source_refused" });
     expect(listed).toBe(MAX_PREFIX_OBJECTS + 1);
   });
 
@@ -90,11 +90,11 @@ describe("what lies at an address", () => {
         dtype: "uint8",
         key,
       });
-      const described = await describeSource(source(objects, key), signal);
+      const described = await fingerprintSource(source(objects, key), signal);
       expect(described).toMatchObject({ kind: "zarr", byteLength: 0 });
-      expect(await describeSource(source({ ...objects, [`${key}/0/9.9`]: bytes(3) }, key), signal)).toEqual(
-        described,
-      );
+      expect(
+        await fingerprintSource(source({ ...objects, [`${key}/0/9.9`]: bytes(3) }, key), signal),
+      ).toEqual(described);
       const other = makeOmeZarr({
         version: "0.4",
         axes: "yx",
@@ -106,13 +106,13 @@ describe("what lies at an address", () => {
       // Written later, as a bucket would tell by its etags.
       const store = source(objects, key);
       for (const [name, object] of Object.entries(other.objects)) await store.store.put(name, object);
-      expect((await describeSource(store, signal)).etag).not.toBe(described.etag);
+      expect((await fingerprintSource(store, signal)).etag).not.toBe(described.etag);
     },
   );
 
   test("a Zarr that is none is refused in a sentence when the job is asked for", async () => {
     const store = source({ "a.zarr/.zgroup": new TextEncoder().encode("{}") }, "a.zarr");
-    await expect(describeSource(store, signal)).rejects.toMatchObject({
+    await expect(fingerprintSource(store, signal)).rejects.toMatchObject({
       status: 422,
       code: "source_unreadable",
     });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Bindings } from "../../../src/edge/jobs/context/bindings.ts";
-import { shardQueueIndex, shardQueueOf } from "../../../src/edge/jobs/lifecycle/shard-queues.ts";
+import { chooseShardQueue, shardQueueIndex } from "../../../src/edge/jobs/lifecycle/shard-queues.ts";
 
 const hex = fc.stringMatching(/^[0-9a-f]{32}$/);
 
@@ -37,9 +37,9 @@ describe("the queue of shards", () => {
   it("is among SHARDS, SHARDS_1 … up to the first that is missing", () => {
     const named = (name: string) => ({ name }) as unknown as Bindings["SHARDS"];
     const env: Bindings = { SHARDS: named("0"), SHARDS_1: named("1"), SHARDS_3: named("3") };
-    const chosen = Array.from({ length: 50 }, (_, n) => shardQueueOf(env, "job", 100 * n));
+    const chosen = Array.from({ length: 50 }, (_, n) => chooseShardQueue(env, "job", 100 * n));
     expect(new Set(chosen)).toEqual(new Set([env.SHARDS, env.SHARDS_1]));
     const one = { SHARDS: named("0") };
-    expect(shardQueueOf(one, "any", 7)).toBe(one.SHARDS);
+    expect(chooseShardQueue(one, "any", 7)).toBe(one.SHARDS);
   });
 });

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { openSourceStore, type SourceBindings } from "../../../src/edge/sources/open-source-store.ts";
-import { Problem } from "../../../src/service/problem.ts";
+import { HttpError } from "../../../src/service/http-error.ts";
 import { StorageError } from "../../../src/storage/errors.ts";
 
 const SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -49,11 +49,11 @@ function spy(answer: (url: string) => Response = () => found()) {
 const found = () =>
   new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/7", ETag: '"e"' } });
 
-async function refusalOf(call: () => unknown): Promise<Problem> {
+async function refusalOf(call: () => unknown): Promise<HttpError> {
   try {
     await call();
   } catch (error) {
-    if (error instanceof Problem) return error;
+    if (error instanceof HttpError) return error;
     throw error;
   }
   throw new Error("nothing was refused");
@@ -275,7 +275,7 @@ describe("no address outside the configuration is ever fetched", () => {
       return;
     }
     await source.store.head(source.key).catch((error: unknown) => {
-      if (!(error instanceof Problem || error instanceof StorageError)) throw error;
+      if (!(error instanceof HttpError || error instanceof StorageError)) throw error;
     });
   };
 

@@ -3,12 +3,12 @@ import { expect, it } from "vitest";
 import {
   encodeRequest,
   fileName,
-  keyOf,
   newUploadId,
+  parseUploadId,
   partCount,
   partLength,
   partSize,
-  uploadIdOf,
+  uploadKey,
 } from "../../../src/edge/jobs/uploads/upload-plan.ts";
 
 const MIB = 2 ** 20;
@@ -38,12 +38,12 @@ it("a name that is taken makes a key of exactly one folder, which tells its uplo
       if (name === undefined) return;
       expect(fileName(name)).toBe(name);
       const id = newUploadId();
-      expect(keyOf(id, name).split("/")).toEqual(["uploads", id, name]);
-      expect(uploadIdOf(keyOf(id, name))).toBe(id);
+      expect(uploadKey(id, name).split("/")).toEqual(["uploads", id, name]);
+      expect(parseUploadId(uploadKey(id, name))).toBe(id);
     }),
   );
   for (const key of ["uploads/x/a", `other/${newUploadId()}/a`, `uploads/${newUploadId()}`, ""]) {
-    expect(uploadIdOf(key)).toBeUndefined();
+    expect(parseUploadId(key)).toBeUndefined();
   }
   for (const bad of ["", " ", ".", "...", "a/b", "a\\b", "a\u0000b", "a\u202eb", "\ud800"]) {
     expect(fileName(bad)).toBeUndefined();

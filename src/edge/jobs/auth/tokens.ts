@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { MIN_TOKEN_LENGTH } from "../../../service/bearer.ts";
 import { equalInConstantTime } from "../../../service/constant-time.ts";
-import { Problem } from "../../../service/problem.ts";
-import { jsonBinding } from "../../shared/json-binding.ts";
+import { HttpError } from "../../../service/http-error.ts";
+import { parseJsonBinding } from "../../shared/json-binding.ts";
 
 export const SCOPES = ["submit", "read", "work", "admin"] as const;
 /** `submit`: upload, start and cancel; `read`: status, events, outputs; `work`: shards and pixels of any job; `admin`: everything. */
@@ -30,11 +30,11 @@ export type Token = z.output<typeof tokensSchema>[number];
 
 const EXPECTED = `a JSON list of { "name", "token" of at least ${MIN_TOKEN_LENGTH} characters, "scopes": some of ${SCOPES.join(", ")} }, no name or token twice`;
 
-/** @throws {Problem} 503 where no token is configured: an open door is never the default */
-export function tokensOf(env: { TOKENS?: string }): readonly Token[] {
-  const tokens = jsonBinding("TOKENS", env.TOKENS, tokensSchema, EXPECTED);
+/** @throws {HttpError} 503 where no token is configured: an open door is never the default */
+export function parseTokens(env: { TOKENS?: string }): readonly Token[] {
+  const tokens = parseJsonBinding("TOKENS", env.TOKENS, tokensSchema, EXPECTED);
   if (tokens) return tokens;
-  throw new Problem(
+  throw new HttpError(
     503,
     "not_configured",
     'this Worker has no tokens yet; set them with "wrangler secret put TOKENS"',

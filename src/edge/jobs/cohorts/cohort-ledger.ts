@@ -15,54 +15,46 @@ import { openSourceStore } from "../../sources/open-source-store.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { costOfJob, forecastJob } from "../lifecycle/estimate-cost.ts";
 import { CohortRows, type StoredRow } from "./cohort-rows.ts";
-import { eachInRounds, inRounds } from "./in-rounds.ts";
-import { COHORT_CANCELLED, jobFailure, startFailure } from "./row-failure.ts";
-import { forecastOf, mayBegin, type Spend, spendReason } from "./spend.ts";
-import { inPlace, startRow } from "./start-row.ts";
+import {
+  type CohortRecord,
+  createCohortRecord,
+  type DesiredState,
+  parseCohortRecord,
+  toCohortStatus,
+  toSpend,
+} from "./cohort-state.ts";
+import { forEachInRounds, runInRounds } from "./in-rounds.ts";
+import { COHORT_CANCELLED, classifyStartError, jobFailure } from "./row-failure.ts";
+import { budgetDecision, overBudgetMessage, type Spend } from "./spend.ts";
+import { startRow, toR2Address } from "./start-row.ts";
 
-/** Calls of other objects under way together. */
-const AT_ONCE = 12;
-/** Of one alarm, after which others have their turn: time in which jobs are started, sources looked up for their size, jobs cancelled. */
-const BEGINNING_MS = 10_000;
-const SIZES = 200;
-const CANCELS = 200;
+/** Concurrent calls of other objects. */
+const CONCURRENCY = 12;
+/** Limits of one alarm, after which others have their turn: time for starting jobs, sources to size, jobs to cancel. */
+const STARTING_MS = 10_000;
+const SIZES_PER_ALARM = 200;
+const CANCELS_PER_ALARM = 200;
 const HEAD_TIMEOUT_MS = 20_000;
-/** Between two looks at what runs: short after something moved, doubled while nothing does. */
-const FIRST_LOOK_MS = 1000;
-const LONGEST_LOOK_MS = 15_000;
-/** Of each scan under way: many are not looked at as often. */
-const LOOK_MS_A_SCAN = 20;
-/** An alarm that is cut off is followed by another one. */
-const CUT_OFF_MS = 20_000;
-const TRIES = 5;
-const FIRST_TRY_MS = 5000;
-
-interface Meta {
-  id: string;
-  job: CohortJob;
-  limits: CohortLimits;
-  createdAt: number;
-  updatedAt: number;
-  /** What its user last asked for. */
-  wanted: "running" | "paused" | "cancelled";
-  /** Why nothing more begins though it should. */
-  waits?: string;
-  /** USD of what has ended. */
-  spent: number;
-  /** Scans whose forecast is known, and its sum in USD. */
-  known: { scans: number; usd: number };
-}
+/** Interval of polls of running jobs: short after a change, doubled while there is none. */
+const MIN_POLL_MS = 1000;
+const MAX_POLL_MS = 15_000;
+/** Minimum interval per running scan: large cohorts are polled less often. */
+const POLL_MS_PER_SCAN = 20;
+/** Set before the work of an alarm, so that another follows one that is cut off. */
+const ALARM_RETRY_MS = 20_000;
+const MAX_ATTEMPTS = 5;
+const FIRST_RETRY_MS = 5000;
 
 /**
- * One cohort: its rows, and which job each of them has. The alarm alone works: it looks at what runs, and begins as much
- * as the limits allow. What is called from outside writes down what is wanted and wakes it. It may be cut off anywhere:
- * a row is written down as begun before its job is made, and making a job twice finds the first.
+ * The ledger of one cohort: its rows and their jobs. All work happens in the alarm, which polls running jobs and starts as
+ * many as the limits allow; calls from outside store the desired state and wake the alarm. The object may be cut off
+ * anywhere: a row is stored as running before its job is created, and creating a job twice finds the first.
  */
 export class CohortLedger extends DurableObject<Bindings> {
   readonly #rows: CohortRows;
-  #lookMs = FIRST_LOOK_MS;
-  /** Counts what came from outside, to be seen by an alarm that was at work meanwhile. */
-  #woken = 0;
+  #pollMs = MIN_POLL_MS;
+  /** Counts calls from outside, so that a running alarm notices them. */
+  #wakeUps = 0;
 
   constructor(state: DurableObjectState, env: Bindings) {
     super(state, env);
@@ -73,85 +65,75 @@ export class CohortLedger extends DurableObject<Bindings> {
     this.#rows = new CohortRows(state.storage.sql);
   }
 
-  /** Opens the cohort, or finds it. "other": one of this id asks for something else. */
+  /** Creates the cohort, or finds it. "other": the cohort of this id has other settings. */
   async create(
     id: string,
     job: CohortJob,
     limits: CohortLimits,
   ): Promise<{ created: boolean; status: RemoteCohortStatus } | "other"> {
-    const before = this.#meta();
+    const before = this.#record();
     if (before) {
       const same = JSON.stringify(before.job) === JSON.stringify(job);
       return same ? { created: false, status: this.#status(before) } : "other";
     }
-    const now = Date.now();
-    const meta: Meta = {
-      id,
-      job,
-      limits,
-      createdAt: now,
-      updatedAt: now,
-      wanted: "running",
-      spent: 0,
-      known: { scans: 0, usd: 0 },
-    };
-    this.#save(meta);
-    return { created: true, status: this.#status(meta) };
+    const record = createCohortRecord(id, job, limits, Date.now());
+    this.#save(record);
+    return { created: true, status: this.#status(record) };
   }
 
   async status(): Promise<RemoteCohortStatus | undefined> {
-    const meta = this.#meta();
-    return meta && this.#status(meta);
+    const record = this.#record();
+    return record && this.#status(record);
   }
 
-  /** Adds rows, of ids that differ. One whose id is there stays as it is, unless its source or pixel size is another. "full": none was added. */
+  /** Adds rows. A row whose id is there is replaced only if its source or pixel size differs. "full": none was added. */
   async add(rows: readonly NewCohortRow[]): Promise<RemoteCohortStatus | "full" | undefined> {
-    const meta = this.#meta();
-    if (!meta) return undefined;
-    const known = this.#rows.known(rows.map((row) => row.id));
+    const record = this.#record();
+    if (!record) return undefined;
+    const known = this.#rows.find(rows.map((row) => row.id));
     if (this.#rows.total + rows.length - known.size > MAX_COHORT_ROWS) return "full";
     for (const row of rows) {
       const before = known.get(row.id);
       if (!before) this.#rows.add(row);
       else if (before.source !== row.source || before.mpp !== (row.mpp ?? null)) {
-        this.#giveUp(before);
+        this.#abandon(before);
         this.#rows.replace(before, row);
       }
     }
-    return this.#wake(meta);
+    return this.#wake(record);
   }
 
   async page(cursor: number, most: number): Promise<CohortRowsPage | undefined> {
-    return this.#meta() && this.#rows.page(cursor, most);
+    return this.#record() && this.#rows.page(cursor, most);
   }
 
-  /** Does rows again that have ended; default those that failed. Ids that are not there count for nothing. */
+  /** Restarts rows that have ended; default those that failed. Unknown ids are ignored. */
   async retry(ids: readonly string[] | undefined): Promise<RemoteCohortStatus | undefined> {
-    const meta = this.#meta();
-    if (!meta) return undefined;
-    const rows = ids ? [...this.#rows.known(ids).values()] : this.#rows.failed();
-    for (const row of rows) if (row.state === "failed" || row.state === "done") this.#rows.again(row);
-    return this.#wake(meta);
+    const record = this.#record();
+    if (!record) return undefined;
+    const rows = ids ? [...this.#rows.find(ids).values()] : this.#rows.failed();
+    for (const row of rows) if (row.state === "failed" || row.state === "done") this.#rows.reopen(row);
+    return this.#wake(record);
   }
 
   async setLimits(changed: ChangedLimits): Promise<RemoteCohortStatus | undefined> {
-    const meta = this.#meta();
-    return meta && this.#wake({ ...meta, limits: { ...meta.limits, ...changed } });
+    const record = this.#record();
+    return record && this.#wake({ ...record, limits: { ...record.limits, ...changed } });
   }
 
-  /** "paused": what runs goes on to its end. "cancelled": it is ended, and is to be done again after "running". */
-  async want(wanted: Meta["wanted"]): Promise<RemoteCohortStatus | undefined> {
-    const meta = this.#meta();
-    return meta && this.#wake({ ...meta, wanted });
+  /** "paused": running jobs go on to their end. "cancelled": running jobs are cancelled, and start again after "running". */
+  async setDesiredState(desired: DesiredState): Promise<RemoteCohortStatus | undefined> {
+    const record = this.#record();
+    return record && this.#wake({ ...record, desired });
   }
 
-  /** Nothing is known of the cohort any more; its jobs stay. "busy": something is under way, or about to be. */
-  async forget(): Promise<"gone" | "busy" | undefined> {
-    const meta = this.#meta();
-    if (!meta) return undefined;
+  /** Deletes the cohort; its jobs stay. "busy": rows are running, or about to start. */
+  async delete(): Promise<"gone" | "busy" | undefined> {
+    const record = this.#record();
+    if (!record) return undefined;
     const { pending, running } = this.#rows.counts;
-    const begins = meta.wanted === "running" && pending > 0;
-    if (begins || running > 0 || this.#givenUp(1).length > 0) return "busy";
+    const willStart = record.desired === "running" && pending > 0;
+    if (willStart || running > 0 || this.#abandonedJobs(1).length > 0) return "busy";
     this.#rows.clear();
     this.ctx.storage.sql.exec("DELETE FROM meta");
     await this.ctx.storage.deleteAlarm();
@@ -159,181 +141,183 @@ export class CohortLedger extends DurableObject<Bindings> {
   }
 
   override async alarm(): Promise<void> {
-    if (!this.#meta()) return;
-    const woken = this.#woken;
-    await this.ctx.storage.setAlarm(Date.now() + CUT_OFF_MS);
+    if (!this.#record()) return;
+    const woken = this.#wakeUps;
+    await this.ctx.storage.setAlarm(Date.now() + ALARM_RETRY_MS);
     const moved = await this.#work();
-    this.#lookMs = moved ? FIRST_LOOK_MS : Math.min(2 * this.#lookMs, LONGEST_LOOK_MS);
-    if (this.#woken !== woken) return this.ctx.storage.setAlarm(Date.now());
-    const next = this.#nextLook(moved);
+    this.#pollMs = moved ? MIN_POLL_MS : Math.min(2 * this.#pollMs, MAX_POLL_MS);
+    if (this.#wakeUps !== woken) return this.ctx.storage.setAlarm(Date.now());
+    const next = this.#nextPoll(moved);
     if (next === undefined) await this.ctx.storage.deleteAlarm();
     else await this.ctx.storage.setAlarm(next);
   }
 
-  /** @returns whether anything moved, so that more may soon */
+  /** @returns whether anything changed */
   async #work(): Promise<boolean> {
-    let moved = await this.#cancelJobs();
-    await eachInRounds(this.#rows.running(), AT_ONCE, async (row) => {
-      moved = (await (row.job === null ? this.#start(row) : this.#look(row, row.job))) || moved;
+    let moved = await this.#cancelAbandoned();
+    await forEachInRounds(this.#rows.running(), CONCURRENCY, async (row) => {
+      moved = (await (row.job === null ? this.#start(row) : this.#poll(row, row.job))) || moved;
     });
-    if (this.#meta()!.wanted === "cancelled") {
+    if (this.#record()!.desired === "cancelled") {
       for (const row of this.#rows.running()) {
-        this.#giveUp(row);
-        this.#rows.putBack(row, 0, false);
+        this.#abandon(row);
+        this.#rows.requeue(row, 0, false);
         moved = true;
       }
-      return (await this.#cancelJobs()) || moved;
+      return (await this.#cancelAbandoned()) || moved;
     }
-    if (await this.#findSizes()) return true;
-    return (await this.#begin()) || moved;
+    if (await this.#fetchSizes()) return true;
+    return (await this.#startRows()) || moved;
   }
 
-  /** Undefined where nothing moves by itself any more. */
-  #nextLook(moved: boolean): number | undefined {
+  /** Undefined where nothing will change by itself. */
+  #nextPoll(moved: boolean): number | undefined {
     const now = Date.now();
-    const busy = moved || this.#rows.counts.running > 0 || this.#givenUp(1).length > 0;
-    const { wanted } = this.#meta()!;
-    const due = wanted === "running" ? this.#rows.nextDue(now) : undefined;
+    const busy = moved || this.#rows.counts.running > 0 || this.#abandonedJobs(1).length > 0;
+    const { desired } = this.#record()!;
+    const due = desired === "running" ? this.#rows.nextDue(now) : undefined;
     if (!busy) return due;
-    const look = now + Math.max(this.#lookMs, LOOK_MS_A_SCAN * this.#rows.counts.running);
+    const look = now + Math.max(this.#pollMs, POLL_MS_PER_SCAN * this.#rows.counts.running);
     return Math.min(look, due ?? look);
   }
 
-  /** Begins rows as long as the limits allow; one whose job is there already makes room for the next at once. */
-  async #begin(): Promise<boolean> {
-    const until = Date.now() + BEGINNING_MS;
+  /** Starts rows as long as the limits allow; a row whose job exists already makes room for the next at once. */
+  async #startRows(): Promise<boolean> {
+    const until = Date.now() + STARTING_MS;
     let begun = false;
-    await inRounds(() => {
+    await runInRounds(() => {
       const row = Date.now() < until ? this.#nextRow() : undefined;
       if (!row) return undefined;
       begun = true;
       const started = this.#rows.begin(row, Date.now());
       return async () => void (await this.#start(started));
-    }, AT_ONCE);
+    }, CONCURRENCY);
     return begun;
   }
 
-  /** Read anew each time: limits and rows may have changed meanwhile. */
+  /** Reads the record each time: limits and rows may have changed meanwhile. */
   #nextRow(): StoredRow | undefined {
-    const meta = this.#meta()!;
-    if (meta.wanted !== "running" || this.#rows.counts.running >= meta.limits.concurrency) return undefined;
+    const record = this.#record()!;
+    if (record.desired !== "running" || this.#rows.counts.running >= record.limits.concurrency)
+      return undefined;
     const row = this.#rows.next(Date.now());
     if (!row) return undefined;
-    // All that runs is added up for a limit alone.
-    if (meta.limits.spendLimitUsd === null) return row;
-    const spend = this.#spend(meta);
-    const verdict = mayBegin(spend, row.forecast ?? undefined);
-    const waits = typeof verdict === "number" ? spendReason(spend, verdict) : undefined;
-    if (waits !== meta.waits) this.#save({ ...meta, waits });
-    return verdict === "yes" ? row : undefined;
+    // Only a limit needs the sum over running rows.
+    if (record.limits.spendLimitUsd === null) return row;
+    const spend = this.#spend(record);
+    const decision = budgetDecision(spend, row.forecast ?? undefined);
+    const blockedReason =
+      decision.kind === "overBudget" ? overBudgetMessage(spend, decision.neededUsd) : undefined;
+    if (blockedReason !== record.blockedReason) this.#save({ ...record, blockedReason });
+    return decision.kind === "start" ? row : undefined;
   }
 
-  /** Makes the job of a row that is begun. @returns true: something moved */
+  /** Creates the job of a row that is marked as running. @returns true: something changed */
   async #start(row: StoredRow): Promise<boolean> {
-    const { job } = this.#meta()!;
+    const { job } = this.#record()!;
     try {
       const found = await startRow(this.env, job, row);
       const { status } = found;
-      // Of rows of the same scan, begun together, one pays.
-      const mine = found.mine && !this.#rows.isPaidFor(status.id);
-      const started = { ...row, job: status.id, mine: mine ? 1 : 0 };
-      if (!this.#rows.same(row)) {
-        // Replaced meanwhile: nobody waits for this job.
-        this.#giveUp(started);
+      // Of rows with the same scan, one is billed.
+      const isBilled = found.billedToCohort && !this.#rows.isBilled(status.id);
+      const started = { ...row, job: status.id, mine: isBilled ? 1 : 0 };
+      if (!this.#rows.current(row)) {
+        // The row was replaced meanwhile: no row needs this job.
+        this.#abandon(started);
         return true;
       }
-      this.#rows.started(row, status.id, mine);
-      // Where that fails the next look does it.
+      this.#rows.started(row, status.id, isBilled);
+      // If that fails, the next poll does it.
       if (isFinal(status.state)) await this.#end(started, status).catch(console.error);
     } catch (error) {
-      const { passing, ...failure } = startFailure(error, row.source);
-      if (!this.#rows.same(row)) return true;
-      if (passing && row.tries + 1 < TRIES)
-        this.#rows.putOff(row, Date.now() + FIRST_TRY_MS * 2 ** row.tries);
+      const { transient, ...failure } = classifyStartError(error, row.source);
+      if (!this.#rows.current(row)) return true;
+      if (transient && row.tries + 1 < MAX_ATTEMPTS)
+        this.#rows.postpone(row, Date.now() + FIRST_RETRY_MS * 2 ** row.tries);
       else this.#rows.fail(row, failure, undefined);
     }
     return true;
   }
 
-  /** How the job of a row stands. @returns whether something moved */
-  async #look(row: StoredRow, job: string): Promise<boolean> {
+  /** Polls the job of a row. @returns whether something changed */
+  async #poll(row: StoredRow, job: string): Promise<boolean> {
     try {
       const status = await getLedger(this.env.LEDGERS!, job).status();
-      if (!status) this.#again(row, { code: "storage", reason: "its job is not known any more" });
+      if (!status) this.#retry(row, { code: "storage", reason: "its job is not known any more" });
       else if (isFinal(status.state)) await this.#end(row, status);
-      else return this.#noteForecast(row, status);
+      else return this.#recordForecast(row, status);
       return true;
     } catch (error) {
-      // Nothing is lost: the next look tells.
+      // The next poll tries again.
       console.error(error);
       return false;
     }
   }
 
-  #noteForecast(row: StoredRow, { windows, shards }: JobStatus): boolean {
+  #recordForecast(row: StoredRow, { windows, shards }: JobStatus): boolean {
     if (row.windows !== null || !windows || !shards) return false;
-    const meta = this.#meta()!;
+    const record = this.#record()!;
     const forecast = forecastJob(this.env, windows.total, shards.total);
-    if (!this.#rows.same(row)) return false;
+    if (!this.#rows.current(row)) return false;
     this.#rows.planned(row, windows.total, forecast);
-    const { scans, usd } = meta.known;
-    this.#save({ ...meta, known: { scans: scans + 1, usd: usd + forecast } });
+    const { scans, usd } = record.forecasts;
+    this.#save({ ...record, forecasts: { scans: scans + 1, usd: usd + forecast } });
     return true;
   }
 
   async #end(row: StoredRow, status: JobStatus): Promise<void> {
     const cost = await costOfJob(this.env, status);
-    if (!this.#rows.same(row)) return;
-    if (row.mine) this.#spent(cost);
+    if (!this.#rows.current(row)) return;
+    if (row.mine) this.#addCost(cost);
     if (status.state === "done") {
-      if (row.windows === null) this.#noteForecast(row, status);
+      if (row.windows === null) this.#recordForecast(row, status);
       this.#rows.done(row, cost);
     } else if (status.error?.code === COHORT_CANCELLED) {
-      this.#again(row, { code: "refused", reason: status.error.message });
+      this.#retry(row, { code: "refused", reason: status.error.message });
     } else this.#rows.fail(row, jobFailure(status), cost);
   }
 
-  /** Not the scan's fault: started again, but not for ever. */
-  #again(row: StoredRow, failure: Parameters<CohortRows["fail"]>[1]): void {
-    if (!this.#rows.same(row)) return;
-    if (row.tries + 1 < TRIES) this.#rows.putBack(row, Date.now(), true);
+  /** Restarts the job after an error that is not the scan's fault, up to the maximum number of attempts. */
+  #retry(row: StoredRow, failure: Parameters<CohortRows["fail"]>[1]): void {
+    if (!this.#rows.current(row)) return;
+    if (row.tries + 1 < MAX_ATTEMPTS) this.#rows.requeue(row, Date.now(), true);
     else this.#rows.fail(row, failure, undefined);
   }
 
-  /** @returns whether there is more to do before the first begins */
-  async #findSizes(): Promise<boolean> {
-    const { wanted, limits } = this.#meta()!;
-    const rows = limits.largestFirst && wanted === "running" ? this.#rows.unsized(SIZES) : [];
-    await eachInRounds(rows, AT_ONCE, async (row) => {
+  /** @returns whether more sizes are to be fetched before the first row starts */
+  async #fetchSizes(): Promise<boolean> {
+    const { desired, limits } = this.#record()!;
+    const rows = limits.largestFirst && desired === "running" ? this.#rows.unsized(SIZES_PER_ALARM) : [];
+    await forEachInRounds(rows, CONCURRENCY, async (row) => {
       let bytes = 0;
       try {
-        const { store, key } = openSourceStore(this.env, inPlace(this.env, row.source));
+        const { store, key } = openSourceStore(this.env, toR2Address(this.env, row.source));
         bytes = (await store.head(key, { signal: AbortSignal.timeout(HEAD_TIMEOUT_MS) }))?.byteLength ?? 0;
       } catch {
-        // Whatever it is, starting the job will tell.
+        // Starting the job reports the error.
       }
-      this.#rows.size(row, bytes);
+      this.#rows.setSize(row, bytes);
     });
-    return rows.length === SIZES;
+    return rows.length === SIZES_PER_ALARM;
   }
 
-  /** The job of a row that nobody waits for any more; one that others started is left to them. */
-  #giveUp({ state, job, mine }: StoredRow): void {
+  /** Marks the job of a row for cancelling, unless another cohort or user started it. */
+  #abandon({ state, job, mine }: StoredRow): void {
     if (state === "running" && job !== null && mine)
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO given_up (job) VALUES (?)", job);
   }
 
-  #givenUp(most: number): string[] {
+  #abandonedJobs(most: number): string[] {
     return this.ctx.storage.sql
       .exec<{ job: string }>("SELECT job FROM given_up LIMIT ?", most)
       .toArray()
       .map(({ job }) => job);
   }
 
-  /** Cancels what was given up and counts what it has cost. @returns whether there was something */
-  async #cancelJobs(): Promise<boolean> {
-    const jobs = this.#givenUp(CANCELS);
-    await eachInRounds(jobs, AT_ONCE, async (job) => {
+  /** Cancels abandoned jobs and adds their cost. @returns whether there were any */
+  async #cancelAbandoned(): Promise<boolean> {
+    const jobs = this.#abandonedJobs(CANCELS_PER_ALARM);
+    await forEachInRounds(jobs, CONCURRENCY, async (job) => {
       try {
         const ledger = getLedger(this.env.LEDGERS!, job);
         await ledger.cancel({
@@ -343,7 +327,7 @@ export class CohortLedger extends DurableObject<Bindings> {
         const status = await ledger.status();
         const cost = status ? await costOfJob(this.env, status) : 0;
         this.ctx.storage.sql.exec("DELETE FROM given_up WHERE job = ?", job);
-        this.#spent(cost);
+        this.#addCost(cost);
       } catch (error) {
         console.error(error);
       }
@@ -351,66 +335,44 @@ export class CohortLedger extends DurableObject<Bindings> {
     return jobs.length > 0;
   }
 
-  #spent(usd: number): void {
-    const meta = this.#meta()!;
-    this.#save({ ...meta, spent: meta.spent + usd });
+  #addCost(usd: number): void {
+    const record = this.#record()!;
+    this.#save({ ...record, spent: record.spent + usd });
   }
 
-  #spend({ limits, spent, known }: Meta): Spend {
-    return {
-      limit: limits.spendLimitUsd,
-      spent,
-      running: this.#rows
-        .running()
-        .filter(({ job, mine }) => job === null || mine)
-        .map(({ forecast }) => forecast ?? undefined),
-      mean: known.scans === 0 ? undefined : known.usd / known.scans,
-    };
+  #spend(record: CohortRecord): Spend {
+    return toSpend(record, this.#rows.running());
   }
 
-  #status(meta: Meta): RemoteCohortStatus {
-    const { id, limits, wanted, waits, spent } = meta;
-    const { counts, total } = this.#rows;
-    const left = counts.pending + counts.running;
-    const state = wanted === "running" && waits !== undefined && counts.pending > 0 ? "paused" : wanted;
-    return {
-      id,
-      state: left === 0 && wanted !== "cancelled" ? "done" : state,
-      reason: left > 0 && wanted === "running" ? waits : undefined,
-      createdAt: new Date(meta.createdAt).toISOString(),
-      updatedAt: new Date(meta.updatedAt).toISOString(),
-      limits,
-      rows: { total, ...counts },
-      spentUsd: spent,
-      forecastUsd: forecastOf(this.#spend(meta)),
-    };
+  #status(record: CohortRecord): RemoteCohortStatus {
+    return toCohortStatus(record, this.#rows.counts, this.#rows.total, this.#spend(record));
   }
 
-  #meta(): Meta | undefined {
+  #record(): CohortRecord | undefined {
     const row = this.ctx.storage.sql.exec<{ value: string }>("SELECT value FROM meta").toArray()[0];
-    return row && (JSON.parse(row.value) as Meta);
+    return row && parseCohortRecord(row.value);
   }
 
-  #save(meta: Meta): void {
-    const value = JSON.stringify({ ...meta, updatedAt: Date.now() });
+  #save(record: CohortRecord): void {
+    const value = JSON.stringify({ ...record, updatedAt: Date.now() });
     this.ctx.storage.sql.exec("INSERT OR REPLACE INTO meta (id, value) VALUES (0, ?)", value);
   }
 
-  async #wake(meta: Meta): Promise<RemoteCohortStatus> {
-    this.#woken++;
-    this.#lookMs = FIRST_LOOK_MS;
-    this.#save({ ...meta, waits: undefined });
+  async #wake(record: CohortRecord): Promise<RemoteCohortStatus> {
+    this.#wakeUps++;
+    this.#pollMs = MIN_POLL_MS;
+    this.#save({ ...record, blockedReason: undefined });
     await this.ctx.storage.setAlarm(Date.now());
-    return this.#status(this.#meta()!);
+    return this.#status(this.#record()!);
   }
 }
 
-/** The calls of a cohort as they are made from outside the object. */
+/** RPC interface of the ledger of one cohort. */
 export type CohortStub = Pick<
   CohortLedger,
-  "create" | "status" | "add" | "page" | "retry" | "setLimits" | "want" | "forget"
+  "create" | "status" | "add" | "page" | "retry" | "setLimits" | "setDesiredState" | "delete"
 >;
 
-export function cohortLedger(cohorts: DurableObjectNamespace, id: string): CohortStub {
+export function getCohortLedger(cohorts: DurableObjectNamespace, id: string): CohortStub {
   return cohorts.get(cohorts.idFromName(id)) as unknown as CohortStub;
 }

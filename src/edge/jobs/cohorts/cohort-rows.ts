@@ -83,7 +83,7 @@ export class CohortRows {
   }
 
   /** Those of `ids` that are there. */
-  known(ids: readonly string[]): Map<string, StoredRow> {
+  find(ids: readonly string[]): Map<string, StoredRow> {
     return new Map(ids.flatMap((id) => this.#select("id = ?", id)).map((row) => [row.id, row]));
   }
 
@@ -111,7 +111,7 @@ export class CohortRows {
   }
 
   /** Failed or done, to be done or looked for again; the forecast stays. */
-  again(row: StoredRow): void {
+  reopen(row: StoredRow): void {
     this.#sql.exec(
       `UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, ${LEAVE}, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?`,
       ++this.#seq,
@@ -134,7 +134,7 @@ export class CohortRows {
   }
 
   /** Whether a row that is under way has the job, and its cost is this cohort's. */
-  isPaidFor(job: string): boolean {
+  isBilled(job: string): boolean {
     return this.#select("state = 'running' AND mine = 1 AND job = ?", job).length > 0;
   }
 
@@ -154,7 +154,7 @@ export class CohortRows {
   }
 
   /** Nobody who reads rows is told: it changes their order alone. */
-  size({ n }: StoredRow, bytes: number): void {
+  setSize({ n }: StoredRow, bytes: number): void {
     this.#sql.exec("UPDATE rows SET bytes = ? WHERE n = ?", bytes, n);
   }
 
@@ -175,7 +175,7 @@ export class CohortRows {
   }
 
   /** The row as it is now, where it is still in the start that `row` tells of. */
-  same(row: StoredRow): StoredRow | undefined {
+  current(row: StoredRow): StoredRow | undefined {
     return this.#select("n = ? AND state = 'running' AND started_at = ?", row.n, row.started_at)[0];
   }
 
@@ -222,7 +222,7 @@ export class CohortRows {
   }
 
   /** A start that came to nothing, to be tried again later. */
-  putOff({ n, tries }: StoredRow, dueAt: number): void {
+  postpone({ n, tries }: StoredRow, dueAt: number): void {
     this.#sql.exec(
       "UPDATE rows SET seq = ?, state = 'pending', tries = ?, due_at = ? WHERE n = ?",
       ++this.#seq,
@@ -234,7 +234,7 @@ export class CohortRows {
   }
 
   /** A row whose job was given up, to be started anew. */
-  putBack({ n, tries }: StoredRow, dueAt: number, counts: boolean): void {
+  requeue({ n, tries }: StoredRow, dueAt: number, counts: boolean): void {
     this.#sql.exec(
       `UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, ${LEAVE}, tries = ?, due_at = ? WHERE n = ?`,
       ++this.#seq,
@@ -256,7 +256,7 @@ export class CohortRows {
       .toArray();
     const rows = found.slice(0, most);
     return {
-      rows: rows.map(statusOf),
+      rows: rows.map(toRowStatus),
       cursor: String(rows.at(-1)?.seq ?? cursor),
       more: found.length > most,
     };
@@ -277,7 +277,7 @@ export class CohortRows {
   }
 }
 
-function statusOf(row: StoredRow): CohortRowStatus {
+function toRowStatus(row: StoredRow): CohortRowStatus {
   const { id, source, mpp, state, job, windows, forecast, cost, code, reason } = row;
   return {
     id,

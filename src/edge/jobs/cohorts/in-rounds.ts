@@ -1,27 +1,32 @@
-/** Between two rounds nothing of ours is at work: where requests share the thread, theirs come in now. */
-const BREATH_MS = 15;
-/** A round does not wait longer for its slowest; what is left of it counts among the next. */
+import { pause } from "../../../storage/retry.ts";
+
+/** Pause between two rounds, in which requests that share the thread are served. */
+const PAUSE_MS = 15;
+/** Maximum time a round waits for its slowest call, which then counts in the next round. */
 const ROUND_MS = 1000;
 
 /**
- * One round at a time in an isolate, of however many cohorts. A time and no lock: who is cut off in its round gives
- * nothing back.
+ * One round at a time per isolate, over all cohorts. A deadline instead of a lock: a round that is cut off releases
+ * nothing.
  */
 let busyUntil = 0;
 
 /**
- * Does what `next` hands out, `atOnce` together at most, with a breath after each round. Work that never has to wait for
- * anything, as where storage is in the same process, would else let nothing else come in until all of it is done.
+ * Runs what `next` returns, at most `concurrency` calls at a time, with a pause after each round. Without the pauses, work
+ * that never waits (storage in the same process) would block all requests until it is done. Not over p-limit for this reason.
  * @param next undefined: there is no more
- * @throws what the first that failed threw, when those under way are done
+ * @throws the first error, after the running calls have settled
  */
-export async function inRounds(next: () => (() => Promise<void>) | undefined, atOnce: number): Promise<void> {
+export async function runInRounds(
+  next: () => (() => Promise<void>) | undefined,
+  concurrency: number,
+): Promise<void> {
   const active = new Set<Promise<void>>();
   let failure: { error: unknown } | undefined;
   for (;;) {
-    while (Date.now() < busyUntil) await breath(BREATH_MS);
+    while (Date.now() < busyUntil) await pause(PAUSE_MS);
     busyUntil = Date.now() + ROUND_MS;
-    while (active.size < atOnce && !failure) {
+    while (active.size < concurrency && !failure) {
       const work = next();
       if (!work) break;
       const running: Promise<void> = work()
@@ -35,26 +40,22 @@ export async function inRounds(next: () => (() => Promise<void>) | undefined, at
       busyUntil = 0;
       break;
     }
-    await Promise.race([Promise.all(active), breath(ROUND_MS)]);
+    await Promise.race([Promise.all(active), pause(ROUND_MS)]);
     busyUntil = 0;
-    await breath(BREATH_MS);
+    await pause(PAUSE_MS);
   }
   if (failure) throw failure.error;
 }
 
-/** `work` for each. */
-export function eachInRounds<T>(
+/** Runs `work` for each item, like `runInRounds`. */
+export function forEachInRounds<T>(
   items: readonly T[],
-  atOnce: number,
+  concurrency: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   let at = 0;
-  return inRounds(() => {
+  return runInRounds(() => {
     const item = items[at++];
     return at > items.length ? undefined : () => work(item!);
-  }, atOnce);
-}
-
-function breath(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+  }, concurrency);
 }

@@ -11,12 +11,12 @@ import {
   rowsPageSchema,
   rowsSchema,
 } from "../../../contracts/cohort-request.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { checkServed, servedModel } from "../context/configured-model.ts";
-import { type CohortStub, cohortLedger } from "./cohort-ledger.ts";
+import { getConfiguredModel, requireConfiguredModel } from "../context/configured-model.ts";
+import { type CohortStub, getCohortLedger } from "./cohort-ledger.ts";
 
 /** As many rows as a request may have, with addresses and ids of usual lengths. */
 const MAX_BODY_BYTES = 2 ** 20;
@@ -136,18 +136,22 @@ const remove = createRoute({
 
 /** `/v1/cohorts`: many scans, one request. Who may is decided before. */
 export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
-  const app = openApiApp<{ Bindings: Bindings }>();
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
 
   app.use("/v1/cohorts/*", limitBody(MAX_BODY_BYTES, ": send the scans in several requests"));
 
   app.openapi(create, async (c) => {
     const { id = newId(), job, limits, rows } = c.req.valid("json");
     // Told once and now, not by every scan.
-    checkServed(await servedModel(c.env), job);
-    const cohort = cohortOf(c.env, id);
+    requireConfiguredModel(await getConfiguredModel(c.env), job);
+    const cohort = getCohort(c.env, id);
     const opened = await cohort.create(id, job, limits);
     if (opened === "other") {
-      throw new Problem(409, "cohort_differs", "the cohort of this id has other settings: choose another id");
+      throw new HttpError(
+        409,
+        "cohort_differs",
+        "the cohort of this id has other settings: choose another id",
+      );
     }
     const status = rows ? added(await cohort.add(rows)) : opened.status;
     return c.json(status, opened.created ? 201 : 200);
@@ -155,54 +159,54 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
 
   app.openapi(show, async (c) => {
     const { id } = c.req.valid("param");
-    return c.json(present(await cohortOf(c.env, id).status()), 200);
+    return c.json(present(await getCohort(c.env, id).status()), 200);
   });
 
   app.openapi(limit, async (c) => {
     const { id } = c.req.valid("param");
-    return c.json(present(await cohortOf(c.env, id).setLimits(c.req.valid("json"))), 200);
+    return c.json(present(await getCohort(c.env, id).setLimits(c.req.valid("json"))), 200);
   });
 
   app.openapi(addRows, async (c) => {
     const { id } = c.req.valid("param");
-    return c.json(added(await cohortOf(c.env, id).add(c.req.valid("json").rows)), 200);
+    return c.json(added(await getCohort(c.env, id).add(c.req.valid("json").rows)), 200);
   });
 
   app.openapi(listRows, async (c) => {
     const { id } = c.req.valid("param");
     const { cursor = "0" } = c.req.valid("query");
-    return c.json(present(await cohortOf(c.env, id).page(Number(cursor), MAX_ROWS_A_REQUEST)), 200);
+    return c.json(present(await getCohort(c.env, id).page(Number(cursor), MAX_ROWS_A_REQUEST)), 200);
   });
 
   app.openapi(retry, async (c) => {
     const { id } = c.req.valid("param");
-    return c.json(present(await cohortOf(c.env, id).retry(c.req.valid("json").ids)), 200);
+    return c.json(present(await getCohort(c.env, id).retry(c.req.valid("json").ids)), 200);
   });
 
   app.openapi(remove, async (c) => {
     const { id } = c.req.valid("param");
-    if (present(await cohortOf(c.env, id).forget()) === "busy") {
-      throw new Problem(409, "cohort_running", "the cohort is under way: cancel it first");
+    if (present(await getCohort(c.env, id).delete()) === "busy") {
+      throw new HttpError(409, "cohort_running", "the cohort is under way: cancel it first");
     }
     return c.body(null, 204);
   });
 
-  for (const [route, wanted] of [
+  for (const [route, desired] of [
     [pause, "paused"],
     [resume, "running"],
     [cancel, "cancelled"],
   ] as const) {
     app.openapi(route, async (c) => {
       const { id } = c.req.valid("param");
-      return c.json(present(await cohortOf(c.env, id).want(wanted)), 200);
+      return c.json(present(await getCohort(c.env, id).setDesiredState(desired)), 200);
     });
   }
   return app;
 }
 
-function cohortOf({ COHORTS }: Bindings, id: string): CohortStub {
-  if (typeof COHORTS?.idFromName === "function") return cohortLedger(COHORTS, id);
-  throw new Problem(
+function getCohort({ COHORTS }: Bindings, id: string): CohortStub {
+  if (typeof COHORTS?.idFromName === "function") return getCohortLedger(COHORTS, id);
+  throw new HttpError(
     503,
     "not_configured",
     "the Worker's binding COHORTS must be the Durable Objects of the class CohortLedger",
@@ -215,7 +219,7 @@ function newId(): string {
 
 function added(status: RemoteCohortStatus | "full" | undefined): RemoteCohortStatus {
   if (status === "full") {
-    throw new Problem(
+    throw new HttpError(
       409,
       "cohort_full",
       `a cohort has at most ${MAX_COHORT_ROWS} scans: open another one for the rest`,
@@ -225,6 +229,6 @@ function added(status: RemoteCohortStatus | "full" | undefined): RemoteCohortSta
 }
 
 function present<T>(found: T | undefined): T {
-  if (found === undefined) throw new Problem(404, "cohort_missing", "there is no such cohort");
+  if (found === undefined) throw new HttpError(404, "cohort_missing", "there is no such cohort");
   return found;
 }

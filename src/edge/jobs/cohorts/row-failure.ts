@@ -1,12 +1,12 @@
 import type { FailureCode, ScanFailure } from "../../../contracts/failure-codes.ts";
 import type { JobStatus } from "../../../contracts/job-request.ts";
-import { finalFailure, reasonOf } from "../../../service/job-failure.ts";
+import { publicMessage, terminalFailure } from "../../../service/job-failure.ts";
 import { StorageError } from "../../../storage/errors.ts";
 
-/** Another cohort that had the same job was cancelled: this one starts it again. */
+/** Error code of a job that a cancelled cohort started: other cohorts with the same job start it again. */
 export const COHORT_CANCELLED = "cohort_cancelled";
 
-/** Codes of jobs and of what refuses them, as cohorts have them everywhere. */
+/** Error codes of jobs and requests, and the failure codes that cohorts use for them. */
 const CODES: ReadonlyMap<string, FailureCode> = new Map(
   Object.entries({
     source_missing: "missing",
@@ -14,14 +14,14 @@ const CODES: ReadonlyMap<string, FailureCode> = new Map(
     source_changed: "changed",
     no_tissue: "no-tissue",
     storage_refused: "unreadable",
-    // A window that no try could segment.
+    // A window that failed on every attempt.
     task_failed: "backend",
     task_stopped: "backend",
     work_lost: "storage",
   } as const),
 );
 
-/** Why a job ended without results; the folder of its source is left out, as on one machine. */
+/** Why a job ended without results. Leaves out the folder of the source, as on one machine. */
 export function jobFailure({
   state,
   error,
@@ -30,20 +30,24 @@ export function jobFailure({
   if (state === "cancelled")
     return { code: "refused", reason: "its job was cancelled: retry the scan to start it again" };
   const { code, message } = error ?? { code: "", message: "its job failed and does not say why" };
-  return { code: CODES.get(code) ?? "refused", reason: plain(withoutFolder(message, source.uri)) };
+  return { code: CODES.get(code) ?? "refused", reason: toSingleLine(withoutFolder(message, source.uri)) };
 }
 
 /**
- * Why the job of a source could not be started.
- * @returns `passing`: another try may help
+ * Classifies an error on starting the job of a source.
+ * @returns `transient`: another attempt may succeed
  */
-export function startFailure(error: unknown, source: string): ScanFailure & { passing: boolean } {
-  const failure = finalFailure(error);
-  const sentence = (text: string) => plain(withoutFolder(text, source));
+export function classifyStartError(error: unknown, source: string): ScanFailure & { transient: boolean } {
+  const failure = terminalFailure(error);
+  const sentence = (text: string) => toSingleLine(withoutFolder(text, source));
   if (failure)
-    return { code: CODES.get(failure.code) ?? "refused", reason: sentence(failure.message), passing: false };
-  const reason = sentence(reasonOf(error, console.error));
-  return { code: error instanceof StorageError ? "storage" : "unexpected", reason, passing: true };
+    return {
+      code: CODES.get(failure.code) ?? "refused",
+      reason: sentence(failure.message),
+      transient: false,
+    };
+  const reason = sentence(publicMessage(error, console.error));
+  return { code: error instanceof StorageError ? "storage" : "unexpected", reason, transient: true };
 }
 
 function withoutFolder(text: string, uri: string): string {
@@ -51,6 +55,6 @@ function withoutFolder(text: string, uri: string): string {
   return folder === undefined ? text : text.replaceAll(folder, "");
 }
 
-function plain(text: string): string {
+function toSingleLine(text: string): string {
   return text.replaceAll(/\s+/g, " ").slice(0, 500);
 }

@@ -1,20 +1,20 @@
 import { loadPackage, type ModelPackage } from "../../../model-package/load-package.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import type { Bindings } from "./bindings.ts";
 
 /** What the job service has to know of the model that the edge function holds. */
-export type ServedModel = Pick<ModelPackage, "manifest" | "variantName" | "hash">;
+export type ConfiguredModel = Pick<ModelPackage, "manifest" | "variantName" | "hash">;
 
 /** How long a model is taken for what it was: a new package is seen without a deployment. */
 const KEPT_MS = 60_000;
-let kept: { model: ServedModel; atMs: number } | undefined;
+let kept: { model: ConfiguredModel; atMs: number } | undefined;
 
-/** @throws {Problem} 503 where the bucket, the variables or the package are not what they should be */
-export async function servedModel(env: Bindings): Promise<ServedModel> {
+/** @throws {HttpError} 503 where the bucket, the variables or the package are not what they should be */
+export async function getConfiguredModel(env: Bindings): Promise<ConfiguredModel> {
   if (kept && Date.now() - kept.atMs < KEPT_MS) return kept.model;
   if (typeof env.MODELS?.get !== "function" || !env.MODEL) {
-    throw new Problem(
+    throw new HttpError(
       503,
       "not_configured",
       "the bindings MODELS and MODEL must name a bucket and a model package",
@@ -29,13 +29,16 @@ export async function servedModel(env: Bindings): Promise<ServedModel> {
   return kept.model;
 }
 
-/** @throws {Problem} 422 when the request asks for another model or variant */
-export function checkServed(model: ServedModel, asked: { model?: string; variant?: string }): void {
+/** @throws {HttpError} 422 when the request asks for another model or variant */
+export function requireConfiguredModel(
+  model: ConfiguredModel,
+  asked: { model?: string; variant?: string },
+): void {
   const { manifest, variantName } = model;
   const { model: name = manifest.name } = asked;
   if (name !== manifest.name || (asked.variant !== undefined && asked.variant !== variantName)) {
     const wanted = asked.variant === undefined ? name : `${name} ${asked.variant}`;
-    throw new Problem(
+    throw new HttpError(
       422,
       "model_not_served",
       `this service runs ${manifest.name} ${variantName}, not ${wanted}: leave the model out, or ask another service`,

@@ -24,7 +24,7 @@ const EXPLICIT_VERSION = 0xa0;
 export function readCertificate(pem: string): Certificate {
   const base64 = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/.exec(pem)?.[1];
   if (base64 === undefined) throw new TypeError("there is no certificate in the file");
-  const certificate = readSequence(readDer(bytesOf(base64)));
+  const certificate = readSequence(readDer(decodeBase64(base64)));
   const fields = readSequence(required(certificate[0]));
   // version (optional), serial number, signature algorithm, issuer, validity, subject, public key
   const [, , , validity, , publicKey] = fields[0]?.tag === EXPLICIT_VERSION ? fields.slice(1) : fields;
@@ -57,7 +57,7 @@ function readTime({ tag, content }: DerElement): number {
   return Date.UTC(fullYear, part(0) - 1, part(1), part(2), part(3), part(4));
 }
 
-function bytesOf(base64: string): Uint8Array {
+function decodeBase64(base64: string): Uint8Array {
   let binary: string;
   try {
     binary = atob(base64.replace(/\s+/g, ""));

@@ -28,7 +28,7 @@ export const objectCreatedSchema = z.object({
   }),
 });
 
-/** Events of other kinds are ignored: a rule of EventBridge may let several through. @throws {Problem} 400 */
+/** Events of other kinds are ignored: a rule of EventBridge may let several through. @throws {HttpError} 400 */
 export function readEventBridge(body: unknown): ReadEvents {
   const kind = parseEvent(eventSchema, body, "EventBridge");
   if (kind.source !== "aws.s3" || kind["detail-type"] !== "Object Created") return { events: [], ignored: 1 };

@@ -2,11 +2,11 @@ import { DurableObject } from "cloudflare:workers";
 import type { DurableObjectState, SqlStorage } from "@cloudflare/workers-types";
 import type { Bindings } from "../context/bindings.ts";
 
-/** Twice what an SNS message may be old: a replay is refused by its age before its id is forgotten. */
-const KEPT_MS = 2 * 3600 * 1000;
+/** Twice the maximum age of an SNS message: a replay is rejected by its age before its id is deleted. */
+const RETENTION_MS = 2 * 3600 * 1000;
 
-/** Ids of webhook messages that were taken, so that none is taken twice. */
-export class SeenMessages extends DurableObject<Bindings> {
+/** Stores the ids of accepted webhook messages, so that none is accepted twice. Deployed under the class name `SeenMessages`. */
+export class MessageDeduplicator extends DurableObject<Bindings> {
   readonly #sql: SqlStorage;
 
   constructor(state: DurableObjectState, env: Bindings) {
@@ -23,18 +23,22 @@ export class SeenMessages extends DurableObject<Bindings> {
 
   async add(id: string): Promise<void> {
     this.#sql.exec("INSERT OR REPLACE INTO seen (id, at) VALUES (?, ?)", id, Date.now());
-    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + KEPT_MS);
+    if ((await this.ctx.storage.getAlarm()) === null)
+      await this.ctx.storage.setAlarm(Date.now() + RETENTION_MS);
   }
 
   override async alarm(): Promise<void> {
-    this.#sql.exec("DELETE FROM seen WHERE at < ?", Date.now() - KEPT_MS);
+    this.#sql.exec("DELETE FROM seen WHERE at < ?", Date.now() - RETENTION_MS);
     const { n } = this.#sql.exec("SELECT count(*) AS n FROM seen").one();
-    if (n) await this.ctx.storage.setAlarm(Date.now() + KEPT_MS);
+    if (n) await this.ctx.storage.setAlarm(Date.now() + RETENTION_MS);
   }
 }
 
-/** One object for all: webhooks are few. */
-export function seenMessages(env: Bindings): Pick<SeenMessages, "has" | "add"> {
+/** One object for all messages: webhooks are few. */
+export function getMessageDeduplicator(env: Bindings): Pick<MessageDeduplicator, "has" | "add"> {
   const namespace = env.SEEN!;
-  return namespace.get(namespace.idFromName("webhooks")) as unknown as Pick<SeenMessages, "has" | "add">;
+  return namespace.get(namespace.idFromName("webhooks")) as unknown as Pick<
+    MessageDeduplicator,
+    "has" | "add"
+  >;
 }

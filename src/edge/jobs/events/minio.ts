@@ -8,7 +8,7 @@ export const minioSchema = s3RecordsSchema.extend({
   Key: z.string().max(17_000),
 });
 
-/** @throws {Problem} 400 */
+/** @throws {HttpError} 400 */
 export function readMinio(body: unknown): ReadEvents {
   parseEvent(minioSchema, body, "MinIO");
   return readS3Records(body, "minio");

@@ -24,7 +24,7 @@ const storageEventSchema: z.ZodType<StorageEvent> = z.strictObject({
 
 /**
  * Reads a message of the queue of events: one that R2 put there itself, or one that a webhook accepted.
- * @throws {Problem} 400; such a message never gets better and must be acked
+ * @throws {HttpError} 400; such a message never gets better and must be acked
  */
 export function readQueuedEvent(body: unknown): ReadEvents {
   const isAccepted = typeof body === "object" && body !== null && "provider" in body;

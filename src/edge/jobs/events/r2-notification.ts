@@ -34,7 +34,7 @@ export type R2Notification = z.input<typeof r2Schema>;
 /**
  * Reads a message of a queue that R2 notifies. Deletions are told too: a queue costs nothing to look at, and no rule
  * matches them.
- * @throws {Problem} 400; such a message never gets better and must be acked
+ * @throws {HttpError} 400; such a message never gets better and must be acked
  */
 export function readR2Notification(body: unknown): ReadEvents {
   const message = parseEvent(r2Schema, body, "R2");

@@ -36,16 +36,16 @@ export const s3RecordsSchema = z.object({
 /** What S3 sends once when notifications are set up. */
 const testEventSchema = z.object({ Event: z.literal("s3:TestEvent") });
 
-/** @throws {Problem} 400 */
+/** @throws {HttpError} 400 */
 export function readS3Records(body: unknown, provider: "s3" | "minio"): ReadEvents {
   if (testEventSchema.safeParse(body).success) return { events: [], ignored: 1 };
   const { Records } = parseEvent(s3RecordsSchema, body, provider === "s3" ? "S3" : "MinIO");
-  return readable(Records.map((record) => eventOf(record, provider)));
+  return readable(Records.map((record) => parseRecord(record, provider)));
 }
 
 type S3Record = z.output<typeof s3RecordsSchema>["Records"][number];
 
-function eventOf({ eventName, s3 }: S3Record, provider: "s3" | "minio"): StorageEvent | undefined {
+function parseRecord({ eventName, s3 }: S3Record, provider: "s3" | "minio"): StorageEvent | undefined {
   // "s3:" stands before it in MinIO's records and not in Amazon's.
   if (!/^(s3:)?ObjectCreated:/.test(eventName)) return undefined;
   const { key, size, eTag, versionId, sequencer } = s3.object;

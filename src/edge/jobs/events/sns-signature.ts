@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { type Certificate, readCertificate } from "./certificate.ts";
 import { fetchTextBounded } from "./fetch-text-bounded.ts";
 import { certificateUrl, type SnsMessage, signedText } from "./sns-message.ts";
@@ -16,7 +16,7 @@ const MIN_MODULUS_BITS = 2048;
 export class SnsVerifier {
   readonly #certificates = new LRUCache<string, Certificate>({ max: MAX_CERTIFICATES });
 
-  /** @throws {Problem} 403 for a message that SNS did not sign, 503 where its certificate cannot be had */
+  /** @throws {HttpError} 403 for a message that SNS did not sign, 503 where its certificate cannot be had */
   async verify(message: SnsMessage, nowMs: number, fetch: typeof globalThis.fetch): Promise<void> {
     const url = certificateUrl(message.SigningCertURL);
     if (!url) throw refused("the certificate does not lie with SNS");
@@ -33,7 +33,7 @@ export class SnsVerifier {
     if (known) return known;
     const pem = await fetchTextBounded(href, MAX_CERTIFICATE_BYTES, fetch);
     if (pem === undefined) {
-      throw new Problem(503, "unavailable", "the certificate of SNS cannot be fetched; send again later", {
+      throw new HttpError(503, "unavailable", "the certificate of SNS cannot be fetched; send again later", {
         "Retry-After": "20",
       });
     }
@@ -64,6 +64,6 @@ async function isSigned(message: SnsMessage, spki: Uint8Array<ArrayBuffer>): Pro
   }
 }
 
-function refused(reason: string): Problem {
-  return new Problem(403, "bad_signature", `the message is not from SNS: ${reason}`);
+function refused(reason: string): HttpError {
+  return new HttpError(403, "bad_signature", `the message is not from SNS: ${reason}`);
 }

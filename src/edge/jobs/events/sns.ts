@@ -1,4 +1,4 @@
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { fetchTextBounded } from "./fetch-text-bounded.ts";
 import { readS3Records } from "./s3-records.ts";
 import { confirmationUrl, snsMessageSchema } from "./sns-message.ts";
@@ -20,7 +20,7 @@ export interface SnsDeps {
 /**
  * The events in a message of SNS that is of an allowed topic, fresh, signed and new; a subscription is confirmed on the
  * way. Nothing is fetched for a topic that is not allowed.
- * @throws {Problem} 400, 403, 503
+ * @throws {HttpError} 400, 403, 503
  */
 export async function readSns(
   body: unknown,
@@ -33,10 +33,10 @@ export async function readSns(
   const message = parseEvent(snsMessageSchema, body, "SNS");
   const { MessageId: id, TopicArn: topic } = message;
   if (!topics.includes(topic)) {
-    throw new Problem(403, "unknown_topic", "this topic is none of those that are configured");
+    throw new HttpError(403, "unknown_topic", "this topic is none of those that are configured");
   }
   if (!(Math.abs(nowMs - Date.parse(message.Timestamp)) <= MAX_AGE_MS)) {
-    throw new Problem(403, "stale_message", "the message is not of the last hour");
+    throw new HttpError(403, "stale_message", "the message is not of the last hour");
   }
   await verifier.verify(message, nowMs, fetch);
   if (message.Type === "UnsubscribeConfirmation" || (await deps.seen(id)))
@@ -44,9 +44,9 @@ export async function readSns(
   if (message.Type === "Notification") return { id, ...readS3Records(parseJson(message.Message), "s3") };
 
   const url = confirmationUrl(message.SubscribeURL, topic);
-  if (!url) throw new Problem(403, "bad_signature", "the address to confirm at does not lie with SNS");
+  if (!url) throw new HttpError(403, "bad_signature", "the address to confirm at does not lie with SNS");
   if ((await fetchTextBounded(url.href, MAX_CONFIRMATION_BYTES, fetch)) === undefined) {
-    throw new Problem(503, "unavailable", "the subscription cannot be confirmed; send again later", {
+    throw new HttpError(503, "unavailable", "the subscription cannot be confirmed; send again later", {
       "Retry-After": "20",
     });
   }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
 
 /** What every storage says in its own words, in ours. */
@@ -47,7 +47,7 @@ export function bareEtag(etag: string): string {
   return /^"(.*)"$/s.exec(etag)?.[1] ?? etag;
 }
 
-/** @throws {Problem} 400 with the place of what does not fit */
+/** @throws {HttpError} 400 with the place of what does not fit */
 export function parseEvent<T extends z.ZodType>(schema: T, value: unknown, sender: string): z.output<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -55,7 +55,7 @@ export function parseEvent<T extends z.ZodType>(schema: T, value: unknown, sende
   throw badEvent(`this is no message of ${sender}: ${path.join(".") || "the whole"}: ${message}`);
 }
 
-/** @throws {Problem} 400 */
+/** @throws {HttpError} 400 */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -64,6 +64,6 @@ export function parseJson(text: string): unknown {
   }
 }
 
-export function badEvent(message: string): Problem {
-  return new Problem(400, "bad_event", message);
+export function badEvent(message: string): HttpError {
+  return new HttpError(400, "bad_event", message);
 }

@@ -1,8 +1,8 @@
 import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
 import { z } from "zod";
-import { bearerOf, unauthorized } from "../../../service/bearer.ts";
+import { parseBearer, unauthorized } from "../../../service/bearer.ts";
 import { equalInConstantTime } from "../../../service/constant-time.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { problemSchema } from "../../shared/open-api.ts";
 import { readText } from "../../shared/read-text.ts";
 import type { Bindings } from "../context/bindings.ts";
@@ -13,7 +13,7 @@ import { readSns, type SnsDeps } from "./sns.ts";
 import { snsMessageSchema } from "./sns-message.ts";
 import { SnsVerifier } from "./sns-signature.ts";
 import { parseJson, type ReadEvents, type StorageEvent } from "./storage-event.ts";
-import { secretsOf, WEBHOOK_KINDS, type WebhookKind } from "./webhook-secrets.ts";
+import { parseWebhookSecrets, WEBHOOK_KINDS, type WebhookKind } from "./webhook-secrets.ts";
 
 /** Amazon's own limit for a message. */
 export const MAX_WEBHOOK_BYTES = 256 * 1024;
@@ -46,7 +46,7 @@ export function createWebhookRoutes<E extends WebhookEnv>(
       const deps = depsOf(c.env);
       const body = parseJson(await readText(c.req.raw, MAX_WEBHOOK_BYTES));
       if (kind !== "sns") return c.json(await accept(READERS[kind](body), deps));
-      const { topics } = secretsOf(c.env, kind);
+      const { topics } = parseWebhookSecrets(c.env, kind);
       const message = await readSns(body, topics, verifier, deps);
       const answer = await accept(message, deps);
       // Only now: had accepting failed, the same message must be welcome again.
@@ -64,7 +64,7 @@ export function createWebhookRoutes<E extends WebhookEnv>(
   // hono answers HEAD by the handlers of GET.
   app.get("/v1/webhooks/minio", (c) => {
     if (c.req.method !== "HEAD") throw onlyPost("POST, HEAD");
-    secretsOf(c.env, "minio");
+    parseWebhookSecrets(c.env, "minio");
     return c.body(null);
   });
   for (const kind of WEBHOOK_KINDS) {
@@ -102,17 +102,17 @@ async function authenticate(
   switch (kind) {
     case "s3":
     case "minio": {
-      const given = bearerOf(header("Authorization"));
-      if (!(await equalInConstantTime(given, secretsOf(env, kind).token))) throw unauthorized();
+      const given = parseBearer(header("Authorization"));
+      if (!(await equalInConstantTime(given, parseWebhookSecrets(env, kind).token))) throw unauthorized();
       return;
     }
     case "eventbridge":
-      if (!(await equalInConstantTime(header(API_KEY_HEADER) ?? "", secretsOf(env, kind).apiKey))) {
-        throw new Problem(401, "unauthorized", `the key in ${API_KEY_HEADER} is missing or wrong`);
+      if (!(await equalInConstantTime(header(API_KEY_HEADER) ?? "", parseWebhookSecrets(env, kind).apiKey))) {
+        throw new HttpError(401, "unauthorized", `the key in ${API_KEY_HEADER} is missing or wrong`);
       }
       return;
     case "sns":
-      secretsOf(env, kind);
+      parseWebhookSecrets(env, kind);
   }
 }
 
@@ -127,14 +127,14 @@ async function orTryAgain(work: Promise<unknown>): Promise<void> {
     await work;
   } catch (error) {
     console.error(error);
-    throw new Problem(503, "unavailable", "the events cannot be taken at the moment; send them again", {
+    throw new HttpError(503, "unavailable", "the events cannot be taken at the moment; send them again", {
       "Retry-After": "20",
     });
   }
 }
 
-function onlyPost(allowed: string): Problem {
-  return new Problem(405, "method_not_allowed", `only ${allowed} is answered here`, { Allow: allowed });
+function onlyPost(allowed: string): HttpError {
+  return new HttpError(405, "method_not_allowed", `this route supports ${allowed} only`, { Allow: allowed });
 }
 
 const BODIES: Record<WebhookKind, { summary: string; type: string; schema: z.ZodType; security: string[] }> =

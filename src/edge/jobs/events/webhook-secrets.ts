@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { MIN_TOKEN_LENGTH } from "../../../service/bearer.ts";
-import { Problem } from "../../../service/problem.ts";
-import { jsonBinding } from "../../shared/json-binding.ts";
+import { HttpError } from "../../../service/http-error.ts";
+import { parseJsonBinding } from "../../shared/json-binding.ts";
 
 const secret = z
   .string()
@@ -25,12 +25,12 @@ const EXPECTED =
   'JSON: { "s3"?: { "token" }, "sns"?: { "topics": [ARN, ...] }, "eventbridge"?: { "apiKey" }, "minio"?: { "token" } }, ' +
   `secrets of at least ${MIN_TOKEN_LENGTH} characters`;
 
-/** @throws {Problem} 404 for a kind that is not set up: nobody is to call it; 503 where the binding is wrong */
-export function secretsOf<K extends WebhookKind>(
+/** @throws {HttpError} 404 for a kind that is not set up: nobody is to call it; 503 where the binding is wrong */
+export function parseWebhookSecrets<K extends WebhookKind>(
   env: { WEBHOOKS?: string },
   kind: K,
 ): NonNullable<WebhookSecrets[K]> {
-  const secrets = jsonBinding("WEBHOOKS", env.WEBHOOKS, secretsSchema, EXPECTED)?.[kind];
-  if (!secrets) throw new Problem(404, "not_found", `this service takes no events from ${kind}`);
+  const secrets = parseJsonBinding("WEBHOOKS", env.WEBHOOKS, secretsSchema, EXPECTED)?.[kind];
+  if (!secrets) throw new HttpError(404, "not_found", `this service takes no events from ${kind}`);
   return secrets;
 }

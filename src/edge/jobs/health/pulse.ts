@@ -1,13 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Bindings } from "../context/bindings.ts";
 
-/** A probe in the queue of events, not an event: its return shows that the queue delivers. */
+/** A probe in the event queue: its return shows that the queue delivers. */
 export interface PulseMessage {
   pulse: number;
 }
 
 interface State {
-  /** When the oldest probe without an answer was sent. */
+  /** When the oldest unanswered probe was sent. */
   unheard?: number;
   sentAt?: number;
   /** When the pending alarm should ring. */
@@ -20,12 +20,12 @@ const ALARM_MS = 1000;
 const LATE_SECONDS = 300;
 
 /**
- * Checks that queues and alarms work: it sends a probe through the queue of events, which must come back, and sets an
- * alarm, which must ring. Only /healthz asks for it, and a probe is sent at most once in 15 s however often it asks.
+ * Checks that queues and alarms work: it sends a probe through the event queue, which must come back, and sets an alarm,
+ * which must ring. Only /healthz calls it; it sends at most one probe in 15 s.
  */
 export class Pulse extends DurableObject<Bindings> {
-  /** @returns why jobs stand still, where they do */
-  async feel(): Promise<string | undefined> {
+  /** @returns why jobs make no progress; undefined where they do */
+  async check(): Promise<string | undefined> {
     const now = Date.now();
     const state = (await this.ctx.storage.get<State>(STATE)) ?? {};
     const lateMs = (Number(this.env.HEALTH_SECONDS) || LATE_SECONDS) * 1000;
@@ -37,24 +37,24 @@ export class Pulse extends DurableObject<Bindings> {
         state.alarmDue = now + ALARM_MS;
         await this.ctx.storage.setAlarm(state.alarmDue);
       }
-      // Before it is sent: the answer may be here at once.
+      // Stored before it is sent: the probe may come back at once.
       await this.ctx.storage.put(STATE, state);
       try {
         await this.env.EVENTS?.send({ pulse: now } satisfies PulseMessage);
       } catch (error) {
         console.error(error);
-        reason = "the queue of events takes no message";
+        reason = "the event queue accepts no messages";
       }
     }
     const silent = now - (state.unheard ?? now);
-    if (silent > lateMs) reason ??= `the queue of events has delivered nothing for ${seconds(silent)} s`;
+    if (silent > lateMs) reason ??= `the event queue has delivered nothing for ${seconds(silent)} s`;
     const late = now - (state.alarmDue ?? now);
-    if (late > lateMs) reason ??= `an alarm has not rung that was due ${seconds(late)} s ago`;
+    if (late > lateMs) reason ??= `an alarm that was due ${seconds(late)} s ago has not rung`;
     return reason;
   }
 
-  /** What was sent came back. */
-  async heard(): Promise<void> {
+  /** The probe came back. */
+  async acknowledge(): Promise<void> {
     const state = (await this.ctx.storage.get<State>(STATE)) ?? {};
     await this.ctx.storage.put(STATE, { ...state, unheard: undefined });
   }
@@ -69,9 +69,9 @@ export function isPulse(body: unknown): body is PulseMessage {
   return typeof (body as PulseMessage | undefined)?.pulse === "number";
 }
 
-export function pulseOf({ PULSE }: Bindings): Pick<Pulse, "feel" | "heard"> | undefined {
+export function getPulse({ PULSE }: Bindings): Pick<Pulse, "check" | "acknowledge"> | undefined {
   if (typeof PULSE?.idFromName !== "function") return undefined;
-  return PULSE.get(PULSE.idFromName("service")) as unknown as Pick<Pulse, "feel" | "heard">;
+  return PULSE.get(PULSE.idFromName("service")) as unknown as Pick<Pulse, "check" | "acknowledge">;
 }
 
 function seconds(ms: number): number {

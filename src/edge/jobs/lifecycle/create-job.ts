@@ -1,15 +1,15 @@
 import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import type { FullJobRequest, JobStatus } from "../../../contracts/job-request.ts";
 import { VERSION } from "../../../orchestrator/version.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { sha256Hex } from "../../../storage/digest.ts";
 import { StorageError } from "../../../storage/errors.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
-import { describeSource } from "../../sources/fingerprint-source.ts";
+import { fingerprintSource } from "../../sources/fingerprint-source.ts";
 import { openSourceStore } from "../../sources/open-source-store.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { checkServed, servedModel } from "../context/configured-model.ts";
+import { getConfiguredModel, requireConfiguredModel } from "../context/configured-model.ts";
 import { isSameEtag } from "../events/storage-event.ts";
 import { callbackAllowed } from "./callback.ts";
 
@@ -24,7 +24,7 @@ export interface CreatedJob {
 /**
  * Starts the job of a request, or finds it: its id is made from all that could change a byte of the result, so asking
  * twice, or being told of an upload twice, makes one job. `again` starts over a job that failed or was cancelled.
- * @throws {Problem} where the request cannot become a job
+ * @throws {HttpError} where the request cannot become a job
  */
 export async function createJob(
   env: Bindings,
@@ -32,7 +32,7 @@ export async function createJob(
   { again, etag }: { again: boolean; etag?: string },
 ): Promise<CreatedJob> {
   if (request.callback !== undefined && !callbackAllowed(env, request.callback)) {
-    throw new Problem(
+    throw new HttpError(
       422,
       "callback_refused",
       "the callback's host is not among those this service may call",
@@ -40,11 +40,11 @@ export async function createJob(
   }
   const opened = openSourceStore(env, request.source);
   const { name, uri } = opened;
-  const model = await servedModel(env);
-  checkServed(model, request);
-  const info = await describeSource(opened, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
+  const model = await getConfiguredModel(env);
+  requireConfiguredModel(model, request);
+  const info = await fingerprintSource(opened, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
   if (etag !== undefined && !isSameEtag(etag, info.etag)) {
-    throw new Problem(409, "source_changed", `${uri} has been replaced since`);
+    throw new HttpError(409, "source_changed", `${uri} has been replaced since`);
   }
   const document: JobDocument = {
     id: await jobId([
@@ -87,13 +87,13 @@ export async function createJob(
  * `createJob` for somebody who waits for the answer: what is wrong with the source is told as a refusal of theirs, not as
  * a fault of the service.
  */
-export async function createAskedJob(...args: Parameters<typeof createJob>): Promise<CreatedJob> {
+export async function createRequestedJob(...args: Parameters<typeof createJob>): Promise<CreatedJob> {
   try {
     return await createJob(...args);
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
-    if (!error.retryable) throw new Problem(422, "source_unreadable", error.message);
-    throw new Problem(503, "source_unavailable", error.message, { "Retry-After": "5" });
+    if (!error.retryable) throw new HttpError(422, "source_unreadable", error.message);
+    throw new HttpError(503, "source_unavailable", error.message, { "Retry-After": "5" });
   }
 }
 

@@ -6,12 +6,12 @@ import {
   jobRequestSchema,
   jobStatusSchema,
 } from "../../../contracts/job-request.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { createAskedJob } from "./create-job.ts";
+import { createRequestedJob } from "./create-job.ts";
 import { removeAll } from "./remove-work.ts";
 
 /** Far more than a request that fits has. */
@@ -97,35 +97,35 @@ const events = createRoute({
 
 /** `/v1/jobs`: start, look at, follow and cancel jobs. Who may is decided before. */
 export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
-  const app = openApiApp<{ Bindings: Bindings }>();
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
 
   app.use("/v1/jobs", limitBody(MAX_BODY_BYTES));
 
   app.openapi(create, async (c) => {
-    const { created, status } = await createAskedJob(c.env, c.req.valid("json"), { again: true });
+    const { created, status } = await createRequestedJob(c.env, c.req.valid("json"), { again: true });
     return c.json(status, created ? 202 : 200);
   });
 
-  app.openapi(show, async (c) => c.json(await statusOf(c.env, c.req.valid("param").id), 200));
+  app.openapi(show, async (c) => c.json(await requireStatus(c.env, c.req.valid("param").id), 200));
 
   app.openapi(cancel, async (c) => {
     const { id } = c.req.valid("param");
-    const before = await statusOf(c.env, id);
+    const before = await requireStatus(c.env, id);
     if (before.state !== "cancelled" && isFinal(before.state)) {
-      throw new Problem(409, "job_ended", `the job is ${before.state} already`);
+      throw new HttpError(409, "job_ended", `the job is ${before.state} already`);
     }
     await getLedger(c.env.LEDGERS!, id).cancel();
-    return c.json(await statusOf(c.env, id), 200);
+    return c.json(await requireStatus(c.env, id), 200);
   });
 
   app.openapi(remove, async (c) => {
     const { id } = c.req.valid("param");
-    const { state } = await statusOf(c.env, id);
-    if (!isFinal(state)) throw new Problem(409, "job_running", `the job is ${state}: cancel it first`);
+    const { state } = await requireStatus(c.env, id);
+    if (!isFinal(state)) throw new HttpError(409, "job_running", `the job is ${state}: cancel it first`);
     // The record last: whoever is cut off in between asks again and is not told that there is no such job.
     await removeAll(c.env, id);
     if (!(await getLedger(c.env.LEDGERS!, id).delete())) {
-      throw new Problem(
+      throw new HttpError(
         409,
         "job_running",
         "the job was started again meanwhile and failed for it: remove it again",
@@ -136,13 +136,13 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
 
   app.openapi(events, async (c) => {
     const { id } = c.req.valid("param");
-    await statusOf(c.env, id);
+    await requireStatus(c.env, id);
     c.header("Cache-Control", "no-store");
     return streamSSE(c, async (stream) => {
       let told = "";
       let toldAt = 0;
       while (!stream.aborted) {
-        const now = await statusOf(c.env, id);
+        const now = await requireStatus(c.env, id);
         const data = JSON.stringify(now);
         if (data !== told) {
           await stream.writeSSE({ event: "status", data });
@@ -160,8 +160,8 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   return app;
 }
 
-async function statusOf({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
+async function requireStatus({ LEDGERS }: Bindings, id: string): Promise<JobStatus> {
   const status = await getLedger(LEDGERS!, id).status();
-  if (!status) throw new Problem(404, "job_missing", `there is no job ${id}`);
+  if (!status) throw new HttpError(404, "job_missing", `there is no job ${id}`);
   return status;
 }

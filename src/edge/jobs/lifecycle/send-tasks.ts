@@ -1,7 +1,7 @@
 import type { TaskKind } from "../../shared/ledger-port.ts";
 import type { ShardMessage, TaskMessage } from "../../shared/queue-messages.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { shardQueueOf } from "./shard-queues.ts";
+import { chooseShardQueue } from "./shard-queues.ts";
 
 /** Messages a queue takes in one call. */
 const SEND_BATCH = 100;
@@ -16,7 +16,7 @@ export async function sendTasks(
   for (let i = 0; i < ids.length; i += SEND_BATCH) {
     const some = ids.slice(i, i + SEND_BATCH);
     if (kind === "shard") {
-      await shardQueueOf(env, job, some[0]!).sendBatch(
+      await chooseShardQueue(env, job, some[0]!).sendBatch(
         some.map((shard) => ({ body: { job, shard } satisfies ShardMessage })),
       );
     } else {

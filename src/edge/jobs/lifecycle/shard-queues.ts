@@ -12,7 +12,7 @@ export function shardQueues(env: Bindings): Queue[] {
  * The queue of shards that are sent together, by the hash of their job and the first of them: a job that is alone has all
  * consumers, and many jobs fill all queues alike. A shard may be done from any queue, so their number may change while jobs run.
  */
-export function shardQueueOf(env: Bindings, job: string, firstShard: number): Queue {
+export function chooseShardQueue(env: Bindings, job: string, firstShard: number): Queue {
   const queues = shardQueues(env);
   return queues[shardQueueIndex(`${job}/${firstShard}`, queues.length)]!;
 }

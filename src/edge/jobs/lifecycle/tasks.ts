@@ -23,7 +23,7 @@ import { readPlan } from "../../shared/read-plan.ts";
 import { resultsStore } from "../../shared/results-store.ts";
 import { openJobSource } from "../../sources/job-source.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { type ServedModel, servedModel } from "../context/configured-model.ts";
+import { type ConfiguredModel, getConfiguredModel } from "../context/configured-model.ts";
 import { bucketTargets } from "./bucket-targets.ts";
 import { describeRun } from "./describe-run.ts";
 
@@ -47,8 +47,8 @@ export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Pr
 }
 
 /** The served model, when it is still the one the job was made for. */
-async function modelOf(env: Bindings, job: JobDocument): Promise<ServedModel> {
-  const model = await servedModel(env);
+async function getJobModel(env: Bindings, job: JobDocument): Promise<ConfiguredModel> {
+  const model = await getConfiguredModel(env);
   if (model.hash !== job.model.hash || model.manifest.version !== job.model.version) {
     throw new JobError("the model package was replaced while the job ran: start the job again");
   }
@@ -57,7 +57,7 @@ async function modelOf(env: Bindings, job: JobDocument): Promise<ServedModel> {
 
 async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   const job = (await ledger.document())!;
-  const { manifest } = await modelOf(env, job);
+  const { manifest } = await getJobModel(env, job);
   const { settings } = job.request;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const source = await openJobSource(env, job, signal);
@@ -94,7 +94,7 @@ function checkSize({ MAX_GIGAPIXELS }: Bindings, plan: JobPlan): void {
 /** Cut once an isolate, as long as it keeps the plan: merges of a job come one after another. */
 const blocks = new WeakMap<JobPlan, MergeBlock[]>();
 
-function blocksOf(plan: JobPlan): MergeBlock[] {
+function getMergeBlocks(plan: JobPlan): MergeBlock[] {
   let found = blocks.get(plan);
   if (!found) {
     found = planMergeBlocks(plan);
@@ -109,9 +109,9 @@ async function merge(
   id: number,
   ledger: Ledger,
 ): Promise<TaskReport> {
-  const block = blocksOf(plan).find((b) => b.id === id);
+  const block = getMergeBlocks(plan).find((b) => b.id === id);
   if (!block) throw new JobError(`block ${id} is not in the plan`);
-  const { manifest } = await modelOf(env, job);
+  const { manifest } = await getJobModel(env, job);
   const labelStore = openLabels(env, job, plan, labelMapInfo(manifest, plan), []);
   const store = resultsStore(env.RESULTS!);
   const statistics = await mergeBlock({
@@ -120,7 +120,7 @@ async function merge(
     block,
     readRecords: async (shard) => {
       const object = await store.get(jobKeys.records(job.id, shard.id));
-      const records = object && recordsOf(object.bytes, job, shard);
+      const records = object && decodeRecords(object.bytes, job, shard);
       if (records) return records;
       // Done anew by the edge function, while this task is tried again.
       await env.RESULTS!.delete(jobKeys.records(job.id, shard.id));
@@ -136,7 +136,7 @@ async function merge(
 }
 
 /** The records of a shard, or undefined where the object holds something else. */
-function recordsOf(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly MaskRecord[] | undefined {
+function decodeRecords(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly MaskRecord[] | undefined {
   try {
     const batch = decodeMaskBatch(bytes);
     const windows = batch.records.map((record) => record.window).join();
@@ -149,7 +149,7 @@ function recordsOf(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly 
 
 async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promise<TaskReport> {
   const { job, plan } = planned;
-  const { manifest } = await modelOf(env, job);
+  const { manifest } = await getJobModel(env, job);
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const source = await openJobSource(env, job, signal);
   const coverage = planCoverage(plan);

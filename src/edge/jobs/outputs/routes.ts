@@ -1,8 +1,8 @@
 import type { R2Bucket, R2Object } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Problem } from "../../../service/problem.ts";
-import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { HttpError } from "../../../service/http-error.ts";
+import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { byteRange, namesEtag } from "./byte-range.ts";
 import { contentHeaders } from "./content-type.ts";
@@ -40,17 +40,17 @@ const listOutputs = createRoute({
 
 /** How results go out: streamed from RESULTS, whole or by range. */
 export function createOutputRoutes() {
-  const app = openApiApp<{ Bindings: Bindings }>();
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
 
   app.openapi(listOutputs, async (c) => {
-    const results = resultsOf(c.env);
+    const results = getResultsBucket(c.env);
     const job = c.req.valid("param").id;
     if (!JOB_ID.test(job)) throw noResults(job);
     const prefix = resultsPrefix(job);
     const { cursor } = c.req.valid("query");
     const page = await results.list({ prefix, cursor, limit: PAGE_SIZE }).catch((error: unknown) => {
       if (cursor === undefined) throw error;
-      throw new Problem(422, "bad_cursor", "the cursor is none that a listing gave; begin without one");
+      throw new HttpError(422, "bad_cursor", "the cursor is none that a listing gave; begin without one");
     });
     if (page.objects.length === 0 && cursor === undefined) throw noResults(job);
     const files = page.objects.map(({ key, size, etag }) => ({
@@ -90,7 +90,7 @@ export function createOutputRoutes() {
 }
 
 async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response> {
-  const results = resultsOf(c.env);
+  const results = getResultsBucket(c.env);
   const job = c.req.param("id") ?? "";
   // From the address itself: what a router makes of it may be decoded twice or not at all.
   const encoded = new URL(c.req.url).pathname.split("/outputs/").slice(1).join("/outputs/");
@@ -99,7 +99,7 @@ async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response>
   const key = resultsPrefix(job) + path;
   const found = await results.head(key);
   if (!found) throw noFile();
-  const headers = { ...contentHeaders(path), ...headersOf(found) };
+  const headers = { ...contentHeaders(path), ...createFileHeaders(found) };
   if (namesEtag(c.req.header("If-None-Match"), found.httpEtag))
     return new Response(null, { status: 304, headers });
   // A file that is not the one whose beginning the caller has is sent whole.
@@ -108,7 +108,7 @@ async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response>
     ifRange === undefined || ifRange.trim() === found.httpEtag ? c.req.header("Range") : undefined;
   const range = byteRange(asked, found.size);
   if (range === "unsatisfiable") {
-    throw new Problem(416, "bad_range", `the file has ${found.size} bytes, the range begins behind them`, {
+    throw new HttpError(416, "bad_range", `the file has ${found.size} bytes, the range begins behind them`, {
       "Content-Range": `bytes */${found.size}`,
     });
   }
@@ -123,12 +123,12 @@ async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response>
   if (c.req.method === "HEAD") return new Response(null, init);
   const body = await results.get(key, { range, onlyIf: { etagMatches: found.etag } });
   if (!body || !("body" in body)) {
-    throw new Problem(503, "changing", "the file is being replaced; try again", { "Retry-After": "1" });
+    throw new HttpError(503, "changing", "the file is being replaced; try again", { "Retry-After": "1" });
   }
   return new Response(body.body as unknown as ReadableStream, init);
 }
 
-function headersOf(object: R2Object): Record<string, string> {
+function createFileHeaders(object: R2Object): Record<string, string> {
   return {
     ETag: object.httpEtag,
     "Last-Modified": object.uploaded.toUTCString(),
@@ -138,16 +138,20 @@ function headersOf(object: R2Object): Record<string, string> {
   };
 }
 
-function resultsOf({ RESULTS }: Bindings): R2Bucket {
+function getResultsBucket({ RESULTS }: Bindings): R2Bucket {
   if (typeof RESULTS?.list === "function") return RESULTS;
-  throw new Problem(503, "not_configured", "the Worker's binding RESULTS must be an R2 bucket");
+  throw new HttpError(503, "not_configured", "the Worker's binding RESULTS must be an R2 bucket");
 }
 
-function noResults(job: string): Problem {
+function noResults(job: string): HttpError {
   const named = JOB_ID.test(job) ? `job ${job} has no results, or none yet` : "there is no such job";
-  return new Problem(404, "not_found", named);
+  return new HttpError(404, "not_found", named);
 }
 
-function noFile(): Problem {
-  return new Problem(404, "not_found", "there is no such file; the job's outputs are listed under …/outputs");
+function noFile(): HttpError {
+  return new HttpError(
+    404,
+    "not_found",
+    "there is no such file; the job's outputs are listed under …/outputs",
+  );
 }

@@ -1,17 +1,17 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { bodyLimit } from "hono/body-limit";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { readBody } from "../../../service/read-body.ts";
 import { shardAt } from "../../../tiling/grid/shards.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../../tiling/wire/mask-batch.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
-import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
-import { documentOf } from "./job-document.ts";
+import { readJobDocument } from "./job-document.ts";
 import { sendSource, sourceObjects } from "./source-routes.ts";
 
 /** Records of a shard are at most 6 MiB (orchestrator/edge-shards.ts), and their header. */
@@ -118,12 +118,12 @@ const recordsRoute = createRoute({
  * this one address and a token of the scope `work` it reads plan and pixels, and hands in records.
  */
 export function createWorkRoutes() {
-  const app = openApiApp<{ Bindings: Bindings }>();
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
 
   app.openapi(planRoute, async (c) => {
     const { job } = c.req.valid("param");
     const plan = await resultsStore(c.env.RESULTS!).get(jobKeys.plan(job));
-    if (!plan) throw new Problem(404, "plan_missing", "the job has ended, or was never planned");
+    if (!plan) throw new HttpError(404, "plan_missing", "the job has ended, or was never planned");
     const headers = { "Content-Type": "application/octet-stream", "Cache-Control": "no-store" };
     return new Response(plan.bytes as Uint8Array<ArrayBuffer>, { headers });
   });
@@ -162,7 +162,7 @@ export function createWorkRoutes() {
     bodyLimit({
       maxSize: MAX_EVENT_BYTES,
       onError: () => {
-        throw new Problem(413, "too_large", `the body may have at most ${MAX_EVENT_BYTES} bytes`);
+        throw new HttpError(413, "too_large", `the body may have at most ${MAX_EVENT_BYTES} bytes`);
       },
     }),
   );
@@ -170,7 +170,7 @@ export function createWorkRoutes() {
     const { job, shard } = c.req.valid("param");
     const event = c.req.valid("json");
     const id = Number(shard);
-    await documentOf(c.env, job);
+    await readJobDocument(c.env, job);
     const ledger = getLedger(c.env.LEDGERS!, job);
     switch (event.event) {
       case "take":
@@ -181,7 +181,7 @@ export function createWorkRoutes() {
       case "done":
         // A shard that is done without records would be found only when all others are.
         if (!(await resultsStore(c.env.RESULTS!).head(jobKeys.records(job, id)))) {
-          throw new Problem(409, "records_missing", `there are no records of shard ${id}: send them first`);
+          throw new HttpError(409, "records_missing", `there are no records of shard ${id}: send them first`);
         }
         await ledger.done("shard", id, event.report);
         break;
@@ -204,7 +204,7 @@ export function createWorkRoutes() {
     const batch = decodeMaskBatch(bytes);
     const { plan, job: document } = await plannedJob(c.env, job);
     const planned = shardAt(plan.grid, plan.kept, plan.shardBlock, Number(shard));
-    if (!planned) throw new Problem(404, "shard_missing", `the job has no shard ${shard}`);
+    if (!planned) throw new HttpError(404, "shard_missing", `the job has no shard ${shard}`);
     const { model } = document;
     const [classes, ...window] = batch.shape;
     if (
@@ -214,7 +214,7 @@ export function createWorkRoutes() {
       window.join() !== plan.grid.window.join() ||
       batch.records.map((r) => r.window).join() !== planned.windows.join()
     ) {
-      throw new Problem(
+      throw new HttpError(
         409,
         "wrong_records",
         `these are no records of shard ${shard}: ${batch.records.length} of ${classes}×${window.join("×")} by ${batch.variant}`,
@@ -231,6 +231,6 @@ async function plannedJob(env: Bindings, job: string) {
     return await readPlan(env.RESULTS!, job);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new Problem(404, "plan_missing", "the job has ended, or was never planned", {});
+    throw new HttpError(404, "plan_missing", "the job has ended, or was never planned", {});
   }
 }

@@ -1,12 +1,12 @@
 import type { Context } from "hono";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import type { ListedObject, ObjectStore } from "../../../storage/object-store.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
 import { openSourceStore } from "../../sources/open-source-store.ts";
-import { lookUpSource } from "../../sources/resolve-source.ts";
+import { resolveSource } from "../../sources/resolve-source.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { byteRange } from "../outputs/byte-range.ts";
-import { documentOf } from "./job-document.ts";
+import { readJobDocument } from "./job-document.ts";
 
 /** A whole object is read at once only where it is small: metadata of a Zarr. All else goes out by ranges. */
 const MAX_WHOLE_BYTES = 16 * 2 ** 20;
@@ -19,7 +19,7 @@ const TIMEOUT_MS = 30_000;
  * address. Below `/source/<name>` lies what lies below the source's key, and nothing else.
  */
 export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Response> {
-  const { source, request } = await documentOf(c.env, c.req.param("job") ?? "");
+  const { source, request } = await readJobDocument(c.env, c.req.param("job") ?? "");
   const { store, key } = openSourceStore(c.env, request.source);
   // From the address itself: what a router makes of it may be decoded twice or not at all.
   const path = keyBelow(new URL(c.req.url).pathname, source.name);
@@ -34,12 +34,12 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
   const ifMatch = c.req.header("If-Match");
   const etag = quoted(info.etag);
   if (ifMatch !== undefined && ifMatch !== "*" && ifMatch !== etag) {
-    throw new Problem(412, "source_changed", "the source is another than the one asked for");
+    throw new HttpError(412, "source_changed", "the source is another than the one asked for");
   }
   const headers = { ETag: etag, "Accept-Ranges": "bytes", "Cache-Control": "no-store, no-transform" };
   const range = byteRange(c.req.header("Range"), info.byteLength);
   if (range === "unsatisfiable") {
-    throw new Problem(
+    throw new HttpError(
       416,
       "bad_range",
       `the source has ${info.byteLength} bytes, the range begins behind them`,
@@ -50,7 +50,7 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
   }
   const { offset, length } = range ?? { offset: 0, length: info.byteLength };
   if (length > (range ? MAX_RANGE_BYTES : MAX_WHOLE_BYTES)) {
-    throw new Problem(413, "too_large", `ask for at most ${MAX_RANGE_BYTES} bytes at a time, by range`);
+    throw new HttpError(413, "too_large", `ask for at most ${MAX_RANGE_BYTES} bytes at a time, by range`);
   }
   const bytes = await read(store, target, offset, length, info.etag, signal);
   const partial = range && {
@@ -69,15 +69,15 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
 
 /**
  * What lies below a job's source, where that is a prefix: a runner cannot list what it is handed on.
- * @throws {Problem} 409 where it is another than the one the job was made for
+ * @throws {HttpError} 409 where it is another than the one the job was made for
  */
 export async function sourceObjects(env: Bindings, job: string): Promise<ListedObject[]> {
-  const { source, request } = await documentOf(env, job);
+  const { source, request } = await readJobDocument(env, job);
   if (source.kind !== "prefix") return [];
   const opened = openSourceStore(env, request.source);
-  const found = await lookUpSource(opened, AbortSignal.timeout(TIMEOUT_MS));
+  const found = await resolveSource(opened, AbortSignal.timeout(TIMEOUT_MS));
   if (found?.kind !== "prefix" || found.info.etag !== source.etag) {
-    throw new Problem(409, "source_changed", "the source is another than the one the job was made for");
+    throw new HttpError(409, "source_changed", "the source is another than the one the job was made for");
   }
   return found.objects.map(({ key, etag, byteLength }) => ({
     key: `${source.name}${key.slice(opened.key.length)}`,
@@ -96,7 +96,7 @@ async function read(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await store.getRange(key, offset, length, { ifMatch, signal });
   if (bytes?.length !== length) {
-    throw new Problem(503, "source_unavailable", "the source broke off; try again", { "Retry-After": "1" });
+    throw new HttpError(503, "source_unavailable", "the source broke off; try again", { "Retry-After": "1" });
   }
   return bytes as Uint8Array<ArrayBuffer>;
 }
@@ -119,6 +119,6 @@ function quoted(etag: string): string {
   return /^(W\/)?".*"$/.test(etag) ? etag : `"${etag.replaceAll('"', "")}"`;
 }
 
-function missing(): Problem {
-  return new Problem(404, "source_missing", "the job's source has no such object");
+function missing(): HttpError {
+  return new HttpError(404, "source_missing", "the job's source has no such object");
 }

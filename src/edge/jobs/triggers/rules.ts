@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type FullJobRequest, jobRequestSchema } from "../../../contracts/job-request.ts";
 import { bucketSchema } from "../../shared/bucket-name.ts";
-import { jsonBinding } from "../../shared/json-binding.ts";
-import { isObjectKey, isOwnKey } from "../../shared/object-key.ts";
+import { parseJsonBinding } from "../../shared/json-binding.ts";
+import { isObjectKey, isReservedKey } from "../../shared/object-key.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { StorageEvent } from "../events/storage-event.ts";
 import { isFolderFile } from "../uploads/folder-plan.ts";
@@ -28,9 +28,9 @@ export interface Rules {
   resultsBucket: string | undefined;
 }
 
-/** Without the binding no event starts a job. @throws {Problem} 503 */
-export function rulesOf(env: Pick<Bindings, "RULES" | "RESULTS_BUCKET">): Rules {
-  const list = jsonBinding(
+/** Without the binding no event starts a job. @throws {HttpError} 503 */
+export function parseRules(env: Pick<Bindings, "RULES" | "RESULTS_BUCKET">): Rules {
+  const list = parseJsonBinding(
     "RULES",
     env.RULES,
     rulesSchema,
@@ -47,14 +47,14 @@ export function rulesOf(env: Pick<Bindings, "RULES" | "RESULTS_BUCKET">): Rules 
 export function matchRules(rules: Rules, event: StorageEvent): FullJobRequest[] {
   const { bucket, key } = event;
   if (event.action !== "create" || !isObjectKey(key)) return [];
-  if (bucket === rules.resultsBucket || isOwnKey(key)) return [];
+  if (bucket === rules.resultsBucket || isReservedKey(key)) return [];
   if (isFolderFile(key) || /\.zarr\//i.test(key)) return [];
   const rule = rules.list.find((r) => meets(r, bucket, key));
-  return rule ? [jobRequestSchema.parse({ ...rule.request, source: addressOf(event) })] : [];
+  return rule ? [jobRequestSchema.parse({ ...rule.request, source: toSourceAddress(event) })] : [];
 }
 
 /** The address of an event's object, as a job request takes it. */
-export function addressOf({ provider, bucket, key }: StorageEvent): string {
+export function toSourceAddress({ provider, bucket, key }: StorageEvent): string {
   return `${provider === "r2" ? "r2" : "s3"}://${bucket}/${key}`;
 }
 

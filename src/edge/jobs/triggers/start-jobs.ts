@@ -1,20 +1,20 @@
 import { type FullJobRequest, jobRequestSchema } from "../../../contracts/job-request.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { StorageEvent } from "../events/storage-event.ts";
 import { createJob } from "../lifecycle/create-job.ts";
 import { recordJob, recordRefusal } from "../uploads/ledger-calls.ts";
-import { encodeRequest, REQUEST_METADATA, uploadIdOf } from "../uploads/upload-plan.ts";
-import { addressOf, matchRules, rulesOf } from "./rules.ts";
+import { encodeRequest, parseUploadId, REQUEST_METADATA } from "../uploads/upload-plan.ts";
+import { matchRules, parseRules, toSourceAddress } from "./rules.ts";
 
 /** Starts the job that an event asks for: what an upload brought with it, also that there be none, else what the first rule says, else none. */
 export async function startJobs(env: Bindings, event: StorageEvent): Promise<void> {
-  const uploadId = event.bucket === env.SCANS_BUCKET ? uploadIdOf(event.key) : undefined;
+  const uploadId = event.bucket === env.SCANS_BUCKET ? parseUploadId(event.key) : undefined;
   if (event.action !== "create") return;
   try {
-    const brought = uploadId === undefined ? undefined : await requestOf(env, event);
+    const brought = uploadId === undefined ? undefined : await readUploadRequest(env, event);
     const requests =
-      brought === undefined ? matchRules(rulesOf(env), event) : brought === null ? [] : [brought];
+      brought === undefined ? matchRules(parseRules(env), event) : brought === null ? [] : [brought];
     for (const request of requests) {
       const { status } = await createJob(env, request, { again: false, etag: event.etag });
       if (uploadId !== undefined) await recordJob(env, uploadId, status.id);
@@ -29,7 +29,7 @@ export async function startJobs(env: Bindings, event: StorageEvent): Promise<voi
       );
     }
   } catch (error) {
-    if (uploadId !== undefined && error instanceof Problem && error.status < 500) {
+    if (uploadId !== undefined && error instanceof HttpError && error.status < 500) {
       await recordRefusal(env, uploadId, error.message);
     }
     throw error;
@@ -37,14 +37,17 @@ export async function startJobs(env: Bindings, event: StorageEvent): Promise<voi
 }
 
 /** The job request that was given with an upload, null for none; it travels with the object, so the event alone is enough. */
-async function requestOf(env: Bindings, event: StorageEvent): Promise<FullJobRequest | null | undefined> {
+async function readUploadRequest(
+  env: Bindings,
+  event: StorageEvent,
+): Promise<FullJobRequest | null | undefined> {
   const object = await env.SCANS!.head(event.key);
   const text = object?.customMetadata?.[REQUEST_METADATA];
   if (text === undefined) return undefined;
   if (text === encodeRequest(null)) return null;
   const parsed = jobRequestSchema.safeParse({
     ...parsedObject(text),
-    source: addressOf({ ...event, provider: "r2" }),
+    source: toSourceAddress({ ...event, provider: "r2" }),
   });
   if (!parsed.success) throw invalid();
   return parsed.data;
@@ -59,6 +62,6 @@ function parsedObject(text: string): object {
   }
 }
 
-function invalid(): Problem {
-  return new Problem(422, "invalid_request", "the job request of this upload is not valid");
+function invalid(): HttpError {
+  return new HttpError(422, "invalid_request", "the job request of this upload is not valid");
 }

@@ -1,11 +1,11 @@
 import { isObjectKey } from "../../shared/object-key.ts";
-import { FOLDER, fileName, keyOf, UPLOAD_ID } from "./upload-plan.ts";
+import { FOLDER, fileName, UPLOAD_ID, uploadKey } from "./upload-plan.ts";
 
 /** Where a file of a folder lies; `path` begins with the folder's name. Undefined for what is no such path. */
 export function folderFileKey(id: string, path: string): string | undefined {
   const [name = "", ...rest] = path.split("/");
   if (!UPLOAD_ID.test(id) || fileName(name) !== name || rest.length === 0) return undefined;
-  const key = keyOf(id, path);
+  const key = uploadKey(id, path);
   return isObjectKey(key) && !path.includes("\\") ? key : undefined;
 }
 

@@ -2,20 +2,20 @@ import type { R2Bucket, ReadableStream as R2Stream } from "@cloudflare/workers-t
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { MAX_FOLDER_FILE_BYTES, MAX_FOLDER_FILES } from "../../../contracts/folder-limits.ts";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import { toHex } from "../../../storage/digest.ts";
 import type { ListedObject } from "../../../storage/object-store.ts";
 import { prefixEtag } from "../../../storage/prefix-etag.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { outputPath } from "../outputs/output-path.ts";
 import { folderFileKey } from "./folder-plan.ts";
-import { fileName, keyOf, newUploadId, UPLOAD_ID } from "./upload-plan.ts";
+import { fileName, newUploadId, UPLOAD_ID, uploadKey } from "./upload-plan.ts";
 import { uploadRequestSchema } from "./upload-schemas.ts";
-import { uploadSettingsOf } from "./upload-settings.ts";
+import { readUploadSettings } from "./upload-settings.ts";
 
 type FolderRequest = z.output<typeof uploadRequestSchema>;
 
@@ -128,27 +128,27 @@ const completeFolder = createRoute({
  * MD5, which is its etag then, so that whoever sends them knows what is there and one etag of all proves that it is whole.
  */
 export function createFolderRoutes({ start, check = async () => {} }: FolderRouteOptions) {
-  const app = openApiApp<{ Bindings: Bindings }>();
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
   for (const path of ["/v1/folders", "/v1/folders/:id/complete"]) {
     app.use(path, limitBody(MAX_JSON_BYTES));
   }
 
   app.openapi(createFolder, async (c) => {
-    const { bucket } = uploadSettingsOf(c.env);
+    const { bucket } = readUploadSettings(c.env);
     const { name: given, request } = c.req.valid("json");
     if (request) await check(c.env, request);
     const id = newUploadId();
-    const key = keyOf(id, checkedName(given));
+    const key = uploadKey(id, checkedName(given));
     return c.json({ id, source: `r2://${bucket}/${key}` }, 201);
   });
 
   app.openapi(listFiles, async (c) => {
-    const { scans } = uploadSettingsOf(c.env);
-    const prefix = keyOf(c.req.valid("param").id, "");
+    const { scans } = readUploadSettings(c.env);
+    const prefix = uploadKey(c.req.valid("param").id, "");
     const { cursor } = c.req.valid("query");
     const page = await scans.list({ prefix, cursor, limit: PAGE_SIZE }).catch((error: unknown) => {
       if (cursor === undefined) throw error;
-      throw new Problem(422, "bad_cursor", "the cursor is none that a listing gave; begin without one");
+      throw new HttpError(422, "bad_cursor", "the cursor is none that a listing gave; begin without one");
     });
     const files = page.objects.map(({ key, size, etag }) => ({
       path: key.slice(prefix.length),
@@ -181,7 +181,7 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
   });
   app.put("/v1/folders/:id/files/:path{.+}", async (c) => {
     try {
-      await takeFile(c);
+      await storeFile(c);
       return c.body(null, 204);
     } finally {
       // Answered before the body was read, the connection would break and the sentence be lost.
@@ -191,12 +191,12 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
   });
 
   app.openapi(completeFolder, async (c) => {
-    const { scans, bucket } = uploadSettingsOf(c.env);
+    const { scans, bucket } = readUploadSettings(c.env);
     const { name, etag, request } = c.req.valid("json");
-    const key = keyOf(c.req.valid("param").id, checkedName(name));
+    const key = uploadKey(c.req.valid("param").id, checkedName(name));
     const files = await filesBelow(scans, `${key}/`);
     if ((await prefixEtag(files)) !== etag) {
-      throw new Problem(
+      throw new HttpError(
         409,
         "files_missing",
         `the ${files.length} files that are there are not those that were named; send what is missing and complete again`,
@@ -210,31 +210,31 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
   return app;
 }
 
-async function takeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
-  const { scans } = uploadSettingsOf(c.env);
+async function storeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
+  const { scans } = readUploadSettings(c.env);
   // From the address itself: what a router makes of it may be decoded twice or not at all.
   const path = outputPath(new URL(c.req.url).pathname.split("/").slice(5).join("/"));
   const key = path && folderFileKey(c.req.param("id") ?? "", path);
-  if (!key) throw new Problem(404, "no_such_file", "this is no path of a file in a folder");
+  if (!key) throw new HttpError(404, "no_such_file", "this is no path of a file in a folder");
   const stated = c.req.header("Content-Length");
   if (stated === undefined || !/^\d+$/.test(stated)) {
-    throw new Problem(411, "length_required", "the request must state the length of its body");
+    throw new HttpError(411, "length_required", "the request must state the length of its body");
   }
   if (Number(stated) > MAX_FOLDER_FILE_BYTES) {
-    throw new Problem(
+    throw new HttpError(
       413,
       "too_large",
       `the file has ${stated} bytes, at most ${MAX_FOLDER_FILE_BYTES} are taken`,
     );
   }
-  const md5 = hexOf(c.req.header("Content-MD5"));
+  const md5 = parseMd5(c.req.header("Content-MD5"));
   if (md5 === undefined) {
-    throw new Problem(422, "wrong_md5", "the header Content-MD5 must hold the file's MD5 in base64");
+    throw new HttpError(422, "wrong_md5", "the header Content-MD5 must hold the file's MD5 in base64");
   }
   if (!(await stored(scans, key, c.req.raw.body, md5))) {
     const there = await scans.head(key);
     if (there?.etag !== md5)
-      throw new Problem(409, "file_exists", "another file is there by that path; begin a new folder");
+      throw new HttpError(409, "file_exists", "another file is there by that path; begin a new folder");
   }
 }
 
@@ -250,10 +250,10 @@ async function stored(
     return (await scans.put(key, bytes, { md5, onlyIf: { etagDoesNotMatch: "*" } })) !== null;
   } catch (error) {
     if (/MD5|checksum/i.test((error as Error)?.message ?? "")) {
-      throw new Problem(422, "wrong_md5", "the file is not the one of its MD5; send it again");
+      throw new HttpError(422, "wrong_md5", "the file is not the one of its MD5; send it again");
     }
     console.error(error);
-    throw new Problem(503, "storage_unavailable", "the file cannot be stored now; try again", {
+    throw new HttpError(503, "storage_unavailable", "the file cannot be stored now; try again", {
       "Retry-After": "1",
     });
   }
@@ -264,7 +264,7 @@ async function filesBelow(scans: R2Bucket, prefix: string): Promise<ListedObject
   const files: ListedObject[] = [];
   for await (const file of new R2Store(scans).objects(prefix)) {
     if (files.push({ ...file, key: file.key.slice(prefix.length) }) > MAX_FOLDER_FILES) {
-      throw new Problem(422, "too_many_files", `a folder may have at most ${MAX_FOLDER_FILES} files`);
+      throw new HttpError(422, "too_many_files", `a folder may have at most ${MAX_FOLDER_FILES} files`);
     }
   }
   return files;
@@ -273,7 +273,7 @@ async function filesBelow(scans: R2Bucket, prefix: string): Promise<ListedObject
 function checkedName(given: string): string {
   const name = fileName(given);
   if (name !== undefined) return name;
-  throw new Problem(
+  throw new HttpError(
     422,
     "bad_name",
     "name must be the plain name of a folder: no others above it, no control characters, at most 255 bytes",
@@ -281,7 +281,7 @@ function checkedName(given: string): string {
 }
 
 /** An MD5 in base64 (RFC 1864) as the hexadecimal number that R2 writes. */
-function hexOf(base64: string | undefined): string | undefined {
+function parseMd5(base64: string | undefined): string | undefined {
   if (base64 === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(base64)) return undefined;
   return toHex(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
 }

@@ -3,31 +3,32 @@ import type { Bindings } from "../context/bindings.ts";
 import type { UploadLedger } from "./upload-ledger.ts";
 import { UPLOAD_ID } from "./upload-plan.ts";
 
-/** The calls of a ledger as they are made from outside the object. */
+/** RPC interface of the ledger of one upload. */
 export type UploadLedgerStub = Pick<
   UploadLedger,
-  "create" | "read" | "begin" | "record" | "addresses" | "complete" | "told" | "conclude" | "abort"
+  "create" | "read" | "begin" | "record" | "addresses" | "complete" | "markPublished" | "setOutcome" | "abort"
 >;
 
-export function uploadLedger(ledgers: DurableObjectNamespace, id: string): UploadLedgerStub {
+export function getUploadLedger(ledgers: DurableObjectNamespace, id: string): UploadLedgerStub {
   return ledgers.get(ledgers.idFromName(id)) as unknown as UploadLedgerStub;
 }
 
-/** Tells an upload which job it started; the client that sent it asks for that. */
+/** Records the job that an upload started; the client polls for it. */
 export async function recordJob(env: Bindings, uploadId: string, job: string): Promise<void> {
-  await conclude(env, uploadId, { job });
+  await setOutcome(env, uploadId, { job });
 }
 
-/** Tells an upload in a sentence why it started no job. */
+/** Records in a sentence why an upload started no job. */
 export async function recordRefusal(env: Bindings, uploadId: string, refusal: string): Promise<void> {
-  await conclude(env, uploadId, { refusal });
+  await setOutcome(env, uploadId, { refusal });
 }
 
-async function conclude(
+async function setOutcome(
   env: Bindings,
   uploadId: string,
   outcome: { job: string } | { refusal: string },
 ): Promise<void> {
-  // Objects come by other ways too: then there is nobody to tell.
-  if (env.UPLOADS && UPLOAD_ID.test(uploadId)) await uploadLedger(env.UPLOADS, uploadId).conclude(outcome);
+  // Objects that did not come by this API have no ledger.
+  if (env.UPLOADS && UPLOAD_ID.test(uploadId))
+    await getUploadLedger(env.UPLOADS, uploadId).setOutcome(outcome);
 }

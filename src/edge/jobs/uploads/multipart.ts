@@ -9,7 +9,7 @@ export interface StoredPart {
 export interface Multipart {
   /** @returns the storage's own id of the upload */
   create(key: string, metadata: Record<string, string>): Promise<string>;
-  /** @throws {PartsRefused} where the parts are not those that the storage holds */
+  /** @throws {MultipartMismatchError} where the parts are not those that the storage holds */
   complete(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<{ etag: string }>;
   /** An upload that is gone already is no error. */
   abort(key: string, uploadId: string): Promise<void>;
@@ -17,8 +17,8 @@ export interface Multipart {
 }
 
 /** The storage does not know the upload or holds other parts than were named. */
-export class PartsRefused extends Error {
-  override readonly name = "PartsRefused";
+export class MultipartMismatchError extends Error {
+  override readonly name = "MultipartMismatchError";
   /** "upload": there is no such upload (any more). "parts": it holds other parts. */
   readonly missing: "upload" | "parts";
   constructor(missing: "upload" | "parts", options: { cause?: unknown } = {}) {

@@ -1,5 +1,5 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
-import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
+import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
 
 /** R2's numbers for an upload that is not there and for parts that are not; they stand in messages alone. */
 const NO_SUCH_UPLOAD = /\(10024\)/;
@@ -23,7 +23,7 @@ export class R2Multipart implements Multipart {
       const { etag } = await upload.complete(parts.map(({ n, etag }) => ({ partNumber: n, etag })));
       return { etag };
     } catch (cause) {
-      throw refusalOf(cause) ?? cause;
+      throw toMismatchError(cause) ?? cause;
     }
   }
 
@@ -31,7 +31,7 @@ export class R2Multipart implements Multipart {
     try {
       await this.#bucket.resumeMultipartUpload(key, uploadId).abort();
     } catch (error) {
-      if (refusalOf(error)?.missing !== "upload") throw error;
+      if (toMismatchError(error)?.missing !== "upload") throw error;
     }
   }
 
@@ -42,9 +42,9 @@ export class R2Multipart implements Multipart {
 }
 
 /** What an error of R2 says about the upload, if that is what it is about. */
-export function refusalOf(error: unknown): PartsRefused | undefined {
+export function toMismatchError(error: unknown): MultipartMismatchError | undefined {
   const message = (error as Error)?.message ?? "";
-  if (NO_SUCH_UPLOAD.test(message)) return new PartsRefused("upload", { cause: error });
-  if (INVALID_PART.test(message)) return new PartsRefused("parts", { cause: error });
+  if (NO_SUCH_UPLOAD.test(message)) return new MultipartMismatchError("upload", { cause: error });
+  if (INVALID_PART.test(message)) return new MultipartMismatchError("parts", { cause: error });
   return undefined;
 }

@@ -1,14 +1,14 @@
 import type { ReadableStream as R2Stream } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { jsonContent, openApiApp, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { CompletedScan } from "./completed-scan.ts";
-import { type UploadLedgerStub, uploadLedger } from "./ledger-calls.ts";
-import { refusalOf } from "./r2-multipart.ts";
+import { getUploadLedger, type UploadLedgerStub } from "./ledger-calls.ts";
+import { toMismatchError } from "./r2-multipart.ts";
 import type { Upload, UploadState } from "./upload-ledger.ts";
 import {
   DEFAULT_MAX_BYTES,
@@ -22,13 +22,13 @@ import {
   UPLOAD_ID,
 } from "./upload-plan.ts";
 import { completionSchema, newUploadSchema, partSchema, uploadSchema } from "./upload-schemas.ts";
-import { type UploadSettings, uploadSettingsOf } from "./upload-settings.ts";
+import { readUploadSettings, type UploadSettings } from "./upload-settings.ts";
 
 export interface UploadRouteOptions {
   /**
    * Told of every upload that is complete, at least once. @returns the job that it starts, if that is known at once
    */
-  completed(scan: CompletedScan, env: Bindings): Promise<string | undefined>;
+  onCompleted(scan: CompletedScan, env: Bindings): Promise<string | undefined>;
   /** Refuses what this service would refuse once all is sent: another model. */
   check?(env: Bindings, asked: { model?: string; variant?: string }): Promise<void>;
   /** Largest file that is taken. */
@@ -116,30 +116,34 @@ const abortUpload = createRoute({
 
 /** How scans come in: in parts that are streamed into R2, or sent there by presigned addresses. */
 export function createUploadRoutes({
-  completed,
+  onCompleted,
   check = async () => {},
   maxBytes = DEFAULT_MAX_BYTES,
 }: UploadRouteOptions) {
-  const app = openApiApp<{ Bindings: Bindings }>();
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
 
   app.use("/v1/uploads", limitBody(MAX_JSON_BYTES));
 
   app.openapi(createUpload, async (c) => {
-    const settings = uploadSettingsOf(c.env);
+    const settings = readUploadSettings(c.env);
     const { name: given, byteLength, request, presigned } = c.req.valid("json");
     const name = fileName(given);
     if (name === undefined) {
-      throw new Problem(
+      throw new HttpError(
         422,
         "bad_name",
         "name must be the plain name of a file: no folders, no control characters, at most 255 bytes",
       );
     }
     if (byteLength > maxBytes) {
-      throw new Problem(413, "too_large", `the file has ${byteLength} bytes, at most ${maxBytes} are taken`);
+      throw new HttpError(
+        413,
+        "too_large",
+        `the file has ${byteLength} bytes, at most ${maxBytes} are taken`,
+      );
     }
     if (presigned && !settings.s3) {
-      throw new Problem(
+      throw new HttpError(
         422,
         "not_presigned",
         "this service hands out no presigned addresses; send the parts to it instead",
@@ -147,7 +151,7 @@ export function createUploadRoutes({
     }
     const encoded = request === undefined ? undefined : encodeRequest(request);
     if (encoded !== undefined && encoded.length > MAX_REQUEST_BYTES) {
-      throw new Problem(
+      throw new HttpError(
         422,
         "request_too_large",
         `the job request has ${encoded.length} characters, an object carries at most ${MAX_REQUEST_BYTES}; upload without it and post the job after`,
@@ -157,23 +161,23 @@ export function createUploadRoutes({
     if (request) await check(c.env, request);
     const id = newUploadId();
     const partBytes = partSize(byteLength);
-    const ledger = uploadLedger(settings.ledgers, id);
-    const upload = await ask(() =>
+    const ledger = getUploadLedger(settings.ledgers, id);
+    const upload = await callLedger(() =>
       ledger.create({ id, name, byteLength, partBytes, presigned, request: encoded }),
     );
     return c.json(await describe(upload, ledger, presigned ? 1 : undefined), 201);
   });
 
   app.openapi(readUpload, async (c) => {
-    const ledger = ledgerOf(c);
-    const upload = present(await ask(() => ledger.read()));
+    const ledger = requireUploadLedger(c);
+    const upload = requireFound(await callLedger(() => ledger.read()));
     return c.json(await describe(upload, ledger, c.req.valid("query").urls), 200);
   });
 
   app.openapi(putPart, async (c) => {
     const n = Number(c.req.valid("param").n);
     try {
-      return c.json({ n, etag: await takePart(c, n) }, 200);
+      return c.json({ n, etag: await storePart(c, n) }, 200);
     } catch (error) {
       // Answered before the body was read, the connection would break and the sentence be lost.
       if (!c.req.raw.bodyUsed)
@@ -183,11 +187,11 @@ export function createUploadRoutes({
   });
 
   app.openapi(completeUpload, async (c) => {
-    const ledger = ledgerOf(c);
-    const done = await ask(() => ledger.complete());
+    const ledger = requireUploadLedger(c);
+    const done = await callLedger(() => ledger.complete());
     if (done.outcome === "absent") throw absent();
     if (done.outcome === "missing") {
-      throw new Problem(
+      throw new HttpError(
         409,
         "parts_missing",
         `parts are missing or have a wrong length, the first of them ${done.parts.join(", ")}; send them and complete again`,
@@ -196,16 +200,16 @@ export function createUploadRoutes({
     const { upload } = done;
     const { bucket, key, etag, byteLength } = upload;
     let { job } = upload;
-    if (!upload.told) {
-      job = (await completed({ bucket, key, etag, byteLength }, c.env)) ?? job;
-      await ask(() => ledger.told(job));
+    if (!upload.published) {
+      job = (await onCompleted({ bucket, key, etag, byteLength }, c.env)) ?? job;
+      await callLedger(() => ledger.markPublished(job));
     }
-    return c.json({ source: sourceOf(upload), etag, byteLength, job }, 200);
+    return c.json({ source: toSourceAddress(upload), etag, byteLength, job }, 200);
   });
 
   app.openapi(abortUpload, async (c) => {
-    const ledger = ledgerOf(c);
-    const state = await ask(() => ledger.abort());
+    const ledger = requireUploadLedger(c);
+    const state = await callLedger(() => ledger.abort());
     if (state === undefined) throw absent();
     if (state === "complete") throw alreadyComplete();
     return c.body(null, 204);
@@ -215,17 +219,17 @@ export function createUploadRoutes({
 }
 
 /** The ledger of the upload in the address: ids of another form are not looked up at all. */
-function ledgerOf(
+function requireUploadLedger(
   c: Context<{ Bindings: Bindings }>,
-  settings: UploadSettings = uploadSettingsOf(c.env),
+  settings: UploadSettings = readUploadSettings(c.env),
 ): UploadLedgerStub {
   const id = c.req.param("id") ?? "";
   if (!UPLOAD_ID.test(id)) throw absent();
-  return uploadLedger(settings.ledgers, id);
+  return getUploadLedger(settings.ledgers, id);
 }
 
 /** Every call repeats safely, so what fails in the ledger or its storage is worth another try. */
-async function ask<T>(call: () => Promise<T>): Promise<T> {
+async function callLedger<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
@@ -235,20 +239,20 @@ async function ask<T>(call: () => Promise<T>): Promise<T> {
 }
 
 /** @returns the etag of part `n`, which is stored */
-async function takePart(c: Context<{ Bindings: Bindings }>, n: number): Promise<string> {
-  const settings = uploadSettingsOf(c.env);
-  const ledger = ledgerOf(c, settings);
+async function storePart(c: Context<{ Bindings: Bindings }>, n: number): Promise<string> {
+  const settings = readUploadSettings(c.env);
+  const ledger = requireUploadLedger(c, settings);
   const stated = c.req.header("Content-Length");
   if (stated === undefined || !/^\d+$/.test(stated)) {
-    throw new Problem(411, "length_required", "the request must state the length of its body");
+    throw new HttpError(411, "length_required", "the request must state the length of its body");
   }
-  const { upload, uploadId, attempt } = present(await ask(() => ledger.begin(n, Number(stated))));
+  const { upload, uploadId, attempt } = requireFound(await callLedger(() => ledger.begin(n, Number(stated))));
   checkPart(upload, n, Number(stated));
   const body = c.req.raw.body;
-  if (!body) throw new Problem(400, "bad_message", "the request has no body");
+  if (!body) throw new HttpError(400, "bad_message", "the request has no body");
   const etag = await store(settings, upload, uploadId, n, body as unknown as R2Stream);
-  if (!(await ask(() => ledger.record(n, attempt, etag)))) {
-    throw new Problem(409, "part_overtaken", `part ${n} was sent twice at once; send it again`, {
+  if (!(await callLedger(() => ledger.record(n, attempt, etag)))) {
+    throw new HttpError(409, "part_overtaken", `part ${n} was sent twice at once; send it again`, {
       "Retry-After": "1",
     });
   }
@@ -258,14 +262,14 @@ async function takePart(c: Context<{ Bindings: Bindings }>, n: number): Promise<
 function checkPart(upload: Upload, n: number, stated: number): void {
   if (upload.state === "complete") throw alreadyComplete();
   if (upload.presigned) {
-    throw new Problem(409, "presigned", "the parts of this upload go to their presigned addresses");
+    throw new HttpError(409, "presigned", "the parts of this upload go to their presigned addresses");
   }
   const expected = partLength(upload, n);
   if (expected === undefined) {
-    throw new Problem(404, "no_such_part", `the upload has parts 1 to ${partCount(upload)}, not ${n}`);
+    throw new HttpError(404, "no_such_part", `the upload has parts 1 to ${partCount(upload)}, not ${n}`);
   }
   if (stated !== expected) {
-    throw new Problem(422, "wrong_length", `part ${n} has ${expected} bytes, the request states ${stated}`);
+    throw new HttpError(422, "wrong_length", `part ${n} has ${expected} bytes, the request states ${stated}`);
   }
 }
 
@@ -280,7 +284,7 @@ async function store(
   try {
     return (await scans.resumeMultipartUpload(key, uploadId).uploadPart(n, body)).etag;
   } catch (error) {
-    if (refusalOf(error)?.missing === "upload") throw absent();
+    if (toMismatchError(error)?.missing === "upload") throw absent();
     console.error(error);
     throw unavailable();
   }
@@ -288,8 +292,8 @@ async function store(
 
 async function describe(upload: UploadState, ledger: UploadLedgerStub, from: number | undefined) {
   const { id, state, bucket, key, byteLength, partBytes, done, presigned, etag, job, refusal } = upload;
-  const urls = from === undefined ? undefined : await ask(() => ledger.addresses(from));
-  const source = state === "complete" ? sourceOf(upload) : undefined;
+  const urls = from === undefined ? undefined : await callLedger(() => ledger.addresses(from));
+  const source = state === "complete" ? toSourceAddress(upload) : undefined;
   const parts = partCount(upload);
   return {
     id,
@@ -309,25 +313,25 @@ async function describe(upload: UploadState, ledger: UploadLedgerStub, from: num
   };
 }
 
-function sourceOf({ bucket, key }: Upload): string {
+function toSourceAddress({ bucket, key }: Upload): string {
   return `r2://${bucket}/${key}`;
 }
 
-function present<T>(found: T | undefined): T {
+function requireFound<T>(found: T | undefined): T {
   if (found === undefined) throw absent();
   return found;
 }
 
-function absent(): Problem {
-  return new Problem(404, "not_found", "there is no such upload; it may have been given up");
+function absent(): HttpError {
+  return new HttpError(404, "not_found", "there is no such upload; it may have been given up");
 }
 
-function alreadyComplete(): Problem {
-  return new Problem(409, "complete", "the upload is complete and stays as it is");
+function alreadyComplete(): HttpError {
+  return new HttpError(409, "complete", "the upload is complete and stays as it is");
 }
 
-function unavailable(): Problem {
-  return new Problem(503, "storage_unavailable", "the upload cannot be reached; try again", {
+function unavailable(): HttpError {
+  return new HttpError(503, "storage_unavailable", "the upload cannot be reached; try again", {
     "Retry-After": "1",
   });
 }

@@ -1,7 +1,7 @@
 import { AwsClient } from "aws4fetch";
 import { childrenNamed, childText, escapeXml, type XmlElement } from "../../../codecs/xml.ts";
 import { readS3Xml } from "../../shared/s3-xml.ts";
-import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
+import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
 
 export interface S3Access {
   /** Of the server, without the bucket. */
@@ -47,7 +47,7 @@ export class S3Multipart implements Multipart {
     return uploadId;
   }
 
-  /** The parts that the storage holds, in order. @throws {PartsRefused} where the upload is not there */
+  /** The parts that the storage holds, in order. @throws {MultipartMismatchError} where the upload is not there */
   async parts(key: string, uploadId: string): Promise<ListedPart[]> {
     const parts: ListedPart[] = [];
     let marker = "0";
@@ -89,7 +89,7 @@ export class S3Multipart implements Multipart {
     try {
       await this.#request("DELETE", this.#url(key, { uploadId }));
     } catch (error) {
-      if (!(error instanceof PartsRefused)) throw error;
+      if (!(error instanceof MultipartMismatchError)) throw error;
     }
   }
 
@@ -134,9 +134,9 @@ export class S3Multipart implements Multipart {
   }
 }
 
-function toMismatchError(response: XmlElement | undefined): PartsRefused | undefined {
+function toMismatchError(response: XmlElement | undefined): MultipartMismatchError | undefined {
   const code = childText(response, "Code");
-  if (code === "NoSuchUpload") return new PartsRefused("upload");
-  if (code === "InvalidPart" || code === "InvalidPartOrder") return new PartsRefused("parts");
+  if (code === "NoSuchUpload") return new MultipartMismatchError("upload");
+  if (code === "InvalidPart" || code === "InvalidPartOrder") return new MultipartMismatchError("parts");
   return undefined;
 }

@@ -1,14 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Bindings } from "../context/bindings.ts";
-import { type Multipart, PartsRefused, type StoredPart } from "./multipart.ts";
-import { announceScan } from "./publish-upload-event.ts";
+import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
+import { publishUploadEvent } from "./publish-upload-event.ts";
 import { R2Multipart } from "./r2-multipart.ts";
 import { S3Multipart } from "./s3-multipart.ts";
-import { type Cut, keyOf, partCount, partLength, REQUEST_METADATA } from "./upload-plan.ts";
-import { s3AccessOf, uploadSettingsOf } from "./upload-settings.ts";
+import { type PartLayout, partCount, partLength, REQUEST_METADATA, uploadKey } from "./upload-plan.ts";
+import { readS3Access, readUploadSettings } from "./upload-settings.ts";
 
-/** What is asked for when an upload begins. */
-export interface NewUpload extends Cut {
+/** The request that creates an upload. */
+export interface NewUpload extends PartLayout {
   id: string;
   name: string;
   presigned: boolean;
@@ -16,8 +16,8 @@ export interface NewUpload extends Cut {
   request?: string;
 }
 
-/** An upload as it is written down. */
-export interface Upload extends Cut {
+/** An upload as stored. */
+export interface Upload extends PartLayout {
   id: string;
   bucket: string;
   key: string;
@@ -26,8 +26,8 @@ export interface Upload extends Cut {
   createdAt: string;
   /** Of the whole object, once it is complete. */
   etag?: string;
-  /** Whether the rest of the service knows that it is complete. */
-  told?: boolean;
+  /** The event that the upload is complete was published. */
+  published?: boolean;
   /** The job that it started, or why it started none. */
   job?: string;
   refusal?: string;
@@ -38,7 +38,7 @@ export interface UploadState extends Upload {
   done: number[];
 }
 
-/** The sending of one part, which another of the same part may overtake. */
+/** One attempt to send a part; a later attempt for the same part supersedes it. */
 export interface PartAttempt {
   upload: Upload;
   uploadId: string;
@@ -47,61 +47,73 @@ export interface PartAttempt {
 
 export type Completion =
   | { outcome: "complete"; upload: Upload & { etag: string } }
-  /** No such upload, or it was given up. */
+  /** No such upload, or it was aborted. */
   | { outcome: "absent" }
   /** Parts that are not there or have a wrong size, the first ones. */
   | { outcome: "missing"; parts: number[] };
 
-/** Everything the object stores; the storage's own id of the upload stays inside. */
+/** Everything the object stores; the storage's id of the upload is private. */
 type StoredUpload = Upload & { uploadId: string };
 
+/** The name that version 0.1.0 stored for `published`. */
+type OldUpload = StoredUpload & { told?: boolean };
+
 const UPLOAD = "upload";
-/** An upload of which nothing was heard so long is given up; R2 does so by itself after the same time. */
+/** Uploads without activity for this time are aborted; R2 aborts its own after the same time. */
 const IDLE_MS = 7 * 24 * 3600 * 1000;
-const TELL_AGAIN_MS = 15_000;
+const PUBLISH_AGAIN_MS = 15_000;
 const NAMED_MISSING = 20;
 const URLS_AT_A_TIME = 100;
 
 /**
- * What is known of one upload: which parts are there, and what became of it. The object is named by the upload's id;
- * one that was never begun stores nothing. Bytes never pass through here.
+ * The ledger of one upload: which parts are stored, and the outcome. The object is named by the upload's id; an upload
+ * that was never created stores nothing. Bytes of parts do not pass through it.
  */
 export class UploadLedger extends DurableObject<Bindings> {
   protected readonly idleMs: number = IDLE_MS;
   #completing: Promise<Completion> | undefined;
 
   async create({ id, name, byteLength, partBytes, presigned, request }: NewUpload): Promise<UploadState> {
-    const { bucket } = uploadSettingsOf(this.env);
-    const key = keyOf(id, name);
+    const { bucket } = readUploadSettings(this.env);
+    const key = uploadKey(id, name);
     const metadata: Record<string, string> = request === undefined ? {} : { [REQUEST_METADATA]: request };
     const uploadId = await this.#storage(presigned).create(key, metadata);
     const createdAt = new Date().toISOString();
-    const cut = { byteLength, partBytes };
-    const upload: StoredUpload = { id, bucket, key, ...cut, presigned, uploadId, state: "open", createdAt };
+    const layout = { byteLength, partBytes };
+    const upload: StoredUpload = {
+      id,
+      bucket,
+      key,
+      ...layout,
+      presigned,
+      uploadId,
+      state: "open",
+      createdAt,
+    };
     this.ctx.storage.sql.exec(
       "CREATE TABLE IF NOT EXISTS parts (n INTEGER PRIMARY KEY, attempt INTEGER NOT NULL, etag TEXT, at INTEGER NOT NULL)",
     );
     await this.ctx.storage.put(UPLOAD, upload);
     await this.ctx.storage.setAlarm(Date.now() + this.idleMs);
-    return { ...publicPart(upload), done: [] };
+    return { ...toPublicUpload(upload), done: [] };
   }
 
   async read(): Promise<UploadState | undefined> {
     const upload = await this.#read();
     if (!upload) return undefined;
     if (upload.state === "complete") {
-      return { ...publicPart(upload), done: Array.from({ length: partCount(upload) }, (_, i) => i + 1) };
+      return { ...toPublicUpload(upload), done: Array.from({ length: partCount(upload) }, (_, i) => i + 1) };
     }
-    return { ...publicPart(upload), done: (await this.#parts(upload)).map(({ n }) => n) };
+    return { ...toPublicUpload(upload), done: (await this.#parts(upload)).map(({ n }) => n) };
   }
 
-  /** Part `n` is about to be sent. The attempt is 0 where the upload does not take it so. */
+  /** Starts an attempt to send part `n`. The attempt is 0 where the upload does not accept the part. */
   async begin(n: number, byteLength: number): Promise<PartAttempt | undefined> {
     const upload = await this.#read();
     if (!upload) return undefined;
     const { uploadId } = upload;
     if (upload.state === "complete" || upload.presigned || partLength(upload, n) !== byteLength) {
-      return { upload: publicPart(upload), uploadId, attempt: 0 };
+      return { upload: toPublicUpload(upload), uploadId, attempt: 0 };
     }
     const { attempt } = this.ctx.storage.sql
       .exec<{ attempt: number }>(
@@ -110,12 +122,13 @@ export class UploadLedger extends DurableObject<Bindings> {
         Date.now(),
       )
       .one();
-    return { upload: publicPart(upload), uploadId, attempt };
+    return { upload: toPublicUpload(upload), uploadId, attempt };
   }
 
   /**
-   * Part `n` was stored. False where the same part was being sent a second time meanwhile: which of both the storage
-   * kept is not known then, so it counts as not there.
+   * Records part `n` as stored.
+   * @returns false where another attempt for the part started meanwhile: which of them the storage kept is unknown, so the
+   * part counts as missing
    */
   async record(n: number, attempt: number, etag: string): Promise<boolean> {
     if ((await this.#read())?.state !== "open") return false;
@@ -131,7 +144,7 @@ export class UploadLedger extends DurableObject<Bindings> {
     return false;
   }
 
-  /** Addresses for the first hundred parts from part `from` on that are not there. */
+  /** Presigned URLs for the first hundred missing parts from part `from` on. */
   async addresses(from: number): Promise<{ n: number; url: string }[] | undefined> {
     const upload = await this.#read();
     if (!upload?.presigned || upload.state !== "open") return undefined;
@@ -144,31 +157,31 @@ export class UploadLedger extends DurableObject<Bindings> {
     return addresses;
   }
 
-  /** Makes the parts one object. Once it is, the answer stays the same. */
+  /** Joins the parts into one object. Idempotent. */
   async complete(): Promise<Completion> {
-    // Two that come at once wait for one: the second would find the upload gone.
+    // Concurrent calls share one completion: the second would not find the upload.
     this.#completing ??= this.#complete().finally(() => {
       this.#completing = undefined;
     });
     return this.#completing;
   }
 
-  /** The rest of the service knows that the upload is complete. */
-  async told(job: string | undefined): Promise<void> {
-    await this.#change({ told: true, ...(job === undefined ? {} : { job }) });
+  /** The event that the upload is complete was published. */
+  async markPublished(job: string | undefined): Promise<void> {
+    await this.#change({ published: true, ...(job === undefined ? {} : { job }) });
   }
 
-  /** What came of the upload: the job that it started, or the sentence that says why it started none. */
-  async conclude(outcome: { job: string } | { refusal: string }): Promise<void> {
+  /** Records the job that the upload started, or the sentence that says why it started none. */
+  async setOutcome(outcome: { job: string } | { refusal: string }): Promise<void> {
     await this.#change(outcome);
   }
 
-  /** Gives the upload up. @returns its state before, undefined where there was none */
+  /** Aborts the upload. @returns its state before; undefined where there was none */
   async abort(): Promise<Upload["state"] | undefined> {
     const upload = await this.#read();
     if (upload?.state === "open") {
       await this.#storage(upload.presigned).abort(upload.key, upload.uploadId);
-      await this.#forget();
+      await this.#delete();
     }
     return upload?.state;
   }
@@ -176,11 +189,11 @@ export class UploadLedger extends DurableObject<Bindings> {
   override async alarm(): Promise<void> {
     const upload = await this.#read();
     if (!upload) return;
-    if (await this.#tellAgain(upload)) return;
-    const since = Math.max(Date.parse(upload.createdAt), await this.#lastHeard(upload));
+    if (await this.#publishAgain(upload)) return;
+    const since = Math.max(Date.parse(upload.createdAt), await this.#lastActivity(upload));
     if (Date.now() - since < this.idleMs) return this.ctx.storage.setAlarm(since + this.idleMs);
     if (upload.state === "open") await this.#storage(upload.presigned).abort(upload.key, upload.uploadId);
-    await this.#forget();
+    await this.#delete();
   }
 
   async #complete(): Promise<Completion> {
@@ -190,32 +203,32 @@ export class UploadLedger extends DurableObject<Bindings> {
     const storage = this.#storage(upload.presigned);
     try {
       const parts = await this.#parts(upload);
-      const missing = missingOf(upload, parts);
+      const missing = findMissingParts(upload, parts);
       if (missing.length > 0) return { outcome: "missing", parts: missing };
       const { etag } = await storage.complete(upload.key, upload.uploadId, parts);
       return completed(await this.#finish(etag));
     } catch (error) {
-      // A try before may have got so far and no further. The key is this upload's alone, so what lies there is its.
+      // An earlier attempt may have completed it without storing so. No other upload has this key.
       const found = await storage.head(upload.key);
       if (found?.byteLength === upload.byteLength) {
         return completed(await this.#finish(found.etag));
       }
-      if (!(error instanceof PartsRefused)) throw error;
+      if (!(error instanceof MultipartMismatchError)) throw error;
       if (error.missing === "upload") {
-        await this.#forget();
+        await this.#delete();
         return { outcome: "absent" };
       }
-      // Which of them the storage holds is not told: all must be sent again.
+      // The storage does not say which parts it holds: all must be sent again.
       this.ctx.storage.sql.exec("DELETE FROM parts");
-      return { outcome: "missing", parts: missingOf(upload, []) };
+      return { outcome: "missing", parts: findMissingParts(upload, []) };
     }
   }
 
-  /** A synthesised event may be lost with the local queue that held it: it is told until something comes of it. */
-  async #tellAgain({ state, job, refusal, ...scan }: StoredUpload): Promise<boolean> {
+  /** A local queue may lose the event, so it is published again until the upload has an outcome. */
+  async #publishAgain({ state, job, refusal, ...scan }: StoredUpload): Promise<boolean> {
     if (this.env.SYNTHESISE_EVENTS !== "true" || state !== "complete" || job || refusal) return false;
-    await announceScan({ ...scan, etag: scan.etag! }, this.env);
-    await this.ctx.storage.setAlarm(Date.now() + TELL_AGAIN_MS);
+    await publishUploadEvent({ ...scan, etag: scan.etag! }, this.env);
+    await this.ctx.storage.setAlarm(Date.now() + PUBLISH_AGAIN_MS);
     return true;
   }
 
@@ -232,29 +245,32 @@ export class UploadLedger extends DurableObject<Bindings> {
       .sort((a, b) => a.n - b.n);
   }
 
-  async #lastHeard(upload: StoredUpload): Promise<number> {
-    // Of parts that go to the storage directly nothing is heard: the time counts from the beginning.
+  async #lastActivity(upload: StoredUpload): Promise<number> {
+    // Parts go to the storage directly: the time counts from the beginning.
     if (upload.presigned) return 0;
     return this.ctx.storage.sql.exec<{ at: number | null }>("SELECT max(at) AS at FROM parts").one().at ?? 0;
   }
 
   #storage(presigned: boolean): Multipart {
-    return presigned ? this.#s3() : new R2Multipart(uploadSettingsOf(this.env).scans);
+    return presigned ? this.#s3() : new R2Multipart(readUploadSettings(this.env).scans);
   }
 
   #s3(): S3Multipart {
-    const access = s3AccessOf(this.env);
+    const access = readS3Access(this.env);
     if (!access) throw new Error("presigned uploads are not set up any more");
     return new S3Multipart(access);
   }
 
-  #read(): Promise<StoredUpload | undefined> {
-    return this.ctx.storage.get<StoredUpload>(UPLOAD);
+  async #read(): Promise<StoredUpload | undefined> {
+    const stored = await this.ctx.storage.get<OldUpload>(UPLOAD);
+    if (stored?.told === undefined) return stored;
+    const { told, ...upload } = stored;
+    return { ...upload, published: told };
   }
 
   async #finish(etag: string): Promise<StoredUpload | undefined> {
     const upload = await this.#change({ state: "complete", etag });
-    if (this.env.SYNTHESISE_EVENTS === "true") await this.ctx.storage.setAlarm(Date.now() + TELL_AGAIN_MS);
+    if (this.env.SYNTHESISE_EVENTS === "true") await this.ctx.storage.setAlarm(Date.now() + PUBLISH_AGAIN_MS);
     return upload;
   }
 
@@ -266,25 +282,25 @@ export class UploadLedger extends DurableObject<Bindings> {
     return changed;
   }
 
-  async #forget(): Promise<void> {
+  async #delete(): Promise<void> {
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
   }
 }
 
-function publicPart({ uploadId: _, ...upload }: StoredUpload): Upload {
+function toPublicUpload({ uploadId: _, ...upload }: StoredUpload): Upload {
   return upload;
 }
 
 function completed(upload: StoredUpload | undefined): Completion {
   if (upload?.etag === undefined) return { outcome: "absent" };
-  return { outcome: "complete", upload: { ...publicPart(upload), etag: upload.etag } };
+  return { outcome: "complete", upload: { ...toPublicUpload(upload), etag: upload.etag } };
 }
 
-function missingOf(cut: Cut, parts: readonly StoredPart[]): number[] {
+function findMissingParts(layout: PartLayout, parts: readonly StoredPart[]): number[] {
   const there = new Set(parts.map(({ n }) => n));
   const missing: number[] = [];
-  for (let n = 1; n <= partCount(cut) && missing.length < NAMED_MISSING; n++)
+  for (let n = 1; n <= partCount(layout) && missing.length < NAMED_MISSING; n++)
     if (!there.has(n)) missing.push(n);
   return missing;
 }

@@ -1,6 +1,6 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
 import { z } from "zod";
-import { Problem } from "../../../service/problem.ts";
+import { HttpError } from "../../../service/http-error.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { S3Access } from "./s3-multipart.ts";
 
@@ -19,18 +19,18 @@ const keysSchema = z.object({
   region: z.string().min(1).default("auto"),
 });
 
-/** @throws {Problem} 503 with the name of the binding that is missing or wrong */
-export function uploadSettingsOf(env: Bindings): UploadSettings {
+/** @throws {HttpError} 503 with the name of the binding that is missing or wrong */
+export function readUploadSettings(env: Bindings): UploadSettings {
   const { SCANS, SCANS_BUCKET, UPLOADS } = env;
   if (typeof SCANS?.createMultipartUpload !== "function") throw wrong("SCANS", "an R2 bucket");
   if (!SCANS_BUCKET) throw wrong("SCANS_BUCKET", "the name of the bucket SCANS");
   if (typeof UPLOADS?.idFromName !== "function")
     throw wrong("UPLOADS", "a Durable Object of class UploadLedger");
-  return { scans: SCANS, bucket: SCANS_BUCKET, ledgers: UPLOADS, s3: s3AccessOf(env) };
+  return { scans: SCANS, bucket: SCANS_BUCKET, ledgers: UPLOADS, s3: readS3Access(env) };
 }
 
-/** @throws {Problem} where it is set up by half */
-export function s3AccessOf({
+/** @throws {HttpError} where it is set up by half */
+export function readS3Access({
   SCANS_BUCKET,
   SCANS_S3_ENDPOINT,
   SCANS_S3_KEYS,
@@ -51,6 +51,6 @@ export function s3AccessOf({
   return { endpoint: SCANS_S3_ENDPOINT, bucket: SCANS_BUCKET ?? "", ...keys.data };
 }
 
-function wrong(name: string, expected: string): Problem {
-  return new Problem(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
+function wrong(name: string, expected: string): HttpError {
+  return new HttpError(503, "not_configured", `the Worker's binding ${name} must be ${expected}`);
 }

@@ -3,7 +3,7 @@ import { type AccessEnv, requireScope } from "../../../../src/edge/jobs/auth/req
 import type { StorageEvent } from "../../../../src/edge/jobs/events/storage-event.ts";
 import { createWebhookRoutes, type WebhookEnv } from "../../../../src/edge/jobs/events/webhook-routes.ts";
 import { openSourceStore, type SourceBindings } from "../../../../src/edge/sources/open-source-store.ts";
-import { problemOf } from "../../../../src/service/problem.ts";
+import { toHttpError } from "../../../../src/service/http-error.ts";
 
 type Env = AccessEnv & WebhookEnv & { Bindings: SourceBindings };
 
@@ -28,7 +28,7 @@ app.get("/read", requireScope("read"), async (c) => {
   return c.json({ name, uri, info, text: bytes && new TextDecoder().decode(bytes) });
 });
 app.onError((error, c) => {
-  const { status, code, message, headers } = problemOf(error);
+  const { status, code, message, headers } = toHttpError(error);
   return c.json({ error: { code, message, text: error.message } }, status, headers);
 });
 export default app;

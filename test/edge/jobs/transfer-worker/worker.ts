@@ -8,8 +8,8 @@ import { createFolderRoutes } from "../../../../src/edge/jobs/uploads/folder-rou
 import { recordJob, recordRefusal } from "../../../../src/edge/jobs/uploads/ledger-calls.ts";
 import { createUploadRoutes } from "../../../../src/edge/jobs/uploads/routes.ts";
 import { UploadLedger as Ledger } from "../../../../src/edge/jobs/uploads/upload-ledger.ts";
-import { uploadIdOf } from "../../../../src/edge/jobs/uploads/upload-plan.ts";
-import { Problem, problemOf } from "../../../../src/service/problem.ts";
+import { parseUploadId } from "../../../../src/edge/jobs/uploads/upload-plan.ts";
+import { HttpError, toHttpError } from "../../../../src/service/http-error.ts";
 
 interface TestBindings extends Bindings {
   IDLE_MS?: string;
@@ -66,17 +66,17 @@ app.route(
   "/",
   createUploadRoutes({
     maxBytes: 300 * 2 ** 30,
-    async completed(scan, env) {
+    async onCompleted(scan, env) {
       if (failNext) {
         failNext = false;
-        throw new Problem(503, "queue_unavailable", "the queue is not there; try again", {
+        throw new HttpError(503, "queue_unavailable", "the queue is not there; try again", {
           "Retry-After": "0",
         });
       }
       told.push(scan);
       const { JOB: when } = env as TestBindings;
       if (when === "at once") return JOB;
-      const id = uploadIdOf(scan.key)!;
+      const id = parseUploadId(scan.key)!;
       if (when === "later") await recordJob(env, id, JOB);
       if (when === "refused") await recordRefusal(env, id, "the model is not there");
       return undefined;
@@ -130,7 +130,7 @@ app.onError((error, c) => {
   if (error instanceof HTTPException) {
     return c.json({ error: { code: "bad_request", message: error.message } }, error.status);
   }
-  const problem = problemOf(error);
+  const problem = toHttpError(error);
   if (problem !== error) console.error(error);
   const { code, message } = problem;
   return c.json({ error: { code, message } }, problem.status, problem.headers);
