@@ -10,27 +10,27 @@ import { ServiceError } from "./errors.ts";
 import type { JobClient, OutputFile } from "./job-client.ts";
 
 export interface DownloadOptions {
-  /** Directory for the results; made if missing. */
+  /** Directory for the results; created if missing. */
   out: string;
-  /** Replaces a finished run there. */
+  /** Replaces a finished run in `out`. */
   force?: boolean;
-  /** Of the job's outputs, by their names, those that are wanted beside `run.json`; default all. */
+  /** Names of the outputs to download besides `run.json`; default all. */
   only?: ReadonlySet<string>;
-  /** Files under way at a time. */
+  /** Files in progress at a time. */
   concurrency?: number;
   signal?: AbortSignal;
-  /** Told of the size of all, then of each piece that is there. */
+  /** Called with the size of all files; the function it returns gets the size of each piece. */
   onBegin?: (bytesTotal: number) => (bytes: number) => void;
 }
 
 const MANIFEST = "run.json";
 const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
-/** What lies in the work directory for its own ends, and what is swept away there. */
+/** Names that the work directory uses itself or cleans up. */
 const RESERVED = /^(job|lock.*|publishing\.json|attempts\.json|\..*|.*\.partial)$/;
 
-/** What can be refused before anything is sent: a place that cannot be written, or that holds a finished run. */
+/** Checks before anything is sent: the directory must be writable and hold no finished run. */
 export function checkDownloadPlace(out: string, force: boolean | undefined): void {
-  // Work that was begun is continued or refused later, when it is known which job it belongs to.
+  // Unfinished work is continued, or rejected later when its job is known.
   RunDirectory.check(out, { resume: true, force });
   if (!force && existsSync(join(out, MANIFEST))) {
     throw new OutputError(`${out} holds a finished run: choose another --out, or --force to replace it`);
@@ -38,8 +38,8 @@ export function checkDownloadPlace(out: string, force: boolean | undefined): voi
 }
 
 /**
- * Fetches what a job has written. Nothing has its final name before all of it is there and checked, and
- * `run.json` comes last, as with a run on this machine; a download that was cut short goes on when it is repeated.
+ * Downloads the outputs of a job. No file gets its final name before all are complete and checked, and `run.json`
+ * comes last, as in a run on this machine. A repeated call resumes an interrupted download.
  * @returns the manifest, as text
  */
 export async function downloadOutputs(
@@ -52,10 +52,13 @@ export async function downloadOutputs(
   const files = await client.outputs(id);
   const listed = files.find(({ name }) => name === MANIFEST);
   if (!listed || listed.byteLength > MAX_MANIFEST_BYTES) {
-    throw new ServiceError(`${client.url.host}: job ${id} has no ${MANIFEST}, so its results are not whole`, {
-      code: "bad_answer",
-      retryable: false,
-    });
+    throw new ServiceError(
+      `${client.url.host}: job ${id} has no ${MANIFEST}, so its results are incomplete`,
+      {
+        code: "bad_answer",
+        retryable: false,
+      },
+    );
   }
   const isWanted = ({ name }: OutputFile) => !only || only.has(topSegment(name));
   const rest = files.filter((file) => file !== listed && isWanted(file));
@@ -63,7 +66,7 @@ export async function downloadOutputs(
   const hashes = new Map(outputs?.map(({ name, sha256 }) => [name, sha256]));
 
   const place = RunDirectory.open(out, id, force ? { force } : { resume: true });
-  // A finished run was refused above: another process was faster.
+  // A finished run was rejected above: another process finished in the meantime.
   if (typeof place === "string") return place;
   try {
     const told = onBegin?.(rest.reduce((n, { byteLength }) => n + byteLength, 0));
@@ -91,7 +94,7 @@ async function fetchFile(
   told: ((bytes: number) => void) | undefined,
 ): Promise<void> {
   if (existsSync(path) && statSync(path).size === file.byteLength) {
-    // There already: a try before came so far.
+    // Downloaded by an earlier attempt.
     const hash = createHash("sha256");
     if (sha256 !== undefined) for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
     if (sha256 === undefined || hash.digest("hex") === sha256) return told?.(file.byteLength);
@@ -110,7 +113,7 @@ async function fetchFile(
     await handle.close();
   }
   if (sha256 !== undefined && hash.digest("hex") !== sha256) {
-    throw new ServiceError(`${client.url.host}: ${file.name} did not arrive as it was written; try again`, {
+    throw new ServiceError(`${client.url.host}: ${file.name} arrived damaged; try again`, {
       code: "bad_answer",
       retryable: true,
     });
@@ -118,17 +121,17 @@ async function fetchFile(
   renameSync(temporary, path);
 }
 
-/** The output that a file is, or is a part of. */
+/** The output that a file belongs to. */
 function topSegment(name: string): string {
   return name.split("/")[0]!;
 }
 
-/** Names come from outside and become files. */
+/** Names come from the service and become files. */
 function checkName(name: string, { url }: JobClient): void {
   const segments = name.split("/");
   const bad = segments.some((s) => s === "" || s === "." || s === ".." || /[\\:\p{Cc}]/u.test(s));
   if (!bad && !RESERVED.test(segments[0]!) && !segments.at(-1)!.endsWith(".partial")) return;
-  throw new ServiceError(`${url.host} lists ${JSON.stringify(name)}, which is no name for a file here`, {
+  throw new ServiceError(`${url.host} lists ${JSON.stringify(name)}, which is not a valid file name here`, {
     code: "bad_answer",
     retryable: false,
   });
@@ -137,7 +140,5 @@ function checkName(name: string, { url }: JobClient): void {
 function withoutRoom(error: unknown): OutputError | undefined {
   const { code } = error as NodeJS.ErrnoException;
   if (code !== "ENOSPC" && code !== "EDQUOT") return undefined;
-  return new OutputError(
-    "the disk is full: free some space and repeat the command, which goes on where it was",
-  );
+  return new OutputError("the disk is full: free some space and repeat the command to continue");
 }

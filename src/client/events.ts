@@ -6,11 +6,11 @@ export interface ServerEvent {
   data: string;
 }
 
-/** An event is the status of a job: far below this. */
+/** An event is the status of a job, which is far smaller. */
 const MAX_EVENT_LENGTH = 1 << 20;
 
 /**
- * Events of a stream as they come in.
+ * Parses a stream of events.
  * @param onActivity called for each event and each comment: servers send comments to keep a connection open
  * @throws {RangeError} for an event that does not end
  */

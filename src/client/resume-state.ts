@@ -3,19 +3,19 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { homedir, platform } from "node:os";
 import { join } from "node:path";
 
-/** What makes two uploads the same: the file as it is, the service, and the job that is asked for. */
+/** What identifies an upload: the scan's state, the service, and the requested job. */
 export interface UploadIdentity {
   path: string;
   byteLength: number;
-  /** Another when the content is: when a file was modified, the etag of all files of a directory. */
+  /** Changes with the content: a file's time of modification; a directory's etag over all its files. */
   version: number | string;
   url: string;
   request: object | null;
 }
 
 /**
- * Remembers the id of an upload from one run of the command to the next, in the user's own folder for such things and
- * never beside the scan. What cannot be remembered is only not resumed.
+ * Remembers the id of an upload between runs of the command, in the user's state directory and never beside the scan.
+ * If it cannot be stored, the upload is only not resumed.
  */
 export class ResumeState {
   readonly #file: string;
@@ -43,7 +43,7 @@ export class ResumeState {
       writeFileSync(temporary, JSON.stringify({ id }), { mode: 0o600 });
       renameSync(temporary, this.#file);
     } catch {
-      // A home that cannot be written is no reason not to upload.
+      // An upload also works without a writable home directory.
     }
   }
 
@@ -52,7 +52,7 @@ export class ResumeState {
   }
 }
 
-/** Where programs keep what they would like to find again (XDG, Apple's and Microsoft's guides). */
+/** The user's state directory (XDG, Apple's and Microsoft's guidelines). */
 export function stateDirectory(environment: NodeJS.ProcessEnv = process.env): string {
   const { XDG_STATE_HOME, LOCALAPPDATA } = environment;
   if (XDG_STATE_HOME) return join(XDG_STATE_HOME, "tilewright", "uploads");

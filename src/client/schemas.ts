@@ -1,10 +1,10 @@
 import { z } from "zod";
 
-/** What is read of the answers of a job service; a newer one may tell more. */
+/** Responses of a job service. Fields of newer services are ignored. */
 
 const count = z.int().nonnegative();
 
-/** What is read of an upload; a newer service may tell more. */
+/** State of an upload. */
 export const uploadSchema = z
   .object({
     id: z.string().regex(/^[\w-]{1,128}$/),

@@ -13,33 +13,33 @@ import type { JobClient } from "./job-client.ts";
 import type { ResumeState } from "./resume-state.ts";
 import { reportBytes, type UploadListener } from "./upload-progress.ts";
 
-/** The files of a directory that are sent, with paths below it and etags of this disk. */
+/** The files of a directory to send, with paths relative to it and etags of this file system. */
 export interface FolderScan {
   path: string;
   files: readonly ListedObject[];
   byteLength: number;
-  /** Of all files as they are on this disk. */
+  /** Etag over all files on this machine. */
   etag: string;
 }
 
 export interface SendFolderOptions {
-  /** null: no job is to start. */
+  /** null: no job starts. */
   request: object | null;
-  /** Files under way at a time, 16 at most; each is in memory while it is. */
+  /** Files in progress at a time, 16 at most; each is held in memory. */
   parallelUploads: number | undefined;
   signal: AbortSignal | undefined;
 }
 
 const DEFAULT_PARALLEL_FILES = 8;
 const MAX_PARALLEL_FILES = 16;
-/** What systems leave in every directory that they show. */
+/** Files that operating systems leave in directories. */
 const SYSTEM_FILES = /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini)$/;
 const ADVICE =
   "copy the directory into a bucket with a tool of its storage, then: tilewright jobs start <its address>";
 
 /**
- * What there is to send of a directory: of an OME-Zarr everything, else its DICOM files and nothing beside them.
- * @throws {ImageFormatError} where it is neither, or more than a service takes
+ * Lists the files to send: all of an OME-Zarr, else the DICOM files.
+ * @throws {ImageFormatError} for a directory that is neither, or larger than a service accepts
  */
 export async function scanFolder(path: string, signal: AbortSignal | undefined): Promise<FolderScan> {
   const store = new FsStore(path);
@@ -83,10 +83,7 @@ function tooManyFilesError(path: string, most: number): ImageFormatError {
   return new ImageFormatError(`${path} holds more than ${most} files, the most of one scan; ${ADVICE}`);
 }
 
-/**
- * Sends the files that are not there yet, and starts the job. What is there is told by its content, so a repeated
- * command sends the rest.
- */
+/** Sends the missing files and starts the job. Files are compared by content, so a repeated call sends the rest. */
 export async function sendFolder(
   client: JobClient,
   scan: FolderScan,
@@ -118,7 +115,7 @@ export async function sendFolder(
   try {
     await forEachConcurrent(scan.files, Math.min(MAX_PARALLEL_FILES, parallelUploads), send, { signal });
   } catch (error) {
-    // Another file by the same path: it changed since a run before.
+    // Another file by this path: it changed since an earlier run.
     if (error instanceof ServiceError && error.code === "file_exists") state.clear();
     throw error;
   } finally {
@@ -136,7 +133,7 @@ function changedError(path: string): ImageFormatError {
   return new ImageFormatError(`${path} changed while it was uploaded; begin again when it is written`);
 }
 
-/** Model and variant of a request, where one of them is named. */
+/** Model and variant of a request, if either is named. */
 function requestedModel(request: unknown): { model?: string; variant?: string } | undefined {
   const { model, variant } = (request ?? {}) as { model?: string; variant?: string };
   return model === undefined && variant === undefined ? undefined : { model, variant };

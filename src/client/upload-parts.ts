@@ -5,17 +5,17 @@ import type { JobClient, RemoteUpload } from "./job-client.ts";
 
 export interface SendPartsOptions {
   path: string;
-  /** Parts under way at a time, 16 at most; each is in memory while it is. */
+  /** Parts in progress at a time, 16 at most; each is held in memory. */
   parallelUploads: number;
   signal: AbortSignal | undefined;
-  /** Told of the bytes of each part that is there. */
+  /** Called with the size of each part that was sent. */
   onSent: (bytes: number) => void;
 }
 
 /** A part has up to 60 MiB. */
 const MAX_PARALLEL_PARTS = 16;
 
-/** Sends the parts that are not there yet. The first failure ends it when what is under way has ended. */
+/** Sends the missing parts. After a failure no part starts, and those in progress end. */
 export async function sendParts(
   client: JobClient,
   upload: RemoteUpload,
@@ -25,7 +25,7 @@ export async function sendParts(
   const there = new Set(upload.done);
   const missing = Array.from({ length: upload.parts }, (_, i) => i + 1).filter((n) => !there.has(n));
   const file = await open(path);
-  // Buffers are reused: one for each part that is being sent.
+  // Buffers are reused: one for each part in progress.
   const free: Uint8Array<ArrayBuffer>[] = [];
   const send = async (n: number) => {
     const buffer = free.pop() ?? new Uint8Array(Math.min(upload.partBytes, upload.byteLength));

@@ -10,7 +10,7 @@ export type UploadStage =
 
 export type UploadEvent =
   | { type: "stage"; stage: UploadStage }
-  /** Bytes of the scan on their way up, or of the results on their way down. */
+  /** Bytes of the scan that were uploaded, or of the results that were downloaded. */
   | {
       type: "transfer";
       bytesDone: number;
@@ -26,14 +26,14 @@ export type UploadEvent =
       windowsPerSecond: number;
       secondsLeft: number;
     }
-  /** Nothing of the job has moved; `reason`: what the service says of itself, where it is not well. */
+  /** The job has not progressed for a while. `reason`: why the service is unhealthy, if it is. */
   | { type: "quiet"; job: string; seconds: number; reason: string | undefined }
-  /** Something failed that is tried again. */
+  /** A request failed and will be retried. */
   | { type: "retry"; reason: string; seconds: number };
 
 export type UploadListener = (event: UploadEvent) => void;
 
-/** Tells of bytes as they are done; `before` of them were there from the start and say nothing about the rate. */
+/** Reports transferred bytes. `before` bytes were there from the start and do not count for the rate. */
 export function reportBytes(
   bytesTotal: number,
   before: number,

@@ -6,11 +6,11 @@ import type { JobClient } from "./job-client.ts";
 export interface WatchOptions {
   signal?: AbortSignal;
   onStatus?: (status: JobStatus) => void;
-  /** Told each time nothing has moved for `stallMs` more, with what the service says of itself where it is not well. */
+  /** Called every `stallMs` without progress, with the reason if the service is unhealthy. */
   onStall?: (seconds: number, reason: string | undefined) => void;
   /** Default two minutes. */
   stallMs?: number;
-  /** Between two looks where the service sends no events, and before a broken stream is opened again. */
+  /** First delay between polls when the service sends no events, and before a broken stream is reopened. */
   firstDelayMs?: number;
 }
 
@@ -18,8 +18,8 @@ const MAX_DELAY_MS = 10_000;
 const STALL_MS = 120_000;
 
 /**
- * Follows a job until it ends: by the service's events, and by asking where those break off or are not sent.
- * @throws {ServiceError} where the service stays away
+ * Follows a job until it ends: by the service's events, and by polling when those break off or are not sent.
+ * @throws {ServiceError} when the service stays unreachable
  */
 export async function watchJob(
   client: JobClient,
@@ -56,7 +56,7 @@ async function streamOrPoll(
         }
       } catch (error) {
         if (!(error instanceof ServiceError)) throw error;
-        // What a later try cannot change: this service, or something on the way to it, lets no events through.
+        // Not retryable: the service, or a proxy in between, does not support events.
         if (!error.retryable) sendsEvents = false;
       }
     }
@@ -68,7 +68,9 @@ async function streamOrPoll(
   }
 }
 
-/** A job that waits its turn and a service that stands still look the same from here, but for how long they do. */
+/**
+ * Reports a job without progress. A queued job and a stuck service look the same from here, so only the time tells.
+ */
 function createStallTimer(client: JobClient, { onStatus, onStall, stallMs = STALL_MS }: WatchOptions) {
   let last = "";
   let movedAt = Date.now();
@@ -77,7 +79,7 @@ function createStallTimer(client: JobClient, { onStatus, onStall, stallMs = STAL
     const reason = await client.health().catch((error: unknown) => (error as Error).message);
     onStall?.(seconds, reason);
   }, stallMs);
-  // Who has nothing else to do has ended.
+  // The timer must not keep the process alive.
   timer.unref();
   return {
     onStatus(status: JobStatus) {

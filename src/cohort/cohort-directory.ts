@@ -21,7 +21,7 @@ import { syncDirectory } from "./journal.ts";
 const SNAPSHOT = "cohort.json";
 const CANCEL = "cancel";
 
-/** Where a cohort's state and tables lie. */
+/** A cohort's directory: its state and tables. */
 export class CohortDirectory {
   readonly path: string;
   readonly journal: string;
@@ -33,7 +33,7 @@ export class CohortDirectory {
     this.snapshotFile = join(path, SNAPSHOT);
   }
 
-  /** A new place must be empty or absent: tables of a cohort are not put among other things. */
+  /** A new directory must be empty or absent: tables never mix with other files. */
   assertEmptyOrCohort(): void {
     checkOutPath(this.path);
     if (!existsSync(this.path)) return;
@@ -46,9 +46,9 @@ export class CohortDirectory {
   }
 
   /**
-   * A directory belongs to one place.
-   * @param place address of a service, undefined for this machine
-   * @returns the cohort that is there
+   * Asserts that the directory's cohort runs on this server.
+   * @param place address of the service; undefined for this machine
+   * @returns the snapshot in the directory, if there is one
    */
   assertSameServer(place: string | undefined): CohortSnapshot | undefined {
     const before = existsSync(this.snapshotFile) ? this.read() : undefined;
@@ -56,11 +56,11 @@ export class CohortDirectory {
     const where = before.service ? `the service ${before.service.url}` : "this machine";
     const how = before.service ? `--server ${before.service.url}` : "no --server";
     throw new OutputError(
-      `${this.path} holds a cohort of ${where}: go on with ${how}, or choose another --out`,
+      `${this.path} holds a cohort of ${where}: continue with ${how}, or choose another --out`,
     );
   }
 
-  /** One run at a time. */
+  /** Locks the directory: one run at a time. */
   lock(): void {
     mkdirSync(this.path, { recursive: true });
     acquireLock(this.path);
@@ -97,7 +97,7 @@ export class CohortDirectory {
     }
   }
 
-  /** Only the user's own: addresses may be signed. */
+  /** Readable by its owner only: addresses may be signed. */
   write(snapshot: CohortSnapshot): void {
     writeFileAtomic(this.snapshotFile, JSON.stringify(snapshot), 0o600);
   }
@@ -105,7 +105,7 @@ export class CohortDirectory {
 
 const OWN_FILES = /^(lock.*|cancel|journal\.jsonl|jobs|objects|scans|cohort\..*|report\.html|.*\.partial)$/;
 
-/** Readers see the old file or the new one, after a power cut too. */
+/** Replaces a file atomically: readers see the old file or the new one, even after a power failure. */
 export function writeFileAtomic(file: string, content: string | Uint8Array, mode = 0o644): void {
   const temporary = `${file}.partial`;
   const fd = openSync(temporary, "w", mode);

@@ -4,44 +4,44 @@ import type { CohortJob } from "../contracts/cohort-request.ts";
 import type { SegmentOptions } from "../local/options.ts";
 import type { ManifestRows } from "./manifest-rows.ts";
 
-/** Options of `segment` that are the same for every scan; no token, which belongs into the environment. */
+/** Options of `segment` that every scan shares. The token stays in the environment. */
 export type SharedOptions = Omit<
   SegmentOptions,
   "source" | "out" | "resume" | "force" | "signal" | "onProgress" | "token"
 >;
 
-/** What is fetched of each scan that a service has done: what the tables are made from, or everything. */
+/** What to download of each scan that a service has done: the inputs of the tables, or everything. */
 export const DOWNLOADS = ["tables", "all"] as const;
 export type Download = (typeof DOWNLOADS)[number];
 
-/** Where a cohort runs that does not run on this machine. The token is never written down. */
+/** The service that runs the cohort. The token is never stored. */
 export interface CohortService {
   url: string;
-  /** Its id there. */
+  /** The cohort's id at the service. */
   cohort: string;
-  /** What is asked for of every scan. */
+  /** The job of every scan. */
   job: CohortJob;
   download: Download;
 }
 
-/** `cohort.json`: the checked manifest and the command, as the last run had them. */
+/** `cohort.json`: the checked manifest and the options of the last run. */
 export interface CohortSnapshot extends ManifestRows {
   formatVersion: 1;
-  /** What was typed, for `retry`. */
+  /** The scans as the user gave them, for `retry`. */
   cohort: string;
   options: SharedOptions;
   /** Absolute directory of the jobs. */
   store: string;
   slidesAtOnce: number;
   largestFirst: boolean;
-  /** Of the manifest, where it was named. */
+  /** Encoding of the manifest, if given. */
   encoding?: string;
   model: { name: string; version: string; hash: string };
-  /** Of the table, in its order. */
+  /** Columns of the table, in order. */
   classes: readonly string[];
   kinds: readonly string[];
   isVolume: boolean;
-  /** Of each row, what names its work in the journal. */
+  /** Journal key of each row. */
   keys: readonly string[];
   service?: CohortService;
 }

@@ -14,5 +14,5 @@ export class CohortManifestError extends JobError {
   }
 }
 
-/** Problems in the message; of further ones it gives the number. */
+/** Problems in the message. Further ones are only counted. */
 const SHOWN = 100;

@@ -18,16 +18,16 @@ export interface FoundRows extends ManifestRows {
   kind: "manifest" | "folder" | "pattern" | "prefix";
 }
 
-/** Names of what is read: sniffing every file of a bucket would take a request each. */
+/** File names of images. Sniffing every file of a bucket would take a request each. */
 const IMAGE = /\.(svs|tiff?|ndpi|scn|bif|qptiff|png|jpe?g|nii(\.gz)?|dcm)$/i;
 const MAX_FILES = 1_000_000;
 
 /**
- * The scans that were named: a manifest, a folder with all below it, a glob pattern (`*`, `?`, `**`, `[a-c]`, `{svs,tif}`), or a
- * bucket's prefix. Without a manifest there is a row for each image by its name, in the order of paths; a directory `*.zarr`
- * and a directory of DICOM files are one each.
- * @param except a directory below which nothing is looked for: that of the results
- * @param encoding of a manifest; default UTF-8, or UTF-16 where the file says so
+ * Finds the scans of a cohort: in a manifest, in a folder and below, by a glob pattern (`*`, `?`, `**`, `[a-c]`,
+ * `{svs,tif}`), or under a bucket's prefix. Without a manifest each image is a row, in the order of paths; a
+ * directory `*.zarr` and a directory of DICOM files are one row each.
+ * @param except directory that is skipped: that of the results
+ * @param encoding of a manifest; default UTF-8, or UTF-16 if the file has its byte order mark
  */
 export async function findRows(
   cohort: string,
@@ -59,25 +59,27 @@ export async function findRows(
   );
 }
 
-/** Whether a name is a pattern of many: `*`, `?`, `[a-c]` or `{svs,tif}` in it. */
+/** Whether a name is a glob pattern: it contains `*`, `?`, `[a-c]` or `{svs,tif}`. */
 export function isGlob(name: string): boolean {
   return /[*?]|\[[^\]]+\]|\{[^}]*,[^}]*\}/.test(name);
 }
 
-/** `*`, `?`, `[a-c]` and `{svs,tif}` stay within a part of a path, `**` crosses parts. All else means itself. */
+/**
+ * `*`, `?`, `[a-c]` and `{svs,tif}` stay within a path segment, `**` crosses segments. Other characters are literal.
+ */
 export function compileGlob(pattern: string): (relativePath: string) => boolean {
-  // Scans are named "slide (1).svs": extended patterns are off, and parentheses are no groups.
+  // Scans have names like "slide (1).svs": extended globs are off, and parentheses are literal.
   return picomatch(pattern.replaceAll(/[()+!|^$]/g, "\\$&"), { noextglob: true, nonegate: true });
 }
 
-/** The part of a pattern that is there: its brackets and braces mean themselves. */
+/** The deepest directory of a pattern that exists: its brackets and braces are literal. */
 function existingParent(pattern: string): string {
   let folder = path.dirname(pattern);
   while (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) folder = path.dirname(folder);
   return folder;
 }
 
-/** Unique by file name where file names are, else by the path below what all have in common. */
+/** Ids are file names if those are unique, else paths below the common folder. */
 function toRows(cohort: string, sources: readonly string[]): ManifestRows {
   if (sources.length === 0) {
     throw new JobError(
@@ -152,7 +154,7 @@ async function listPrefix(prefix: string, signal?: AbortSignal): Promise<string[
   }
 }
 
-/** Keys of images under a prefix; those of a Zarr or of a folder of DICOM files are one. */
+/** Keys of images under a prefix; a Zarr or a folder of DICOM files is one. */
 export async function imagesBelow(
   store: Pick<ObjectStore, "list">,
   prefix: string,

@@ -1,12 +1,12 @@
 import type { SlideMetrics } from "./slide-metrics.ts";
 
-/** Beyond this a value counts as an outlier (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). */
+/** A larger robust score is an outlier (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). */
 export const OUTLIER_Z = 3.5;
-/** Fewer slides than this say nothing of what is usual. */
+/** With fewer slides no outliers are reported. */
 export const LEAST_SLIDES = 8;
 export const LITTLE_TISSUE = 0.01;
 export const FEW_WINDOWS = 4;
-/** Relative difference of the pixel size from the cohort's median. */
+/** Relative deviation of the pixel size from the cohort's median. */
 export const OTHER_SPACING = 0.1;
 
 export type Flag =
@@ -20,7 +20,7 @@ export type Flag =
   | "source-gone"
   | "source-not-checked";
 
-/** What each flag means, for the report and the documents. */
+/** Meaning of each flag, for the report and the documents. */
 export const FLAG_RULES: Record<Flag, string> = {
   "little-tissue": `tissue on less than ${LITTLE_TISSUE * 100} % of the region, or fewer than ${FEW_WINDOWS} windows`,
   "seam-outlier": `seam score more than ${OUTLIER_Z} robust deviations above the cohort's median`,
@@ -34,7 +34,10 @@ export const FLAG_RULES: Record<Flag, string> = {
   "source-not-checked": "the source could not be reached to see whether it is still the same",
 };
 
-/** 0.6745 (x - median) / MAD, or undefined where fewer than `LEAST_SLIDES` have a value or more than half have the same. */
+/**
+ * Robust score 0.6745 (x − median) / MAD; undefined for fewer than `LEAST_SLIDES` values, or if more than half are
+ * equal.
+ */
 export function robustScores(values: readonly (number | undefined)[]): (number | undefined)[] {
   const known = values.filter((v) => v !== undefined && Number.isFinite(v)) as number[];
   const middle = median(known);
@@ -45,7 +48,7 @@ export function robustScores(values: readonly (number | undefined)[]): (number |
   );
 }
 
-/** Flags of each slide beside the others; no metrics, no flags. */
+/** Flags of each slide, compared with the others; none without metrics. */
 export function flagSlides(slides: readonly (SlideMetrics | undefined)[]): Flag[][] {
   const seam = robustScores(slides.map((s) => s?.seamScore));
   const focus = robustScores(slides.map((s) => s?.focus));

@@ -17,15 +17,15 @@ import type { Backend } from "../orchestrator/scheduler/backend.ts";
 import { product } from "../tiling/grid/raster.ts";
 import { planShards } from "../tiling/grid/shards.ts";
 
-/** What planning tells of one scan. */
+/** Size of one scan's job, from its plan. */
 export interface PlannedScan {
   windows: number;
   shards: number;
-  /** Of the source that are read, about. */
+  /** Estimated bytes read from the source. */
   bytes: number;
 }
 
-/** Of what is stored, the level's share by samples, and of that the windows' share. */
+/** Estimates the bytes as the level's share of all samples, times the share of windows that are kept. */
 export function plannedScan(source: Pick<ImageSource, "levels" | "byteLength">, plan: JobPlan): PlannedScan {
   const samples = source.levels.map((level) => product(level.shape));
   const share = samples[plan.level]! / samples.reduce((a, b) => a + b);
@@ -47,9 +47,9 @@ export interface BackendForecast {
 
 export interface CohortForecast {
   scans: number;
-  /** That were opened and planned; the others count as their mean. */
+  /** Scans that were opened and planned; the others count as their mean. */
   planned: number;
-  /** Of the planned, that have no plan, and why. */
+  /** Planned scans without a plan, with the reason. */
   unplanned: readonly { id: string; code: string; reason: string }[];
   windows: number;
   bytes: number;
@@ -57,12 +57,13 @@ export interface CohortForecast {
   pricesOf: string;
 }
 
-/** Windows a second that one queue and its 250 consumers give. */
+/** Throughput of one queue with its 250 consumers. */
 const QUEUE_WINDOWS_PER_SECOND = 350;
 
 /**
- * Sums over a cohort. Scans that were not opened count as the mean of those that were, failed ones among them.
- * @param secondsPerWindow core-seconds on this machine
+ * Sums the plans over a cohort. Scans that were not opened count as the mean of those that were, including failed
+ * ones.
+ * @param here measured core-seconds per window, and cores of this machine
  */
 export function forecastCohort(
   scans: number,

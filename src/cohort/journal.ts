@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 
-/** What happened to a scan. `key` names the work: source, spacing, mask, model and settings. */
+/** An event of a scan. `key` identifies the work: source, spacing, mask, model and settings. */
 export type CohortEvent =
   | { at: string; type: "begun"; key: string }
   | {
@@ -18,21 +18,21 @@ export type CohortEvent =
       type: "done";
       key: string;
       job: string;
-      /** Of the source, where one object holds it. */
+      /** Etag of the source, if it is one object. */
       etag?: string;
-      /** The results of this job were there already. */
+      /** Whether the results existed already. */
       found: boolean;
-      /** Before it was done, in USD. */
+      /** USD, forecast before the run. */
       forecast?: number;
     }
   | { at: string; type: "failed"; key: string; code: string; reason: string; etag?: string }
-  /** A local file lies at the service; here `key` names the file as it was. */
+  /** A local file was uploaded; here `key` identifies the file's state. */
   | { at: string; type: "uploaded"; key: string; source: string }
-  /** To be done again. */
+  /** The scan is to run again. */
   | { at: string; type: "retried"; key: string }
   | { at: string; type: "cancelled" };
 
-/** What is known of a scan after all that happened. */
+/** State of a scan after all its events. */
 export type KeyState = { begun: number } & (
   | { status: "pending" }
   | { status: "running" }
@@ -43,7 +43,7 @@ export type KeyState = { begun: number } & (
 
 const NEWLINE = 10;
 
-/** Applies one event; what a later version may write is passed over. */
+/** Applies one event. Events of later versions are skipped. */
 export function applyEvent(states: Map<string, KeyState>, event: CohortEvent): void {
   if (event.type === "cancelled" || typeof event.key !== "string") return;
   const begun = states.get(event.key)?.begun ?? 0;
@@ -63,7 +63,7 @@ export function applyEvent(states: Map<string, KeyState>, event: CohortEvent): v
   }
 }
 
-/** The states after every whole line. A last line without its end was being written when the process died. */
+/** States after every complete line. An incomplete last line was being written when the process died. */
 export function replayJournal(bytes: Uint8Array): { states: Map<string, KeyState>; wholeBytes: number } {
   const states = new Map<string, KeyState>();
   const wholeBytes = bytes.lastIndexOf(NEWLINE) + 1;
@@ -74,7 +74,7 @@ export function replayJournal(bytes: Uint8Array): { states: Map<string, KeyState
     try {
       event = JSON.parse(line);
     } catch {
-      // A line that a failing disk spoiled says nothing; its scan is done again, or found done.
+      // A line damaged on the disk is skipped: its scan runs again, or is found done.
       continue;
     }
     if (typeof event === "object" && event !== null) applyEvent(states, event as CohortEvent);
@@ -86,7 +86,7 @@ export function readJournal(file: string): Map<string, KeyState> {
   return existsSync(file) ? replayJournal(readFileSync(file)).states : new Map();
 }
 
-/** Lines of JSON that are only ever added to, each on the disk before `append` returns. One writer at a time. */
+/** Append-only lines of JSON. `append` returns when its lines are on the disk. One writer at a time. */
 export class Journal {
   readonly states: Map<string, KeyState>;
   readonly #fd: number;
@@ -98,7 +98,7 @@ export class Journal {
     this.#size = size;
   }
 
-  /** Cuts off a line that was never finished. */
+  /** Opens the journal and cuts off an incomplete last line. */
   static open(file: string): Journal {
     const fd = openSync(file, "a+", 0o600);
     try {
@@ -122,7 +122,7 @@ export class Journal {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
       fsyncSync(this.#fd);
     } catch (error) {
-      // Half a line would spoil the next one, if there is room again for that.
+      // An incomplete line would damage the next one, if there is space again by then.
       ftruncateSync(this.#fd, this.#size);
       throw error;
     }
@@ -135,7 +135,7 @@ export class Journal {
   }
 }
 
-/** So that a new file's name survives a power cut too. */
+/** Flushes a directory, so that a new file's name survives a power failure. */
 export function syncDirectory(directory: string): void {
   try {
     const fd = openSync(directory, "r");
@@ -145,6 +145,6 @@ export function syncDirectory(directory: string): void {
       closeSync(fd);
     }
   } catch {
-    // Some file systems and Windows cannot; they keep names in their own time.
+    // Some file systems and Windows cannot flush directories.
   }
 }

@@ -60,7 +60,7 @@ export class LocalCohortRun {
     return toOutcomes(this.#snapshot, this.#journal.states, this.#metrics, this.#flags);
   }
 
-  /** Rows by the work they ask for: those that ask for the same share it. */
+  /** Rows by key: rows with the same key share the work. */
   #byKey(): Map<string, CohortRow> {
     const rows = new Map<string, CohortRow>();
     this.#snapshot.keys.forEach((key, i) => {
@@ -69,7 +69,7 @@ export class LocalCohortRun {
     return rows;
   }
 
-  /** Sees with one request for each whether the sources of what is settled are still the same. */
+  /** Checks, with one request each, whether the sources of done and failed scans are unchanged. */
   async checkSources(): Promise<void> {
     const { states } = this.#journal;
     const settled = [...this.#byKey()].filter(([key]) => {
@@ -95,7 +95,7 @@ export class LocalCohortRun {
     this.#journal.append(...again.map((key) => ({ at, type: "retried" as const, key })));
   }
 
-  /** Removes results in this cohort's own directory that none of its rows asks for any more. */
+  /** Removes results in this cohort's own directory that no row refers to any more. */
   removeUnused(): void {
     const { store, keys } = this.#snapshot;
     if (store !== resolve(join(this.#options.out, "jobs"))) return;
@@ -113,13 +113,13 @@ export class LocalCohortRun {
       ),
     );
     const rows = [...this.#byKey()].filter(([key]) => pending.has(key));
-    // Of the same size in the order of the manifest: sorting is stable.
+    // Equal sizes keep the order of the manifest: the sort is stable.
     if (this.#snapshot.largestFirst)
       rows.sort(([a], [b]) => (this.#sizes.get(b) ?? 0) - (this.#sizes.get(a) ?? 0));
     return rows;
   }
 
-  /** @throws what no other scan could go on after */
+  /** @throws an error that would stop every other scan too */
   async segmentAll(model: ModelPackage): Promise<void> {
     const options = { ...this.#snapshot.options, token: this.#options.token, signal: this.#signal };
     const backends = await openSegmentBackends(
@@ -174,7 +174,7 @@ export class LocalCohortRun {
     let result: SlideResult;
     const mask = row.mask ?? options.mask;
     try {
-      // Looked at before it is read: what changes after that is noticed by the reads, or when the cohort is run again.
+      // Look up the source before reading it: a later change is noticed by the reads, or by the next run.
       const seen = await lookUpSource(row.source, this.#signal);
       etag = seen.kind === "there" ? seen.etag : undefined;
       const work = {

@@ -15,28 +15,28 @@ export interface CohortRow {
   mask?: string;
   /** Line of the manifest where the row begins. */
   line?: number;
-  /** What else the manifest says, kept as it is, in the order of `covariates`. */
+  /** Values of the other columns, unchanged, in the order of `covariates`. */
   values: readonly string[];
 }
 
 export interface ManifestRows {
-  /** Names of the columns kept as they are. */
+  /** Names of the other columns, which the table repeats. */
   covariates: readonly string[];
   rows: readonly CohortRow[];
 }
 
 const RESERVED_COLUMNS = ["id", "source", "mpp", "mask"];
-/** Enough for a million slides, and not for a file that is no manifest. */
+/** Enough for a million slides; a larger file is probably not a manifest. */
 const MAX_BYTES = 256 << 20;
 const MAX_ROWS = 1_000_000;
 const MAX_COVARIATES = 1000;
 const MAX_ID = 200;
 
 /**
- * Reads a manifest: CSV with a header, of which `source` must be there and `id`, `mpp` and `mask` may be; `;` and tabs
- * part columns too. Sources and masks are relative to `directory`.
- * @param taken names of columns that the table has of its own
- * @throws {CohortManifestError} with every problem, each with its line
+ * Reads a manifest: CSV with a header. `source` is required; `id`, `mpp` and `mask` are optional. `;` and tabs also
+ * separate columns. Sources and masks are relative to `directory`.
+ * @param taken names of the table's own columns
+ * @throws {CohortManifestError} with every problem and its line
  */
 export function readManifest(
   name: string,
@@ -83,9 +83,9 @@ export function readManifest(
     if (source !== undefined || cell("id") !== "") {
       const wrong = describeInvalidId(id);
       if (wrong) problem(`id "${printable(id)}" ${wrong}`);
-      // Where file names differ by case only, some disks hold one of them.
+      // Some file systems ignore case: such names would collide.
       const before = lineById.get(id.toLowerCase());
-      if (before !== undefined) problem(`id "${printable(id)}" is that of line ${before} already`);
+      if (before !== undefined) problem(`id "${printable(id)}" is already used in line ${before}`);
       else lineById.set(id.toLowerCase(), line);
     }
     if (source !== undefined) {
@@ -104,9 +104,9 @@ export function readManifest(
 }
 
 /**
- * The text of a manifest, strictly: a letter that is lost would be lost in the table.
+ * Decodes a manifest strictly: a character that is lost here would be lost in the table.
  * @throws {CohortManifestError} with the line that is in another encoding
- * @throws {JobError} when there is no such encoding
+ * @throws {JobError} for an unknown encoding
  */
 export function decodeManifest(name: string, bytes: Uint8Array, encoding?: string): string {
   const stated =
@@ -138,7 +138,7 @@ export function decodeManifest(name: string, bytes: Uint8Array, encoding?: strin
   }
 }
 
-/** The line in which decoding fails. */
+/** The line at which decoding fails. */
 function firstBadLine(bytes: Uint8Array, encoding: string): number {
   const stream = new TextDecoder(encoding, { fatal: true });
   let line = 1;
@@ -152,7 +152,7 @@ function firstBadLine(bytes: Uint8Array, encoding: string): number {
   return line;
 }
 
-/** What an id may be: it names a directory, a row and a line of a report. */
+/** Why an id is invalid: it names a directory, a row and a line of a report. */
 export function describeInvalidId(id: string): string | undefined {
   if (id === "") return "is empty";
   if (id.length > MAX_ID) return `is longer than ${MAX_ID} characters`;
@@ -163,7 +163,7 @@ export function describeInvalidId(id: string): string | undefined {
   return undefined;
 }
 
-/** Last part of a path or address, without what a signed address carries. */
+/** Last segment of a path or address, without the query of a signed address. */
 export function sourceName(source: string): string {
   const address = parseSourceAddress(source);
   return path.basename(address.scheme === "file" ? address.path : address.key);
@@ -176,12 +176,12 @@ function parseCsv(name: string, text: string, delimiter: string): { record: stri
       info: true,
       relax_column_count: true,
       skip_empty_lines: true,
-      // What is left of a row that was emptied in a spreadsheet.
+      // Empty rows that a spreadsheet leaves behind.
       skip_records_with_empty_values: true,
       delimiter,
       max_record_size: 1 << 20,
     }) as unknown as { record: string[]; info: Info }[];
-    // The parser tells where a record ends; one whose cells hold line breaks began before.
+    // The parser gives the line where a record ends; one with line breaks in its cells began earlier.
     return found.map(({ record, info }) => ({
       record,
       line: info.lines - record.reduce((n, cell) => n + (cell.match(/\n/g)?.length ?? 0), 0),
@@ -193,7 +193,7 @@ function parseCsv(name: string, text: string, delimiter: string): { record: stri
   }
 }
 
-/** Where a comma does not part columns it may part decimals. */
+/** Where a comma does not separate columns it may separate decimals. */
 function parseDecimal(text: string, delimiter: string): number {
   return Number(delimiter === "," || text.includes(".") ? text : text.replace(",", "."));
 }
@@ -209,10 +209,10 @@ function checkHeader(name: string, header: readonly string[], taken: ReadonlySet
   header.forEach((column, i) => {
     if (column === "") problems.push(`line 1: column ${i + 1} has no name`);
     else if (header.indexOf(column) !== i)
-      problems.push(`line 1: column "${printable(column)}" is there twice`);
+      problems.push(`line 1: column "${printable(column)}" appears twice`);
     else if (taken.has(column) && !RESERVED_COLUMNS.includes(column))
       problems.push(
-        `line 1: column "${printable(column)}" is one that the table writes: give it another name`,
+        `line 1: column "${printable(column)}" has the name of one of the table's own: rename it`,
       );
   });
   if (header.length > MAX_COVARIATES) problems.push(`line 1: there are more than ${MAX_COVARIATES} columns`);

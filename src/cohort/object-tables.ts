@@ -5,9 +5,9 @@ import { writeFileAtomic } from "./cohort-directory.ts";
 import { ParquetFile } from "./parquet.ts";
 import type { Column } from "./table.ts";
 
-/** Of the rows of `measurements.csv` that tell of objects, and how the columns are called here. */
+/** Columns of the objects in `measurements.csv`, with their names in the table. */
 const COLUMNS: readonly (Column & { from?: string })[] = [
-  // The folder says it too, but readers make a number of "007" there.
+  // The folder's name has the id too, but readers turn "007" there into a number.
   { name: "slide_id", type: "text" },
   { name: "object_id", from: "id", type: "text" },
   { name: "class", type: "text" },
@@ -30,10 +30,10 @@ const COLUMNS: readonly (Column & { from?: string })[] = [
   { name: "orientation_deg", type: "number" },
 ];
 
-/** Which job each folder was made from. Readers of the table pass over names that begin with a dot. */
+/** Records the job each folder was made from. Readers of the table skip names that begin with a dot. */
 const MADE = ".made.json";
 
-/** A folder's name for an id, as Hive writes it: readers decode it. */
+/** Folder name of an id, escaped as Hive does; readers decode it. */
 export function partitionName(id: string): string {
   const escaped = encodeURIComponent(id).replace(
     /[!'()*]/g,
@@ -43,9 +43,9 @@ export function partitionName(id: string): string {
 }
 
 /**
- * Brings `objects/id=<id>/part.parquet` in line with what is done: folders of slides that are not go, those that were
- * made from this very job stay as they are.
- * @param done each slide and where its job's results lie
+ * Updates `objects/id=<id>/part.parquet`: removes folders of slides that are not done, keeps those that were made
+ * from the same job, and makes the missing ones.
+ * @param done each slide and the directory of its job's results
  */
 export async function writeObjectTables(
   root: string,
@@ -72,11 +72,11 @@ export async function writeObjectTables(
     made.set(name, job);
     changed = true;
   }
-  // A process killed before this makes the folders again.
+  // If the process dies before this, the folders are made again.
   if (changed) writeFileAtomic(join(root, MADE), JSON.stringify(Object.fromEntries(made)));
 }
 
-/** One row for each object of one slide, read as a stream. */
+/** Writes one row for each object of a slide, as a stream. */
 export async function writeObjects(
   file: string,
   id: string,

@@ -4,10 +4,10 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 import type { CohortDirectory } from "./cohort-directory.ts";
 import type { CohortSnapshot, SharedOptions } from "./cohort-snapshot.ts";
 
-/** Options that change no result: where and how fast the work is done. */
+/** Options that do not affect results: where and how fast the work runs. */
 const IRRELEVANT_TO_RESULTS = new Set(["threads", "concurrency", "backends", "cohort", "model"]);
 
-/** Flags by the names of options, where they differ. */
+/** Flags by option name, where they differ. */
 const FLAGS: Record<string, string> = {
   overlapRatio: "overlap",
   importance: "blend",
@@ -18,8 +18,9 @@ const FLAGS: Record<string, string> = {
 };
 
 /**
- * Other settings are other work: every scan would be segmented again and the results of before lie about unused.
- * @throws {OutputError} that names what is other than before
+ * Rejects settings other than those of the last run: every scan would run again and the existing results would be
+ * left unused.
+ * @throws {OutputError} that lists the differences
  */
 export function assertSameSettings(
   directory: CohortDirectory,
@@ -41,11 +42,11 @@ export function assertSameSettings(
   }
   if (changes.length === 0) return;
   throw new OutputError(
-    `${directory.path} holds a cohort of other settings: ${changes.join("; ")}. Repeat the settings of before, choose another --out, or --restart to segment every scan again`,
+    `${directory.path} holds a cohort with other settings: ${changes.join("; ")}. Repeat the previous settings, choose another --out, or --restart to segment every scan again`,
   );
 }
 
-/** What is left out is the default. */
+/** Values of options that are left out. */
 const DEFAULTS: Record<string, unknown> = { precision: "u8", tissueMask: true };
 
 function isSame(a: unknown, b: unknown, option: string): boolean {

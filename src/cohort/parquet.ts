@@ -9,12 +9,12 @@ const SCHEMA: Record<Column["type"], Pick<SchemaElement, "type" | "converted_typ
   number: { type: "DOUBLE" },
 };
 
-/** Rows held at a time; also of a row group. */
+/** Rows of a row group; also the most that are held in memory. */
 const GROUP = 50_000;
 
 /**
- * A Parquet file written group by group: memory does not follow the number of rows. It has its name when it is whole.
- * `add` any number of times, then `finish`, or `abort`.
+ * Writes a Parquet file group by group, so memory does not grow with the number of rows. The file gets its name when
+ * it is complete. Call `add` any number of times, then `finish` or `abort`.
  */
 export class ParquetFile {
   readonly #file: string;

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** What a library threw where nobody could catch it: in a callback, or in a promise that it dropped. */
+/** An error that a library threw where no caller can catch it: in a callback, or in a promise that it dropped. */
 export class StrayError extends Error {
   override readonly name = "StrayError";
 }
@@ -11,8 +11,8 @@ interface Work {
 }
 
 /**
- * Keeps a process alive while many pieces of work run in it, each of which may run code that throws where no caller can catch
- * it. The piece at fault fails, even where it would wait for ever; where it cannot be told, all that are at work do.
+ * Keeps the process alive when code throws where no caller can catch it. The work that threw fails, even if it would
+ * otherwise never end; if the work cannot be identified, all work in progress fails.
  */
 export class ProcessGuard {
   readonly #work = new Set<Work>();
@@ -29,10 +29,10 @@ export class ProcessGuard {
     process.on("unhandledRejection", this.#onStray);
   }
 
-  /** Resolves as `work` does, and fails as soon as something stray comes of it. */
+  /** Resolves as `work` does, and fails as soon as a stray error comes from it. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const { promise: stray, reject: fail } = Promise.withResolvers<never>();
-    // Heard by a race, or by nobody when the work ended first.
+    // Handled by the race below; unobserved when the work ended first.
     stray.catch(() => undefined);
     const own = { stray, fail };
     this.#work.add(own);
@@ -43,7 +43,7 @@ export class ProcessGuard {
     }
   }
 
-  /** A part of what `run` runs, that must not be waited for when the whole has failed. */
+  /** Runs a part of what `run` runs, and stops waiting for it when the whole has failed. */
   race<T>(part: () => Promise<T>): Promise<T> {
     const own = this.#context.getStore();
     return own ? Promise.race([part(), own.stray]) : part();

@@ -2,7 +2,7 @@ const WIDTH = 220;
 const HEIGHT = 110;
 const BASE = HEIGHT - 18;
 
-/** Counts in equal steps from the least to the greatest value (as many as Sturges' rule says), as SVG. */
+/** A histogram as SVG, with equal steps from the least to the greatest value (number of bins: Sturges' rule). */
 export function histogramSvg(values: readonly number[], label: string): string {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;

@@ -7,7 +7,7 @@ import { SCANS } from "./scan-links.ts";
 import type { RowOutcome, TableShape } from "./table.ts";
 import { sumOutcomes } from "./totals.ts";
 
-/** Pictures in a report: so that a browser opens it at once. */
+/** At most so many pictures, so that a browser opens the report at once. */
 export const MAX_PICTURES = 200;
 export const MAX_PICTURE_BYTES = 24 << 20;
 const MAX_FAILURES = 1000;
@@ -81,7 +81,7 @@ ${pictures(outcomes, flags, pictureOf)}
 function failures(outcomes: readonly RowOutcome[]): string {
   const failed = outcomes.filter((o) => o.status === "failed");
   if (failed.length === 0) return "";
-  // Ids are file names where the manifest gives none: once is enough then.
+  // Without ids in the manifest, ids are file names: show them once.
   const shownSource = ({ source, id }: RowOutcome["row"]) =>
     sourceName(source) === id ? "" : sourceName(source);
   const named = failed.some(({ row }) => shownSource(row) !== "");
@@ -154,7 +154,7 @@ function pictures(
   pictureOf: (job: string) => Uint8Array | undefined,
 ): string {
   const done = outcomes.flatMap((o, i) => (o.status === "done" && o.job ? [{ ...o, flags: flags[i]! }] : []));
-  // What is flagged first, since it is what one wants to see.
+  // Flagged scans first.
   const order = [...done.filter((o) => o.flags.length > 0), ...done.filter((o) => o.flags.length === 0)];
   const figures: string[] = [];
   let bytes = 0;
@@ -174,7 +174,7 @@ function pictures(
   return `<h2>Pictures</h2>\n<p class="soft">${rule}</p>\n<div class="grid">\n${figures.join("\n")}\n</div>`;
 }
 
-/** The results of a scan, from the report beside which they lie. */
+/** Link to the results of a scan, relative to the report. */
 function scanLink(id: string, file = ""): string {
   return `${SCANS}/${encodeURIComponent(id)}/${file}`;
 }

@@ -2,12 +2,12 @@ import { lstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync } 
 import { join, relative } from "node:path";
 import type { RowOutcome } from "./table.ts";
 
-/** Below a cohort's directory: the results of each scan under its name. */
+/** Folder of a cohort's directory that holds the results of each scan under its name. */
 export const SCANS = "scans";
 
 /**
- * Keeps `scans/<id>` as a link to the results of each scan that is done: those lie under the ids of their jobs, so that
- * cohorts can share them. Links of other scans go; what is no link is left alone.
+ * Keeps `scans/<id>` as a link to the results of each done scan. Results lie under the ids of their jobs, so that
+ * cohorts can share them. Links of other scans are removed; other files stay.
  */
 export function linkScans(
   directory: string,
@@ -32,7 +32,7 @@ export function linkScans(
     try {
       symlinkSync(target(root, place)!, join(root, id), process.platform === "win32" ? "junction" : "dir");
     } catch {
-      // Some disks know no links: the results are where the table says all the same.
+      // Some file systems have no links. The table still says where the results are.
       return;
     }
   }
@@ -46,7 +46,7 @@ function existing(root: string): string[] {
   }
 }
 
-/** Relative, so that a cohort's directory can be moved; Windows wants whole paths. */
+/** Relative, so that a cohort's directory can be moved; Windows requires absolute paths. */
 function target(root: string, place: string | undefined): string | undefined {
   if (place === undefined) return undefined;
   return process.platform === "win32" ? place : relative(root, place);

@@ -8,7 +8,7 @@ import { JobError, NoTissueError } from "../orchestrator/errors.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
 
-/** What a scan failed for, or undefined where it is no fault of the scan and no other would fare better. */
+/** Classifies the error of a scan; undefined for one that would stop every other scan too. */
 export function classifySlideFailure(
   error: unknown,
   places: readonly (string | undefined)[],
@@ -17,7 +17,7 @@ export function classifySlideFailure(
   const failed = (code: FailureCode, reason = message) => ({ code, reason: redactPaths(reason, places) });
   if (error instanceof DirectoryLockedError)
     return failed("busy", "another run is at the same scan: run again later");
-  // A full disk, whoever met it.
+  // A full disk or an abort stops every scan.
   if (exitCode === EXIT.output || exitCode === EXIT.interrupted) return undefined;
   if (error instanceof ImageNotFoundError) return failed("missing");
   if (error instanceof ImageFormatError) return failed("unreadable");
@@ -29,7 +29,7 @@ export function classifySlideFailure(
   return failed("unexpected", "an unexpected fault: segment this scan alone to see more");
 }
 
-/** Directories of the scan, its mask and the results go; names stay. */
+/** Removes directories of the scan, its mask and the results; file names stay. */
 function redactPaths(text: string, places: readonly (string | undefined)[]): string {
   let plain = text;
   for (const place of places) {
@@ -40,7 +40,7 @@ function redactPaths(text: string, places: readonly (string | undefined)[]): str
       if (directory !== "/")
         plain = plain.replaceAll(`${directory}${path.sep}`, "").replaceAll(directory, "…");
     } else if (address.scheme === "http") {
-      // A signed address is a key to the scan.
+      // The query of a signed address grants access to the scan.
       if (address.search !== "")
         plain = plain.replaceAll(`?${address.search}`, "").replaceAll(address.search, "…");
     }

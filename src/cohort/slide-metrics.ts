@@ -3,19 +3,19 @@ import { join } from "node:path";
 import type { RunManifest } from "../orchestrator/manifest/run-manifest.ts";
 import { coreCost, edgeWindowsCost } from "../orchestrator/prices.ts";
 
-/** What the table says of one job. */
+/** Metrics of one job, as the table shows them. */
 export interface SlideMetrics {
   mpp: number | undefined;
   level: number;
   windows: number;
   tissueFraction: number | undefined;
-  /** In reaches of the model's training images. */
+  /** Distance from the model's training images: 1 is as far as they reach (see FLAG_RULES). */
   domainDistance: number | undefined;
   outOfDomain: boolean;
   tissueWarning: boolean;
   seamScore: number | undefined;
   disagreement: number | undefined;
-  /** Of the requested region, what was segmented. */
+  /** Segmented share of the requested region. */
   coverage: number | undefined;
   analysedAreaMm2: number | undefined;
   focus: number | undefined;
@@ -32,7 +32,7 @@ export interface SlideMetrics {
   outputs: ReadonlySet<string>;
 }
 
-/** Undefined where the job is not finished. */
+/** @returns undefined when the job is not finished */
 export function readMetrics(directory: string, job: string): SlideMetrics | undefined {
   const file = join(directory, "run.json");
   if (!existsSync(file)) return undefined;
@@ -40,12 +40,14 @@ export function readMetrics(directory: string, job: string): SlideMetrics | unde
     const run = JSON.parse(readFileSync(file, "utf8")) as RunManifest;
     return run.job === job ? toSlideMetrics(run) : undefined;
   } catch {
-    // Cut short by something else than us: the job is as good as not there, and done again.
+    // Damaged by another program: treat the job as missing, so that it runs again.
     return undefined;
   }
 }
 
-/** Of 2-D images pixels and objects, of volumes structures; what a run did not measure is undefined. */
+/**
+ * `summary` of a run: classes and objects of 2-D images, structures of volumes. What was not measured is undefined.
+ */
 interface Measured {
   analysedAreaUm2?: number;
   classes?: { name: string; fraction?: number; areaUm2?: number }[];
@@ -82,15 +84,15 @@ export function toSlideMetrics(run: RunManifest): SlideMetrics {
     seconds: run.seconds.total ?? 0,
     bytesRead: run.bytesRead,
     bytesWritten: run.bytesWritten,
-    // A run of a service has no stages here: it says itself what it used.
+    // A service's run has no stage times; it states its cost itself.
     cost: run.seconds.segment === undefined ? run.estimatedCost.amount : computeCost(run),
     outputs: new Set(run.outputs.map((output) => output.name)),
   };
 }
 
 /**
- * USD of what was used: the cores while the model ran, one core before and after, and list prices for windows that edge
- * functions ran. What GPUs cost is on their owners' bills.
+ * USD used: the cores while the model ran, one core before and after, and list prices for windows that edge functions
+ * ran. GPUs are not counted.
  */
 export function computeCost({ seconds, backends }: Pick<RunManifest, "seconds" | "backends">): number {
   const here = backends.filter((backend) => backend.bytesSent === undefined);

@@ -7,11 +7,11 @@ import { parseSourceAddress } from "../storage/source-address.ts";
 import type { Flag } from "./flags.ts";
 import type { KeyState } from "./journal.ts";
 
-/** What one request tells of a source. */
+/** What one request says about a source. */
 export type SourceState =
   /** `etag` changes with the content. */
   | { kind: "there"; etag: string; byteLength: number }
-  /** Nothing under this name, or several objects in a bucket: opening it tells. */
+  /** No object by this name, or several objects in a bucket: only opening it tells. */
   | { kind: "unknown" };
 
 /**
@@ -44,13 +44,12 @@ async function directoryState(directory: string, signal?: AbortSignal): Promise<
   return { kind: "there", etag: hash.digest("hex").slice(0, 32), byteLength };
 }
 
-/** Parameters that sign an address and differ each time. */
+/** Query parameters of signed addresses, which differ each time. */
 const SIGNATURE = /^x-(amz|goog)-/i;
 
 /**
- * Where a source on a web server comes from, for its job's identity: an etag tells versions of one address apart and
- * says nothing about two addresses (RFC 9110, 8.8.3). Undefined for files and buckets, whose etags come from content or
- * place.
+ * The origin of a source on a web server, for its job's identity: an etag identifies a version of one address, not an
+ * address (RFC 9110, 8.8.3). Undefined for files and buckets, whose etags come from content or location.
  */
 export function sourceOrigin(source: string): string | undefined {
   if (!/^https?:\/\//i.test(source)) return undefined;

@@ -11,12 +11,12 @@ import { toOutcomes, writeReport, writeTables } from "./write-tables.ts";
 export interface CohortStatus extends CohortTotals {
   rows: number;
   running: readonly string[];
-  /** Who is at it. */
+  /** The process that runs the cohort. */
   holder?: Holder;
   failures: readonly { id: string; code: string; reason: string }[];
 }
 
-/** How far a cohort is: from its journal and its results, without asking whoever runs it. */
+/** Progress of a cohort, from its journal and its results; the running process is not asked. */
 export function cohortStatus(path: string, metrics?: MetricsCache): CohortStatus {
   const directory = new CohortDirectory(path);
   const snapshot = directory.read();
@@ -26,7 +26,7 @@ export function cohortStatus(path: string, metrics?: MetricsCache): CohortStatus
   return {
     rows: outcomes.length,
     ...sumOutcomes(outcomes),
-    // What a dead process was at, nobody is at.
+    // Without a running process no scan is running.
     running: holder ? outcomes.filter((o) => o.status === "running").map((o) => o.row.id) : [],
     ...(holder && { holder }),
     failures: outcomes.flatMap(({ row, status, code = "", reason = "" }) =>
@@ -35,7 +35,7 @@ export function cohortStatus(path: string, metrics?: MetricsCache): CohortStatus
   };
 }
 
-/** Calls `tell` whenever something changed, until nobody is at the cohort. */
+/** Calls `tell` at each change, until no process runs the cohort. */
 export async function watchCohort(
   path: string,
   tell: (status: CohortStatus) => void,
@@ -57,9 +57,9 @@ const WATCH_MS = 1000;
 const STOP_MS = 60_000;
 
 /**
- * Marks failed scans to be done again.
+ * Marks failed scans for another run.
  * @param ids only these; default all that failed
- * @returns how many
+ * @returns the number of marked scans
  */
 export function markForRetry(path: string, ids?: readonly string[]): number {
   const directory = new CohortDirectory(path);
@@ -88,12 +88,12 @@ export function markForRetry(path: string, ids?: readonly string[]): number {
   }
 }
 
-/** Asks whoever runs the cohort to stop, and waits until it has. What is half done is gone on with by the next run. */
+/** Asks the running process to stop, and waits for it. The next run continues unfinished scans. */
 export async function cancelCohort(path: string, signal?: AbortSignal): Promise<void> {
   const directory = new CohortDirectory(path);
   directory.read();
   const holder = directory.holder();
-  if (!holder) throw new JobError(`nobody is running the cohort in ${path}`);
+  if (!holder) throw new JobError(`no process is running the cohort in ${path}`);
   directory.requestStop();
   for (let waited = 0; waited < STOP_MS; waited += 200) {
     if (!directory.holder()) return;
@@ -104,7 +104,7 @@ export async function cancelCohort(path: string, signal?: AbortSignal): Promise<
   );
 }
 
-/** Makes tables and report again from the results that are there. Waits for nobody: a running cohort writes its own. */
+/** Writes tables and report again from existing results. Fails while a process runs the cohort: it writes its own. */
 export async function exportCohort(path: string, signal?: AbortSignal): Promise<RowOutcome[]> {
   const directory = new CohortDirectory(path);
   const snapshot = directory.read();

@@ -4,11 +4,11 @@ import type { MetricsCache } from "./slide-metrics.ts";
 import type { RowOutcome } from "./table.ts";
 import { writeTables } from "./write-tables.ts";
 
-/** Tables are written anew after this, and never for more than this share of the time. */
+/** Tables are rewritten after this interval, for at most this share of the run time. */
 const INTERVAL_MS = 10_000;
 const SHARE = 0.05;
 
-/** Keeps the tables of a cohort that is under way not too old, and not at the cost of the work. */
+/** Keeps the tables of a running cohort up to date without slowing it down. */
 export class TableWriter {
   readonly #directory: CohortDirectory;
   readonly #snapshot: CohortSnapshot;
@@ -38,7 +38,7 @@ export class TableWriter {
 
   async writeIfDue(): Promise<void> {
     if (performance.now() - this.#at < Math.max(INTERVAL_MS, this.#ms / SHARE)) return;
-    // Others end while this one is written.
+    // Other scans may finish while this table is written.
     this.#at = performance.now();
     await this.write();
   }

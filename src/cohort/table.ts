@@ -5,7 +5,7 @@ import type { SlideMetrics } from "./slide-metrics.ts";
 
 export type RowStatus = "done" | "failed" | "pending" | "running";
 
-/** A row of the manifest and what became of it. */
+/** A row of the manifest and its result. */
 export interface RowOutcome {
   row: CohortRow;
   status: RowStatus;
@@ -13,9 +13,9 @@ export interface RowOutcome {
   reason?: string;
   job?: string;
   metrics?: SlideMetrics;
-  /** USD, before it was done. */
+  /** USD, forecast before the run. */
   forecast?: number;
-  /** Of the source, beside those that come from comparing slides. */
+  /** Flags of the source, besides those from comparing slides. */
   flags?: readonly Flag[];
 }
 
@@ -26,12 +26,12 @@ export interface Column {
 }
 export type Cell = string | number | undefined;
 
-/** Columns of a model's own; the same for every cohort of the model, whatever failed. */
+/** Columns that depend on the model; the same for every cohort of a model, whatever failed. */
 export interface TableShape {
   covariates: readonly string[];
   classes: readonly string[];
   kinds: readonly string[];
-  /** Classes are structures of a volume. */
+  /** Whether the classes are structures of a volume. */
   isVolume: boolean;
 }
 
@@ -98,12 +98,12 @@ export function tableShape({ manifest }: ModelPackage): Omit<TableShape, "covari
   return { classes, kinds: manifest.objects ? [manifest.objects.className] : classes.slice(1), isVolume };
 }
 
-/** Names that a manifest's own columns cannot have. */
+/** Names that columns of a manifest must not have. */
 export function reservedColumnNames(shape: Omit<TableShape, "covariates">): ReadonlySet<string> {
   return new Set(tableColumns({ ...shape, covariates: [] }).map((column) => column.name));
 }
 
-/** One row for every row of the manifest, in its order. */
+/** One row for each row of the manifest, in its order. */
 export function tableCells(shape: TableShape, outcomes: readonly RowOutcome[]): Cell[][] {
   const flags = flagSlides(outcomes.map((o) => o.metrics));
   const ofClass = shape.isVolume ? OF_STRUCTURE : OF_CLASS;

@@ -5,13 +5,13 @@ import type { Raster } from "../tiling/grid/raster.ts";
 import { encodePng } from "../writers/png.ts";
 import { writeFileAtomic } from "./cohort-directory.ts";
 
-/** Long side. */
+/** Longest side. */
 export const THUMBNAIL_PIXELS = 320;
-/** An overlay has 2048 × 2048 pixels at most; what is larger on the disk is not ours. */
+/** An overlay has 2048 × 2048 pixels at most; a larger file is not one of ours. */
 const MAX_BYTES = 32 << 20;
 const KEPT = `.thumbnail-${THUMBNAIL_PIXELS}.png`;
 
-/** The overlay of a job, small, as PNG; kept beside it. Undefined where there is none. */
+/** A small PNG of a job's overlay, cached beside it; undefined without an overlay. */
 export function readThumbnail(directory: string): Uint8Array | undefined {
   const kept = join(directory, KEPT);
   if (existsSync(kept)) return readFileSync(kept);
@@ -26,12 +26,12 @@ export function readThumbnail(directory: string): Uint8Array | undefined {
     writeFileAtomic(kept, png);
     return png;
   } catch {
-    // A report without one picture is better than no report.
+    // The report can do without one picture.
     return undefined;
   }
 }
 
-/** Each pixel the mean of those it stands for. */
+/** Box filter: each pixel is the mean of the pixels that it covers. */
 export function shrink({ data, shape }: Raster<Uint8Array>, longest: number): Raster<Uint8Array> {
   const [height, width] = shape as [number, number, number];
   const scale = Math.min(1, longest / Math.max(width, height));

@@ -3,13 +3,13 @@ import type { RowOutcome } from "./table.ts";
 export interface CohortTotals {
   done: number;
   failed: number;
-  /** With those that are at work. */
+  /** Includes running scans. */
   pending: number;
   windows: number;
   seconds: number;
-  /** USD of what was used. */
+  /** USD used. */
   cost: number;
-  /** USD that were forecast for the jobs in `cost`; undefined unless all of them have a forecast. */
+  /** USD forecast for the jobs in `cost`; undefined unless each has a forecast. */
   forecast: number | undefined;
 }
 

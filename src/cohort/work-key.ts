@@ -5,7 +5,7 @@ import { VERSION } from "../orchestrator/version.ts";
 import type { SharedOptions } from "./cohort-snapshot.ts";
 import type { CohortRow } from "./manifest-rows.ts";
 
-/** Identifies the model, its settings and outputs: what decides the results of a scan besides the scan. */
+/** Identifies the model, its settings and outputs: whatever determines the results besides the scan. */
 export function settingsDigest(
   model: ModelPackage,
   { settings, outputs, batchSize, segType }: ReturnType<typeof parseSegmentOptions>,

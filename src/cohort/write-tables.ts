@@ -11,7 +11,7 @@ import type { MetricsCache } from "./slide-metrics.ts";
 import { type RowOutcome, tableCells, tableColumns, toCsv } from "./table.ts";
 import { readThumbnail } from "./thumbnails.ts";
 
-/** What became of each row: done only where the results are there, whatever the journal says. */
+/** The status of each row. Done requires that the results exist, whatever the journal says. */
 export function toOutcomes(
   { rows, keys }: Pick<CohortSnapshot, "rows" | "keys">,
   states: ReadonlyMap<string, KeyState>,
@@ -36,8 +36,8 @@ export function toOutcomes(
 }
 
 /**
- * Writes `cohort.csv`, `cohort.parquet` and `objects/`: each file whole or as it was, and objects before the rows that
- * speak of them.
+ * Writes `cohort.csv`, `cohort.parquet` and `objects/`. Each file is replaced atomically, and objects are written
+ * before the rows that refer to them.
  */
 export async function writeTables(
   directory: CohortDirectory,
@@ -52,7 +52,7 @@ export async function writeTables(
   linkScans(directory.path, outcomes, (job) => metrics.directory(job));
   await writeObjectTables(join(directory.path, "objects"), done, signal);
   const columns = tableColumns(snapshot);
-  // Whoever reads the table later cares little for which scan was at work when it was written.
+  // Readers of the table need not know which scan was running.
   const settled = outcomes.map((o) => (o.status === "running" ? { ...o, status: "pending" as const } : o));
   const cells = tableCells(snapshot, settled);
   writeFileAtomic(join(directory.path, "cohort.csv"), toCsv(columns, cells));

@@ -1,6 +1,6 @@
 /**
- * 4 × 4, row by row: index (i, j, k, 1) of level 0, i along x and k along z, to millimetres in the patient's frame.
- * The frame is NIfTI's: it grows to the patient's right, to the front and to the head (RAS+).
+ * A 4 × 4 matrix, by rows: from index (i, j, k, 1) of level 0, i along x and k along z, to millimetres in the
+ * patient's frame. The frame is NIfTI's: its axes point to the patient's right, front and head (RAS+).
  */
 export type Affine = readonly (readonly number[])[];
 
@@ -10,7 +10,7 @@ const ENDS = [
   ["I", "S"],
 ] as const;
 
-/** Undefined where the numbers are no map of space: not finite, or flat. */
+/** @returns undefined when the matrix is not finite or is singular */
 export function checkedAffine(rows: Affine): Affine | undefined {
   const [a, b, c] = rows as [readonly number[], readonly number[], readonly number[]];
   if (![a, b, c].every((row) => row.every(Number.isFinite))) return undefined;
@@ -19,7 +19,7 @@ export function checkedAffine(rows: Affine): Affine | undefined {
     a[0]! * (b[1]! * c[2]! - b[2]! * c[1]!) -
     a[1]! * (b[0]! * c[2]! - b[2]! * c[0]!) +
     a[2]! * (b[0]! * c[1]! - b[1]! * c[0]!);
-  // Relative to the box the columns would span at right angles.
+  // Compared with the box that the columns would span at right angles.
   const box = lengths[0]! * lengths[1]! * lengths[2]!;
   return box > 0 && Number.isFinite(box) && Math.abs(determinant) > 1e-6 * box ? rows : undefined;
 }
@@ -32,8 +32,8 @@ export function columnLengths(affine: Affine): [number, number, number] {
 }
 
 /**
- * Where i, j and k lead, one letter each: "RAS" when i grows to the patient's right, j to the front, k to the head.
- * Oblique axes get the direction they are nearest to, the most certain first, as nibabel's `aff2axcodes` has it.
+ * Directions of i, j and k, one letter each: "RAS" when i points to the patient's right, j to the front, k to the
+ * head. An oblique axis gets the nearest direction, the most certain axis first, like nibabel's `aff2axcodes`.
  */
 export function orientationCode(affine: Affine): string {
   const lengths = columnLengths(affine);
@@ -55,7 +55,7 @@ export function orientationCode(affine: Affine): string {
   return code.join("");
 }
 
-/** The largest angle, in degrees, between an axis of the volume and the axis of the patient that it is named after. */
+/** Largest angle, in degrees, between an axis of the volume and the patient's axis that it is named after. */
 export function obliqueDegrees(affine: Affine): number {
   const lengths = columnLengths(affine);
   const angles = [...orientationCode(affine)].map((letter, column) => {
@@ -65,22 +65,22 @@ export function obliqueDegrees(affine: Affine): number {
   return (Math.max(...angles) * 180) / Math.PI;
 }
 
-/** The same map after the samples of a plane were said to lie `y` and `x` millimetres apart. */
+/** The same matrix with samples of a plane `y` and `x` millimetres apart. */
 export function withPlaneSpacing(affine: Affine, y: number, x: number): Affine {
   const [i, j] = columnLengths(affine);
   return affine.map((row, r) => (r === 3 ? row : [(row[0]! * x) / i, (row[1]! * y) / j, row[2]!, row[3]!]));
 }
 
-/** Where samples lie in those of level 0: sample (z, y, x) begins at `origin` + `downsample` · (z, y, x). */
+/** Placement of a grid in level 0: sample (z, y, x) begins at `origin` + `downsample` · (z, y, x). */
 export interface GridPlacement {
-  /** In samples of level 0, slow to fast. */
+  /** Samples of level 0, slow to fast. */
   origin: readonly number[];
   downsample: readonly number[];
 }
 
 /**
- * The map of a grid that lies in level 0 as `placement` says, from the map of level 0. Samples are told by their centres:
- * one that spans two of level 0 has its centre between theirs.
+ * The matrix of a grid that lies in level 0 at `placement`. Positions are centres of samples: a sample that spans two
+ * of level 0 has its centre between theirs.
  */
 export function placedAffine(affine: Affine, { origin, downsample }: GridPlacement): Affine {
   const steps = downsample.toReversed();
@@ -92,7 +92,7 @@ export function placedAffine(affine: Affine, { origin, downsample }: GridPlaceme
   );
 }
 
-/** Index (i, j, k) to millimetres. */
+/** Maps an index (i, j, k) to millimetres. */
 export function applyAffine(
   affine: Affine,
   [i, j, k]: readonly [number, number, number],

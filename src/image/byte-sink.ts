@@ -1,8 +1,8 @@
 import type { WrittenOutput } from "./label-sink.ts";
 
 /**
- * A file that grows only at its end, so that a disk file and a multipart upload are written alike.
- * The first bytes may be written provisionally and are replaced by `finish(head)` once they are known.
+ * An append-only file: the same interface for a file on disk and for a multipart upload. The first bytes may be
+ * provisional; `finish(head)` replaces them.
  */
 export interface ByteSink {
   /** Bytes appended so far: the offset of the next `append`. */

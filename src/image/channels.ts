@@ -1,6 +1,6 @@
 import type { Channel } from "./image-source.ts";
 
-/** The channels of a colour image, whose meaning every format shares. */
+/** Channels of a colour image; they mean the same in every format. */
 export const RGB_CHANNELS: readonly Channel[] = [
   { name: "red", color: "#ff0000" },
   { name: "green", color: "#00ff00" },

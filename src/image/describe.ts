@@ -11,13 +11,13 @@ export interface ImageReport {
   channels: Channel[];
   levels: LevelReport[];
   spacing: Spacing | null;
-  /** Where x, y and z lead in the patient, for instance "LPS"; null where the file does not state it. */
+  /** Directions of x, y and z in the patient, such as "LPS"; null when the file does not state them. */
   orientation: string | null;
   /** Index (x, y, z, 1) to millimetres, RAS+, row by row. */
   affine: number[][] | null;
-  /** What else the format tells: modality, transfer syntax. Never an attribute of a patient. */
+  /** Other properties of the format: modality, transfer syntax. Never an attribute of the patient. */
   details: Record<string, string>;
-  /** What a person should know before using it, a sentence each. */
+  /** Warnings for the user, a sentence each. */
   warnings: string[];
   /** Micrometres per pixel of level 0, `[y, x]`; null when the file does not state it. */
   mpp: [number, number] | null;

@@ -22,25 +22,25 @@ export interface Spacing {
   unit: "micrometer" | "millimeter";
 }
 
-/** A stored DICOM image. Its UIDs are for files that refer to it, and never for a message. */
+/** A stored DICOM image. Its UIDs are for files that refer to it, never for messages. */
 export interface FrameReference {
   sopClass: string;
   sopInstance: string;
-  /** Which of its frames, from 0, where it has several and one of them is meant. */
+  /** Frame number from 0, if one frame of several is meant. */
   frame?: number;
 }
 
-/** Headers as they are stored, for a writer that returns to the grid they describe. */
+/** Stored headers, for writers that return to the grid they describe. */
 export interface StoredHeaders {
   format: "nifti" | "dicom";
-  /** One of a NIfTI file or a slide's level; one a slice of a DICOM series, in the order of z. */
+  /** One for a NIfTI file or a level of a slide; one per slice of a DICOM series, in the order of z. */
   count: number;
   /**
-   * NIfTI: the 348 or 540 bytes. DICOM: the file up to its pixel data. Holds what identifies a patient: for files that
-   * go back to where the source came from, and never for a log or a message.
+   * NIfTI: the 348 or 540 bytes. DICOM: the file up to its pixel data. Identifies the patient: only for files that go
+   * back to where the source came from, never for logs or messages.
    */
   read(index: number, options?: { signal?: AbortSignal }): Promise<Uint8Array>;
-  /** DICOM: what holds each slice of a series, in the order of z, or each level of a slide. */
+  /** DICOM: the image of each slice of a series, in the order of z, or of each level of a slide. */
   references?: readonly FrameReference[];
 }
 
@@ -49,7 +49,7 @@ export interface StoredHeaders {
  * `ObjectChangedError` when the object is replaced under it.
  */
 export interface ImageSource {
-  /** Human name of the format, e.g. "Aperio SVS (JPEG)". */
+  /** Name of the format for people, such as "Aperio SVS (JPEG)". */
   readonly format: string;
   /** Spatial axes slow to fast. */
   readonly axes: "yx" | "zyx";
@@ -57,25 +57,25 @@ export interface ImageSource {
   /** Level 0 is full resolution. */
   readonly levels: readonly Level[];
   readonly channels: readonly Channel[];
-  /** Undefined when the file does not state it: never guessed. */
+  /** Undefined when the file does not state it; never guessed. */
   readonly spacing: Spacing | undefined;
   readonly objectivePower: number | undefined;
-  /** Where level 0 lies in the patient, for volumes that state it. */
+  /** Position of level 0 in the patient, for volumes that state it. */
   readonly affine?: Affine;
   /**
-   * Where x, y and z lead in the patient, for instance "LPS". Undefined where the file does not state it: an affine made of
-   * sizes alone states none.
+   * Directions of x, y and z in the patient, such as "LPS". Undefined when the file does not state them; an affine
+   * made of sizes alone states none.
    */
   readonly orientation?: string;
-  /** What else the format tells, for `inspect`: modality, transfer syntax. Never an attribute of a patient. */
+  /** Other properties of the format, for `inspect`: modality, transfer syntax. Never an attribute of the patient. */
   readonly details?: Readonly<Record<string, string>>;
-  /** What a person should know before using it, a sentence each: a turn that is asked for, pages that are missing. */
+  /** Warnings for the user, a sentence each: a rotation that viewers should apply, missing pages. */
   readonly warnings?: readonly string[];
   readonly headers?: StoredHeaders;
-  /** The part of level 0 that was scanned, when the file tells. */
+  /** The scanned part of level 0, if the file states it. */
   readonly bounds: Rect | undefined;
   readonly etag: string;
-  /** Stored bytes; 0 where nobody counts them (OME-Zarr, a directory of chunks). */
+  /** Stored bytes; 0 when unknown (OME-Zarr, a directory of chunks). */
   readonly byteLength: number;
   /** Bytes read from storage so far. */
   readonly bytesRead: number;
@@ -84,6 +84,6 @@ export interface ImageSource {
   close(): Promise<void>;
 }
 
-/** What the pages of a TIFF stack are, where the file does not say: one more channel each, or one more depth. */
+/** Meaning of the pages of a TIFF stack when the file does not state it: a channel each, or a depth each. */
 export const PAGES_AS = ["channels", "z"] as const;
 export type PagesAs = (typeof PAGES_AS)[number];

@@ -16,7 +16,7 @@ export interface LabelMapInfo {
   axes: "yx" | "zyx";
   /** Sample distance per axis of the label map, when known. */
   spacing: { values: readonly number[]; unit: "micrometer" | "millimeter" } | undefined;
-  /** Where the label map lies in the source, in level-0 samples, and how many of those one label sample spans. */
+  /** Placement of the label map in the source: origin in samples of level 0, and how many of those a label spans. */
   placement: { origin: readonly number[]; downsample: readonly number[] };
   /** `classes[i]` names class index `i` (0 is background); empty for maps of object numbers. Colours `#rrggbb`. */
   classes: readonly { name: string; color: string }[];
@@ -24,9 +24,9 @@ export interface LabelMapInfo {
 }
 
 /**
- * One whole chunk of a level: `product(chunk)` samples, 0 beyond the border of the level.
- * `deflated` is its raw DEFLATE stream (RFC 1951) of little-endian bytes and `crc32` their checksum: filled in by
- * whoever compresses first, so that a tile written to two formats is compressed once.
+ * One whole chunk of a level: `product(chunk)` samples, 0 beyond the border of the level. `deflated` is its raw
+ * DEFLATE stream (RFC 1951) of little-endian bytes and `crc32` their checksum. The first writer fills them in, so
+ * that a tile in two formats is compressed once.
  */
 export interface LabelTile {
   data: Uint8Array | Uint32Array;
@@ -42,29 +42,29 @@ export interface WrittenOutput {
 }
 
 /**
- * Takes the tiles of every level of a label pyramid, each at most once; tiles never told are background (0).
- * Calls of `writeTile` may overlap; their order decides the layout of the file.
+ * Receives the tiles of every level of a label pyramid, each at most once. Tiles that never arrive are background
+ * (0). Calls of `writeTile` may overlap; their order determines the layout of the file.
  */
 export interface LabelSink {
   writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void>;
-  /** Completes the output and gives it its final name. Nothing has the final name before. */
+  /** Completes the output and gives it its final name. Before that nothing has the final name. */
   finalize(): Promise<WrittenOutput>;
-  /** Removes what was half-written. */
+  /** Removes the incomplete output. */
   abort(): Promise<void>;
 }
 
 /**
- * Where the pipeline keeps the merged chunks of a label map until all are there. A chunk is present or absent,
- * never half-written, so what is present tells a resumed run what is done.
+ * Holds the merged chunks of a label map until all are complete. A chunk is present or absent, never incomplete, so
+ * the present ones tell a resumed run what is done.
  */
 export interface LabelStore {
   readonly info: LabelMapInfo;
   has(index: readonly number[]): boolean;
   /**
-   * Writes one chunk of level 0, whole or cut at the border, and takes over its samples. Writing the same chunk twice
-   * changes nothing. Answers what `readTile` would.
+   * Writes one chunk of level 0, whole or cut at the border, and takes ownership of its samples. Writing the same
+   * chunk twice changes nothing. @returns what `readTile` would
    */
   writeChunk(chunk: LabelChunk, options?: { signal?: AbortSignal }): Promise<LabelTile | undefined>;
-  /** The chunk, or `undefined` where it is absent or all background. */
+  /** @returns undefined for a chunk that is absent or all background */
   readTile(index: readonly number[], options?: { signal?: AbortSignal }): Promise<LabelTile | undefined>;
 }

@@ -1,4 +1,4 @@
-/** Micrometres per unit of length, by every name that microscopes and programs write. */
+/** Micrometres per unit of length, by the names that microscopes and programs write. */
 const MICROMETERS: ReadonlyMap<string, number> = new Map([
   ["m", 1e6],
   ["meter", 1e6],
@@ -26,13 +26,13 @@ const MICROMETERS: ReadonlyMap<string, number> = new Map([
   ["thou", 25.4],
 ]);
 
-/** Undefined for what is no length ("pixel", "reference frame") or unknown. */
+/** @returns undefined for an unknown unit, or one that is not a length ("pixel", "reference frame") */
 export function micrometersPer(unit: string): number | undefined {
   const name = unit
     .trim()
     .toLowerCase()
     .replace(/metre(s?)$/, "meter$1");
-  // Plurals of whole words: "ms" is no length.
+  // Plurals of whole words only: "ms" is not a length.
   const singular = name.length > 5 ? name.replace(/s$/, "") : name;
   return MICROMETERS.get(singular) ?? MICROMETERS.get(singular.replace(/e$/, ""));
 }

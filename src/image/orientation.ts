@@ -1,4 +1,4 @@
-/** How viewers are asked to turn a picture (TIFF and EXIF tag 274), in words. */
+/** How viewers should turn a picture (TIFF and EXIF tag 274), in words. */
 const TURNS: Readonly<Record<number, string>> = {
   2: "mirrored left to right",
   3: "turned by 180°",
@@ -10,7 +10,7 @@ const TURNS: Readonly<Record<number, string>> = {
 };
 
 /**
- * What to tell of an orientation other than the stored one. Pixels stay as they are stored, as in QuPath, OpenSlide and
+ * A note for an orientation other than the stored one. Pixels stay as they are stored, like in QuPath, OpenSlide and
  * Bio-Formats, so that results lie on the same raster there.
  */
 export function orientationNote(orientation: number | undefined): string | undefined {
@@ -18,7 +18,7 @@ export function orientationNote(orientation: number | undefined): string | undef
   return turn && `viewers are asked to show it ${turn} (${orientation}); pixels and results are as stored`;
 }
 
-/** The orientation tag of a TIFF structure's first directory, as EXIF embeds it; undefined where it has none. */
+/** The orientation tag of the first directory of a TIFF structure, as EXIF embeds it; undefined without the tag. */
 export function exifOrientation(tiff: Uint8Array): number | undefined {
   const view = new DataView(tiff.buffer, tiff.byteOffset, tiff.byteLength);
   if (tiff.length < 14) return undefined;

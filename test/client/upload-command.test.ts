@@ -275,7 +275,7 @@ describe("with a service that misbehaves", () => {
     service.hashes.set("measurements.csv", "0".repeat(64));
     const out = newOut();
     const args = ["upload", scan, "--server", to, "--out", out];
-    expectRefusal(await tilewright(args), 6, /measurements.csv did not arrive as it was written/);
+    expectRefusal(await tilewright(args), 6, /measurements.csv arrived damaged/);
     expect(readdirSync(out)).toEqual([".tilewright"]);
     // The same command takes it up; the scan is not sent again.
     service.hashes.clear();
@@ -293,7 +293,7 @@ describe("with a service that misbehaves", () => {
       mkdirSync(out);
       const client = new JobClient(to);
       const download = downloadOutputs(client, await client.status(JOB), { out });
-      await expect(download).rejects.toThrow(/is no name for a file here/);
+      await expect(download).rejects.toThrow(/is not a valid file name here/);
       expect(readdirSync(out)).toEqual([]);
       expect(existsSync(join(directory, "escaped"))).toBe(false);
     },
@@ -302,7 +302,7 @@ describe("with a service that misbehaves", () => {
   it("results without run.json are not whole", async () => {
     service.files.delete("run.json");
     const ended = await tilewright(["jobs", "download", JOB, "--server", to, "--out", newOut()]);
-    expectRefusal(ended, 6, /has no run.json, so its results are not whole/);
+    expectRefusal(ended, 6, /has no run.json, so its results are incomplete/);
   });
 
   it("jobs are shown, cancelled, removed and fetched by their id", async () => {

@@ -121,7 +121,7 @@ describe("a cohort that is killed", () => {
     expect((await start(out).ended).code).toBe(7);
     expect(lastingTable(out)).toEqual(lastingTable(whole));
     const again = spawnSync(process.execPath, [MAIN, "cohort", "cancel", out], { encoding: "utf8" });
-    expect(again.stderr).toContain("nobody is running the cohort");
+    expect(again.stderr).toContain("no process is running the cohort");
     expect(again.status).toBe(2);
   });
 

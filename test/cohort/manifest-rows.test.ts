@@ -112,7 +112,7 @@ describe("a manifest", () => {
       "e,ftp://h/six.svs,,",
     ].join("\n");
     const problems = problemsOf(text);
-    expect(problems[0]).toBe('line 4: id "A" is that of line 2 already');
+    expect(problems[0]).toBe('line 4: id "A" is already used in line 2');
     expect(problems[1]).toBe('line 5: id "../x" has a path separator in it');
     expect(problems[2]).toBe("line 6: source is empty");
     expect(problems[3]).toMatch(/^line 7: mpp is "-1"/);
@@ -124,8 +124,8 @@ describe("a manifest", () => {
   it.each([
     ["", /line 1/],
     ["id,path\na,b\n", /no column "source"/],
-    ["source,x,x\na,1,2\n", /"x" is there twice/],
-    ["source,status\na,1\n", /"status" is one that the table writes/],
+    ["source,x,x\na,1,2\n", /"x" appears twice/],
+    ["source,status\na,1\n", /"status" has the name of one of the table/],
     ["source,\na,1\n", /column 2 has no name/],
     ["source\n", /no rows/],
     ['source\n"a\n', /line 2: a quote is not closed/],

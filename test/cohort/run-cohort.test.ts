@@ -231,7 +231,7 @@ describe("a cohort", () => {
     const file = manifest("bad.csv", ["id,source,count_blob", "a,s0.tiff,1", "a,s1.tiff,2"]);
     await expect(run(file, { out })).rejects.toThrow(CohortManifestError);
     const twice = manifest("bad.csv", ["id,source", "a,s0.tiff", "a,s1.tiff"]);
-    await expect(run(twice, { out })).rejects.toThrow(/line 3: id "a" is that of line 2 already/);
+    await expect(run(twice, { out })).rejects.toThrow(/line 3: id "a" is already used in line 2/);
     await expect(run(join(directory, "nothing-*.svs"), { out })).rejects.toThrow(/no image was found/);
     await expect(run(join(directory, "absent.csv"), { out })).rejects.toThrow(
       /there is no manifest or folder/,

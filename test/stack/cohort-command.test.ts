@@ -367,7 +367,7 @@ describe("what a service cannot do", () => {
   it("keeps cohorts of a service and of this machine apart, and those of other settings", async () => {
     const there = join(directory, "there");
     const local = await run(["run", manifest, "--model", model, "--out", there]);
-    expect(local.stderr).toMatch(/holds a cohort of the service .* go on with --server/);
+    expect(local.stderr).toMatch(/holds a cohort of the service .* continue with --server/);
     expect(local.code).toBe(5);
     const other = await run([...toService(there), "--overlap", "0.5"]);
     expect(other.stderr).toMatch(/another model or other settings/);

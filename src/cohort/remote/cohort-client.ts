@@ -10,15 +10,15 @@ import {
   rowsPageSchema,
 } from "../../contracts/cohort-request.ts";
 
-/** Bodies have 1 MiB at most. */
+/** Requests have 1 MiB at most. */
 const MAX_PAGE_CHARACTERS = 300_000;
 
-/** One cohort of a job service. Every call may be repeated. */
+/** One cohort of a job service. Every call is idempotent. */
 export class CohortClient {
   readonly jobs: JobClient;
   readonly #path: string;
   readonly #id: string;
-  /** Up to which change rows are known. */
+  /** Position in the service's list of changes, up to which rows are known. */
   #cursor: string | undefined;
 
   constructor(jobs: JobClient, id: string) {
@@ -60,12 +60,12 @@ export class CohortClient {
     return this.#request("POST", `${this.#path}/cancel`);
   }
 
-  /** Forgets the cohort; one of which something is under way is refused. */
+  /** Deletes the cohort. The service rejects this while anything is in progress. */
   delete(): Promise<void> {
     return this.jobs.deletePath(this.#path);
   }
 
-  /** Rows that changed since the last call, at first all; one that changes meanwhile comes again. */
+  /** Rows that changed since the last call; the first call gives all. A row that changes meanwhile is given again. */
   async *changes(): AsyncGenerator<CohortRowStatus> {
     for (let more = true; more; ) {
       const query = this.#cursor === undefined ? "" : `?cursor=${encodeURIComponent(this.#cursor)}`;
@@ -81,7 +81,7 @@ export class CohortClient {
   }
 }
 
-/** Cuts rows so that each request is small enough. */
+/** Splits rows into pages that fit a request. */
 export function* splitIntoPages(rows: readonly NewCohortRow[]): Generator<NewCohortRow[]> {
   let page: NewCohortRow[] = [];
   let characters = 0;

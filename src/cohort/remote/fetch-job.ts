@@ -6,12 +6,12 @@ import { JobError } from "../../orchestrator/errors.ts";
 import type { RunManifest } from "../../orchestrator/manifest/run-manifest.ts";
 import type { CohortSnapshot, Download } from "../cohort-snapshot.ts";
 
-/** What tables, objects and pictures of the report are made from. */
+/** Outputs that the tables and the report are made from. */
 const TABLE_INPUTS: ReadonlySet<string> = new Set(["measurements.csv", "overlay.png"]);
 
 /**
- * Fetches the results of a job into its directory, or what is wanted of them; what is there already stays.
- * @throws {JobError} where the service's model is not the one that gave the table its columns
+ * Downloads the results of a job, or those that are wanted, into its directory; existing files stay.
+ * @throws {JobError} when the service's model is not the one whose classes are the table's columns
  */
 export async function fetchJob(
   client: JobClient,
@@ -25,7 +25,7 @@ export async function fetchJob(
   const text = await downloadOutputs(client, status, {
     out: directory,
     only: download === "all" ? undefined : TABLE_INPUTS,
-    // What the tables needed is there and not all of it.
+    // The directory holds what the tables needed, not everything.
     force: there !== undefined,
     signal,
   });

@@ -7,7 +7,7 @@ import type { CohortSnapshot } from "../cohort-snapshot.ts";
 import { CohortClient } from "./cohort-client.ts";
 
 export interface RemoteCohortReport extends RemoteCohortStatus {
-  /** Of the manifest; those whose files are still on their way, or are not there, are not in `rows`. */
+  /** Rows of the manifest. Scans whose files are not uploaded yet, or do not exist, are missing from `rows`. */
   scans: number;
   failures: readonly { id: string; code: string; reason: string }[];
 }
@@ -20,12 +20,12 @@ export interface RemoteAccess {
   signal?: AbortSignal;
 }
 
-/** The cohort of a directory at its service. */
+/** A client for the cohort of a directory. */
 export function createCohortClient({ service }: CohortSnapshot, access: RemoteAccess): CohortClient {
   return new CohortClient(new JobClient(service!.url, access), service!.cohort);
 }
 
-/** Asks the service how far a cohort is; with `watch` again and again until nothing moves there, telling what changed. */
+/** Reports the progress of a cohort at the service; with `watch`, each change until nothing is in progress. */
 export async function pollRemoteStatus(
   snapshot: CohortSnapshot,
   access: RemoteAccess,
@@ -51,7 +51,7 @@ export async function pollRemoteStatus(
   }
 }
 
-/** Has the service do failed scans again. @param ids only these; default all that failed */
+/** Retries failed scans at the service. @param ids only these; default all that failed */
 export async function retryRemoteCohort(
   snapshot: CohortSnapshot,
   access: RemoteAccess,
@@ -65,9 +65,9 @@ export async function retryRemoteCohort(
 const PARALLEL_DELETES = 8;
 
 /**
- * Has the service remove what it keeps of a cohort: its record, with `results` also results and records of its jobs, those
- * that other cohorts share with it included. What was fetched stays.
- * @returns how many jobs were removed
+ * Deletes a cohort at the service. `results` also deletes results and records of its jobs, including those that other
+ * cohorts share. Downloaded files stay.
+ * @returns the number of deleted jobs
  */
 export async function removeRemoteCohort(
   snapshot: CohortSnapshot,
@@ -82,7 +82,7 @@ export async function removeRemoteCohort(
   const jobs = new Set<string>();
   if (results) for await (const { job } of client.changes()) if (job !== undefined) jobs.add(job);
   await forEachConcurrent([...jobs], PARALLEL_DELETES, (job) => client.jobs.delete(job));
-  // The record last: whoever is cut off in between finds in it what is left.
+  // The record last: after an interruption it still lists what is left.
   await client.delete();
   return jobs.size;
 }

@@ -25,7 +25,7 @@ import { isLocal, uploadedSource, uploadSource } from "./upload-source.ts";
 
 const UPLOADS_AT_ONCE = 2;
 const DOWNLOADS_AT_ONCE = 4;
-/** Between two looks: short after something moved, doubled while nothing does. */
+/** Delay between polls: short after a change, doubled while nothing changes. */
 const MIN_POLL_MS = 500;
 const MAX_POLL_MS = 10_000;
 
@@ -34,16 +34,16 @@ type RunOptions = Pick<
   "out" | "signal" | "onEvent" | "parallelSlides" | "largestFirst" | "spendLimitUsd"
 >;
 
-/** A cohort at a service as its directory here knows it: what is there is written down, and what is done fetched. */
+/** The local side of a cohort that a service runs: journals its progress, and downloads the results of done scans. */
 export class RemoteCohortRun {
   readonly #client: CohortClient;
   readonly #options: RunOptions;
   readonly #snapshot: CohortSnapshot;
   readonly #journal: Journal;
   readonly #metrics: MetricsCache;
-  /** Of each id of the manifest, the row and its key. */
+  /** Row and journal key of each id of the manifest. */
   readonly #rows: ReadonlyMap<string, { row: CohortRow; key: string }>;
-  /** Rows as the service told last, and those that are done or failed. */
+  /** Last status of each row from the service; `#settled`: ids that are done or failed. */
   readonly #reported = new Map<string, CohortRowStatus>();
   readonly #settled: Set<string>;
   readonly #stop = new AbortController();
@@ -69,7 +69,7 @@ export class RemoteCohortRun {
     return toOutcomes(this.#snapshot, this.#journal.states, this.#metrics);
   }
 
-  /** Opens the cohort there, or goes on with it under the limits of this run; what failed in passing is tried again. */
+  /** Opens the cohort at the service, or continues it with the limits of this run. Retries transient failures. */
   async open(): Promise<void> {
     const limits = toLimits(this.#options);
     const { state } = await this.#client.open(this.#snapshot.service!.job, limits);
@@ -78,14 +78,14 @@ export class RemoteCohortRun {
     await this.catchUp();
     const again = [...this.#reported.values()].filter(({ id, state, code }) => {
       if (state === "failed") return TRANSIENT_CODES.has(code!);
-      // Done there, and its results were removed since.
+      // Done at the service, but its results were deleted since.
       const { key } = this.#rows.get(id)!;
       return state === "done" && this.#journal.states.get(key)?.status === "failed";
     });
     if (again.length > 0) await this.#client.retry(again.map(({ id }) => id));
   }
 
-  /** Sends what is not there and looks on until nothing moves any more. */
+  /** Sends the rows that the service lacks and polls until nothing is in progress. */
   async follow(meanwhile: () => Promise<void>): Promise<RemoteCohortStatus> {
     const { signal } = this.#options;
     let sent = false;
@@ -101,7 +101,7 @@ export class RemoteCohortRun {
     try {
       for (let delayMs = MIN_POLL_MS; ; ) {
         if (failure) throw failure.error;
-        // Asked before the rows are: what they tell is then no older.
+        // The status is requested before the rows, so the rows are not older.
         const wasSent = sent;
         const status = await this.#client.status();
         const moved = await this.catchUp();
@@ -117,7 +117,7 @@ export class RemoteCohortRun {
     }
   }
 
-  /** Notes what changed there, and fetches what is done. @returns whether something changed */
+  /** Journals what changed at the service and downloads what is done. @returns whether anything changed */
   async catchUp(): Promise<boolean> {
     const changed = new Map<string, CohortRowStatus>();
     for await (const row of this.#client.changes()) {
@@ -126,9 +126,9 @@ export class RemoteCohortRun {
       changed.set(row.id, row);
     }
     const rows = [...changed.values()];
-    // One write for all: each is waited for until it is on the disk.
+    // One append for all: each append waits for the disk.
     this.#journal.append(...rows.flatMap((row) => this.#toEvent(row) ?? []));
-    // Rows of the same scan share a job, whose results are fetched once.
+    // Rows of the same scan share a job: its results are downloaded once.
     const done = new Map<string, CohortRowStatus[]>();
     for (const row of rows)
       if (row.state === "done") done.set(row.job!, [...(done.get(row.job!) ?? []), row]);
@@ -138,7 +138,7 @@ export class RemoteCohortRun {
     return changed.size > 0;
   }
 
-  /** Not of a row that an earlier manifest had, or that is about to be sent with another source. */
+  /** False for a row of an earlier manifest, or one that will be sent again with another source. */
   #isCurrent({ id, source, mpp }: CohortRowStatus): boolean {
     const row = this.#rows.get(id)?.row;
     if (!row || row.mpp !== mpp) return false;
@@ -146,7 +146,7 @@ export class RemoteCohortRun {
     return there !== undefined && withoutQuery(there) === source;
   }
 
-  /** What is to be written down of a row that is not done; undefined where that is known already. */
+  /** The journal entry for a row that is not done; undefined if the journal has it already. */
   #toEvent({ id, state, code, reason }: CohortRowStatus): CohortEvent | undefined {
     const { key } = this.#rows.get(id)!;
     const known = this.#journal.states.get(key);
@@ -185,7 +185,7 @@ export class RemoteCohortRun {
     if (event) this.#journal.append(event);
   }
 
-  /** Results before the word that they are there. */
+  /** Downloads the results before the journal says that they exist. */
   async #fetch({ id, job, forecastUsd: forecast }: CohortRowStatus): Promise<void> {
     const { key } = this.#rows.get(id)!;
     const { service, model } = this.#snapshot;
@@ -194,9 +194,9 @@ export class RemoteCohortRun {
       const wanted = { download: service!.download, model, signal };
       await fetchJob(this.#client.jobs, job!, this.#metrics.directory(job!), wanted);
     } catch (error) {
-      // Cohorts that share a store fetch the same.
+      // Another cohort with the same store downloads the same results.
       if (error instanceof DirectoryLockedError) return this.#fail(id, classifySlideFailure(error, [])!);
-      // Removed there: to be done again when somebody asks for it.
+      // Deleted at the service: retried when the user asks for it.
       if (!(error instanceof ServiceError) || error.status !== 404) throw error;
       return this.#fail(id, { code: "storage", reason: `the results of job ${job} are not there any more` });
     }
@@ -215,7 +215,7 @@ export class RemoteCohortRun {
     this.#emit({ type: "slide", id, state: "done", found: false, seconds, windows, left: this.#left() });
   }
 
-  /** Rows whose sources lie there at once, the others as their files come. */
+  /** Sends rows with remote sources at once, the others as their files are uploaded. */
   async #send(): Promise<void> {
     const rows = this.#snapshot.rows;
     const given = (row: CohortRow, source = row.source) => ({
@@ -243,7 +243,7 @@ export class RemoteCohortRun {
           if (error instanceof ServiceError) throw error;
           const failure = classifySlideFailure(error, [row.source]);
           if (!failure) throw error;
-          // What is done stays done, though its file is not here any more.
+          // A done scan stays done, even if its file no longer exists here.
           const known = this.#journal.states.get(this.#rows.get(row.id)!.key);
           if (known?.status !== "done") this.#fail(row.id, failure);
         }
@@ -267,7 +267,7 @@ export class RemoteCohortRun {
   }
 }
 
-/** What was typed; the rest stays as it is there. */
+/** The limits that were given; the service keeps the others. */
 function toLimits({ parallelSlides, spendLimitUsd, largestFirst }: RunOptions): ChangedLimits {
   return {
     ...(parallelSlides && { concurrency: parallelSlides }),

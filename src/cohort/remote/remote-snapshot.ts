@@ -19,13 +19,13 @@ import { shortDigest, workKey } from "../work-key.ts";
 export interface RemoteCohortOptions extends CohortOptions {
   /** Address of the job service. */
   server: string;
-  /** USD; nothing more begins where another scan would pass it. */
+  /** USD: no further scan starts when its forecast would exceed this. */
   spendLimitUsd?: number;
-  /** What is fetched of each scan that is done; default what the tables are made from. */
+  /** What to download of each done scan; default what the tables are made from. */
   download?: Download;
 }
 
-/** What only means something where the model runs on this machine. */
+/** Rejects options that only make sense where the model runs on this machine. */
 export function assertNoLocalOptions({
   mask,
   series,
@@ -56,7 +56,7 @@ export function assertNoLocalOptions({
   throw new JobError(`--parallel-slides must be a whole number from 1 to ${MAX_COHORT_CONCURRENCY}`);
 }
 
-/** The checked manifest and command. A directory keeps the cohort that it has at the service. */
+/** The checked manifest and the command. A directory keeps its cohort at the service. */
 export async function createRemoteSnapshot(
   options: RemoteCohortOptions,
   url: string,
@@ -96,7 +96,7 @@ export async function createRemoteSnapshot(
     cohort: absoluteCohort(options.cohort),
     options: shared,
     store: resolve(options.store ?? join(options.out, "jobs")),
-    // 0: as the service has it.
+    // 0: the service's own setting.
     slidesAtOnce: options.parallelSlides ?? before?.slidesAtOnce ?? 0,
     largestFirst: options.largestFirst ?? before?.largestFirst ?? false,
     model: { name, version, hash: model.hash },

@@ -13,10 +13,10 @@ import { RemoteCohortRun } from "./remote-run.ts";
 import { assertNoLocalOptions, createRemoteSnapshot, type RemoteCohortOptions } from "./remote-snapshot.ts";
 
 /**
- * Has a job service segment every scan of a cohort, and writes one table of them all here. The service works by itself:
- * whatever ended an earlier run here, the same call looks on.
+ * Runs a cohort at a job service and writes one table of all scans here. The service works by itself: however an
+ * earlier call ended, the same call resumes watching.
  * @throws {CohortManifestError} before anything is written
- * @throws {JobFailedError} where the cohort waits for a higher limit, or was paused or cancelled there
+ * @throws {JobFailedError} when the cohort waits for a higher cost limit, or was paused or cancelled at the service
  */
 export async function runRemoteCohort(options: RemoteCohortOptions): Promise<CohortResult> {
   const { out, onEvent = () => {}, signal } = options;
@@ -26,7 +26,8 @@ export async function runRemoteCohort(options: RemoteCohortOptions): Promise<Coh
   const client = new JobClient(options.server, { token: options.token, signal });
   const before = directory.assertSameServer(client.url.href);
   const { snapshot, kind } = await createRemoteSnapshot(options, client.url.href, before);
-  // A directory is bound to an address only once that has answered; should we end here, an empty cohort is left there.
+  // Bind the directory to the address only after the service has responded. Stopping here leaves an empty cohort
+  // there.
   if (!before) {
     const { cohort, job } = snapshot.service!;
     await new CohortClient(client, cohort).open(job, {});
@@ -62,7 +63,7 @@ export async function runRemoteCohort(options: RemoteCohortOptions): Promise<Coh
   }
 }
 
-/** Fetches what a service has done by now, without waiting for the rest. */
+/** Downloads what the service has done so far, without waiting for the rest. */
 export async function fetchRemoteCohort(
   path: string,
   access: { token?: string; signal?: AbortSignal },
@@ -87,12 +88,12 @@ function assertFinished({ state, reason, rows }: RemoteCohortStatus): void {
   if (rows.pending === 0) return;
   if (state === "cancelled") {
     throw new JobFailedError(
-      `the cohort was cancelled with ${rows.pending} scans to do: the same command goes on`,
+      `the cohort was cancelled with ${rows.pending} scans to do: the same command continues it`,
     );
   }
   if (state === "paused") {
     throw new JobFailedError(
-      `the cohort is paused with ${rows.pending} scans to do: ${reason ?? "somebody asked for it, and the same command goes on"}`,
+      `the cohort is paused with ${rows.pending} scans to do: ${reason ?? "somebody asked for it; the same command continues it"}`,
     );
   }
 }

@@ -12,7 +12,7 @@ export function isLocal(source: string): boolean {
   return parseSourceAddress(source).scheme === "file";
 }
 
-/** How the service names a local scan as it is now; undefined where it is not there or not sent yet. */
+/** The service's name of a local scan in its present state; undefined if it does not exist or is not uploaded. */
 export function uploadedSource(journal: Journal, source: string): string | undefined {
   const path = toLocalPath(source);
   const stats = statSync(path, { throwIfNoEntry: false });
@@ -21,9 +21,9 @@ export function uploadedSource(journal: Journal, source: string): string | undef
 }
 
 /**
- * Brings a local file or directory to the service, once: the journal knows those that are there, and an upload that was cut
- * off goes on. No job starts with it.
- * @returns the source as the service names it
+ * Uploads a local file or directory once: the journal knows what is uploaded, and an interrupted upload is resumed.
+ * No job starts.
+ * @returns the service's name of the source
  */
 export async function uploadSource(
   client: JobClient,
@@ -36,7 +36,7 @@ export async function uploadSource(
   const path = toLocalPath(source);
   const stats = statSync(path, { throwIfNoEntry: false });
   const name = basename(path);
-  // As it is told where the scan is segmented on this machine.
+  // The same message as for a scan that is segmented on this machine.
   if (!stats) throw new ImageNotFoundError(name, `${name} does not exist; check its name and place`);
   const key = localScanKey(path, stats);
   const scan = await openLocalScan(path, signal);
@@ -53,7 +53,7 @@ function toLocalPath(source: string): string {
   return address.scheme === "file" ? address.path : source;
 }
 
-/** Names a scan as it is in the journal: by size and time, of a directory by those of its files. */
+/** Journal key of a local scan: from its size and time, for a directory from those of its files. */
 function localScanKey(path: string, stats: Stats): string {
   if (!stats.isDirectory()) return shortDigest([path, stats.size, stats.mtimeMs]);
   const files = readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
