@@ -2,12 +2,12 @@ export type Feature = "luminance" | "saturation" | "colour" | "sharpness";
 
 /** How far a scan is from the images that a model was trained on. */
 export interface DomainFinding {
-  /** In reaches of the nearest kind; 1 is as far as the training images reach, above `FAR` is out of the model's domain. */
+  /** Distance to the nearest kind in units of its reach: 1 is the edge of the training images, above `FAR` is out of domain. */
   distance: number;
   /** Name of the nearest kind. */
   kind: string;
-  /** What differs most from that kind. */
+  /** The features that differ most from that kind. */
   feature: Feature;
-  /** What a person should know, a sentence each. */
+  /** Sentences for the user. */
   warnings: readonly string[];
 }

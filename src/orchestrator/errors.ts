@@ -1,9 +1,9 @@
-/** The job cannot be done as asked; `message` is one sentence that says what to change. */
+/** The job is impossible as requested; `message` is one sentence that says what to change. */
 export class JobError extends Error {
   override readonly name: string = "JobError";
 }
 
-/** There is nothing to segment in the region: a finding about the slide as much as a fault of the settings. */
+/** The region has nothing to segment: a property of the slide, or a mistake in the settings. */
 export class NoTissueError extends JobError {
   override readonly name = "NoTissueError";
 }

@@ -4,8 +4,7 @@ import { sha256Hex } from "../storage/digest.ts";
 import type { FullJobSettings } from "./settings.ts";
 
 /**
- * The same source, model and settings give the same id: it names a job's work, so that a resume can tell its own
- * from another's.
+ * Hash of source, model and settings. It names the work of a job, so that a resumed run continues only its own.
  */
 export async function jobIdentity(
   source: ImageSource,
@@ -18,7 +17,7 @@ export async function jobIdentity(
     source.spacing,
     model.hash,
     model.manifest.version,
-    // Of volumes; hashes of 2-D jobs stay what they were.
+    // Only for volumes, so that the ids of 2-D jobs do not change.
     ...(model.manifest.input.orientation ? [model.manifest.input.orientation] : []),
     Object.entries(settings)
       .filter(([, v]) => v !== undefined)

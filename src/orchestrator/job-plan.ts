@@ -7,67 +7,67 @@ import type { TissueFinding } from "../tiling/pixels/tissue-mask.ts";
 import type { Precision } from "../tiling/wire/mask-record.ts";
 import type { DomainFinding } from "./domain-finding.ts";
 
-/** How a volume lies in the patient, and how the model wants it. Codes say where x, y and z lead, as in "LPS". */
+/** Orientation of a volume and of the model's training data: the directions of x, y and z, as in "LPS". */
 export interface PlannedOrientation {
   source: string;
   model: string;
-  /** The user said so, and not the file. */
+  /** Whether the user stated it, not the file. */
   given: boolean;
   /** Angle between the volume's axes and the patient's, where the file states it. */
   obliqueDegrees?: number;
 }
 
 export interface Orientation {
-  /** Of stored axes to the model's; undefined where nothing is turned. */
+  /** From stored axes to the model's; undefined if they are the same. */
   reorientation?: Reorientation;
   orientation?: PlannedOrientation;
 }
 
 /**
- * Everything that decides the result, as plain data: a function of image, model and settings only. Of a volume all axes are
- * in the model's orientation.
+ * Everything that determines the result, as plain data: a function of image, model and settings only. Axes of a volume
+ * are in the model's orientation.
  */
 export interface JobPlan extends Orientation {
   level: number;
   /** Micrometres per sample of the level, slow to fast. */
   mpp: readonly number[];
   levelShape: readonly number[];
-  /** Of the level, relative to level 0, per axis. */
+  /** Downsample factor of the level per axis. */
   downsample: readonly number[];
-  /** What is segmented, in samples of the level: around a region that was asked for, all that its windows see. */
+  /** The segmented region in samples of the level: with `--roi`, everything that its windows cover. */
   region: Rect;
   /** The same in level-0 samples. */
   region0: Rect;
-  /** What is written, where that is less. */
+  /** The written region, if it is smaller. */
   output?: { region: Rect; region0: Rect };
   /** The grid over the region; its window is in samples of the level. */
   grid: WindowGrid;
   kept: WindowSet;
-  /** Window of the model; where it differs from the grid's, windows are resampled there and back. */
+  /** Window of the model. If it differs from the grid's, windows are resampled to it and results back. */
   modelWindow: readonly number[];
   /**
-   * A 2-D network over a volume: the grid's windows are one sample thick along `axis`, and the network sees as channels
-   * the slice and `context` neighbours before and after it.
+   * For a 2-D network over a volume: windows of the grid are one sample thick along `axis`, and the network's channels
+   * are the slice and `context` neighbours before and after it.
    */
   slices?: { axis: number; context: number };
   importance: ImportanceKind;
   precision: Precision;
   channels: readonly number[];
-  /** Intensities that the model's normalisation starts from. */
+  /** Low and high intensity of the model's normalization. */
   scaling: { low: number; high: number };
   shardBlock: readonly number[];
   chunk: readonly number[];
-  /** Share of the region taken for tissue; undefined when no mask was asked for. */
+  /** Share of the region in the tissue mask; undefined without a mask. */
   tissueFraction: number | undefined;
-  /** What was left out as background, and why; undefined where a person gave the mask or wanted none. */
+  /** What was left out as background, and why; undefined with `--mask` or `--no-tissue-mask`. */
   tissue?: TissueFinding;
-  /** How far the image is from what the model was trained on, where its package says. */
+  /** Distance of the image from the training images, if the package describes them. */
   domain?: DomainFinding;
-  /** Of the region, where it was needed or asked for. */
+  /** Picture of the region, if one was needed or requested. */
   thumbnail: Raster<Uint8Array> | undefined;
 }
 
-/** The sizes of the axes that a model sees. */
+/** Values of the axes that a model sees: without the slice axis. */
 export function planeAxes<T>(values: readonly T[], slices: JobPlan["slices"]): T[] {
   return values.filter((_, axis) => axis !== slices?.axis);
 }

@@ -1,2 +1,2 @@
-/** Of package.json, which Workers cannot read; a test holds the two together. */
+/** The version in package.json, which Workers cannot read. A test compares them. */
 export const VERSION = "0.1.0";

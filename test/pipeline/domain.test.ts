@@ -106,7 +106,7 @@ describe("the domain of a model", () => {
     expect(blurred).toMatchObject({ kind: "discs", feature: "sharpness" });
     expect(blurred.distance).toBeCloseTo(2, 2);
     expect(blurred.warnings).toEqual([
-      "the scan is unlike the images that model pointwise was trained on: its sharpness is 2.0 times as far from the nearest kind (discs) as those reach",
+      "the scan is unlike the images that model pointwise was trained on: its sharpness is 2.0 times as far from the nearest kind (discs) as the training images",
     ]);
     // All of the dark pixels one bin up: the area between the cumulative sums is their share, over the number of bins.
     const [dark, ...rest] = light as [number, ...number[]];

@@ -218,7 +218,7 @@ describe("a volume", () => {
   it("that does not state its orientation is refused, until somebody says it", async () => {
     const source = save("unstated.nii", niftiAs("LPS", { stated: false }));
     await expect(labelsOf("volume", source)).rejects.toThrow(
-      "the volume does not state how it lies in the patient, and model direction was trained on RAS: give it with --orientation",
+      "the volume does not state its orientation, and model direction was trained on RAS: give the directions of x, y and z with --orientation",
     );
     const given = await labelsOf("volume", source, { orientation: "LPS" });
     const stated = await labelsOf("volume", save("stated.nii", niftiAs("LPS")));

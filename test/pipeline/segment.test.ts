@@ -306,7 +306,7 @@ describe("segment", () => {
     await expect(run({ level: 0.5 })).rejects.toThrow("setting level");
     await expect(run({ channels: [-1] })).rejects.toThrow("setting channels");
     await expect(run({ overlapRatio: 1 })).rejects.toThrow("setting overlapRatio");
-    await expect(run({ outputs: [] })).rejects.toThrow("no output is asked for");
+    await expect(run({ outputs: [] })).rejects.toThrow("no output is requested");
     await expect(run({ overlapRatio: 0.99 })).rejects.toThrow("choose a smaller --overlap");
   });
 

@@ -109,7 +109,7 @@ describe("a volume", () => {
       "overlay-detail.png is for 2-D images, and this is a volume: choose of labels.ome.zarr, labels.nii.gz",
     ],
     [["labels.nii.gz", "objects.geojson"], "objects.geojson is for 2-D images"],
-    [["labels.seg.dcm"], "the source is none: choose another output"],
+    [["labels.seg.dcm"], "the source is neither: choose another output"],
   ])("is refused %s in one sentence, before anything is written", async (outputs, sentence) => {
     const before = readdirSync(directory).length;
     await expect(run({ outputs })).rejects.toThrow(sentence);

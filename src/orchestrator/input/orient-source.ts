@@ -7,12 +7,12 @@ import { JobError } from "../errors.ts";
 import type { Orientation } from "../job-plan.ts";
 import type { FullJobSettings } from "../settings.ts";
 
-/** `input.orientation` of a model that takes volumes as they are stored: of microscopes, which know no patient. */
+/** `input.orientation` of models that take volumes as stored, such as models for microscopes. */
 export const AS_STORED = "stored";
 
 /**
- * How a volume is turned for a model.
- * @throws {JobError} when the model was trained in one orientation and nobody says how the volume lies
+ * The reorientation of a volume for a model.
+ * @throws {JobError} if the model states an orientation, and neither the file nor the user states that of the volume
  */
 export function orientSource(
   { axes, orientation: stated, affine }: Pick<ImageSource, "axes" | "orientation" | "affine">,
@@ -28,7 +28,7 @@ export function orientSource(
   const source = given ?? stated;
   if (source === undefined) {
     throw new JobError(
-      `the volume does not state how it lies in the patient, and model ${name} was trained on ${wanted}: give it with --orientation <code>, where x, y and z lead, for instance LPS`,
+      `the volume does not state its orientation, and model ${name} was trained on ${wanted}: give the directions of x, y and z with --orientation <code>, for instance LPS`,
     );
   }
   const reorientation = reorientationBetween(source, wanted);

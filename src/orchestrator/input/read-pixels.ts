@@ -2,7 +2,7 @@ import { allocate, getDType, type Raster, type Rect } from "../../tiling/grid/ra
 import { JobError } from "../errors.ts";
 import type { WindowSource } from "./reoriented-image.ts";
 
-/** Which source channels feed the model: all, or those named; a grey source feeds every model channel. */
+/** The source channels that feed the model: all, or the requested ones. A grey source feeds every model channel. */
 export function chooseChannels(
   source: Pick<WindowSource, "channels">,
   modelChannels: number,

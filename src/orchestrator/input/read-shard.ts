@@ -9,7 +9,7 @@ import type { JobPlan } from "../job-plan.ts";
 import { readPixels } from "./read-pixels.ts";
 import { reorientedImage } from "./reoriented-image.ts";
 
-/** Windows and their pixels. */
+/** The windows of a shard with their pixels. */
 export interface ShardInput {
   windows: readonly number[];
   /** `[N, ...modelWindow, C]` */
@@ -28,7 +28,7 @@ function toLevel(plan: JobPlan, rect: Rect): Rect {
   return { origin: rect.origin.map((o, axis) => o + plan.region.origin[axis]!), size: rect.size };
 }
 
-/** Reads a shard's region once and cuts its windows. */
+/** Reads the region of a shard once and extracts its windows. */
 export async function readShard(
   source: ImageSource,
   plan: JobPlan,
@@ -56,12 +56,12 @@ export async function readShard(
       : extractWindow(region, regionRect, rect, levelShape);
     place.set(resample(pixels, modelWindow, 0).data);
   });
-  // Of volumes megabytes a shard, of which the garbage collector sees a few bytes.
+  // Megabytes for a volume, of which the garbage collector sees only a few bytes.
   detachBuffers(region.data);
   return { windows, pixels: { data, shape: [windows.length, ...modelWindow, channels] } };
 }
 
-/** The slices that a network sees beside its own, as far as there are any. */
+/** The slices around one, cut at the ends of the volume. */
 function withContext(rect: Rect, { slices, levelShape }: JobPlan): Rect {
   if (!slices) return rect;
   const { axis, context } = slices;

@@ -9,20 +9,20 @@ import {
   storedRect,
 } from "../../tiling/grid/reorientation.ts";
 
-/** What of an image is needed to plan and to read windows. */
+/** The part of `ImageSource` that planning and reading windows need. */
 export type WindowSource = Pick<
   ImageSource,
   "axes" | "dtype" | "levels" | "channels" | "spacing" | "readRegion"
 >;
 
-/** Turned slices that are held, where each of them crosses all stored slices. Two blocks of this size at most. */
+/** Size of a block of reoriented slices that cross all stored slices. At most two blocks are held. */
 const BLOCK_BYTES = 16 << 20;
 const BLOCKS = 2;
 
-/** One for each source, so that blocks are kept from one region to the next. */
+/** One for each source, so that blocks are reused by the next region. */
 const known = new WeakMap<ImageSource, { key: string; image: ReorientedImage }>();
 
-/** The volume as the model wants it to lie; the image itself where nothing is turned. Closing stays with the image. */
+/** The volume in the model's orientation; the image itself without a reorientation. The caller still closes the image. */
 export function reorientedImage(source: ImageSource, turn: Reorientation | undefined): WindowSource {
   if (turn === undefined) return source;
   const key = JSON.stringify(turn);
@@ -34,9 +34,9 @@ export function reorientedImage(source: ImageSource, turn: Reorientation | undef
 }
 
 /**
- * Reads regions of a volume with its axes turned, without a turned copy of it. Where slices stay slices, a region is read
- * and its samples are put in order. Where they do not, a turned slice crosses every stored one, so that reading slice by
- * slice would go through the whole volume for each: some neighbours are read at once and kept.
+ * Reads regions of a reoriented volume without copying the volume. If stored slices stay slices, a region is read and
+ * its samples are reordered. Otherwise each slice crosses all stored slices, and reading slice by slice would read the
+ * whole volume each time: several neighbours are read at once and kept.
  */
 class ReorientedImage implements WindowSource {
   readonly axes = "zyx";
@@ -64,7 +64,7 @@ class ReorientedImage implements WindowSource {
   async readRegion(level: number, rect: Rect, options?: { signal?: AbortSignal }): Promise<Raster> {
     const { shape } = this.levels[level]!;
     const thickness = this.#blockThickness(shape);
-    // A thick region is no slice: blocks would be read for a part of them.
+    // Thick regions bypass the blocks, of which they would use only a part.
     if (this.#turn.axes[0] === 0 || rect.size[0]! * 2 > thickness) return this.#read(level, rect, options);
     const out = this.#allocate(rect.size);
     const end = rect.origin[0]! + rect.size[0]!;
@@ -88,7 +88,7 @@ class ReorientedImage implements WindowSource {
     return Math.max(1, Math.min(shape[0]!, Math.floor(BLOCK_BYTES / sliceBytes)));
   }
 
-  /** Whole turned slices. Another caller may have begun the block and given up: then it is read for this one. */
+  /** Whole reoriented slices. If another caller started the block and aborted, it is read again for this one. */
   async #block(
     level: number,
     first: number,

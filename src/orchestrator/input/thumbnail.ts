@@ -2,17 +2,17 @@ import type { ImageSource } from "../../image/image-source.ts";
 import { bytesPerSample, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import { readPixels } from "./read-pixels.ts";
 
-/** A thumbnail is read from the coarsest level that still has this many samples along its long side. */
+/** The thumbnail is read from the coarsest level with at least this many samples along its long side. */
 const ENOUGH = 1024;
 const LARGEST = 2048;
-/** Pixels read at once, so that memory does not follow the image. */
+/** Pixels read at once: bounds memory on large images. */
 const BLOCK = [1024, 4096] as const;
-/** Bytes of all channels read at once, of which there may be thousands. */
+/** Bytes read at once: bounds memory on images with thousands of channels. */
 const BLOCK_BYTES = 64 << 20;
 
 /**
- * A small picture `[h, w, C]` (uint8, at most 2048 samples long) of a level-0 rect, each pixel the mean of the
- * samples it stands for. Deeper samples are brought to bytes. 2-D.
+ * Reads a small picture `[h, w, C]` (uint8, at most 2048 samples long) of a level-0 rect of a 2-D image. Each pixel is
+ * the mean of its samples; deeper samples are scaled to bytes.
  */
 export async function readThumbnail(
   source: ImageSource,
@@ -64,7 +64,7 @@ export async function readThumbnail(
   return { data: toBytes(means, source.dtype === "uint8"), shape: [outHeight, outWidth, count] };
 }
 
-/** No smaller than a stored tile, which is decoded as a whole. */
+/** At least a stored tile, because tiles are decoded as a whole. */
 function blockOf({ levels, dtype, channels }: ImageSource, level: number): readonly [number, number] {
   const [tileHeight, tileWidth] = levels[level]!.chunk as [number, number];
   const pixels = BLOCK_BYTES / (channels.length * bytesPerSample(dtype));
@@ -73,8 +73,8 @@ function blockOf({ levels, dtype, channels }: ImageSource, level: number): reado
 }
 
 /**
- * Deep samples from their lowest to their 99th percentile: scaled to the brightest, one speck of debris would leave
- * everything else as dark as the background.
+ * Scales deep samples from their minimum to their 99th percentile. Scaled to the maximum, one speck of debris would
+ * leave everything else as dark as the background.
  */
 function toBytes(means: Float64Array, isBytes: boolean): Uint8Array {
   const sorted = isBytes ? undefined : means.slice().sort();

@@ -30,7 +30,7 @@ export interface RunManifest {
     byteLength: number;
     shape: readonly number[];
     mpp: readonly number[];
-    /** What its reader says of it. */
+    /** Warnings of the reader. */
     warnings?: readonly string[];
   };
   model: { name: string; version: string; variant: string; hash: string; license: string };
@@ -46,38 +46,38 @@ export interface RunManifest {
     shards: number;
     chunks: number;
     tissueFraction?: number;
-    /** How far the image is from what the model was trained on. */
+    /** Distance of the image from the training images. */
     domain?: DomainFinding;
     /** What was left out as background, and why. */
     tissue?: TissueFinding;
     intensities: { low: number; high: number };
-    /** Of a volume for a model that states its orientation; the sizes above are in the model's. */
+    /** For models that state an orientation; the sizes above are in it. */
     orientation?: PlannedOrientation;
   };
   /** Every sample of the requested region is either covered (weight sum above 0) or outside the tissue mask. */
   coverage: { complete: true; coveredSamples: number; outsideMaskSamples: number };
-  /** See tiling/seam-score.ts: 1 is seamless. `disagreement`: share of overlap samples at which windows differ. */
+  /** See tiling/merge/seam-score.ts: 1 is seamless. `disagreement`: share of overlap samples at which windows differ. */
   seam: { score?: number; disagreement?: number };
-  /** What ran the model in the last attempt; `bytesRead` of those that read the source themselves. */
+  /** Backends of the last attempt; `bytesRead` for those that read the source themselves. */
   backends: readonly (SegmenterInfo & { windows: number; bytesRead?: number } & Partial<BackendReport>)[];
   attempts: number;
   bytesRead: number;
   bytesWritten: number;
   seconds: Record<string, number>;
-  /** Largest resident size of the process so far, where the run was one process. */
+  /** Peak resident memory of the process, for a run in one process. */
   peakMemoryBytes?: number;
   outputs: readonly { name: string; byteLength: number; sha256: string }[];
   /** Objects of a 2-D image, or structures of a volume. */
   summary: SlideSummary | VolumeSummary;
-  /** What a person should know before using the result, a sentence each. */
+  /** Sentences to read before using the result. */
   warnings?: readonly string[];
-  /** Of runs in a cohort: see orchestrator/image-quality.ts. */
+  /** For runs in a cohort: see orchestrator/plan/image-quality.ts. */
   quality?: ImageQuality;
-  /** Of this machine's time only; cloud backends add theirs. */
+  /** Cost of this machine only, without remote backends. */
   estimatedCost: { currency: "USD"; amount: number; basis: string };
 }
 
-/** A finished job: what its manifest says wherever the job ran. */
+/** The part of a manifest that does not depend on where the job ran. */
 export interface FinishedJob {
   job: string;
   /** Version of Tilewright. */
@@ -91,13 +91,13 @@ export interface FinishedJob {
   plan: JobPlan;
   shards: number;
   coverage: Coverage;
-  /** Undefined where nothing was merged. */
+  /** Undefined if nothing was merged. */
   seam: Pick<MapStatistics, "seams" | "compared" | "disagreed"> | undefined;
   report: OutputsReport;
   quality?: ImageQuality;
 }
 
-/** What depends on where and how the job ran. */
+/** The part of a manifest that depends on where and how the job ran. */
 export type RunCounts = Pick<
   RunManifest,
   "finishedAt" | "backends" | "attempts" | "bytesRead" | "seconds" | "peakMemoryBytes" | "estimatedCost"
@@ -151,7 +151,7 @@ function summarizePlan(plan: JobPlan, shards: number): RunManifest["plan"] {
   };
 }
 
-/** What a person should know before using a result, a sentence each. */
+/** Sentences to read before using a result. */
 export function planWarnings(
   { tissue, domain }: Pick<JobPlan, "tissue" | "domain">,
   { warnings = [] }: Pick<ImageSource, "warnings">,
@@ -164,7 +164,7 @@ export function planWarnings(
 }
 
 function summarizeSource(source: ImageSource, name: string, plan: JobPlan): RunManifest["source"] {
-  // The plan's axes may be turned, and its spacing is what the user gave.
+  // The plan may be reoriented, and its spacing may come from the user.
   const mpp = plan.mpp.map((m, axis) => m / plan.downsample[axis]!);
   return {
     name,

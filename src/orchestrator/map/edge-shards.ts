@@ -2,18 +2,18 @@ import { product } from "../../tiling/grid/raster.ts";
 import type { Precision } from "../../tiling/wire/mask-record.ts";
 import { JobError } from "../errors.ts";
 
-/** Windows of a shard along the last two axes: enough that messages and objects cost little beside the model. */
+/** Windows of a shard along the last two axes: enough to make the cost of messages and objects small. */
 const BLOCK: readonly [number, number] = [4, 8];
-/** What a shard's pixels and its records may take in an isolate of 128 MiB that holds a model too. */
+/** Memory for a shard's pixels and records in an isolate of 128 MiB that also holds the model. */
 const REGION_BYTES = 12 * 2 ** 20;
 const RECORDS_BYTES = 6 * 2 ** 20;
-/** Of a sample as it is read; what has more is rare and gets smaller shards from RECORDS_BYTES. */
+/** Bytes of a sample as read. Larger samples are rare, and RECORDS_BYTES keeps their shards small. */
 const SAMPLE_BYTES = 2;
 const PRECISION_BYTES: Record<Precision, number> = { u8: 1, f16: 2, f32: 4 };
 
 /**
- * The largest block of windows, by halving, whose region and records fit an edge function.
- * @throws {JobError} where not even one window does
+ * The largest block of windows, found by halving, whose region and records fit into an edge function.
+ * @throws {JobError} if not even one window fits
  */
 export function edgeShardBlock(
   { window, channels }: { window: readonly number[]; channels: number },

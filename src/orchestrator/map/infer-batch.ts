@@ -9,8 +9,8 @@ import { type JobPlan, planeAxes } from "../job-plan.ts";
 import { validateEncoded, validateProbabilities } from "./validate-response.ts";
 
 /**
- * Runs the model on a batch and brings its probabilities back to the grid's samples and precision.
- * @throws {InferenceError} when what comes back has another shape or values that are no probabilities
+ * Runs the model on a batch and converts the probabilities to the samples and the precision of the grid.
+ * @throws {InferenceError} if the response has another shape, or values that are no probabilities
  */
 export async function inferBatch(
   segmenter: Segmenter,
@@ -19,7 +19,7 @@ export async function inferBatch(
   manifest: ModelManifest,
   signal: AbortSignal | undefined,
 ): Promise<MaskRecord[]> {
-  // What is resampled on the way back is rounded after that, and must come back exact.
+  // Resampled probabilities are rounded after resampling, so the model returns them unrounded.
   const window = planeAxes(plan.grid.window, plan.slices);
   const resampled = plan.modelWindow.join() !== window.join();
   const precision = resampled ? "f32" : plan.precision;

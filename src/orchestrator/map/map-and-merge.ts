@@ -29,29 +29,29 @@ export interface MapOptions {
   source: ImageSource;
   model: ModelPackage;
   plan: JobPlan;
-  /** One or more; each has passed the golden tile. */
+  /** One or more, verified by the golden tile. */
   backends: readonly Backend[];
   /** Chunks that an earlier attempt finished, by number. */
   finished: ReadonlySet<number>;
   writeChunk: (chunk: LabelChunk) => Promise<unknown>;
-  /** Windows that are never parted within a shard: what a run of the model takes, where it takes several. */
+  /** Windows in one run of the model; requests contain whole batches. */
   batchSize: number;
   signal?: AbortSignal;
   onProgress?: (progress: MapProgress) => void;
-  /** A backend is given no more work. */
+  /** Called when a backend gets no more work. */
   onDisabled?: (backend: string, reason: string) => void;
   clock: Clock;
-  /** Added to as the job goes on, so that an interrupted attempt leaves its share too. */
+  /** Updated while the job runs, so that an interrupted attempt is counted too. */
   statistics: MapStatistics;
 }
 
 export interface MapStatistics {
   windows: number;
   seams: SeamCounts;
-  /** Samples in overlaps at which two windows were compared, and how often their classes differed. */
+  /** Samples in overlaps at which windows were compared, and how often their classes differed. */
   compared: number;
   disagreed: number;
-  /** Waits for reading and writing and the time of merging; inference runs beside them. */
+  /** Time of reading, merging and writing; inference runs concurrently. */
   milliseconds: { read: number; merge: number; write: number };
 }
 
@@ -66,20 +66,20 @@ export function emptyStatistics(): MapStatistics {
 }
 
 /**
- * Segments the windows that unfinished chunks need and merges them to chunks. Reading, merging and writing run
- * while the backends compute; memory is the frontier of the merger and what the fleet has under way.
- * @returns what each backend did, in their order
+ * Segments the windows of unfinished chunks and merges them to chunks. Reading, merging and writing run while the
+ * backends compute. Memory holds the frontier of the merger and the windows in progress.
+ * @returns the counts of each backend, in their order
  */
 export async function mapAndMerge(options: MapOptions): Promise<BackendCounts[]> {
   const { source, model, plan, backends, finished, writeChunk, batchSize, clock, statistics } = options;
   const { signal = new AbortController().signal } = options;
   const { seams, milliseconds } = statistics;
   const { manifest } = model;
-  const memory = new RecordBuffers();
+  const buffers = new RecordBuffers();
   const coverage = planCoverage(plan);
   const wanted = (chunk: number) => coverage.chunks.has(chunk) && !finished.has(chunk);
   const merger = new Merger({
-    onReleased: (buffer) => memory.release(buffer),
+    onReleased: (buffer) => buffers.release(buffer),
     grid: plan.grid,
     kept: plan.kept,
     importance: importanceMap(plan.importance, plan.grid.window),
@@ -112,18 +112,18 @@ export async function mapAndMerge(options: MapOptions): Promise<BackendCounts[]>
 
   const merge = async (records: readonly MaskRecord[]) => {
     const started = clock.now();
-    memory.hold(records);
+    buffers.hold(records);
     const done = records.flatMap((record) => merger.add(record));
     milliseconds.merge += clock.now() - started;
     windowsDone += records.length;
     statistics.windows += records.length;
     options.onProgress?.({ windowsDone, windowsTotal });
-    // Where one fails, those that are being written are waited for: nothing is at work when this ends.
+    // After an error, running writes are awaited, so that nothing still runs when the job ends.
     if (done.length > 0) await timed("write", () => forEachConcurrent(done, done.length, finishChunk));
   };
 
   const pixels = new PixelBuffers();
-  // One backend without a time limit is never asked twice for a window; else another attempt may be at the same pixels.
+  // A single backend without timeout never gets a window twice; otherwise another request may still use the pixels.
   const runOnce = backends.length === 1 && backends[0]!.timeoutMs === undefined;
   let nextShard = 0;
   let reports: BackendCounts[];

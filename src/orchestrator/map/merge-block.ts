@@ -16,10 +16,10 @@ import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { partOfOutput, planCoverage } from "../plan/plan-coverage.ts";
 
-/** Chunks of a block along the last two axes: some hundred windows, of which those at its border are read twice. */
+/** Chunks of a block along the last two axes: some hundred windows. Windows at its border are read twice. */
 const BLOCK = [4, 2];
 
-/** Neighbouring chunks that are merged at once: the unit of dispatch and retry of merging. */
+/** Neighbouring chunks that are merged together: the unit of dispatch and retry of merging. */
 export interface MergeBlock {
   /** Number in raster order of the blocks. */
   id: number;
@@ -27,7 +27,7 @@ export interface MergeBlock {
   chunks: readonly number[];
 }
 
-/** Cuts the label map into blocks; those without a kept window are left out. */
+/** Divides the label map into blocks, without those that no kept window covers. */
 export function planMergeBlocks(plan: JobPlan): MergeBlock[] {
   const chunks = chunkGrid(plan.region.size, plan.chunk);
   const blocks = new Map<number, number[]>();
@@ -50,7 +50,7 @@ function blockSize(chunks: ChunkGrid): number[] {
   return [...new Array<number>(Math.max(0, axes - 2)).fill(1), ...BLOCK].slice(-axes);
 }
 
-/** What merging a block says of its seams; adds up over the blocks of a job. */
+/** Seam counts of a block; they add up over the blocks of a job. */
 export interface MergeStatistics {
   windows: number;
   seams: SeamCounts;
@@ -59,9 +59,9 @@ export interface MergeStatistics {
 }
 
 /**
- * Merges the chunks of one block from the records of the windows over them. Shards are read one after another in
- * their order, so what is held is one shard's records and the merger's frontier. The bytes are those of a run that
- * merges the whole plane.
+ * Merges the chunks of one block from the records of the windows that cover them. Shards are read in their order, one
+ * at a time, so memory holds the records of one shard and the merger's frontier. The bytes equal those of a merge of
+ * the whole map.
  */
 export async function mergeBlock(options: {
   plan: JobPlan;
@@ -100,7 +100,7 @@ export async function mergeBlock(options: {
   return { windows, seams, ...merger.comparison };
 }
 
-/** The shards whose records a block is merged from, in the order of reading, and which of their windows lie over it. */
+/** The shards that a block is merged from, in the order of reading, with the windows that cover the block. */
 export function* shardsOfBlock(
   plan: Pick<JobPlan, "region" | "chunk" | "grid" | "kept" | "shardBlock">,
   block: MergeBlock,

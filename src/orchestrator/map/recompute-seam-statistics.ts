@@ -6,8 +6,8 @@ import type { JobPlan } from "../job-plan.ts";
 import { partOfOutput } from "../plan/plan-coverage.ts";
 
 /**
- * The counts of all finished chunks, read back: an attempt that was killed left its chunks and not its counts.
- * @param chunks numbers of those that windows cover
+ * Counts the seams of all finished chunks from the label store: a killed attempt left chunks without counts.
+ * @param chunks numbers of the chunks that windows cover
  */
 export async function recomputeSeamStatistics(
   labelStore: LabelStore,
@@ -28,7 +28,7 @@ export async function recomputeSeamStatistics(
   return counts;
 }
 
-/** Without what lies beyond the border of the map; absent tiles are background. */
+/** Cuts a chunk at the border of the map; absent chunks are background. */
 function cut(
   data: Uint8Array | Uint32Array | undefined,
   whole: readonly number[],

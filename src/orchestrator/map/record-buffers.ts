@@ -3,14 +3,14 @@ import type { MaskRecord } from "../../tiling/wire/mask-record.ts";
 import type { ShardInput } from "../input/read-shard.ts";
 
 /**
- * Gives memory back as soon as the last record in it is done with. Left to the garbage collector it would be there for long:
- * what a collector sees of a record is a few bytes, and of volumes each record has megabytes.
+ * Counts the records in each buffer and detaches a buffer after its last record. The garbage collector would free it
+ * late: it sees a few bytes of a record, and records of volumes have megabytes.
  */
 export class RecordBuffers {
-  /** Records, and their labels, that lie in a buffer. */
+  /** Number of records and label arrays in each buffer. */
   readonly #users = new Map<ArrayBufferLike, number>();
 
-  /** The records, and nobody else, use their buffers from now on. */
+  /** Takes ownership of the buffers of these records. */
   hold(records: readonly MaskRecord[]): void {
     for (const { data, labels } of records) {
       for (const { buffer } of labels ? [data, labels] : [data])
@@ -18,7 +18,7 @@ export class RecordBuffers {
     }
   }
 
-  /** One record less in a buffer; one that nothing was said of has one. */
+  /** Decrements the count of a buffer; unknown buffers count as 1. */
   release(buffer: ArrayBufferLike): void {
     const left = (this.#users.get(buffer) ?? 1) - 1;
     if (left > 0) return void this.#users.set(buffer, left);
@@ -27,7 +27,7 @@ export class RecordBuffers {
   }
 }
 
-/** The same for the pixels of a shard, once all of its windows have been run. */
+/** Detaches the pixels of a shard after all of its windows have run. */
 export class PixelBuffers {
   readonly #run = new WeakMap<ShardInput, number>();
 

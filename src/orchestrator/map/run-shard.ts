@@ -9,8 +9,9 @@ import type { JobPlan } from "../job-plan.ts";
 import { inferBatch } from "./infer-batch.ts";
 
 /**
- * The mask records of one shard, in raster order of its windows. One window a request: what is held is the shard's
- * region, its records, and `together` windows at a time (default 1).
+ * Segments one shard. Each request has one window; memory holds the shard's region, its records, and `together`
+ * concurrent windows (default 1).
+ * @returns the mask records in raster order of the windows
  */
 export async function runShard(options: {
   source: ImageSource;

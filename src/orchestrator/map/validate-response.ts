@@ -6,9 +6,9 @@ import { fromFloat16Bits } from "../../tiling/pixels/float16.ts";
 import type { MaskRecord, Precision } from "../../tiling/wire/mask-record.ts";
 import { validateQuantizedProbabilities } from "../../tiling/wire/validate-quantized.ts";
 
-// A backend is believed nothing: what it sends is merged with what others sent, and would be found no more.
+// Responses are always validated: once merged, a bad result can no longer be traced to its backend.
 
-/** @throws {InferenceError} when the shape is another than `[N, K, ...window]` expected, or values are no probabilities */
+/** @throws {InferenceError} if the shape is not the expected `[N, K, ...window]`, or values are no probabilities */
 export function validateProbabilities(
   { data, shape }: Raster,
   expected: readonly number[],
@@ -30,7 +30,7 @@ export interface ExpectedResponse {
 
 const ARRAYS = { u8: Uint8Array, f16: Uint16Array, f32: Float32Array } as const;
 
-/** As `validateProbabilities`; bytes, which are all probabilities, must add up to what the activation gives. @throws {InferenceError} */
+/** As `validateProbabilities`, for encoded windows. The bytes of a sample must add up as the activation implies. @throws {InferenceError} */
 export function validateEncoded(
   { data, shape, labels }: EncodedWindows,
   { shape: expected, precision, activation, runtime }: ExpectedResponse,
@@ -43,7 +43,7 @@ export function validateEncoded(
   ) {
     throw wrongShape([data.length, ...shape], expected, runtime);
   }
-  // Whoever named the classes has looked at the bytes.
+  // Segmenters that return labels have validated the bytes.
   if (labels) return;
   for (const one of data) checkOne(one, precision);
 
@@ -62,7 +62,7 @@ export function validateEncoded(
   }
 }
 
-/** Rounding may leave a little more than 1; NaN compares false with everything. */
+/** Tolerates rounding above 1. Comparisons with NaN are false. */
 function checkProbability(value: number, runtime: string): void {
   if (!(Math.abs(value - 0.5) <= 0.501)) {
     throw new InferenceError(`${runtime} returned ${value} where a probability was expected`);

@@ -1,6 +1,6 @@
 /**
- * Letters for pictures, where there is no canvas: X11's 6x13 ("-Misc-Fixed-Medium-R-SemiCondensed--13", public domain) for
- * ISO 8859-1. 13 bytes a letter, a row each, leftmost pixel first.
+ * Bitmap font for pictures, because Workers have no canvas: X11's 6x13 ("-Misc-Fixed-Medium-R-SemiCondensed--13", public domain) for
+ * ISO 8859-1. 13 bytes a letter: one byte a row, leftmost pixel in the highest bit.
  */
 const TABLE =
   "AAAAAAAAAAAAAAAAAAAAICAgICAgIAAgAAAAAFBQUAAAAAAAAAAAAAAAUFD4UPhQUAAAAAAAIHigoHAoKPAgAAAAAEioUBAgQFCokAAAAAAAQK" +
@@ -37,7 +37,7 @@ const TABLE =
 
 export const LETTER = { width: 6, height: 13 } as const;
 const FIRST = 32;
-/** Codes 127 to 159 are no letters and are left out. */
+/** Codes 127 to 159 are not letters and are left out. */
 const GAP = [127, 160] as const;
 
 const rows = Uint8Array.from(atob(TABLE), (c) => c.charCodeAt(0));

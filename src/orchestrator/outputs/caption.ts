@@ -1,26 +1,26 @@
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { drawText, LETTER } from "./bitmap-font.ts";
 
-/** What is told below a picture. */
+/** The strip below a picture. */
 export interface Caption {
-  /** What each colour stands for. */
+  /** Names of the colours. */
   legend: readonly { name: string; color: readonly [number, number, number] }[];
-  /** Micrometres that a pixel of the picture spans, when known: for the scale bar. */
+  /** Micrometres per pixel of the picture, for the scale bar; undefined if unknown. */
   micrometresPerPixel: number | undefined;
-  /** Sentences that nobody should miss. */
+  /** Warnings, a sentence each. */
   warnings: readonly string[];
 }
 
 type Colour = readonly [number, number, number];
 const INK: Colour = [33, 37, 41];
 const ALARM: Colour = [200, 30, 30];
-/** The scale bar spans at most this share of the picture. */
+/** Maximum length of the scale bar as a share of the picture. */
 const BAR_SHARE = 0.25;
 /** Letters are drawn larger on pictures wider than this. */
 const WIDTH_PER_SCALE = 900;
 const LEAST_WIDTH = 160;
 
-/** A picture `[h, w, 3]` with a strip below it: scale bar, legend, warnings. Narrow pictures are set on a wider strip. */
+/** Adds a strip below a picture `[h, w, 3]`: scale bar, legend, warnings. Narrow pictures are padded to a wider strip. */
 export function withCaption(picture: Raster<Uint8Array>, caption: Caption): Raster<Uint8Array> {
   const [height, pictureWidth] = picture.shape as [number, number];
   const scale = Math.max(1, Math.round(pictureWidth / WIDTH_PER_SCALE));
@@ -43,7 +43,7 @@ export function withCaption(picture: Raster<Uint8Array>, caption: Caption): Rast
 
 type Mark = (on: Raster<Uint8Array>, top: number, scale: number) => void;
 
-/** Marks by lines, from left to right; what finds no room begins the next line. */
+/** Breaks the legend into lines, left to right. */
 function layOut(
   { legend, micrometresPerPixel, warnings }: Caption,
   width: number,
@@ -75,7 +75,7 @@ function layOut(
   for (const { name, color } of legend) {
     const swatch = 9 * scale;
     const indent = swatch + gap / 2;
-    // A name longer than a line goes on below, beside its swatch.
+    // A name longer than a line continues below, beside its swatch.
     const [first = "", ...others] = wrap(name, lettersIn(width - gap - indent));
     place(indent + textWidth(first), (at) => (on, top, s) => {
       fill(on, { x: at, y: top + 2 * s, width: swatch, height: swatch }, color);
@@ -95,7 +95,7 @@ function layOut(
   return lines.filter((line) => line.length > 0);
 }
 
-/** The largest of 1, 2 and 5 times a power of ten that is no longer than this. */
+/** The largest value of the form 1, 2 or 5 × 10ⁿ that is at most `micrometres`. */
 export function scaleBarLength(longest: number): number {
   const power = 10 ** Math.floor(Math.log10(longest));
   return (longest >= 5 * power ? 5 : longest >= 2 * power ? 2 : 1) * power;
@@ -106,7 +106,7 @@ function lengthText(micrometres: number): string {
   return `${Number(value.toPrecision(3))} ${unit}`;
 }
 
-/** Between words; a word longer than a line is broken. */
+/** Wraps text between words; a word longer than a line is broken. */
 function wrap(text: string, length: number): string[] {
   const lines: string[] = [];
   const words = text.split(" ").flatMap((word) => {

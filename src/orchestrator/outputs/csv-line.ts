@@ -1,5 +1,5 @@
 /**
- * A row of a table (RFC 4180: CRLF, quotes only where needed); a column that does not apply is empty.
+ * A row of a CSV table (RFC 4180: CRLF, quotes only where needed); missing columns are empty.
  *
  * Written by hand: ten lines.
  */

@@ -3,10 +3,10 @@ import type { LabelMapInfo, LabelStore, LabelTile } from "../../image/label-sink
 import { copyBox, intersect } from "../../tiling/grid/box.ts";
 import { product } from "../../tiling/grid/raster.ts";
 
-/** Tiles of the whole that are kept: each lies under up to four of the part. */
+/** Cached tiles of the whole map: each overlaps up to four tiles of the part. */
 const KEPT_BYTES = 16 << 20;
 
-/** A part of a 2-D label map, with chunks of its own. */
+/** A part of a 2-D label map, with its own chunk grid. Read-only. */
 export class CutLabels implements LabelStore {
   readonly info: LabelMapInfo;
   readonly #whole: LabelStore;
@@ -22,11 +22,11 @@ export class CutLabels implements LabelStore {
   }
 
   has(): boolean {
-    throw new TypeError("a part of a label map is read, never resumed");
+    throw new TypeError("a part of a label map cannot be resumed");
   }
 
   async writeChunk(): Promise<LabelTile | undefined> {
-    throw new TypeError("a part of a label map is only read");
+    throw new TypeError("a part of a label map is read-only");
   }
 
   async readTile(

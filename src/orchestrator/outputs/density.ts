@@ -1,6 +1,6 @@
 const CELL = 128;
 
-/** Where the most objects are, counted in cells of 128 label samples while they go by. */
+/** Counts objects in cells of 128 label samples, to find the densest place. */
 export class DensityGrid {
   readonly #width: number;
   readonly #height: number;
@@ -21,8 +21,8 @@ export class DensityGrid {
   }
 
   /**
-   * The square of `side` samples (cut to the map) with the most objects, on the cells' raster; the first in raster
-   * order among equals, so an empty map gives its corner.
+   * The square of `side` samples (cut to the map) with the most objects, aligned to cells; the first in raster order
+   * among equals, so an empty map gives its corner.
    */
   densest(side: number): { x: number; y: number; width: number; height: number } {
     const width = Math.min(side, this.#width);

@@ -14,8 +14,8 @@ export interface LabelRect {
 }
 
 /**
- * The picture of a rect of the label map with the outlines of its objects. Objects are found again within the rect,
- * so those its border cuts may end there differently; nothing is measured from it.
+ * Draws a rect of the label map with the outlines of its objects. Objects are found again within the rect, so objects
+ * cut by its border may differ there; nothing is measured from them.
  */
 export async function drawDetail(
   labelStore: LabelStore,

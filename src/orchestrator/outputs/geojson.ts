@@ -8,14 +8,14 @@ export const GEOJSON_HEAD = `{"type":"FeatureCollection","features":[`;
 export const GEOJSON_TAIL = "\n]}\n";
 
 /**
- * Features as QuPath 0.4 and later read them (its GsonTools: `objectType`, `classification` with an RGB triple,
+ * GeoJSON features for QuPath 0.4 and later (its GsonTools: `objectType`, `classification` with an RGB triple,
  * `measurements`). Coordinates are level-0 pixels to 3 decimals: RFC 7946 in form, though not degrees.
  */
 export class GeoJsonFeatures {
   readonly #placement: Placement;
   readonly #objectType: "detection" | "annotation";
   readonly #tolerance: number;
-  /** `[x,` and `y]` of each column and row once met: most of a file is these, and formatting them most of its time. */
+  /** Cached texts `[x,` and `y]` by column and row: formatting them takes most of the time of a file. */
   readonly #columns: string[] = [];
   readonly #rows: string[] = [];
 
@@ -27,7 +27,7 @@ export class GeoJsonFeatures {
 
   feature(object: MeasuredObject): string {
     const { kind } = object;
-    // Parts that meet in a corner could overlap once simplified: such objects stay exact.
+    // Objects of several parts stay exact: parts that touch at a corner could overlap after simplification.
     const [first, ...others] = object.polygons as [Polygon, ...Polygon[]];
     const polygons = others.length > 0 ? object.polygons : [simplifyPolygon(first, this.#tolerance)];
     const coordinates = polygons.map((rings) => `[${rings.map((ring) => this.#ring(ring)).join(",")}]`);

@@ -1,14 +1,13 @@
 import type { LabelStore, LabelTile } from "../../image/label-sink.ts";
 
-/** One row of chunks along z of a label volume; a tile is absent where all is background. */
+/** The chunks of a label volume with the same index along z; a tile is undefined if it is all background. */
 export interface TileSliceBlock {
   slab: number;
   tiles: readonly { index: readonly number[]; tile: LabelTile | undefined }[];
 }
 
 /**
- * Reads a label volume's rows of chunks in the order of z, chunks in raster order. The next row is fetched while one is
- * looked at.
+ * Reads the blocks of slices of a label volume in the order of z, chunks in raster order. The next block is read ahead.
  */
 export async function* readSliceBlocks(
   labelStore: LabelStore,
@@ -31,7 +30,7 @@ export async function* readSliceBlocks(
     const current = await (next ?? read(slab));
     if (slab + 1 < slabs) {
       next = read(slab + 1);
-      // Asked for when its turn comes; until then, or if it never comes, nobody needs to hear of a failure.
+      // The error is thrown when the block is awaited; until then it is handled here.
       next.catch(() => undefined);
     }
     yield current;

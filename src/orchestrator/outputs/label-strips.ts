@@ -4,26 +4,26 @@ import { stripHeight } from "../../tiling/grid/strip-height.ts";
 import type { ClassRows } from "../../tiling/objects/connected-components.ts";
 import { type LabelBits, labelBits, PackedLabels } from "../../tiling/objects/packed-labels.ts";
 
-/** One row of chunks of a 2-D label map, by column; absent where all is background. */
+/** One row of chunks of a 2-D label map, by column; undefined if all background. */
 export interface TileRow {
   row: number;
   tiles: readonly (PackedLabels | undefined)[];
 }
 
-/** Hears of every chunk, once and in raster order. */
+/** Visits every chunk once, in raster order. */
 export interface TileVisitor {
-  /** @param tile undefined where all is background */
+  /** @param tile undefined if all background */
   tile(index: readonly number[], tile: LabelTile | undefined): void;
-  /** Waits for what was begun with the chunks told so far. */
+  /** Awaits the work started for the chunks so far. */
   settle?(): Promise<void>;
 }
 
-/** A row of chunks is whole in memory, and the next read ahead, only up to this size: on the widest slides memory matters more. */
+/** Up to this size a row of chunks is held unpacked and the next one is read ahead. Wider rows save memory instead. */
 const WIDE_ROW_BYTES = 8 << 20;
-/** Chunks of a wider row that are whole in memory. */
+/** Unpacked chunks of a wider row. */
 const WIDE_AT_ONCE = 4;
 
-/** How chunks of a label map that is wide wait; undefined for one that is not. @param wideRowBytes default 8 MiB */
+/** Bits a sample for the waiting chunks of a wide label map; undefined if the map is not wide. @param wideRowBytes default 8 MiB */
 export function packedBitDepth(
   { shape, chunk, dtype, classes }: LabelMapInfo,
   wideRowBytes = WIDE_ROW_BYTES,
@@ -32,7 +32,7 @@ export function packedBitDepth(
   return dtype === "uint8" && columns * product(chunk) > wideRowBytes ? labelBits(classes.length) : undefined;
 }
 
-/** Reads the rows of chunks of a map of classes from top to bottom. `bits`: of `packedBitDepth`. */
+/** Reads the rows of chunks of a label map from top to bottom. `bits`: from `packedBitDepth`. */
 export async function* readTileRows(
   labelStore: LabelStore,
   visitor: TileVisitor,
@@ -56,7 +56,7 @@ export async function* readTileRows(
       next = undefined;
       if (bits === undefined && row + 1 < rows) {
         next = read(row + 1, 0);
-        // Met when it is awaited, or never when something else fails first.
+        // The error is thrown when the row is awaited; until then it is handled here.
         next.catch(() => undefined);
       }
       signal?.throwIfAborted();
@@ -70,24 +70,24 @@ export async function* readTileRows(
   }
 }
 
-/** Lays the chunks of a row side by side, some rows at a time. The buffer is used again for the next band. */
+/** Assembles strips of full-width rows from a row of chunks. The buffer is reused for the next strip. */
 export class StripBuffer {
   readonly #info: LabelMapInfo;
   readonly #data: Uint8Array;
-  readonly #bandRows: number;
-  /** Of one chunk. */
+  readonly #stripHeight: number;
+  /** One row of a chunk. */
   readonly #line: Uint8Array;
 
   constructor(info: LabelMapInfo) {
     this.#info = info;
     const width = info.shape[1]!;
-    this.#bandRows = stripHeight(width);
-    this.#data = new Uint8Array(this.#bandRows * width);
+    this.#stripHeight = stripHeight(width);
+    this.#data = new Uint8Array(this.#stripHeight * width);
     this.#line = new Uint8Array(info.chunk[1]!);
   }
 
-  /** Only occupied columns are written and may be read. */
-  *bands({ row, tiles }: TileRow): Generator<ClassRows> {
+  /** Only occupied columns are written; the others must not be read. */
+  *strips({ row, tiles }: TileRow): Generator<ClassRows> {
     const [tileHeight, tileWidth] = this.#info.chunk as [number, number];
     const [mapHeight, width] = this.#info.shape as [number, number];
     const rows = Math.min(tileHeight, mapHeight - row * tileHeight);
@@ -100,8 +100,8 @@ export class StripBuffer {
       if (last?.[1] === x0) last[1] = x1;
       else occupied.push([x0, x1]);
     });
-    for (let from = 0; from < rows; from += this.#bandRows) {
-      const height = Math.min(this.#bandRows, rows - from);
+    for (let from = 0; from < rows; from += this.#stripHeight) {
+      const height = Math.min(this.#stripHeight, rows - from);
       tiles.forEach((tile, column) => {
         if (tile === undefined) return;
         const x0 = column * tileWidth;

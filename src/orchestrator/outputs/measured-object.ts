@@ -3,7 +3,7 @@ import type { ObjectMeasurements } from "../../tiling/objects/measure-objects.ts
 import type { Polygon } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKind } from "./object-kinds.ts";
 
-/** An object with all that the outputs say of it. Rings, centroid and bounds are in label samples. */
+/** An object with its measurements. Rings, centroid and bounds are in label samples. */
 export interface MeasuredObject {
   id: string;
   runs: ObjectRuns;
@@ -13,8 +13,8 @@ export interface MeasuredObject {
 }
 
 /**
- * A UUID (RFC 9562 version 8: own layout) from the job and the number of the object: the same run gives the same
- * ids, two jobs give different ones. `seed` is hex, at least 18 digits.
+ * A UUID (RFC 9562 version 8) from the seed of the job and the number of the object: the same job gives the same ids,
+ * different jobs different ones. `seed`: at least 18 hex digits.
  */
 export function objectId(seed: string, number: number): string {
   const s = seed.toLowerCase();

@@ -4,7 +4,7 @@ import { decimal } from "./numbers.ts";
 import type { Placement } from "./placement.ts";
 import type { SlideSummary } from "./slide-summary.ts";
 
-/** One table for objects and slide, told apart by `level`; a column that does not apply is empty. */
+/** One table for objects and slide, distinguished by `level`; columns that do not apply are empty. */
 const COLUMNS = [
   "level",
   "source",
@@ -70,7 +70,7 @@ export function objectRow(object: MeasuredObject, placement: Placement, source: 
   });
 }
 
-/** One row for what was analysed, one per class of pixels (`class`), one per kind of object (`objects`). */
+/** One row for the analysed area, one per class (`class`), one per kind of object (`objects`). */
 export function slideRows(summary: SlideSummary, source: string): string {
   let text = line({
     level: "slide",

@@ -1,6 +1,6 @@
 /**
- * A number as text with at most `decimals` decimals and no exponent in the range of measurements; the same in every
- * locale. Empty when there is no number.
+ * Formats a number with at most `decimals` decimals, without an exponent in the range of measurements, in the same way
+ * in every locale. Empty for undefined and NaN.
  */
 export function decimal(value: number | undefined, decimals: number): string {
   if (value === undefined || !Number.isFinite(value)) return "";

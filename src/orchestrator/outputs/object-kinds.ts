@@ -6,9 +6,9 @@ export interface ObjectsRule {
   interior: readonly number[];
   boundary: readonly number[];
   connectivity: 4 | 8;
-  /** Smallest interior that is an object, in label samples. */
+  /** Minimum area of the interior of an object, in label samples. */
   minArea: number;
-  /** Steps an interior may grow into the boundary; default 8. */
+  /** Maximum steps that an interior grows into the boundary; default 8. */
   maxGrow?: number;
   className: string;
 }
@@ -23,11 +23,11 @@ export interface ObjectKinds {
   rule: InstanceRule;
   /** By `ObjectRuns.kind`. */
   kinds: ReadonlyMap<number, ObjectKind>;
-  /** Cells and the like, thousands of them, or regions that a user edits: what QuPath makes of them. */
+  /** QuPath: detections are for thousands of cells, annotations for regions that a user edits. */
   objectType: "detection" | "annotation";
 }
 
-/** What the objects of a label map are: those of the model's rule, or the regions of each class. */
+/** The kinds of objects in a label map: by the rule of the model, or the regions of each class. */
 export function objectKinds(info: LabelMapInfo, objects: ObjectsRule | undefined): ObjectKinds {
   if (objects !== undefined) {
     const color = rgb(info.classes[objects.interior[0]!]!.color);

@@ -7,7 +7,7 @@ interface Sink {
   abort(): Promise<void>;
 }
 
-/** The outputs of a run that are open: those that were asked for, opened when their turn comes and ended together. */
+/** Opens the requested outputs of a run when they are needed, and finalizes or aborts them together. */
 export class OutputSinks {
   readonly #targets: OutputTargets;
   readonly #wanted: readonly OutputName[];
@@ -20,7 +20,7 @@ export class OutputSinks {
     this.#origin = origin;
   }
 
-  /** Undefined when it is not asked for. `present`: of `Segmentation`, for `labels.seg.dcm`. */
+  /** @returns undefined if the output is not requested @param present see `Segmentation`; for `labels.seg.dcm` */
   async labels(
     name: LabelOutputName,
     info: LabelMapInfo,
@@ -43,7 +43,7 @@ export class OutputSinks {
     return output;
   }
 
-  /** Gives all their final names. */
+  /** Gives all outputs their final names. */
   async finalize(): Promise<Map<OutputName, WrittenOutput>> {
     const written = new Map<OutputName, WrittenOutput>();
     for (const [name, sink] of this.#open) written.set(name, await sink.finalize());

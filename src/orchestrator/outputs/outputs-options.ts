@@ -12,40 +12,40 @@ export interface WriteOutputsOptions {
   labelStore: LabelStore;
   outputs: readonly OutputName[];
   targets: OutputTargets;
-  /** What files that return to where the source came from are made from. */
+  /** The source of NIfTI and DICOM outputs. */
   origin: LabelOrigin;
-  /** `objects` of the model package, sizes in label samples; without it each region of a class is an object. */
+  /** `objects` of the model package, sizes in label samples; if undefined, each region of a class is an object. */
   objects: ObjectsRule | undefined;
   /** Names the slide in `measurements.csv`. */
   source: string;
-  /** Hex digits (18 or more) that differ between jobs: object ids are made from them. */
+  /** Seed of object ids, different for each job: 18 hex digits or more. */
   idSeed: string;
   /** Label samples that were segmented: the denominator of fractions and densities. */
   analysedPixels: number;
-  /** Picture of the label map's field `[height, width, channels]`, for `overlay.png`. */
+  /** Picture of the area of the label map `[height, width, channels]`, for `overlay.png`. */
   thumbnail?: Raster<Uint8Array>;
   /** Source pixels of a rect of the label map, at its resolution, for `overlay-detail.png`. */
   readDetail?: (rect: LabelRect) => Promise<Raster<Uint8Array>>;
   /** How pictures show objects; default outline. */
   overlayStyle?: OverlayStyle;
-  /** Written below pictures, for nobody to miss. */
+  /** Written below pictures. */
   warnings?: readonly string[];
-  /** Source samples of a slice of a volume `[height, width]`, brought to bytes, for its `overlay.png`. */
+  /** Source samples of a slice of a volume `[height, width]`, scaled to bytes, for `overlay.png`. */
   readSlice?: (z: number) => Promise<Raster<Uint8Array>>;
-  /** Lets outlines in `objects.geojson` stray by this many label samples, for smaller files. Default 0: exact. */
+  /** Maximum deviation of outlines in `objects.geojson`, in label samples. Default 0: exact. */
   simplifyTolerance?: number;
-  /** Rows of chunks that are larger wait packed; default 8 MiB. */
+  /** Rows of chunks larger than this are held packed; default 8 MiB. */
   wideRowBytes?: number;
   signal?: AbortSignal;
-  /** Rows of the label map that were gone through, of those to go through. */
+  /** Called with the rows of the label map done so far, and all of them. */
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
 }
 
 export interface OutputsReport {
-  /** In the order of `outputs`; without a detail that would be the overlay once more. */
+  /** In the order of `outputs`, without a detail picture that would equal the overlay. */
   outputs: WrittenOutput[];
   summary: SlideSummary | VolumeSummary;
 }
 
-/** Pictures by the names of their outputs. */
+/** Pictures with the names of their outputs. */
 export type Pictures = [OutputName, Raster<Uint8Array>][];

@@ -3,20 +3,20 @@ import type { ObjectRuns } from "../../tiling/objects/collect-objects.ts";
 import type { Polygon } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKind } from "./object-kinds.ts";
 
-/** Below this many picture pixels an outline is a blot: the object is tinted instead. */
+/** Objects smaller than this, in picture pixels, are tinted: an outline would be a blot. */
 const SMALLEST_OUTLINE = 6;
 const TINT = 0.65;
-/** Opacity of objects that are filled: what lies under them stays to be seen. */
+/** Opacity of filled objects, through which the picture stays visible. */
 const FILL = 0.45;
-/** A fluorescence picture is mostly dark: it is brightened until this quantile of its pixels is white. */
+/** Dark pictures (fluorescence) are brightened until this quantile of the pixels is white. */
 const WHITE_QUANTILE = 0.997;
 const DARK_BELOW = 160;
 
-/** Objects as lines around them, or as areas too. */
+/** Outlines only, or filled areas as well. */
 export const OVERLAY_STYLES = ["outline", "fill"] as const;
 export type OverlayStyle = (typeof OVERLAY_STYLES)[number];
 
-/** Draws objects on a picture of their field as they come: outlines where they are large enough, else tints. */
+/** Draws objects on a picture of their area: outlines for large ones, tints for small ones. */
 export class Overlay {
   readonly #style: OverlayStyle;
   readonly #picture: Raster<Uint8Array>;
@@ -25,17 +25,17 @@ export class Overlay {
   /** Picture pixels per label sample. */
   readonly #scaleX: number;
   readonly #scaleY: number;
-  /** Share of each picture pixel that tinted objects cover, and the colour of the last of them, in `#palette`. */
+  /** By picture pixel: the share that tinted objects cover, and the colour of the last of them as an index in `#palette`. */
   readonly #covered: Float32Array;
   readonly #tint: Uint8Array;
-  /** Colour of the outline through each pixel, in `#palette`; 0 for none. */
+  /** By picture pixel: colour of the outline as an index in `#palette`; 0 for none. */
   readonly #outline: Uint8Array;
-  /** Packed colours, first met first; 0 is none. A model has at most 255 classes. */
+  /** Packed colours in the order of first use; 0 is none. A model has at most 255 classes. */
   readonly #palette: number[] = [0];
 
   /**
-   * `picture`: `[height, width, channels]` uint8; one or two channels are shown grey, of more the first three.
-   * `field`: label samples that the picture spans.
+   * @param picture `[height, width, channels]` uint8; one or two channels are shown in grey, of more the first three
+   * @param field size of the picture's area in label samples
    */
   constructor(
     picture: Raster<Uint8Array>,
@@ -53,7 +53,7 @@ export class Overlay {
     this.#outline = new Uint8Array(pixels);
   }
 
-  /** Runs and rings in label samples of the field. */
+  /** Draws an object; runs and rings are in label samples of the area. */
   draw(object: ObjectRuns, polygons: readonly Polygon[], { color }: ObjectKind): void {
     const index = this.#colorIndex(vivid(color));
     const sizeX = Math.sqrt(object.area) * this.#scaleX;
@@ -106,7 +106,7 @@ export class Overlay {
     }
   }
 
-  /** Rings have edges along the axes only, so each is a row or column of pixels. */
+  /** Draws an edge of a ring. Edges are parallel to the axes, so each is a row or column of pixels. */
   #trace(ring: ArrayLike<number>, color: number): void {
     let x0 = this.#column(ring[ring.length - 2]!);
     let y0 = this.#row(ring[ring.length - 1]!);
@@ -129,7 +129,7 @@ export class Overlay {
   }
 }
 
-/** The colour at full brightness: a line one pixel wide in a muted colour is lost on stained tissue. */
+/** The colour at full brightness: a muted line one pixel wide is invisible on stained tissue. */
 export function vividColor(color: readonly [number, number, number]): [number, number, number] {
   const gain = 255 / Math.max(1, ...color);
   return color.map((c) => Math.round(c * gain)) as [number, number, number];

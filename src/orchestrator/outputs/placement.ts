@@ -1,14 +1,14 @@
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 import type { SampleSize } from "../../tiling/objects/measure-objects.ts";
 
-/** How label samples of a 2-D map lie in the source and in space. */
+/** Position of the samples of a 2-D label map in the source and in space. */
 export interface Placement {
-  /** Level-0 sample at the map's corner, and level-0 samples per label sample. */
+  /** Level-0 sample at the corner of the map, and level-0 samples per label sample. */
   origin: { x: number; y: number };
   downsample: { x: number; y: number };
-  /** Per label sample: µm, or label samples when the spacing is unknown. */
+  /** Size of a label sample in µm; 1 if the spacing is unknown. */
   sample: SampleSize;
-  /** µm per level-0 sample, when known. */
+  /** µm per level-0 sample; undefined if unknown. */
   sourceSpacing: SampleSize | undefined;
 }
 

@@ -1,7 +1,7 @@
 import type { LabelMapInfo, LabelTile } from "../../image/label-sink.ts";
 import { classesInTile, segmentationFrameSize, tilesOfChunk } from "../../tiling/grid/segmentation-frame.ts";
 
-/** Which classes but background each tile of a 2-D label map holds, gathered while its chunks go by. */
+/** Collects the classes, without background, of each tile of a 2-D label map from its chunks. */
 export class PresentClasses {
   readonly tiles: number[][];
   readonly #info: LabelMapInfo;

@@ -2,13 +2,13 @@ import type { LabelMapInfo, LabelSink, LabelTile } from "../../image/label-sink.
 import { PyramidBuilder } from "../../tiling/objects/label-pyramid.ts";
 import type { LabelBits } from "../../tiling/objects/packed-labels.ts";
 
-/** Hands the tiles of level 0 and the levels that follow from them to all sinks. */
+/** Builds the levels above 0 from the tiles of level 0, and writes all levels to all sinks. */
 export class PyramidWriter {
   readonly #sinks: readonly LabelSink[];
   readonly #builder: PyramidBuilder;
   #writes: Promise<void>[] = [];
 
-  /** @param packBits of chunks that wait for others */
+  /** @param packBits bits a sample of chunks that wait for their neighbours */
   constructor(sinks: readonly LabelSink[], info: LabelMapInfo, packBits?: LabelBits) {
     this.#sinks = sinks;
     this.#builder = new PyramidBuilder({
@@ -33,7 +33,7 @@ export class PyramidWriter {
   #write(level: number, index: readonly number[], tile: LabelTile): void {
     for (const sink of this.#sinks) {
       const write = sink.writeTile(level, index, tile);
-      // `settle` meets the failure, unless something else fails before: then nobody asks any more.
+      // `settle` throws the error; until then it is handled here.
       write.catch(() => undefined);
       this.#writes.push(write);
     }

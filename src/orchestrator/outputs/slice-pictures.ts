@@ -4,17 +4,17 @@ import type { WriteOutputsOptions } from "./outputs-options.ts";
 import { vividColor } from "./overlay.ts";
 import { spacingInMm } from "./volume-summary.ts";
 
-/** Slices in the picture of a volume, side by side. */
+/** Number of slices in the picture of a volume. */
 const COLUMNS = 3;
 const MOST = 9;
-/** Pixels along the longer side of a slice in the picture: fewer are magnified, more are thinned out. */
+/** Pixels of the longer side of a slice in the picture; slices are resized to it. */
 const LARGEST = 512;
 const SMALLEST = 256;
 
 /**
- * Slices of a volume, evenly spread over those that hold labels, with the outlines of its structures. Rows and columns are as
- * long as they are in the patient.
- * @param labelled labelled samples of each slice
+ * Draws slices of a volume side by side, evenly spread over those with labels, with the outlines of its structures and in
+ * true proportions.
+ * @param labelled number of labelled samples of each slice
  */
 export async function drawSlices(
   options: WriteOutputsOptions,
@@ -25,7 +25,7 @@ export async function drawSlices(
   const [depth, height, width] = info.shape as [number, number, number];
   const chosen = chooseSlices(labelled, depth);
   const [, spacingY, spacingX] = spacingInMm(info) ?? [1, 1, 1];
-  // Millimetres of a picture's pixel: square, whatever the samples are.
+  // Millimetres per pixel of the picture, whose pixels are square.
   const long = Math.max(height * spacingY, width * spacingX);
   const samples = Math.max(height, width);
   const millimetres = long / Math.min(LARGEST, Math.max(SMALLEST, samples));
@@ -75,7 +75,7 @@ export async function drawSlices(
   });
 }
 
-/** Evenly spread over the slices from the first labelled one to the last; over all where none is labelled. */
+/** Slices evenly spread from the first labelled one to the last, or over all slices if none is labelled. */
 function chooseSlices(labelled: readonly number[], depth: number): number[] {
   const first = labelled.findIndex((n) => n > 0);
   const last = labelled.findLastIndex((n) => n > 0);

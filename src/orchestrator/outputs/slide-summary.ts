@@ -9,7 +9,7 @@ export interface ClassSummary {
   /** Label samples. */
   pixels: number;
   areaUm2: number | undefined;
-  /** Of the analysed samples. */
+  /** Share of the analysed samples. */
   fraction: number | undefined;
 }
 
@@ -30,7 +30,7 @@ export interface SlideSummary {
   objects: ObjectSummary[];
 }
 
-/** Counts what goes by. Areas are kept as a histogram of pixel counts, so the median is exact and memory small. */
+/** Counts classes and objects. Areas are kept as a histogram of pixel counts: the median is exact, the memory small. */
 export class SlideCounter {
   readonly #info: LabelMapInfo;
   readonly #kinds: ObjectKinds;
@@ -45,9 +45,9 @@ export class SlideCounter {
     for (const kind of kinds.kinds.keys()) this.#areas.set(kind, new Map());
   }
 
-  /** Class indices of any samples; those never counted are background. */
+  /** Counts class indices; samples that are never counted are background. */
   countPixels(data: Uint8Array): void {
-    // Small integers first: counting in float64 takes twice as long.
+    // In integers: counting in float64 takes twice as long.
     const pixels = new Uint32Array(256);
     for (let i = 0; i < data.length; i++) pixels[data[i]!]!++;
     for (let c = 0; c < 256; c++) this.#pixels[c]! += pixels[c]!;
@@ -58,7 +58,7 @@ export class SlideCounter {
     areas.set(runs.area, (areas.get(runs.area) ?? 0) + 1);
   }
 
-  /** `analysedPixels`: label samples that were segmented, the denominator of fractions and densities. */
+  /** @param analysedPixels segmented label samples, the denominator of fractions and densities */
   summary(analysedPixels: number): SlideSummary {
     const { sample, sourceSpacing } = this.#placement;
     const unitArea = sourceSpacing === undefined ? undefined : sample.x * sample.y;

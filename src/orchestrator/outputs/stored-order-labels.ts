@@ -11,9 +11,9 @@ import {
   storedRect,
 } from "../../tiling/grid/reorientation.ts";
 
-/** Labels in stored order that are put together at once, where a stored slice crosses all slices of the model's. */
+/** Size of the block of slices assembled at once, if a stored slice crosses all slices of the model's orientation. */
 const BLOCK_BYTES = 32 << 20;
-/** The next one is read ahead. */
+/** Blocks kept: the current one and the next, which is read ahead. */
 const BLOCKS = 2;
 
 /** Describes a label map in the axis order of the source. @param chooseChunkShape chunk shape for a label map of that size */
@@ -35,8 +35,8 @@ export function storedOrderInfo(
 }
 
 /**
- * A label volume that was made in the model's orientation, read in the order in which the source stores its samples.
- * No turned copy of it exists: some slices are put together from the chunks they cross, as they are asked for.
+ * A label volume in the model's orientation, read in the axis order of the source. No reoriented copy exists: blocks of
+ * slices are assembled on demand from the chunks they cross. Read-only.
  */
 export class StoredOrderLabels implements LabelStore {
   readonly info: LabelMapInfo;
@@ -46,7 +46,7 @@ export class StoredOrderLabels implements LabelStore {
   readonly #thickness: number;
   readonly #blocks: LRUCache<number, Promise<Uint8Array | undefined>>;
 
-  /** @param info of `storedOrderInfo` */
+  /** @param info from `storedOrderInfo` */
   constructor(labels: LabelStore, info: LabelMapInfo, turn: Reorientation) {
     this.#labels = labels;
     this.info = info;
@@ -54,16 +54,16 @@ export class StoredOrderLabels implements LabelStore {
     const depth = info.chunk[0]!;
     const fitting = Math.floor(BLOCK_BYTES / (sliceSamples(info.shape) * depth)) * depth;
     this.#thickness = turn.axes[0] === 0 ? depth : Math.max(depth, fitting);
-    // In thick blocks the next slice lies in the same one mostly, and two would be twice the memory.
+    // The next slice mostly lies in the same thick block; a second block would double the memory.
     this.#blocks = new LRUCache({ max: this.#thickness > depth ? 1 : BLOCKS });
   }
 
   has(): boolean {
-    throw new TypeError("labels in stored order are read, never resumed");
+    throw new TypeError("labels in stored order cannot be resumed");
   }
 
   async writeChunk(): Promise<LabelTile | undefined> {
-    throw new TypeError("labels in stored order are only read");
+    throw new TypeError("labels in stored order are read-only");
   }
 
   async readTile(
@@ -103,7 +103,7 @@ export class StoredOrderLabels implements LabelStore {
     return reading;
   }
 
-  /** Stored slices, or undefined where all is background. */
+  /** Stored slices; undefined if all background. */
   async #read(block: number, options?: { signal?: AbortSignal }): Promise<Uint8Array | undefined> {
     const { shape } = this.info;
     const stored: Rect = {
@@ -141,7 +141,7 @@ export class StoredOrderLabels implements LabelStore {
   }
 }
 
-/** Where a rect of the stored volume lies in the turned one. */
+/** A rect of the stored volume in the model's orientation. */
 function rectInTurned(rect: Rect, shape: readonly number[], turn: Reorientation): Rect {
   return storedRect(rect, reorderAxes(shape, turn), invertReorientation(turn));
 }

@@ -1,10 +1,10 @@
 import type { ByteSink } from "../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../image/label-sink.ts";
 
-/** Characters that wait at most for long. */
+/** Characters gathered before a flush. */
 const FULL = 1 << 20;
 
-/** Text that grows as objects go by: gathered, then encoded and appended at `flush`. */
+/** A text file that is written in pieces: text is gathered, then encoded and appended by `flush`. */
 export class TextOutput {
   readonly #sink: ByteSink;
   readonly #encoder = new TextEncoder();
@@ -20,7 +20,7 @@ export class TextOutput {
     this.#length += text.length;
   }
 
-  /** Whether it is worth a `flush`. */
+  /** Whether enough text was gathered for a `flush`. */
   get isFull(): boolean {
     return this.#length >= FULL;
   }
@@ -29,7 +29,7 @@ export class TextOutput {
     const parts = this.#parts;
     this.#parts = [];
     this.#length = 0;
-    // A few thousand objects at a time, so that no single string grows with the slide.
+    // A few thousand objects at a time, so that no string grows with the slide.
     for (let i = 0; i < parts.length; i += 2048) {
       await this.#sink.append(this.#encoder.encode(parts.slice(i, i + 2048).join("")));
     }

@@ -2,7 +2,7 @@ import { csvLine } from "./csv-line.ts";
 import { decimal } from "./numbers.ts";
 import type { VolumeSummary } from "./volume-summary.ts";
 
-/** One table for the volume and its structures, told apart by `level`; a column that does not apply is empty. */
+/** One table for the volume and its structures, distinguished by `level`; columns that do not apply are empty. */
 const COLUMNS = [
   "level",
   "source",
@@ -33,7 +33,7 @@ const COLUMNS = [
   "box_max_z_mm",
 ] as const;
 
-/** One row for what was analysed, one per structure. Positions are voxels of level 0, or millimetres. */
+/** One row for the analysed region, one per structure. Positions are voxels of level 0, or millimetres. */
 export function volumeTable(summary: VolumeSummary, source: string): string {
   let text = `${COLUMNS.join(",")}\r\n`;
   text += csvLine(COLUMNS, {

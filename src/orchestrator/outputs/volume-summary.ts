@@ -5,18 +5,18 @@ import type { StructureMeasure } from "../../tiling/objects/volume-scanner.ts";
 /** A box, or a point, in voxels of level 0 (`[z, y, x]`) and in millimetres (`[x, y, z]` of the patient's frame). */
 type Triple = [number, number, number];
 
-/** One class of a label volume but background. */
+/** One class of a label volume, not background. */
 export interface StructureSummary {
   name: string;
   /** Label samples. */
   voxels: number;
   volumeMm3: number | undefined;
   volumeMl: number | undefined;
-  /** Of the analysed samples. */
+  /** Share of the analysed samples. */
   fraction: number | undefined;
-  /** Undefined where there are no voxels. */
+  /** Undefined without voxels. */
   place: StructurePlace | undefined;
-  /** 26-connected parts. */
+  /** Number of 26-connected parts. */
   components: number;
   surfaceMm2: number | undefined;
 }
@@ -24,11 +24,11 @@ export interface StructureSummary {
 export interface StructurePlace {
   /** Voxel of level 0, `[z, y, x]`; the centre of the first voxel is 0. */
   centroidVoxel: Triple;
-  /** First voxel of the box and how many it spans, of level 0. */
+  /** First voxel and size of the box, at level 0. */
   boxVoxel: { origin: Triple; size: Triple };
   /** Millimetres, `[x, y, z]`. */
   centroidMm: Triple | undefined;
-  /** Around whole voxels, along the axes of the frame. */
+  /** Bounding box of whole voxels, along the axes of the frame. */
   boxMm: { min: Triple; max: Triple } | undefined;
 }
 
@@ -38,7 +38,7 @@ export interface VolumeSummary {
   structures: StructureSummary[];
 }
 
-/** Millimetres per label sample, `[z, y, x]`, when known. */
+/** Millimetres per label sample, `[z, y, x]`; undefined if unknown. */
 export function spacingInMm(info: LabelMapInfo): Triple | undefined {
   if (info.spacing === undefined) return undefined;
   const unit = info.spacing.unit === "micrometer" ? 0.001 : 1;
@@ -46,9 +46,9 @@ export function spacingInMm(info: LabelMapInfo): Triple | undefined {
 }
 
 /**
- * @param affine of level 0 of the source; without it millimetres are counted from the centre of its first voxel, along
- *   its axes
- * @param analysedVoxels label samples that were segmented
+ * @param affine of level 0 of the source; without it, millimetres are relative to the centre of the first voxel, along the
+ *   axes of the volume
+ * @param analysedVoxels segmented label samples
  */
 export function summarizeVolume(
   info: LabelMapInfo,
@@ -105,7 +105,7 @@ function placeOf(
   const boxVoxel = { origin: from, size: map((axis) => to[axis]! - from[axis]!) };
   if (affine === undefined) return { centroidVoxel, boxVoxel, centroidMm: undefined, boxMm: undefined };
   const corners = Array.from({ length: 8 }, (_, n) => {
-    // Half a voxel before the first centre and behind the last.
+    // From half a voxel before the first centre to half a voxel after the last.
     const at = (axis: number) => ((n >> axis) & 1 ? to[axis]! : from[axis]!) - 0.5;
     return applyAffine(affine, [at(2), at(1), at(0)]);
   });

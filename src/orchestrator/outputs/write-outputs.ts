@@ -31,11 +31,9 @@ import { writeVolume } from "./write-volume.ts";
 const DETAIL_SIDE = 1024;
 
 /**
- * From a finished label map to every chosen output: one pass over its rows for label pyramids, objects, tables and
- * overlay, a second one when object maps are asked for. Memory is two rows of chunks, on wide maps packed, and the objects
- * still open.
- * Outputs get their final names at the very end, when all that can be written has been: on a failure before, all are
- * removed.
+ * Writes the requested outputs of a label map. One pass over its rows makes label pyramids, objects, tables and overlay;
+ * a second one makes instance maps. Memory holds two rows of chunks (packed on wide maps) and the open objects. Outputs
+ * get their final names after everything is written; an error before that removes all of them.
  */
 export async function writeOutputs(options: WriteOutputsOptions): Promise<OutputsReport> {
   const { labelStore, outputs, targets } = options;
@@ -110,9 +108,9 @@ async function openLabels(
 
 interface FirstPass {
   summary: SlideSummary;
-  /** Object numbers for the second pass. */
+  /** Object numbers, for the second pass. */
   numbers: Uint32Array;
-  /** Of `Segmentation`. */
+  /** See `Segmentation`. */
   present: readonly (readonly number[])[];
   pictures(): Promise<Pictures>;
 }
@@ -153,7 +151,7 @@ async function firstPass(
   const scanner = new InstanceScanner(width, kinds.rule, collector);
   const bits = packedBitDepth(info, options.wideRowBytes);
   const pyramid = new PyramidWriter(labels, info, bits);
-  const band = new StripBuffer(info);
+  const strips = new StripBuffer(info);
   const total = keepNumbers ? 2 * height : height;
   const present = outputs.includes("labels.seg.dcm") ? new PresentClasses(info) : undefined;
   const visitor: TileVisitor = {
@@ -166,7 +164,7 @@ async function firstPass(
     settle: () => pyramid.settle(),
   };
   for await (const row of readTileRows(labelStore, visitor, { bits, signal })) {
-    for (const rows of band.bands(row)) {
+    for (const rows of strips.strips(row)) {
       scanner.push(rows);
       if (geojson?.isFull) await geojson.flush();
       if (csv?.isFull) await csv.flush();
@@ -177,7 +175,7 @@ async function firstPass(
   const summary = counter.summary(options.analysedPixels);
   geojson?.add(GEOJSON_TAIL);
   csv?.add(slideRows(summary, source));
-  // Now, and not when files get their names: a full disk must be met before the first of them has one.
+  // Before files get their names: a full disk must show before the first of them has one.
   await Promise.all([geojson?.flush(), csv?.flush()]);
   return {
     summary,
@@ -194,7 +192,7 @@ async function firstPass(
       if (overlay !== undefined)
         pictures.push(["overlay.png", withCaption(overlay.finish(), caption(width / shown))]);
       const rect = density.densest(DETAIL_SIDE);
-      // Of a small region the overlay shows every sample already.
+      // The overlay of a small region already shows every sample.
       const isSame =
         overlay !== undefined && rect.width === width && rect.height === height && shown === width;
       if (outputs.includes("overlay-detail.png") && !isSame) {
@@ -224,7 +222,7 @@ function describe(
   };
 }
 
-/** Paints object numbers, which are known only now, into the object maps. */
+/** Writes the instance maps. Object numbers are known only after the first pass. */
 async function secondPass(
   options: WriteOutputsOptions,
   { rule }: ObjectKinds,
@@ -245,7 +243,7 @@ async function secondPass(
   const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
   const scanner = new InstanceScanner(width, rule, painter);
   const pyramid = new PyramidWriter(maps, info);
-  const band = new StripBuffer(labelStore.info);
+  const strips = new StripBuffer(labelStore.info);
   let taken = 0;
   const takeRows = async () => {
     for (; taken * tileHeight < height; taken++) {
@@ -261,14 +259,14 @@ async function secondPass(
   };
   const bits = packedBitDepth(labelStore.info, options.wideRowBytes);
   for await (const row of readTileRows(labelStore, { tile() {} }, { bits, signal })) {
-    for (const rows of band.bands(row)) scanner.push(rows);
+    for (const rows of strips.strips(row)) scanner.push(rows);
     await takeRows();
   }
   scanner.finish();
   await takeRows();
 }
 
-/** The frames of a DICOM segmentation, whose head lists those that hold anything: known only now. */
+/** Writes the frames of a DICOM segmentation. Its header lists the non-empty frames, known only after the first pass. */
 async function writeSegmentation(
   { labelStore, signal, wideRowBytes }: WriteOutputsOptions,
   present: FirstPass["present"],

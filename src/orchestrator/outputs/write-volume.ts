@@ -10,8 +10,9 @@ import { volumeTable } from "./volume-csv.ts";
 import { spacingInMm, summarizeVolume, type VolumeSummary } from "./volume-summary.ts";
 
 /**
- * The outputs of a label volume: one pass over its slices for pyramid, file and measures, and a second one for a DICOM
- * segmentation, whose head lists the frames that follow. Held are the chunks of one row along z and the runs of two slices.
+ * Writes the outputs of a label volume. One pass over its slices makes pyramid, file and measurements; a second one makes
+ * a DICOM segmentation, whose header lists the frames. Memory holds the chunks of one block of slices and the runs of
+ * two slices.
  */
 export async function writeVolume(
   options: WriteOutputsOptions,

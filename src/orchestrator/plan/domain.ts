@@ -14,16 +14,16 @@ interface Features {
   sharpness: number;
 }
 
-/** Windows that are looked at: a single one spreads more than a scan. */
+/** Number of compared windows. Single windows vary more than a whole scan. */
 const WINDOWS = 24;
-/** Distances above this are warned of; of the held-out images of the bundled models none was above 1. */
+/** Distance above which a warning is given. No held-out image of the bundled models exceeds 1. */
 export const FAR = 1.25;
-/** Pixel sizes and sides may be outside those of the training images by this factor. */
+/** Tolerated factor between pixel sizes, or lengths of sides, and those of the training images. */
 const SIZES = 1.5;
 
 /**
- * Compares a scan with what its model was trained on, from windows spread over those that are kept. The measure is told in
- * docs/format.md; `model/domain_statistics.py` is its other half.
+ * Compares a scan with the training images of a model, from windows spread over the kept ones. docs/format.md describes
+ * the measure; `model/domain_statistics.py` computes the statistics of the training images.
  */
 export async function measureDomain(
   source: ImageSource,
@@ -71,7 +71,7 @@ function featuresOf(
     const v = (data[i]! - scaling.low) / range;
     return v > 0 ? Math.min(v, 1) : 0;
   };
-  // One channel of the source feeds all of the model's: a grey picture.
+  // One source channel feeds all channels of the model: a grey picture.
   const isColour = !slices && input.channels === 3;
   const luminance = new Float64Array(depth * height * width);
   const light = new Float64Array(bins);
@@ -140,7 +140,7 @@ function average(found: readonly Features[], bins: number): Features {
   };
 }
 
-/** The kind whose farthest feature is nearest. */
+/** The kind with the smallest distance of its farthest feature. */
 export function nearestKind(
   found: Features,
   { kinds, bins }: ModelDomain,
@@ -160,7 +160,7 @@ export function nearestKind(
   return best;
 }
 
-/** Histograms by the area between their cumulative sums (the earth mover's distance), the others by Euclid. */
+/** Earth mover's distance for histograms (area between their cumulative sums), Euclidean distance for the others. */
 function apart(
   feature: Feature,
   a: ArrayLike<number> | number,
@@ -200,7 +200,7 @@ function warningsOf(
   }
   if (distance > FAR) {
     warnings.push(
-      `the scan is unlike the images that model ${name} was trained on: its ${FEATURE_NAMES[feature]} is ${distance.toFixed(1)} times as far from the nearest kind (${kind}) as those reach`,
+      `the scan is unlike the images that model ${name} was trained on: its ${FEATURE_NAMES[feature]} is ${distance.toFixed(1)} times as far from the nearest kind (${kind}) as the training images`,
     );
   }
   const unit = input.spacing.unit === "millimeter" ? 1000 : 1;
@@ -228,7 +228,7 @@ function warningsOf(
     const most = domain.kinds.find(({ extent }) => extent)!.extent!;
     const size = (axis: "z" | "y" | "x") => most[axis]?.max ?? "?";
     warnings.push(
-      `the volume is larger than those that model ${name} was trained on (up to ${size("x")} × ${size("y")} × ${size("z")} ${unit === 1000 ? "mm" : "µm"}): it was made for volumes cropped around what it finds`,
+      `the volume is larger than those that model ${name} was trained on (up to ${size("x")} × ${size("y")} × ${size("z")} ${unit === 1000 ? "mm" : "µm"}): it was made for volumes cropped around the structure`,
     );
   }
   return warnings;

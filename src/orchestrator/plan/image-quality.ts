@@ -4,23 +4,23 @@ import { readPixels } from "../input/read-pixels.ts";
 import { reorientedImage } from "../input/reoriented-image.ts";
 import type { JobPlan } from "../job-plan.ts";
 
-/** To compare the slides of a cohort by; neither has a meaning of its own. */
+/** Measures for comparing the slides of a cohort; the values alone have no meaning. */
 export interface ImageQuality {
-  /** Median over windows of the variance of the Laplacian over that of the intensities: falls as focus is lost. */
+  /** Median over windows of the variance of the Laplacian divided by that of the intensities. Lower when out of focus. */
   focus: number;
-  /** Median over windows of the mean intensity, the job's low as 0 and its high as 1. */
+  /** Median over windows of the mean intensity, scaled so that the job's low is 0 and its high is 1. */
   intensity: number;
-  /** Windows that were looked at. */
+  /** Number of measured windows. */
   windows: number;
 }
 
-/** More of them change the medians little and take time. */
+/** More windows take time and change the medians little. */
 const WINDOWS = 16;
 
 /**
- * Focus and brightness of a slide, from some of the windows that were segmented, evenly apart. The measure of focus is
- * the variance of the Laplacian (Pech-Pacheco et al., ICPR 2000), over the variance so that faint stains compare.
- * Of a volume the middle slice of each window.
+ * Measures focus and brightness of a slide on evenly spread windows. Focus is the variance of the Laplacian
+ * (Pech-Pacheco et al., ICPR 2000) divided by the variance, so that faint stains compare. For volumes, the middle slice
+ * of each window is measured.
  */
 export async function measureQuality(
   source: ImageSource,

@@ -7,7 +7,7 @@ import { JobError } from "../errors.ts";
 import { readPixels } from "../input/read-pixels.ts";
 import type { WindowSource } from "../input/reoriented-image.ts";
 
-/** Up to this many samples the percentiles are exact; beyond, they come from a spread of native tiles. */
+/** Up to this many samples the percentiles are exact; above, they come from tiles spread over the region. */
 const EXACT_SAMPLES = 4 << 20;
 const SPREAD = 48;
 const STRIP_BYTES = 64 << 20;
@@ -15,8 +15,8 @@ const LARGEST_SIDE = 512;
 const SLICE = [1, LARGEST_SIDE, LARGEST_SIDE];
 
 /**
- * Intensities at two percentiles of the region, all channels together, at the level that is segmented: the
- * scope "image" of a model's normalisation. A thumbnail would not do, its averages hide the extremes.
+ * Measures intensities at two percentiles of the region, all channels together, at the segmented level: the scope "image"
+ * of a model's normalization. A thumbnail would not do, because its averages hide the extremes.
  */
 export async function measurePercentiles(
   source: WindowSource,
@@ -33,7 +33,7 @@ export async function measurePercentiles(
     samples.add((await readPixels(source, level, rect, channels, signal)).data);
   }
   const [low, high] = percentiles.map((q) => samples.percentile(q)) as [number, number];
-  // Of an image that is all one intensity: as in training (model/README.md), a range of one.
+  // An image of one intensity gets a range of 1, as in training (model/README.md).
   return { low, high: high > low ? high : low + 1 };
 }
 
@@ -45,7 +45,7 @@ function* sampleRects(
   kept: WindowSet,
 ): Generator<Rect> {
   if (product(region.size) <= EXACT_SAMPLES) {
-    // In strips, so that nothing holds the region at once, nor all of its channels.
+    // In strips and channel by channel, to bound memory.
     const across = product(region.size.slice(1));
     const pixelBytes = source.channels.length * bytesPerSample(source.dtype);
     const rows = Math.max(1, Math.floor(Math.min(1 << 20, STRIP_BYTES / pixelBytes) / across));
@@ -56,7 +56,7 @@ function* sampleRects(
     }
     return;
   }
-  // Of a volume the same pieces however it is stored.
+  // For volumes, pieces that do not depend on the storage.
   const chunk = source.axes === "zyx" ? SLICE : source.levels[level]!.chunk;
   const windows = [...kept];
   const seen = new Set<string>();
@@ -78,7 +78,7 @@ function side(chunk: number): number {
   return Math.min(chunk, LARGEST_SIDE);
 }
 
-/** Integer samples are counted; others are kept and sorted, which `EXACT_SAMPLES` and `SPREAD` bound. */
+/** Integer samples are counted; others are kept and sorted, bounded by `EXACT_SAMPLES` and `SPREAD`. */
 function sampleCollector(dtype: string): { add(data: SampleArray): void; percentile(q: number): number } {
   if (dtype === "uint8") return new Histogram(1 << 8);
   if (dtype === "uint16") return new Histogram(1 << 16);

@@ -3,19 +3,19 @@ import { type Coverage, computeCoverage } from "../../tiling/grid/coverage.ts";
 import { product, type Raster, type Rect } from "../../tiling/grid/raster.ts";
 import type { JobPlan } from "../job-plan.ts";
 
-/** Where what is written lies in what is segmented, in the grid's samples; undefined where it is all of it. */
+/** The written rect within the segmented region, in samples of the grid; undefined if both are the same. */
 function outputRect({ region, output }: JobPlan): Rect | undefined {
   if (!output) return undefined;
   const origin = output.region.origin.map((o, axis) => o - region.origin[axis]!);
   return { origin, size: output.region.size };
 }
 
-/** What a job must produce. */
+/** The chunks and samples that a job must produce. */
 export function planCoverage(plan: JobPlan): Coverage {
   return computeCoverage(plan.grid, plan.kept, plan.chunk, outputRect(plan));
 }
 
-/** The part of a merged chunk that is written, and where it lies in the grid: what lies around is not of all windows. */
+/** The written part of a merged chunk and its rect in the grid. Samples around it lack some of their windows. */
 export function partOfOutput(
   plan: JobPlan,
   labels: Raster<Uint8Array>,

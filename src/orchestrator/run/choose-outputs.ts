@@ -7,7 +7,7 @@ type SourceKind = Pick<ImageSource, "axes" | "headers">;
 
 /** Checks names from outside. @returns each once, in the order of `OUTPUTS` @throws {JobError} */
 export function parseOutputs(names: readonly string[]): OutputName[] {
-  if (names.length === 0) throw new JobError(`no output is asked for: choose of ${OUTPUTS.join(", ")}`);
+  if (names.length === 0) throw new JobError(`no output is requested: choose of ${OUTPUTS.join(", ")}`);
   for (const name of names) {
     if (!OUTPUTS.includes(name as OutputName)) {
       throw new JobError(`there is no output "${name}": choose of ${OUTPUTS.join(", ")}`);
@@ -44,7 +44,7 @@ function checkOutputs(outputs: readonly OutputName[], { axes, headers }: SourceK
   }
   if (outputs.includes("labels.seg.dcm") && headers?.references === undefined) {
     throw new JobError(
-      "labels.seg.dcm refers to the DICOM series or slide it was made from, and the source is none: choose another output",
+      "labels.seg.dcm refers to the DICOM series or slide it was made from, and the source is neither: choose another output",
     );
   }
 }
