@@ -1,5 +1,5 @@
 /**
- * What the runtimes say when memory is missing: BFCArena ("Failed to allocate memory for requested buffer"), CUDA ("CUDA
+ * Messages of the runtimes for a lack of memory: BFCArena ("Failed to allocate memory for requested buffer"), CUDA ("CUDA
  * failure 2: out of memory", CUBLAS_STATUS_ALLOC_FAILED), Dawn ("out of memory", VK_ERROR_OUT_OF_DEVICE_MEMORY,
  * E_OUTOFMEMORY, a buffer that "exceeds the max buffer size", and one cut into more than a
  * shader can take), C++ (std::bad_alloc), V8 ("Array buffer allocation failed").
@@ -7,15 +7,15 @@
 const OUT_OF_MEMORY =
   /out[\s_-]*of[\s_-]*(\w+[\s_-])?memory|failed to allocate|not enough memory|alloc(ation)?[\s_-]*failed|(cannot|could not) allocate|bad_alloc|cudaErrorMemoryAllocation|\[Invalid Buffer.*\] is invalid due to a previous error|exceeds the (max(imum)? buffer size|maximum)|too many storage buffers in shader|larger than the maximum (storage )?buffer/i;
 
-/** Whether a runtime's message says that the device, or the machine, has no memory for this run. */
+/** Whether a message of a runtime means that the device or the machine lacks memory for the run. */
 export function isOutOfMemory(message: string): boolean {
   return OUT_OF_MEMORY.test(message);
 }
 
-/** A backend could not run the model or answered with something that is no segmentation. */
+/** A backend cannot run the model, or its response is not a segmentation. */
 export class InferenceError extends Error {
   override readonly name = "InferenceError";
-  /** Whether there was no memory for it: fewer windows at a time may go. Read off the messages where it is not told. */
+  /** Whether memory was lacking: fewer windows at a time may fit. Default: derived from the messages. */
   readonly outOfMemory: boolean;
   constructor(message: string, options: { cause?: unknown; outOfMemory?: boolean } = {}) {
     super(message, { cause: options.cause });
@@ -26,16 +26,16 @@ export class InferenceError extends Error {
   }
 }
 
-/** A service that segments could not be reached, refused, or answered with something else than was asked for. */
+/** A segmentation service is unreachable, refuses the request, or returns an invalid response. */
 export class RemoteError extends Error {
   override readonly name = "RemoteError";
-  /** HTTP status, where there was an answer. */
+  /** HTTP status, if there was a response. */
   readonly status: number | undefined;
-  /** The service's own word for what went wrong; "unreachable" and "bad_answer" are ours. */
+  /** Error code of the service; "unreachable" and "bad_answer" are set by the client. */
   readonly code: string;
-  /** Whether the same request may succeed later, or at another place. */
+  /** Whether the same request may succeed later, or at another service. */
   readonly retryable: boolean;
-  /** When the service wants to be asked again, where it said so. */
+  /** Retry-After of the service, if stated. */
   readonly retryAfterMs: number | undefined;
   constructor(
     message: string,

@@ -11,8 +11,9 @@ export interface GoldenResult {
 }
 
 /**
- * Runs the package's golden tile; throws when the probabilities are further off than the package allows. `precision` is what
- * the segmenter will be asked for.
+ * Runs the golden tile of the package and compares the probabilities with the expected ones.
+ * @param precision the precision that will be requested from the segmenter
+ * @throws {InferenceError} if they deviate more than the package allows
  */
 export async function checkGoldenTile(
   segmenter: Segmenter,
@@ -23,15 +24,17 @@ export async function checkGoldenTile(
   const scaling = toIntensityNormalization(model.manifest, spec.input.low, spec.input.high);
   const result = await segmenter.segment({ data: input, shape: spec.input.shape }, { scaling, ...options });
   if (result.shape.join() !== spec.output.shape.join()) {
-    throw new InferenceError(`the golden tile came back as ${result.shape}, expected ${spec.output.shape}`);
+    throw new InferenceError(
+      `the result of the golden tile has shape ${result.shape}, expected ${spec.output.shape}`,
+    );
   }
   let maxAbs = 0;
   let sum = 0;
   for (let i = 0; i < output.length; i++) {
     const difference = Math.abs(result.data[i]! - output[i]! / 255);
-    // NaN compares false with everything: it must not pass as "not larger".
+    // NaN compares false with everything and would pass as "not larger".
     if (!(difference <= 1))
-      throw new InferenceError("the golden tile came back with values that are no probabilities");
+      throw new InferenceError("the result of the golden tile has values that are no probabilities");
     if (difference > maxAbs) maxAbs = difference;
     sum += difference;
   }

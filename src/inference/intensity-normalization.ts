@@ -1,7 +1,7 @@
 import type { ModelManifest } from "../model-package/manifest.ts";
 import type { IntensityNormalization } from "../tiling/pixels/normalize.ts";
 
-/** The model's normalisation with the intensities `low` and `high` of an image filled in. */
+/** The model's normalization with the intensities `low` and `high` of an image. */
 export function toIntensityNormalization(
   manifest: ModelManifest,
   low: number,

@@ -5,18 +5,18 @@ import { normalizeWindows } from "../tiling/pixels/normalize.ts";
 import { InferenceError } from "./errors.ts";
 import type { SegmentBatchOptions } from "./segmenter.ts";
 
-/** Runs the network: `[N, C, ...window]` → scores `[N, K, ...window]`. The input may be taken over. */
+/** Runs the network: `[N, C, ...window]` → scores `[N, K, ...window]`. May take over the input's buffer. */
 export type RunModel = (input: Raster<Float32Array>) => Promise<Raster<Float32Array>>;
 
-/** What has to be known of a package to run its graph. */
-export type GraphOf = Pick<ModelPackage, "manifest" | "variant">;
+/** The part of a package that running its graph needs. */
+export type GraphPackage = Pick<ModelPackage, "manifest" | "variant">;
 
 /**
- * Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`, by way of a runtime's `run`: what every runtime
- * has to do around the network. A graph that takes fewer windows at a time is run as often as it needs.
+ * Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`: the pre- and post-processing around the `run` of a
+ * runtime. A graph with a fixed number of windows is run several times.
  */
 export async function segmentWindows(
-  model: GraphOf,
+  model: GraphPackage,
   batch: Raster<SampleArray>,
   { scaling, signal }: SegmentBatchOptions,
   run: RunModel,

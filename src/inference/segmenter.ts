@@ -5,7 +5,7 @@ import type { MaskRecord, Precision } from "../tiling/wire/mask-record.ts";
 export interface SegmenterInfo {
   model: string;
   variant: string;
-  /** What runs it, e.g. "onnxruntime-node 1.30.0 cpu". */
+  /** Runtime, e.g. "onnxruntime-node 1.30.0 cpu". */
   runtime: string;
   threads: number;
   classes: number;
@@ -14,43 +14,42 @@ export interface SegmenterInfo {
 }
 
 export interface SegmentBatchOptions {
-  /** Intensities of the image the windows come from. */
+  /** Normalization with the intensities of the source image. */
   scaling: IntensityNormalization;
   /**
-   * What the caller will round the probabilities to, so that no more need travel: what comes back then rounds to the
-   * same as the exact value would. Default f32.
+   * Precision that the caller rounds to, so that no more is transferred: the returned values round to the same as the
+   * exact ones. Default f32.
    */
   precision?: Precision;
-  /** With `segmentEncoded`: name the classes too, where that costs the caller nothing. */
+  /** With `segmentEncoded`: return labels too, if the segmenter computes them anyway. */
   labels?: boolean;
   signal?: AbortSignal;
 }
 
-/** Class probabilities of windows in the precision that was asked for, as mask records hold them. */
+/** Class probabilities of windows in the requested precision, as mask records hold them. */
 export interface EncodedWindows {
-  /** Of one window, `[K, ...window]`. */
+  /** Shape of one window, `[K, ...window]`. */
   shape: readonly number[];
-  /** One a window, in the order of the batch; they may share memory. */
+  /** One array a window, in the order of the batch; they may share memory. */
   data: readonly MaskRecord["data"][];
   /**
-   * As `MaskRecord.labels`, one a window: only from a runtime of this very process, which has then checked that the bytes are
-   * what the activation gives.
+   * As `MaskRecord.labels`, one a window. Only runtimes of this process return them, after validating the bytes.
    */
   labels?: readonly Uint8Array[];
 }
 
-/** Something that segments windows: a runtime on this machine or a service elsewhere. */
+/** Segments windows: a runtime on this machine or a remote service. */
 export interface Segmenter {
   readonly info: SegmenterInfo;
-  /** Time inside the model so far, added up over its sessions, where it runs here. */
+  /** Time inside the model so far, summed over sessions; only for runtimes of this process. */
   readonly runMilliseconds?: number;
-  /** What was sent and received so far, where it runs elsewhere. */
+  /** Bytes sent and received so far; only for remote services. */
   readonly traffic?: { bytesSent: number; bytesReceived: number };
   /** Pixels `[N, ...window, C]` → class probabilities `[N, K, ...window]`. */
   segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>>;
   /**
-   * As `segment`, encoded in `options.precision`: there where it is what the backend has anyway, so that nobody takes bytes
-   * to floats and back.
+   * As `segment`, encoded in `options.precision`. Implemented by segmenters whose results are encoded anyway, to avoid a
+   * conversion to floats and back.
    */
   segmentEncoded?(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows>;
   close(): Promise<void>;

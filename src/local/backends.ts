@@ -8,7 +8,7 @@ import { JobError } from "../orchestrator/errors.ts";
 import type { Backend } from "../orchestrator/scheduler/backend.ts";
 import type { Precision } from "../tiling/wire/mask-record.ts";
 
-/** What runs the model: this machine's cores or its GPU, WebAssembly as on edge functions, an edge function, a runner. */
+/** Where the model runs: cores or GPU of this machine, WebAssembly as on edge functions, an edge function, a runner. */
 export type BackendChoice =
   | { kind: "cpu" }
   | { kind: "wasm" }
@@ -19,46 +19,48 @@ export type BackendChoice =
 
 export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or runner:<url>";
 
-/** Requests under way beside those that compute: one is ready for when they are done, one is being merged. */
+/** Requests beyond those that compute: one ready to start, one being merged. */
 const AHEAD = 2;
-/** Windows in one run of a GPU of this machine. */
+/** Windows in one run of a local GPU. */
 const GPU_BATCH = 16;
-/** A request of a few windows that takes longer is lost; a cold edge function loads its model within it. */
+/** Timeout of a request of a few windows, with time for a cold edge function to load its model. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
-/** Whether a backend of that name is a GPU of this machine. */
+/** Whether a backend is a GPU of this machine. */
 export function isDevice(name: string): name is "cuda" | "webgpu" {
   return name === "cuda" || name === "webgpu";
 }
 
-/** @throws {JobError} when `text` names no backend */
+/** @throws {JobError} if `text` is not a backend */
 export function parseBackend(text: string): BackendChoice {
-  // "local" is what one calls this machine beside others.
+  // "local" is an alias, for use beside remote backends.
   if (text === "cpu" || text === "local") return { kind: "cpu" };
   if (text === "wasm" || isDevice(text)) return { kind: text };
-  // "gpu:" is what release 0.1 called a runner.
+  // Release 0.1 used "gpu:" for a runner.
   const [, kind, url] = /^(edge|runner|gpu):(https?:\/\/.+)$/.exec(text) ?? [];
   if (!url || !URL.canParse(url)) throw new JobError(`there is no backend "${text}": choose of ${BACKENDS}`);
   return { kind: kind === "edge" ? "edge" : "runner", url };
 }
 
 export interface BackendOptions {
-  /** Of the model on this machine. */
+  /** Threads of the model on this machine. */
   threads?: number;
-  /** Windows of one run here. */
+  /** Windows of one run on this machine. */
   batchSize: number;
-  /** What records will be rounded to. */
+  /** Precision of the records. */
   precision: Precision;
-  /** For edge functions and runners; default as the environment says. */
+  /** For edge functions and runners; default from the environment. */
   token?: string;
   signal?: AbortSignal;
-  /** A backend that cannot take part, where others can. */
+  /** Called for a backend that cannot be used, if others can. */
   onRefused?: (name: string, reason: string) => void;
 }
 
 /**
- * The backends that run this very model and have passed its golden tile, in the order asked for. One that cannot be
- * reached or computes wrongly is left out and told of, unless none is left.
+ * Opens the backends and verifies each with the golden tile. Backends that are unreachable or compute wrongly are left out
+ * and reported.
+ * @returns in the order of `names`
+ * @throws the first error, if no backend is left
  */
 export async function openBackends(
   names: readonly string[],
@@ -69,14 +71,14 @@ export async function openBackends(
   const choices = unique.map((name) => ({ name, choice: parseBackend(name) }));
   for (const { choice } of choices) {
     if (choice.kind === "edge" && !tokenFor(choice.kind, options.token)) {
-      throw new JobError("an edge function asks for a token: set TILEWRIGHT_TOKEN or TILEWRIGHT_EDGE_TOKEN");
+      throw new JobError("an edge function requires a token: set TILEWRIGHT_TOKEN or TILEWRIGHT_EDGE_TOKEN");
     }
   }
   const opened = await Promise.allSettled(
     choices.map(async ({ name, choice }) => {
       const backend = await open(name, choice, model, options);
       try {
-        // A device passed it in the precision that it is asked for when it was opened.
+        // Devices are verified when they are opened, in the requested precision.
         if (!isDevice(choice.kind)) {
           const { precision, signal } = options;
           await checkGoldenTile(backend.segmenter, model, { precision, signal });
@@ -131,7 +133,7 @@ async function open(
   };
 }
 
-/** Each kind may have a token of its own, so that neither sees the other's. */
+/** Separate tokens for each kind, so that neither service receives the other's. */
 function tokenFor(kind: "edge" | "runner", given: string | undefined): string | undefined {
   const { TILEWRIGHT_TOKEN, TILEWRIGHT_EDGE_TOKEN, TILEWRIGHT_RUNNER_TOKEN } = process.env;
   return (

@@ -5,7 +5,7 @@ import type { ModelPackage } from "../model-package/load-package.ts";
 
 const TIMED_RUNS = 4;
 
-/** Core-seconds of one window on a runtime of this machine: the golden tile's, after it has proven the runtime. */
+/** Measures the core-seconds of one window on a local runtime, with the golden tile. */
 export async function secondsPerWindow(
   segmenter: Segmenter,
   model: ModelPackage,
@@ -17,7 +17,7 @@ export async function secondsPerWindow(
   return ((segmenter.runMilliseconds ?? 0) - before) / TIMED_RUNS / 1000;
 }
 
-/** Seconds of one window on one thread: the golden tile, after it has proven the runtime. */
+/** Measures the seconds of one window on one thread, with the golden tile. */
 export async function timeWindow(
   model: ModelPackage,
   threads: number | undefined,

@@ -20,7 +20,7 @@ export class DirectoryLockedError extends OutputError {
 
 const held = new Set<string>();
 
-/** One run at a time: two would write over each other's work. The lock of a dead process counts for nothing. */
+/** Checks that no other process works in the directory. Locks of dead processes are ignored. @throws {DirectoryLockedError} */
 export function assertUnlocked(work: string): void {
   const owner = readLockHolder(work);
   if (!owner) return;
@@ -34,7 +34,7 @@ export function assertUnlocked(work: string): void {
 
 export function acquireLock(work: string): void {
   const file = join(work, LOCK);
-  // Written first and linked after, so that nobody reads a lock without its owner.
+  // Written first and then linked, so that no process reads a lock without its owner.
   const own = join(work, `${LOCK}-${randomUUID()}`);
   writeFileSync(own, JSON.stringify({ pid: process.pid, host: hostname() }));
   try {
@@ -50,13 +50,13 @@ export function acquireLock(work: string): void {
         rmSync(file, { force: true });
       }
     }
-    throw new OutputError(`${file} cannot be taken: another run is starting in the same directory`);
+    throw new OutputError(`${file} cannot be acquired: another run is starting in the same directory`);
   } finally {
     rmSync(own, { force: true });
   }
 }
 
-/** Whether it was ours to give back. */
+/** Removes the lock. @returns whether this process held it */
 export function releaseLock(work: string): boolean {
   if (!held.delete(resolve(work))) return false;
   rmSync(join(work, LOCK), { force: true });
@@ -66,11 +66,11 @@ export function releaseLock(work: string): boolean {
 export interface Holder {
   pid: number;
   host: string;
-  /** On another machine, where nobody here can tell whether it still runs. */
+  /** Whether the process is on another machine, where its state is unknown. */
   elsewhere: boolean;
 }
 
-/** Who works in the directory, as far as can be told. */
+/** The process that holds the lock, if it may still run. */
 export function readLockHolder(work: string): Holder | undefined {
   const file = join(work, LOCK);
   const text = existsSync(file) ? readFileSync(file, "utf8") : "{}";

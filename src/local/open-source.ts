@@ -10,8 +10,8 @@ export interface OpenedSource {
 }
 
 /**
- * Opens what a person typed.
- * @param how what the file leaves open: number of the DICOM series, of the volume in time, meaning of the pages of a TIFF
+ * Opens an image by the path or address that the user gave.
+ * @param how choices that a file may leave open: DICOM series, volume of a NIfTI series, meaning of the pages of a TIFF
  */
 export async function openSource(
   uri: string,
@@ -21,7 +21,7 @@ export async function openSource(
 ): Promise<OpenedSource> {
   const { series, time, pagesAs } = how;
   const located = await openAddress(uri).catch((cause) => {
-    // What was typed is no address: a fault of the command, not of a file.
+    // An invalid address is an error of the command, not of a file.
     throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
   });
   try {

@@ -9,12 +9,12 @@ export type ProgressEvent =
       windowsToDo: number;
       level: number;
       mpp: number;
-      /** How many times coarser than the model's pixels are; 1 where they are fed as they are. */
+      /** Pixel size relative to the model's; 1 without resampling. */
       magnification: number;
       tissueFraction?: number;
       tissue?: TissueFinding;
       warnings: readonly string[];
-      /** Of a volume. */
+      /** For volumes. */
       orientation?: PlannedOrientation;
     }
   | {
@@ -24,7 +24,7 @@ export type ProgressEvent =
       windowsPerSecond: number;
       secondsLeft: number;
     }
-  /** A backend takes no part, or no more. */
+  /** A backend is left out or disabled. */
   | { type: "backend"; backend: string; reason: string };
 
 export type ProgressListener = (event: ProgressEvent) => void;

@@ -6,7 +6,7 @@ import type { Raster } from "../tiling/grid/raster.ts";
 import { type Rings, rasterizePolygons } from "../tiling/objects/rasterize-polygons.ts";
 import { openSource } from "./open-source.ts";
 
-/** What to segment, over the whole slide. */
+/** Mask of the whole slide. */
 export interface Mask {
   /** 0 and 1, `[height, width]`. */
   raster: Raster<Uint8Array>;
@@ -15,13 +15,13 @@ export interface Mask {
 
 const MASK_SAMPLES = 64 << 20;
 const GEOJSON_BYTES = 256 << 20;
-/** Samples along the longer side of a mask that is made from polygons. */
+/** Samples along the longer side of a rasterized mask. */
 const POLYGON_SIDE = 4096;
 const MAX_POINTS = 20_000_000;
 
 /**
- * What was typed after `--mask`.
- * @throws {JobError} when it is no address
+ * Parses the value of `--mask`.
+ * @throws {JobError} if it is not an address
  */
 export function maskAddress(typed: string): string {
   if (typed.trim() === "") throw new JobError("--mask is empty: name an image or polygons, or leave it out");
@@ -34,15 +34,15 @@ export function maskAddress(typed: string): string {
 }
 
 /**
- * A mask of any resolution: an image whose finest level is small enough to hold, or polygons as QuPath exports them.
- * @param shape of the slide's level 0, `[height, width]`
+ * Reads a mask of any resolution: an image whose finest level fits in memory, or polygons as exported by QuPath.
+ * @param shape of level 0 of the slide, `[height, width]`
  */
 export async function readMask(
   uri: string,
   shape: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<Mask> {
-  // Messages give the name alone: neither the folders of this machine nor what signs an address.
+  // Messages contain the name only, without local folders and signatures of addresses.
   const located = await openAddress(maskAddress(uri));
   try {
     if (/\.(geo)?json$/i.test(located.name)) return await readPolygons(located, shape, signal);
@@ -84,7 +84,7 @@ const geometry = z.looseObject({
   geometries: z.array(z.unknown()).optional(),
 });
 
-/** Polygons in level-0 pixels: a FeatureCollection, a feature, a geometry or a list of them. */
+/** Reads polygons in level-0 pixels: a FeatureCollection, a feature, a geometry or a list of them. */
 async function readPolygons(
   { store, key, name }: OpenedAddress,
   shape: readonly number[],
@@ -92,13 +92,13 @@ async function readPolygons(
 ): Promise<Mask> {
   const [height, width] = shape as [number, number];
   const info = await store.head(key, { signal });
-  if (info === undefined) throw new JobError(`the mask ${name} does not exist; check its name and place`);
+  if (info === undefined) throw new JobError(`the mask ${name} does not exist; check its path`);
   if (info.byteLength > GEOJSON_BYTES)
     throw new JobError(
       `the mask ${name} has ${info.byteLength} bytes, the limit is ${GEOJSON_BYTES}: simplify its outlines`,
     );
   const object = await store.get(key, { signal });
-  const polygons = [...polygonsOf(parseJson(name, object!.bytes), name)];
+  const polygons = [...findPolygons(parseJson(name, object!.bytes), name)];
   if (polygons.length === 0)
     throw new JobError(`the mask ${name} holds no polygon: export annotations with an area as GeoJSON`);
   const points = polygons.reduce((n, rings) => n + rings.reduce((m, ring) => m + ring.length / 2, 0), 0);
@@ -120,26 +120,26 @@ function parseJson(name: string, bytes: Uint8Array): unknown {
 
 const DEEPEST = 8;
 
-function* polygonsOf(value: unknown, name: string, depth = 0): Generator<Rings> {
-  if (depth > DEEPEST) throw new JobError(`the mask ${name} is no GeoJSON: it is nested too deep`);
+function* findPolygons(value: unknown, name: string, depth = 0): Generator<Rings> {
+  if (depth > DEEPEST) throw new JobError(`the mask ${name} is not GeoJSON: it is nested too deeply`);
   if (Array.isArray(value)) {
-    for (const one of value) yield* polygonsOf(one, name, depth + 1);
+    for (const one of value) yield* findPolygons(one, name, depth + 1);
     return;
   }
-  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${name} is no GeoJSON`);
-  if ("features" in value) return yield* polygonsOf(value.features, name, depth + 1);
+  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${name} is not GeoJSON`);
+  if ("features" in value) return yield* findPolygons(value.features, name, depth + 1);
   if ("geometry" in value)
-    return value.geometry === null ? undefined : yield* polygonsOf(value.geometry, name, depth + 1);
+    return value.geometry === null ? undefined : yield* findPolygons(value.geometry, name, depth + 1);
   const parsed = geometry.safeParse(value);
-  if (!parsed.success) throw new JobError(`the mask ${name} is no GeoJSON of polygons`);
+  if (!parsed.success) throw new JobError(`the mask ${name} has no valid GeoJSON polygons`);
   const { type, coordinates, geometries } = parsed.data;
-  if (type === "GeometryCollection") return yield* polygonsOf(geometries ?? [], name, depth + 1);
+  if (type === "GeometryCollection") return yield* findPolygons(geometries ?? [], name, depth + 1);
   const several = type === "Polygon" ? [coordinates] : type === "MultiPolygon" ? coordinates : [];
   for (const one of Array.isArray(several) ? several : [several]) {
     const rings = polygon.safeParse(one);
     if (!rings.success)
       throw new JobError(`the mask ${name} is damaged: a ${type} without valid coordinates`);
-    // An empty shape is valid GeoJSON, and no area.
+    // An empty geometry is valid GeoJSON without an area.
     if (rings.data.some((ring) => ring.length > 0))
       yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
   }

@@ -6,11 +6,11 @@ import { loadPackage, type ModelPackage } from "../model-package/load-package.ts
 import type { ModelManifest } from "../model-package/manifest.ts";
 import { FsStore } from "../storage/fs-store.ts";
 
-/** The packages that come with Tilewright: `models/` beside `src/`, or beside the `dist/` that holds it. */
+/** Bundled packages: `models/` beside `src/`, or beside the `dist/` that contains it. */
 const SOURCES = join(dirname(fileURLToPath(import.meta.url)), "..");
 const BUNDLED = [join(SOURCES, "..", "models"), join(SOURCES, "..", "..", "models")].find(existsSync) ?? "";
 
-/** Loads a package by the name of a bundled model or by its directory. */
+/** Loads a bundled package by name, or a package by its directory. */
 export async function loadModel(
   nameOrDirectory: string,
   options: { variant?: string; half?: boolean; signal?: AbortSignal } = {},
@@ -24,15 +24,15 @@ export async function loadModel(
   }
 }
 
-/** What edge functions run, where the package has it. */
+/** Name of the variant for edge functions, if a package has one. */
 const EDGE_VARIANT = "int4-edge";
 
-/** The variant that a service's edge functions run unless another is configured; undefined: the package's default. */
+/** The default variant of edge functions; undefined: the package's default. */
 export function edgeVariant({ variants }: Pick<ModelManifest, "variants">): string | undefined {
   return EDGE_VARIANT in variants ? EDGE_VARIANT : undefined;
 }
 
-/** Where a package lies that is named, or whose directory is given. */
+/** Directory of a package that is given by name or directory. */
 export function resolveModelDirectory(nameOrDirectory: string): string {
   if (/^[\w][\w.-]*$/.test(nameOrDirectory)) {
     const bundled = join(BUNDLED, nameOrDirectory);

@@ -20,7 +20,7 @@ import { OutputError } from "./errors.ts";
 
 const WORK = ".tilewright";
 const FINISHED = "run.json";
-/** Inside the work directory: the job it belongs to, and a publishing that has begun. */
+/** Files in the work directory: the id of its job, and the list of a publishing in progress. */
 const JOB = "job";
 const PUBLISHING = "publishing.json";
 
@@ -30,14 +30,14 @@ export interface OpenFlags {
 }
 
 /**
- * The output directory of a run. Work lies in a hidden directory until the run is complete; finished outputs get
- * their names by renaming, `run.json` last: its presence is what makes a run finished. A publishing that was cut
- * short is completed by whoever opens the directory next.
+ * The output directory of a run. Work stays in a hidden directory until the run is complete. Publishing renames the
+ * outputs, `run.json` last: a run is finished if `run.json` exists. An interrupted publishing is completed when the
+ * directory is opened next.
  */
 export class RunDirectory {
   readonly path: string;
   readonly work: string;
-  /** Work of the same job is there and is continued. */
+  /** Whether work of the same job exists and is continued. */
   readonly resuming: boolean;
   readonly #force: boolean;
 
@@ -48,16 +48,14 @@ export class RunDirectory {
     this.#force = force;
   }
 
-  /** What can be refused before anything is read: a place that cannot be written or that holds something else. */
+  /** Checks before anything is read that the path is writable and holds nothing else. @throws {OutputError} */
   static check(path: string, { resume, force }: OpenFlags): void {
     checkOutPath(path);
     if (existsSync(path) && !statSync(path).isDirectory()) {
       throw new OutputError(`${path} is a file: --out must name a directory`);
     }
     if (!existsSync(path) && isThere(path)) {
-      throw new OutputError(
-        `${path} is a link to what is not there: make that directory or choose another --out`,
-      );
+      throw new OutputError(`${path} is a broken link: create its target or choose another --out`);
     }
     let existing = resolve(path);
     while (!existsSync(existing)) existing = dirname(existing);
@@ -72,7 +70,7 @@ export class RunDirectory {
     const work = join(path, WORK);
     if (isThere(work) && !statSync(work, { throwIfNoEntry: false })?.isDirectory()) {
       throw new OutputError(
-        `${work} is no directory, and runs keep their work there: move it or choose another --out`,
+        `${work} is not a directory, and runs keep their work there: move it or choose another --out`,
       );
     }
     assertUnlocked(work);
@@ -88,8 +86,8 @@ export class RunDirectory {
   }
 
   /**
-   * Opens the directory for a job. A string instead: the manifest of that very job, which is finished already and
-   * was asked to be resumed.
+   * Opens the directory for a job.
+   * @returns the manifest as a string if `resume` is set and the same job is finished already
    */
   static open(path: string, job: string, { resume, force }: OpenFlags): RunDirectory | string {
     const work = join(path, WORK);
@@ -105,7 +103,7 @@ export class RunDirectory {
       }
       if (begun !== undefined && !force) {
         throw new OutputError(
-          `${path} holds unfinished work of another source, model or settings: repeat the command that began it, or use --force to start over`,
+          `${path} holds unfinished work of another source, model or settings: repeat the command that started it, or use --force to start over`,
         );
       }
       const finished = read(join(path, FINISHED));
@@ -128,8 +126,8 @@ export class RunDirectory {
   }
 
   /**
-   * Gives finished outputs their final names, the manifest last; those of an earlier run go.
-   * @throws {OutputError} when something that no run wrote has one of the names by now; the work stays
+   * Gives finished outputs their final names, the manifest last, and removes those of an earlier run.
+   * @throws {OutputError} if a file that no run wrote has one of the names; the work is kept
    */
   publish(names: readonly string[], manifest: string): void {
     if (!this.#force) refuseForeign(this.path);
@@ -140,18 +138,18 @@ export class RunDirectory {
     completePublishing(this.path);
   }
 
-  /** What was refused before any work was done has nothing to resume. */
-  giveUp(): void {
+  /** Removes the directory of a job that failed before it did any work. */
+  discard(): void {
     if (!this.resuming) clear(this.work);
   }
 
-  /** Leaves the work, if there is some, for a later `--resume`. */
+  /** Releases the lock and keeps the work for a later `--resume`. */
   release(): void {
     leave(this.work);
   }
 }
 
-/** Where results go: a directory of this machine. */
+/** Checks that `--out` is a directory of this machine. @throws {OutputError} */
 export function checkOutPath(path: string): void {
   if (path.trim() === "") throw new OutputError("--out is empty: name a directory for the results");
   const [, scheme] = /^([a-z][a-z0-9+.-]+):\/\//i.exec(path) ?? [];
@@ -162,7 +160,7 @@ export function checkOutPath(path: string): void {
   }
 }
 
-/** Names of what the finished run in a directory wrote, of those that a run may write. */
+/** Names of the outputs that the finished run in a directory wrote. */
 function outputsOfRun(path: string): string[] {
   const finished = read(join(path, FINISHED));
   if (finished === undefined) return [];
@@ -174,9 +172,9 @@ function outputsOfRun(path: string): string[] {
   }
 }
 
-/** What no run wrote is never replaced unasked. */
+/** Rejects files with names of outputs that no run wrote, unless forced. */
 function refuseForeign(path: string): void {
-  // A publishing that was cut short put some there, and is completed first.
+  // An interrupted publishing has written some of them and is completed first.
   if (existsSync(join(path, WORK, PUBLISHING))) return;
   const ours = new Set(outputsOfRun(path));
   const foreign = [...OUTPUTS, FINISHED].filter(
@@ -184,11 +182,11 @@ function refuseForeign(path: string): void {
   );
   if (foreign.length === 0) return;
   throw new OutputError(
-    `${path} holds ${foreign.join(", ")}, which no run here wrote: choose another --out, or --force to replace ${foreign.length === 1 ? "it" : "them"}`,
+    `${path} holds ${foreign.join(", ")}, which no run wrote: choose another --out, or --force to replace ${foreign.length === 1 ? "it" : "them"}`,
   );
 }
 
-/** Also a link to what is not there just now, such as a disk that is not mounted. */
+/** Whether a path exists, broken links included, such as to a disk that is not mounted. */
 function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
@@ -202,7 +200,7 @@ function isRun(path: string): boolean {
   }
 }
 
-/** Every step can be repeated, so a crash between any two of them loses nothing. */
+/** Completes a publishing. Every step is idempotent, so a crash between two of them loses nothing. */
 function completePublishing(path: string): void {
   const work = join(path, WORK);
   const begun = read(join(work, PUBLISHING));
@@ -231,7 +229,7 @@ function completePublishing(path: string): void {
   clear(work);
 }
 
-/** Removes all but the lock. */
+/** Removes everything but the lock. */
 function clear(work: string): void {
   for (const name of readdirSync(work)) {
     if (name !== LOCK) rmSync(join(work, name), { recursive: true, force: true });
@@ -242,7 +240,7 @@ function read(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, "utf8") : undefined;
 }
 
-/** Gives the lock back, and the directory itself when there is nothing in it. */
+/** Releases the lock, and removes the directory if it is empty. */
 function leave(work: string): void {
   if (!releaseLock(work)) return;
   for (const directory of [work, dirname(work)]) {
@@ -250,7 +248,7 @@ function leave(work: string): void {
   }
 }
 
-/** What a killed process was just writing would otherwise be published with the rest. */
+/** Removes partial files of a killed process, which would otherwise be published. */
 function sweep(work: string): void {
   for (const entry of readdirSync(work, { recursive: true, withFileTypes: true })) {
     if (entry.name.startsWith(TEMPORARY_PREFIX) || entry.name.endsWith(".partial")) {

@@ -143,7 +143,7 @@ async function planInDirectory(
       signal: options.signal,
     });
   } catch (error) {
-    directory.giveUp();
+    directory.discard();
     throw error;
   }
 }

@@ -1,10 +1,10 @@
 import type { Clock } from "../orchestrator/scheduler/clock.ts";
 
-/** The time of this machine. */
+/** The clock of this machine. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  after(ms, then) {
-    const timer = setTimeout(then, ms);
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms);
     return () => clearTimeout(timer);
   },
 };

@@ -1,4 +1,4 @@
-/** The package is missing, damaged or does not do what it says; `message` says what to do. */
+/** The package is missing, damaged or inconsistent; `message` says what to do. */
 export class ModelPackageError extends Error {
   override readonly name = "ModelPackageError";
 }

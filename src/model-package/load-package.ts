@@ -17,24 +17,25 @@ export interface PackageFile {
   bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** A model package with one variant chosen, its files read and their hashes proven. */
+/** A loaded model package with one chosen variant; the hashes of its files are verified. */
 export interface ModelPackage {
   manifest: ModelManifest;
   variantName: string;
   variant: ModelVariant;
-  /** The variant's files in order, verified. */
+  /** Files of the variant in order, verified. */
   files: readonly PackageFile[];
-  /** The variant's companion in half precision, verified; where it has one and it was asked for. */
+  /** Half-precision companion of the variant, verified; if it has one and it was requested. */
   half?: PackageFile;
   /** Pixels and expected probabilities of the golden tile. */
   golden: { spec: Golden; input: Uint8Array; output: Uint8Array };
-  /** sha256 over the files' hashes: names these weights in keys and manifests. */
+  /** SHA-256 over the hashes of the files: identifies the weights in keys and manifests. */
   hash: string;
 }
 
 /**
- * Loads the package under `prefix` ("" or "name/") of a store. `name` is for messages; `half` reads the companion in half
- * precision too.
+ * Loads the package under `prefix` ("" or "name/") of a store.
+ * @param name for messages
+ * @param options.half read the half-precision companion too
  */
 export async function loadPackage(
   store: ObjectStore,
@@ -57,7 +58,7 @@ export async function loadPackage(
     options.half && variant.half ? await readHashed(store, prefix, name, variant.half, signal) : undefined;
   const spec = variant.golden ?? manifest.golden;
   if (!spec)
-    throw new ModelPackageError(`model ${name} has no golden tile: a backend could not be proven with it`);
+    throw new ModelPackageError(`model ${name} has no golden tile: backends cannot be verified without one`);
   const input = await readFile(store, prefix + spec.input.path, name, elements(spec.input.shape), signal);
   const output = await readFile(store, prefix + spec.output.path, name, elements(spec.output.shape), signal);
   const { size } = manifest.window;
@@ -68,7 +69,7 @@ export async function loadPackage(
     spec.output.shape.join() !== expectedOutput.join()
   ) {
     throw new ModelPackageError(
-      `model ${name}: the golden tile is ${spec.input.shape} → ${spec.output.shape}, the window asks for ${expectedInput} → ${expectedOutput}`,
+      `model ${name}: the golden tile is ${spec.input.shape} → ${spec.output.shape}, the window requires ${expectedInput} → ${expectedOutput}`,
     );
   }
   if (input.length !== elements(spec.input.shape) || output.length !== elements(spec.output.shape)) {

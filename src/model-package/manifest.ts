@@ -2,7 +2,7 @@ import { z } from "zod";
 import { isOrientation } from "../tiling/grid/orientation.ts";
 
 const file = z.object({
-  /** Relative to the package, inside it. */
+  /** Path relative to the package. */
   path: z
     .string()
     .regex(/^(?!.*(^|\/)\.\.?(\/|$))[\w][\w./-]*$/, "must be a plain relative path inside the package"),
@@ -14,7 +14,7 @@ const goldenArray = file.extend({
 });
 
 const golden = z.object({
-  /** Pixels `[1, ...window, C]` and the intensities they are scaled by. */
+  /** Pixels `[1, ...window, C]` and the intensities of their normalization. */
   input: goldenArray.extend({ low: z.number(), high: z.number() }),
   /** `round(255 p)` of the class probabilities, `[1, K, ...window]`. */
   output: goldenArray,
@@ -29,12 +29,12 @@ const hashedFile = file.extend({
 
 const variant = z.object({
   files: z.array(hashedFile).min(1),
-  /** The same network computing in float16 between the same float32 input and output, for devices that are faster so. */
+  /** The same network computing in float16 between float32 input and output, for devices that are faster with it. */
   half: hashedFile.optional(),
   /** Names of the graph's input `[N, C, ...window]` and output `[N, K, ...window]`. */
   input: z.string(),
   output: z.string(),
-  /** Windows the graph takes at a time; default any number. */
+  /** Fixed number of windows of a run; default any number. */
   windowsPerRun: z.int().positive().optional(),
   parameters: z.number().optional(),
   macs: z.number().optional(),
@@ -58,21 +58,21 @@ const domainKind = z.object({
   pictures: z.int().positive(),
   /** Mean histogram over [0, 1] of the mean of the channels; of a slice model, of the slice itself. */
   luminance: histogram,
-  /** The same of the largest minus the smallest channel; absent where colour is not compared, as `colour`. */
+  /** Mean histogram of the largest minus the smallest channel; absent, like `colour`, if colour is not compared. */
   saturation: histogram.optional(),
   /** Mean of (channel - luminance). */
   colour: z.object({ mean: z.array(z.number().min(-1).max(1)).length(3), reach }).optional(),
   /** Mean of ln(variance of the 4-neighbour Laplacian of luminance + 1e-8). */
   sharpness: z.object({ mean: z.number().min(-100).max(100), reach }),
-  /** Of the stored pixels, in the unit of `input.spacing`. */
+  /** Sizes of the stored pixels, in the unit of `input.spacing`. */
   spacing: perAxis,
-  /** Sides of the training volumes. */
+  /** Lengths of the sides of the training volumes. */
   extent: perAxis.optional(),
-  /** Of the annotated objects, as circles of the same area. */
+  /** Diameters of the annotated objects, as circles of the same area. */
   objectDiameter: z.object({ median: z.number().positive(), p99: z.number().positive() }).optional(),
 });
 
-/** What the training pictures look like to the network; how a scan is compared with them is told in docs/format.md. */
+/** Statistics of the training images as the network sees them. docs/format.md describes the comparison with a scan. */
 const domain = z
   .object({
     /** A DICOM modality: SM (slide microscopy), MR, CT. */
@@ -110,11 +110,11 @@ export const manifestSchema = z.object({
     .object({
       axes: z.enum(["yx", "zyx"]),
       channels: z.int().positive(),
-      /** A 2-D network over a volume: its channels are the slice and `context` neighbours before and after along `axis`. */
+      /** For a 2-D network over a volume: its channels are the slice and `context` neighbours before and after along `axis`. */
       slices: z.object({ axis: z.enum(["z", "y", "x"]), context: z.int().nonnegative() }).optional(),
       /**
-       * Where x, y and z of the volumes lead that the network was trained on, for instance "RAS"; "stored" where they have no
-       * place in a patient, as a microscope's. Required for volumes.
+       * Directions of x, y and z of the training volumes, for instance "RAS"; "stored" for volumes without a patient, as from
+       * a microscope. Required for volumes.
        */
       orientation: z
         .string()
@@ -124,23 +124,23 @@ export const manifestSchema = z.object({
         )
         .optional(),
       dtype: z.literal("float32"),
-      /** Sample distance the network was trained at. */
+      /** Sample spacing of the training images. */
       spacing: z.object({
         z: z.number().positive().optional(),
         y: z.number().positive(),
         x: z.number().positive(),
         unit: z.enum(["micrometer", "millimeter"]),
       }),
-      /** Relative deviation up to which a level is fed as it is. */
+      /** Relative deviation up to which a level is not resampled. */
       spacingTolerance: z.number().nonnegative().default(0.1),
-      /** How many times coarser than `spacing` pixels may be; what is coarser is refused. */
+      /** Maximum pixel size relative to `spacing`; coarser images are rejected. */
       maxMagnification: z.number().min(1).optional(),
       normalization: z.discriminatedUnion("kind", [
         z.object({
           kind: z.literal("percentile"),
           low: z.number().min(0).max(100),
           high: z.number().min(0).max(100),
-          /** The percentiles are of the whole image, all channels together. */
+          /** Percentiles of the whole image, all channels together. */
           scope: z.literal("image"),
           joint: z.literal(true).default(true),
           clip: z.tuple([z.number(), z.number()]).optional(),
@@ -169,13 +169,13 @@ export const manifestSchema = z.object({
     policy: z.enum(["monai", "nnunet"]).default("monai"),
   }),
   output: z.object({ activation: z.enum(["softmax", "sigmoid", "none"]) }),
-  /** How single objects come out of the classes; without it every component of a class is an object. */
+  /** Rule that separates objects; without it every connected component of a class is an object. */
   objects: z
     .object({
       interior: z.array(z.int().positive()).min(1),
       boundary: z.array(z.int().positive()).default([]),
       connectivity: z.union([z.literal(4), z.literal(8)]).default(4),
-      /** In model pixels. */
+      /** Unit: model pixels. */
       minArea: z.number().nonnegative().default(0),
       maxGrow: z.int().positive().optional(),
       className: z.string(),
@@ -187,7 +187,7 @@ export const manifestSchema = z.object({
   golden: golden.optional(),
 });
 
-/** `model.json` of a package, checked. The format is told in docs/format.md. */
+/** Validated `model.json` of a package. docs/format.md describes the format. */
 export type ModelManifest = z.infer<typeof manifestSchema>;
 export type ModelVariant = z.infer<typeof variant>;
 export type ModelDomain = z.infer<typeof domain>;

@@ -93,7 +93,7 @@ it.each<[string, boolean, (response: ServerResponse) => void, string]>([
         .on("error", () => {})
         .writeHead(200, { "Content-Length": 1e12, "Content-Type": MASK_BATCH_TYPE })
         .write("x"),
-    "more than was asked for",
+    "too large",
   ],
   [
     "bytes without end",
@@ -106,7 +106,7 @@ it.each<[string, boolean, (response: ServerResponse) => void, string]>([
       response.writeHead(200, { "Content-Type": MASK_BATCH_TYPE });
       pour();
     },
-    "more than was asked for",
+    "too large",
   ],
   ["another type", true, answer(masks(), "text/html"), "its type is text/html"],
   ["garbage", true, answer(new Uint8Array(50)), 'does not begin with "TWMB"'],
@@ -122,7 +122,7 @@ it.each<[string, boolean, (response: ServerResponse) => void, string]>([
       void response
         .writeHead(200, { "Content-Length": 99, "Content-Type": MASK_BATCH_TYPE })
         .write("x", () => response.destroy()),
-    "broke off",
+    "incomplete",
   ],
 ])(
   "an answer with %s is no segmentation; that it may be right the next time is %s",

@@ -26,9 +26,9 @@ const VOLUME = makeNifti({ type: "uint8", size: [7, 5, 3], data: new Uint8Array(
 const FAULTS: [string, string | Uint8Array, RegExp][] = [
   ["cut.geojson", '{"type": "Feature', /^the mask cut.geojson is not valid JSON/],
   ["latin.geojson", Uint8Array.of(0x22, 0xe9, 0x22), /^the mask latin.geojson is not valid JSON/],
-  ["text.geojson", '"text"', /^the mask text.geojson is no GeoJSON/],
-  ["number.geojson", '{"type": 1}', /^the mask number.geojson is no GeoJSON of polygons/],
-  ["deep.json", "[[[[[[[[[[1]]]]]]]]]]", /^the mask deep.json is no GeoJSON: it is nested too deep/],
+  ["text.geojson", '"text"', /^the mask text.geojson is not GeoJSON/],
+  ["number.geojson", '{"type": 1}', /^the mask number.geojson has no valid GeoJSON polygons/],
+  ["deep.json", "[[[[[[[[[[1]]]]]]]]]]", /^the mask deep.json is not GeoJSON: it is nested too deeply/],
   ["point.json", '{"type": "Point", "coordinates": [1, 2]}', /^the mask point.json holds no polygon/],
   ["bad.json", '{"type": "Polygon", "coordinates": [["x"]]}', /^the mask bad.json is damaged: a Polygon/],
   ["volume.nii", VOLUME, /^the mask volume.nii is a volume: save one/],

@@ -46,9 +46,9 @@ describe("what no run wrote", () => {
     writeFileSync(join(path, name), "somebody's work");
     for (const flags of [{}, { resume: true }]) {
       expect(() => RunDirectory.check(path, flags)).toThrow(
-        `holds ${name}, which no run here wrote: choose another --out, or --force to replace it`,
+        `holds ${name}, which no run wrote: choose another --out, or --force to replace it`,
       );
-      expect(() => RunDirectory.open(path, "job", flags)).toThrow("which no run here wrote");
+      expect(() => RunDirectory.open(path, "job", flags)).toThrow("which no run wrote");
     }
     expect(readFileSync(join(path, name), "utf8")).toBe("somebody's work");
     run(path, "job", ["measurements.csv"], { force: true });
@@ -61,7 +61,7 @@ describe("what no run wrote", () => {
     const path = place();
     const away = join(directory, "a disk that is not mounted", name);
     symlinkSync(away, join(path, name));
-    expect(() => run(path, "job", ["measurements.csv", "overlay.png"])).toThrow("which no run here wrote");
+    expect(() => run(path, "job", ["measurements.csv", "overlay.png"])).toThrow("which no run wrote");
     expect(readlinkSync(join(path, name))).toBe(away);
   });
 
@@ -70,7 +70,7 @@ describe("what no run wrote", () => {
     if (kind === "a file") writeFileSync(join(path, ".tilewright"), "mine");
     else symlinkSync(join(directory, "nowhere"), join(path, ".tilewright"));
     expect(() => run(path, "job", ["measurements.csv"], { force: true })).toThrow(
-      "is no directory, and runs keep their work there: move it or choose another --out",
+      "is not a directory, and runs keep their work there: move it or choose another --out",
     );
     expect(readdirSync(path)).toEqual([".tilewright"]);
   });
@@ -80,7 +80,7 @@ describe("what no run wrote", () => {
     const target = join(directory, "far away");
     symlinkSync(target, path);
     for (const flags of [{}, { force: true }, { resume: true }]) {
-      expect(() => RunDirectory.check(path, flags)).toThrow("is a link to what is not there");
+      expect(() => RunDirectory.check(path, flags)).toThrow("is a broken link");
     }
     mkdirSync(target);
     run(path, "job", ["measurements.csv"]);

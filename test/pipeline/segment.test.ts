@@ -186,7 +186,7 @@ describe("segment", () => {
         feature({ type: "Polygon", coordinates: [["x"]] }),
         /a Polygon without valid coordinates/,
       ],
-      ["other.geojson", "text", /is no GeoJSON/],
+      ["other.geojson", "text", /is not GeoJSON/],
     ] as const) {
       await expect(run({ mask: saved(name, value) })).rejects.toThrow(sentence);
     }

@@ -50,7 +50,7 @@ export interface DeviceGraph {
  * are added. Other providers run the same graph. Operators whose newer versions have no CUDA kernel are avoided
  * (ReduceMax of opset 20, Pad of 19): onnxruntime takes a kernel of an open version range only for the version it was
  * written for. `npm run check:cuda` checks that CUDA takes every node.
- * @throws {InferenceError} when the file does not match the options
+ * @throws {InferenceError} if the file does not match the options
  */
 export function fusePrePostForGpu(model: Uint8Array, options: DeviceGraphOptions): DeviceGraph {
   const { window, classes, activation, pixels, pixelChannels, result } = options;
@@ -127,7 +127,7 @@ export function fusePrePostForGpu(model: Uint8Array, options: DeviceGraphOptions
  * As `fusePrePostForGpu`, for the CPU: `pixels` is `[N, ...window, C]` of any sample type, the result `[N, K, ...window]`
  * uint8. NaN scores give classes that do not add up to 255, which `validateQuantizedProbabilities` finds. Callers
  * must not use it with the activation `none`, whose classes need not add up.
- * @throws {InferenceError} when the file does not match the options
+ * @throws {InferenceError} if the file does not match the options
  */
 export function fusePrePostForCpu(
   model: Uint8Array,

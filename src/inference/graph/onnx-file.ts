@@ -1,8 +1,8 @@
 import { PbfReader, PbfWriter } from "pbf";
 
 /**
- * ONNX files as protocol buffers, only as far as a graph has to be surrounded by other nodes: what is not touched is copied
- * as it stands, so that nothing unknown is lost and no weight is decoded. Field numbers are those of onnx.proto3 in
+ * Edits ONNX files as protocol buffers, only as far as adding nodes around a graph requires. Everything else is copied
+ * byte for byte: unknown fields survive and weights are not decoded. Field numbers are those of onnx.proto3 in
  * https://github.com/onnx/onnx.
  *
  * Written by hand over pbf: onnx-proto decodes and re-encodes every weight, and drops fields that it does not know.
@@ -23,11 +23,11 @@ const TENSOR = { dimensions: 1, element: 2, raw: 9 } as const;
 export const ELEMENT = { float: 1, int32: 6, int64: 7 } as const;
 export type Element = keyof typeof ELEMENT;
 
-/** A tensor of the graph: name, type and shape; a text is a dimension that may be any number. */
+/** Name, type and shape of a tensor; a string is a dimension of any length. */
 export interface TensorInfo {
   name: string;
   element: number;
-  /** `undefined` where the file does not say. */
+  /** Undefined if the file does not state it. */
   shape: readonly (number | string)[] | undefined;
 }
 
@@ -46,56 +46,56 @@ export interface ConstantTensor {
 export interface OnnxFile {
   /** Version of the standard operators. */
   opset: number;
-  /** Inputs that have to be fed. */
+  /** Inputs without the weights. */
   inputs: readonly TensorInfo[];
   outputs: readonly TensorInfo[];
 }
 
-/** @throws {RangeError} when the bytes are no ONNX file */
+/** @throws {RangeError} if the bytes are not an ONNX file */
 export function readOnnx(bytes: Uint8Array): OnnxFile {
   let opset: number | undefined;
   const inputs: TensorInfo[] = [];
   const outputs: TensorInfo[] = [];
-  const initializers = initializersOf(bytes);
-  for (const field of fieldsOf(bytes)) {
+  const initializers = readInitializerNames(bytes);
+  for (const field of readFields(bytes)) {
     if (field.tag === MODEL.opsetImport) {
       let domain = "";
       let version = 0;
-      for (const { tag, value, number } of fieldsOf(field.value)) {
-        if (tag === OPSET.domain) domain = textOf(value);
+      for (const { tag, value, number } of readFields(field.value)) {
+        if (tag === OPSET.domain) domain = decodeText(value);
         if (tag === OPSET.version) version = number;
       }
       if (domain === "" || domain === "ai.onnx") opset = version;
     }
     if (field.tag !== MODEL.graph) continue;
-    for (const { tag, value } of fieldsOf(field.value)) {
+    for (const { tag, value } of readFields(field.value)) {
       if (tag === GRAPH.input) inputs.push(readTensorInfo(value));
       if (tag === GRAPH.output) outputs.push(readTensorInfo(value));
     }
   }
-  if (opset === undefined || outputs.length === 0) throw new RangeError("the file is no ONNX graph");
-  // Files of before 2019 list their weights among the inputs.
+  if (opset === undefined || outputs.length === 0) throw new RangeError("the file is not an ONNX graph");
+  // Files from before 2019 list their weights among the inputs.
   return { opset, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs };
 }
 
-/** What is put around a graph. The names of its tensors are free in the file (`uniquePrefix`). */
+/** Nodes to add around a graph. Their tensor names must not occur in the file (`uniquePrefix`). */
 export interface GraphWrapper {
-  /** Nodes that make the graph's input. */
+  /** Nodes that produce the graph's input. */
   before: readonly Node[];
-  /** Nodes that take the graph's outputs. */
+  /** Nodes that consume the graph's outputs. */
   after: readonly Node[];
   inputs: readonly TensorInfo[];
   outputs: readonly TensorInfo[];
 }
 
 /**
- * The same file with nodes before and after its own, which stay in order, and with other inputs and outputs. What was
- * fed or given out before becomes a tensor inside the graph.
+ * Adds nodes before and after those of a file, and replaces its inputs and outputs. The former inputs and outputs become
+ * inner tensors.
  */
-export function wrapGraph(bytes: Uint8Array, surroundings: GraphWrapper): Uint8Array {
-  const initializers = initializersOf(bytes);
+export function wrapGraph(bytes: Uint8Array, wrapper: GraphWrapper): Uint8Array {
+  const initializers = readInitializerNames(bytes);
   const out = new PbfWriter(new Uint8Array(bytes.length + 16384));
-  for (const field of fieldsOf(bytes)) {
+  for (const field of readFields(bytes)) {
     if (field.tag !== MODEL.graph) {
       writeRaw(out, field.whole);
       continue;
@@ -103,16 +103,16 @@ export function wrapGraph(bytes: Uint8Array, surroundings: GraphWrapper): Uint8A
     out.writeMessage(
       MODEL.graph,
       (_, graph) => {
-        for (const node of surroundings.before) graph.writeMessage(GRAPH.node, writeNode, node);
-        for (const info of surroundings.inputs) graph.writeMessage(GRAPH.input, writeTensorInfo, info);
-        for (const info of surroundings.outputs) graph.writeMessage(GRAPH.output, writeTensorInfo, info);
-        for (const { tag, value, whole } of fieldsOf(field.value)) {
+        for (const node of wrapper.before) graph.writeMessage(GRAPH.node, writeNode, node);
+        for (const info of wrapper.inputs) graph.writeMessage(GRAPH.input, writeTensorInfo, info);
+        for (const info of wrapper.outputs) graph.writeMessage(GRAPH.output, writeTensorInfo, info);
+        for (const { tag, value, whole } of readFields(field.value)) {
           const inner =
             tag === GRAPH.output || (tag === GRAPH.input && !initializers.has(readTensorInfo(value).name));
           if (inner) graph.writeBytesField(GRAPH.valueInfo, value);
           else writeRaw(graph, whole);
         }
-        for (const node of surroundings.after) graph.writeMessage(GRAPH.node, writeNode, node);
+        for (const node of wrapper.after) graph.writeMessage(GRAPH.node, writeNode, node);
       },
       undefined,
     );
@@ -120,7 +120,7 @@ export function wrapGraph(bytes: Uint8Array, surroundings: GraphWrapper): Uint8A
   return out.finish();
 }
 
-/** A beginning that no name in the file has. */
+/** A prefix that does not occur in the file. */
 export function uniquePrefix(bytes: Uint8Array): string {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let n = 0; ; n++) {
@@ -131,15 +131,15 @@ export function uniquePrefix(bytes: Uint8Array): string {
 
 interface Field {
   tag: number;
-  /** Of a varint; else 0. */
+  /** Value of a varint; otherwise 0. */
   number: number;
-  /** Of bytes, texts and messages; else empty. */
+  /** Value of bytes, strings and messages; otherwise empty. */
   value: Uint8Array;
-  /** With its key. */
+  /** The field with its key. */
   whole: Uint8Array;
 }
 
-function* fieldsOf(bytes: Uint8Array): Generator<Field> {
+function* readFields(bytes: Uint8Array): Generator<Field> {
   const reader = new PbfReader(bytes);
   let start = 0;
   for (let tag = reader.nextField(); tag !== 0; tag = reader.nextField()) {
@@ -149,8 +149,8 @@ function* fieldsOf(bytes: Uint8Array): Generator<Field> {
     if (type === VARINT) number = reader.readVarint(true);
     else if (type === BYTES) value = reader.readBytes();
     else if (type === FIXED32 || type === FIXED64) reader.pos += type === FIXED32 ? 4 : 8;
-    else throw new RangeError(`the file is no ONNX graph: it has a field of type ${type}`);
-    if (reader.pos > bytes.length) throw new RangeError("the ONNX file breaks off");
+    else throw new RangeError(`the file is not an ONNX graph: it has a field of type ${type}`);
+    if (reader.pos > bytes.length) throw new RangeError("the ONNX file is truncated");
     yield { tag, number, value, whole: bytes.subarray(start, reader.pos) };
     start = reader.pos;
   }
@@ -162,19 +162,19 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
-function textOf(bytes: Uint8Array): string {
+function decodeText(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** Names of the stored tensors. */
-function initializersOf(bytes: Uint8Array): Set<string> {
+/** Names of the weights. */
+function readInitializerNames(bytes: Uint8Array): Set<string> {
   const initializers = new Set<string>();
-  for (const field of fieldsOf(bytes)) {
+  for (const field of readFields(bytes)) {
     if (field.tag !== MODEL.graph) continue;
-    for (const { tag, value } of fieldsOf(field.value)) {
+    for (const { tag, value } of readFields(field.value)) {
       if (tag !== GRAPH.initializer) continue;
-      for (const part of fieldsOf(value)) {
-        if (part.tag === NAMED.initializerName) initializers.add(textOf(part.value));
+      for (const part of readFields(value)) {
+        if (part.tag === NAMED.initializerName) initializers.add(decodeText(part.value));
       }
     }
   }
@@ -185,16 +185,16 @@ function readTensorInfo(bytes: Uint8Array): TensorInfo {
   let name = "";
   let element = 0;
   let shape: (number | string)[] | undefined;
-  for (const info of fieldsOf(bytes)) {
-    if (info.tag === NAMED.name) name = textOf(info.value);
+  for (const info of readFields(bytes)) {
+    if (info.tag === NAMED.name) name = decodeText(info.value);
     if (info.tag !== NAMED.type) continue;
-    for (const type of fieldsOf(info.value)) {
+    for (const type of readFields(info.value)) {
       if (type.tag !== TYPE.tensor) continue;
-      for (const part of fieldsOf(type.value)) {
+      for (const part of readFields(type.value)) {
         if (part.tag === TENSOR_TYPE.element) element = part.number;
         if (part.tag !== TENSOR_TYPE.shape) continue;
         shape = [];
-        for (const { tag, value } of fieldsOf(part.value)) {
+        for (const { tag, value } of readFields(part.value)) {
           if (tag === SHAPE.dimension) shape.push(readDimension(value));
         }
       }
@@ -205,9 +205,9 @@ function readTensorInfo(bytes: Uint8Array): TensorInfo {
 
 function readDimension(bytes: Uint8Array): number | string {
   let size: number | string = "";
-  for (const { tag, number, value } of fieldsOf(bytes)) {
+  for (const { tag, number, value } of readFields(bytes)) {
     if (tag === DIMENSION.value) size = number;
-    if (tag === DIMENSION.parameter) size = textOf(value);
+    if (tag === DIMENSION.parameter) size = decodeText(value);
   }
   return size;
 }

@@ -2,14 +2,15 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
-/** Where this installation of onnxruntime-node lies. */
+/** Directory of onnxruntime-node. */
 function ownRuntime(): string {
   return dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
 }
 
 /**
- * Why onnxruntime cannot load its CUDA provider, and what to do: it writes the reason to its log and says no more than that it
- * failed. A library that is not there is found by loading the provider once more.
+ * Finds out why onnxruntime cannot load its CUDA provider. onnxruntime writes the reason to its log only, so a missing
+ * library is found by loading the provider once more.
+ * @returns the reason and what to do
  * @param runtime the directory of onnxruntime-node
  */
 export function findMissingCudaLibraries(runtime = ownRuntime()): string {

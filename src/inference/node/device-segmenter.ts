@@ -20,18 +20,18 @@ import type { ProviderName, ThreadTensor } from "./ort-node-worker.ts";
 
 export interface DeviceOptions {
   provider: ProviderName;
-  /** Which GPU, for cuda. */
+  /** Number of the GPU, for cuda. */
   deviceId?: number;
-  /** The package's companion in half precision, in place of the variant's own file. */
+  /** Use the half-precision companion instead of the variant's own file. */
   half?: boolean;
-  /** Let the CPU run operators that the device has no kernel for; default no. */
+  /** Let the CPU run operators without a kernel of the device; default no. */
   allowCpuOperators?: boolean;
 }
 
-/** Windows at a time that are not tried: their pixels would not fit a buffer of the smallest devices. */
+/** Upper bound of a batch: more pixels would not fit into a buffer of the smallest devices. */
 const MOST_WINDOWS = 64;
 
-/** After this time twice as many windows are tried: what held the memory may be gone. */
+/** Time after which a batch twice as large is tried: memory may have become free. */
 const REGROW_MS = 60_000;
 
 interface Form {
@@ -40,9 +40,9 @@ interface Form {
 }
 
 /**
- * onnxruntime-node on a device, everything around the network inside the graph: pixels go in as they are, and where bytes are
- * asked for one byte a class and pixel comes back. A graph is made for each kind of pixels and of answer when it is first
- * needed, all of them in one thread.
+ * onnxruntime-node on a device, with pre- and post-processing inside the graph: stored pixels go in, and for precision u8
+ * one byte a class and pixel comes out. A graph for each type of pixels and of result is built when it is first needed;
+ * all of them share one thread.
  */
 export class DeviceSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
@@ -77,7 +77,7 @@ export class DeviceSegmenter implements Segmenter {
     };
   }
 
-  /** With the session for bytes in and out made, so that what does not run is known at once. @throws {InferenceError} */
+  /** Opens the session for 8-bit pixels and u8 results first, so that errors show at once. @throws {InferenceError} */
   static async create(model: ModelPackage, options: DeviceOptions): Promise<DeviceSegmenter> {
     if (model.files.length !== 1) {
       throw new InferenceError(
@@ -108,7 +108,7 @@ export class DeviceSegmenter implements Segmenter {
     const out = new Float32Array(batch.shape[0]! * size);
     await this.#run(batch, options, "f32", ({ data }, first) => {
       if (!(data instanceof Float32Array))
-        throw new InferenceError("the device answers with another type than asked");
+        throw new InferenceError("the device returned another type than requested");
       out.set(data, first * size);
     });
     return { data: out, shape: [batch.shape[0]!, this.info.classes, ...this.info.window] };
@@ -150,7 +150,7 @@ export class DeviceSegmenter implements Segmenter {
     return { data: out, shape: [windows, classes, ...window] };
   }
 
-  /** Runs under way come to their end first. */
+  /** Awaits running batches first. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -176,8 +176,8 @@ export class DeviceSegmenter implements Segmenter {
     if (pixelChannels !== channels && pixelChannels !== 1) {
       throw new InferenceError(`pixels have ${pixelChannels} channels, the model takes ${channels}`);
     }
-    if (this.#closed) throw new InferenceError("the model was closed");
-    const type = pixelTypeOf(batch.data);
+    if (this.#closed) throw new InferenceError("the model is closed");
+    const type = choosePixelType(batch.data);
     const { graph, session } = await this.#form(type, pixelChannels, result);
     const size = product(window);
     const samples = size * pixelChannels;
@@ -198,11 +198,13 @@ export class DeviceSegmenter implements Segmenter {
       const [answer, faults] = results as [ThreadTensor, ThreadTensor];
       if (answer.shape.join() !== [count, ...words].join() || faults.shape.join() !== `${count}`) {
         throw new InferenceError(
-          `the network gives other than ${classes} classes for ${count} windows of ${window.join("×")}; check classes and activation in model.json`,
+          `the network does not return ${classes} classes for ${count} windows of ${window.join("×")}; check classes and activation in model.json`,
         );
       }
       if (!faults.data.every((f) => f === 0)) {
-        throw new InferenceError("the model returned a score that is not a number, or no probability");
+        throw new InferenceError(
+          "the model returned a score that is not finite, or a value that is no probability",
+        );
       }
       take(answer, first);
     });
@@ -248,12 +250,12 @@ export class DeviceSegmenter implements Segmenter {
   }
 }
 
-function pixelTypeOf(data: SampleArray): PixelType {
+function choosePixelType(data: SampleArray): PixelType {
   if (data instanceof Uint8Array) return "uint8";
   return data instanceof Uint16Array ? "uint16" : "float32";
 }
 
-/** Always a copy, for it changes threads: 8- and 16-bit samples in words, each window padded to whole ones. */
+/** Copies the pixels, because the buffer moves to another thread: 8- and 16-bit samples packed in whole words a window. */
 function feedPixels(
   data: SampleArray,
   windows: number,
@@ -274,7 +276,7 @@ function feedPixels(
     return { data: packed };
   }
   const floats = Float32Array.from(data);
-  // Samples that are no number count as the lowest, as in `normalizeWindows`.
+  // NaN counts as the lowest intensity, as in `normalizeWindows`.
   if (data instanceof Float32Array || data instanceof Float64Array) {
     for (let i = 0; i < floats.length; i++) if (Number.isNaN(floats[i])) floats[i] = low;
   }

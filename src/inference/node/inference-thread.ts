@@ -15,14 +15,14 @@ interface Settle {
 }
 
 export interface ThreadRun {
-  /** In the order of the session's outputs. */
+  /** Outputs in the order of the session's outputs. */
   results: readonly ThreadTensor[];
   milliseconds: number;
-  /** Of each window, where that was asked for and the bytes are what the activation gives. */
+  /** Labels of each window, if requested and the bytes are valid. */
   labels?: readonly ThreadLabels[];
 }
 
-/** Sessions in a thread of their own. Runs queue up there, so that it never waits for us. */
+/** Sessions in a worker thread. Runs queue up there, so that the thread never waits for the main thread. */
 export class InferenceThread {
   /** Version of the runtime. */
   readonly version: string;
@@ -51,14 +51,14 @@ export class InferenceThread {
     worker.on("exit", (code) => fail(new InferenceError(`the inference thread ended with code ${code}`)));
   }
 
-  /** @throws {InferenceError} when the runtime itself does not load */
+  /** @throws {InferenceError} if the runtime does not load */
   static async start(): Promise<InferenceThread> {
     // Same extension as this file: .ts from the sources, .js from the build.
     const here = import.meta.url;
     const script = new URL(`./ort-node-worker.${here.slice(here.lastIndexOf(".") + 1)}`, here);
     const closing = new Int32Array(new SharedArrayBuffer(4));
-    // Since 1.29 the runtime gathers for Microsoft what it runs, unless it is told not to before it loads: from here, for a worker's own
-    // environment is a copy that native code does not see.
+    // Disables the telemetry that onnxruntime has since 1.29. It must be set in the main thread, before the runtime loads:
+    // native code does not see the copied environment of a worker.
     process.env.ORT_DISABLE_TELEMETRY ??= "1";
     const worker = new Worker(script, { workerData: { closing } });
     const version = await new Promise<string>((resolve, reject) => {
@@ -78,8 +78,8 @@ export class InferenceThread {
   }
 
   /**
-   * @returns the session's number for `run`
-   * @throws {InferenceError} with the runtime's own words when it cannot be made
+   * @returns number of the session, for `run`
+   * @throws {InferenceError} with the message of the runtime if the session cannot be opened
    */
   async open(options: SessionOptions): Promise<number> {
     const answer = await this.#ask((id) => ({ id, open: options }), [], undefined);
@@ -89,36 +89,40 @@ export class InferenceThread {
     return (answer as Extract<ThreadResponse, { session: number }>).session;
   }
 
-  /** Whether the thread is gone, by a fault or closed. */
+  /** Whether the thread has ended, by an error or by `close`. */
   get failed(): boolean {
     return this.#failure !== undefined;
   }
 
-  /** Frees one session when its runs are done; the thread goes on. */
+  /** Frees one session after its runs; the thread continues. */
   async closeSession(session: number): Promise<void> {
     if (this.#failure) return;
     await this.#ask((id) => ({ id, close: session }), [], undefined);
   }
 
-  /** Runs that are queued or under way. */
+  /** Queued and running requests. */
   get queued(): number {
     return this.#waiting.size;
   }
 
   /**
-   * A run that has begun cannot be taken back: abort only stops the waiting. The feeds, in the order of the session's
-   * inputs, change hands, and so do `results`, in the order of its outputs: what is made beforehand is written into.
-   * @param nameAfter the first output holds bytes `[N, K, ...window]` of this activation: name their classes
+   * Runs a session. A started run cannot be cancelled; an abort only stops waiting for it. The buffers of `feeds` (in the
+   * order of the inputs) and of `results` (in the order of the outputs, written in place) move to the thread.
+   * @param labelActivation the first output holds bytes `[N, K, ...window]` of this activation: return their labels too
    */
   async run(
     session: number,
     feeds: readonly ThreadTensor[],
     signal: AbortSignal | undefined,
     results?: readonly ThreadTensor[],
-    nameAfter?: Activation,
+    labelActivation?: Activation,
   ): Promise<ThreadRun> {
     const buffers = [...feeds, ...(results ?? [])].map((f) => f.data.buffer);
-    const answer = await this.#ask((id) => ({ id, session, feeds, results, nameAfter }), buffers, signal);
+    const answer = await this.#ask(
+      (id) => ({ id, session, feeds, results, labelActivation }),
+      buffers,
+      signal,
+    );
     if ("error" in answer) {
       throw new InferenceError(`the model failed to run: ${answer.error}`, {
         outOfMemory: isOutOfMemory(answer.error),
@@ -157,7 +161,7 @@ export class InferenceThread {
     });
   }
 
-  /** Waits for a run that is under way; those still queued are dropped. */
+  /** Awaits the running request; queued ones are dropped. */
   async close(): Promise<void> {
     if (this.#failure) return;
     const exited = new Promise<void>((resolve) => this.#worker.once("exit", () => resolve()));

@@ -9,7 +9,7 @@ import type { ProviderName } from "./ort-node-worker.ts";
 
 export type { ProviderName } from "./ort-node-worker.ts";
 
-/** What a model can be run on by this machine, the fastest first. */
+/** Execution providers of this machine, the fastest first. */
 export const PROVIDERS: readonly ProviderName[] = ["cuda", "webgpu", "cpu"];
 
 function isProvider(name: string): name is ProviderName {
@@ -17,24 +17,23 @@ function isProvider(name: string): name is ProviderName {
 }
 
 export interface ProviderOptions {
-  /** For cpu; default all cores. */
+  /** Threads, for cpu; default all cores. */
   threads?: number;
-  /** Which GPU, for cuda; default the first. */
+  /** Number of the GPU, for cuda; default the first. */
   deviceId?: number;
   /**
-   * Compute in float16 with the package's companion (`loadPackage` with `half`): "auto" where there is one and it passes
-   * the golden tile, "on" or fail, "off". Default auto; the CPU never does.
+   * Compute in float16 with the companion of the package (`loadPackage` with `half`). "auto": if there is one and it passes
+   * the golden tile; "on": or fail; "off". Default "auto". Never on the CPU.
    */
   half?: "auto" | "on" | "off";
-  /** Let the CPU run operators that the device has no kernel for; default no: such a model is refused. */
+  /** Let the CPU run operators without a kernel of the device; by default such a model is an error. */
   allowCpuOperators?: boolean;
   signal?: AbortSignal;
 }
 
 /**
- * The model on the provider of that name and on no other, which `info.runtime` names: what is not in this build, finds no device or would leave a part
- * of the work to the CPU is refused. On a device the golden tile has passed.
- * @throws {InferenceError}
+ * Opens a model on exactly the named provider, which `info.runtime` states. On a device, the golden tile is verified.
+ * @throws {InferenceError} if the provider is missing, finds no device, or would leave operators to the CPU
  */
 export async function openProvider(
   name: string,
@@ -77,14 +76,14 @@ export async function openProvider(
     try {
       return await open(true);
     } catch (error) {
-      // A device without float16, or one that is too coarse with it; any other fault meets float32 as well.
+      // The device has no float16 or is too inaccurate with it. Any other error occurs with float32 as well.
       if (!(error instanceof InferenceError)) throw error;
     }
   }
   return open(false);
 }
 
-/** The runtime's words for what is missing, and what to do about it. */
+/** Turns a message of the runtime into one that says what to do. */
 function explained(name: ProviderName, model: ModelPackage, cause: unknown): unknown {
   if (!(cause instanceof InferenceError)) return cause;
   const { message, outOfMemory } = cause;
@@ -100,7 +99,7 @@ function explained(name: ProviderName, model: ModelPackage, cause: unknown): unk
   }
   if (/WebGPU adapter|No supported adapters/i.test(message)) {
     return because(
-      "WebGPU finds no GPU: install the GPU's Vulkan driver and libvulkan1, and see that this process may use it, or choose another provider",
+      "WebGPU finds no GPU: install the GPU's Vulkan driver and libvulkan1, and allow this process to use it, or choose another provider",
     );
   }
   if (/requires f16/.test(message)) {
@@ -108,15 +107,15 @@ function explained(name: ProviderName, model: ModelPackage, cause: unknown): unk
   }
   if (/CUDA driver version is insufficient/i.test(message)) {
     return because(
-      "the NVIDIA driver is too old for the CUDA that onnxruntime was built for: install a newer one (nvidia-smi says which CUDA it is good for), or choose another provider",
+      "the NVIDIA driver is too old for the CUDA that onnxruntime was built for: install a newer one (nvidia-smi shows the CUDA version that it supports), or choose another provider",
     );
   }
   if (/no CUDA-capable device|cudaErrorNoDevice|invalid device ordinal/i.test(message)) {
-    return because("CUDA finds no such GPU: see what nvidia-smi lists, or choose another provider");
+    return because("CUDA finds no such GPU: check with nvidia-smi, or choose another provider");
   }
   const [, failure] = /(CUDA failure \d+: [^;]*\S)\s*;/.exec(message) ?? [];
   if (failure) {
-    return because(`${failure}: see what nvidia-smi says, or choose another provider`);
+    return because(`${failure}: check with nvidia-smi, or choose another provider`);
   }
   if (/assigned to the default CPU EP/.test(message)) {
     return because(

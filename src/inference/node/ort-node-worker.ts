@@ -6,12 +6,12 @@ import { argmaxBytes } from "../../tiling/merge/argmax.ts";
 import type { Activation } from "../../tiling/pixels/activation.ts";
 import { validateQuantizedProbabilities } from "../../tiling/wire/validate-quantized.ts";
 
-// What fails is thrown, and told in a sentence; the runtime's log would tell it again in other words.
+// Errors are thrown and reported in a sentence; the log of the runtime would repeat them.
 ort.env.logLevel = process.env.TILEWRIGHT_DEBUG ? "warning" : "fatal";
 
 /**
- * Holds sessions off the main thread: onnxruntime-node computes synchronously, and the thread that waits
- * for it could neither decode, nor merge, nor hear Ctrl-C.
+ * Runs sessions outside of the main thread: onnxruntime-node computes synchronously, and a blocked main thread could
+ * neither decode nor merge nor handle Ctrl-C.
  */
 interface Start {
   /** Not 0 once the owner closes: runs still queued are dropped. */
@@ -20,19 +20,19 @@ interface Start {
 
 export type ProviderName = "cpu" | "webgpu" | "cuda";
 
-/** A graph, what runs it, and which of its tensors are fed and fetched, in this order. */
+/** A graph, its execution provider, and the names of inputs and outputs in their order. */
 export interface SessionOptions {
   graph: Uint8Array;
   inputs: readonly string[];
   outputs: readonly string[];
   provider: ProviderName;
-  /** Which GPU, for cuda; default the first. */
+  /** Number of the GPU, for cuda; default the first. */
   deviceId?: number;
-  /** Let the CPU run what the device has no kernel for; default no. */
+  /** Let the CPU run operators without a kernel of the device; default no. */
   allowCpuOperators?: boolean;
 }
 
-/** Array types that tensors travel in, by ONNX Runtime's names. */
+/** Array types by the type names of ONNX Runtime. */
 const TYPES = {
   float32: Float32Array,
   int32: Int32Array,
@@ -60,10 +60,10 @@ export type ThreadRequest =
       id: number;
       session: number;
       feeds: readonly ThreadTensor[];
-      /** Made beforehand, in the order of the session's outputs, where type and shape are known. */
+      /** Preallocated, in the order of the session's outputs, if type and shape are known. */
       results?: readonly ThreadTensor[];
-      /** The first output holds bytes `[N, K, ...window]` of this activation, whose classes are to be named. */
-      nameAfter?: Activation;
+      /** The first output holds bytes `[N, K, ...window]` of this activation, whose labels are requested. */
+      labelActivation?: Activation;
     };
 
 export type ThreadResponse =
@@ -73,7 +73,7 @@ export type ThreadResponse =
 
 const { closing } = workerData as Start;
 const port = parentPort!;
-/** By number; a closed one leaves a gap. */
+/** By number; a closed session leaves a gap. */
 const sessions: ({ session: ort.InferenceSession; options: SessionOptions } | undefined)[] = [];
 port.postMessage(ort.env.versions.node);
 
@@ -83,7 +83,7 @@ port.on("message", (request: ThreadRequest | undefined) => {
   void mutex(() => (request === undefined ? end() : answer(request)));
 });
 
-/** Ending the thread from outside while a run is under way would abort the whole process. */
+/** Terminating the thread from outside during a run would abort the whole process. */
 async function end(): Promise<void> {
   for (const opened of sessions) await opened?.session.release();
   port.close();
@@ -102,7 +102,7 @@ async function answer(request: ThreadRequest): Promise<void> {
     } else {
       const { session, feeds } = request;
       const { results, milliseconds } = await run(sessions[session]!, feeds, request.results);
-      const labels = request.nameAfter && labelsOf(results[0]!, request.nameAfter);
+      const labels = request.labelActivation && labelWindows(results[0]!, request.labelActivation);
       port.postMessage({ id, results, milliseconds, labels } satisfies ThreadResponse, [
         ...results.map((r) => r.data.buffer),
         ...(labels ?? []).map((l) => l.buffer),
@@ -121,7 +121,7 @@ async function open(options: SessionOptions): Promise<number> {
     interOpNumThreads: 1,
     executionMode: "sequential",
     enableMemPattern: false,
-    // The runtime hands what a device cannot do to the CPU without a word, unless it is told not to.
+    // Without this the runtime silently runs unsupported operators on the CPU.
     extra: allowCpuOperators ? {} : { session: { disable_cpu_ep_fallback: "1" } },
   });
   const known = (names: readonly string[], all: readonly string[]) => names.every((n) => all.includes(n));
@@ -141,18 +141,18 @@ async function run(
 ): Promise<{ results: readonly ThreadTensor[]; milliseconds: number }> {
   const started = performance.now();
   const named = (names: readonly string[], tensors: readonly ThreadTensor[]) =>
-    Object.fromEntries(names.map((name, i) => [name, tensorOf(tensors[i]!)]));
+    Object.fromEntries(names.map((name, i) => [name, toTensor(tensors[i]!)]));
   const fed = named(options.inputs, feeds);
   const fetched = await session.run(fed, made ? named(options.outputs, made) : options.outputs);
-  // Megabytes each, of which the garbage collector sees a few bytes.
+  // Megabytes each, of which the garbage collector sees only a few bytes.
   for (const { data } of feeds) data.buffer.transfer(0);
   const milliseconds = performance.now() - started;
-  // Written where it was asked for: what the runtime makes itself is there until the garbage collector sees it.
+  // Into preallocated buffers: those of the runtime live until the garbage collector frees them.
   if (made) return { results: made, milliseconds };
   const results = options.outputs.map((name) => {
     const tensor = fetched[name]!;
     if (!(tensor.type in TYPES)) throw new Error(`output ${name} is ${tensor.type}, not float32`);
-    // Copied: ORT's own memory cannot change threads.
+    // Copied: memory of the runtime cannot move to another thread.
     const data = new TYPES[tensor.type as TensorType](tensor.data as Float32Array) as ThreadTensor["data"];
     tensor.dispose();
     return { data, shape: tensor.dims };
@@ -160,8 +160,8 @@ async function run(
   return { results, milliseconds };
 }
 
-/** Of each window; undefined where the bytes are not what the activation gives: whoever asked looks at them and says why. */
-function labelsOf({ data, shape }: ThreadTensor, activation: Activation): ThreadLabels[] | undefined {
+/** Labels of each window; undefined if the bytes are invalid, which the caller then reports. */
+function labelWindows({ data, shape }: ThreadTensor, activation: Activation): ThreadLabels[] | undefined {
   const [windows, classes, ...window] = shape as [number, number, ...number[]];
   const size = product(window);
   const bytes = data as Uint8Array;
@@ -177,7 +177,7 @@ function labelsOf({ data, shape }: ThreadTensor, activation: Activation): Thread
   });
 }
 
-function tensorOf({ data, shape }: ThreadTensor): ort.Tensor {
+function toTensor({ data, shape }: ThreadTensor): ort.Tensor {
   const type = (Object.keys(TYPES) as TensorType[]).find((name) => data instanceof TYPES[name])!;
   return new ort.Tensor(type, data as never, shape);
 }

@@ -13,23 +13,23 @@ import { InferenceThread } from "./inference-thread.ts";
 import type { SessionOptions, ThreadTensor } from "./ort-node-worker.ts";
 
 export interface OrtNodeOptions {
-  /** Threads, each with a session of its own; default all the machine offers. */
+  /** Threads, each with its own session; default one for each core. */
   threads?: number;
 }
 
 /**
- * onnxruntime-node on the CPU: one session a thread, each computing another batch. Threads inside a run would have
- * to meet after every operator and spin while they wait; two of them made a window 1.4 times as fast, not twice.
+ * onnxruntime-node on the CPU: one single-threaded session a thread, each computing another batch. Threads inside a run
+ * synchronize after every operator and spin meanwhile; two of them made a window 1.4 times as fast, not twice.
  */
 export class OrtNodeSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
-  /** Time inside `session.run` so far, added up over the threads. */
+  /** Time inside `session.run` so far, summed over the threads. */
   runMilliseconds = 0;
   readonly #threads: readonly InferenceThread[];
   readonly #model: ModelPackage;
-  /** Sessions by what they take: pixels, by their type and channels, to give bytes; or the network's input for its scores. */
+  /** Sessions by their input: pixels of a type and number of channels (bytes out), or the network's input (scores out). */
   readonly #forms = new Map<string, Promise<Map<InferenceThread, number>>>();
-  /** The graph is one that nothing can be put around: what is around it is computed here. */
+  /** Whether no nodes can be added to the graph: pre- and post-processing then run here. */
   readonly #isPlain: boolean;
 
   private constructor(threads: readonly InferenceThread[], model: ModelPackage) {
@@ -61,7 +61,7 @@ export class OrtNodeSegmenter implements Segmenter {
     try {
       if (failed) throw failed.reason;
       const segmenter = new OrtNodeSegmenter(threads, model);
-      // What does not load is met here, in the form that is wanted most.
+      // Errors of loading show here, with the most used form.
       if (segmenter.#makesBytes) await segmenter.#form("uint8", model.manifest.input.channels);
       else await segmenter.#scores();
       return segmenter;
@@ -95,7 +95,7 @@ export class OrtNodeSegmenter implements Segmenter {
     });
   }
 
-  /** Bytes are made inside the graph, by the thread that computes it: scaling, activation and rounding hide there. */
+  /** Normalization, activation and rounding run in the graph, in the thread that computes it. */
   async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
     const { classes, window, channels } = this.info;
     const shape = [classes, ...window];
@@ -120,13 +120,13 @@ export class OrtNodeSegmenter implements Segmenter {
     const form = await this.#form(getDType(pixels) as PlainPixelType, pixelChannels);
     const samples = product(batch.shape.slice(1));
     const perRun = Math.min(batch.shape[0]!, this.#model.variant.windowsPerRun ?? batch.shape[0]!);
-    const nameAfter = options.labels ? this.#model.manifest.output.activation : undefined;
+    const labelActivation = options.labels ? this.#model.manifest.output.activation : undefined;
     const data: Uint8Array[] = [];
     const labels: Uint8Array[] = [];
     for (let first = 0; first < batch.shape[0]!; first += perRun) {
       options.signal?.throwIfAborted();
       const count = Math.min(perRun, batch.shape[0]! - first);
-      // A copy, for it changes threads.
+      // Copied, because the buffer moves to another thread.
       const part = pixels.slice(first * samples, (first + count) * samples) as ThreadTensor["data"];
       const feeds = [
         { data: part, shape: [count, ...window, pixelChannels] },
@@ -134,7 +134,7 @@ export class OrtNodeSegmenter implements Segmenter {
       ];
       const thread = this.#idlest();
       const answer = [{ data: new Uint8Array(count * size), shape: [count, ...shape] }];
-      const run = await thread.run(form.get(thread)!, feeds, options.signal, answer, nameAfter);
+      const run = await thread.run(form.get(thread)!, feeds, options.signal, answer, labelActivation);
       const { results, milliseconds } = run;
       this.runMilliseconds += milliseconds;
       const bytes = results[0]!.data as Uint8Array;
@@ -144,7 +144,7 @@ export class OrtNodeSegmenter implements Segmenter {
     return { shape, data, labels: labels.length === data.length ? labels : undefined };
   }
 
-  /** Whether the classes of a window add up to what tells that a score was no number, and the graph can be surrounded. */
+  /** Whether NaN scores show in the sums of the classes, and nodes can be added to the graph. */
   get #makesBytes(): boolean {
     return this.#model.manifest.output.activation !== "none" && !this.#isPlain;
   }
@@ -153,7 +153,7 @@ export class OrtNodeSegmenter implements Segmenter {
     return this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
   }
 
-  /** The session of each thread with the network as it is. */
+  /** The session of each thread with the unchanged network. */
   #scores(): Promise<Map<InferenceThread, number>> {
     const { files, variant } = this.#model;
     return this.#sessions("scores", () => ({
@@ -163,12 +163,12 @@ export class OrtNodeSegmenter implements Segmenter {
     }));
   }
 
-  /** The session of each thread that takes such pixels and gives bytes. */
+  /** The session of each thread that takes such pixels and returns bytes. */
   #form(pixels: PlainPixelType, pixelChannels: number): Promise<Map<InferenceThread, number>> {
     return this.#sessions(`${pixels}×${pixelChannels}`, () => this.#makeForm(pixels, pixelChannels));
   }
 
-  /** Made when first asked for. */
+  /** Opened when first needed. */
   #sessions(
     key: string,
     options: () => Omit<SessionOptions, "provider">,
@@ -207,7 +207,7 @@ export class OrtNodeSegmenter implements Segmenter {
   }
 }
 
-/** A thread with one session of the network on one CPU core. @throws {InferenceError} when the model does not load */
+/** A thread with one session of the network on one CPU core. @throws {InferenceError} if the model does not load */
 export async function startCpuThread(model: ModelPackage): Promise<InferenceThread> {
   const { input, output } = model.variant;
   const thread = await InferenceThread.start();
@@ -228,7 +228,7 @@ function doesNotLoad({ manifest }: ModelPackage, cause: unknown): InferenceError
   });
 }
 
-/** Input `[N, C, ...window]` → scores `[N, K, ...window]` on a thread of `startCpuThread`. The input is taken over. */
+/** Input `[N, C, ...window]` → scores `[N, K, ...window]` on a thread of `startCpuThread`. The input's buffer moves to the thread. */
 export async function runCpuThread(
   thread: InferenceThread,
   input: Raster<Float32Array>,
@@ -242,7 +242,7 @@ export async function runCpuThread(
   return { data: scores.data, shape: scores.shape, milliseconds };
 }
 
-/** Samples that are no number count as the lowest, as in `normalizeWindows`. */
+/** NaN counts as the lowest intensity, as in `normalizeWindows`. */
 function plainPixels(data: SampleArray, { low }: IntensityNormalization): Exclude<SampleArray, Float64Array> {
   if (!(data instanceof Float32Array || data instanceof Float64Array)) return data;
   const floats = Float32Array.from(data);
@@ -250,7 +250,7 @@ function plainPixels(data: SampleArray, { low }: IntensityNormalization): Exclud
   return floats;
 }
 
-/** Files that are damaged, or too old for the added operators, are left to the runtime. */
+/** False for damaged files, whose errors the runtime reports, and for files too old for the added operators. */
 function canBeSurrounded({ files, variant }: ModelPackage): boolean {
   try {
     const { opset, inputs, outputs } = readOnnx(files[0]!.bytes);

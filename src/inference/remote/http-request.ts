@@ -6,13 +6,13 @@ import { detachBuffers } from "../../tiling/wire/detach-buffers.ts";
 export interface HttpRequest {
   method: "GET" | "POST" | "PUT";
   headers: Record<string, string>;
-  /** Sent from where it lies. */
+  /** Sent without a copy. */
   body?: Uint8Array<ArrayBuffer>;
-  /** Nobody looks at the body any more: its memory is given back once it was sent. */
+  /** Detach the body after sending it: the caller does not use it any more. */
   freeBody?: boolean;
-  /** Bytes of an answer at most; one that is longer is broken off. */
+  /** Maximum bytes of the response; longer ones are aborted. */
   maxBytes: number;
-  /** After so long without a byte in either direction it is given up; default 5 minutes. */
+  /** Timeout without a byte in either direction; default 5 minutes. */
   silenceMs?: number;
   signal?: AbortSignal | undefined;
 }
@@ -24,15 +24,15 @@ export interface HttpResponse {
 }
 
 const SILENCE_MS = 300_000;
-/** As long as a lost packet or two take to be sent again. */
+/** Long enough for a lost packet or two to be sent again. */
 const CONNECT_MS = 15_000;
 
-/** An answer began, but no whole one came. */
+/** The response ended before it was complete. */
 export class IncompleteResponseError extends Error {
   override readonly name = "IncompleteResponseError";
 }
 
-/** An answer that is longer than any that was asked for. */
+/** The response exceeds `maxBytes`. */
 export class ResponseTooLargeError extends Error {
   override readonly name = "ResponseTooLargeError";
 }
@@ -44,42 +44,42 @@ export class ResponseTooLargeError extends Error {
  * then takes as long as the rest of the request. Here buffers are freed as soon as they are sent or copied.
  * @throws {IncompleteResponseError}
  * @throws {ResponseTooLargeError}
- * @throws {Error} of the connection, where no answer began; what `signal` says when it was aborted
+ * @throws {Error} of the connection, if no response started; the signal's reason
  */
 export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpResponse> {
   const { method, headers, body, freeBody, maxBytes, silenceMs = SILENCE_MS, signal } = options;
   signal?.throwIfAborted();
-  const ask = url.protocol === "https:" ? requestHttps : requestHttp;
+  const send = url.protocol === "https:" ? requestHttps : requestHttp;
   const length = body ? { "Content-Length": String(body.length) } : {};
-  // Said here, or the agent's own 5 seconds count until there is a connection.
-  const request = ask(url, { method, headers: { ...headers, ...length }, timeout: silenceMs });
-  request.on("timeout", () => request.destroy(new Error(`nothing came for ${silenceMs / 1000} s`)));
+  // Set here, because otherwise the agent's 5 seconds apply until the connection is open.
+  const request = send(url, { method, headers: { ...headers, ...length }, timeout: silenceMs });
+  request.on("timeout", () => request.destroy(new Error(`no data for ${silenceMs / 1000} s`)));
   request.once("socket", (socket) => {
     if (!socket.connecting) return;
-    const giveUp = () => request.destroy(new Error(`no connection after ${CONNECT_MS / 1000} s`));
-    const timer = setTimeout(giveUp, CONNECT_MS);
+    const onTimeout = () => request.destroy(new Error(`no connection after ${CONNECT_MS / 1000} s`));
+    const timer = setTimeout(onTimeout, CONNECT_MS);
     for (const event of ["connect", "close"]) socket.once(event, () => clearTimeout(timer));
   });
   const abort = () => request.destroy(new Error("aborted"));
   signal?.addEventListener("abort", abort, { once: true });
   try {
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
       request.once("response", resolve);
-      // Also after the answer: who refuses a body may close before all of it is there.
+      // Also after the response: a server that rejects a body may close before it has received all of it.
       request.on("error", reject);
-      // A server that switches protocols ends it without either; after an answer this changes nothing.
-      request.once("close", () => reject(new Error("no answer came")));
+      // A server that switches protocols closes without response or error; after a response this has no effect.
+      request.once("close", () => reject(new Error("no response")));
       request.end(body);
     });
-    const bytes = await wholeAnswer(answer, maxBytes).catch((cause) => {
-      answer.destroy();
+    const bytes = await readWhole(response, maxBytes).catch((cause) => {
+      response.destroy();
       throw cause instanceof ResponseTooLargeError
         ? cause
-        : new IncompleteResponseError("it broke off", { cause });
+        : new IncompleteResponseError("the response is incomplete", { cause });
     });
-    // An answer may come before the body is out, and the system reads that from where it lies.
+    // Only if the body is fully sent: a response may come earlier, while the system still reads the buffer.
     if (body && freeBody && request.writableFinished) detachBuffers(body);
-    return { status: answer.statusCode!, headers: answer.headers, bytes };
+    return { status: response.statusCode!, headers: response.headers, bytes };
   } catch (error) {
     throw signal?.aborted ? signal.reason : error;
   } finally {
@@ -87,15 +87,15 @@ export async function httpRequest(url: URL, options: HttpRequest): Promise<HttpR
   }
 }
 
-/** Each byte is copied once where the length was stated. */
-async function wholeAnswer(answer: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  const tooLong = () => new ResponseTooLargeError(`it has more than ${maxBytes} bytes`);
-  const stated = answer.headers["content-length"];
+/** Copies each byte once if Content-Length is stated. */
+async function readWhole(response: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLong = () => new ResponseTooLargeError(`the response has more than ${maxBytes} bytes`);
+  const stated = response.headers["content-length"];
   if (Number(stated ?? 0) > maxBytes) throw tooLong();
   const whole = stated === undefined ? undefined : new Uint8Array(Number(stated));
   const pieces: Uint8Array[] = [];
   let at = 0;
-  for await (const piece of answer as AsyncIterable<Uint8Array>) {
+  for await (const piece of response as AsyncIterable<Uint8Array>) {
     if (at + piece.length > maxBytes) throw tooLong();
     whole?.set(piece, at);
     at += piece.length;
@@ -105,7 +105,7 @@ async function wholeAnswer(answer: IncomingMessage, maxBytes: number): Promise<U
   return whole ?? joinBytes(pieces);
 }
 
-/** @returns undefined where the answer is no JSON */
+/** @returns undefined if the response is not JSON */
 export function parseJsonResponse({ bytes }: HttpResponse): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes));

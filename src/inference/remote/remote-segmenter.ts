@@ -18,14 +18,14 @@ import { type ServiceInfo, serviceInfoSchema } from "./service-info.ts";
 import { toRemoteError } from "./transport-errors.ts";
 
 export interface RemoteOptions {
-  /** Bearer token of the service; a runner on this machine may want none. */
+  /** Bearer token of the service; a runner on this machine may need none. */
   token?: string;
-  /** Hash of the weights that are expected; another model there is refused before any work. */
+  /** Expected hash of the model package; another model is an error before any work. */
   modelHash?: string;
   signal?: AbortSignal;
 }
 
-/** Services refuse an empty range, which an image of one value has: the least one is scaled just as it. */
+/** Services reject an empty intensity range, as of an image of one value; the smallest range gives the same result. */
 function withRange(scaling: IntensityNormalization): IntensityNormalization {
   const { low, high } = scaling;
   if (high > low) return scaling;
@@ -34,7 +34,7 @@ function withRange(scaling: IntensityNormalization): IntensityNormalization {
   return { ...scaling, high: low + step };
 }
 
-/** Services refuse infinite pixels: the largest finite ones are scaled and clipped to the same. */
+/** Services reject infinite pixels; the largest finite values give the same result after clipping. */
 function finitePixels(data: WirePixels): WirePixels {
   const most = 3.4028234663852886e38;
   if (!(data instanceof Float32Array) || !data.some((v) => Math.abs(v) > most)) return data;
@@ -43,14 +43,14 @@ function finitePixels(data: WirePixels): WirePixels {
 
 const problemSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 
-/** Of what a service says of itself. */
+/** Maximum bytes of `GET /v1/info`. */
 const MAX_INFO_BYTES = 1 << 20;
 
-/** Answers that the same request may not get again. 507: memory that another program holds now may be free later. */
+/** Statuses after which the same request may succeed. 507: the device may have free memory later. */
 
 /**
- * A service that segments windows, an edge function or a runner: one request a batch, or a few where the batch is
- * larger than it takes. It tries nothing again; `RemoteError.retryable` says whether that could help.
+ * Client of a segmentation service, an edge function or a runner. A batch is one request, or several if it exceeds the
+ * service's limit. Nothing is retried; `RemoteError.retryable` states whether a retry could help.
  */
 export class RemoteSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
@@ -75,8 +75,8 @@ export class RemoteSegmenter implements Segmenter {
   }
 
   /**
-   * Asks the service what it runs; it loads and proves its model for that.
-   * @param base address of the service; routes are appended to it
+   * Connects to a service and reads its model and limits; the service loads and verifies its model for that.
+   * @param base address of the service, without routes
    * @throws {RemoteError}
    */
   static async connect(base: string, options: RemoteOptions): Promise<RemoteSegmenter> {
@@ -89,21 +89,21 @@ export class RemoteSegmenter implements Segmenter {
     const parsed = serviceInfoSchema.safeParse(parseJsonResponse(answer));
     if (!parsed.success) {
       throw new RemoteError(
-        `${url.host} does not answer as an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
+        `${url.host} is not an edge function or a runner of Tilewright: ${z.prettifyError(parsed.error)}`,
         { code: "bad_answer", retryable: false, status: answer.status },
       );
     }
     const { model } = parsed.data;
     if (options.modelHash !== undefined && options.modelHash !== model.hash) {
       throw new RemoteError(
-        `${url.host} runs ${model.name} ${model.variant} with hash ${model.hash}, expected was ${options.modelHash}; upload the same package there`,
+        `${url.host} runs ${model.name} ${model.variant} with hash ${model.hash}, expected ${options.modelHash}; upload the same package there`,
         { code: "wrong_model", retryable: false },
       );
     }
     return new RemoteSegmenter(url, options, parsed.data);
   }
 
-  /** Windows that fit one request, and requests at a time that keep the service busy, where it knows. */
+  /** Maximum windows of a request, and concurrent requests that keep the service busy, if stated. */
   get limits(): { windows: number; requests: number | undefined } {
     const { window, channels, limits } = this.#service;
     const bytes = product(window) * channels;
@@ -125,7 +125,7 @@ export class RemoteSegmenter implements Segmenter {
 
   /** @throws {RemoteError} */
   async segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
-    // Networks take float32: what is more is rounded here instead of there.
+    // Networks take float32, so float64 is rounded here.
     const data = batch.data instanceof Float64Array ? Float32Array.from(batch.data) : batch.data;
     const [windows, ...shape] = batch.shape as [number, ...number[]];
     const samples = product(shape);
@@ -144,7 +144,7 @@ export class RemoteSegmenter implements Segmenter {
     return { data: encoded, shape: [classes, ...window] };
   }
 
-  /** Nothing is kept open. */
+  /** No connection is kept open. */
   async close(): Promise<void> {}
 
   async #request(
@@ -174,12 +174,12 @@ export class RemoteSegmenter implements Segmenter {
     });
     this.traffic.bytesSent += bytesSent;
     this.traffic.bytesReceived += bytes.length;
-    /** What was damaged on the way may be whole the next time; what is whole and wrong will be wrong again. */
+    /** Damaged responses are retryable; complete but wrong ones are not. */
     const bad = (
       reason: string,
       { retryable = false, cause }: { retryable?: boolean; cause?: unknown } = {},
     ) =>
-      new RemoteError(`${this.#url.host} answers with something that is no segmentation: ${reason}`, {
+      new RemoteError(`${this.#url.host} returned an invalid response: ${reason}`, {
         code: "bad_answer",
         retryable,
         status,
@@ -195,14 +195,14 @@ export class RemoteSegmenter implements Segmenter {
       throw cause instanceof WireFormatError ? bad(cause.message, { retryable: true, cause }) : cause;
     }
     if (masks.shape.join() !== [classes, ...window].join()) throw bad(`records are ${masks.shape.join("×")}`);
-    if (masks.records.map((r) => r.window).join() !== windows.join()) throw bad("it is for other windows");
-    if (masks.model !== hash || masks.variant !== variant) throw bad("it is of another model");
+    if (masks.records.map((r) => r.window).join() !== windows.join()) throw bad("it has other windows");
+    if (masks.model !== hash || masks.variant !== variant) throw bad("it is from another model");
     if (masks.precision !== precision) throw bad(`its precision is ${masks.precision}`);
     return masks;
   }
 }
 
-/** @returns an answer that is ok. @throws {RemoteError} else; what `signal` says when it was aborted */
+/** @returns a response with status 2xx @throws {RemoteError} otherwise; the signal's reason */
 async function request(
   base: URL,
   path: string,
@@ -222,7 +222,7 @@ async function request(
   const { status } = answer;
   if (status >= 200 && status < 300) return answer;
   if (status >= 300 && status < 400) {
-    throw new RemoteError(`${base.host} is elsewhere: give the address that it redirects to`, {
+    throw new RemoteError(`${base.host} redirects: give the address that it redirects to`, {
       code: "redirected",
       retryable: false,
       status,
@@ -230,7 +230,7 @@ async function request(
   }
   const parsed = problemSchema.safeParse(parseJsonResponse(answer));
   const problem = parsed.success ? parsed.data.error : { code: "bad_answer", message: "no reason was given" };
-  throw new RemoteError(`${base.host} answers ${status}: ${problem.message}`, {
+  throw new RemoteError(`${base.host} returned status ${status}: ${problem.message}`, {
     code: problem.code,
     retryable: RETRYABLE_STATUS.has(status),
     status,

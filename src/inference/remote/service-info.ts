@@ -1,8 +1,7 @@
 import { z } from "zod";
 
 /**
- * `GET /v1/info` of an edge function or a runner: what a caller has to know before it sends windows, and what runs them.
- * A newer service may tell more.
+ * `GET /v1/info` of an edge function or a runner: model, limits and runtime. Newer services may return more fields.
  */
 export const serviceInfoSchema = z.object({
   model: z.object({
@@ -11,26 +10,26 @@ export const serviceInfoSchema = z.object({
     variant: z.string(),
     hash: z.string(),
   }),
-  /** `[...window]` in samples, channels in and classes out. */
+  /** Window `[...window]` in samples, input channels and output classes. */
   window: z.array(z.int().positive()).min(2).max(3),
   channels: z.int().positive(),
   classes: z.int().positive(),
   limits: z.object({
-    /** The most one request may carry. */
+    /** Maximum of one request. */
     maxWindows: z.int().positive(),
     maxBodyBytes: z.int().positive(),
-    /** How many requests at a time keep the service busy; more only wait. */
+    /** Concurrent requests that keep the service busy; more only wait. */
     requests: z.int().positive().optional(),
   }),
   runtime: z.object({
     name: z.string(),
-    /** What a runner computes on: "cpu", "cuda" or "webgpu". */
+    /** Execution provider of a runner: "cpu", "cuda" or "webgpu". */
     provider: z.string().optional(),
     sessions: z.int().positive().optional(),
-    /** Windows that a session takes in one run, now: less than at the start where the device had no memory for more. */
+    /** Current maximum of windows in one run; lower after a lack of memory. */
     batch: z.int().positive().optional(),
   }),
-  /** How far off the golden tile was there, in probability. */
+  /** Deviation from the golden tile, in probability. */
   golden: z.object({ maxAbs: z.number(), meanAbs: z.number() }).optional(),
 });
 

@@ -2,24 +2,24 @@ import * as ort from "onnxruntime-web/wasm";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { Raster, SampleArray } from "../../tiling/grid/raster.ts";
 import { InferenceError } from "../errors.ts";
-import { type GraphOf, segmentWindows } from "../segment-windows.ts";
+import { type GraphPackage, segmentWindows } from "../segment-windows.ts";
 import type { SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
 import type { WasmHeap } from "./wasm-memory.ts";
 import { prepareWasmRuntime, type WasmRuntimeOptions } from "./wasm-runtime.ts";
 
 /**
- * onnxruntime-web on one WebAssembly thread: what an edge function runs, and the same bytes anywhere. It computes on the
- * thread that calls it.
+ * onnxruntime-web on one WebAssembly thread: the runtime of edge functions, with the same bytes everywhere. It blocks the
+ * calling thread.
  */
 export class OrtWebSegmenter implements Segmenter {
   readonly info: SegmenterInfo;
   /** Time inside `session.run` so far. */
   runMilliseconds = 0;
   readonly #session: ort.InferenceSession;
-  /** The graph's bytes are not kept: the session has its own copy, and an edge function has no room for two. */
-  readonly #model: GraphOf;
+  /** Without the bytes of the graph: the session has a copy, and an edge function has no memory for two. */
+  readonly #model: GraphPackage;
   readonly #heap: WasmHeap | undefined;
-  /** The runtime has one session at work at a time. */
+  /** The last run: the runtime runs one session at a time. */
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -39,7 +39,7 @@ export class OrtWebSegmenter implements Segmenter {
     };
   }
 
-  /** Size of the runtime's heap in bytes, where it has a cap; it never shrinks. */
+  /** Size of the runtime's heap in bytes, if it has a limit; it never shrinks. */
   get heapBytes(): number | undefined {
     return this.#heap?.byteLength;
   }
@@ -56,12 +56,14 @@ export class OrtWebSegmenter implements Segmenter {
     try {
       session = await ort.InferenceSession.create(model.files[0]!.bytes, {
         executionProviders: ["wasm"],
-        // An arena keeps what it once needed; without one the heap ends at the widest operator.
+        // An arena keeps its memory; without one the heap grows only to the largest operator.
         enableCpuMemArena: false,
         enableMemPattern: false,
       });
     } catch (cause) {
-      throw new InferenceError(`model ${manifest.name} does not load: ${reasonOf(cause, heap)}`, { cause });
+      throw new InferenceError(`model ${manifest.name} does not load: ${describeError(cause, heap)}`, {
+        cause,
+      });
     }
     if (!session.inputNames.includes(variant.input) || !session.outputNames.includes(variant.output)) {
       throw new InferenceError(
@@ -79,7 +81,7 @@ export class OrtWebSegmenter implements Segmenter {
     return mine;
   }
 
-  /** May be called again. */
+  /** Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -95,7 +97,7 @@ export class OrtWebSegmenter implements Segmenter {
     try {
       tensor = (await this.#session.run({ [input]: pixels }, [output]))[output]!;
     } catch (cause) {
-      throw new InferenceError(`the model failed to run: ${reasonOf(cause, this.#heap)}`, { cause });
+      throw new InferenceError(`the model failed to run: ${describeError(cause, this.#heap)}`, { cause });
     }
     this.runMilliseconds += performance.now() - started;
     if (tensor.type !== "float32")
@@ -104,8 +106,8 @@ export class OrtWebSegmenter implements Segmenter {
   }
 }
 
-/** The runtime throws numbers too when it has no memory left, even for a message. */
-function reasonOf(cause: unknown, heap: WasmHeap | undefined): string {
+/** The message of an error. Without memory the runtime throws plain numbers. */
+function describeError(cause: unknown, heap: WasmHeap | undefined): string {
   const reason = (cause as Error)?.message ?? "no reason was given";
   if (!heap) return reason;
   const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(1);

@@ -1,16 +1,16 @@
 const PAGE = 65536;
 
 export interface WasmHeap {
-  /** Size of the largest heap made since the cap was set, in bytes; it never shrinks. */
+  /** Size of the largest heap since the limit was set, in bytes; it never shrinks. */
   readonly byteLength: number;
-  /** The cap. */
+  /** The limit. */
   readonly maxBytes: number;
 }
 
 /**
- * Every WebAssembly heap made from now on stops growing at `maxBytes`: a model that needs more fails with an error
- * instead of taking its host down. Nothing else binds: onnxruntime-web asks for 4 GB of address space, and the
- * runtime's own page flag is ignored. Call it before the first session.
+ * Limits every WebAssembly heap created from now on to `maxBytes`: a model that needs more fails with an error instead of
+ * crashing its host. There is no other limit: onnxruntime-web asks for 4 GB of address space and ignores its page
+ * flag. Call it before the first session.
  */
 export function capWasmMemory(maxBytes: number): WasmHeap {
   const Memory = WebAssembly.Memory;

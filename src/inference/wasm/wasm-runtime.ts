@@ -3,21 +3,21 @@ import { InferenceError } from "../errors.ts";
 import { capWasmMemory, type WasmHeap } from "./wasm-memory.ts";
 
 export interface WasmRuntimeOptions {
-  /** onnxruntime-web's module, compiled, where nothing may be compiled at run time (Workers). Default: its own file. */
+  /** Compiled module of onnxruntime-web, for Workers, which cannot compile at run time. Default: its own file. */
   wasmModule?: WebAssembly.Module;
-  /** Bytes beyond which the runtime's heap does not grow. */
+  /** Maximum size of the runtime's heap in bytes. */
   maxHeapBytes?: number;
 }
 
-/** Stands in for the bytes of the runtime, which nobody needs when its compiled module is at hand. */
+/** Placeholder for the bytes of the runtime, which are not needed with a compiled module. */
 const PLACEHOLDER = new ArrayBuffer(8);
 
 let prepared: { options: WasmRuntimeOptions; heap: WasmHeap | undefined } | undefined;
 
 /**
- * Readies the one WebAssembly runtime that a process or isolate has; once, before its first session.
- * @returns its heap where it has a cap
- * @throws {InferenceError} when it was readied before with other options: neither can be changed any more
+ * Prepares the WebAssembly runtime of a process or isolate, before its first session.
+ * @returns its heap, if it has a limit
+ * @throws {InferenceError} if it was prepared with other options before, which cannot be changed
  */
 export function prepareWasmRuntime(options: WasmRuntimeOptions): WasmHeap | undefined {
   const { wasmModule, maxHeapBytes } = options;
@@ -34,17 +34,17 @@ export function prepareWasmRuntime(options: WasmRuntimeOptions): WasmHeap | unde
   const heap = maxHeapBytes === undefined ? undefined : capWasmMemory(maxHeapBytes);
   if (wasmModule) {
     ort.env.wasm.wasmBinary = PLACEHOLDER;
-    instantiateInstead(wasmModule);
+    interceptInstantiate(wasmModule);
   }
   prepared = { options, heap };
   return heap;
 }
 
 /**
- * The runtime hands its bytes to `WebAssembly.instantiate` and has no option for a compiled module. Its placeholder, and
- * nothing else, is answered with the module.
+ * The runtime passes its bytes to `WebAssembly.instantiate` and has no option for a compiled module. This wrapper returns
+ * the module for the placeholder, and for nothing else.
  */
-function instantiateInstead(wasmModule: WebAssembly.Module): void {
+function interceptInstantiate(wasmModule: WebAssembly.Module): void {
   const instantiate = WebAssembly.instantiate as (
     source: unknown,
     imports?: WebAssembly.Imports,
