@@ -59,7 +59,7 @@ describe("window starts", () => {
 
   it("refuse what is no plan", () => {
     expect(() => planWindowGrid({ shape: [10], window: [4, 4] })).toThrow("1 axes and the window 2");
-    expect(() => planWindowGrid({ shape: [10, 0], window: [4, 4] })).toThrow("0 is no size");
+    expect(() => planWindowGrid({ shape: [10, 0], window: [4, 4] })).toThrow("0 is not a size");
     expect(() => planWindowGrid({ shape: [10, 10], window: [4, 4], overlapRatio: 1 })).toThrow("below 1");
   });
 });

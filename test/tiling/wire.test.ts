@@ -161,13 +161,13 @@ describe("a window batch that does not fit together", () => {
     [{ shape: [2, 2, 2] }, '"shape" must be 4 or 5 lengths'],
     [{ shape: [2, 2, 0, 1] }, '"shape" must be 4 or 5 lengths'],
     [{ shape: [2, 2, 2.5, 1] }, '"shape" must be 4 or 5 lengths'],
-    [{ shape: [2 ** 20, 2 ** 20, 2 ** 20, 1] }, "more samples than can be counted"],
+    [{ shape: [2 ** 20, 2 ** 20, 2 ** 20, 1] }, "too many samples"],
     [{ shape: [2, 2, 3, 1] }, "the payload has 8 bytes, 2×2×3×1 samples of uint8 have 12"],
     [{ dtype: "uint16" }, "the payload has 8 bytes, 2×2×2×1 samples of uint16 have 16"],
     [{ windows: [3] }, '"windows" must be 2 different window numbers'],
     [{ windows: [3, 3] }, '"windows" must be 2 different window numbers'],
     [{ windows: [3, -1] }, '"windows" must be 2 different window numbers'],
-    [{ scaling: null }, "the header is no JSON object"],
+    [{ scaling: null }, "the header is not a JSON object"],
     [{ scaling: { low: "0", high: 1 } }, '"low" must be a number'],
     [{ scaling: { low: 0, high: 1, clip: [0] } }, '"clip" must be two numbers'],
   ])("%j is refused with a sentence", (change, sentence) => {
@@ -180,13 +180,13 @@ describe("a window batch that does not fit together", () => {
     expect(() => decodeMaskBatch(bytes)).toThrow('does not begin with "TWMB"');
     const fixed = new DataView(bytes.buffer);
     fixed.setUint32(4, 2, true);
-    expect(() => decodeWindowBatch(bytes)).toThrow("version 2, this side speaks 1");
+    expect(() => decodeWindowBatch(bytes)).toThrow("version 2, supported is 1");
     fixed.setUint32(4, 1, true);
     fixed.setUint32(8, 0xfffffff8, true);
     expect(() => decodeWindowBatch(bytes)).toThrow("the header has 4294967288 bytes");
     expect(() => encodeMessage("TWWB", "x".repeat(1 << 16), [])).toThrow(WireFormatError);
     for (const header of [[], null, 1, "text"]) {
-      expect(() => decodeWindowBatch(encodeMessage("TWWB", header, []))).toThrow("no JSON object");
+      expect(() => decodeWindowBatch(encodeMessage("TWWB", header, []))).toThrow("not a JSON object");
     }
     expect(decodeMessage("ABCD", encodeMessage("ABCD", { é: "😐" }, [])).header).toEqual({ é: "😐" });
   });

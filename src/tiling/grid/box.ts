@@ -2,8 +2,8 @@ import type { Rect } from "./raster.ts";
 import { product, type SampleArray, strides } from "./raster.ts";
 
 /**
- * Where each row (run along the last axis) of a box begins inside a row-major array of `shape`. Kernels loop
- * over rows with these offsets, so they need no code per number of axes.
+ * Offsets of the rows (along the last axis) of a box in a row-major array of `shape`. Kernels loop over rows with these
+ * offsets, so that they work for any number of axes.
  */
 export function rowOffsets(box: Rect, shape: readonly number[]): Int32Array {
   const axes = shape.length;
@@ -24,7 +24,7 @@ export function rowOffsets(box: Rect, shape: readonly number[]): Int32Array {
   return offsets;
 }
 
-/** A box of samples in a row-major array of `shape`, by where it begins. */
+/** The origin of a box of samples in a row-major array of `shape`. */
 interface Place {
   data: SampleArray;
   shape: readonly number[];
@@ -57,7 +57,7 @@ function indexOf(position: readonly number[], steps: readonly number[]): number 
   return position.reduce((sum, at, axis) => sum + at * steps[axis]!, 0);
 }
 
-/** The part of `a` inside `b`, or undefined when they do not meet. */
+/** The intersection of two boxes; undefined if it is empty. */
 export function intersect(a: Rect, b: Rect): Rect | undefined {
   const origin = a.origin.map((o, axis) => Math.max(o, b.origin[axis]!));
   const size = origin.map(
@@ -66,7 +66,7 @@ export function intersect(a: Rect, b: Rect): Rect | undefined {
   return size.every((s) => s > 0) ? { origin, size } : undefined;
 }
 
-/** `rect` seen from `origin`. */
+/** `rect` in coordinates relative to `origin`. */
 export function relativeTo(rect: Rect, origin: readonly number[]): Rect {
   return { origin: rect.origin.map((o, axis) => o - origin[axis]!), size: rect.size };
 }

@@ -103,7 +103,7 @@ export function windowsOfCell(grid: WindowGrid, intervals: readonly Interval[]):
   );
 }
 
-/** Raster numbers of a box of places: the product of a range along each axis. @param counts places along each axis */
+/** Raster numbers of the product of a range along each axis. @param counts length of each axis */
 function rasterNumbers(
   counts: readonly number[],
   ranges: readonly { first: number; end: number }[],

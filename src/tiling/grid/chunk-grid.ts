@@ -1,7 +1,7 @@
 import type { Rect } from "./raster.ts";
 import { product } from "./raster.ts";
 
-/** A regular cut of an array into storage units; the last of an axis may be smaller. */
+/** A regular division of an array into storage units; the last one of an axis may be smaller. */
 export interface ChunkGrid {
   readonly shape: readonly number[];
   readonly chunk: readonly number[];
@@ -31,13 +31,13 @@ export function chunkIndex(grid: ChunkGrid, number: number): number[] {
   return index;
 }
 
-/** The samples of a chunk, cut at the border of the array. */
+/** The rect of a chunk, cut at the border of the array. */
 export function chunkRect(grid: ChunkGrid, index: readonly number[]): Rect {
   const origin = index.map((i, axis) => i * grid.chunk[axis]!);
   return { origin, size: origin.map((o, axis) => Math.min(grid.chunk[axis]!, grid.shape[axis]! - o)) };
 }
 
-/** Numbers of the chunks that `rect` touches. */
+/** Numbers of the chunks that intersect `rect`. */
 export function chunksTouching(grid: ChunkGrid, rect: Rect): number[] {
   let numbers = [0];
   for (let axis = 0; axis < grid.counts.length; axis++) {

@@ -5,16 +5,16 @@ import type { WindowGrid } from "./window-grid.ts";
 import type { WindowSet } from "./window-set.ts";
 
 export interface Coverage {
-  /** Samples of what counts that at least one kept window covers. */
+  /** Samples that at least one kept window covers. */
   covered: number;
   uncovered: number;
-  /** Numbers of the chunks that hold a covered sample: those that must exist in the end. */
+  /** Numbers of the chunks with a covered sample: all of them must exist when the job is finished. */
   chunks: ReadonlySet<number>;
 }
 
 /**
- * What a plan must produce, computed from the plan alone: the yardstick a finished job is held against.
- * @param within the part of the grid's region that counts; default all of it
+ * Computes from the plan alone what a finished job must contain.
+ * @param within the part of the grid's region to count; default all of it
  */
 export function computeCoverage(
   grid: WindowGrid,
@@ -32,7 +32,7 @@ export function computeCoverage(
   const axes = intervals.length;
   const chunks = chunkGrid(grid.shape, chunk);
   const touched = new Set<number>();
-  /** Of the cell that is looked at: its interval along each axis. */
+  /** Interval of the current cell along each axis. */
   const position = new Array<number>(axes).fill(0);
 
   const isCovered = (axis: number, before: number): boolean => {
@@ -59,7 +59,7 @@ export function computeCoverage(
       covered += position.reduce((n, p, a) => n * (intervals[a]![p]!.end - intervals[a]![p]!.start), 1);
       touch(0, 0);
     }
-    // On to the next cell, the last axis first.
+    // The next cell, last axis fastest.
     for (axis = axes - 1; axis >= 0 && ++position[axis]! === intervals[axis]!.length; axis--)
       position[axis] = 0;
   }

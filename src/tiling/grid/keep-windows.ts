@@ -2,17 +2,17 @@ import type { Raster, Rect } from "./raster.ts";
 import { type WindowGrid, windowCount, windowRect } from "./window-grid.ts";
 import { WindowSet } from "./window-set.ts";
 
-/** A boolean picture of a region at any resolution, `[h, w]`, 0 or not 0. */
+/** A mask of a region at any resolution. */
 export interface RegionMask {
   raster: Raster<Uint8Array>;
-  /** What the mask shows, in the coordinates of the level that is segmented. */
+  /** The area of the mask in coordinates of the segmented level. */
   rect: Rect;
 }
 
-/** Keeps the windows that meet a set sample of the mask. `origin` places the grid's region in the level (y, x). */
+/** Keeps the windows that contain a set sample of the mask. @param origin origin of the grid's region in the level (y, x) */
 export function keepWindows(grid: WindowGrid, origin: readonly number[], mask: RegionMask): WindowSet {
   const [height, width] = mask.raster.shape as [number, number];
-  // Summed-area table: one look-up a window, however large the mask.
+  // Summed-area table: one lookup for each window, for masks of any size.
   const sums = new Float64Array((height + 1) * (width + 1));
   for (let y = 0; y < height; y++) {
     let row = 0;
@@ -43,7 +43,7 @@ export function keepWindows(grid: WindowGrid, origin: readonly number[], mask: R
   return kept;
 }
 
-/** Share of set samples in the part of the mask that shows `region`. */
+/** Share of set samples of the mask within `region`. */
 export function maskFraction(mask: RegionMask, region: Rect): number {
   const [height, width] = mask.raster.shape as [number, number];
   const [from, to] = [0, 1].map((end) =>

@@ -1,9 +1,9 @@
 import type { Reorientation } from "./reorientation.ts";
 
-/** The two ends of each axis of the patient: from the first letter to the second. */
+/** The ends of each axis of the patient: from the first letter to the second. */
 const ENDS = ["LR", "PA", "IS"];
 
-/** Whether three letters name each axis of the patient once, for instance "RAS": where i, j and k lead. */
+/** Whether a code names each axis of the patient once, for instance "RAS": the directions of i, j and k. */
 export function isOrientation(code: string): boolean {
   return (
     code.length === 3 &&
@@ -19,8 +19,8 @@ export const ORIENTATIONS: readonly string[] = ENDS.flatMap((_, a) =>
 );
 
 /**
- * What turns a volume whose i, j and k lead to `stored` into one whose i, j and k lead to `wanted`. Both are codes as
- * nibabel's `aff2axcodes` writes them.
+ * The reorientation from a volume with the orientation `stored` to one with the orientation `wanted`. Both are codes as
+ * from nibabel's `aff2axcodes`.
  */
 export function reorientationBetween(stored: string, wanted: string): Reorientation {
   const from = [...stored];

@@ -43,7 +43,7 @@ const ARRAYS = {
   float64: Float64Array,
 } as const;
 
-/** How far apart neighbours along each axis lie in a row-major array. */
+/** Strides of a row-major array: the distance of neighbours along each axis. */
 export function strides(shape: readonly number[]): number[] {
   const out = new Array<number>(shape.length).fill(1);
   for (let axis = shape.length - 2; axis >= 0; axis--) out[axis] = out[axis + 1]! * shape[axis + 1]!;

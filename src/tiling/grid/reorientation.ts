@@ -1,8 +1,8 @@
 import { product, type Rect, type SampleArray, strides } from "./raster.ts";
 
 /**
- * Turns the axes of a volume, exactly: axis `a` of the turned volume runs along axis `axes[a]` of the stored one, and
- * backwards where `flips[a]`. Slow to fast.
+ * A permutation and flips of the axes of a volume: axis `a` of the reoriented volume runs along axis `axes[a]` of the
+ * stored one, backwards if `flips[a]`. Slow to fast.
  */
 export interface Reorientation {
   axes: readonly number[];
@@ -13,18 +13,18 @@ export function isIdentityReorientation({ axes, flips }: Reorientation): boolean
   return axes.every((axis, a) => axis === a) && !flips.includes(true);
 }
 
-/** What turns the turned volume back. */
+/** The inverse reorientation. */
 export function invertReorientation({ axes, flips }: Reorientation): Reorientation {
   const inverse = axes.map((_, stored) => axes.indexOf(stored));
   return { axes: inverse, flips: inverse.map((a) => flips[a]!) };
 }
 
-/** Values per stored axis, in the order of the turned axes. */
+/** Reorders values per stored axis to the reoriented axes. */
 export function reorderAxes<T>(values: readonly T[], { axes }: Reorientation): T[] {
   return axes.map((axis) => values[axis]!);
 }
 
-/** Where a rect of the turned volume lies in the stored one. @param shape of the stored volume */
+/** Converts a rect of the reoriented volume to the stored one. @param shape shape of the stored volume */
 export function storedRect(rect: Rect, shape: readonly number[], { axes, flips }: Reorientation): Rect {
   const origin = shape.map(() => 0);
   const size = shape.map(() => 0);
@@ -43,9 +43,9 @@ interface Box {
 }
 
 /**
- * Copies a box of a stored volume into a turned one.
- * @param from `origin`: first sample of the box as stored
- * @param size of the box in the turned volume, three axes
+ * Copies a box of a stored volume into a reoriented one.
+ * @param from `origin`: first sample of the box in the stored volume
+ * @param size size of the box in the reoriented volume, three axes
  */
 export function copyReoriented(
   from: Box,
@@ -84,7 +84,7 @@ export function copyReoriented(
   }
 }
 
-/** Samples of a slice (all but the first axis) of a volume. */
+/** Samples of a slice of a volume: all axes but the first. */
 export function sliceSamples(shape: readonly number[]): number {
   return product(shape.slice(1));
 }

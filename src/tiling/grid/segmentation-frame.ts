@@ -1,12 +1,12 @@
-/** Side of the tiles that a 2-D label map is cut into where a format wants smaller ones than its chunks. */
+/** Width of the tiles of a 2-D label map for formats that need smaller tiles than its chunks. */
 const SIDE = 512;
 
-/** Tile of a frame of a 2-D label map, `[y, x]`: a chunk, or a part of its width. */
+/** Size `[y, x]` of the frames of a DICOM segmentation of a 2-D label map: a chunk, or a part of its width. */
 export function segmentationFrameSize([height, width]: readonly number[]): [number, number] {
   return [height!, width! % SIDE === 0 ? SIDE : width!];
 }
 
-/** Where each tile lies in a chunk, from left to right; those beyond the map are left out. */
+/** Tiles of a chunk from left to right, without those beyond the map. */
 export function* tilesOfChunk(
   [row, column]: readonly number[],
   chunk: readonly number[],
@@ -21,7 +21,7 @@ export function* tilesOfChunk(
   }
 }
 
-/** Classes but background of a rect of a chunk, ascending. */
+/** Classes without background in a tile of a chunk, ascending. */
 export function classesInTile(data: Uint8Array, chunkWidth: number, x: number, tileWidth: number): number[] {
   const present = new Uint8Array(256);
   for (let row = x; row < data.length; row += chunkWidth) {

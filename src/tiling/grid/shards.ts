@@ -6,13 +6,13 @@ import type { WindowSet } from "./window-set.ts";
 export interface Shard {
   /** Number in raster order of the blocks. */
   id: number;
-  /** Kept windows of the block in raster order: their order and number never depend on who runs them. */
+  /** Kept windows of the block in raster order: the same on every backend. */
   windows: readonly number[];
   /** Box around the kept windows, in region coordinates; may reach beyond the region. */
   rect: Rect;
 }
 
-/** Cuts the grid into blocks of `block` windows per axis; blocks without a kept window are left out. */
+/** Divides the grid into blocks of `block` windows per axis, without blocks that have no kept window. */
 export function* planShards(grid: WindowGrid, kept: WindowSet, block: readonly number[]): Generator<Shard> {
   const total = shardCounts(grid, block).reduce((p, n) => p * n, 1);
   for (let id = 0; id < total; id++) {
@@ -21,7 +21,7 @@ export function* planShards(grid: WindowGrid, kept: WindowSet, block: readonly n
   }
 }
 
-/** One of the shards that `planShards` gives; undefined where the block has no kept window or there is no such block. */
+/** One of the shards of `planShards`; undefined if the block does not exist or has no kept window. */
 export function shardAt(
   grid: WindowGrid,
   kept: WindowSet,
@@ -47,7 +47,7 @@ export function shardAt(
   return indices.length > 0 ? { id, windows: indices, rect: boundingRect(grid, indices) } : undefined;
 }
 
-/** Numbers of the blocks that hold a window over a sample of `rect`, in raster order: no other shard matters to it. */
+/** Numbers of the blocks with a window that covers a sample of `rect`, in raster order. */
 export function shardsTouching(grid: WindowGrid, block: readonly number[], rect: Rect): number[] {
   const counts = shardCounts(grid, block);
   let ids = [0];

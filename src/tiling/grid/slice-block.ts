@@ -1,6 +1,6 @@
 /**
- * The slices of one row of chunks along z, put together from the chunks that hold anything. The buffer is used again for
- * the next row.
+ * A block of slices (z-slab): the slices of all chunks with the same index along z, assembled from the non-empty chunks.
+ * The buffer is reused for the next block.
  */
 export class SliceBlock {
   readonly #shape: readonly [number, number, number];
@@ -8,7 +8,7 @@ export class SliceBlock {
   readonly #data: Uint8Array;
   #occupied = false;
 
-  /** Shape of the volume and of its chunks, `[z, y, x]`. */
+  /** @param shape shape of the volume, `[z, y, x]` @param chunk shape of its chunks */
   constructor(shape: readonly number[], chunk: readonly number[]) {
     this.#shape = shape as [number, number, number];
     this.#chunk = chunk as [number, number, number];
@@ -20,14 +20,14 @@ export class SliceBlock {
     this.#occupied = false;
   }
 
-  /** `chunk` is whole; what of it lies beyond the volume is left out. */
-  place([slab, row, column]: readonly number[], chunk: Uint8Array): void {
+  /** Copies a whole chunk into the block, without samples beyond the volume. */
+  place([block, row, column]: readonly number[], chunk: Uint8Array): void {
     const [depth, height, width] = this.#shape;
     const [chunkDepth, chunkHeight, chunkWidth] = this.#chunk;
     this.#occupied = true;
     const y0 = row! * chunkHeight;
     const x0 = column! * chunkWidth;
-    const slices = Math.min(chunkDepth, depth - slab! * chunkDepth);
+    const slices = Math.min(chunkDepth, depth - block! * chunkDepth);
     const rows = Math.min(chunkHeight, height - y0);
     const length = Math.min(chunkWidth, width - x0);
     for (let z = 0; z < slices; z++) {
@@ -38,10 +38,10 @@ export class SliceBlock {
     }
   }
 
-  /** The slices of row `slab`, each `[y, x]`; undefined where all of them are background. Valid until `clear`. */
-  *slices(slab: number): Generator<{ z: number; data: Uint8Array | undefined }> {
+  /** The slices of a block, each `[y, x]`; undefined if all of them are background. Valid until `clear`. */
+  *slices(block: number): Generator<{ z: number; data: Uint8Array | undefined }> {
     const [depth, height, width] = this.#shape;
-    const from = slab * this.#chunk[0];
+    const from = block * this.#chunk[0];
     const count = Math.min(this.#chunk[0], depth - from);
     const area = height * width;
     for (let z = 0; z < count; z++) {

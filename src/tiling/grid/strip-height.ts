@@ -1,11 +1,10 @@
-const MOST = 64;
-const LEAST = 16;
+const MAX_ROWS = 64;
+const MIN_ROWS = 16;
 const SAMPLES = 1 << 20;
 
 /**
- * Rows of a map of this width that are gone through at a time: few enough to stay in cache, and fewer yet on the widest maps,
- * where memory matters more.
+ * Height of a strip of a map of this width: small enough for the cache, and smaller on the widest maps to save memory.
  */
 export function stripHeight(width: number): number {
-  return Math.max(LEAST, Math.min(MOST, Math.floor(SAMPLES / width)));
+  return Math.max(MIN_ROWS, Math.min(MAX_ROWS, Math.floor(SAMPLES / width)));
 }

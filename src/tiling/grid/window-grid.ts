@@ -13,8 +13,8 @@ export interface WindowGridOptions {
 }
 
 /**
- * Where the windows lie: per-axis starts whose Cartesian product is the grid. Windows are numbered in raster
- * order (last axis fastest). A start is negative where the region is smaller than the window.
+ * Positions of the windows: the Cartesian product of starts per axis. Windows are numbered in raster order (last axis
+ * fastest). A start is negative if the region is smaller than the window.
  */
 export interface WindowGrid {
   readonly shape: readonly number[];
@@ -36,7 +36,7 @@ export function planWindowGrid(options: WindowGridOptions): WindowGrid {
   }
   for (const n of [...shape, ...window]) {
     if (!Number.isInteger(n) || n < 1)
-      throw new RangeError(`${n} is no size: sizes are whole numbers from 1`);
+      throw new RangeError(`${n} is not a size: sizes are whole numbers from 1`);
   }
   const starts = shape.map((n, axis) => axisStarts(n, window[axis]!, overlapRatio, policy));
   return { shape: [...shape], window: [...window], starts, policy, overlapRatio };
@@ -71,7 +71,7 @@ function nnunetStarts(n: number, window: number, step: number): number[] {
   return Array.from({ length: count }, (_, i) => roundHalfEven(actual * i));
 }
 
-/** numpy's rounding. */
+/** Rounds half to even, as numpy. */
 function roundHalfEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;
@@ -80,9 +80,9 @@ function roundHalfEven(value: number): number {
 }
 
 /**
- * The windows of a grid that touch a rect, as a grid of their own over the box around them: windows lie where they lie in
- * the whole, so that what is inside the rect comes out as it does there.
- * @returns `region`: the box, cut at the border of the whole; `first`: per axis, the number of its first window in the whole
+ * The windows of a grid that intersect a rect, as a grid over their bounding box. Windows keep their positions, so that the
+ * result within the rect is the same.
+ * @returns `region`: the box, cut at the border of the whole; `first`: number of its first window in the whole, per axis
  */
 export function subGrid(
   whole: WindowGrid,
@@ -126,7 +126,7 @@ export function windowIndex(grid: WindowGrid, position: readonly number[]): numb
   return index;
 }
 
-/** The rect of window `index`; it reaches beyond the region where the region is smaller than the window. */
+/** The rect of window `index`; it exceeds the region if the region is smaller than the window. */
 export function windowRect(grid: WindowGrid, index: number): Rect {
   const position = windowPosition(grid, index);
   return { origin: position.map((p, axis) => grid.starts[axis]![p]!), size: grid.window };

@@ -1,4 +1,4 @@
-/** Which windows of a grid are kept: a bitset, one bit a window, so that a plan of millions stays small. */
+/** A set of windows of a grid, as a bitset: a plan of millions of windows stays small. */
 export class WindowSet {
   readonly length: number;
   readonly bits: Uint8Array;

@@ -1,6 +1,11 @@
 import { byteWords, LANES, ONES } from "../pixels/byte-words.ts";
 
-/** Writes where a class has more than `best`, which begins as the first class's values; `values` are `[K, ...labels]`. */
+/**
+ * Writes the class of the largest value at each sample; the first of equal ones.
+ * @param values `[K, ...labels]`
+ * @param best starts as the values of class 0, ends as the largest values
+ * @param labels starts as 0
+ */
 export function argmaxInto(
   values: ArrayLike<number>,
   best: Uint8Array | Float32Array,
@@ -21,7 +26,7 @@ export function argmaxInto(
 /** The bit above each lane. */
 const ABOVE = 0x01000100;
 
-/** The class of the largest byte of `[K, ...labels]` at each sample, the first of equal ones: four samples at a time. */
+/** `argmaxInto` for bytes `[K, ...labels]`, four samples at a time. */
 export function argmaxBytes(values: Uint8Array, labels: Uint8Array, classes: number): void {
   const size = labels.length;
   const words = byteWords(values, size);
@@ -39,9 +44,9 @@ export function argmaxBytes(values: Uint8Array, labels: Uint8Array, classes: num
     let oddLabels = 0;
     for (let k = 1, at = i + plane; k < classes; k++, at += plane) {
       const word = words[at]!;
-      // Most classes have no part in most samples.
+      // Most classes are 0 in most samples.
       if (word === 0) continue;
-      // The bit above a lane is borrowed where its byte is the larger one; all bits of the lane follow from it.
+      // The bit above a lane is borrowed if its byte is larger; all bits of the lane follow from it.
       let larger = ~((even | ABOVE) - (word & LANES)) & ABOVE;
       let lanes = larger - (larger >>> 8);
       even ^= (even ^ word) & lanes;

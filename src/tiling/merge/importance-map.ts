@@ -3,7 +3,7 @@ import { fromFloat16Bits, toFloat16Bits } from "../pixels/float16.ts";
 
 export type ImportanceKind = "constant" | "gaussian-monai" | "gaussian-nnunet";
 
-/** The weight of each sample of a window when windows are blended: `[...window]`, float32, all above 0. */
+/** Blending weights of a window: `[...window]`, float32, all above 0. */
 export function importanceMap(kind: ImportanceKind, window: readonly number[]): Float32Array {
   if (kind === "constant") return new Float32Array(product(window)).fill(1);
   return kind === "gaussian-monai" ? monaiGaussian(window) : nnunetGaussian(window);
@@ -11,7 +11,7 @@ export function importanceMap(kind: ImportanceKind, window: readonly number[]): 
 
 /**
  * MONAI `compute_importance_map(mode="gaussian", sigma_scale=0.125)` as its inferer uses it: float32 products,
- * the peak not normalised, clamped from below at max(smallest weight, 1e-3).
+ * without normalizing the peak, clamped from below at max(smallest weight, 1e-3).
  */
 function monaiGaussian(window: readonly number[]): Float32Array {
   const axes = window.map((n) => {

@@ -2,7 +2,7 @@ import { buildCellGrid } from "../grid/cell-grid.ts";
 import type { Raster, Rect } from "../grid/raster.ts";
 import type { WindowGrid } from "../grid/window-grid.ts";
 
-/** Neighbouring samples that were looked at, and how many pairs of them have different classes. */
+/** Counts of compared neighbouring samples, and of pairs with different classes. */
 export interface SeamCounts {
   seamPairs: number;
   seamChanges: number;
@@ -18,12 +18,12 @@ const SEAM = 1;
 const CONTROL = 2;
 
 /**
- * Distances of the control lines from a border. Networks that cut windows in patches draw edges on the lattice of
- * their patches, and window borders lie on it too: only lines of the same phase tell a seam from that habit.
+ * Distances of the control lines from a window border. Networks that divide windows into patches produce edges on the
+ * lattice of patches, which includes the window borders: only control lines of the same phase separate seams from that.
  */
 const CONTROL_DISTANCES = [-32, -16, 16, 32];
 
-/** Per axis: what the line between sample i - 1 and i is, a window's border (1), a control (2) or neither (0). */
+/** Per axis, the line between samples i - 1 and i: a window border (1), a control line (2) or neither (0). */
 export function seamLines(grid: WindowGrid): Uint8Array[] {
   return buildCellGrid(grid).intervals.map((list, axis) => {
     const n = grid.shape[axis]!;
@@ -73,7 +73,7 @@ export function countSeams(
   }
 }
 
-/** Rate of change across window borders over the rate across control lines: 1 is seamless. Undefined without changes. */
+/** Rate of change across window borders over the rate across control lines: 1 is seamless. Undefined if there are no changes. */
 export function seamScore(counts: SeamCounts): number | undefined {
   if (counts.seamPairs === 0 || counts.controlChanges === 0) return undefined;
   return counts.seamChanges / counts.seamPairs / (counts.controlChanges / counts.controlPairs);

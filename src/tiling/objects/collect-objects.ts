@@ -1,32 +1,32 @@
 import type { ComponentSink } from "./component-sink.ts";
 import type { InstanceRule } from "./connected-components.ts";
 
-/** A finished object: all its pixels, as runs. */
+/** A finished object: all of its pixels as runs. */
 export interface ObjectRuns {
-  /** 1, 2, 3… in the order in which objects end: by the last row of their interior, then from left to right. */
+  /** 1, 2, 3… in the order in which objects are finished: by the last row of their interior, then left to right. */
   number: number;
   kind: number;
   /**
    * `[n, 3]`: row, first column, column after the last; in raster order, runs of a row not touching.
-   * The memory is used again for the next object: copy what is to be kept.
+   * The buffer is reused for the next object: copy it to keep it.
    */
   runs: Int32Array;
-  /** Pixels, grown ones included. */
+  /** Number of pixels, grown ones included. */
   area: number;
 }
 
 const NONE = -1;
 
 /**
- * Gathers components into objects and gives each away as soon as no pixel can join it. Memory is that of the runs of
- * the objects still open; slots and runs are used again.
+ * Collects components into objects and emits each one as soon as no pixel can join it. Memory holds the runs of open
+ * objects; slots and runs are reused.
  */
 export class ObjectCollector implements ComponentSink {
   readonly #maxGrow: number;
   readonly #minArea: number;
   readonly #onObject: (object: ObjectRuns) => void;
 
-  // Per slot, i.e. per component as first seen: a forest by parent, with the members and runs of a root in lists.
+  // Union-find by slot (a component when first seen): parents, and for each root lists of its members and runs.
   #parent = new Int32Array(256);
   #kind = new Uint8Array(256);
   #serial = new Int32Array(256);
@@ -46,7 +46,7 @@ export class ObjectCollector implements ComponentSink {
   #runCount = 0;
   #freeRun = NONE;
 
-  /** Slots told in the row above and in the present row. */
+  /** Slots in the row above and in the current row. */
   #activeAbove = new Int32Array(256);
   #activeAboveCount = 0;
   #active = new Int32Array(256);
@@ -74,14 +74,15 @@ export class ObjectCollector implements ComponentSink {
     if (options.keepNumbers) this.#numberOfSerial = new Uint32Array(1024);
   }
 
-  /** Objects given away so far. */
+  /** Number of emitted objects. */
   get objectCount(): number {
     return this.#objects;
   }
 
   /** Object number of each component in the order of `begin`; 0 for dropped ones. Complete after `finish`. */
   get numbers(): Uint32Array {
-    if (this.#numberOfSerial === undefined) throw new Error("numbers are kept only with keepNumbers: true");
+    if (this.#numberOfSerial === undefined)
+      throw new Error("object numbers are kept only with keepNumbers: true");
     return this.#numberOfSerial.subarray(0, this.#serials);
   }
 
@@ -142,7 +143,7 @@ export class ObjectCollector implements ComponentSink {
       const lastRow = this.#lastRow[root]!;
       if (lastRow >= y || lastRow < 0) continue;
       this.#ended.push(root);
-      // Marked, so that its other runs of the row above do not queue it again.
+      // Marked, so that its other runs in the row above do not queue it again.
       this.#lastRow[root] = -2 - lastRow;
     }
     const above = this.#activeAbove;
@@ -211,7 +212,7 @@ export class ObjectCollector implements ComponentSink {
     if (kept) this.#onObject({ number, kind, runs, area });
   }
 
-  /** The runs of a root in raster order, touching ones merged; their places become free. */
+  /** The runs of a root in raster order, adjacent ones merged; their slots are freed. */
   #takeRuns(root: number): Int32Array {
     let minY = Number.POSITIVE_INFINITY;
     let maxY = Number.NEGATIVE_INFINITY;

@@ -1,22 +1,22 @@
 import type { ComponentSink } from "./component-sink.ts";
 import { GrowthWindow } from "./seeded-growth.ts";
 
-/** In `InstanceRule.kinds`: a pixel that separates objects and is given to the nearest one. */
+/** In `InstanceRule.kinds`: pixels that separate objects and are assigned to the nearest one. */
 export const BOUNDARY = 255;
 
-/** How class indices become objects. */
+/** Rule that turns class indices into objects. */
 export interface InstanceRule {
-  /** Per class index (256 entries): 0 none, 1..254 the kind of object it is inside of, 255 boundary. */
+  /** By class index (256 entries): 0 none, 1..254 kind of the object, 255 boundary. */
   kinds: Uint8Array;
-  /** Pixels of one kind that touch by edges (4) or also by corners (8) are one object. */
+  /** Pixels of a kind are connected by edges (4), or also by corners (8). */
   connectivity: 4 | 8;
-  /** How many 4-neighbour steps inside boundary pixels an object may grow. 0: boundary pixels belong to none. */
+  /** Maximum 4-neighbour steps that an object grows into the boundary. 0: boundary pixels belong to no object. */
   maxGrow: number;
-  /** Components of fewer interior pixels are no objects: they are dropped before growth. */
+  /** Components with fewer interior pixels are dropped before growth. */
   minArea: number;
 }
 
-/** Objects whose interior and boundary were learnt as classes, so that touching ones separate. Kind 1. */
+/** Rule for models with classes for interior and boundary, which separate touching objects. Kind 1. */
 export function interiorRule(options: {
   interior: readonly number[];
   boundary: readonly number[];
@@ -35,7 +35,7 @@ export function interiorRule(options: {
   };
 }
 
-/** Each connected region of each class but background is an object; its kind is the class index. */
+/** Rule that makes each connected region of a class an object; its kind is the class index. */
 export function regionRule(classCount: number, connectivity: 4 | 8 = 4, minArea = 0): InstanceRule {
   if (classCount > BOUNDARY)
     throw new RangeError(`at most ${BOUNDARY - 1} classes can be regions, not ${classCount - 1}`);
@@ -48,7 +48,7 @@ export function regionRule(classCount: number, connectivity: 4 | 8 = 4, minArea 
 export interface ClassRows {
   data: Uint8Array;
   height: number;
-  /** Column intervals `[from, to)` outside which all is 0: ascending, not touching. All columns when absent. */
+  /** Column intervals `[from, to)` outside of which everything is 0: ascending, not touching. Default: all columns. */
   occupied?: readonly (readonly [number, number])[];
 }
 
@@ -61,9 +61,9 @@ interface Runs {
 }
 
 /**
- * Finds connected components in one pass over the rows of a label map, however they are batched: a run is joined
- * with the runs above it, so a component has one identity across any chunk border (Rosenfeld and Pfaltz 1966, on
- * runs). Boundary pixels go to the nearest interior through `GrowthWindow`. Memory is a band of rows.
+ * Finds connected components in one pass over the rows of a label map, in batches of any size: each run is joined with
+ * the runs above it, so components continue across chunk borders (Rosenfeld and Pfaltz 1966, on runs). `GrowthWindow`
+ * assigns boundary pixels to the nearest interior. Memory holds a strip of rows.
  */
 export class InstanceScanner {
   readonly #width: number;
@@ -99,7 +99,7 @@ export class InstanceScanner {
     }
   }
 
-  /** No row follows: every component is closed. */
+  /** Closes all components after the last row. */
   finish(): void {
     this.#growth?.finish();
     this.#sink.interiorRowDone(this.#y);

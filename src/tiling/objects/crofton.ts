@@ -18,11 +18,11 @@ export const DIRECTIONS: readonly (readonly [number, number, number])[] = [
 const DIRECTION_SAMPLES = 200_000;
 
 /**
- * What a chord along each of `DIRECTIONS` adds to the surface of what it crosses: 4 · c · v / d of Crofton's formula
- * (Legland, Kiêu and Devaux 2007, "Computation of Minkowski measures on 2D and 3D binary images"), v being the volume of
- * a voxel, d the distance of neighbours along the direction, and c the share of the sphere that is nearer to it than to
- * the others: with unequal spacing directions crowd, and each then speaks for less.
- * @param spacing distance of samples, `[z, y, x]`
+ * Surface area that a chord along each of `DIRECTIONS` contributes: 4 · c · v / d of Crofton's formula
+ * (Legland, Kiêu and Devaux 2007, "Computation of Minkowski measures on 2D and 3D binary images"), v is the volume of
+ * a voxel, d the distance of neighbours along the direction, and c the share of the sphere that is nearest to the
+ * direction, which depends on the spacing.
+ * @param spacing sample spacing, `[z, y, x]`
  */
 export function chordWeights(spacing: readonly number[]): number[] {
   const steps = DIRECTIONS.map((d) => d.map((n, axis) => n * spacing[axis]!));
@@ -32,12 +32,12 @@ export function chordWeights(spacing: readonly number[]): number[] {
   return shares.map((share, k) => (4 * share * voxel) / lengths[k]!);
 }
 
-/** Share of directions that is nearest to each of `units` or its opposite, over an even (Fibonacci) lattice. */
+/** Share of the sphere nearest to each of `units` or its opposite, on an even (Fibonacci) lattice. */
 function sphereShares(units: readonly (readonly number[])[]): number[] {
   const counts = units.map(() => 0);
   const turn = Math.PI * (3 - Math.sqrt(5));
   for (let n = 0; n < DIRECTION_SAMPLES; n++) {
-    const z = 1 - (n + 0.5) / DIRECTION_SAMPLES; // Half a sphere: the other one is its mirror image.
+    const z = 1 - (n + 0.5) / DIRECTION_SAMPLES; // Half of the sphere: the other half is its mirror image.
     const radius = Math.sqrt(1 - z * z);
     const x = Math.cos(turn * n) * radius;
     const y = Math.sin(turn * n) * radius;

@@ -7,7 +7,7 @@ export type LabelArray = Uint8Array | Uint32Array;
 export interface PyramidLevel {
   /** Samples per axis, slow to fast. */
   shape: readonly number[];
-  /** How many level-0 samples one sample spans, per axis. */
+  /** Level-0 samples per sample, per axis. */
   factor: readonly number[];
 }
 
@@ -29,7 +29,7 @@ export function pyramidLevels(shape: readonly number[], chunk: readonly number[]
   }
 }
 
-/** Of two values with equally many votes: the one that is not background (0), then the smaller. */
+/** Tie break: the value that is not background (0), then the smaller one. */
 function preferred(a: number, b: number): number {
   if (a === 0) return b;
   if (b === 0) return a;
@@ -64,15 +64,15 @@ function modeOfMany(votes: ArrayLike<number>, count: number): number {
 export interface BlockPlacement {
   /** Shape of the buffer, slow to fast. */
   shape: readonly number[];
-  /** Where the samples begin in the buffer. */
+  /** Position of the first sample in the buffer. */
   offset: readonly number[];
 }
 
 /**
  * Halves `size` samples of `source` along the axes where `step` is 2 and writes them into `target`.
- * Each target sample is the most frequent of the (up to `2^axes`) samples it covers; at a ragged edge only the
- * samples that exist vote. Ties go to the value that is not background, then to the smallest, so a thin object
- * survives and the result does not depend on anything but the samples.
+ * Each target sample is the most frequent of the (up to `2^axes`) samples it covers; at an uneven edge only existing
+ * samples count. Ties go to the value that is not background, then to the smallest, so thin objects
+ * survive and the result depends on the samples only.
  */
 export function downsampleByMode(
   source: LabelArray,
@@ -128,7 +128,7 @@ function downsamplePlane(
   const pairs = width >> 1;
   for (let y = 0; y < height; y += 2) {
     let p = (from.offset[0]! + y) * sourceWidth + from.offset[1]!;
-    // A last odd row votes twice with itself, which changes no majority and no tie.
+    // A single last row counts twice, which changes neither majorities nor ties.
     let q = y + 1 < height ? p + sourceWidth : p;
     let t = (to.offset[0]! + (y >> 1)) * targetWidth + to.offset[1]!;
     for (let i = 0; i < pairs; i++) {
@@ -150,15 +150,15 @@ function preferredOrSame(a: number, b: number): number {
 
 interface Pending {
   tile: LabelArray | undefined;
-  /** Instead of `tile` while the row of chunks below those that are in goes by. */
+  /** Packed form of `tile` while it waits for the next row of chunks. */
   packed: PackedLabels | undefined;
   children: number;
   childrenLeft: number;
 }
 
 /**
- * Builds every level above 0 while the chunks of level 0 go by, in any order; in raster order it never holds more
- * than one row of chunks per level. Each chunk of level 0 must be told exactly once, `undefined` for background.
+ * Builds all levels above 0 from the chunks of level 0, in any order; in raster order it holds at most one row of chunks
+ * per level. Each chunk of level 0 must be added exactly once, `undefined` for background.
  */
 export class PyramidBuilder {
   readonly levels: readonly PyramidLevel[];
@@ -169,12 +169,12 @@ export class PyramidBuilder {
   readonly #pending: Map<number, Pending>[];
   readonly #grids: number[][];
 
-  /** `onTile` receives whole chunks (padded with 0 beyond the level), `undefined` where all is background. */
+  /** @param options.onTile receives whole chunks (padded with 0 beyond the level), `undefined` for background */
   constructor(options: {
     shape: readonly number[];
     chunk: readonly number[];
     dtype: "uint8" | "uint32";
-    /** Chunks that wait for the next row of chunks take so many bits a label; of uint8 only. */
+    /** Bits per label of chunks that wait for the next row of chunks; for uint8 only. */
     packBits?: LabelBits;
     onTile: (level: number, index: readonly number[], tile: LabelArray | undefined) => void;
   }) {

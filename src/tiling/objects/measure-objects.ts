@@ -1,7 +1,7 @@
 import type { ObjectRuns } from "./collect-objects.ts";
 import type { Polygon } from "./trace-polygons.ts";
 
-/** Sizes of one object in units of length `u` (µm, or label samples when the spacing is unknown). */
+/** Measurements of one object in units of length `u`: µm, or label samples if the spacing is unknown. */
 export interface ObjectMeasurements {
   /** Pixels. */
   areaPx: number;
@@ -9,18 +9,18 @@ export interface ObjectMeasurements {
   area: number;
   /** Mean of pixel centres, in label samples: the centre of the first pixel is 0.5. */
   centroid: { x: number; y: number };
-  /** Pixels: first column and row, columns and rows. */
+  /** Bounding box in pixels: first column and row, number of columns and rows. */
   bounds: { x: number; y: number; width: number; height: number };
-  /** u, holes included. See `measurePerimeter`. */
+  /** In u, holes included. See `measurePerimeter`. */
   perimeter: number;
   /** `4π area / perimeter²`, at most 1. */
   circularity: number;
   /** Axes (u) of the ellipse with the same second moments as the pixels. */
   majorAxis: number;
   minorAxis: number;
-  /** Of that ellipse: 0 circle, towards 1 line. */
+  /** Eccentricity of that ellipse: 0 for a circle, towards 1 for a line. */
   eccentricity: number;
-  /** Of its major axis against the x axis, degrees in (-90, 90], turning towards positive y (down). */
+  /** Angle from the x axis to its major axis, in degrees in (-90, 90], positive towards +y (down). */
   orientationDegrees: number;
 }
 
@@ -67,7 +67,7 @@ export function measureObject(
   }
   const mx = sx / n;
   const my = sy / n;
-  // A pixel is a square, not a point: its own second moment is 1/12.
+  // A pixel is a unit square with a second moment of 1/12.
   const uxx = (sxx / n - mx * mx + 1 / 12) * sample.x * sample.x;
   const uyy = (syy / n - my * my + 1 / 12) * sample.y * sample.y;
   const uxy = (sxy / n - mx * my) * sample.x * sample.y;
@@ -91,13 +91,13 @@ export function measureObject(
   };
 }
 
-/** π (1 + √2) / 8: makes the mean over all directions of a straight line right (Kulpa 1977). */
+/** π (1 + √2) / 8: corrects the mean length of straight lines over all directions (Kulpa 1977). */
 const KULPA = (Math.PI * (1 + Math.SQRT2)) / 8;
 
 /**
- * Length of the outline, holes included. The outline along pixel edges is up to 27 % too long, so corners are cut:
- * the polygon through the middles of pixel edges is measured, times Kulpa's factor. Discs of radius 10 and
- * more come out within 4 %; a rectangle along the axes 5 % short.
+ * Length of the outline, holes included. The outline along pixel edges is up to 27 % too long. Instead the polygon through
+ * the middles of pixel edges is measured, times Kulpa's factor. The error is at most 4 % for discs of radius 10 and
+ * more, and -5 % for rectangles along the axes.
  */
 export function measurePerimeter(polygons: readonly Polygon[], sample: SampleSize): number {
   let horizontal = 0;
@@ -116,7 +116,7 @@ export function measurePerimeter(polygons: readonly Polygon[], sample: SampleSiz
       corners += ring.length / 2;
     }
   }
-  // Each corner replaces half an edge of either direction by the slope between their middles.
+  // Each corner replaces half an edge of each direction by the line between their middles.
   const straight = (horizontal - corners / 2) * sample.x + (vertical - corners / 2) * sample.y;
   return KULPA * (straight + (corners * Math.hypot(sample.x, sample.y)) / 2);
 }

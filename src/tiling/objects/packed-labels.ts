@@ -1,4 +1,4 @@
-/** Bits that a label takes when it waits; 8: as it is. */
+/** Bits of a packed label; 8: not packed. */
 export type LabelBits = 2 | 4 | 8;
 
 /** @param classes background included */
@@ -6,7 +6,7 @@ export function labelBits(classes: number): LabelBits {
   return classes <= 4 ? 2 : classes <= 16 ? 4 : 8;
 }
 
-/** The four labels, or the two, of each packed byte, one byte each. */
+/** Lookup table from packed bytes to four (or two) labels, one byte each. */
 const SPREAD = {
   2: Uint32Array.from(
     { length: 256 },
@@ -16,15 +16,15 @@ const SPREAD = {
 } as const;
 
 /**
- * Class indices in as few bits as their number needs: a quarter or half of the memory, for what waits while the rest of a
- * wide label map goes by.
+ * Class indices packed in as few bits as the number of classes needs: a quarter or half of the memory, for chunks of a
+ * wide label map that wait for others.
  */
 export class PackedLabels {
   readonly length: number;
   readonly #bits: LabelBits;
   readonly #packed: Uint8Array;
 
-  /** @throws {RangeError} where a label is no class */
+  /** @throws {RangeError} if a label is not a class */
   constructor(labels: Uint8Array, bits: LabelBits) {
     this.length = labels.length;
     this.#bits = bits;
@@ -35,7 +35,7 @@ export class PackedLabels {
     return this.#packed.byteLength;
   }
 
-  /** Writes the labels from `from` on to `target`, as many as it has. `from` is a multiple of 4. */
+  /** Fills `target` with the labels from `from`, a multiple of 4. */
   unpack(from: number, target: Uint8Array): void {
     const bits = this.#bits;
     if (bits === 8) {
@@ -56,7 +56,7 @@ export class PackedLabels {
     this.#unpackByte(first + whole, target, whole * perByte);
   }
 
-  /** As many as fit. */
+  /** Fills `target`. */
   #unpackByte(at: number, target: Uint8Array, to: number): void {
     const mask = (1 << this.#bits) - 1;
     for (let n = 0; n * this.#bits < 8 && to + n < target.length; n++) {
@@ -71,7 +71,7 @@ function pack(labels: Uint8Array, bits: 2 | 4): Uint8Array {
   for (let i = 0, at = 0; i < packed.length; i++) {
     let byte = 0;
     for (let shift = 0; shift < 8; shift += bits, at++) {
-      // Behind the last there is nothing, which is 0 here.
+      // Labels after the last one are 0.
       const label = labels[at]! | 0;
       seen |= label;
       byte |= label << shift;
@@ -79,6 +79,7 @@ function pack(labels: Uint8Array, bits: 2 | 4): Uint8Array {
     packed[i] = byte;
   }
   const most = 1 << bits;
-  if (seen >= most) throw new RangeError(`a label map of at most ${most} classes holds another one`);
+  if (seen >= most)
+    throw new RangeError(`a label map of at most ${most} classes has a label outside of them`);
   return packed;
 }

@@ -1,30 +1,30 @@
 import type { ComponentSink } from "./component-sink.ts";
 
 /**
- * The second pass: hears of the same components in the same order as `ObjectCollector` did and paints their object
- * numbers into tiles. Components need no joining here, since joined ones have the same number.
+ * The second pass: receives the same components in the same order as `ObjectCollector` and writes their object numbers into
+ * tiles. Components need no joining here: joined ones have the same number.
  */
 export class InstancePainter implements ComponentSink {
   readonly #numbers: Uint32Array;
   readonly #tileHeight: number;
   readonly #tileWidth: number;
-  /** By tile row, then by tile column; a tile that holds no object is absent. */
+  /** By tile row, then by tile column; tiles without an object are absent. */
   readonly #tiles = new Map<number, Map<number, Uint32Array>>();
   #begun = 0;
   #rowsDone = 0;
 
-  /** `numbers` as `ObjectCollector.numbers` gave them for the same rows and the same rule. */
+  /** @param numbers `ObjectCollector.numbers` for the same rows and the same rule */
   constructor(numbers: Uint32Array, tile: readonly [height: number, width: number]) {
     this.#numbers = numbers;
     [this.#tileHeight, this.#tileWidth] = tile;
   }
 
-  /** Rows whose pixels are final. */
+  /** Number of rows whose pixels are final. */
   get rowsComplete(): number {
     return this.#rowsDone;
   }
 
-  /** Gives away the tiles of a tile row all of whose rows are complete: whole tiles `[height, width]`. */
+  /** Emits whole tiles `[height, width]` of tile rows whose rows are all complete. */
   takeRow(tileRow: number): ReadonlyMap<number, Uint32Array> {
     const row = this.#tiles.get(tileRow);
     this.#tiles.delete(tileRow);
@@ -33,7 +33,7 @@ export class InstancePainter implements ComponentSink {
 
   begin(): number {
     if (this.#begun >= this.#numbers.length) {
-      throw new Error(`the second pass met more components than the ${this.#numbers.length} of the first`);
+      throw new Error(`the second pass found more components than the ${this.#numbers.length} of the first`);
     }
     return this.#begun++;
   }

@@ -1,11 +1,11 @@
 import type { Raster } from "../grid/raster.ts";
 
-/** Rings of x, y, x, y …; a point lies inside where it is inside an odd number of rings, so rings of holes cut them out. */
+/** Rings of x, y, x, y …, with the even-odd rule: a point inside an odd number of rings is inside, so holes are rings too. */
 export type Rings = readonly (readonly number[])[];
 
 /**
- * Polygons as a mask `[height, width]` of 0 and 1. A sample is set where its centre lies inside a polygon or an edge passes
- * through it: what is thinner than a sample is not lost.
+ * Rasterizes polygons to a mask `[height, width]` of 0 and 1. A sample is set if its centre is inside a polygon or an edge
+ * passes through it, so that polygons thinner than a sample are not lost.
  * @param scale samples of the mask per unit of the polygons, along x and y
  */
 export function rasterizePolygons(
@@ -15,8 +15,8 @@ export function rasterizePolygons(
 ): Raster<Uint8Array> {
   const data = new Uint8Array(height * width);
   for (const rings of polygons) {
-    // Only of the rows that it spans: there may be hundreds of thousands of small ones.
-    const [first, end] = rowsOf(rings, height, scale.y);
+    // Visits only the rows that a polygon spans: there may be hundreds of thousands of small polygons.
+    const [first, end] = findRows(rings, height, scale.y);
     const crossings: number[][] = Array.from({ length: end - first }, () => []);
     for (const ring of rings) {
       for (let i = 0; i + 3 < ring.length + 2; i += 2) {
@@ -39,8 +39,8 @@ export function rasterizePolygons(
   return { data, shape: [height, width] };
 }
 
-/** The rows, from the first up to the end, whose centres lie between the top and the bottom of a polygon. */
-function rowsOf(rings: Rings, height: number, scale: number): [number, number] {
+/** The range of rows whose centres lie between the top and the bottom of a polygon. */
+function findRows(rings: Rings, height: number, scale: number): [number, number] {
   let top = Number.POSITIVE_INFINITY;
   let bottom = Number.NEGATIVE_INFINITY;
   for (const ring of rings) {
@@ -53,7 +53,7 @@ function rowsOf(rings: Rings, height: number, scale: number): [number, number] {
   return [first, Math.max(first, Math.min(height, Math.ceil(bottom - 0.5)))];
 }
 
-/** Where an edge crosses the centres of rows, from row `firstRow` on; half-open, so that a corner counts once. */
+/** The x coordinates at which an edge crosses the centres of rows; half-open, so that a corner counts once. */
 function addCrossings(
   rows: number[][],
   firstRow: number,

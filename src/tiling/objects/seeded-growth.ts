@@ -4,7 +4,7 @@ import type { ComponentSink } from "./component-sink.ts";
 const UNREACHED = -1;
 const QUEUED = -2;
 
-/** Integers one after the other; emptied and filled again, so that rows leave no garbage behind. */
+/** A reusable list of integers, to avoid garbage for each row. */
 class IntegerList {
   values = new Int32Array(64);
   length = 0;
@@ -24,12 +24,12 @@ interface RowRuns {
 }
 
 /**
- * Gives boundary pixels to the nearest kept object, by 4-neighbour steps inside the boundary, at most `maxGrow`.
- * At equal distance a pixel follows its neighbour above, else left, else right, else below: a rule of geometry, so
- * neither ids nor the batching of rows matter. A pixel depends on nothing more than `maxGrow` rows away.
+ * Assigns boundary pixels to the nearest kept object, by at most `maxGrow` 4-neighbour steps inside the boundary. Ties go
+ * to the neighbour above, then left, right, below: the result depends neither on ids nor on the batching of rows. A
+ * pixel depends only on rows at most `maxGrow` away.
  *
- * Objects too small to be kept do not grow. A component below `minArea` pixels spans fewer rows than that, so rows
- * wait until `minArea` more were seen: by then it is known which are too small.
+ * Dropped objects do not grow. A component below `minArea` pixels spans fewer than `minArea` rows, so each row waits for
+ * `minArea` more rows: by then it is known which components are too small.
  */
 export class GrowthWindow {
   readonly #maxGrow: number;
@@ -38,16 +38,16 @@ export class GrowthWindow {
   /** Row length with one guard column on each side. */
   readonly #stride: number;
   readonly #height: number;
-  /** Rows grown at a time; the halo of `maxGrow` rows on both sides is grown again for the next band. */
+  /** Rows grown at a time; the halo of `maxGrow` rows on both sides is grown again for the next strip. */
   readonly #bandRows: number;
-  /** `[height + 2, stride]` with guard rows: 0 nothing, id + 1 of a run, or `UNREACHED`. */
+  /** `[height + 2, stride]` with guard rows: 0 for nothing, id + 1 of a run, or `UNREACHED`. */
   readonly #plane: Int32Array;
   /** The runs of each filled row of the window. */
   readonly #runs: (RowRuns | undefined)[];
   readonly #spare: RowRuns[] = [];
-  /** Rows of the window that are filled; the first `maxGrow` are those above the band. */
+  /** Filled rows of the window; the first `maxGrow` are the halo above the strip. */
   #filled: number;
-  /** Image row of the first row of the band. */
+  /** Image row of the first row of the strip. */
   #y = 0;
   #boundaryRuns = 0;
   #assigned: Int32Array = new Int32Array(1024);
@@ -120,7 +120,7 @@ export class GrowthWindow {
     this.#shift();
   }
 
-  /** Grows in the whole window, tells the band (up to window row `end`), and forgets what was grown. */
+  /** Grows in the whole window, reports the strip (up to window row `end`), and resets grown pixels. */
   #growBand(end: number): void {
     if (this.#boundaryRuns > 0) {
       const count = this.#grow();
@@ -132,7 +132,7 @@ export class GrowthWindow {
     this.#sink.rowsDone(this.#y);
   }
 
-  /** Breadth-first, all pixels of a step at once. Returns how many were assigned. */
+  /** Breadth-first, all pixels of a step at once. @returns the number of assigned pixels */
   #grow(): number {
     const plane = this.#plane;
     const stride = this.#stride;
@@ -154,7 +154,7 @@ export class GrowthWindow {
     const sides = [-stride, -1, 1, stride];
     let from = 0;
     for (let step = 1; ; step++) {
-      // Labels are decided before any is written: only pixels of earlier steps are followed.
+      // All labels are chosen before any is written, so that only pixels of earlier steps count.
       const assigned = this.#assigned;
       if (this.#labels.length < count - from) this.#labels = new Int32Array(2 * (count - from));
       const labels = this.#labels;
@@ -200,7 +200,7 @@ export class GrowthWindow {
     }
   }
 
-  /** Moves the last `2 * maxGrow` rows, halo and rows not yet told, to the top of the window. */
+  /** Moves the last `2 * maxGrow` rows (halo and unreported rows) to the top of the window. */
   #shift(): void {
     const stride = this.#stride;
     const keep = 2 * this.#maxGrow;

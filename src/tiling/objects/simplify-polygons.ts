@@ -1,13 +1,13 @@
 import { type Polygon, type Ring, signedArea } from "./trace-polygons.ts";
 
-/** Above this many corners the check for crossings, which is quadratic, would cost more than simplifying gains. */
+/** Limit of corners for simplification: the check for crossings is quadratic. */
 const MOST_CORNERS_CHECKED = 4000;
 
 /**
- * Drops corners that lie within `tolerance` samples of the outline without them (Douglas and Peucker 1973), of the
- * exterior and of each hole; a hole that collapses keeps its outline. A polygon that would cross or touch itself stays
- * as it was, so the answer is always valid. Neighbours that shared an edge may overlap by up to the tolerance:
- * measurements are taken from unsimplified outlines.
+ * Simplifies the exterior and each hole by the algorithm of Douglas and Peucker (1973) with `tolerance` in samples; a hole
+ * that would collapse keeps its outline. A polygon that would cross or touch itself is returned unchanged, so the result
+ * is always valid. Neighbours with a shared edge may overlap by up to the tolerance: measurements use the original
+ * outlines.
  */
 export function simplifyPolygon(polygon: Polygon, tolerance: number): Polygon {
   if (!(tolerance > 0)) return polygon;
@@ -22,7 +22,7 @@ export function simplifyRing(ring: Ring, tolerance: number): Ring {
   const corners = ring.length / 2;
   if (corners <= 4) return ring;
   const keep = new Uint8Array(corners + 1);
-  // Two fixed ends, far apart: the first corner and the one furthest from it.
+  // Two fixed corners: the first one and the one furthest from it.
   let far = 0;
   let furthest = -1;
   for (let i = 1; i < corners; i++) {
@@ -49,7 +49,7 @@ export function simplifyRing(ring: Ring, tolerance: number): Ring {
   return signedArea(out) * signedArea(ring) > 0 ? out : ring;
 }
 
-/** The corner strictly between `from` and `to` furthest from their chord, or -1 when all are within `tolerance`. */
+/** The corner strictly between `from` and `to` furthest from their chord, or -1 if all are within `tolerance`. */
 function furthestFromChord(ring: Ring, from: number, to: number, tolerance: number): number {
   const corners = ring.length / 2;
   const x0 = ring[2 * from]!;
@@ -73,25 +73,25 @@ function furthestFromChord(ring: Ring, from: number, to: number, tolerance: numb
 }
 
 /**
- * Whether two edges meet anywhere but in the corner they share, or a hole lies outside its exterior (which crossing
- * nothing it can only do as a whole).
+ * Whether two edges meet other than at a shared corner, or a hole lies outside of its exterior (entirely, if nothing
+ * crosses).
  */
 function touchesItself(polygon: Polygon): boolean {
   const edges: number[] = [];
-  const ringOf: number[] = [];
+  const toRing: number[] = [];
   polygon.forEach((ring, r) => {
     for (let i = 0; i < ring.length; i += 2) {
       const j = (i + 2) % ring.length;
       edges.push(ring[i]!, ring[i + 1]!, ring[j]!, ring[j + 1]!);
-      ringOf.push(r);
+      toRing.push(r);
     }
   });
-  const count = ringOf.length;
+  const count = toRing.length;
   for (let a = 0; a < count; a++) {
     for (let b = a + 1; b < count; b++) {
       const [ax, ay, bx, by] = [edges[4 * a]!, edges[4 * a + 1]!, edges[4 * a + 2]!, edges[4 * a + 3]!];
       const [cx, cy, dx, dy] = [edges[4 * b]!, edges[4 * b + 1]!, edges[4 * b + 2]!, edges[4 * b + 3]!];
-      const sharesEnd = ringOf[a] === ringOf[b] && ((bx === cx && by === cy) || (ax === dx && ay === dy));
+      const sharesEnd = toRing[a] === toRing[b] && ((bx === cx && by === cy) || (ax === dx && ay === dy));
       if (!sharesEnd) {
         if (edgesMeet(ax, ay, bx, by, cx, cy, dx, dy)) return true;
         continue;
@@ -128,7 +128,7 @@ function edgesMeet(
   );
 }
 
-/** Even-odd rule; for points on no edge. */
+/** Even-odd rule, for points that lie on no edge. */
 function contains(ring: Ring, x: number, y: number): boolean {
   let inside = false;
   for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {

@@ -8,11 +8,11 @@ export type Polygon = readonly [exterior: Ring, ...holes: Ring[]];
  * Traces the outline of a set of pixels along pixel edges: pixel `(x, y)` covers `[x, x + 1) × [y, y + 1)`.
  *
  * `runs` is `[n, 3]` of `y, x0, x1` in raster order, runs of a row not touching (`ObjectRuns.runs`). Pixels that touch
- * by an edge share a polygon; those that touch only at a corner are in polygons of their own, so the answer is one
+ * by an edge share a polygon; those that touch only at a corner are in separate polygons, so the result is one
  * polygon per 4-connected part and always valid (OGC Simple Features): rings neither cross nor touch themselves, and
  * parts meet at most in points.
  *
- * Exteriors are counter-clockwise and holes clockwise as RFC 7946 asks, by the numbers: the signed (shoelace) area of
+ * Exteriors are counter-clockwise and holes clockwise in coordinates, as RFC 7946 requires: the signed (shoelace) area of
  * an exterior is positive. On a screen, where y points down, exteriors therefore look clockwise.
  * The sum of signed areas is exactly the number of pixels.
  */
@@ -46,7 +46,7 @@ export function tracePolygons(runs: Int32Array): Polygon[] {
   return holes.map((inner, p) => [exteriors[p]!, ...inner]);
 }
 
-/** Area by the shoelace formula; positive when counter-clockwise by the numbers. */
+/** Area by the shoelace formula; positive for counter-clockwise coordinates. */
 export function signedArea(ring: ArrayLike<number>): number {
   let twice = 0;
   let x0 = ring[ring.length - 2]!;
@@ -76,7 +76,7 @@ interface Links {
   next: Int32Array;
   /** 4-connected part of each run, numbered in raster order. */
   part: Int32Array;
-  /** All zero at first; per vertical edge. */
+  /** Flags by vertical edge, initially zero. */
   visited: Uint8Array;
   parts: number;
   /** Whether two pixels touch at a corner only. */
@@ -84,8 +84,8 @@ interface Links {
 }
 
 /**
- * Work space of `tracePolygons`, used again by each call: a typed array of its own for each of a million objects
- * costs more than tracing them.
+ * Buffers of `tracePolygons`, reused by each call: allocating typed arrays for each of a million objects would cost more
+ * than tracing them.
  */
 let scratch = {
   next: new Int32Array(512),
@@ -224,8 +224,8 @@ function findRoot(parent: Int32Array, i: number): number {
 }
 
 /**
- * A ring that passes a corner twice encloses background that touches the outside at that corner (or two holes that
- * touch): cut there, its loops are simple.
+ * Splits a ring at corners that it passes twice, where enclosed background touches the outside (or two holes touch). The
+ * resulting loops are simple.
  */
 function splitAtRepeats(corners: readonly number[]): Ring[] {
   const rings: Ring[] = [];

@@ -1,6 +1,6 @@
 import { chordWeights } from "./crofton.ts";
 
-/** One class of a label volume, in voxels but for its surface. Axes are `[z, y, x]`. */
+/** Measurements of one class of a label volume, in voxels except for the surface. Axes are `[z, y, x]`. */
 export interface StructureMeasure {
   /** Class index. */
   label: number;
@@ -10,9 +10,9 @@ export interface StructureMeasure {
   /** First and last voxel index along each axis. */
   first: [number, number, number];
   last: [number, number, number];
-  /** Parts that do not touch, not even at a corner (26-connectivity). */
+  /** Number of 26-connected components. */
   components: number;
-  /** In the square of the spacing's unit; what ends at the border of the volume ends there. */
+  /** In the square of the spacing's unit; includes faces at the border of the volume. */
   surface: number;
 }
 
@@ -22,7 +22,7 @@ class SliceRuns {
   label = new Uint8Array(256);
   start = new Int32Array(256);
   end = new Int32Array(256);
-  /** Component each belongs to. */
+  /** Component of each run. */
   component = new Int32Array(256);
   count = 0;
 
@@ -57,14 +57,14 @@ class SliceRuns {
   }
 }
 
-/** `DIRECTIONS` by what a row is compared with: itself, the row above, the rows of the slice before. */
+/** `DIRECTIONS` grouped by the compared row: the same row, the row above, rows of the previous slice. */
 const SAME_ROW = 0;
 const ROW_ABOVE = 1;
 const SLICE_BEFORE = 4;
 
 /**
- * Measures every class of a label volume while its slices go by, each once and in order. Held are the runs of two slices;
- * components are found by union-find over them, and those that end are counted and forgotten.
+ * Measures every class of a label volume slice by slice, in order. Memory holds the runs of two slices; components are
+ * found by union-find over them and counted when they end.
  */
 export class VolumeScanner {
   readonly #height: number;
@@ -72,9 +72,9 @@ export class VolumeScanner {
   readonly #weights: number[];
   #before: SliceRuns;
   #current: SliceRuns;
-  /** Union-find over the components that reach the slice before and the runs of the current one. */
+  /** Union-find over the components that reach the previous slice and the runs of the current one. */
   #parent = new Int32Array(256);
-  /** Components that reach the slice before, and the class of each. */
+  /** Components that reach the previous slice, and the class of each. */
   #open = 0;
   #openLabel = new Uint8Array(256);
   #z = 0;
@@ -84,12 +84,12 @@ export class VolumeScanner {
   readonly #first = new Float64Array(3 * 256).fill(Number.POSITIVE_INFINITY);
   readonly #last = new Float64Array(3 * 256).fill(Number.NEGATIVE_INFINITY);
   readonly #components = new Float64Array(256);
-  /** Pairs of neighbours of one class, per direction. */
+  /** Number of neighbour pairs of one class, by direction. */
   readonly #pairs = new Float64Array(13 * 256);
 
   /**
-   * @param shape of a slice, `[y, x]`
-   * @param spacing distance of samples, `[z, y, x]`
+   * @param shape shape of a slice, `[y, x]`
+   * @param spacing sample spacing, `[z, y, x]`
    */
   constructor([height, width]: readonly [number, number], spacing: readonly number[]) {
     this.#height = height;
@@ -100,8 +100,8 @@ export class VolumeScanner {
   }
 
   /**
-   * Takes the next slice, class indices `[y, x]`, undefined where all are background. Answers which classes but
-   * background it holds, ascending.
+   * Adds the next slice: class indices `[y, x]`, or undefined if all background.
+   * @returns its classes without background, ascending
    */
   push(slice: Uint8Array | undefined): number[] {
     const present = new Uint8Array(256);
@@ -112,7 +112,7 @@ export class VolumeScanner {
       if (runs.rows[y] === runs.rows[y + 1]) continue;
       if (y > 0) this.#compare(y, runs, y - 1, ROW_ABOVE);
       for (let dy = -1; dy <= 1; dy++) {
-        // From the slice before to this one: its row lies at -dy.
+        // From the previous slice to this one: its row is at -dy.
         if (y - dy >= 0 && y - dy < this.#height)
           this.#compare(y, this.#before, y - dy, SLICE_BEFORE + 3 * (dy + 1));
       }
@@ -125,7 +125,7 @@ export class VolumeScanner {
     return labels;
   }
 
-  /** What was measured, by class; those that were never met are left out. */
+  /** Measurements by class, without classes that never occurred. */
   finish(): StructureMeasure[] {
     for (let i = 0; i < this.#open; i++) this.#components[this.#openLabel[i]!]!++;
     this.#open = 0;
@@ -146,7 +146,7 @@ export class VolumeScanner {
         first: triple(this.#first),
         last: triple(this.#last),
         components: this.#components[label]!,
-        // A chord begins at each voxel whose neighbour before is of another class.
+        // A chord starts at each voxel whose previous neighbour has another class.
         surface: this.#weights.reduce(
           (sum, weight, k) => sum + weight * (voxels - this.#pairs[13 * label + k]!),
           0,
@@ -196,7 +196,7 @@ export class VolumeScanner {
     if (last > this.#last[at]!) this.#last[at] = last;
   }
 
-  /** Joins the runs of row y to those they touch in another row, and counts the pairs with a step of -1, 0 and 1 along x. */
+  /** Joins the runs of row y with the runs they touch in another row, and counts the pairs with a step of -1, 0 and 1 along x. */
   #compare(y: number, others: SliceRuns, otherRow: number, direction: number): void {
     const { start, end, label, component, rows } = this.#current;
     let from = others.rows[otherRow]!;

@@ -1,10 +1,10 @@
 export type Activation = "softmax" | "sigmoid" | "none";
 
 /**
- * Raw scores to class probabilities, per window. `logits` is `[N, C, ...window]`; returns `[N, K, ...window]`.
+ * Converts raw scores to class probabilities, per window. `logits` is `[N, C, ...window]`; returns `[N, K, ...window]`.
  * softmax and none: K = C. sigmoid: K = C + 1, class 0 (background) is 1 − the largest of the others.
- * Throws a RangeError on what is no number, or with `none` no probability: a network that overflowed must not
- * become a quiet hole in the label map.
+ * @throws {RangeError} for NaN, and with `none` for values that are no probabilities: a network that overflowed must not
+ *   leave a silent hole in the label map
  */
 export function activate(
   logits: Float32Array,
@@ -67,12 +67,12 @@ function softmax(logits: Float32Array, windows: number, size: number, classes: n
   return out;
 }
 
-/** 2^-k: what float32 can hold. */
+/** 2^-k, as far as float32 can represent it. */
 const POWERS = Float64Array.from({ length: 160 }, (_, k) => 2 ** -k);
 
 /**
- * exp(x) for x <= 0 to a relative error of 1e-8, in a third of the time of `Math.exp`: softmax is the largest share of
- * what this thread does per window. x = (r - k) ln 2 with r in [0, 1); 2^r by Taylor's series about 1/2.
+ * exp(x) for x <= 0 to a relative error of 1e-8, in a third of the time of `Math.exp`: softmax is the most expensive
+ * step of this thread per window. x = (r - k) ln 2 with r in [0, 1); 2^r by Taylor's series about 1/2.
  */
 function expOfNegative(x: number): number {
   const t = x * Math.LOG2E;

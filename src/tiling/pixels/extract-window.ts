@@ -1,12 +1,12 @@
 import { intersect } from "../grid/box.ts";
 import { allocate, getDType, product, type Raster, type Rect, type SampleArray } from "../grid/raster.ts";
 
-/** What lies beyond the border of an image. */
+/** Padding beyond the border of an image. */
 export type Padding = "reflect" | "constant";
 
 /**
- * The source samples a window needs: the window cut at the image border, widened where reflection needs samples
- * from inside. `undefined` only for a window wholly outside.
+ * The source samples that a window needs: the window cut at the image border, extended where reflection needs samples
+ * from inside. `undefined` only for a window entirely outside.
  */
 export function regionForWindow(window: Rect, imageShape: readonly number[]): Rect | undefined {
   const image = { origin: imageShape.map(() => 0), size: imageShape };
@@ -29,9 +29,9 @@ export function regionForWindow(window: Rect, imageShape: readonly number[]): Re
 }
 
 /**
- * Cuts `window` (in image coordinates) out of `region`, which holds the image samples of `regionRect`
- * (`[...size, C]`). Samples beyond the image are padded; inside it they are always real.
- * @param out zeros, to cut the window into
+ * Extracts `window` (in image coordinates) from `region`, which holds the image samples of `regionRect`
+ * (`[...size, C]`). Only samples beyond the image are padded.
+ * @param out zeros; receives the window
  */
 export function extractWindow(
   region: Raster,
@@ -57,9 +57,9 @@ export function extractWindow(
 }
 
 /**
- * Cuts a window that is one slice thick along `axis` for a 2-D network that sees `context` slices before and after it:
- * `[...size without axis, (2 context + 1) C]`, the channels of the first slice first. An edge slice stands in for those
- * beyond it.
+ * Extracts a window that is one slice thick along `axis`, for a 2-D network that sees `context` slices before and after it:
+ * `[...size without axis, (2 context + 1) C]`, the channels of the first slice first. The edge slice is repeated beyond
+ * the border.
  */
 export function extractSlices(
   region: Raster,

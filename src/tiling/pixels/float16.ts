@@ -17,7 +17,7 @@ export function toFloat16Bits(value: number): number {
   if (exponent === 128) return sign | 0x7c00 | (fraction ? 0x200 : 0);
   if (exponent > 15) return sign | 0x7c00;
   if (exponent >= -14) {
-    // Adding the rounded fraction lets a carry run into the exponent, which is what rounding up means.
+    // A carry of the rounded fraction increments the exponent, as rounding up requires.
     return sign | (((exponent + 15) << 10) + roundShift(fraction, 13));
   }
   if (exponent < -25) return sign;

@@ -1,6 +1,6 @@
 import { product, type Raster, type SampleArray } from "../grid/raster.ts";
 
-/** How samples become network input: `clip((v - low) / (high - low), clip) * scale + offset`. */
+/** Normalization of samples to network input: `clip((v - low) / (high - low), clip) * scale + offset`. */
 export interface IntensityNormalization {
   low: number;
   high: number;
@@ -9,7 +9,7 @@ export interface IntensityNormalization {
   offset?: number;
 }
 
-/** Counts of sample values, for percentiles over data that is never held at once. Integer samples up to 16 bits. */
+/** Histogram of sample values, for percentiles of data too large for memory. Integer samples up to 16 bits. */
 export class Histogram {
   readonly counts: Float64Array;
   total = 0;
@@ -44,8 +44,8 @@ export class Histogram {
 }
 
 /**
- * Takes windows `[N, ...window, C]` of pixels to network input `[N, C, ...window]`, float32. A grey source feeds
- * all channels of a colour model (`channels` > 1).
+ * Normalizes windows `[N, ...window, C]` of pixels to network input `[N, C, ...window]`, float32. A grey source feeds all
+ * channels of a colour model (`channels` > 1).
  */
 export function normalizeWindows(
   pixels: Raster,
@@ -78,7 +78,7 @@ function scaler({ low, high, clip, scale = 1, offset = 0 }: IntensityNormalizati
   const range = Math.max(high - low, 1e-6);
   const least = clip?.[0] ?? Number.NEGATIVE_INFINITY;
   const most = clip?.[1] ?? Number.POSITIVE_INFINITY;
-  // Samples that are no number (no data, in float images) count as the lowest.
+  // NaN (no data, in float images) counts as the lowest intensity.
   return (v) => Math.min(most, Math.max(least, Number.isNaN(v) ? 0 : (v - low) / range)) * scale + offset;
 }
 

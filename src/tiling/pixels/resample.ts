@@ -8,8 +8,8 @@ interface Taps {
 }
 
 /**
- * Linear filter between two sample counts along one axis: a triangle as wide as the coarser of the two grids,
- * centres aligned (as PIL and torch's antialiased bilinear). Weights of an output sample sum to 1.
+ * Linear filter between two sample counts along one axis: a triangle as wide as the coarser grid, centres aligned (as in
+ * PIL and torch's antialiased bilinear). The weights of an output sample sum to 1.
  */
 function taps(from: number, to: number): Taps {
   const ratio = from / to;

@@ -1,52 +1,52 @@
 import type { Raster } from "../grid/raster.ts";
 
-/** What a background looks like: the glass of a bright field, or the dark between what glows. */
+/** Kind of background: bright glass (bright field) or darkness (fluorescence). */
 export type Background = "bright" | "dark";
 
-/** Why a part of an image counts as background. Each is measured on the thumbnail, background against the rest. */
+/** Evidence that a part of an image is background. Measured on the thumbnail, background against the rest. */
 export interface BackgroundEvidence {
   /** Share of the thumbnail. */
   share: number;
-  /** How many times steeper intensities are in the rest: background is smooth. */
+  /** Mean gradient of the rest divided by that of the background: background is smooth. */
   smoothness: number;
-  /** How much more colour the rest has, in grey levels: neither glass nor darkness is coloured. */
+  /** Colour of the rest minus that of the background, in grey levels: background has no colour. */
   colour: number;
-  /** How much rarer the rest is along the thumbnail's border than in all of it: 1 where it never reaches the border, -1 at worst. */
+  /** How much rarer the rest is along the border than in the whole thumbnail: 1 if it never reaches the border, -1 at worst. */
   border: number;
 }
 
-/** What was taken for background, and why. */
+/** The detected background, and the evidence. */
 export interface TissueFinding {
-  /** "none": nothing is background for certain, so everything is segmented. */
+  /** "none": no background is certain, so everything is segmented. */
   background: Background | "none";
-  /** Of the background that was found; of the likelier one where none is certain. */
+  /** Evidence for the background, or for the likelier kind if none is certain. */
   evidence?: BackgroundEvidence;
-  /** Share of the thumbnail that is exactly black around a bright field: scanners pad with it. */
+  /** Share of exactly black padding around a bright field, as scanners add it. */
   padding?: number;
-  /** What a person should look at, as a sentence. */
+  /** A sentence for the user. */
   warning?: string;
 }
 
-/** Grey levels between the two means of Otsu's, below which there is no contrast. */
+/** Minimum difference of the two means of Otsu's method, in grey levels; below it there is no contrast. */
 const CONTRAST = 6;
-/** Glass: its typical pixel is at least so bright in every channel and has at most so much colour. */
+/** Glass: minimum brightness of a typical pixel in every channel, and its maximum colour. */
 const GLASS = { darkest: 150, colour: 45 };
-/** Darkness: its typical pixel is at most so bright in any channel. */
+/** Darkness: maximum brightness of a typical pixel in any channel. */
 const DARK = { brightest: 100 };
-/** Steepness of the rest over that of the background from which smoothness alone decides. */
+/** Ratio of gradients from which smoothness alone decides. */
 const SMOOTH = 2;
-/** Difference in colour, in grey levels, that says which of the two is background. */
+/** Difference in colour, in grey levels, that decides between the two kinds. */
 const COLOURED = 8;
-/** Below this the background that was dropped is not much smoother than what is kept. */
+/** Ratio of gradients below which a warning is given. */
 const WARN_SMOOTHNESS = 3;
-/** Kept parts smaller than this are worth a look. */
+/** Share of kept pixels below which a warning is given. */
 const WARN_KEPT = 0.005;
 
 /**
- * Tissue in a thumbnail `[h, w, C]` (uint8): whatever stands out of the background, grown by one pixel. Whether the
- * background is bright (glass) or dark (fluorescence) is weighed by how smooth and how colourless it is and by whether it lies
- * along the border, at two thresholds; where neither is certain, all counts as tissue. The threshold stays close above the
- * background, at its noise, and never above Otsu's: a dim nucleus left out would be a silent hole, an empty window more costs
+ * Finds tissue in a thumbnail `[h, w, C]` (uint8): everything that stands out of the background, grown by one pixel. Two
+ * hypotheses are tested, bright glass and darkness, each at two thresholds: background is smooth, has no colour and lies
+ * along the border. If neither is certain, everything counts as tissue. The threshold is just above the noise of the
+ * background and never above Otsu's: a missed dim nucleus would be a silent hole, one more empty window costs
  * milliseconds.
  */
 export function findTissue(thumbnail: Raster<Uint8Array>): {
@@ -57,13 +57,13 @@ export function findTissue(thumbnail: Raster<Uint8Array>): {
   const features = measurePixels(thumbnail);
   const padding = findPadding(features);
   const bright = weigh("bright", features, padding);
-  // Around a bright field padding is no darkness of its own; around a dark one it is the background.
+  // Black padding is ignored around a bright field; in a dark one it is part of the background.
   const dark = weigh("dark", features, bright?.certain ? padding : undefined);
   const candidates = [bright, dark].filter((candidate) => candidate !== undefined);
   const certain = candidates.filter(({ certain }) => certain).sort((a, b) => b.score - a.score);
   const [best, rival] = certain;
   const shape = [height, width];
-  // Two that exclude each other and are as likely are no certainty.
+  // Two equally likely hypotheses exclude each other: none is certain.
   if (best === undefined || (rival !== undefined && rival.score > best.score * 0.8)) {
     const likelier = candidates.sort((a, b) => b.score - a.score)[0];
     return {
@@ -79,7 +79,7 @@ export function findTissue(thumbnail: Raster<Uint8Array>): {
     evidence,
     ...(isPadded && { padding: padding.share }),
   };
-  const warning = warningOf(finding, mask);
+  const warning = describeDoubt(finding, mask);
   if (warning) finding.warning = warning;
   return { mask: { data: dilate(mask, width, height), shape }, finding };
 }
@@ -120,10 +120,10 @@ function measurePixels({ data, shape }: Raster<Uint8Array>): Features {
   return { height, width, darkest, brightest, steepness };
 }
 
-/** Share of the thumbnail that black must have to be padding. */
+/** Minimum share of the thumbnail for black areas to count as padding. */
 const PADDING_SHARE = 0.005;
 
-/** Exactly black areas that reach the border: what scanners put where nothing was scanned. */
+/** Exactly black areas that reach the border: the padding of scanners. */
 function findPadding({
   height,
   width,
@@ -160,14 +160,14 @@ function findPadding({
 
 interface Weighed {
   background: Background;
-  /** 1 where pixels stand out of the background. */
+  /** 1 for pixels that stand out of the background. */
   mask: Uint8Array;
   evidence: BackgroundEvidence;
   certain: boolean;
   score: number;
 }
 
-/** How well it explains the thumbnail that its background is of one kind; undefined where nothing could be that background. */
+/** Tests the hypothesis of one kind of background; undefined if no pixel could be that background. */
 function weigh(
   background: Background,
   features: Features,
@@ -193,20 +193,20 @@ function weigh(
   };
   const mask = apart(threshold);
   const close = compare(features, mask, padding?.mask);
-  // What is background must be so wherever the line is drawn.
+  // The hypothesis must hold at both thresholds.
   const wide = compare(features, apart(otsu.threshold), padding?.mask);
   if (close === undefined || wide === undefined) return undefined;
   const looksRight = isBright
     ? 255 - mode >= GLASS.darkest && close.background.colour <= GLASS.colour
     : mode <= DARK.brightest;
-  const score = Math.min(scoreOf(close), scoreOf(wide));
+  const score = Math.min(scoreEvidence(close), scoreEvidence(wide));
   return { background, mask, evidence: close.evidence, certain: looksRight && score > 0, score };
 }
 
-/** Above 0 for background; smoothness counts most, and colour on the wrong side rules it out. */
-function scoreOf({ evidence: { smoothness, colour, border, share }, isFlat }: Comparison): number {
+/** Score of the evidence, above 0 for background. Smoothness counts most; colour in the background rules it out. */
+function scoreEvidence({ evidence: { smoothness, colour, border, share }, isFlat }: Comparison): number {
   if (colour < -COLOURED) return -1;
-  // Where nothing varies, smoothness tells nothing: the larger part is likelier to be the background.
+  // If both parts are flat, smoothness decides nothing: the larger part is more likely background.
   const smooth = isFlat ? share - 0.5 : Math.log(smoothness / SMOOTH);
   return smooth + Math.min(1, Math.max(0, colour) / (4 * COLOURED)) + border;
 }
@@ -214,17 +214,17 @@ function scoreOf({ evidence: { smoothness, colour, border, share }, isFlat }: Co
 interface Comparison {
   evidence: BackgroundEvidence;
   background: { colour: number };
-  /** Neither varies from pixel to pixel. */
+  /** Whether both parts are flat. */
   isFlat: boolean;
 }
 
-/** Background against the rest; undefined where one of them is empty. */
+/** Compares background and rest; undefined if one of them is empty. */
 function compare(
   { height, width, darkest, brightest, steepness }: Features,
   mask: Uint8Array,
   padding: Uint8Array | undefined,
 ): Comparison | undefined {
-  // By kind, background first: pixels, their colour, those with neighbours of the same kind and how steep they are.
+  // Background first, then the rest: number of pixels, sum of colour, pixels with neighbours of the same part, sum of gradients.
   const count = [0, 0];
   const colour = [0, 0];
   const inner = [0, 0];
@@ -253,7 +253,7 @@ function compare(
   const [background, rest] = count as [number, number];
   if (background === 0 || rest === 0) return undefined;
   const mean = (sum: number[], kind: number, n: number[]) => (n[kind] ? sum[kind]! / n[kind]! : 0);
-  // A thin rest has no inside: what is left of it are edges, and those are steep.
+  // A thin rest has no interior: it consists of edges, which are steep.
   const restSteepness =
     inner[1]! >= 16 ? mean(steep, 1, inner) : SMOOTH * 4 * (mean(steep, 0, inner) + NOISE);
   const share = background / (background + rest);
@@ -270,12 +270,12 @@ function compare(
   };
 }
 
-/** Grey levels from pixel to pixel that count as none. */
+/** Gradient, in grey levels, that counts as flat. */
 const FLAT = 0.5;
-/** Grey levels of steepness that a thumbnail of nothing has: rounding. */
+/** Gradient, in grey levels, of an empty thumbnail: rounding. */
 const NOISE = 0.5;
 
-/** The commonest value below Otsu's threshold and its noise: what is farther away stands out. */
+/** Threshold above the most common value below Otsu's threshold, by its noise. */
 function backgroundThreshold(histogram: Float64Array, otsu: number): { threshold: number; mode: number } {
   let mode = 0;
   for (let v = 1; v <= otsu; v++) if (histogram[v]! > histogram[mode]!) mode = v;
@@ -289,14 +289,14 @@ function backgroundThreshold(histogram: Float64Array, otsu: number): { threshold
   return { threshold: Math.min(otsu, mode + Math.max(4, Math.ceil(4 * sigma))), mode };
 }
 
-function warningOf({ evidence, background }: TissueFinding, mask: Uint8Array): string | undefined {
+function describeDoubt({ evidence, background }: TissueFinding, mask: Uint8Array): string | undefined {
   let kept = 0;
   for (let i = 0; i < mask.length; i++) kept += mask[i]!;
   const share = kept / mask.length;
   const percent = (n: number) => `${(100 * n).toFixed(n < 0.1 ? 1 : 0)} %`;
   if (share < WARN_KEPT) return `only ${percent(share)} of the image counts as tissue`;
   if (evidence!.smoothness < WARN_SMOOTHNESS)
-    return `the ${background} background that was left out (${percent(evidence!.share)} of the image) is not much smoother than what was kept: it may be tissue`;
+    return `the ${background} background that was left out (${percent(evidence!.share)} of the image) is not much smoother than the kept part: it may be tissue`;
   return undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Gives the memory under these views back now, whoever else looks at it. A garbage collector sees a few bytes of each
- * megabyte that a window has, and that megabyte sets it off, over and over.
+ * Frees the buffers of these views at once; other views of them become empty. The garbage collector would see a few bytes
+ * of each megabyte of a window, and run over and over because of that megabyte.
  */
 export function detachBuffers(...views: readonly ArrayBufferView[]): void {
   for (const { buffer } of views) if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);

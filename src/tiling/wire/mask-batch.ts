@@ -21,12 +21,12 @@ export const MASK_BATCH_TYPE = "application/vnd.tilewright.mask-batch";
 
 const SAMPLE_BYTES: Record<Precision, number> = { u8: 1, f16: 2, f32: 4 };
 
-/** Mask records on their way back from a model that runs elsewhere, all of one precision. */
+/** Response with mask records of one precision. */
 export interface MaskBatch {
   model: string;
   variant: string;
   precision: Precision;
-  /** Of one record, `[K, ...window]`. */
+  /** Shape of one record, `[K, ...window]`. */
   shape: readonly number[];
   records: readonly MaskRecord[];
 }
@@ -41,12 +41,12 @@ export function encodeMaskBatch(batch: MaskBatch): Uint8Array<ArrayBuffer> {
   );
 }
 
-/** Bytes of a whole message at most. @param shape of one record, `[K, ...window]` */
+/** Maximum size of a message in bytes. @param shape shape of one record, `[K, ...window]` */
 export function maxMaskBatchBytes(records: number, shape: readonly number[], precision: Precision): number {
   return FIXED_BYTES + MAX_HEADER_BYTES + records * product(shape) * SAMPLE_BYTES[precision];
 }
 
-/** Values lie in `bytes` where that is aligned, and are not copied. @throws {WireFormatError} */
+/** Values are views of `bytes` if aligned, otherwise copies. @throws {WireFormatError} */
 export function decodeMaskBatch(bytes: Uint8Array): MaskBatch {
   const { header, payload } = decodeMessage(MASK_BATCH_MAGIC, bytes);
   const fields = parseFields(header);

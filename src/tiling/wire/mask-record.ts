@@ -1,7 +1,7 @@
 import { product, type Raster } from "../grid/raster.ts";
 import { fromFloat16Bits, toFloat16Bits } from "../pixels/float16.ts";
 
-/** How probabilities travel and are kept: 1, 2 or 4 bytes each. */
+/** Encoding of probabilities: 1, 2 or 4 bytes each. */
 export type Precision = "u8" | "f16" | "f32";
 
 /** The class probabilities of one window, `[K, ...window]`. u8 is `round(255 p)`, f16 holds half-precision bits. */
@@ -10,14 +10,14 @@ export interface MaskRecord {
   window: number;
   precision: Precision;
   data: Uint8Array | Uint16Array | Float32Array;
-  /** The class of the largest value at each sample `[...window]`, the first of equal ones, where that was found out already. */
+  /** The class of the largest value at each sample `[...window]`, the first of equal ones, if already computed. */
   labels?: Uint8Array;
 }
 
-/** What a stored value of 1.0 is, so that sums can be brought back to probabilities. */
+/** The stored value of probability 1, to convert sums back to probabilities. */
 export const PRECISION_UNIT: Record<Precision, number> = { u8: 255, f16: 1, f32: 1 };
 
-/** Takes probabilities to the wire precision; always a copy. */
+/** Encodes probabilities; always a copy. */
 export function encodeProbabilities(probabilities: Float32Array, precision: Precision): MaskRecord["data"] {
   const { length } = probabilities;
   if (precision === "f32") return probabilities.slice();
@@ -31,7 +31,7 @@ export function encodeProbabilities(probabilities: Float32Array, precision: Prec
   return bytes;
 }
 
-/** Probabilities `[N, K, ...window]` at the wire precision, one a window, and the shape of one. */
+/** Encodes probabilities `[N, K, ...window]`, one array a window. */
 export function encodeWindows(
   { data, shape }: Raster<Float32Array>,
   precision: Precision,
@@ -46,7 +46,7 @@ export function encodeWindows(
   };
 }
 
-/** Values to add up: bytes stay bytes (their scale cancels in a label), halves become floats. */
+/** Values for summing: bytes stay bytes (their scale cancels in labels), halves become floats. */
 export function decodeForMerging(record: MaskRecord): Uint8Array | Float32Array {
   if (record.precision !== "f16") return record.data as Uint8Array | Float32Array;
   const bits = record.data as Uint16Array;
@@ -55,10 +55,10 @@ export function decodeForMerging(record: MaskRecord): Uint8Array | Float32Array 
   return values;
 }
 
-/** What a byte stands for. */
+/** Probability of each byte. */
 const BYTE_VALUES = Float32Array.from({ length: 256 }, (_, v) => v / 255);
 
-/** Writes stored values as probabilities into `out` from `at` on. */
+/** Decodes probabilities into `out` from `at` on. */
 export function decodeProbabilitiesInto(
   { precision, data }: Omit<MaskRecord, "window">,
   out: Float32Array,
@@ -70,7 +70,7 @@ export function decodeProbabilitiesInto(
   else for (let i = 0; i < length; i++) out[at + i] = BYTE_VALUES[data[i]!]!;
 }
 
-/** Brings stored values back to probabilities; f32 is not copied. */
+/** Decodes probabilities; f32 is not copied. */
 export function decodeProbabilities({ precision, data }: Omit<MaskRecord, "window">): Float32Array {
   if (precision === "f32") return data as Float32Array;
   const values = new Float32Array(data.length);

@@ -1,13 +1,14 @@
 import type { Activation } from "../pixels/activation.ts";
 import { byteWords, LANES, ONES } from "../pixels/byte-words.ts";
 
-/** Samples looked at together. */
+/** Samples of a block. */
 const BLOCK = 4096;
 
 /**
- * Throws a RangeError where bytes `round(255 p)` of `[N, K, ...window]` cannot be what the activation gives: a network that
- * overflowed on a device must not become a quiet hole in the label map. What softmax gives adds up to 1, each class
- * rounded by itself; with sigmoid the background is what the largest leaves over. `none` has no such law.
+ * Validates that bytes `round(255 p)` of `[N, K, ...window]` can come from the activation: a network that overflowed on a
+ * device must not leave a silent hole in the label map. Softmax sums to 1, up to the rounding of each class; with sigmoid
+ * the background is 1 minus the largest class. `none` cannot be validated.
+ * @throws {RangeError}
  */
 export function validateQuantizedProbabilities(
   bytes: Uint8Array,
@@ -23,7 +24,7 @@ export function validateQuantizedProbabilities(
   const softmax = activation === "softmax";
   if (softmax && addUp(bytes, windows, size, classes)) return;
   const leeway = softmax ? classes : 1;
-  // In blocks, so that each class is gone through in a row and the sums stay in the cache.
+  // In blocks, so that each class is read sequentially and the sums stay in the cache.
   const sums = new Uint16Array(Math.min(BLOCK, size));
   for (let n = 0; n < windows; n++) {
     for (let from = 0; from < size; from += BLOCK) {
@@ -42,22 +43,20 @@ export function validateQuantizedProbabilities(
       }
       for (let i = 0; i < length; i++) {
         if (sums[i]! < 255 - leeway || sums[i]! > 255 + leeway) {
-          throw new RangeError(
-            `the model returned classes that add up to ${sums[i]} of 255: a score that is not a number`,
-          );
+          throw new RangeError(`the model returned classes that add up to ${sums[i]} of 255: a score is not a number`);
         }
       }
     }
   }
 }
 
-/** The sums of 64 classes leave a lane its highest bit. */
+/** Sums of up to 64 classes leave the highest bit of a lane free. */
 const MOST_IN_LANES = 64;
 const HIGHEST = 0x80008000 | 0;
 
 /**
- * Whether softmax's classes add up to 255, each off by less than 1, at every sample. Four samples at a time, three times as
- * fast as one by one; false also where bytes do not lie in words.
+ * Whether the classes of softmax add up to 255 at every sample, up to less than 1 each. Four samples at a time, three times
+ * as fast as one by one. False if the bytes are not aligned to words.
  */
 function addUp(bytes: Uint8Array, windows: number, size: number, classes: number): boolean {
   const words = classes <= MOST_IN_LANES ? byteWords(bytes, size) : undefined;
@@ -65,7 +64,7 @@ function addUp(bytes: Uint8Array, windows: number, size: number, classes: number
   const plane = size >> 2;
   const least = (255 - classes) * ONES;
   const most = ((255 + classes) * ONES) | HIGHEST;
-  // The highest bit of a lane stays where nothing is borrowed from it.
+  // The highest bit of a lane remains set unless it is borrowed.
   let within = HIGHEST;
   for (let n = 0; n < windows; n++) {
     const end = (n * classes + 1) * plane;

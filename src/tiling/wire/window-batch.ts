@@ -23,18 +23,18 @@ import { decodeMessage, encodeMessage, WireFormatError } from "./wire-message.ts
 export const WINDOW_BATCH_MAGIC = "TWWB";
 export const WINDOW_BATCH_TYPE = "application/vnd.tilewright.window-batch";
 
-/** Pixel types that travel: what scans have, four bytes at most so that they lie aligned in a message. */
+/** Pixel types of a message: those of scans, at most four bytes for alignment. */
 const TYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32"] as const;
 export type WirePixels = Exclude<SampleArray, Float64Array>;
 
-/** Windows as pixels on their way to a model that runs elsewhere. */
+/** Request with the pixels of windows. */
 export interface WindowBatch {
-  /** Hash of the package's weights: a service that holds others must refuse. */
+  /** Hash of the model package: a service with another one must reject the request. */
   model: string;
   variant: string;
-  /** How the probabilities shall come back. */
+  /** Precision of the response. */
   precision: Precision;
-  /** Window numbers in their grid; the answer carries them. */
+  /** Window numbers in their grid; the response repeats them. */
   windows: readonly number[];
   scaling: IntensityNormalization;
   /** `[N, ...window, C]` */
@@ -47,7 +47,7 @@ export function encodeWindowBatch(batch: WindowBatch): Uint8Array<ArrayBuffer> {
   return encodeMessage(WINDOW_BATCH_MAGIC, { ...rest, dtype, shape: pixels.shape }, [pixels.data]);
 }
 
-/** Pixels lie in `bytes` where that is aligned, and are not copied. @throws {WireFormatError} */
+/** Pixels are a view of `bytes` if aligned, otherwise a copy. @throws {WireFormatError} */
 export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
   const { header, payload } = decodeMessage(WINDOW_BATCH_MAGIC, bytes);
   const fields = parseFields(header);
@@ -74,7 +74,7 @@ export function decodeWindowBatch(bytes: Uint8Array): WindowBatch {
   };
 }
 
-/** Samples where their bytes lie. */
+/** Samples as a view of their bytes, or a copy if not aligned. */
 function view(dtype: DType, { buffer, byteOffset }: Uint8Array, length: number): WirePixels {
   switch (dtype) {
     case "uint16":
@@ -102,7 +102,7 @@ function parseNormalization(header: Fields): IntensityNormalization {
   };
   const range = scaling.high - scaling.low;
   if (!(range > 0) || !Number.isFinite(range)) {
-    throw new WireFormatError('header field "high" must be above "low", by a number that is finite');
+    throw new WireFormatError('header field "high" must exceed "low" by a finite number');
   }
   if (fields.scale !== undefined) scaling.scale = parseFinite(fields, "scale");
   if (fields.offset !== undefined) scaling.offset = parseFinite(fields, "offset");

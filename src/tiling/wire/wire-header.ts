@@ -1,20 +1,20 @@
 import type { Precision } from "./mask-record.ts";
 import { WireFormatError } from "./wire-message.ts";
 
-/** Reads the fields of a decoded header, which can be anything. Each throws a `WireFormatError` that names the field. */
+/** Parsers of the fields of an untrusted header. Each throws a `WireFormatError` that names the field. */
 
-/** Axes of a message: windows, channels or classes, and two or three of space. */
+/** Maximum number of axes: windows, channels or classes, and two or three spatial axes. */
 const MAX_AXES = 5;
-/** No axis and no window number is larger: products of a shape stay exact integers. */
+/** Maximum length of an axis, so that products of a shape stay exact integers. */
 const MAX_LENGTH = 1 << 20;
-/** Longest name of a model's variant. */
+/** Maximum length of the name of a variant. */
 const MAX_NAME = 200;
 
 export type Fields = Record<string, unknown>;
 
 export function parseFields(header: unknown): Fields {
   if (typeof header !== "object" || header === null || Array.isArray(header)) {
-    throw new WireFormatError("the header is no JSON object");
+    throw new WireFormatError("the header is not a JSON object");
   }
   return header as Fields;
 }
@@ -44,7 +44,7 @@ export function parsePrecision(fields: Fields): Precision {
   return precision;
 }
 
-/** `[N, …]`: four or five axes, none of them empty. */
+/** `[N, …]`: four or five non-empty axes. */
 export function parseShape(fields: Fields): readonly number[] {
   const { shape } = fields;
   if (
@@ -55,14 +55,14 @@ export function parseShape(fields: Fields): readonly number[] {
   ) {
     throw new WireFormatError(`header field "shape" must be 4 or 5 lengths from 1 to ${MAX_LENGTH}`);
   }
-  // Wide of what fits a message, and far below where products lose their last digit.
+  // Far above the size of any message, and within exact integers.
   if (shape.reduce((product, n) => product * n, 1) > Number.MAX_SAFE_INTEGER) {
-    throw new WireFormatError('header field "shape" tells of more samples than can be counted');
+    throw new WireFormatError('header field "shape" has too many samples');
   }
   return shape;
 }
 
-/** Numbers of the windows in their grid, `count` of them, none twice. */
+/** `count` different numbers of windows in their grid. */
 export function parseWindowNumbers(fields: Fields, count: number): readonly number[] {
   const { windows } = fields;
   if (

@@ -1,9 +1,9 @@
 /**
- * The frame of what travels between a caller and an edge function: a fixed part, a JSON header, a payload of samples.
- * docs/format.md has the layout. Numbers and samples are little-endian, as every platform this runs on is.
+ * Frame of messages between a client and a segmentation service: a fixed part, a JSON header, a payload of samples.
+ * docs/format.md describes the layout. Numbers and samples are little-endian, as on every supported platform.
  */
 
-/** Bytes that are no message of the kind that was expected, or are longer than was allowed. */
+/** The bytes are not a message of the expected kind, or the message is too large. */
 export class WireFormatError extends Error {
   override readonly name = "WireFormatError";
 }
@@ -11,7 +11,7 @@ export class WireFormatError extends Error {
 export const WIRE_VERSION = 1;
 /** Fixed part: magic, version, length of the header, length of the payload; four bytes each. */
 export const FIXED_BYTES = 16;
-/** The header ends at a multiple of this, so that samples of any type can be seen in place. */
+/** The header ends at a multiple of this, so that samples of any type are aligned. */
 const ALIGNMENT = 8;
 export const MAX_HEADER_BYTES = 1 << 16;
 
@@ -21,7 +21,7 @@ export function encodeMessage(
   header: unknown,
   payload: readonly ArrayBufferView[],
 ): Uint8Array<ArrayBuffer> {
-  // Escaped to ASCII: one byte a character, without a text encoder.
+  // Escaped to ASCII: one byte for each character, without a text encoder.
   const json = JSON.stringify(header).replace(
     /[\u0080-\uffff]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -47,9 +47,9 @@ export function encodeMessage(
 }
 
 /**
- * The header, not looked into, and the payload in place.
- * @param bytes begins at a multiple of 8 of its buffer, or the payload is copied
- * @throws {WireFormatError} in every case but a whole message of this magic and version
+ * Decodes a message into its unvalidated header and a view of its payload.
+ * @param bytes start at a multiple of 8 in their buffer; otherwise the payload is copied
+ * @throws {WireFormatError} unless the bytes are a complete message with this magic and version
  */
 export function decodeMessage(magic: string, bytes: Uint8Array): { header: unknown; payload: Uint8Array } {
   if (bytes.length < FIXED_BYTES) {
@@ -63,7 +63,7 @@ export function decodeMessage(magic: string, bytes: Uint8Array): { header: unkno
   }
   const version = fixed.getUint32(4, true);
   if (version !== WIRE_VERSION) {
-    throw new WireFormatError(`the message has version ${version}, this side speaks ${WIRE_VERSION}`);
+    throw new WireFormatError(`the message has version ${version}, supported is ${WIRE_VERSION}`);
   }
   const headerBytes = fixed.getUint32(8, true);
   if (headerBytes > MAX_HEADER_BYTES || headerBytes % ALIGNMENT !== 0) {
