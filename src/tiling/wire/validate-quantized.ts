@@ -43,7 +43,9 @@ export function validateQuantizedProbabilities(
       }
       for (let i = 0; i < length; i++) {
         if (sums[i]! < 255 - leeway || sums[i]! > 255 + leeway) {
-          throw new RangeError(`the model returned classes that add up to ${sums[i]} of 255: a score is not a number`);
+          throw new RangeError(
+            `the model returned classes that add up to ${sums[i]} of 255: a score is not a number`,
+          );
         }
       }
     }
