@@ -1,6 +1,6 @@
 import { EXIT } from "../exit/exit-status.ts";
 
-/** As `engines` of package.json says, which npm only warns of. */
+/** As `engines` in package.json, which npm only warns about. */
 const NEEDED = [22, 13] as const;
 
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);

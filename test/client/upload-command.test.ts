@@ -315,9 +315,9 @@ describe("with a service that misbehaves", () => {
     expect(service.count("DELETE jobs")).toBe(1);
     service.states = [{ state: "done" }];
     const removed = await tilewright(["jobs", "delete", JOB, "--server", to]);
-    expect(removed.stdout).toMatch(/is removed, results and all; its scan is still at r2:\/\/scans\/x\n/);
+    expect(removed.stdout).toMatch(/and its results are deleted; its scan is still at r2:\/\/scans\/x\n/);
     expect(service.count("DELETE data")).toBe(1);
-    expectRefusal(await tilewright(["jobs", "cancel", JOB, "--server", to]), 7, /is done already/);
+    expectRefusal(await tilewright(["jobs", "cancel", JOB, "--server", to]), 7, /is already done/);
     service.files.set("objects.geojson", Buffer.from("{}"));
     const out = newOut();
     const got = await tilewright(["jobs", "download", JOB, "--server", to, "--out", out]);

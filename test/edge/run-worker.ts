@@ -5,7 +5,7 @@ import {
   type Bundle,
   bundleWorker,
   COMPATIBILITY_DATE,
-  modulesOf,
+  readModules,
 } from "../../src/cli/stack/worker-bundle.ts";
 
 export { type Bundle, bundleWorker };
@@ -25,7 +25,7 @@ export async function runWorker(
   const settings = convertV4MiniflareOptions({
     host: "127.0.0.1",
     cf: false,
-    ...(await modulesOf(bundle.directory)),
+    ...(await readModules(bundle.directory)),
     compatibilityDate: COMPATIBILITY_DATE,
     bindings: options.bindings ?? {},
     r2Buckets: options.buckets ?? [],

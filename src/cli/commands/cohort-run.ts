@@ -38,30 +38,34 @@ export const addCohortRunCommand: AddCommand = (cohort, { signal, setResumeHint 
       cohort
         .command("run <scans>")
         .description(
-          "segment every scan of a manifest (CSV), a folder, a pattern or s3://bucket/prefix, or go on with it",
+          "segment every scan of a manifest (CSV), a folder, a pattern or s3://bucket/prefix, or continue",
         ),
     ),
   )
     .requiredOption("--out <dir>", "directory for state, tables and results")
     .option(
       "--store <dir>",
-      "directory of the single results; cohorts that share it share them; default jobs in --out",
+      "directory of the results of single scans; cohorts can share it; default jobs in --out",
     )
     .option(
       "--parallel-slides <n>",
-      "one maps while others are planned or written; default 2, and 10 at a service",
+      "scans in progress at a time; default 2, and 10 at a service",
       parseCount,
     )
     .option("--largest-first", "begin with the largest files")
     .option("--encoding <name>", "encoding of the manifest, for instance latin1; default UTF-8")
-    .option("--restart", "segment every scan again when settings have changed; removes the results of before")
-    .option("--server <url>", "address of a job service, which then does the work; local files are uploaded")
+    .option("--restart", "segment every scan again after settings have changed; removes the earlier results")
+    .option("--server <url>", "address of a job service that segments the scans; local files are uploaded")
     .option("--token <token>", SERVICE_TOKEN)
-    .option("--max-cost <usd>", "with --server: begin nothing that would cost more in all", parsePositive)
+    .option(
+      "--max-cost <usd>",
+      "with --server: start no scan that would raise the total cost above this",
+      parsePositive,
+    )
     .addOption(
       new Option(
         "--download <what>",
-        "with --server: what is fetched of each scan; default what the tables are made from",
+        "with --server: what is downloaded of each scan; default what the tables need",
       ).choices(DOWNLOADS),
     )
     .option("--json", "progress as JSON lines on stderr, the totals on stdout")
@@ -91,7 +95,7 @@ function toCohortOptions(scans: string, flags: CohortRunFlags, signal: AbortSign
   };
   const { out, store, largestFirst, encoding, restart } = flags;
   return {
-    // The options are written down as they were given: those that were not are left out.
+    // Only options that were given are stored.
     ...(Object.fromEntries(
       Object.entries(settings).filter(([, value]) => value !== undefined),
     ) as typeof settings),

@@ -56,7 +56,7 @@ function toAccess({ service }: CohortSnapshot, { token }: CohortFlags, { signal 
 function addStatusCommand(cohort: Command, context: CommandContext): void {
   cohort
     .command("status <dir>")
-    .description("how far a cohort is")
+    .description("show the progress of a cohort")
     .option("--watch", "until no process works on it")
     .option("--token <token>", SERVICE_TOKEN)
     .option("--json", "as JSON; with --watch one line for each change")
@@ -77,7 +77,7 @@ function addStatusCommand(cohort: Command, context: CommandContext): void {
 function addRetryCommand(cohort: Command, context: CommandContext): void {
   cohort
     .command("retry <dir>")
-    .description("do failed scans again, as the last run was asked to")
+    .description("retry failed scans with the settings of the last run")
     .option("--failed", "all that failed (the default)")
     .option("--id <id>", "only this one; may be given more than once", collect)
     .option("--token <token>", SERVICE_TOKEN)
@@ -96,7 +96,7 @@ function addRetryCommand(cohort: Command, context: CommandContext): void {
         return reportCohort(result, Boolean(flags.json));
       }
       const marked = markForRetry(dir, flags.id);
-      if (!flags.json) process.stderr.write(`${marked} to be done again\n`);
+      if (!flags.json) process.stderr.write(`${marked} scans to retry\n`);
       reportCohort(await runCohort({ ...common, parallelSlides: slidesAtOnce }), Boolean(flags.json));
     });
 }
@@ -104,9 +104,7 @@ function addRetryCommand(cohort: Command, context: CommandContext): void {
 function addCancelCommand(cohort: Command, context: CommandContext): void {
   cohort
     .command("cancel <dir>")
-    .description(
-      "stop a running cohort, at a service what is under way there; the same command goes on with it",
-    )
+    .description("stop a running cohort, also at a service; running the same command again continues it")
     .option("--token <token>", SERVICE_TOKEN)
     .action(async (dir: string, flags: CohortFlags) => {
       const snapshot = new CohortDirectory(dir).read();
@@ -119,7 +117,7 @@ function addRemoveCommand(cohort: Command, context: CommandContext): void {
   cohort
     .command("remove <dir>")
     .description(
-      "have the service forget a cohort: ids and addresses of its scans; what was fetched stays here (needs the scope admin)",
+      "delete a cohort from the service: ids and addresses of its scans; downloaded results stay (needs the scope admin)",
     )
     .option("--results", "remove results and records of its jobs there, too")
     .option("--token <token>", SERVICE_TOKEN)
@@ -129,7 +127,7 @@ function addRemoveCommand(cohort: Command, context: CommandContext): void {
       const access = toAccess(snapshot, flags, context);
       const jobs = await removeRemoteCohort(snapshot, access, Boolean(flags.results));
       console.log(
-        `the service has forgotten the cohort${flags.results ? ` and the results of ${jobs} jobs` : "; results of its jobs are still there"}`,
+        `the service has deleted the cohort${flags.results ? ` and the results of ${jobs} jobs` : "; it keeps the results of its jobs"}`,
       );
     });
 }
@@ -137,7 +135,7 @@ function addRemoveCommand(cohort: Command, context: CommandContext): void {
 function addExportCommand(cohort: Command, context: CommandContext): void {
   cohort
     .command("export <dir>")
-    .description("write tables and report again from the results that are there, here or at the service")
+    .description("write tables and report again from the results, here or at the service")
     .option("--token <token>", SERVICE_TOKEN)
     .option("--json", "totals as JSON")
     .action(async (dir: string, flags: CohortFlags) => {

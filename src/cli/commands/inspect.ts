@@ -17,8 +17,8 @@ interface InspectFlags extends SourceFlags {
 export const addInspectCommand: AddCommand = (program, { signal }) => {
   program
     .command("inspect <source>")
-    .description("tell what an image holds: format, levels, pixel size, channels")
-    .option("--model <name|dir>", "tell also how it goes together with this model")
+    .description("show what an image holds: format, levels, pixel size, channels")
+    .option("--model <name|dir>", "also show whether this model fits the image")
     .option("--mpp <n>", "micrometres per pixel of level 0", parsePositive)
     .option("--series <n>", SERIES, parseCount)
     .option("--time <n>", TIME, parseCount)
@@ -32,7 +32,7 @@ async function inspectImage(uri: string, options: InspectFlags & { signal: Abort
   const { source, name, close } = await openSource(uri, options.mpp, options.signal, options);
   try {
     const model =
-      options.model === undefined ? undefined : await fitOf(source, options.model, options.signal);
+      options.model === undefined ? undefined : await matchModel(source, options.model, options.signal);
     const description = { ...describeImage(source), ...(model && { model }) };
     if (options.json) return void process.stdout.write(`${JSON.stringify({ name, ...description })}\n`);
     console.log(name);
@@ -54,8 +54,8 @@ async function inspectImage(uri: string, options: InspectFlags & { signal: Abort
   }
 }
 
-/** The level that the model would see, or why it would refuse. */
-async function fitOf(source: ImageSource, place: string, signal: AbortSignal | undefined) {
+/** The level that the model would get, or why it refuses the image. */
+async function matchModel(source: ImageSource, place: string, signal: AbortSignal | undefined) {
   const { manifest } = await loadModel(place, { signal });
   const { name } = manifest;
   try {

@@ -17,7 +17,7 @@ import {
 import { printResults } from "../terminal/print-results.ts";
 import { createUploadPrinter } from "../terminal/upload-progress.ts";
 
-/** Which service, and as whom. */
+/** Address of a service and credentials for it. */
 interface ServiceAccess {
   server: string;
   token?: string;
@@ -42,13 +42,13 @@ export const addJobsCommands: AddCommand = (program, context) => {
     jobs
       .command("start <address>")
       .description(
-        "segment what the service reads where it lies: r2://, s3:// or https://, also a prefix of objects",
+        "segment a source that the service reads itself: r2://, s3:// or https://, also a prefix of objects",
       ),
   ).action(async (address: string, flags: JobFlags) => {
     setResumeHint("continue later with the same command");
     printJob(await startJob(address, toJobOptions(flags, context)), flags);
   });
-  withServiceOptions(jobs.command("get <job>").description("how far a job is"))
+  withServiceOptions(jobs.command("get <job>").description("show the status of a job"))
     .option("--json", "as JSON")
     .action((job: string, flags: ServiceFlags & { json?: boolean }) =>
       getJob(job, toAccess(flags), Boolean(flags.json)),
@@ -60,12 +60,10 @@ export const addJobsCommands: AddCommand = (program, context) => {
     jobs
       .command("delete <job>")
       .description(
-        "delete all that the service keeps of a job that has ended: results and record; the scan stays (needs the scope admin)",
+        "delete results and record of a finished job from the service; the scan stays (needs the scope admin)",
       ),
   ).action((job: string, flags: ServiceFlags) => deleteJob(job, toAccess(flags)));
-  withServiceOptions(
-    jobs.command("download <job>").description("fetch the results of a job, when it is done"),
-  )
+  withServiceOptions(jobs.command("download <job>").description("wait for a job and download its results"))
     .requiredOption("--out <dir>", "directory for the results")
     .option("--force", "replace a finished run there")
     .option("--json", "progress as JSON lines on stderr, the run manifest on stdout")
@@ -79,14 +77,14 @@ export const addJobsCommands: AddCommand = (program, context) => {
     });
 };
 
-/** Prints what became of a job that was started or uploaded. */
+/** Prints the outcome of a job that was started or uploaded. */
 export function printJob({ job, status, manifest }: UploadResult, { json, out }: JobFlags): void {
   if (json) return void process.stdout.write(`${JSON.stringify(status ?? { id: job })}\n`);
   if (manifest !== undefined && out !== undefined) printResults(out, JSON.parse(manifest));
   else console.log(job);
 }
 
-/** Prints how far a job is. */
+/** Prints the status of a job. */
 async function getJob(job: string, { server, ...access }: ServiceAccess, json: boolean): Promise<void> {
   const status = await new JobClient(server, access).status(job);
   if (json) return void process.stdout.write(`${JSON.stringify(status)}\n`);
@@ -97,17 +95,17 @@ async function getJob(job: string, { server, ...access }: ServiceAccess, json: b
 async function cancelJob(job: string, { server, ...access }: ServiceAccess): Promise<void> {
   const client = new JobClient(server, access);
   const { state } = await client.status(job);
-  if (isFinal(state)) throw new JobFailedError(`job ${job} is ${state} already: there is nothing to cancel`);
+  if (isFinal(state)) throw new JobFailedError(`job ${job} is already ${state}: there is nothing to cancel`);
   await client.cancel(job);
   console.log(`job ${job} is being cancelled`);
 }
 
-/** Has the service remove the results and the record of a job that has ended. */
+/** Deletes results and record of a finished job. */
 async function deleteJob(job: string, { server, ...access }: ServiceAccess): Promise<void> {
   const client = new JobClient(server, access);
   const { source } = await client.status(job);
   await client.delete(job);
-  console.log(`job ${job} is removed, results and all; its scan is still at ${source.uri}`);
+  console.log(`job ${job} and its results are deleted; its scan is still at ${source.uri}`);
 }
 
 /** Waits for a job and fetches its results. @returns the run manifest, as text */

@@ -8,7 +8,7 @@ import { loadModel } from "../../local/resolve-model.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { AddCommand } from "../options/context.ts";
 
-/** What a package has to run on: the machine's own runtime, and WebAssembly as on edge functions. */
+/** Runtimes that a package must pass on: onnxruntime-node, and WebAssembly as on edge functions. */
 export const RUNTIMES = {
   cpu: (model) => OrtNodeSegmenter.create(model, { threads: 1 }),
   wasm: (model) => OrtWebSegmenter.create(model),

@@ -13,10 +13,10 @@ import { loadModel } from "../../local/resolve-model.ts";
 import { planJob } from "../../orchestrator/plan/plan-job.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 
-/** Scans that are opened unless asked for more: enough for a forecast, and soon done. */
+/** Default number of scans that are opened. */
 const SAMPLE = 20;
 
-/** What a cohort will take: some of its scans, evenly apart, are opened and planned, the model is timed here. */
+/** Forecasts a cohort: opens and plans a sample of its scans, evenly spaced, and times the model on this machine. */
 export async function planCohort(
   options: Omit<SegmentOptions, "out"> & { sample?: number; encoding?: string },
 ): Promise<CohortForecast> {
@@ -58,8 +58,8 @@ export async function planCohort(
 }
 
 /**
- * Whether what was named is many scans: a manifest, a pattern, a prefix, or a folder that is no image itself, as an OME-Zarr
- * or a DICOM series is.
+ * Whether a source names a cohort: a manifest, a pattern, a prefix, or a folder that is not an image itself (OME-Zarr, DICOM
+ * series).
  */
 export async function namesCohort(source: string, signal: AbortSignal | undefined): Promise<boolean> {
   if (/\.csv$/i.test(source) || (/^s3:\/\//i.test(source) ? source.endsWith("/") : isGlob(source)))
@@ -76,7 +76,7 @@ export async function namesCohort(source: string, signal: AbortSignal | undefine
 
 export function printForecast(name: string, forecast: CohortForecast): void {
   const { scans, planned, windows, bytes, backends, unplanned, pricesOf } = forecast;
-  console.log(`${name}: ${scans} scans, ${planned} of them looked at`);
+  console.log(`${name}: ${scans} scans, ${planned} of them opened`);
   console.log(`  windows   about ${windows}`);
   console.log(`  reading   about ${Math.round(bytes / 1e6)} MB`);
   printCosts({ backends, pricesOf });

@@ -33,7 +33,11 @@ export const addPlanCommand: AddCommand = (program, { signal }) => {
   )
     .option("--threads <n>", "threads of the model; default all cores", parseCount)
     .option("--encoding <name>", "encoding of a manifest, for instance latin1; default UTF-8")
-    .option("--sample <n>", "of many: scans that are opened for the forecast; default 20", parseCount)
+    .option(
+      "--sample <n>",
+      "of a cohort: number of scans that are opened for the forecast; default 20",
+      parseCount,
+    )
     .option("--json", "as JSON")
     .action(async (source: string, flags: PlanCommandFlags) => {
       const { threads: concurrency, sample, encoding } = flags;
@@ -45,7 +49,7 @@ export const addPlanCommand: AddCommand = (program, { signal }) => {
     });
 };
 
-/** Windows, tissue, memory and time of a job. The time comes from running the golden tile here and now. */
+/** Prints windows, tissue, memory, time and cost of a job. The time is measured with the golden tile on this machine. */
 async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | undefined): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });

@@ -5,7 +5,7 @@ import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand } from "../options/context.ts";
 import { parseCount, parsePort, parseUrl, parseWhole, parseWholeList } from "../options/parsers.ts";
 
-/** For threads to end after everything else has. */
+/** Time for threads to end after everything else has. */
 const HUNG_MS = 5000;
 
 interface RunnerFlags {
@@ -36,16 +36,14 @@ interface RunnerCommand extends RunnerOptions {
 export const addRunnerCommand: AddCommand = (program, { signal, setResumeHint }) => {
   program
     .command("runner")
-    .description(
-      "run the service that segments windows for others: on a GPU, or on the cores of this machine",
-    )
+    .description("run an inference service on a GPU or on the cores of this machine")
     .option(
       "--execution-provider <names>",
       `what runs the model: ${PROVIDERS.join(", ")}, or several in order`,
       "cpu",
     )
-    .option("--allow-fallback", "take another provider where none of those runs the model")
-    .option("--allow-cpu-operators", "let the CPU run operators that the GPU has no kernel for")
+    .option("--allow-fallback", "use another provider if none of these runs the model")
+    .option("--allow-cpu-operators", "run operators on the CPU that have no GPU kernel")
     .option("--devices <i,j,k>", "GPUs, by their numbers; default the first", parseWholeList)
     .option(
       "--host <address>",
@@ -53,27 +51,34 @@ export const addRunnerCommand: AddCommand = (program, { signal, setResumeHint })
       "127.0.0.1",
     )
     .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 8788)
-    .option("--token <token>", "bearer token to ask for; default the environment's TILEWRIGHT_TOKEN")
+    .option(
+      "--token <token>",
+      "bearer token that clients must send; default the environment's TILEWRIGHT_TOKEN",
+    )
     .option("--model <name|dir>", "bundled model or package directory", "nuclei")
     .option("--variant <name>", "variant of the model; default as the package says")
     .option(
       "--sessions <n>",
-      "copies of the model that compute at a time; default a core or a GPU each",
+      "copies of the model that run in parallel; default one for each core or GPU",
       parseCount,
     )
     .option("--max-batch <n>", "windows in one run of a GPU; default 16", parseCount)
-    .option("--max-queue-delay-ms <n>", "how long a window waits for others to be run with", parseWhole, 5)
-    .option("--max-body-mib <n>", "the largest request that is taken", parseCount, 16)
+    .option("--max-queue-delay-ms <n>", "how long a window waits for others to fill a batch", parseWhole, 5)
+    .option("--max-body-mib <n>", "the largest request body", parseCount, 16)
     .option(
       "--shutdown-timeout <seconds>",
-      "when stopped, how long what is under way may take",
+      "when stopped, seconds for requests in progress to finish",
       parseWhole,
       30,
     )
-    .option("--pull <url>", "take shards from this queue too (token in TILEWRIGHT_QUEUE_TOKEN)", parseUrl)
-    .option("--service <url>", "the job service they belong to (token in TILEWRIGHT_SERVICE_TOKEN)", parseUrl)
+    .option("--pull <url>", "also pull shards from this queue (token in TILEWRIGHT_QUEUE_TOKEN)", parseUrl)
+    .option(
+      "--service <url>",
+      "the job service of these shards (token in TILEWRIGHT_SERVICE_TOKEN)",
+      parseUrl,
+    )
     .action((flags: RunnerFlags) => {
-      setResumeHint("what is under way is answered first");
+      setResumeHint("requests in progress are finished first");
       const { executionProvider, maxQueueDelayMs, shutdownTimeout, ...rest } = flags;
       return runRunner({
         ...rest,
@@ -87,11 +92,13 @@ export const addRunnerCommand: AddCommand = (program, { signal, setResumeHint })
     });
 };
 
-/** Where shards come from. Each token may be one of its own, or all the same: `tilewright up` has one for everything. */
+/** Where shards come from. Queue and service may have separate tokens or share one, as `tilewright up` does. */
 function toPullFrom({ pull, service }: RunnerFlags): PullFrom | undefined {
   if (pull === undefined && service === undefined) return undefined;
   if (pull === undefined || service === undefined) {
-    throw new JobError("--pull and --service go together: shards come from the one and go to the other");
+    throw new JobError(
+      "--pull and --service go together: shards come from the queue, and results go to the service",
+    );
   }
   const { TILEWRIGHT_TOKEN, TILEWRIGHT_SERVICE_TOKEN, TILEWRIGHT_QUEUE_TOKEN } = process.env;
   const serviceToken = TILEWRIGHT_SERVICE_TOKEN || TILEWRIGHT_TOKEN;
@@ -102,7 +109,7 @@ function toPullFrom({ pull, service }: RunnerFlags): PullFrom | undefined {
   return { queue: pull, queueToken, service, serviceToken };
 }
 
-/** Runs the service that segments windows for others, until the signal says stop. */
+/** Runs the inference service until the signal aborts. */
 async function runRunner(options: RunnerCommand): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, half: true, signal });

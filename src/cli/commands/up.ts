@@ -36,7 +36,7 @@ export const addUpCommand: AddCommand = (program, { signal, setResumeHint }) => 
     )
     .option("--data-dir <dir>", "where everything is kept", ".tilewright-up")
     .option("--model <name|dir>", "bundled model or package directory", "nuclei")
-    .option("--variant <name>", "variant of the model; default the one made for whoever takes the shards")
+    .option("--variant <name>", "variant of the model; default the one for the worker")
     .addOption(
       new Option("--worker <kind>", "who segments: the edge function here, or runners that pull shards")
         .choices(["edge", "pull"])
@@ -96,12 +96,17 @@ async function serve(
     onRuntime: (runtime) => taken.note({ runtime }),
   }).catch((cause: { code?: string }) => {
     if (cause.code === "EADDRINUSE") {
-      throw new JobError(`port ${options.port} is taken: stop what listens there, or choose another --port`, {
-        cause,
-      });
+      throw new JobError(
+        `port ${options.port} is in use: stop the process that listens there, or choose another --port`,
+        {
+          cause,
+        },
+      );
     }
     if (cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND") {
-      throw new JobError(`${options.host} is no address of this machine: choose another --host`, { cause });
+      throw new JobError(`${options.host} is not an address of this machine: choose another --host`, {
+        cause,
+      });
     }
     throw cause;
   });

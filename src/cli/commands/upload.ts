@@ -9,10 +9,10 @@ export const addUploadCommand: AddCommand = (program, context) => {
     program
       .command("upload <scan>")
       .description(
-        "send a file, an OME-Zarr or a directory of DICOM files to a job service, which segments it",
+        "upload a file, an OME-Zarr or a directory of DICOM files to a job service and segment it",
       ),
   )
-    .option("--parallel-uploads <n>", "parts or files on their way at a time", parseCount)
+    .option("--parallel-uploads <n>", "parts or files that are uploaded in parallel", parseCount)
     .action(async (file: string, flags: JobFlags & { parallelUploads?: number }) => {
       context.setResumeHint("continue later with the same command");
       const { parallelUploads } = flags;

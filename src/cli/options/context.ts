@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 
-/** What a command gets from the process. */
+/** What the process gives each command. */
 export interface CommandContext {
   /** Aborts when the user or the system asks the process to stop. */
   signal: AbortSignal;

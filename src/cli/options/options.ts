@@ -65,7 +65,7 @@ export interface PlanFlags extends SettingFlags, SourceFlags {
   mask?: string;
 }
 
-/** Flags of whatever runs the model on this machine. */
+/** Flags of inference on this machine. */
 export interface RunFlags {
   outputs?: string;
   threads?: number;
@@ -97,7 +97,7 @@ export function withPlanOptions(command: Command): Command {
     .addOption(pagesAsOption());
   return withSettingOptions(command).option(
     "--mask <file>",
-    "what is segmented: an image whose pixels are above 0 there and that spans the slide at any resolution, or polygons as QuPath exports them (.geojson)",
+    "what to segment: an image of the whole slide at any resolution, with pixels above 0 there, or polygons from QuPath (.geojson)",
     maskAddress,
   );
 }
@@ -111,7 +111,7 @@ function withSettingOptions(command: Command): Command {
     .option("--level <n>", "pyramid level; default the one nearest to the model's pixel size", parseWhole)
     .option(
       "--max-magnification <n>",
-      "how many times coarser than the model's pixels may be; default as the package says, or 2.5",
+      "largest ratio of the image's to the model's pixel size; default as the package says, or 2.5",
       parseAtLeastOne,
     )
     .option(
@@ -137,7 +137,7 @@ function withSettingOptions(command: Command): Command {
     .option("--no-tissue-mask", "segment every window, also empty ones");
 }
 
-/** Options of whatever runs the model here: of `segment` and `cohort run`. */
+/** Options of inference on this machine: of `segment` and `cohort run`. */
 export function withRunOptions(command: Command): Command {
   return command
     .option(
@@ -147,7 +147,7 @@ export function withRunOptions(command: Command): Command {
     .option("--threads <n>", "threads of the model; default all cores", parseCount)
     .option(
       "--backend <name>",
-      `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); give it more than once to use all of them together; default cpu`,
+      `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); repeat it to use several together; default cpu`,
       collect,
     )
     .option("--batch-size <n>", "windows per run of the model", parseCount);
@@ -160,7 +160,7 @@ export function withServiceOptions(command: Command): Command {
     .option("--token <token>", "its bearer token; default the environment's TILEWRIGHT_TOKEN");
 }
 
-/** Options of a job at a service, and of what becomes of it. */
+/** Options of a job at a service, and of its results. */
 export function withJobOptions(command: Command): Command {
   return withSettingOptions(withServiceOptions(command))
     .option("--model <name>", "model package; default the one the service runs")
@@ -191,7 +191,7 @@ function toSettings(flags: SettingFlags): JobSettings {
   };
 }
 
-/** What the planning flags say, as `segment()` takes it; `source` and `out` are the command's own. */
+/** Planning flags as options of `segment()`, but for `source` and `out`. */
 export function toPlanOptions(flags: PlanFlags): Omit<SegmentOptions, "source" | "out"> {
   const { model, variant, mpp, series, time, pagesAs, mask } = flags;
   return { model, variant, mpp, series, time, pagesAs, mask, ...toSettings(flags) };

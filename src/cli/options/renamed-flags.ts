@@ -58,7 +58,7 @@ export const RENAMED_COMMANDS: readonly RenamedCommand[] = [
 /**
  * Replaces old names of flags and commands by the new ones.
  * @param words what the user typed after `tilewright`
- * @param note told once of each old name
+ * @param note called once for each old name
  */
 export function translateRenamed(words: readonly string[], note: (sentence: string) => void): string[] {
   const translated = [...words];
@@ -72,16 +72,16 @@ export function translateRenamed(words: readonly string[], note: (sentence: stri
   const flags = RENAMED_FLAGS.filter(
     ({ command }) => translated.slice(0, command.split(" ").length).join(" ") === command,
   );
-  const told = new Set<string>();
+  const noted = new Set<string>();
   for (const [i, word] of translated.entries()) {
-    // What follows is no flag.
+    // Only arguments follow.
     if (word === "--") break;
     const [name, ...value] = word.split("=");
     const flag = flags.find(({ before }) => before === name);
     if (!flag) continue;
     translated[i] = [flag.now, ...value].join("=");
-    if (!told.has(flag.before)) tell(flag.before, flag.now);
-    told.add(flag.before);
+    if (!noted.has(flag.before)) tell(flag.before, flag.now);
+    noted.add(flag.before);
   }
   return translated;
 }

@@ -3,23 +3,23 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { basename } from "node:path";
 
 export interface ChildGuard {
-  /** Those that run. */
+  /** Ids of the child processes that run. */
   pids(): number[];
   /** Ends the guard; the processes are left alone. */
   close(): void;
 }
 
-/** Reads lists of processes line by line; when the pipe closes, it ends those of the last one. */
+/** A shell program: reads lists of process ids line by line; when its pipe closes, it ends those of the last list. */
 const WATCHDOG = 'last=; while read -r list; do last=$list; done; [ -n "$last" ] && kill -9 $last';
 
 /**
- * From now on, programs of this name that this process starts end with it, also where SIGKILL ends it: a shell of its own
- * reads from a pipe that closes then. Not on Windows, which has no such shell.
+ * Ends child processes with this name when this process ends, even by SIGKILL: a shell reads from a pipe, and the system
+ * closes the pipe. Does nothing on Windows, which has no such shell.
  */
 export function guardChildren(name: string, onChange: (pids: number[]) => void = () => {}): ChildGuard {
   const children = new Set<ChildProcess>();
   const pids = () => [...children].flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
-  // Detached: what ends a whole group of processes, as a terminal does, must not end the guard first.
+  // Detached: a signal to the whole process group, as from a terminal, must not end the guard first.
   const watchdog =
     process.platform === "win32"
       ? undefined

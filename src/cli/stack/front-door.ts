@@ -10,13 +10,13 @@ import type { AddressInfo } from "node:net";
 
 export interface DoorOptions {
   host: string;
-  /** 0: any free one. */
+  /** 0 takes any free port. */
   port: number;
-  /** What stands behind the door. */
+  /** Address of the server behind the proxy. */
   target: URL;
-  /** Whether a path may pass; it has no query, and no form but its plain one. */
+  /** Whether a path may pass. The path has no query and is normalized. */
   allows: (path: string) => boolean;
-  /** In which some of a body must come, each time, or it is given up; default 60 s. */
+  /** A request whose body sends nothing for this long is ended; default 60 s. */
   bodyIdleMs?: number;
 }
 
@@ -26,24 +26,24 @@ export interface Door {
 }
 
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-/** Hop by hop (RFC 9110, 7.6.1), and what a server behind a door might take for the door's own words. */
+/** Headers that are not forwarded: hop by hop (RFC 9110, 7.6.1), and those that a server trusts from its proxy. */
 const DROPPED =
   /^(?:mf-|cf-|x-forwarded-|forwarded$|x-real-ip$|connection$|keep-alive$|proxy-|te$|trailer$|transfer-encoding$|upgrade$|expect$|http2-settings$)/;
 const BODY_IDLE_MS = 60_000;
 const HEADERS_MS = 15_000;
-/** Slower than any line that an upload goes over. */
+/** Longer than the pauses of any connection that uploads. */
 const MIN_BODY_BYTES = 16 * 1024;
 /** Twice the largest part of an upload. */
 const MAX_BODY_BYTES = 128 * 2 ** 20;
-/** Each takes a few KB here; far more than one machine can serve. */
+/** Connections at a time: each takes a few KB, and one machine serves far fewer. */
 const MAX_CONNECTIONS = 2000;
 
 /**
- * The only way in to what runs behind it: routes that are the service's own pass, everything else is answered here. What
- * stands behind has routes and headers for development, which open every object to anyone.
+ * A reverse proxy before the Workers, and the only way in. It forwards the service's own routes and rejects everything
+ * else: miniflare's development routes and headers would open every object to anyone.
  */
 export async function openDoor(options: DoorOptions): Promise<Door> {
-  // A connection for each request: one whose body was refused before its end is closed by who stands behind.
+  // One connection for each request: the server closes a connection whose body it rejected early.
   const agent = new Agent({ keepAlive: false });
   const server = createServer(
     { headersTimeout: HEADERS_MS, requestTimeout: 0, connectionsCheckingInterval: 5000 },
@@ -66,7 +66,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
       `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
     );
   });
-  // A tunnel or another protocol is not offered.
+  // CONNECT and protocol upgrades are rejected.
   server.on("connect", (_incoming, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -134,7 +134,7 @@ function refusalOf(
   };
 }
 
-/** The path as whoever parses it next would see it. */
+/** The normalized path, as the next parser sees it. */
 function plainPath(path: string): string | undefined {
   return URL.canParse(path, "http://door") ? new URL(path, "http://door").pathname : undefined;
 }
@@ -170,7 +170,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
   incoming.on("end", () => clearInterval(slow));
   behind.on("response", (answer) => {
     if (outgoing.headersSent) return void answer.destroy();
-    // Not of our Workers, which answer in JSON: a page for developers, with the trace in it.
+    // Our Workers respond with JSON. HTML is miniflare's error page, which contains a stack trace.
     if (answer.statusCode! >= 500 && !answer.headers["content-type"]?.startsWith("application/json")) {
       answer.resume();
       return refuse(incoming, outgoing, {
@@ -180,7 +180,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
       });
     }
     outgoing.writeHead(answer.statusCode!, passedOn(answer.headers));
-    // Answered before its end, the rest of a body is nobody's.
+    // The response came before the end of the body: discard the rest.
     if (!incoming.complete) incoming.unpipe(behind).resume();
     answer.pipe(outgoing);
     answer.on("error", () => outgoing.destroy());
@@ -205,7 +205,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, options: Door
       headers: { "Retry-After": "5" },
     });
   });
-  // Whoever goes away needs nothing any more.
+  // The client disconnected: end the request behind.
   outgoing.on("close", () => {
     clearInterval(slow);
     if (!outgoing.writableFinished) behind.destroy();
@@ -232,7 +232,7 @@ function refuse(
 ): void {
   if (outgoing.headersSent) return void outgoing.destroy();
   const body = JSON.stringify({ error: { code, message } });
-  // What of the body is not here yet is not waited for.
+  // Do not wait for the rest of the body.
   const isWhole = incoming.complete || incoming.headers["content-length"] === undefined;
   outgoing.writeHead(status, {
     "Content-Type": "application/json",

@@ -5,67 +5,67 @@ import { convertV4MiniflareOptions, type LegacyWorkerOptions, Log, LogLevel, Min
 import { guardChildren } from "./child-guard.ts";
 import { openDoor } from "./front-door.ts";
 import { watchRuntime } from "./runtime-watch.ts";
-import { bundleWorker, COMPATIBILITY_DATE, modulesOf } from "./worker-bundle.ts";
+import { bundleWorker, COMPATIBILITY_DATE, readModules } from "./worker-bundle.ts";
 
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
-/** Long enough for a shard of a slow machine, short enough that a killed stack goes on soon after its restart. */
+/** Long enough for a shard on a slow machine; short enough that a killed stack continues soon after its restart. */
 const STALL_SECONDS = "30";
-/** A batch of events, each of whose sources keeps it waiting, takes longer than a minute. */
+/** A batch of events whose sources respond slowly takes longer than a minute. */
 const HEALTH_SECONDS = "240";
-/** One shard at a time is done here: another job should not wait for hundreds. */
+/** This machine runs one shard at a time: another job must not wait behind hundreds. */
 const TASKS_AHEAD = "50";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface StackOptions {
-  /** Everything the stack keeps lies under it. */
+  /** Directory of all buckets, queues and ledgers. */
   state: string;
   host: string;
-  /** 0: any free one. */
+  /** 0 takes any free port. */
   port: number;
   /** Directory of the model package. */
   model: string;
   variant?: string;
-  /** Queues of shards, each with a consumer of its own; default 1, which is what runners can pull from. */
+  /** Number of shard queues, each with its own consumer; default 1. Runners can pull from one only. */
   shardQueues?: number;
-  /** Who takes shards: the edge function, or runners that pull them from below `PULL_PATH`. */
+  /** Whether the edge function takes shards, or runners pull them from `PULL_PATH`. */
   shards?: "edge" | "pull";
-  /** Bindings beside or instead of the usual ones, by Worker; `segment` of whoever takes the shards. */
+  /** Bindings that add to or replace the default ones of each Worker; `segment` is the Worker that takes the shards. */
   jobs?: Record<string, string>;
   segment?: Record<string, string>;
-  /** Bundles made before; default: made now. */
+  /** Default: bundles the Workers now. */
   bundles?: Bundles;
   log?: (line: string) => void;
-  /** After which a workerd that answers nothing is ended and started again. */
+  /** A workerd that does not respond for this long is restarted. */
   hungMs?: number;
-  /** Told of the processes of workerd, each time they change. */
+  /** Called with the process ids of workerd whenever they change. */
   onRuntime?: (pids: number[]) => void;
 }
 
 export interface Bundles {
   jobs: string;
-  /** The edge function, or what hands shards out. */
+  /** The edge function, or the local pull queue. */
   segment: string;
   remove(): Promise<void>;
 }
 
 export interface Stack {
-  /** Of the door; behind it workerd listens on loopback. */
+  /** Address of the reverse proxy; workerd behind it listens on loopback. */
   url: URL;
   miniflare: Miniflare;
   stop(): Promise<void>;
 }
 
-/** The address of the queue of shards, as Cloudflare's API has it; below it are `messages/pull` and `messages/ack`. */
+/** Path of the shard queue, as in Cloudflare's API; below it are `messages/pull` and `messages/ack`. */
 export const PULL_PATH = "/client/v4/accounts/local/queues/tilewright-shards";
 
-/** What may pass the door; each asks for a token itself, or proves its sender, or is open by design. */
+/** Routes that the proxy forwards. Each asks for a token, verifies its sender, or is public by design. */
 const ROUTES = /^\/(?:healthz$|v1\/)/;
 const PULL_ROUTES = new RegExp(`^${PULL_PATH}/`);
 
 /**
- * Stands before the Workers inside of workerd. Miniflare puts `upstream` before every path, so that none is one of its own
- * below /cdn-cgi/, where it would serve whole buckets to whoever finds the port; here it is taken off again.
+ * A Worker before the others in workerd. Miniflare prefixes every path with `upstream`, so that no path matches its own
+ * routes below /cdn-cgi/, which would serve whole buckets to anyone who finds the port. This Worker removes the prefix.
  */
 const GATE = `export default {
   fetch(request, { UPSTREAM, JOBS, PULL }) {
@@ -96,7 +96,7 @@ export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<B
   return { jobs, segment, remove };
 }
 
-/** The whole service on this machine: both Workers in workerd, with buckets, queues, ledgers and Workflows on disk. */
+/** Starts the whole service on this machine: both Workers in workerd, with buckets, queues, ledgers and Workflows on disk. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   await mkdir(options.state, { recursive: true });
   const own = options.bundles === undefined;
@@ -104,7 +104,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const guard = guardChildren("workerd", options.onRuntime);
   let miniflare: Miniflare | undefined;
   try {
-    // Miniflare would end the process in the middle of stopping, and with it whatever else is to be put right.
+    // Miniflare's signal handlers would end the process before it has cleaned up: remove them.
     const before = SIGNALS.map((name) => [name, process.listeners(name)] as const);
     const upstream = `http://tilewright.invalid/${randomBytes(24).toString("hex")}/`;
     const started = new Miniflare(
@@ -148,7 +148,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       },
     };
   } catch (error) {
-    // What is wrong is told by the error, not by what cleaning up after it may add.
+    // Report the first error, not one of the cleanup.
     await miniflare?.dispose().catch(() => {});
     guard.close();
     if (own) await bundles.remove();
@@ -156,7 +156,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** The Workers in workerd: the gate, the job service, and whatever takes the shards. */
+/** The Workers in workerd: the gate, the job service, and the edge function or the pull queue. */
 async function configureWorkers(
   options: StackOptions,
   bundles: Bundles,
@@ -191,7 +191,7 @@ function listShardQueues({ shardQueues = 1 }: StackOptions): { binding: string; 
 async function jobsWorker(options: StackOptions, bundles: Bundles): Promise<LegacyWorkerOptions> {
   return {
     name: "tilewright",
-    ...(await modulesOf(bundles.jobs)),
+    ...(await readModules(bundles.jobs)),
     compatibilityDate: COMPATIBILITY_DATE,
     bindings: {
       ...BUCKET_NAMES,
@@ -224,11 +224,11 @@ async function jobsWorker(options: StackOptions, bundles: Bundles): Promise<Lega
   };
 }
 
-/** For runners that pull shards. */
+/** The queue that runners pull shards from. */
 async function pullWorker(options: StackOptions, bundles: Bundles): Promise<LegacyWorkerOptions> {
   return {
     name: "tilewright-pull",
-    ...(await modulesOf(bundles.segment)),
+    ...(await readModules(bundles.segment)),
     compatibilityDate: COMPATIBILITY_DATE,
     bindings: { ...options.segment },
     queueProducers: { DEAD: "tilewright-dead" },
@@ -241,7 +241,7 @@ async function pullWorker(options: StackOptions, bundles: Bundles): Promise<Lega
 async function segmentWorker(options: StackOptions, bundles: Bundles): Promise<LegacyWorkerOptions> {
   return {
     name: "tilewright-segment",
-    ...(await modulesOf(bundles.segment)),
+    ...(await readModules(bundles.segment)),
     compatibilityDate: COMPATIBILITY_DATE,
     bindings: { ...BUCKET_NAMES, ...modelBindings(options), STALL_SECONDS, ...options.segment },
     r2Buckets: BUCKETS,
@@ -252,7 +252,7 @@ async function segmentWorker(options: StackOptions, bundles: Bundles): Promise<L
   };
 }
 
-/** The package as it is on disk now, so that a new version is served after a restart. */
+/** Uploads the package from disk, so that a restart serves its current version. */
 async function uploadModel(miniflare: Miniflare, directory: string, prefix: string): Promise<void> {
   const bucket = await miniflare.getR2Bucket("MODELS", "tilewright");
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {

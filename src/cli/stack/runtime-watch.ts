@@ -1,20 +1,20 @@
 import type { ChildGuard } from "./child-guard.ts";
 
 export interface RuntimeWatchOptions {
-  /** Of workerd itself, not of the door. */
+  /** Address of workerd itself, not of the proxy. */
   target: URL;
   guard: Pick<ChildGuard, "pids">;
   log?: (line: string) => void;
-  /** After which a runtime that answers nothing is ended; default five minutes. */
+  /** A runtime that does not respond for this long is ended; default five minutes. */
   hungMs?: number;
 }
 
-/** One run of a large network in three dimensions keeps it silent for long. */
+/** One inference of a large 3-D network blocks it for long. */
 const HUNG_MS = 300_000;
 
 /**
- * Ends a workerd that answers nothing any more, as one whose Worker never comes back from a loop: Miniflare starts it
- * again, and the ledger of the job counts how often a task did that. @returns what ends the watch
+ * Ends a workerd that stops responding, for instance because a Worker loops forever. Miniflare restarts it, and the job's
+ * ledger counts how often a task caused that. @returns a function that ends the watch
  */
 export function watchRuntime({ target, guard, log, hungMs = HUNG_MS }: RuntimeWatchOptions): () => void {
   let answeredAt = performance.now();
@@ -28,7 +28,7 @@ export function watchRuntime({ target, guard, log, hungMs = HUNG_MS }: RuntimeWa
       await response.body?.cancel();
       answeredAt = performance.now();
     } catch {
-      // Nobody there is as silent as one that hangs.
+      // A refused connection counts as no response.
     } finally {
       asking = false;
     }
@@ -36,7 +36,7 @@ export function watchRuntime({ target, guard, log, hungMs = HUNG_MS }: RuntimeWa
   let lookedAt = performance.now();
   const timer = setInterval(() => {
     const now = performance.now();
-    // This process itself stood still: what it did not hear meanwhile is nobody's silence.
+    // This process itself was suspended: the silence is its own.
     if (now - lookedAt > 2 * everyMs) answeredAt = now;
     lookedAt = now;
     void look();

@@ -4,12 +4,12 @@ import { basename, join } from "node:path";
 import { acquireLock, DirectoryLockedError, releaseLock } from "../../local/directory-lock.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 
-/** What a running stack says of itself in its state directory. */
+/** The file in which a running stack describes itself, in its data directory. */
 interface Running {
   pid: number;
-  /** Not known while it starts. */
+  /** Unknown while the stack starts. */
   url?: string;
-  /** Processes of workerd. */
+  /** Process ids of workerd. */
   runtime?: number[];
 }
 
@@ -19,11 +19,11 @@ export interface StackState {
 }
 
 /**
- * One stack at a time works on a state directory. What a stack before left running, though it is gone itself, is ended.
- * @throws {JobError} with process and address of the one that runs
+ * Locks a data directory for one stack, and ends the workerd that a killed stack left running.
+ * @throws {JobError} with process and address of the stack that holds the lock
  */
 export function takeState(directory: string, log: (line: string) => void): StackState {
-  // Slides and results of patients: of no other user's business.
+  // Slides and results of patients: readable by this user only.
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const file = join(directory, "running.json");
   const before = read(file);
@@ -33,14 +33,14 @@ export function takeState(directory: string, log: (line: string) => void): Stack
     if (!(error instanceof DirectoryLockedError)) throw error;
     const where = before?.url ? ` at ${before.url}` : "";
     throw new JobError(
-      `tilewright up runs on this state directory already (process ${before?.pid ?? "unknown"}${where}): use that one, stop it first, or choose another --data-dir`,
+      `tilewright up already runs on this data directory (process ${before?.pid ?? "unknown"}${where}): use that one, stop it first, or choose another --data-dir`,
       { cause: error },
     );
   }
   for (const pid of before?.runtime ?? []) {
-    if (commandOf(pid) !== "workerd") continue;
+    if (readCommandLine(pid) !== "workerd") continue;
     process.kill(pid, "SIGKILL");
-    log(`ended workerd (process ${pid}), which a tilewright up before this one left behind`);
+    log(`ended workerd (process ${pid}), left behind by an earlier tilewright up`);
   }
   let running: Running = { pid: process.pid };
   const note: StackState["note"] = (more) => {
@@ -64,15 +64,15 @@ function read(file: string): Running | undefined {
     const pids = Array.isArray(runtime) ? runtime.filter((n) => Number.isSafeInteger(n) && n > 1) : [];
     return { pid: pid!, url: typeof url === "string" ? url : undefined, runtime: pids };
   } catch {
-    // None, or one that was cut off while it was written: the lock decides.
+    // Missing, or cut off while it was written: the lock decides.
     return undefined;
   }
 }
 
-/** A number alone may be of another process by now. */
-function commandOf(pid: number): string | undefined {
+/** Command line of a process: its id alone may belong to another process by now. */
+function readCommandLine(pid: number): string | undefined {
   try {
-    // Where there is no ps, as in small containers.
+    // No ps, as in small containers.
     if (existsSync("/proc/self/comm")) return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
     const text = execFileSync("ps", ["-o", "comm=", "-p", String(pid)], {
       encoding: "utf8",

@@ -7,23 +7,23 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { JobError } from "../../orchestrator/errors.ts";
 
-/** The clone: this file lies in its `src/`, or built in its `dist/src/`. The package holds no Workers. */
+/** The clone of the repository: this file is in its `src/`, or in its `dist/src/`. The published package holds no Workers. */
 const ROOT = ["../../..", "../../../.."]
   .map((up) => fileURLToPath(new URL(up, import.meta.url)))
   .find((directory) => existsSync(join(directory, "wrangler.toml")));
 
-/** What both Workers' configurations say. */
+/** As in both Workers' configurations. */
 export const COMPATIBILITY_DATE = "2026-11-01";
 
 /** A Worker as wrangler would upload it. */
 export interface Bundle {
   directory: string;
-  /** What `wrangler deploy --dry-run` printed. */
+  /** Output of `wrangler deploy --dry-run`. */
   log: string;
   remove(): Promise<void>;
 }
 
-/** Bundles the Worker of a wrangler configuration, given from the repository's root, without touching the network. */
+/** Bundles the Worker of a wrangler configuration (path from the repository's root) without using the network. */
 export async function bundleWorker(config: string): Promise<Bundle> {
   if (ROOT === undefined) {
     throw new JobError("the Workers are built from a clone of the repository: git clone it and npm ci");
@@ -55,7 +55,7 @@ export async function bundleWorker(config: string): Promise<Bundle> {
 }
 
 /** The code of a bundle, as miniflare takes it. */
-export async function modulesOf(directory: string) {
+export async function readModules(directory: string) {
   const names = (await readdir(directory)).filter((name) => /\.(js|wasm)$/.test(name));
   // The entry comes first.
   names.sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js")));

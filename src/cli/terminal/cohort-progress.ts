@@ -10,8 +10,8 @@ const KINDS: Record<string, string> = {
 };
 
 /**
- * Lines for a person: what became of each scan, and below them how far all are, at what rate, and for how long.
- * @param now milliseconds; of a clock of their own in tests
+ * Prints the outcome of each scan, and below it the progress of all, with rate and time left.
+ * @param now clock in milliseconds
  */
 export function cohortPrinter(
   stream: NodeJS.WriteStream = process.stderr,
@@ -58,13 +58,13 @@ function slideLine(event: Extract<CohortProgress, { type: "slide" }>): string | 
   }
 }
 
-/** How fast a cohort goes, and what is left of it: scans that were not opened yet count as much as those that were. */
+/** Rate and remaining work of a cohort: a scan that is not opened yet counts as the mean of those that are. */
 export class CohortPace {
   readonly #now: () => number;
   readonly #scans = new Map<string, { done: number; total: number }>();
   #toDo = 0;
   #finished = 0;
-  /** When windows were first told of, and those done before, perhaps by an earlier run. */
+  /** Time of the first progress event, and the windows that an earlier run had done by then. */
   #first: { at: number; done: number } | undefined;
   #current = "";
 
@@ -86,7 +86,7 @@ export class CohortPace {
     return [...this.#scans.values()].reduce((n, { done }) => n + done, 0);
   }
 
-  /** Of all scans that are to be done, by the mean of those that were opened. */
+  /** Windows of all scans to do, estimated by the mean of those that were opened. */
   get windowsInSight(): number {
     const seen = [...this.#scans.values()].reduce((n, { total }) => n + total, 0);
     const unseen = Math.max(0, this.#toDo - Math.max(this.#finished, this.#scans.size));
@@ -98,7 +98,7 @@ export class CohortPace {
     return `${this.#finished}/${this.#toDo} scans; ${this.#current} ${done}/${total} windows${this.#rate()}`;
   }
 
-  /** Nothing until a window has been timed. */
+  /** Empty until a window has been timed. */
   #rate(): string {
     const { at, done } = this.#first ?? { at: this.#now(), done: 0 };
     const seconds = (this.#now() - at) / 1000;

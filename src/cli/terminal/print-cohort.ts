@@ -4,18 +4,18 @@ import type { CohortStatus } from "../../cohort/status-cohort.ts";
 import { EXIT } from "../../exit/exit-status.ts";
 import { usd } from "../../local/format.ts";
 
-/** Prints the totals; a cohort with failed scans ends with a status of its own. */
+/** Prints the totals and sets the exit status: a cohort with failed scans has its own. */
 export function reportCohort(result: CohortResult, json: boolean): void {
   printCohort(result, json);
   if (result.failed > 0) process.exitCode = EXIT.job;
 }
 
-/** One event a line. */
+/** Prints one JSON event per line to stderr. */
 export function printEventAsJson(event: CohortProgress): void {
   process.stderr.write(`${JSON.stringify(event)}\n`);
 }
 
-/** Files of a cohort and its totals. */
+/** Prints files and totals of a cohort. */
 export function printCohort(result: CohortResult, json: boolean): void {
   if (json) return void process.stdout.write(`${JSON.stringify(result)}\n`);
   for (const name of ["cohort.csv", "cohort.parquet", "objects", "report.html"])
@@ -26,7 +26,7 @@ export function printCohort(result: CohortResult, json: boolean): void {
   );
 }
 
-/** How far a cohort is at its service. */
+/** Prints the progress of a cohort at its service. */
 export function printServiceStatus({
   state,
   reason,
@@ -47,10 +47,10 @@ export function printServiceStatus({
   printFailures(failures);
 }
 
-/** How far a cohort of this machine is. */
+/** Prints the progress of a cohort on this machine. */
 export function printStatus(status: CohortStatus): void {
   const { rows, done, failed, pending, running, holder, failures } = status;
-  const who = holder ? `process ${holder.pid} on ${holder.host} is at it` : "nobody is at it";
+  const who = holder ? `process ${holder.pid} on ${holder.host} works on it` : "no process works on it";
   console.log(`${done} of ${rows} done, ${failed} failed, ${pending} to do; ${who}`);
   if (running.length > 0) console.log(`  now: ${running.join(", ")}`);
   printFailures(failures);

@@ -1,7 +1,7 @@
 import type { CohortForecast } from "../../cohort/forecast.ts";
 import { duration, usd } from "../../local/format.ts";
 
-/** What each way of computing takes, and what it costs. */
+/** Prints time and cost on each backend. */
 export function printCosts({ backends, pricesOf }: Pick<CohortForecast, "backends" | "pricesOf">): void {
   for (const { backend, seconds, usd: amount, assumes } of backends) {
     console.log(`  ${backend.padEnd(8)}  about ${duration(seconds)}, ${usd(amount)}`);

@@ -3,7 +3,7 @@ import type { ProgressListener } from "../../local/progress.ts";
 import type { PlannedOrientation } from "../../orchestrator/job-plan.ts";
 import type { TissueFinding } from "../../tiling/pixels/tissue-mask.ts";
 
-/** A bar on a terminal, one line every few seconds elsewhere; with `json` one event a line. All on stderr. */
+/** Prints progress to stderr: a bar on a terminal, a line every few seconds elsewhere; with `json` one event per line. */
 export function progressPrinter(
   json: boolean,
   stream: NodeJS.WriteStream = process.stderr,
@@ -29,7 +29,7 @@ export function progressPrinter(
   };
 }
 
-/** How much of a region is segmented, and what was left out. Empty where no tissue was looked for. */
+/** The share of a region that is tissue, and which background is excluded. Empty without a tissue mask. */
 export function tissueText({
   tissueFraction,
   tissue,
@@ -46,7 +46,7 @@ export function tissueText({
 /** Degrees below which a volume's axes count as the patient's. */
 const STRAIGHT = 0.5;
 
-/** How a volume lies and what is done about it. */
+/** The orientation of a volume, and how it is turned for the model. */
 export function orientationLine({ source, model, given, obliqueDegrees = 0 }: PlannedOrientation): string {
   const turned =
     source === model
@@ -59,14 +59,14 @@ export function orientationLine({ source, model, given, obliqueDegrees = 0 }: Pl
   return `${turned}${given ? " (given with --orientation)" : ""}${oblique}`;
 }
 
-/** Of pixels that are coarser than the model's; the rest needs no word. */
+/** The magnification of pixels that are coarser than the model's; empty otherwise. */
 export function magnified(factor: number): string {
   return factor > 1 ? `, magnified ${Number(factor.toPrecision(3))} times` : "";
 }
 
 export interface BarPrinter {
   line(text: string): void;
-  /** Draws over the bar before; what comes too soon after it is left out, but never the end. */
+  /** Redraws the bar. Skips updates that come too soon, but never the last one. */
   bar(done: number, total: number, text: string): void;
 }
 
@@ -83,7 +83,7 @@ export function createBarPrinter(stream: NodeJS.WriteStream): BarPrinter {
   const line = (text: string) => {
     stream.write(`${open ? "\r\x1b[2K" : ""}${text}\n`);
     open = false;
-    // What follows a line is news, however soon it comes.
+    // Redraw the bar directly after a line.
     last = Number.NEGATIVE_INFINITY;
   };
   const bar = (done: number, total: number, text: string) => {

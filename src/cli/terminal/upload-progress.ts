@@ -2,7 +2,7 @@ import type { UploadListener } from "../../client/upload-progress.ts";
 import { duration } from "../../local/format.ts";
 import { createBarPrinter } from "./progress.ts";
 
-/** As `segment` shows its progress: a bar on a terminal, lines elsewhere, one event a line with `json`; on stderr. */
+/** Prints progress to stderr, as `segment` does: a bar on a terminal, lines elsewhere; with `json` one event per line. */
 export function createUploadPrinter(
   json: boolean,
   stream: NodeJS.WriteStream = process.stderr,
@@ -18,9 +18,9 @@ export function createUploadPrinter(
       case "quiet": {
         const why =
           event.reason === undefined
-            ? "the service is well, so others may come first"
-            : `the service is not well: ${event.reason}`;
-        return line(`nothing has moved for ${duration(event.seconds)}; ${why}`);
+            ? "the service is healthy: other jobs may come first"
+            : `the service is not healthy: ${event.reason}`;
+        return line(`no progress for ${duration(event.seconds)}; ${why}`);
       }
       case "retry":
         return line(`${event.reason}; trying again in ${duration(event.seconds)}`);
