@@ -1,6 +1,6 @@
 /**
- * Puts the bytes of samples together again: all their first bytes come first, then all their second ones, and so on.
- * Bytes beyond the last whole sample stay where they are.
+ * Reverses Blosc's byte shuffle: stored are all first bytes of the samples, then all second bytes, and so on. Bytes
+ * beyond the last whole sample stay in place.
  *
  * Written by hand: a filter of Blosc, see blosc.ts.
  */
@@ -14,8 +14,8 @@ export function unshuffle(input: Uint8Array, output: Uint8Array, sampleBytes: nu
 }
 
 /**
- * The same for bits: the lowest bits of all first bytes come first, eight samples a byte. Where the samples are no multiple of
- * eight, Blosc stores the block as it is.
+ * Reverses the bit shuffle: stored are the lowest bits of all first bytes, eight samples a byte, and so on. When the
+ * number of samples is not a multiple of eight, Blosc stores the block unshuffled.
  */
 export function unshuffleBits(input: Uint8Array, output: Uint8Array, sampleBytes: number): void {
   const samples = Math.floor(input.length / sampleBytes);
@@ -28,7 +28,7 @@ export function unshuffleBits(input: Uint8Array, output: Uint8Array, sampleBytes
     const base = byte * 8 * row;
     for (let group = 0; group < row; group++) {
       const at = base + group;
-      // Bit n of sample m is bit m of byte n: a matrix of 8 × 8 bits, turned (Warren, Hacker's Delight, section 7-3).
+      // Bit n of sample m is bit m of byte n: transposes an 8 × 8 bit matrix (Warren, Hacker's Delight, section 7-3).
       let high =
         (input[at + 7 * row]! << 24) |
         (input[at + 6 * row]! << 16) |

@@ -4,14 +4,14 @@ import { inflateStream } from "./inflate-stream.ts";
 import { decodeLz4Block } from "./lz4.ts";
 import { loadZstd } from "./zstd.ts";
 
-/** Fills an output of known size from what one compressor made of it. */
+/** Decompresses into an output of known size. */
 type Unpack = (input: Uint8Array, output: Uint8Array) => void | Promise<void>;
 
-/** What c-blosc 1 writes; Blosc 2 has another header. */
+/** Format of c-blosc 1; Blosc 2 has another header. */
 const FORMAT_VERSION = 2;
 const HEADER_BYTES = 16;
 const FLAG = { shuffle: 0x01, stored: 0x02, bitShuffle: 0x04, unsplit: 0x10 } as const;
-/** A block is cut into one stream for each byte of a sample where these hold (c-blosc's `split_block`). */
+/** A block is split into one stream per byte of a sample under these conditions (c-blosc's `split_block`). */
 const MAX_SPLITS = 16;
 const MIN_SPLIT_BYTES = 128;
 
@@ -80,7 +80,7 @@ function selectFilter(flags: number, sampleBytes: number, blockBytes: number): t
   return undefined;
 }
 
-/** By the number of the format of the streams, which has three bits. */
+/** Decompressor by the format number of the streams (three bits). */
 async function selectDecompressor(format: number): Promise<Unpack> {
   if (format === 0) return decodeBloscLz;
   if (format === 1) return decodeLz4Block;

@@ -1,6 +1,6 @@
 import { copyMatch } from "./copy-match.ts";
 
-/** Distances up to here take 13 bits; farther ones are written in two more bytes. */
+/** Distances up to here take 13 bits; longer ones are stored in two more bytes. */
 const NEAR_DISTANCE = 8191;
 
 /**

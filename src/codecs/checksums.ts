@@ -19,7 +19,7 @@ function crcTables(): Int32Array {
   return tables;
 }
 
-/** What the four bytes of a word do to a CRC when `after` bytes follow them; the first byte is the lowest. */
+/** Effect of the four bytes of a word on a CRC when `after` bytes follow; the first byte is the lowest. */
 function advance(word: number, after: number): number {
   const t = CRC_TABLES;
   const at = after << 8;
@@ -31,7 +31,7 @@ function advance(word: number, after: number): number {
   );
 }
 
-/** CRC-32 as gzip stores it, unsigned. `before`: that of the bytes before these. */
+/** CRC-32 as gzip stores it, unsigned. `before`: CRC of the preceding bytes. */
 export function crc32(bytes: Uint8Array, before = 0): number {
   const t = CRC_TABLES;
   let c = ~before;
@@ -41,7 +41,7 @@ export function crc32(bytes: Uint8Array, before = 0): number {
   const aligned = Math.min(bytes.length, -bytes.byteOffset & 3);
   const steps = (bytes.length - aligned) >> 4;
   oneByOne(0, aligned);
-  // Words as a little-endian machine has them, as all supported are.
+  // Reads words in little-endian order, as all supported machines do.
   const words = steps > 0 ? new Int32Array(bytes.buffer, bytes.byteOffset + aligned, 4 * steps) : [];
   for (let i = 0; i < words.length; i += 4) {
     c =

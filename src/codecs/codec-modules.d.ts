@@ -1,4 +1,4 @@
-// The codec packages ship no types, or none that are found. Only what codecs.ts uses is declared.
+// The codec packages ship no types, or none that resolve. Only what decoders.ts uses is declared.
 declare module "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs" {
   // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `Decoder` where it is made
   export default function create(options?: object): Promise<any>;

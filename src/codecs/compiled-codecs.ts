@@ -1,8 +1,8 @@
 export type CodecName = "jpeg" | "jpeg2000" | "htj2k" | "jpegls" | "zstd";
 
 /**
- * Gives the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare Workers):
- * there the bundler imports the `.wasm` as a module. In Node the codecs find the file beside themselves.
+ * Provides the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare
+ * Workers): there the bundler imports the `.wasm` as a module. In Node the codecs load their own file.
  */
 export type CodecModuleLoader = (codec: CodecName) => WebAssembly.Module | Promise<WebAssembly.Module>;
 
@@ -13,7 +13,7 @@ export function setCodecModuleLoader(loader: CodecModuleLoader): void {
   loadModule = loader;
 }
 
-/** What an Emscripten module is made with, so that it finds its code. `print` gets what the codec prints, line by line. */
+/** Options of an Emscripten module, so that it finds its code. `print` receives each line that the codec prints. */
 export async function emscriptenOptions(codec: CodecName, print: (line: string) => void): Promise<object> {
   const options = { print, printErr: print };
   if (loadModule === undefined) return options;

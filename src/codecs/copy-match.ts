@@ -1,4 +1,4 @@
-/** Repeats `length` bytes that end `distance` before `to`, as Lempel-Ziv means it: a copy may run into what it writes. */
+/** Copies a Lempel-Ziv match: `length` bytes from `distance` before `to`. Source and target may overlap. */
 export function copyMatch(output: Uint8Array, to: number, distance: number, length: number): void {
   if (distance === 1) output.fill(output[to - 1]!, to, to + length);
   else if (distance >= length && length > 32) output.copyWithin(to, to - distance, to - distance + length);

@@ -6,15 +6,15 @@ import { parseJpegHeader } from "./jpeg/stream.ts";
 
 const LOSSLESS = 0xc3;
 
-/** The decoder in JavaScript keeps each sample in several forms: for tiles, and no pictures. */
+/** The JavaScript decoder keeps each sample in several forms: it is for tiles, not for pictures. */
 const MAX_SCRIPT_SAMPLES = 2 ** 24;
 
 /**
- * Any kind of JPEG that TIFF has: 8 bits of 1 to 4 components, or lossless. Three components become RGB as the stream's
- * markers say; two and four are left as they are stored.
+ * Decodes any JPEG that TIFF allows: 8 bits of 1 to 4 components, or lossless. Three components become RGB as the
+ * stream's markers say; two and four stay as stored.
  * @param stream complete (`completeJpeg`)
  * @param onDamage as for `decodeJpeg`
- * @throws {ImageFormatError} when it is damaged or not read
+ * @throws {ImageFormatError} when it is damaged or not supported
  */
 export async function decodeAnyJpeg(stream: Uint8Array, onDamage?: () => void): Promise<DecodedImage> {
   const { frame, bitsPerSample, components, width, height } = parseJpegHeader(stream);

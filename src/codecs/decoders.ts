@@ -9,7 +9,7 @@ import { hasAllRestarts, repairJpeg } from "./jpeg/repair.ts";
 import { parseJpegHeader } from "./jpeg/stream.ts";
 import { parseJpeg2000Size } from "./jpeg2000-size.ts";
 
-/** Samples as a codec gives them: interleaved, `[height, width, components]`. */
+/** Decoded samples, interleaved: `[height, width, components]`. */
 export interface DecodedImage {
   width: number;
   height: number;
@@ -17,7 +17,7 @@ export interface DecodedImage {
   data: Uint8Array | Uint16Array | Int16Array;
 }
 
-/** The part of the Emscripten decoder classes that is used. Buffers are views into the WebAssembly heap. */
+/** The used part of the Emscripten decoder classes. Buffers are views into the WebAssembly heap. */
 interface Decoder {
   getEncodedBuffer(byteLength: number): Uint8Array;
   decode(): void;
@@ -31,22 +31,22 @@ interface Decoder {
   };
 }
 
-/** What openjpeg printed since the last decode; the wrapper tells of failure in no other way. */
+/** Lines that openjpeg printed since the last decode; the wrapper reports failure in no other way. */
 const openJpegComplaints: string[] = [];
 
-// Instances and not promises are cached: on Workers a promise belongs to the request that made it. Two first
-// requests at once may both instantiate; one instance is dropped.
+// Instances are cached, not promises: on Workers a promise belongs to the request that made it. Two first requests at
+// once may both instantiate; one instance is dropped.
 let jpegDecoder: Decoder | undefined;
 let jpeg2000Decoder: Decoder | undefined;
 let htj2kDecoder: Decoder | undefined;
 let jpegLsDecoder: JpegLsDecoder | undefined;
 
 interface JpegLsDecoder extends Decoder {
-  /** 0: component by component, 1: by line, 2: by sample. Lines and samples come out interleaved. */
+  /** 0: by component, 1: by line, 2: by sample. Lines and samples are returned interleaved. */
   getInterleaveMode(): number;
 }
 
-/** Makes the decoders of slides ready, so that the first tile does not pay for it. */
+/** Loads the decoders of slides, so that the first tile does not wait for them. */
 export async function loadCodecs(): Promise<void> {
   await Promise.all([loadJpeg(), loadJpeg2000()]);
 }
@@ -66,7 +66,7 @@ async function newJpegDecoder(): Promise<Decoder> {
 async function loadJpeg2000(): Promise<Decoder> {
   if (jpeg2000Decoder) return jpeg2000Decoder;
   const print = (line: string) => {
-    // Called once per [INFO] line per tile: only what is wrong is kept.
+    // Called once per [INFO] line per tile: keep only warnings and errors.
     if (!line.startsWith("[INFO]")) openJpegComplaints.push(line);
   };
   const module = await createOpenJpeg(await emscriptenOptions("jpeg2000", print));
@@ -91,14 +91,16 @@ async function loadJpegLs(): Promise<JpegLsDecoder> {
   return jpegLsDecoder;
 }
 
-/** A picture beyond this gets a decoder of its own and is handed out where that has put it: held once and not twice. */
+/**
+ * A larger picture gets a decoder of its own and is returned as a view of its heap, so it is held once, not twice.
+ */
 const OWN_DECODER_BYTES = 32 * 2 ** 20;
 
 /**
- * A complete JPEG stream (own tables, see `jpeg/stream.ts`) to grey or RGB, 8 bits. YCbCr becomes RGB as the
- * stream's own markers say.
- * @param onDamage told where parts between restart markers are damaged, and read as libjpeg guesses them; without it they
- * are an error
+ * Decodes a complete JPEG stream (with its own tables, see `jpeg/stream.ts`) to grey or RGB, 8 bits. YCbCr becomes
+ * RGB as the stream's own markers say.
+ * @param onDamage called when parts between restart markers are damaged; libjpeg then guesses their samples. Without
+ * it damage is an error
  * @throws {ImageFormatError} when the stream is damaged or cut short
  */
 export async function decodeJpeg(stream: Uint8Array, onDamage?: () => void): Promise<DecodedImage> {
@@ -114,11 +116,11 @@ export async function decodeJpeg(stream: Uint8Array, onDamage?: () => void): Pro
       try {
         return decodeWith(decoder, repaired, !large);
       } catch {
-        // As damaged as before.
+        // The repair did not help.
       }
     }
     if (onDamage === undefined || !hasAllRestarts(stream, header)) throw cause;
-    // The codec has told of the damage and gone on behind it.
+    // The codec has reported the damage and continued behind it.
     const decoded = decodedBy(decoder, !large);
     onDamage();
     return decoded;
@@ -149,8 +151,9 @@ function decodedBy(decoder: Decoder, shared: boolean): DecodedImage {
 }
 
 /**
- * A JPEG 2000 codestream or JP2 file, colour as stored (no YCbCr conversion unless chroma is subsampled).
- * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples where none are expected
+ * Decodes a JPEG 2000 codestream or JP2 file, colour as stored (YCbCr is converted only if chroma is subsampled).
+ * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or unexpected signed
+ * samples
  */
 export async function decodeJpeg2000(
   stream: Uint8Array,
@@ -162,11 +165,11 @@ export async function decodeJpeg2000(
     decoder.getEncodedBuffer(stream.length).set(stream);
     decoder.decode();
   } catch (cause) {
-    // Its memory may be in any state.
+    // After a trap the codec's memory may be in any state.
     jpeg2000Decoder = undefined;
     openJpegComplaints.push(`[ERROR] ${cause instanceof Error ? cause.message : "decoding stopped"}`);
   }
-  // On failure the wrapper keeps the samples of the tile before: what openjpeg printed is the only sign.
+  // On failure the wrapper keeps the samples of the previous tile: the printed lines are the only sign.
   const error = openJpegComplaints.find((line) => line.startsWith("[ERROR]"));
   if (error !== undefined) {
     throw new ImageFormatError(
@@ -174,7 +177,7 @@ export async function decodeJpeg2000(
     );
   }
   const { width, height, componentCount, bitsPerSample, isSigned } = decoder.getFrameInfo();
-  // Of eight bits and fewer the wrapper makes all that is negative 0.
+  // For eight bits or fewer the wrapper turns negative samples into 0.
   const unread = isSigned && (!options.allowSigned || bitsPerSample <= 8);
   if (unread || bitsPerSample > 16) {
     throw new ImageFormatError(
@@ -187,12 +190,13 @@ export async function decodeJpeg2000(
   return { width, height, components: componentCount, data: viewSamples(buffer, bitsPerSample, isSigned) };
 }
 
-/** Tiles that a JPEG 2000 stream can number. */
+/** Most tiles that a JPEG 2000 stream can number. */
 const MAX_TILES = 65_535;
 
 /**
- * A codestream of high-throughput JPEG 2000 (ITU-T T.814), colour as RGB.
- * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples of 8 and fewer
+ * Decodes a codestream of high-throughput JPEG 2000 (ITU-T T.814), colour as RGB.
+ * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples of 8
+ * bits or fewer
  */
 export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
   const damaged = (cause?: unknown) =>
@@ -200,7 +204,8 @@ export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
       cause: cause instanceof Error ? cause : undefined,
     });
   const size = parseJpeg2000Size(stream);
-  // What lacks its end is decoded all the same, as far as it goes. Frames are padded to an even length.
+  // The codec decodes a truncated stream as far as it goes, so check the end marker. Frames are padded to an even
+  // length.
   const end = stream.at(-1) === 0 ? stream.length - 1 : stream.length;
   if (size.tiles > MAX_TILES || stream[end - 2] !== 0xff || stream[end - 1] !== 0xd9) throw damaged();
   const decoder = htj2kDecoder ?? (await loadHtj2k());
@@ -208,12 +213,12 @@ export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
     decoder.getEncodedBuffer(stream.length).set(stream);
     decoder.decode();
   } catch (cause) {
-    // A codec that has thrown may be left in any state.
+    // After a trap the codec may be in any state.
     htj2kDecoder = undefined;
     throw damaged(cause);
   }
   const { width, height, componentCount: components, bitsPerSample, isSigned } = decoder.getFrameInfo();
-  // Of what it cannot decode, the wrapper tells by sizes of 0.
+  // The wrapper reports what it cannot decode by sizes of 0.
   if (width !== size.width || height !== size.height || components !== size.components) throw damaged();
   const unread = isSigned && bitsPerSample <= 8;
   if (unread || bitsPerSample > 16) {
@@ -227,18 +232,18 @@ export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
 }
 
 /**
- * A JPEG-LS stream, lossless or near-lossless, colour as stored.
+ * Decodes a JPEG-LS stream, lossless or near-lossless, colour as stored.
  * @throws {ImageFormatError} when the stream is damaged or cut short
  */
 export async function decodeJpegLs(stream: Uint8Array): Promise<DecodedImage> {
   const used = jpegLsDecoder !== undefined;
   const decoder = jpegLsDecoder ?? (await loadJpegLs());
   try {
-    // No waiting before its samples are out: others share it.
+    // No await before the samples are copied: other calls share the decoder.
     return jpegLsWith(decoder, stream);
   } catch (cause) {
-    // CharLS traps on some damaged streams, and what is left behind made all later ones fail: another one decides
-    // whether this stream is at fault.
+    // CharLS traps on some damaged streams, and then fails for all later ones: a new instance decides whether this
+    // stream is at fault.
     const trapped = cause instanceof WebAssembly.RuntimeError;
     if (trapped && jpegLsDecoder === decoder) jpegLsDecoder = undefined;
     if (trapped && used) return decodeJpegLs(stream);
@@ -270,7 +275,7 @@ function viewSamples(buffer: ArrayBuffer, bitsPerSample: number, signed: boolean
   return signed ? new Int16Array(buffer) : new Uint16Array(buffer);
 }
 
-/** Out of the WebAssembly heap, which the next decode overwrites. */
+/** A copy from the WebAssembly heap, which the next decode overwrites. */
 function copyBytes(view: Uint8Array, byteLength: number): Uint8Array<ArrayBuffer> {
   if (view.byteLength < byteLength)
     throw new ImageFormatError("a tile holds fewer samples than its header says");

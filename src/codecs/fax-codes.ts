@@ -31,7 +31,7 @@ const LONG =
   "00000001000 00000001100 00000001101 000000010010 000000010011 000000010100 000000010101 000000010110 " +
   "000000010111 000000011100 000000011101 000000011110 000000011111";
 
-/** How a row goes on from the one above (ITU-T T.4, table 4): passed over, coded by itself, or shifted. */
+/** How a row continues from the row above (ITU-T T.4, table 4): passed over, coded by itself, or shifted. */
 export const PASS = 100;
 export const HORIZONTAL = 101;
 const MODES: readonly (readonly [string, number])[] = [
@@ -46,10 +46,10 @@ const MODES: readonly (readonly [string, number])[] = [
   ["0000010", -3],
 ];
 
-/** A binary tree of codes: at `2 × node + bit` stands the next node, 0 for none, and below 0 a value. */
+/** A binary tree of codes: `2 × node + bit` holds the next node, 0 for none, or a value below 0. */
 export type CodeTree = Int32Array;
 
-/** Values are counted down from here, so that all of them, negative ones too, lie below 0. */
+/** Values count down from here, so that all of them, also negative ones, are below 0. */
 const VALUE_BASE = -1000;
 
 export function codeValue(node: number): number {

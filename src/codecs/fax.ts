@@ -9,9 +9,9 @@ import {
   WHITE_RUNS,
 } from "./fax-codes.ts";
 
-/** How rows of black and white are packed (TIFF 6.0 sections 10 and 11). */
+/** Encoding of rows of black and white (TIFF 6.0 sections 10 and 11). */
 export interface FaxCoding {
-  /** Runs alone, rows at whole bytes; ITU-T T.4 (fax group 3), of one dimension or two; T.6 (group 4). */
+  /** Runs only, rows aligned to bytes; ITU-T T.4 (fax group 3), one or two dimensions; T.6 (group 4). */
   kind: "rle" | "t4" | "t4-2d" | "t6";
   width: number;
   height: number;
@@ -28,7 +28,7 @@ export function decodeFax(bytes: Uint8Array, { kind, width, height }: FaxCoding)
   const stride = Math.ceil(width / 8);
   const out = new Uint8Array(stride * height);
   const bits = new FaxBits(bytes);
-  // Where the colour changes, white first; closed by the width, for whoever looks beyond.
+  // Positions where the colour changes, white first; the width closes the list.
   let above = Int32Array.of(width, width, width);
   let row = new Int32Array(width + 4);
   for (let y = 0; y < height; y++) {
@@ -60,7 +60,7 @@ class FaxBits {
     return this.#at >= 8 * this.#bytes.length;
   }
 
-  /** 0 behind the end, where no code is made of zeros alone. */
+  /** 0 behind the end; no code consists of zeros only. */
   bit(): number {
     const byte = this.#bytes[this.#at >> 3] ?? 0;
     return (byte >> (7 - (this.#at++ & 7))) & 1;
@@ -70,7 +70,7 @@ class FaxBits {
     this.#at = (this.#at + 7) & ~7;
   }
 
-  /** Eleven zeros or more and a one; false where the next row begins without. */
+  /** Skips eleven zeros or more and a one; false when the next row begins without them. */
   passEndOfLine(): boolean {
     const from = this.#at;
     let zeros = 0;
@@ -80,7 +80,7 @@ class FaxBits {
     return false;
   }
 
-  /** The value of the next code; undefined where there is none. */
+  /** The value of the next code; undefined when there is none. */
   code(tree: CodeTree): number | undefined {
     let node = 0;
     do {
@@ -90,7 +90,7 @@ class FaxBits {
     return codeValue(node);
   }
 
-  /** A run: multiples of 64, then the rest. */
+  /** Reads a run: multiples of 64, then the rest. */
   run(tree: CodeTree): number | undefined {
     let total = 0;
     for (;;) {
@@ -102,7 +102,7 @@ class FaxBits {
   }
 }
 
-/** Runs of white and black in turn. @returns how many changes, -1 where the data ends */
+/** Reads alternating runs of white and black. @returns the number of changes, -1 when the data ends */
 function flatRow(bits: FaxBits, row: Int32Array, width: number): number {
   let changes = 0;
   for (let at = 0; at < width; ) {
@@ -113,13 +113,13 @@ function flatRow(bits: FaxBits, row: Int32Array, width: number): number {
   return changes;
 }
 
-/** Each change by where the row above changes. @returns how many changes, -1 where the data ends */
+/** Reads each change relative to those of the row above. @returns the number of changes, -1 when the data ends */
 function shiftedRow(bits: FaxBits, row: Int32Array, above: Int32Array, width: number): number {
   let changes = 0;
   let next = 0;
   let at = 0;
   while (at < width) {
-    // The first change of the row above behind this place (at the row's begin also there) from the other colour.
+    // The next change of the row above from the other colour, behind this position (or at the start of the row).
     next = Math.max(0, next - 2);
     if (next % 2 !== changes % 2) next++;
     while (above[next]! < width && (above[next]! < at || (above[next] === at && (at > 0 || changes > 0))))
@@ -149,7 +149,7 @@ function place(row: Int32Array, index: number, to: number, from: number, width: 
   return to;
 }
 
-/** Zeros up to the end are padding or an end of data; anything else is no code. */
+/** Zeros up to the end are padding or the end of data; anything else is an invalid code. */
 function unknown(bits: FaxBits): number {
   if (bits.ended) return -1;
   throw new ImageFormatError(
@@ -157,7 +157,7 @@ function unknown(bits: FaxBits): number {
   );
 }
 
-/** The black runs of a row into packed bits. */
+/** Writes the black runs of a row as packed bits. */
 function paint(out: Uint8Array, begin: number, row: Int32Array, changes: number): void {
   for (let i = 0; i + 1 < changes; i += 2) {
     for (let at = begin + row[i]!, end = begin + row[i + 1]!; at < end; ) {

@@ -3,26 +3,26 @@ import { ImageFormatError } from "../image/errors.ts";
 import type { ByteSource } from "../storage/byte-source.ts";
 import { ObjectChangedError, StorageError } from "../storage/errors.ts";
 
-/** Stored bytes read at a time. Inflated they pass in pieces of the platform's choice, 64 KiB at most. */
+/** Stored bytes read at a time. The platform returns inflated pieces of 64 KiB at most. */
 const PIECE_BYTES = 256 * 1024;
 
-/** What Deflate can make of a byte at most (RFC 1951: 258 bytes from two bits), with room for framing. */
+/** Largest expansion of Deflate (RFC 1951: 258 bytes from two bits), with room for framing. */
 const MAX_RATIO = 1032;
 
-/** The most a gzip file can hold: what promises more is refused before any of it is read. */
+/** Most bytes that a gzip file of this size can hold: files that state more are rejected unread. */
 export function maxInflatedBytes(byteLength: number): number {
   return byteLength * MAX_RATIO;
 }
 
-/** Stored bytes inflated at a time in JavaScript: a bomb makes 33 MB of them. */
+/** Stored bytes that JavaScript inflates at a time: a bomb turns them into 33 MB. */
 const JS_PIECE_BYTES = 32 * 1024;
 
-/** fflate's code for bytes that do not begin as a gzip member does. */
+/** fflate's error code for bytes that do not begin a gzip member. */
 const INVALID_HEADER = 6;
 
 /**
- * `"native"` is the fast one, off the thread. It knows one member only (the Compression Standard forbids more), and on
- * Workers it ends with the request that made it; `"js"` has neither limit.
+ * `"native"` (DecompressionStream) is fast and off the thread, but reads one member only (the Compression Standard
+ * forbids more), and on Workers ends with the request that created it. `"js"` (fflate) has neither limit.
  */
 export type GzipImplementation = "native" | "js";
 
@@ -49,7 +49,7 @@ export class GzipStream {
     }
   }
 
-  /** The next `length` inflated bytes, fewer only at the end. */
+  /** Reads the next `length` inflated bytes; fewer only at the end. */
   async take(length: number, signal?: AbortSignal): Promise<Uint8Array> {
     const out = new Uint8Array(length);
     let filled = 0;
@@ -62,7 +62,7 @@ export class GzipStream {
     return filled === length ? out : out.subarray(0, filled);
   }
 
-  /** Lets `length` inflated bytes go by; false when there are fewer. */
+  /** Skips `length` inflated bytes; false when there are fewer. */
   async skip(length: number, signal?: AbortSignal): Promise<boolean> {
     let left = length;
     while (left > 0 && (await this.#fill(signal))) {
@@ -77,7 +77,7 @@ export class GzipStream {
     await this.#cancel().catch(() => {});
   }
 
-  /** Whether there is anything in the piece at hand. */
+  /** Makes sure that the current piece has bytes; false at the end. */
   async #fill(signal?: AbortSignal): Promise<boolean> {
     while (this.#piece.length === 0) {
       signal?.throwIfAborted();
@@ -126,7 +126,7 @@ function openJsReader(source: ByteSource): () => Promise<Uint8Array | undefined>
   let failure: unknown;
   return async () => {
     while (inflated.length === 0) {
-      // What came before the damage was handed out first.
+      // The bytes before the damage were returned first.
       if (failure !== undefined) throw failure;
       if (ended) return undefined;
       if (stored.length === 0) {
@@ -137,11 +137,11 @@ function openJsReader(source: ByteSource): () => Promise<Uint8Array | undefined>
       }
       const part = stored.subarray(0, JS_PIECE_BYTES);
       stored = stored.subarray(part.length);
-      // Never said to be the last: whoever reads knows how much there must be, and gets what there is.
+      // Never marked as the last: the reader knows how many bytes there must be.
       try {
         gunzip.push(part, false);
       } catch (cause) {
-        // Behind a member lies something that is none: padding, or what a transfer left. gzip and Python pass over it.
+        // Padding or garbage behind a member: gzip and Python ignore it too.
         const trailing = (cause as { code?: number }).code === INVALID_HEADER;
         if (trailing && (begun || inflated.length > 0)) ended = true;
         else failure = cause;

@@ -11,7 +11,8 @@ export function codeLengths(counts: ArrayLike<number>, limit: number): Uint8Arra
   symbols.sort((a, b) => counts[a]! - counts[b]! || a - b);
   if (symbols.length === 1) lengths[symbols[0]!] = 1;
   if (symbols.length < 2) return lengths;
-  // Each level: the symbols and the pairs of the level before, by weight. What is chosen of the last one is chosen below.
+  // Each level lists the symbols and the pairs of the level before, by weight. What is chosen from the last level is
+  // chosen in those below.
   const levels: boolean[][] = [];
   let weights: number[] = [];
   for (let level = 0; level < limit; level++) {
@@ -36,7 +37,7 @@ export function codeLengths(counts: ArrayLike<number>, limit: number): Uint8Arra
   return lengths;
 }
 
-/** The codes that follow from their lengths (RFC 1951, 3.2.2), bits reversed, as DEFLATE sends them. */
+/** Canonical codes for these lengths (RFC 1951, 3.2.2), with reversed bits, as DEFLATE sends them. */
 export function canonicalCodes(lengths: Uint8Array): Uint16Array {
   const next = new Uint16Array(17);
   for (const length of lengths) if (length > 0) next[length + 1]!++;

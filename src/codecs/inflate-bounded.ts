@@ -1,7 +1,7 @@
 import { Inflate } from "fflate";
 import { joinBytes } from "../storage/join-bytes.ts";
 
-/** Stored bytes inflated at a time: what a bomb makes of them, 16 MB, is the most that is held beyond the limit. */
+/** Stored bytes inflated at a time: a bomb turns them into 16 MB, the most that is held beyond the limit. */
 const PIECE_BYTES = 16 * 1024;
 
 /**

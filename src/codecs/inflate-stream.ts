@@ -1,8 +1,8 @@
 import { joinBytes } from "../storage/join-bytes.ts";
 
 /**
- * Inflates what the platform can check by itself, checksum included.
- * @throws {Error} when it is damaged, cut short, or holds more than `maxBytes`, before much more is held
+ * Inflates gzip or zlib data with the platform's stream, which verifies the checksum.
+ * @throws {Error} when it is damaged, cut short, or holds more than `maxBytes`; little more than that is allocated
  */
 export async function inflateStream(
   bytes: Uint8Array,

@@ -8,10 +8,10 @@ export interface Jpeg2000Size {
   subsampled: boolean;
 }
 
-/** The SIZ marker of a JPEG 2000 codestream, or of the one inside a JP2 file. */
+/** Parses the SIZ marker of a JPEG 2000 codestream, or of the one inside a JP2 file. */
 export function parseJpeg2000Size(bytes: Uint8Array): Jpeg2000Size {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // As far as its count of components.
+  // Up to its count of components.
   const limit = Math.min(bytes.length - 42, 4096);
   for (let i = 0; i <= limit; i++) {
     // SOC directly followed by SIZ

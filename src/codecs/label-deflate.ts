@@ -1,14 +1,14 @@
 import { canonicalCodes, codeLengths } from "./huffman.ts";
 
-// Of RFC 1951.
+// Limits of RFC 1951.
 const END = 256;
 const MAX_MATCH = 258;
 const MAX_DISTANCE = 32768;
 const CODE_BITS = 15;
-/** In which order the lengths of the code of code lengths are sent. */
+/** Order in which the lengths of the code-length code are sent. */
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/** The first value of each symbol; `counts[b]` symbols in a row stand for 2^b values each. */
+/** First value of each symbol; `counts[b]` consecutive symbols stand for 2^b values each. */
 function firstValues(from: number, counts: readonly number[]): number[] {
   let next = from;
   return counts.flatMap((count, bits) =>
@@ -19,7 +19,7 @@ function firstValues(from: number, counts: readonly number[]): number[] {
   );
 }
 
-/** By symbol, from 257; the longest has one of its own. */
+/** By symbol, from 257; the longest match has a symbol of its own. */
 const LENGTHS = [...firstValues(3, [8, 4, 4, 4, 4, 4]), MAX_MATCH];
 const DISTANCES = firstValues(1, [4, ...new Array<number>(13).fill(2)]);
 
@@ -28,19 +28,19 @@ function findSymbol(value: number, first: readonly number[]): number {
 }
 
 const LENGTH_SYMBOL = Uint16Array.from({ length: MAX_MATCH + 1 }, (_, n) => 257 + findSymbol(n, LENGTHS));
-/** Bits that say which of the values of its symbol a length is. */
+/** Extra bits that select a length among those of its symbol. */
 const LENGTH_EXTRA = LENGTHS.map((from, s) => (from === MAX_MATCH ? 0 : Math.max(0, (s >> 2) - 1)));
 
-/** Shorter ones take as many bits as what they stand for. */
+/** Shorter matches take as many bits as the literals they replace. */
 const SHORTEST_RUN = 4;
 const SHORTEST_COPY = 6;
 
-/** Tokens that share a code: a literal, or the length of a match added to one of these. */
+/** Tokens that share a code: a literal, or a match length added to one of these. */
 const BLOCK_TOKENS = 16384;
 const RUN = 256;
 const COPY = 768;
 
-/** One DEFLATE stream, see `LabelDeflate`. */
+/** Compresses bytes to one DEFLATE stream, see `LabelDeflate`. */
 export function deflateLabels(bytes: Uint8Array, sample: number, row: number): Uint8Array<ArrayBuffer> {
   const deflate = new LabelDeflate(sample, row);
   deflate.push(bytes);
@@ -66,12 +66,12 @@ export class LabelDeflate {
    */
   constructor(sample: number, row: number) {
     this.#sample = sample;
-    // Too long a row lies beyond what a match can reach: runs only.
+    // A row longer than the maximum distance cannot be matched: runs only.
     this.#row = row > sample && row <= MAX_DISTANCE ? row : sample;
     this.#blocks = new BlockWriter(sample, this.#row);
   }
 
-  /** The next bytes, which repeat nothing of those before. Blocks that are full are there for `take`. */
+  /** Adds bytes; matches do not reach into earlier calls. Full blocks are then ready for `take`. */
   push(bytes: Uint8Array): void {
     const { length } = bytes;
     const sample = this.#sample;
@@ -93,18 +93,18 @@ export class LabelDeflate {
     }
   }
 
-  /** What is done of the stream, once. */
+  /** Returns the finished part of the stream, once. */
   take(): Uint8Array<ArrayBuffer> {
     return this.#blocks.take();
   }
 
-  /** The rest of the stream. */
+  /** Returns the rest of the stream. */
   finish(): Uint8Array<ArrayBuffer> {
     return this.#blocks.finish();
   }
 }
 
-/** Writes tokens block by block, each block with the code that suits it best. */
+/** Writes tokens in blocks, each with its own best code. */
 class BlockWriter {
   readonly #tokens = new Uint16Array(BLOCK_TOKENS);
   readonly #distances: readonly number[];
@@ -115,7 +115,7 @@ class BlockWriter {
   #bits = 0;
   #bitCount = 0;
 
-  /** The distances of a run and of a copy. */
+  /** Distances of a run and of a copy. */
   constructor(run: number, copy: number) {
     this.#distances = [run, copy];
   }
@@ -140,7 +140,7 @@ class BlockWriter {
   #writeBlock(last: boolean): void {
     const tokens = this.#tokens.subarray(0, this.#count);
     this.#count = 0;
-    // No symbol takes more than 15 bits, and a distance no more than 15 and 13.
+    // No symbol takes more than 15 bits, and extra bits of a distance no more than 13.
     this.#reserve(512 + tokens.length * 7);
     const counts = new Uint32Array(286);
     counts[END] = 1;
@@ -178,7 +178,7 @@ class BlockWriter {
     this.#put(codes[END]!, lengths[END]!);
   }
 
-  /** RFC 1951, 3.2.7: both codes by the lengths of their symbols, which are coded themselves. */
+  /** Writes the header of a block (RFC 1951, 3.2.7): the code lengths of both codes, themselves coded. */
   #writeCodes(lengths: Uint8Array, distanceLengths: Uint8Array): void {
     const used = (of: Uint8Array, least: number) => Math.max(least, of.findLastIndex((n) => n > 0) + 1);
     const literals = used(lengths, 257);
@@ -200,7 +200,7 @@ class BlockWriter {
     }
   }
 
-  /** Up to 16 bits, the lowest first. */
+  /** Writes up to 16 bits, lowest first. */
   #put(value: number, count: number): void {
     this.#bits |= value << this.#bitCount;
     this.#bitCount += count;
@@ -219,7 +219,7 @@ class BlockWriter {
   }
 }
 
-/** Lengths of codes with their repeats: 16 is the length before 3 to 6 times, 17 and 18 are zeros. */
+/** Run-length encodes code lengths: 16 repeats the last length 3 to 6 times, 17 and 18 are zeros. */
 function repeats(lengths: readonly number[]): { symbol: number; extra: number; extraBits: number }[] {
   const steps: { symbol: number; extra: number; extraBits: number }[] = [];
   for (let at = 0; at < lengths.length; ) {

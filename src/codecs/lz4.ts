@@ -35,7 +35,7 @@ export function decodeLz4Block(input: Uint8Array, output: Uint8Array): void {
     else output.set(input.subarray(at, at + literals), to);
     at += literals;
     to += literals;
-    // The last sequence has no match; only a whole output makes it the last.
+    // The last sequence has no match, and only a full output makes it the last.
     if (at === end) break;
     if (end - at < 2) throw damaged();
     const distance = input[at]! | (input[at + 1]! << 8);

@@ -17,7 +17,7 @@ export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {
   const old = input[0] === 0 && input.length > 1 && (input[1]! & 1) === 1;
   const early = old ? 0 : 1;
   const out = new Uint8Array(expected);
-  // Each code is a stretch of the output: where it was first written, and how long it is.
+  // Each code is a range of the output: where it was first written, and its length.
   const start = new Int32Array(1 << MAX_BITS);
   const length = new Int32Array(1 << MAX_BITS);
   let next = FIRST;
@@ -52,13 +52,13 @@ export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {
     } else if (code < next && code >= FIRST) {
       written = copy(out, start[code]!, length[code]!, written);
     } else if (code === next && previous >= 0) {
-      // The one code that may be used before it is complete: the stretch before, and its first byte again.
+      // The one code that may be used before it is complete: the previous range, followed by its first byte.
       written = copy(out, previousStart, previousLength + 1, written);
     } else {
       throw new ImageFormatError(`an LZW tile is damaged: code ${code} of ${next} was never defined`);
     }
     if (previous >= 0 && next < 1 << MAX_BITS) {
-      // The stretch before plus the first byte of this one lie side by side in the output already.
+      // The previous range and the first byte of this one are already adjacent in the output.
       start[next] = previousStart;
       length[next] = previousLength + 1;
       next++;
@@ -71,7 +71,7 @@ export function decodeLzw(input: Uint8Array, expected: number): Uint8Array {
   return written === expected ? out : out.subarray(0, written);
 }
 
-/** Byte by byte and forwards, for source and target may overlap. Stops at the end of `out`. */
+/** Copies byte by byte, since source and target may overlap. Stops at the end of `out`. */
 function copy(out: Uint8Array, from: number, count: number, to: number): number {
   const end = Math.min(to + count, out.length);
   while (to < end) out[to++] = out[from++]!;

@@ -1,7 +1,7 @@
 import { ImageFormatError } from "../image/errors.ts";
 import type { DecodedImage } from "./decoders.ts";
 
-/** Full-range BT.601, as JFIF and Aperio's 33003 use it. In place. */
+/** Converts in place, full-range BT.601, as JFIF and Aperio's 33003 use it. */
 export function ycbcrToRgb(image: DecodedImage): void {
   const { data } = image;
   if (image.components < 3 || !(data instanceof Uint8Array)) {

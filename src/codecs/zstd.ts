@@ -2,7 +2,7 @@
 import createZstd from "@foxglove/wasm-zstd/dist/wasm-zstd.js";
 import { emscriptenOptions } from "./compiled-codecs.ts";
 
-/** The part of the Emscripten module that is used. */
+/** The used part of the Emscripten module. */
 interface ZstdModule {
   HEAPU8: Uint8Array;
   _malloc(byteLength: number): number;
@@ -12,18 +12,18 @@ interface ZstdModule {
 }
 
 /**
- * Unpacks Zstandard frames.
- * @throws {Error} when they are damaged, cut short, or hold more than `maxBytes`, of which none are allocated
+ * Decompresses Zstandard frames.
+ * @throws {Error} when they are damaged, cut short, or hold more than `maxBytes`; nothing beyond that is allocated
  */
 export type Unzstd = (bytes: Uint8Array, maxBytes: number) => Uint8Array<ArrayBuffer>;
 
-/** A heap that has grown beyond this is let go: WebAssembly never gives memory back, and an isolate has little. */
+/** A heap larger than this is dropped: WebAssembly never returns memory, and an isolate has little. */
 const KEPT_HEAP_BYTES = 8 * 2 ** 20;
 
-// The instance and not its promise: on Workers a promise belongs to the request that made it.
+// The instance, not its promise: on Workers a promise belongs to the request that made it.
 let idle: ZstdModule | undefined;
 
-/** libzstd, compiled to WebAssembly: it checks what streams state of themselves, checksums too. */
+/** libzstd, compiled to WebAssembly; it verifies sizes and checksums of streams. */
 export async function loadZstd(): Promise<Unzstd> {
   const module: ZstdModule = idle ?? (await createZstd(await emscriptenOptions("zstd", () => {})));
   idle ??= module;
@@ -52,7 +52,7 @@ function unzstd(module: ZstdModule, bytes: Uint8Array, maxBytes: number): Uint8A
   }
 }
 
-/** The content size that the first frame states (RFC 8878 section 3.1.1.1), 0 where it states none. */
+/** Content size that the first frame states (RFC 8878 section 3.1.1.1); 0 if it states none. */
 function statedBytes(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   // Magic, descriptor, window, dictionary, content size.

@@ -9,18 +9,20 @@ export interface ByteRange {
   length: number;
 }
 
-/** Small reads are widened to blocks of this size: a TIFF directory and what it points to then cost one request. */
+/**
+ * Small reads are widened to blocks of this size: a TIFF directory and the values it points to then take one request.
+ */
 const BLOCK_BYTES = 64 * 1024;
 const CACHED_BLOCKS = 64;
 
-/** Ranges closer than this are read as one: less than what a request's latency costs on any network. */
+/** Ranges closer than this are merged: the extra bytes cost less than the latency of a request. */
 const COALESCE_GAP_BYTES = 16 * 1024;
 const COALESCE_MAX_BYTES = 8 * 2 ** 20;
 
-/** Workers allow six connections that wait for headers; more would queue there anyway. */
+/** A Worker may have six connections waiting for headers; further ones would queue. */
 const MAX_PARALLEL_READS = 6;
 
-/** Ranges of an object by their place, bounded in bytes. */
+/** A cache of ranges of an object by offset, bounded in bytes. */
 class ByteCache {
   readonly #maxBytes: number;
   readonly #parts: LRUCache<number, Uint8Array> | undefined;
@@ -39,14 +41,14 @@ class ByteCache {
 
   keep({ offset, length }: ByteRange, bytes: Uint8Array): void {
     if (length > this.#maxBytes / 4 || this.#parts?.has(offset)) return;
-    // A copy, unless it is all there is: what was read with it would be held too.
+    // A copy, unless the range is the whole buffer: a view would keep the buffer alive.
     this.#parts?.set(offset, bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
   }
 }
 
 /**
- * One object read by ranges, pinned to the etag it had when opened. Metadata goes through a small block cache
- * (`read`); tiles are read exactly, neighbours together, and kept as far as there is room (`readRanges`).
+ * One object read by ranges, pinned to the etag it had when opened. `read` is for metadata and uses a small block
+ * cache. `readRanges` is for tiles: exact ranges, neighbours merged, cached while there is space.
  */
 export class ByteSource {
   readonly key: string;
@@ -54,11 +56,11 @@ export class ByteSource {
   readonly etag: string;
   readonly #store: ObjectStore;
   readonly #tiles: ByteCache;
-  /** Values and not promises: on Workers a promise belongs to the request that made it. */
+  /** Values, not promises: on Workers a promise belongs to the request that made it. */
   readonly #blocks = new LRUCache<number, Uint8Array>({ max: CACHED_BLOCKS });
   #bytesRead = 0;
 
-  /** @param cacheBytes of tiles as they are stored, kept for who reads their neighbours next */
+  /** @param cacheBytes of stored tiles, cached for reads of their neighbours */
   constructor(store: ObjectStore, key: string, info: ObjectInfo, cacheBytes = 0) {
     this.#tiles = new ByteCache(cacheBytes);
     this.key = key;
@@ -67,21 +69,21 @@ export class ByteSource {
     this.#store = store;
   }
 
-  /** Bytes asked of the storage so far. */
+  /** Bytes requested from the storage so far. */
   get bytesRead(): number {
     return this.#bytesRead;
   }
 
   /**
-   * Bytes `[offset, offset + length)` through the block cache.
-   * @throws {ImageFormatError} when the range reaches beyond the end: the file is cut short or its header is wrong
+   * Reads bytes `[offset, offset + length)` through the block cache.
+   * @throws {ImageFormatError} when the range ends behind the object: the file is cut short or its header is wrong
    */
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.#checkInside({ offset, length });
     return this.readUpTo(offset, length, signal);
   }
 
-  /** As `read`, but shorter at the end of the object. */
+  /** Like `read`, but shorter at the end of the object. */
   async readUpTo(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     const start = Math.min(offset, this.byteLength);
     const end = Math.min(offset + length, this.byteLength);
@@ -111,8 +113,8 @@ export class ByteSource {
   }
 
   /**
-   * Each range exactly; ranges that lie close together share one request. Results in the order asked.
-   * @throws {ImageFormatError} when a range reaches beyond the end of the object
+   * Reads exact ranges; ranges close to each other share a request. @returns the ranges in the given order
+   * @throws {ImageFormatError} when a range ends behind the object
    */
   async readRanges(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<Uint8Array[]> {
     for (const range of ranges) this.#checkInside(range);

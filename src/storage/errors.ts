@@ -1,4 +1,4 @@
-/** An object changed between two reads of one job: the caller must start again, never mix. */
+/** An object changed between two reads of one job: the caller must start again and never mix the two. */
 export class ObjectChangedError extends Error {
   override readonly name = "ObjectChangedError";
   readonly key: string;
@@ -8,7 +8,7 @@ export class ObjectChangedError extends Error {
   }
 }
 
-/** The storage could not be reached or refused; `retryable` says whether trying again can help. */
+/** The storage could not be reached, or rejected the request. `retryable`: the same call may succeed later. */
 export class StorageError extends Error {
   override readonly name = "StorageError";
   readonly retryable: boolean;

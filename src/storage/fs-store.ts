@@ -11,7 +11,7 @@ import type {
   StoredObject,
 } from "./object-store.ts";
 
-/** Files being written carry this prefix until they are whole; `list` never shows them. */
+/** Prefix of files that are being written; `list` skips them. */
 export const TEMPORARY_PREFIX = ".tilewright-writing-";
 
 const MAX_OPEN_FILES = 16;
@@ -19,14 +19,14 @@ const MAX_OPEN_FILES = 16;
 interface OpenFile {
   handle: FileHandle;
   etag: string;
-  /** Reads in progress: a handle is closed only when nobody reads from it. */
+  /** Reads in progress: a handle is closed when the last one ends. */
   users: number;
   stale: boolean;
 }
 
 /**
- * A directory as a store. Node only. An etag is made of modification time, size and inode, so it also changes
- * when a file is replaced by one of the same size. Range reads keep a few file handles open: call `close`.
+ * A directory as a store. Node only. The etag is made of modification time, size and inode, so it also changes when a
+ * file is replaced by one of the same size. Range reads keep a few file handles open: call `close`.
  */
 export class FsStore implements ObjectStore {
   readonly root: string;
@@ -77,7 +77,7 @@ export class FsStore implements ObjectStore {
     } finally {
       await this.#release(file);
     }
-    // Looked at again after the read, so that a file written over meanwhile is noticed.
+    // Checked again after the read, to notice a file that was overwritten meanwhile.
     const after = await this.#stat(key);
     if (after?.etag !== before.etag || filled < bytes.length) throw new ObjectChangedError(key);
     return bytes;
@@ -87,7 +87,7 @@ export class FsStore implements ObjectStore {
     options?.signal?.throwIfAborted();
     const target = this.#path(key);
     const directory = path.dirname(target);
-    // A fixed-length name: the key's own name may already be as long as the file system allows.
+    // A name of fixed length: the key's own name may already be as long as the file system allows.
     const temporary = path.join(
       directory,
       `${TEMPORARY_PREFIX}${process.pid}-${Date.now()}-${++this.#writes}`,
@@ -106,7 +106,7 @@ export class FsStore implements ObjectStore {
         await rename(temporary, target);
         return true;
       }
-      // Unlike rename, link refuses to replace: the one atomic "only if absent" a file system offers.
+      // Unlike rename, link never replaces a file: it is the file system's atomic "only if absent".
       await link(temporary, target);
       await unlink(temporary);
       return true;
@@ -126,9 +126,9 @@ export class FsStore implements ObjectStore {
     yield* this.#walk(base, prefix, options);
   }
 
-  /** Closes the files kept open for range reads. The store stays usable, and keeps none open from then on. */
+  /** Closes the file handles of range reads. The store stays usable, and keeps no handle open from then on. */
   async close(): Promise<void> {
-    // Of reads side by side one may have failed, and the others be on their way still.
+    // One of several parallel reads may have failed while others are still running.
     this.#keepsOpen = false;
     const files = [...this.#open.values()];
     this.#open.clear();
@@ -141,7 +141,7 @@ export class FsStore implements ObjectStore {
       if (isAbsent(cause)) return [];
       throw toStorageError(`cannot list ${directory || this.root}`, cause);
     });
-    // A directory sorts as "name/": keys then come out in lexical order across directories.
+    // A directory sorts as "name/": keys then come in lexical order across directories.
     const names = entries
       .filter((entry) => !entry.name.startsWith(TEMPORARY_PREFIX))
       .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
@@ -162,7 +162,7 @@ export class FsStore implements ObjectStore {
     return path.join(this.root, ...key.split("/"));
   }
 
-  /** `undefined` for what is absent and for directories, which hold keys but are none. */
+  /** @returns `undefined` for absent keys and for directories, which are not objects */
   async #stat(key: string): Promise<ObjectInfo | undefined> {
     try {
       const info = await stat(this.#path(key), { bigint: true });
@@ -222,7 +222,7 @@ function errnoCode(cause: unknown): string | undefined {
   return (cause as NodeJS.ErrnoException | undefined)?.code;
 }
 
-/** A path through a file ("slide.svs/zarr.json") is as absent as one that leads nowhere. */
+/** A path through a file ("slide.svs/zarr.json") counts as absent. */
 function isAbsent(cause: unknown): boolean {
   const code = errnoCode(cause);
   return code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG";

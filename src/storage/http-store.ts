@@ -11,26 +11,26 @@ import type {
 import { type BoundedRead, describeRangeMismatch, parseContentRange, readAtMost } from "./read-at-most.ts";
 
 export interface HttpStoreOptions {
-  /** Query string every request carries, without "?": the signature of a presigned address. */
+  /** Query string of every request, without "?": the signature of a presigned address. */
   search?: string;
   headers?: Record<string, string>;
-  /** Largest object read whole, asked for as such or from a server that does not serve ranges. */
+  /** Largest object that is read whole, on request or because the server does not serve ranges. */
   maxWholeBytes?: number;
   fetch?: typeof fetch;
 }
 
 const DEFAULT_MAX_WHOLE_BYTES = 64 * 2 ** 20;
-/** Of an object that is asked for as a whole, such as a chunk of a Zarr, where nothing else is said. */
+/** Default limit of an object that is read whole, such as a chunk of a Zarr. */
 const DEFAULT_MAX_OBJECT_BYTES = 512 * 2 ** 20;
 
 /**
- * A web server read by ranges; nothing is written. Uses GET alone, for presigned addresses allow no HEAD.
- * The etag is the server's, else made of Last-Modified and size.
+ * A web server read by ranges; read-only. It uses GET alone, because presigned addresses allow no HEAD. The etag is
+ * the server's, or made of Last-Modified and size.
  */
 export class HttpStore implements ObjectStore {
   readonly #base: string;
   readonly #options: HttpStoreOptions;
-  /** Whole objects of servers without ranges, by key: together at most as large as one of them may be. */
+  /** Objects of servers without ranges, by key: together at most as large as one of them may be. */
   readonly #whole = new Map<string, { etag: string; bytes: Uint8Array }>();
   #wholeBytes = 0;
 
@@ -75,7 +75,7 @@ export class HttpStore implements ObjectStore {
     const whole = this.#whole.get(key);
     if (whole) return sliceWhole(key, whole, offset, length, options?.ifMatch);
     if (length === 0) return new Uint8Array(0);
-    // A suffix range ("bytes=-n") always reaches to the end: what is beyond `length` is cut off below.
+    // A suffix range ("bytes=-n") always reaches to the end: bytes beyond `length` are cut off below.
     const range = offset < 0 ? `bytes=${offset}` : `bytes=${offset}-${offset + length - 1}`;
     const response = await this.#request(key, { range, ifMatch: options?.ifMatch, signal: options?.signal });
     if (response === undefined) return undefined;
@@ -100,7 +100,7 @@ export class HttpStore implements ObjectStore {
       await discard(response);
       throw this.#unusable(key, wrong);
     }
-    // Of a suffix more may come than was asked for.
+    // A suffix range may return more than was requested.
     const expected = Math.min(length, told!.after - told!.first);
     const { bytes, more } = await this.#body(key, response, expected);
     if (more && offset >= 0) {
@@ -144,10 +144,10 @@ export class HttpStore implements ObjectStore {
     const headers: Record<string, string> = { ...this.#options.headers };
     if (range !== undefined) {
       headers.Range = range;
-      // Ranges of a compressed answer would not be ranges of the file.
+      // Ranges of a compressed response would not be ranges of the file.
       headers["Accept-Encoding"] = "identity";
     }
-    // Weak etags never match (RFC 9110, 13.1.1); they are compared by `getRange` instead.
+    // Weak etags never match (RFC 9110, 13.1.1); `getRange` compares them instead.
     if (ifMatch !== undefined && /^"/.test(ifMatch)) headers["If-Match"] = ifMatch;
     let response: Response;
     try {
@@ -175,7 +175,7 @@ export class HttpStore implements ObjectStore {
     });
   }
 
-  /** Takes a whole answer of a server that ignores ranges, when it is small enough to keep. */
+  /** Reads a whole response of a server that ignores ranges, if it is small enough to keep. */
   async #readWhole(key: string, response: Response): Promise<{ etag: string; bytes: Uint8Array }> {
     const limit = this.#options.maxWholeBytes ?? DEFAULT_MAX_WHOLE_BYTES;
     const stated = Number(response.headers.get("Content-Length") ?? Number.NaN);
@@ -250,7 +250,7 @@ function responseEtag(response: Response, byteLength: number): string {
   return response.headers.get("ETag") ?? `${response.headers.get("Last-Modified") ?? ""}#${byteLength}`;
 }
 
-/** An answer nobody reads must be cancelled, or its connection stays taken. */
+/** An unread response must be cancelled, or its connection stays in use. */
 async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {});
 }

@@ -1,6 +1,6 @@
 /**
- * Refuses keys that could leave the store: absolute, empty or dot segments, NUL.
- * @throws {TypeError} with the key in the sentence; a bad key is a mistake of the caller, not of the storage
+ * Rejects keys that could leave the store: absolute ones, empty or dot segments, NUL.
+ * @throws {TypeError} with the key in the message; a bad key is a bug of the caller, not of the storage
  */
 export function checkKey(key: string): void {
   if (key === "") throw new TypeError("a storage key must not be empty");

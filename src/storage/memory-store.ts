@@ -9,7 +9,7 @@ import type {
   StoredObject,
 } from "./object-store.ts";
 
-/** Objects in a map: for tests, and for bytes that are already in memory. Copies in and out. */
+/** Objects in a map: for tests, and for bytes that are already in memory. Bytes are copied in and out. */
 export class MemoryStore implements ObjectStore {
   readonly #objects = new Map<string, { bytes: Uint8Array; etag: string }>();
   #writes = 0;

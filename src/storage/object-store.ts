@@ -1,10 +1,10 @@
-/** What is known of an object without reading it. `etag` changes whenever the content does. */
+/** What `head` tells about an object. `etag` changes whenever the content does. */
 export interface ObjectInfo {
   byteLength: number;
   etag: string;
 }
 
-/** An object as a listing tells of it. */
+/** An object of a listing. */
 export interface ListedObject extends ObjectInfo {
   key: string;
 }
@@ -23,14 +23,14 @@ export interface RangeOptions extends ReadOptions {
 }
 
 export interface PutOptions extends ReadOptions {
-  /** `"*"`: write only if the key is absent; the answer tells whether it was written. */
+  /** `"*"`: write only if the key is absent; `put` returns whether it was written. */
   ifNoneMatch?: "*";
   contentType?: string;
 }
 
 /**
- * Keyed bytes: the one thing the pipeline asks of a disk, a bucket or a web server.
- * A missing key is `undefined`, never an error. Keys are relative, `/`-separated, without `.` or `..` segments.
+ * Bytes by key: all that the pipeline needs from a disk, a bucket or a web server. A missing key is `undefined`,
+ * never an error. Keys are relative, `/`-separated, without `.` or `..` segments.
  */
 export interface ObjectStore {
   head(key: string, options?: ReadOptions): Promise<ObjectInfo | undefined>;

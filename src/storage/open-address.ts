@@ -8,15 +8,15 @@ import { parseSourceAddress } from "./source-address.ts";
 export interface OpenedAddress {
   store: ObjectStore;
   key: string;
-  /** Last part of the source, for messages and file names. */
+  /** Last segment of the source, for messages and file names. */
   name: string;
-  /** Lets go of files and connections. */
+  /** Closes files and connections. */
   close(): Promise<void>;
 }
 
 /**
- * Turns what a person typed (path, `file://`, `http(s)://`, `s3://bucket/key`) into a store and a key. Node only.
- * Nothing is opened or checked for being there yet.
+ * Turns the address that a user gave (path, `file://`, `http(s)://`, `s3://bucket/key`) into a store and a key. Node
+ * only. It opens nothing and does not check that the object exists.
  */
 export async function openAddress(source: string): Promise<OpenedAddress> {
   const address = parseSourceAddress(source);
@@ -33,7 +33,7 @@ export async function openAddress(source: string): Promise<OpenedAddress> {
       return { store, key: address.key, name: address.key, close: async () => {} };
     }
     case "s3": {
-      // The AWS SDK takes a quarter of a second to load: only where a bucket is read.
+      // Loaded only for buckets: the AWS SDK takes a quarter of a second.
       const { S3Store } = await import("./s3-store.ts");
       const slash = address.key.lastIndexOf("/");
       const store = new S3Store(address.bucket, { prefix: address.key.slice(0, slash + 1) });

@@ -2,8 +2,8 @@ import { sha256Hex } from "./digest.ts";
 import type { ListedObject } from "./object-store.ts";
 
 /**
- * One etag for all objects below a prefix, made of their names, etags and sizes: another where any object was added,
- * removed or written anew, and the same in whatever order and with or without quotes a storage lists them.
+ * One etag for all objects below a prefix, made of their names, etags and sizes. It changes when an object is added,
+ * removed or rewritten; it does not depend on the order of the listing or on quotes around etags.
  * @param objects with keys relative to the prefix
  */
 export async function prefixEtag(objects: Iterable<ListedObject>): Promise<string> {

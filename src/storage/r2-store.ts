@@ -11,21 +11,21 @@ import type {
   StoredObject,
 } from "./object-store.ts";
 
-/** Internal error, unavailable, too many requests, slow down: R2's codes for which its manual advises another try. */
+/** Internal error, unavailable, too many requests, slow down: the codes for which R2's manual advises a retry. */
 const RETRYABLE = new Set([10001, 10043, 10054, 10058]);
 
 export interface R2StoreOptions {
   /** Prepended to every key, with its final "/". */
   prefix?: string;
-  /** Keys asked for at a time when listing; R2 gives at most 1000, which is the default. */
+  /** Keys per page of a listing; R2 returns at most 1000, which is the default. */
   pageSize?: number;
-  /** Largest object that is read whole; others are an error. */
+  /** Largest object that is read whole; a larger one is an error. */
   maxWholeBytes?: number;
 }
 
 /**
- * An R2 bucket through a Worker's binding. The binding takes no signal: a call that is aborted under way still happens,
- * and its answer is dropped.
+ * An R2 bucket through a Worker's binding. The binding takes no signal: an aborted call still runs, and its result is
+ * dropped.
  */
 export class R2Store implements ObjectStore {
   readonly #bucket: R2Bucket;
@@ -63,12 +63,13 @@ export class R2Store implements ObjectStore {
     options?: RangeOptions,
   ): Promise<Uint8Array | undefined> {
     if (length === 0) return new Uint8Array(0);
-    // A suffix always reaches to the end: what is beyond `length` is cut off below.
+    // A suffix range always reaches to the end: bytes beyond `length` are cut off below.
     const range = offset < 0 ? { suffix: -offset } : { offset, length };
     const onlyIf = options?.ifMatch === undefined ? undefined : { etagMatches: options.ifMatch };
     return this.#call(key, options, async (name) => {
       const found = await this.#bucket.get(name, { range, onlyIf }).catch(async (error: unknown) => {
-        // A range that begins behind the end is refused, by the emulation without a code: the size tells it apart.
+        // R2 rejects a range that begins behind the end (the emulator without a code); the size tells this case
+        // apart.
         const whole = await this.#bucket.head(name);
         if (whole && (whole.size === 0 || offset >= whole.size)) return new Uint8Array(0);
         throw error;
@@ -94,7 +95,7 @@ export class R2Store implements ObjectStore {
     for await (const { key } of this.objects(prefix, options)) yield key;
   }
 
-  /** What `list` yields, with what is known of each: R2 tells both in one answer. */
+  /** Like `list`, with what is known of each object: R2 returns both in one response. */
   async *objects(prefix: string, options?: ReadOptions): AsyncIterable<ListedObject> {
     let cursor: string | undefined;
     do {
@@ -145,7 +146,7 @@ function toObjectInfo(object: R2Object): ObjectInfo {
   return { byteLength: object.size, etag: object.etag };
 }
 
-/** R2's errors carry their number in the message alone: "get: … (10001)". */
+/** R2's errors carry their number only in the message: "get: … (10001)". */
 function parseErrorCode(error: unknown): number | undefined {
   const match = /\((\d{5})\)\s*$/.exec((error as Error)?.message ?? "");
   return match ? Number(match[1]) : undefined;

@@ -2,11 +2,11 @@ import { joinBytes } from "./join-bytes.ts";
 
 export interface BoundedRead {
   bytes: Uint8Array;
-  /** The body had more, which was not waited for: its connection is closed. */
+  /** Whether the body had more bytes. They were not read, and its connection is closed. */
   more: boolean;
 }
 
-/** A body up to its end, or up to `most` bytes: what a server sends is bounded by who asked, never by the server. */
+/** Reads a body to its end or to `most` bytes: the caller limits the size, never the server. */
 export async function readAtMost(
   body: AsyncIterable<Uint8Array> | null | undefined,
   most: number,
@@ -26,7 +26,7 @@ export async function readAtMost(
   return { bytes: joinBytes(chunks), more: false };
 }
 
-/** The `first` byte, the number `after` the last and the `total` of `Content-Range: bytes 0-0/1234`. */
+/** `Content-Range: bytes 0-0/1234`: the `first` byte, the number `after` the last, and the `total`. */
 export interface ContentRange {
   first: number;
   after: number;
@@ -42,7 +42,7 @@ export function parseContentRange(header: string | null | undefined): ContentRan
 }
 
 /**
- * Why a range is not the one that was asked for, as the rest of "the host …"; undefined where it is.
+ * Why a range is not the requested one, completing "the host …"; undefined if it is.
  * @param offset negative: that many bytes from the end
  */
 export function describeRangeMismatch(
@@ -50,7 +50,7 @@ export function describeRangeMismatch(
   offset: number,
   length: number,
 ): string | undefined {
-  if (range === undefined) return "answers a range without saying which bytes it is";
+  if (range === undefined) return "answers with a range and does not say which bytes it has";
   const { first, after, total } = range;
   const expected = offset >= 0 ? offset : total === undefined ? undefined : Math.max(0, total + offset);
   const most = offset >= 0 ? length : -offset;

@@ -3,13 +3,13 @@ import type { ObjectStore } from "./object-store.ts";
 /** HTTP statuses after which the same request may succeed later (RFC 9110, RFC 6585, RFC 8470). */
 export const RETRYABLE_STATUS: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
 
-/** A longer `Retry-After` than this is not waited for. */
+/** Longest `Retry-After` that is waited for. */
 const MAX_RETRY_AFTER_MS = 120_000;
 
-/** An error that says that the same call may succeed later. */
+/** An error with which the same call may succeed later. */
 export interface RetryableError extends Error {
   retryable: true;
-  /** How long the other side asks to be left alone. */
+  /** Delay that the server asks for. */
   retryAfterMs?: number;
 }
 
@@ -25,8 +25,10 @@ export interface RetryOptions {
 }
 
 /**
- * Calls again after errors with `retryable: true`, with exponential backoff and jitter, and not before `Retry-After`. Our
- * own loop, for p-retry's delay cannot be that of a response.
+ * Repeats a call after errors with `retryable: true`, with exponential backoff and jitter, and not before
+ * `Retry-After`.
+ *
+ * Written by hand: the delay of p-retry cannot follow the `Retry-After` of a response.
  * @throws the last error; an error that is not retryable; the signal's reason
  */
 export async function retry<T>(call: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
@@ -61,7 +63,7 @@ export function withRetry(store: ObjectStore, options: RetryOptions = {}): Objec
     get: (key, o) => again(() => store.get(key, o), o?.signal),
     getRange: (key, offset, length, o) => again(() => store.getRange(key, offset, length, o), o?.signal),
     put: (key, bytes, o) => again(() => store.put(key, bytes, o), o?.signal),
-    // A listing that broke in the middle cannot continue there: its caller begins again.
+    // A listing that broke cannot continue in the middle: its caller begins again.
     list: (prefix, o) => store.list(prefix, o),
   };
 }

@@ -22,27 +22,27 @@ import { describeRangeMismatch, parseContentRange, readAtMost } from "./read-at-
 export interface S3StoreOptions {
   /** Prepended to every key, with its final "/". */
   prefix?: string;
-  /** For servers other than AWS; also from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. */
+  /** For servers other than AWS; default AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. */
   endpoint?: string;
-  /** Also from AWS_REGION or AWS_DEFAULT_REGION; us-east-1 where nothing is said. */
+  /** Default AWS_REGION or AWS_DEFAULT_REGION, else us-east-1. */
   region?: string;
-  /** Bucket in the path and not in the host name. Default: with an endpoint yes, on AWS no. */
+  /** Bucket in the path, not in the host name. Default: yes with an endpoint, no on AWS. */
   pathStyle?: boolean;
   credentials?: S3ClientConfig["credentials"];
   client?: S3Client;
 }
 
-/** Of an object that is asked for as a whole, such as a chunk of a Zarr. */
+/** Limit of an object that is read whole, such as a chunk of a Zarr. */
 const MAX_OBJECT_BYTES = 512 * 2 ** 20;
-/** In a row, of a listing: servers may send some that hold no key. */
+/** Consecutive pages of a listing without any key: servers may send some. */
 const MAX_EMPTY_PAGES = 100;
-/** Of every answer that is no object: a thousand keys of a kilobyte, each byte of them escaped. */
+/** Limit of every response that is not an object: a thousand keys of a kilobyte, each byte escaped. */
 const MAX_ANSWER_BYTES = 16 * 2 ** 20;
 
 /**
- * A bucket of any S3 server. Credentials, endpoint and region come from the options, else from AWS_*.
- * On servers without conditional writes (Swift) a `put` with `ifNoneMatch` looks first and then writes: what was there
- * is never written over, but of several writers at the same moment more than one may be told `true`.
+ * A bucket of any S3 server. Credentials, endpoint and region come from the options, else from AWS_*. On servers
+ * without conditional writes (Swift) a `put` with `ifNoneMatch` checks and then writes: existing objects are never
+ * overwritten, but of several writers at the same moment more than one may get `true`.
  */
 export class S3Store implements ObjectStore {
   readonly #client: S3Client;
@@ -95,7 +95,7 @@ export class S3Store implements ObjectStore {
           discardBody(answer.Body);
           throw new ObjectChangedError(key);
         }
-        // Of an empty object some servers answer any range with all of it.
+        // For an empty object some servers return all of it for any range.
         if (answer.ContentRange === undefined && answer.ContentLength === 0) {
           discardBody(answer.Body);
           return new Uint8Array(0);
@@ -110,7 +110,7 @@ export class S3Store implements ObjectStore {
             ignored ? "is sent whole where a range was asked for" : `: the server ${wrong}`,
           );
         }
-        // Of a suffix more may come than was asked for.
+        // A suffix range may return more than was requested.
         const expected = Math.min(length, told!.after - told!.first);
         const { bytes, more } = await readAtMost(toByteIterable(answer.Body), expected);
         if (more && offset >= 0) {
@@ -180,7 +180,7 @@ export class S3Store implements ObjectStore {
       empty = page?.Contents?.length ? 0 : empty + 1;
       const next = page?.NextContinuationToken;
       if (next !== undefined && (empty > MAX_EMPTY_PAGES || next === ContinuationToken)) {
-        throw this.#unusable(prefix, ": the server sends a listing that does not go on");
+        throw this.#unusable(prefix, ": the server sends a listing that does not advance");
       }
       ContinuationToken = next;
     } while (ContinuationToken !== undefined);
@@ -199,7 +199,7 @@ export class S3Store implements ObjectStore {
     return new StorageError(`bucket ${this.#bucket} does not exist; check its name`, { retryable: false });
   }
 
-  /** Undefined when the key (or bucket) is not there; `beyond` when the range begins behind the end. */
+  /** Undefined when the key or the bucket does not exist; `beyond` when the range begins behind the end. */
   async #send<T>(key: string, call: () => Promise<T>, beyond?: T): Promise<T | undefined> {
     try {
       return await call();
@@ -207,7 +207,7 @@ export class S3Store implements ObjectStore {
       const name = (cause as Error)?.name;
       const status = httpStatus(cause);
       const isOurs = cause instanceof ObjectChangedError || cause instanceof StorageError;
-      // The SDK adds lines of advice for programmers to whatever is thrown while it reads an answer.
+      // The SDK appends advice for programmers to errors that occur while it reads a response.
       if (cause instanceof StorageError && cause.message.includes("\n")) {
         throw new StorageError(firstLine(cause.message), { retryable: cause.retryable });
       }
@@ -233,7 +233,7 @@ export class S3Store implements ObjectStore {
   #failure(key: string, cause: unknown, status: number | undefined): StorageError {
     const { name, message } = cause as Error;
     const where = this.#name(key);
-    // An answer to HEAD has no body: the SDK then knows the status alone and says "Unknown".
+    // A response to HEAD has no body: the SDK knows only the status and calls the error "Unknown".
     const known = name !== "Unknown";
     if (name === "CredentialsProviderError" || status === 401 || status === 403) {
       return new StorageError(
@@ -249,7 +249,7 @@ export class S3Store implements ObjectStore {
       );
     }
     const detail = known ? ` (${name}: ${firstLine(message)})` : "";
-    // 409: a write or delete of the same key was under way; which of them won is not known yet.
+    // 409: another write or delete of the same key was in progress; which one won is unknown.
     const retryable = (status >= 500 && status !== 501) || status === 429 || status === 409;
     const advice = retryable ? "try again later" : "check the bucket's name and AWS_REGION";
     return new StorageError(`the S3 server answers ${status} for ${where}${detail}; ${advice}`, {
@@ -270,12 +270,12 @@ function toByteIterable(body: Body): AsyncIterable<Uint8Array> | undefined {
   return body as AsyncIterable<Uint8Array> | undefined;
 }
 
-/** An answer nobody reads must be given up, or its connection stays taken. */
+/** An unread response must be closed, or its connection stays in use. */
 function discardBody(body: Body): void {
   (body as { destroy?: () => void } | undefined)?.destroy?.();
 }
 
-/** Listings and refusals are read whole by the SDK: those without end are cut. */
+/** The SDK reads listings and errors whole: this cuts off endless ones. */
 function limitResponses(client: S3Client): void {
   client.middlewareStack.add(
     (next, context) => async (args) => {
@@ -292,7 +292,7 @@ function limitResponses(client: S3Client): void {
   );
 }
 
-/** What the SDK knows how to collect, besides streams of Node. */
+/** The kind of stream that the SDK can collect, besides Node's. */
 function toReadableStream(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
   return new ReadableStream({
     async pull(controller) {
@@ -332,7 +332,7 @@ function clientConfig(options: S3StoreOptions): S3ClientConfig {
     region: options.region ?? environment.AWS_REGION ?? environment.AWS_DEFAULT_REGION ?? "us-east-1",
     forcePathStyle: options.pathStyle ?? endpoint !== undefined,
     credentials: options.credentials,
-    // The SDK's own checksums are not understood by every server (facts of Swift, older MinIO and Ceph).
+    // Not every server understands the SDK's own checksums (Swift, older MinIO and Ceph).
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
   };

@@ -1,8 +1,8 @@
 import type { ListedObject, ObjectStore } from "./object-store.ts";
 
 /**
- * A store as it was when it was listed: what it holds is known without a request, and nothing else is there. Bytes are
- * read from the store itself; a reader that gives the etag it was told finds out what was replaced since.
+ * A store as it was when it was listed: `head` and `list` need no request, and later objects do not exist in it.
+ * Bytes come from the store itself; a read with the listed etag notices objects that were replaced since.
  */
 export function snapshotStore(store: ObjectStore, objects: Iterable<ListedObject>): ObjectStore {
   const known = new Map([...objects].map((object) => [object.key, object]));

@@ -1,4 +1,4 @@
-/** What a source string means, before anything is opened. */
+/** A parsed source address. */
 export type SourceAddress =
   | { scheme: "file"; path: string }
   /** `base` ends with "/"; `search` has no "?". */
@@ -6,8 +6,8 @@ export type SourceAddress =
   | { scheme: "s3"; bucket: string; key: string };
 
 /**
- * Reads a path, `file://`, `http(s)://` or `s3://bucket/key`. Anything else with a scheme is refused; a Windows
- * drive letter is none.
+ * Parses a path, `file://`, `http(s)://` or `s3://bucket/key`. Other schemes are rejected; a Windows drive letter is
+ * not a scheme.
  * @throws {TypeError} with one sentence
  */
 export function parseSourceAddress(source: string): SourceAddress {
@@ -63,7 +63,7 @@ function filePath(source: string, { pathname }: URL): string {
   } catch (cause) {
     throw new TypeError(`${source} is not a valid address: write a percent sign in a name as %25`, { cause });
   }
-  if (path.includes("\0")) throw new TypeError(`${source} holds a zero byte, which no name of a file has`);
+  if (path.includes("\0")) throw new TypeError(`${source} holds a zero byte, which file names cannot have`);
   return path;
 }
 

@@ -9,11 +9,11 @@ import { joinBytes } from "./join-bytes.ts";
 import type { ObjectInfo, ObjectStore, ReadOptions, StoredObject } from "./object-store.ts";
 
 interface Entry {
-  /** Where the entry's own header begins. */
+  /** Offset of the entry's local header. */
   offset: number;
   storedBytes: number;
   byteLength: number;
-  /** 0 stored, 8 Deflate; others are refused when they are read. */
+  /** 0 stored, 8 Deflate; reading any other method throws. */
   method: number;
   encrypted: boolean;
   crc: number;
@@ -33,18 +33,21 @@ const MAX_COMMENT_BYTES = 0xffff;
 const STORED = 0;
 const DEFLATE = 8;
 
-/** Files that are looked into at all; each takes memory for its name. */
+/** Entries are held by name in memory. */
 const MAX_ENTRIES = 100_000;
 
-/** Unpacked entries kept: a reader comes back for the samples after the head. The last one is, however large. */
+/**
+ * Cache of unpacked entries: a reader returns for the samples after the head. The last entry is kept whatever its
+ * size.
+ */
 const KEPT_BYTES = 16 * 2 ** 20;
 
-/** The largest entry that is unpacked whole: it is held beside what it is unpacked from. */
+/** Largest entry that is unpacked whole: packed and unpacked bytes are in memory together. */
 const MAX_ENTRY_BYTES = 256 * 2 ** 20;
 
-/** What is asked for of an entry's beginning costs no more than that: most files of an archive are only looked into. */
+/** Reads of an entry's head are limited to this: most files of an archive are only sniffed. */
 const HEAD_BYTES = 128 * 1024;
-/** Stored bytes read, and unpacked, at a time for that; Deflate makes 16 MB of the latter at most. */
+/** Stored bytes read, and unpacked, at a time; Deflate turns the latter into 16 MB at most. */
 const HEAD_READ_BYTES = 64 * 1024;
 const HEAD_PIECE_BYTES = 16 * 1024;
 
@@ -64,7 +67,7 @@ export class ZipStore implements ObjectStore {
     maxSize: KEPT_BYTES,
     sizeCalculation: (bytes) => bytes.length || 1,
   });
-  /** The last entry that was unpacked, however large. */
+  /** The last unpacked entry, whatever its size. */
   #last: { key: string; bytes: Uint8Array } | undefined;
   readonly #mutex = pLimit(1);
 
@@ -114,20 +117,20 @@ export class ZipStore implements ObjectStore {
     if (kept) return kept.slice(from, to);
     if (to <= HEAD_BYTES && entry.byteLength > 2 * HEAD_BYTES)
       return (await this.#unpackHead(key, entry, to, options?.signal)).slice(from);
-    // One at a time: unpacking takes twice the memory of the entry.
+    // One at a time: unpacking needs twice the memory of the entry.
     const bytes = await this.#mutex(() => this.#getKept(key) ?? this.#unpack(key, entry, options?.signal));
     return bytes.slice(from, to);
   }
 
   async put(): Promise<boolean> {
-    throw new StorageError("a zip file is not written to", { retryable: false });
+    throw new StorageError("zip files are read-only", { retryable: false });
   }
 
   async *list(prefix: string): AsyncIterable<string> {
     for (const key of [...this.#entries.keys()].sort()) if (key.startsWith(prefix)) yield key;
   }
 
-  /** The first `length` bytes of an entry that is longer. */
+  /** The first `length` bytes of an entry. */
   async #unpackHead(key: string, entry: Entry, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     checkMethod(key, entry);
     const offset = await this.#dataOffset(key, entry, signal);
@@ -146,7 +149,7 @@ export class ZipStore implements ObjectStore {
         for (let from = 0; from < stored!.length && total < length; from += HEAD_PIECE_BYTES)
           inflate.push(stored!.subarray(from, from + HEAD_PIECE_BYTES), false);
       } catch (cause) {
-        // What came before the damage is as it was.
+        // Bytes before the damage are valid.
         if (total < length) throw damagedEntry(key, cause);
       }
     }
@@ -166,7 +169,7 @@ export class ZipStore implements ObjectStore {
     const [stored] = await this.#source.readRanges([{ offset, length: entry.storedBytes }], signal);
     let bytes: Uint8Array;
     try {
-      // Into a buffer of the announced size: what unpacks to more cannot grow without bound.
+      // Into a buffer of the stated size, so the output cannot grow without bound.
       bytes = inflateSync(stored!, { out: new Uint8Array(entry.byteLength) });
     } catch (cause) {
       throw damagedEntry(key, cause);
@@ -234,7 +237,7 @@ async function readDirectory(
     );
     const extraAt = at + DIRECTORY_BYTES + nameBytes;
     const [byteLength, storedBytes, localOffset] = sizes(view, at, extraAt, extraAt + extraBytes);
-    // Entries that share their data would unpack to far more than any archive of this size holds.
+    // Overlapping entries would unpack to far more than any archive of this size holds.
     stored += storedBytes!;
     if (stored > source.byteLength) throw damaged();
     if (!name.endsWith("/")) {
@@ -253,7 +256,7 @@ async function readDirectory(
   return entries;
 }
 
-/** Sizes and place of an entry; those that do not fit 32 bits stand in the zip64 extra field, in this order. */
+/** Sizes and offset of an entry; those over 32 bits are in the zip64 extra field, in this order. */
 function sizes(view: DataView, at: number, extraAt: number, extraEnd: number): number[] {
   const short = [view.getUint32(at + 24, true), view.getUint32(at + 20, true), view.getUint32(at + 42, true)];
   if (!short.includes(0xffffffff)) return short;

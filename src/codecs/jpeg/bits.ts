@@ -14,19 +14,19 @@ export class JpegBits {
     this.#at = offset;
   }
 
-  /** Behind the last byte that a bit was taken from. */
+  /** Offset behind the last byte that a bit was taken from. */
   get offset(): number {
     return this.#at;
   }
 
-  /** One bit, or -1 where the data ends. */
+  /** One bit, or -1 at the end of the data. */
   bit(): number {
     if (this.#held === 0 && !this.#fill()) return -1;
     this.#held--;
     return (this.#value >> this.#held) & 1;
   }
 
-  /** Up to 16 bits as a number, or -1 where the data ends. */
+  /** Up to 16 bits as a number, or -1 at the end of the data. */
   bits(count: number): number {
     let value = 0;
     for (let i = 0; i < count; i++) {
@@ -38,7 +38,7 @@ export class JpegBits {
   }
 
   /**
-   * Passes over what is left up to the next marker, and over that.
+   * Skips to the next marker and over it.
    * @returns whether it is the restart marker of this number, from 0 to 7
    */
   restart(number: number): boolean {
@@ -96,7 +96,7 @@ export class HuffmanTable {
     }
   }
 
-  /** The next value, or -1 where the data ends or holds no code. */
+  /** Decodes the next value; -1 at the end of the data or for an invalid code. */
   decode(bits: JpegBits): number {
     let code = 0;
     for (let length = 1; length <= 16; length++) {

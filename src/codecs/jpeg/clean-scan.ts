@@ -36,7 +36,7 @@ export function cleanScan(stream: Uint8Array, header: JpegHeader): Uint8Array[] 
   const parts: Uint8Array[] = [];
   let from = header.scanDataOffset;
   let restarts = 0;
-  // Each block takes two bits or more, so the data ends before a false number of them does.
+  // Each block takes two bits or more, so the data ends before a false count is reached.
   for (let mcu = 0; mcu < mcus; mcu++) {
     if (header.restartInterval > 0 && mcu > 0 && mcu % header.restartInterval === 0) {
       parts.push(stream.subarray(from, bits.offset), Uint8Array.of(0xff, 0xd0 + (restarts % 8)));

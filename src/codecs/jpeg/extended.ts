@@ -52,10 +52,10 @@ export function decodeExtendedJpeg(stream: Uint8Array): Picture {
   const header = parseJpegHeader(stream);
   const { width, height, bitsPerSample } = header;
   const components = header.components.length;
-  // A lone component is coded in plain blocks, whatever its factors say.
+  // A single component is coded in plain blocks, whatever its factors say.
   if (components > 1 && header.components.some((c) => c.horizontal !== 1 || c.vertical !== 1))
     throw new ImageFormatError(`a JPEG of ${bitsPerSample} bits with subsampled components is not supported`);
-  if (bitsPerSample < 8 || bitsPerSample > 12 || components === 0) throw damaged("its header is none");
+  if (bitsPerSample < 8 || bitsPerSample > 12 || components === 0) throw damaged("its header is invalid");
   const data = new Uint16Array(width * height * components);
   const picture = { width, height, components, bitsPerSample, data };
   const tables = new Map<number, HuffmanTable>();
@@ -131,7 +131,7 @@ function readBlock(bits: JpegBits, component: ScanComponent, block: Float64Array
   block[0] = component.predicted * quantisation[0]!;
   for (let k = 1; k < 64; k++) {
     const code = ac.decode(bits);
-    if (code < 0) throw damaged("its data ends early or holds no code");
+    if (code < 0) throw damaged("its data ends early or has an invalid code");
     const size = code & 15;
     if (size === 0) {
       if (code !== 0xf0) return;
@@ -145,11 +145,11 @@ function readBlock(bits: JpegBits, component: ScanComponent, block: Float64Array
   }
 }
 
-/** A number of this many bits, negative where the first of them is 0 (ITU-T T.81, F.2.2.1). */
+/** A number of this many bits; negative when its first bit is 0 (ITU-T T.81, F.2.2.1). */
 function signed(bits: JpegBits, size: number): number {
   if (size === 0) return 0;
   const value = size > 0 && size <= 16 ? bits.bits(size) : -1;
-  if (value < 0) throw damaged("its data ends early or holds no code");
+  if (value < 0) throw damaged("its data ends early or has an invalid code");
   return value < 2 ** (size - 1) ? value - 2 ** size + 1 : value;
 }
 

@@ -5,7 +5,7 @@ import { parseJpegHeader, SOS, segments } from "./stream.ts";
 const DHT = 0xc4;
 const DRI = 0xdd;
 
-/** One scan of a lossless picture: its components, by their place in the picture. */
+/** One scan of a lossless picture: its components, by their index in the picture. */
 interface LosslessScan {
   components: { index: number; table: HuffmanTable }[];
   predictor: number;
@@ -73,7 +73,7 @@ function decodeScan(stream: Uint8Array, scan: LosslessScan, target: Target): voi
   const bits = new JpegBits(stream, scan.dataOffset);
   const middle = 2 ** (bitsPerSample - pointTransform - 1);
   const rowSamples = width * count;
-  // Samples are kept without the point transform until their row is done with.
+  // Samples are kept without the point transform until their row is complete.
   let fresh = true;
   let left = restartInterval;
   let firstRow = 0;
@@ -133,7 +133,7 @@ function difference(bits: JpegBits, table: HuffmanTable): number {
   if (size === 0) return 0;
   if (size === 16) return 32768;
   const value = size > 0 && size < 16 ? bits.bits(size) : -1;
-  if (value < 0) throw damaged("its data ends early or holds no code");
+  if (value < 0) throw damaged("its data ends early or has an invalid code");
   return value < 2 ** (size - 1) ? value - 2 ** size + 1 : value;
 }
 

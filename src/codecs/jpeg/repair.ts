@@ -33,7 +33,7 @@ export function repairJpeg(stream: Uint8Array): Uint8Array | undefined {
     if (needed) parts.push(stream.subarray(at, end));
     if (marker === SOS) break;
   }
-  // Progressive streams go over the picture in several scans: those are left as they are.
+  // Progressive streams have several scans: they stay as they are.
   const clean = header.frame === 0xc0 || header.frame === 0xc1 ? cleanScan(stream, header) : undefined;
   if (clean === undefined) parts.push(stream.subarray(header.scanDataOffset));
   else parts.push(...clean, Uint8Array.of(0xff, EOI));
@@ -42,8 +42,8 @@ export function repairJpeg(stream: Uint8Array): Uint8Array | undefined {
 }
 
 /**
- * Whether all restart markers of a sequential picture and its end are there: what is damaged then is parts of the
- * stretches between them, and libjpeg goes on behind each.
+ * Whether a sequential picture has all restart markers and its end. Then only stretches between markers are damaged,
+ * and libjpeg continues behind each.
  */
 export function hasAllRestarts(stream: Uint8Array, header: JpegHeader): boolean {
   const { width, height, restartInterval, frame, scanDataOffset } = header;
@@ -64,7 +64,7 @@ export function hasAllRestarts(stream: Uint8Array, header: JpegHeader): boolean 
   return false;
 }
 
-/** How libjpeg tells (jdapimin.c): JFIF knows only YCbCr, Adobe says it, else the components' ids. */
+/** libjpeg's rules (jdapimin.c): JFIF allows only YCbCr, Adobe states the colour, else the component ids decide. */
 function isYcbcr({ jfif, adobeTransform, components }: JpegHeader): boolean {
   if (jfif) return true;
   if (adobeTransform !== undefined) return adobeTransform !== 0;

@@ -2,11 +2,11 @@ import { ImageFormatError } from "../../image/errors.ts";
 import { type JpegHeader, mcuSize } from "./stream.ts";
 
 /**
- * A JPEG of any size seen as a grid of tiles that can each be decoded alone.
+ * A JPEG of any size as a grid of tiles that can each be decoded alone.
  *
- * Behind every restart marker the decoder starts afresh, so the MCUs between two markers (an interval) are a JPEG
- * of their own once they have a header. When intervals divide each MCU row evenly, the intervals of one column
- * stacked over a few rows form a rectangle, and with the size in the header patched, a small ordinary JPEG.
+ * Behind every restart marker the decoder starts afresh, so the MCUs between two markers (an interval) are a JPEG of
+ * their own once they have a header. When intervals divide each MCU row evenly, the intervals of one column over a
+ * few rows form a rectangle: with the size patched in the header, a small ordinary JPEG.
  *
  * Written by hand: no JavaScript library reads a part of a JPEG (OpenSlide does the same for NDPI in C).
  */
@@ -22,7 +22,7 @@ export interface RestartGrid {
   mcuHeight: number;
 }
 
-/** Samples of one tile, about: small enough to waste little at a region's border, large enough to decode fast. */
+/** Approximate samples per tile: small enough to waste little at a region's border, large enough to decode fast. */
 const TILE_SAMPLES = 2 ** 19;
 
 /** The grid of a `width` × `height` image; undefined when its restart markers do not cut rows evenly. */
@@ -35,7 +35,7 @@ export function planRestartGrid(header: JpegHeader, width: number, height: numbe
   if (!sequential || interval === 0 || mcusAcross % interval !== 0) return undefined;
   const tileWidth = interval * mcuWidth;
   const mcuRows = Math.ceil(height / mcuHeight);
-  // JPEG states sizes in 16 bits; libjpeg stops at 65500.
+  // JPEG has sizes of 16 bits; libjpeg stops at 65500.
   const fitting = Math.floor(65500 / mcuHeight);
   const rowsPerTile = Math.max(
     1,
@@ -60,7 +60,7 @@ export function tileIntervals(grid: RestartGrid, tileRow: number, column: number
 }
 
 /**
- * A decodable JPEG out of the image's header and the intervals of one tile.
+ * Assembles a decodable JPEG from the image's header and the intervals of one tile.
  * @param head the image's stream up to the first entropy-coded byte
  * @param intervals entropy-coded bytes, each with or without the marker that ends it
  */
@@ -95,9 +95,9 @@ function withoutMarker(interval: Uint8Array): Uint8Array {
 }
 
 /**
- * Finds where intervals begin when no index says so: behind each restart marker.
- * @param read bytes of the stream from an offset, at most so many
- * @returns offsets into the stream, the first being `scanDataOffset`
+ * Finds the starts of intervals when no index states them: behind each restart marker.
+ * @param read reads bytes of the stream from an offset, at most so many
+ * @returns offsets into the stream; the first is `scanDataOffset`
  */
 export async function scanRestarts(
   read: (offset: number, length: number) => Promise<Uint8Array>,

@@ -22,11 +22,11 @@ export interface JpegHeader {
   adobeTransform: number | undefined;
   /** Samples per inch or centimetre of the JFIF marker. */
   density: { unit: "inch" | "cm"; x: number; y: number } | undefined;
-  /** Which way the picture is to be shown, as EXIF says: 1 as it is stored, up to 8. */
+  /** EXIF orientation: 1 as stored, up to 8. */
   orientation: number | undefined;
-  /** Where the frame marker's segment begins (its 0xff). */
+  /** Offset of the frame marker's segment (its 0xff). */
   frameOffset: number;
-  /** Where the entropy-coded data begins, just behind the scan header. */
+  /** Offset of the entropy-coded data, just behind the scan header. */
   scanDataOffset: number;
 }
 
@@ -46,8 +46,8 @@ interface Segment {
 }
 
 /**
- * The segments of a stream, scan data passed over: as libjpeg looks for them, bytes that are no marker are skipped. Ends
- * at the end marker, and at a segment that is not all there.
+ * Iterates over the segments of a stream and skips scan data. Like libjpeg, it skips bytes that are not a marker. It
+ * stops at the end marker, or at an incomplete segment.
  */
 export function* segments(bytes: Uint8Array): Generator<Segment> {
   let at = 2;
@@ -55,7 +55,7 @@ export function* segments(bytes: Uint8Array): Generator<Segment> {
     at = bytes.indexOf(0xff, at);
     if (at < 0 || at + 4 > bytes.length) return;
     const marker = bytes[at + 1]!;
-    // Fill bytes; stuffed zeros, restart markers and TEM stand alone.
+    // Fill bytes; stuffed zeros, restart markers and TEM have no segment.
     if (marker === 0xff || marker <= 1 || (marker >= 0xd0 && marker <= SOI)) {
       at += marker === 0xff ? 1 : 2;
       continue;
@@ -70,8 +70,8 @@ export function* segments(bytes: Uint8Array): Generator<Segment> {
 }
 
 /**
- * Reads markers up to the first scan. `bytes` may stop anywhere behind the scan header.
- * @throws {ImageFormatError} when the scan header is not there
+ * Parses markers up to the first scan. `bytes` may end anywhere behind the scan header.
+ * @throws {ImageFormatError} when the scan header is missing
  */
 export function parseJpegHeader(bytes: Uint8Array): JpegHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -142,7 +142,7 @@ function ascii(bytes: Uint8Array, offset: number, length: number): string {
   return String.fromCharCode(...bytes.subarray(offset, offset + length));
 }
 
-/** Samples per MCU side: `[y, x]`. A lone component is coded in plain 8 × 8 blocks whatever its factors say. */
+/** Samples per MCU side, `[y, x]`. A single component is coded in plain 8 × 8 blocks whatever its factors say. */
 export function mcuSize(header: JpegHeader): [number, number] {
   if (header.components.length === 1) return [8, 8];
   let h = 1;
@@ -154,17 +154,17 @@ export function mcuSize(header: JpegHeader): [number, number] {
   return [8 * v, 8 * h];
 }
 
-/** How the three components are coded, when the container knows better than the stream. */
+/** Coding of the three components, when the container knows better than the stream. */
 export type JpegColor = "rgb" | "ycbcr";
 
 /**
- * A stream that any decoder reads rightly: the shared tables of a TIFF put in, the colour that its tags state
- * written as an Adobe marker, and the end marker added when it is missing (libjpeg takes that for damage).
+ * Completes a stream so that any decoder reads it: inserts a TIFF's shared tables, writes the colour that the tags
+ * state as an Adobe marker, and appends a missing end marker (which libjpeg reports as damage).
  *
- * Without the marker the decoder would guess from the component ids: libjpeg takes ids 0, 1, 2 for YCbCr, and
- * Aperio means RGB by them. A JFIF marker wins over the tags, for JFIF knows only YCbCr: Bio-Formats writes such
- * tiles under "RGB". So do libtiff and tifffile.
- * @param color undefined leaves it to the stream
+ * Without an Adobe marker the decoder guesses from component ids: libjpeg takes ids 0, 1, 2 for YCbCr, while Aperio
+ * means RGB by them. A JFIF marker wins over the tags, since JFIF allows only YCbCr: Bio-Formats writes such tiles
+ * under "RGB". libtiff and tifffile do the same.
+ * @param color undefined leaves the colour to the stream
  */
 export function completeJpeg(stream: Uint8Array, tables?: Uint8Array, color?: JpegColor): Uint8Array {
   const header = parseJpegHeader(stream);
@@ -178,7 +178,7 @@ export function completeJpeg(stream: Uint8Array, tables?: Uint8Array, color?: Jp
     stream.subarray(0, 2),
     shared,
     stream.subarray(2, header.frameOffset),
-    // Behind any Adobe marker the stream has: the last one counts.
+    // Behind any Adobe marker of the stream: the last one counts.
     marker,
     stream.subarray(header.frameOffset),
     ending,
@@ -192,7 +192,7 @@ export function adobeMarker(transform: 0 | 1): Uint8Array {
   return Uint8Array.of(0xff, APP14, 0, 14, 0x41, 0x64, 0x6f, 0x62, 0x65, 0, 100, 0, 0, 0, 0, transform);
 }
 
-/** A tables-only stream without its begin and end markers. */
+/** A tables-only stream without its start and end markers. */
 function tableSegments(tables: Uint8Array): Uint8Array {
   const from = tables[0] === 0xff && tables[1] === SOI ? 2 : 0;
   const ends = tables.at(-2) === 0xff && tables.at(-1) === EOI;
