@@ -1,8 +1,8 @@
 /**
- * The cloud-shaped run on one machine against what it cannot do without: both Workers in workerd, a real slide, beside
- * onnxruntime-web alone on the same windows.
+ * Overhead of the service on one machine: both Workers in workerd with a real slide, compared with onnxruntime-web alone on
+ * the same windows.
  *   node bench/cloud.ts [--slide file] [--roi x,y,w,h] [--variant int4-edge]
- * Stop everything else first: both are compared by the clock.
+ * Stop everything else first: both are compared by wall-clock time.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
@@ -37,7 +37,7 @@ const settings = checkSettings({ roi });
 const model = await loadModel(flags.model, { variant: flags.variant });
 const { manifest } = model;
 
-/** What the windows of the job are, read once. */
+/** The windows of the job, read once. */
 const opened = await openSource(flags.slide, undefined);
 const plan = await planJob(opened.source, manifest, settings, {
   shardBlock: (about) => edgeShardBlock(about, manifest.classes.length, settings.precision),
@@ -45,7 +45,7 @@ const plan = await planJob(opened.source, manifest, settings, {
 const shards = [...planShards(plan.grid, plan.kept, plan.shardBlock)];
 const windows = plan.kept.size;
 
-/** Wall and CPU seconds of the model alone on the first windows of every shard, scaled to all. */
+/** Wall and CPU seconds of the model alone on the first windows of each shard, scaled to all windows. */
 async function bare(): Promise<{ seconds: number; perWindow: number }> {
   const segmenter = await OrtWebSegmenter.create(model);
   const scaling = toIntensityNormalization(manifest, plan.scaling.low, plan.scaling.high);
@@ -68,7 +68,7 @@ async function bare(): Promise<{ seconds: number; perWindow: number }> {
   return { seconds: perWindow * windows, perWindow };
 }
 
-/** Stored bytes of the tiles that the kept windows touch, each once: rows of windows, one after the other. */
+/** Stored bytes of the tiles that the kept windows touch, each counted once. */
 async function tileBytes(): Promise<number> {
   const fresh = await openSource(flags.slide, undefined);
   const before = fresh.source.bytesRead;
@@ -151,7 +151,7 @@ try {
       cpu: workerdCpu() - before.cpu,
     };
   };
-  // The first window loads the model: that is paid once an isolate and not once a job.
+  // The first window loads the model, once for each isolate and not for each job.
   const region0 = plan.region0;
   const [y, x] = region0.origin as [number, number];
   await run(`warm/${name}`, {
@@ -182,15 +182,15 @@ try {
     bareBefore: first.seconds,
     bareAfter: second.seconds,
     timeRatio: seconds / floor,
-    // workerd runs the same WebAssembly slower than Node does: what the platform costs, apart from what we add to it.
+    // workerd runs the same WebAssembly slower than Node: the cost of the platform, apart from our overhead.
     secondsModelInWorkerd: manifestJson.seconds.model,
     timeRatioInWorkerd: seconds / manifestJson.seconds.model!,
     bytesOfTouchedTiles: touched,
-    // By the edge function, opening the source included, and in all: planning reads a thumbnail and samples of its own.
+    // Reads of the edge function including opening the source, and all reads: planning reads a thumbnail and samples too.
     bytesRatioShards: manifestJson.backends[0]!.bytesRead! / touched,
     bytesRatioAll: manifestJson.bytesRead / touched,
     queueOperationsPerWindow: (3 * messages) / windows,
-    // A plan and the records of each shard, beside what is left in the end.
+    // The plan and the records of each shard, besides the results.
     objectsPerWindow: (objects + shards.length + 1) / windows,
     cpuMsPerWindow: (cpu / windows) * 1000,
     bareMsPerWindow: ((first.perWindow + second.perWindow) / 2) * 1000,

@@ -8,8 +8,8 @@ import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
 import { writeMadeSlide } from "../test/builders/slide.ts";
 
 /**
- * What a cohort costs beside its scans: how soon one of many rows begins, and how long it takes to go on with one of
- * which all but the hundredth is done. The state is made: one scan is segmented, the others have copies of its results.
+ * Overhead of a cohort beyond its scans: how soon the first of many rows starts, and how long resuming takes if all but
+ * every hundredth row is done. The state is made up: one scan is segmented, the others get copies of its results.
  *   node bench/cohort.ts [--rows 10000]
  */
 const { values } = parseArgs({ options: { rows: { type: "string", default: "10000" } } });
@@ -43,15 +43,15 @@ try {
     }).catch((error) => {
       if ((error as Error).name !== "AbortError") throw error;
     });
-    return { begun: seconds, whole: (performance.now() - started) / 1000 };
+    return { startedAfter: seconds, whole: (performance.now() - started) / 1000 };
   };
 
   const fresh = await timed((event) => event.type === "slide" && event.state === "done");
   console.log(
-    `${rows} rows from nothing: first scan done after ${fresh.begun.toFixed(2)} s (memory ${memory()})`,
+    `${rows} rows from nothing: first scan done after ${fresh.startedAfter.toFixed(2)} s (memory ${memory()})`,
   );
 
-  // The journal and the results of a run that did all but every hundredth.
+  // Journal and results of a run that finished all but every hundredth row.
   const journal = join(out, "journal.jsonl");
   const done = readFileSync(journal, "utf8")
     .split("\n")

@@ -6,10 +6,10 @@ import type { ModelManifest } from "../src/model-package/manifest.ts";
 import { node } from "./spawn-node.ts";
 
 /**
- * Size, time and heap of a package's variants in WebAssembly on one thread, beside the float32 network they came from.
+ * Size, time and heap of the variants of a package in WebAssembly on one thread, compared with the original float32 network.
  *   node bench/compressed.ts models/nuclei --fp32 runs/nuclei-parent.onnx [--cap 64] [--runs 12] [--rounds 2]
- * The float32 file comes from model/export_onnx.py. Each measurement is a process of its own whose WebAssembly heap may
- * grow to --cap MB (the float32 network: to 1 GB). Time is CPU seconds per window, the least of all runs and rounds.
+ * The float32 file comes from model/export_onnx.py. Each measurement runs in its own process, whose WebAssembly heap is
+ * limited to --cap MB (float32 network: 1 GB). Time is CPU seconds per window, the minimum of all runs and rounds.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -5,7 +5,7 @@ import { deflateSync } from "fflate";
 import { deflateLabels } from "../src/codecs/label-deflate.ts";
 
 /**
- * Label maps' own DEFLATE beside fflate at level 5, on the chunks of label maps that were written: time and size.
+ * Time and size of the label DEFLATE compared with fflate at level 5, on the chunks of existing label maps.
  *   node bench/deflate.ts <labels.ome.zarr>...
  */
 for (const path of process.argv.slice(2)) {

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { median, node, runJson } from "./spawn-node.ts";
 
 /**
- * End to end over the bare `session.run` calls for the same windows, in turns, and MONAI beside us.
+ * End-to-end time relative to bare `session.run` calls for the same windows, in alternation, and to MONAI.
  *   node bench/end-to-end.ts --slide <file> [--mpp 0.25] [--model models/nuclei] [--rounds 3] [--python <interpreter>]
  */
 const { values } = parseArgs({
@@ -57,7 +57,7 @@ try {
       : undefined;
     windows = bare.windows;
     peakBytes = Math.max(peakBytes, everything.peakBytes);
-    // From the opened file to the last output; loading the network is left out on both sides.
+    // From the opened file to the last output, without loading the network on both sides.
     const whole = (s: Record<string, number>) => s.total! - s.loadModel!;
     const round = {
       oneSession: bare.oneSession,

@@ -10,8 +10,8 @@ import { createLabelFile } from "../src/writers/create-label-file.ts";
 import { openLabelStore } from "../src/writers/ome-zarr/label-store.ts";
 
 /**
- * Memory and CPU of finishing: label pyramids, objects and tables of a label map that is nuclei from border to border, one
- * in 45×45 samples. What is written is counted and thrown away.
+ * Memory and CPU time of writing outputs: label pyramids, objects and tables of a label map full of nuclei, one in 45×45
+ * samples. The output is counted and discarded.
  *   node --expose-gc bench/finalize.ts [widths: 16384 28672 57344 114688] [--height=1600]
  */
 const { gc } = globalThis as { gc?: () => void };
@@ -22,7 +22,7 @@ const height = Number(process.argv.find((text) => text.startsWith("--height="))?
 const CHUNK = [512, 2048] as const;
 const PITCH = 45;
 
-/** A nucleus of 20 to 34 samples across in the middle of each cell, a little beside it, with a boundary of two. */
+/** A nucleus with a diameter of 20 to 34 samples near the middle of each cell, with a boundary of two samples. */
 function labelAt(y: number, x: number): number {
   const [row, column] = [Math.floor(y / PITCH), Math.floor(x / PITCH)];
   const hash = Math.imul(row * 7919 + column, 2654435761) >>> 0;
@@ -50,7 +50,7 @@ class CountingSink implements ByteSink {
   async abort(): Promise<void> {}
 }
 
-/** CPU is told of a run in which nobody looks at the memory: that costs more than the run. */
+/** CPU time comes from a run without memory samples, which cost more than the run. */
 async function finish(width: number, isSampled: boolean): Promise<string> {
   const info: LabelMapInfo = {
     shape: [height, width],
@@ -83,7 +83,7 @@ async function finish(width: number, isSampled: boolean): Promise<string> {
       const { arrayBuffers, heapUsed } = process.memoryUsage();
       return arrayBuffers + heapUsed;
     };
-    // What the map was made with is given back a little later.
+    // Buffers of making the map are freed a little later.
     await new Promise((resolve) => setTimeout(resolve, 500));
     gc!();
     const before = live();

@@ -12,8 +12,8 @@ import { writeMadeSlide } from "../test/builders/slide.ts";
 import { median } from "./spawn-node.ts";
 
 /**
- * What a fleet of runners makes of a slide, each a real service behind HTTP whose device takes a fixed time for a window:
- * two beside one, and two of which one is slow, hangs or dies. Ideal is all windows over the sum of the speeds.
+ * Time of a slide on several runners, each a real HTTP service with a simulated device of fixed time per window: two compared
+ * with one, and two of which one is slow, hangs or dies. Ideal time: all windows over the sum of the speeds.
  *   node bench/fleet.ts [--rounds 3] [--window-ms 20]
  */
 const { values } = parseArgs({
@@ -27,7 +27,7 @@ try {
   const model = writePointwisePackage(join(directory, "pointwise"), { window: 64 });
   const loaded = await loadModel(model);
 
-  /** A runner whose device takes `ms(n)` for the nth window, one after the other. */
+  /** A runner whose device takes `ms(n)` for the nth window, one window at a time. */
   const device = async (ms: (nth: number) => number, dies?: number): Promise<string> => {
     let nth = 0;
     const runner = await startRunner({
@@ -80,7 +80,7 @@ try {
     ["one", 1, async () => [await fixed()]],
     ["two", 2, async () => [await fixed(), await fixed()]],
     ["two, one a quarter as fast", 1.25, async () => [await fixed(), await device(() => 4 * windowMs)]],
-    // Half of the work is done when it goes: what it did counts.
+    // It dies after half of the work, which counts.
     [
       "two, one hangs from its 100th window on",
       0,

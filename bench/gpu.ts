@@ -22,8 +22,8 @@ import {
 import { runJson } from "./spawn-node.ts";
 
 /**
- * Windows a second of every provider that is here, from pixels in memory to a label map, and of PyTorch with MONAI's sliding
- * window on the same network and windows. What is not here is said.
+ * Windows per second of every available provider, from pixels in memory to a label map, and of PyTorch with MONAI's sliding
+ * window on the same network and windows. Missing providers are reported.
  *   node bench/gpu.ts [--python <interpreter>] [--side 1736] [--batch 8] [--providers cuda,webgpu,cpu]
  * With --python the network is the uncompressed one of nuclei on both sides; without, the package that ships.
  */
@@ -36,7 +36,7 @@ const { values } = parseArgs({
   },
 });
 const [side, batch] = [Number(values.side), Number(values.batch)];
-/** Batches handed over before the first is merged: two are enough to keep a device from waiting. */
+/** Batches in flight: two keep a device busy. */
 const UNDER_WAY = 3;
 const peer = new URL("./peers/gpu.py", import.meta.url).pathname;
 const work = mkdtempSync(join(tmpdir(), "tilewright-gpu-"));
@@ -97,7 +97,7 @@ async function measure(
   }
 }
 
-/** Cuts, runs and merges every window of a noisy image. `around`: seconds of this thread in cutting and merging. */
+/** Extracts, runs and merges every window of a noise image. `around`: seconds of this thread in extracting and merging. */
 async function segmentImage(
   segmenter: Segmenter,
 ): Promise<{ windows: number; seconds: number; around: number }> {

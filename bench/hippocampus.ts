@@ -7,8 +7,8 @@ import { openSource } from "../src/local/open-source.ts";
 import { readLabels } from "../test/builders/read-labels.ts";
 
 /**
- * Dice of `tilewright segment volume.nii.gz --model hippocampus` over the val split, through windows, resampling and
- * files; beside it belongs what `model/evaluate.py models/hippocampus` prints, which knows none of these.
+ * Dice of `tilewright segment volume.nii.gz --model hippocampus` over the val split, with windows, resampling and files.
+ * Compare it with `model/evaluate.py models/hippocampus`, which uses none of these.
  *   node bench/hippocampus.ts [--data ../shared/data/vol-msd-hippocampus] [--split val]
  */
 const { values } = parseArgs({

@@ -9,9 +9,9 @@ import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
 import { tilewright } from "./spawn-node.ts";
 
 /**
- * Peak memory against the size of the image: pyramids of repeated tiles, a pointwise network, every output.
+ * Peak memory depending on the size of the image: pyramids of repeated tiles, a pointwise network, every output.
  *   node bench/memory.ts [--sizes 10000x10000,40000x40000]
- * Each job runs in a process of its own; the figure is the operating system's peak resident size.
+ * Each job runs in its own process; the result is the peak resident size reported by the operating system.
  */
 const { values } = parseArgs({ options: { sizes: { type: "string", default: "10000x10000,40000x40000" } } });
 const directory = mkdtempSync(join(tmpdir(), "tilewright-memory-"));

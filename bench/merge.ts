@@ -10,7 +10,7 @@ import {
 } from "../src/tiling/index.ts";
 
 /**
- * Merging against inference, each alone on one thread, per window: the 4443×3567 slide's grid, records of noise.
+ * Time of merging relative to inference per window, each alone on one thread: grid of the 4443×3567 slide, noise records.
  *   node bench/merge.ts [package]
  */
 const model = await loadModel(process.argv[2] ?? "nuclei");

@@ -13,11 +13,11 @@ import { planShards } from "../src/tiling/grid/shards.ts";
 import { normalizeWindows } from "../src/tiling/pixels/normalize.ts";
 
 /**
- * The floor: nothing but `session.run` over the windows of a job, inputs made beforehand, in two arrangements.
+ * The lower bound: only `session.run` over the windows of a job, with prepared inputs, in two arrangements.
  *   node bench/raw-inference.ts <slide> <package> <threads> [mpp]    prints {"windows", "oneSession", "sessionPerThread"}
  */
 const [slide, packageDirectory, threads, mpp] = process.argv.slice(2);
-// As InferenceThread does: the runtime sends telemetry otherwise.
+// As in InferenceThread: otherwise the runtime sends telemetry.
 process.env.ORT_DISABLE_TELEMETRY ??= "1";
 const manifest = manifestSchema.parse(
   JSON.parse(readFileSync(join(packageDirectory!, "model.json"), "utf8")),
@@ -35,7 +35,7 @@ for (const shard of planShards(plan.grid, plan.kept, plan.shardBlock)) {
   }
 }
 await close();
-// One session with all threads inside its runs, batches of 4: what a script would do.
+// One session with all threads inside its runs and batches of 4, as in a simple script.
 const session = await ort.InferenceSession.create(join(packageDirectory!, variant.files[0]!.path), {
   executionProviders: ["cpu"],
   intraOpNumThreads: Number(threads),
@@ -53,7 +53,7 @@ for (const { data, shape } of inputs) {
 const oneSession = (performance.now() - started) / 1000;
 await session.release();
 
-// A session of one thread per core, one window at a time: the fastest bare runs we know of.
+// A single-threaded session for each core, one window at a time: the fastest known arrangement.
 const model = await loadModel(packageDirectory!);
 const pool = await Promise.all(Array.from({ length: Number(threads) }, () => startCpuThread(model)));
 const singles = inputs.flatMap(({ data, shape }) => {

@@ -1,7 +1,7 @@
 import { segment } from "../src/index.ts";
 
 /**
- * One job in a process of its own, so that its peak memory is its own.
+ * Runs one job in its own process, to measure its peak memory.
  *   node bench/run-segment.ts <slide> <model> <out> <outputs> [mpp] [threads]
  * prints {"windows", "seconds" per stage, "peakBytes"}
  */
@@ -13,7 +13,7 @@ const manifest = await segment({
   outputs: outputs!.split(","),
   mpp: mpp ? Number(mpp) : undefined,
   threads: threads ? Number(threads) : undefined,
-  // Every window, as the peers do.
+  // Every window, as in MONAI.
   tissueMask: false,
   force: true,
 });

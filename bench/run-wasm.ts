@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { capWasmMemory } from "../src/inference/wasm/wasm-memory.ts";
 
 /**
- * One graph in onnxruntime-web on one thread, in a process of its own: its heap never shrinks.
+ * Runs one graph in onnxruntime-web on one thread, in its own process, because the heap never shrinks.
  *   node bench/run-wasm.ts <model.onnx> <channels> <window> <cap in MB> [runs]
  * prints {"seconds" CPU seconds per window, min of runs, "loadSeconds", "heapBytes", "fileBytes"}
  */

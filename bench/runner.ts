@@ -11,8 +11,8 @@ import { product } from "../src/tiling/index.ts";
 import { median } from "./spawn-node.ts";
 
 /**
- * What HTTP costs: windows/s of a runner on the cpu, in a process of its own, beside the same runtime in this process.
- * Same model, windows and threads, in turns; both end with records of one byte a class and pixel here.
+ * Cost of HTTP: windows/s of a runner on the CPU in its own process, compared with the same runtime in this process. Same
+ * model, windows and threads, in alternation; both produce records of one byte a class and pixel.
  *   node --max-semi-space-size=8 bench/runner.ts [--windows 64] [--rounds 7] [--threads n] [--per-request 8]
  */
 const { values } = parseArgs({
@@ -35,14 +35,14 @@ const model = await loadModel(values.model);
 const { channels } = model.manifest.input;
 const shape = [...model.manifest.window.size, channels];
 const samples = product(shape);
-/** Noise, seeded: the network's time does not depend on what it sees, but nothing may be constant. */
+/** Seeded noise: the time of a network does not depend on its input, but the input must not be constant. */
 const pixels = Uint8Array.from(
   { length: windows * samples },
   (_, i) => (Math.imul(i, 2654435761) >>> 24) & 255,
 );
 const scaling = toIntensityNormalization(model.manifest, 0, 255);
 
-/** All windows, `count` in a request and so many requests at a time. @returns windows/s and a sum against dead code */
+/** Segments all windows, `count` in a request, with concurrent requests. @returns windows/s and a sum against dead code */
 async function measure(
   segmenter: Required<Pick<Segmenter, "segmentEncoded">>,
   count: number,
@@ -58,11 +58,11 @@ async function measure(
         const n = Math.min(count, windows - first);
         next += n;
         const data = pixels.subarray(first * samples, (first + n) * samples);
-        // As a run asks: records, as the merger takes them.
+        // Records, as a run requests them for the merger.
         const options = { scaling, precision: "u8" } as const;
         const result = await segmenter.segmentEncoded({ data, shape: [n, ...shape] }, options);
         for (const bytes of result.data) sum += bytes[bytes.length >> 1]!;
-        // And as the merger gives their memory back.
+        // Detached, as by the merger.
         for (const buffer of new Set(result.data.map((bytes) => bytes.buffer as ArrayBuffer)))
           buffer.transfer(0);
       }
@@ -106,7 +106,7 @@ try {
     return (user + system) / 1000;
   };
   for (let round = -1; round < rounds; round++) {
-    // As the command line does it: one window a batch, two batches more than there are threads.
+    // As on the command line: one window a batch, two batches more than threads.
     let before = process.cpuUsage();
     const here = await measure(local, 1, threads + 2);
     const cpuHere = ownCpu(before);

@@ -1,6 +1,6 @@
 /**
- * Whether the simulation agrees with a real run: the local stack does one slide, from which the time of each kind of task is taken;
- * the simulation tells with those what another slide takes; then the stack does that one.
+ * Validates the simulation: the local stack runs one slide, which gives the time of each kind of task; the simulation
+ * predicts another slide from those; then the stack runs that slide.
  *   node bench/scale-local.ts
  * Stop everything else first.
  */
@@ -35,7 +35,7 @@ const { values: flags } = parseArgs({
 });
 const TOKEN = "token-of-the-benchmark";
 const VARIANT = "int4-edge";
-/** Of the local stack, told to both. */
+/** Settings of the local stack, for both. */
 const LOCAL_BINDINGS = { STALL_SECONDS: "30", TASKS_AHEAD: "50" };
 const model = await loadModel("nuclei", { variant: VARIANT });
 const { manifest } = model;
@@ -76,7 +76,7 @@ const stack = await startStack({
   },
 });
 
-/** Does a slide, and gives its seconds and what stood in the logs meanwhile. */
+/** Runs a slide. @returns its seconds and the counts from the logs */
 async function real(key: string, { file, mpp, roi }: Asked, outputs?: string[]) {
   const scans = await stack.miniflare.getR2Bucket("SCANS", "tilewright");
   await scans.put(key, readFileSync(file));
@@ -92,7 +92,7 @@ async function real(key: string, { file, mpp, roi }: Asked, outputs?: string[]) 
   while (job.state !== "done") {
     if (job.state === undefined || job.error) throw new Error(JSON.stringify(job));
     await new Promise((resolve) => setTimeout(resolve, 50));
-    // Asked of the bucket and not of the ledger, whose calls are counted.
+    // From the bucket, because calls of the ledger are counted.
     const results = await stack.miniflare.getR2Bucket("RESULTS", "tilewright");
     if (await results.head(`results/${job.id}/run.json`)) job = { ...job, state: "done" };
   }
@@ -106,7 +106,7 @@ try {
     roi: flags.roi.split(",").map(Number) as [number, number, number, number],
   };
   const second: Asked = { file: flags.predicted };
-  // The model is loaded once an isolate and not once a job.
+  // The model is loaded once for each isolate, not for each job.
   await real(`warm/${basename(first.file)}`, { ...first, roi: [1000, 1000, 300, 300] }, ["labels.ome.zarr"]);
   const slide = await planOf(first);
   const run = await real(`first/${basename(first.file)}`, first);
@@ -122,7 +122,7 @@ try {
     ledgerRowsPerSecond: 1e6,
     stepMs: durations.step,
   };
-  const told = await simulate(
+  const predicted = await simulate(
     {
       seed: 1,
       slides: [other],
@@ -137,10 +137,14 @@ try {
   const done = await real(`second/${basename(second.file)}`, second);
   const counted = tally(done.lines);
   const rows: [string, number, number][] = [
-    ["seconds", told.seconds, done.seconds],
-    ["messages handed out", told.queue.deliveries, counted.messages],
-    ["calls of the ledger", told.ledger.calls - (told.ledger.callsOf.status ?? 0), counted.ledgerCalls],
-    ["objects written", told.r2.writes, counted.writes],
+    ["seconds", predicted.seconds, done.seconds],
+    ["messages handed out", predicted.queue.deliveries, counted.messages],
+    [
+      "calls of the ledger",
+      predicted.ledger.calls - (predicted.ledger.callsOf.status ?? 0),
+      counted.ledgerCalls,
+    ],
+    ["objects written", predicted.r2.writes, counted.writes],
   ];
   console.log(
     `${basename(second.file)}, ${other.windows} windows, ${other.shards.length} shards, ${other.merges.length} merges\n\n${table(
@@ -153,7 +157,7 @@ try {
       ],
     )}`,
   );
-  console.log(counted.ledgerCallsOf, told.ledger.callsOf, counted.r2);
+  console.log(counted.ledgerCallsOf, predicted.ledger.callsOf, counted.r2);
 } finally {
   await stack.stop();
   for (const bundle of bundles) await bundle.remove();

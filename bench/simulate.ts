@@ -108,8 +108,8 @@ const others = [
   await run("as above", 4, 32),
   await run("largest first", 4, 32, { slides: cohort(fewer, "largest first") }),
   await run("smallest first", 4, 32, { slides: cohort(fewer, "smallest first") }),
-  await run("all slides begun at once", 4, fewer),
-  await run("at most 400 tasks of a job under way", 4, 32, { bindings: { TASKS_AHEAD: "100" } }),
+  await run("all slides started at once", 4, fewer),
+  await run("at most 400 tasks of a job in progress", 4, 32, { bindings: { TASKS_AHEAD: "100" } }),
   await run("no bound on a job's tasks", 4, 32, { bindings: { TASKS_AHEAD: "1000000" } }),
   await run("no faults", 4, 32, { faults: NO_FAULTS }),
   await run("ten times the faults", 4, 32, {
@@ -297,7 +297,7 @@ async function runFleets(): Promise<string> {
     ["runners", (r) => r.name],
     ["a slide", (r) => `${r.seconds.toFixed(1)} s`],
     ["over the ideal", (r) => (r.seconds / r.ideal).toFixed(2)],
-    ["second attempts", (r) => `${r.hedges}`],
+    ["hedged requests", (r) => `${r.hedges}`],
     ["CPU of the scheduler a window", (r) => `${r.cpu.toFixed(0)} µs`],
   ]);
 }

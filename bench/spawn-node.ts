@@ -35,12 +35,12 @@ export async function tilewright(...args: string[]): Promise<void> {
     },
     stdio: ["ignore", "ignore", "pipe"],
   });
-  let told = "";
+  let log = "";
   child.stderr.on("data", (bytes) => {
-    told += bytes;
+    log += bytes;
   });
   const code = await new Promise((resolve, reject) => child.on("error", reject).on("close", resolve));
-  if (code !== 0) throw new Error(`tilewright ${args.join(" ")} ended with ${code}: ${told}`);
+  if (code !== 0) throw new Error(`tilewright ${args.join(" ")} ended with ${code}: ${log}`);
 }
 
 export function node(script: string, ...args: string[]) {

@@ -1,7 +1,7 @@
 export interface Series {
   name: string;
   points: readonly (readonly [number, number])[];
-  /** Drawn as a yardstick. */
+  /** Drawn as a reference line. */
   dashed?: boolean;
 }
 
@@ -15,7 +15,7 @@ export interface Chart {
 interface Axis {
   label: string;
   log?: boolean;
-  /** Where ticks stand; default chosen. */
+  /** Positions of ticks; default: chosen. */
   ticks?: readonly number[];
 }
 
@@ -25,7 +25,7 @@ const LEFT = 70;
 const RIGHT = 20;
 const TOP = 34;
 const BOTTOM = 66;
-/** Told apart by people who see red and green alike: after Okabe and Ito 2008. */
+/** Colours for readers with red-green colour blindness: Okabe and Ito 2008. */
 const COLORS = ["#2b8cce", "#d55e00", "#009e73", "#cc79a7"];
 
 /** A line chart as SVG that reads on light and on dark pages; the same input gives the same text. */
@@ -87,7 +87,7 @@ function scale(axis: Axis, values: readonly number[], from: number, to: number) 
   const ticks = axis.ticks ?? (axis.log ? powers(low, high) : steps(high));
   const first = Math.min(low, ticks[0]!);
   const highest = Math.max(high, ticks.at(-1)!);
-  // Two that are as good as one leave no room between them, least of all as logarithms.
+  // Ticks that are almost equal would overlap on a logarithmic axis.
   const last = highest > first * (1 + 1e-6) ? highest : 10 * first;
   const position = axis.log ? Math.log : (v: number) => v;
   return {

@@ -1,6 +1,5 @@
 /**
- * What the simulation puts in the place of the module `cloudflare:workers`: the two classes that ours extend, which hold what
- * they are given and do nothing.
+ * Replaces the module `cloudflare:workers` in the simulation: the two base classes, which only store their arguments.
  */
 export class DurableObject<Env> {
   protected readonly ctx: unknown;

@@ -1,7 +1,7 @@
 import { CLOUD_USD_PER_MILLION, OPERATIONS_PER_MESSAGE } from "../../src/orchestrator/prices.ts";
 import type { Outcome } from "./simulate.ts";
 
-/** What a simulated cohort costs at list prices, in USD by part. */
+/** Cost of a simulated cohort at list prices, in USD by part. */
 export interface Cost {
   model: number;
   tasks: number;
@@ -17,7 +17,7 @@ export function costOf({ cpuMs, queue, r2, ledger }: Outcome): Cost {
   return {
     model: (cpuMs.model * perCpuMs) / 1e6,
     tasks: (cpuMs.tasks * perCpuMs) / 1e6,
-    // Of ledgers too, as those of a Worker.
+    // Ledgers are billed like a Worker.
     requests: ((queue.deliveries + ledger.calls) * requests) / 1e6,
     queues: (operations * queueOperations) / 1e6,
     writes: (r2.writes * writes) / 1e6,

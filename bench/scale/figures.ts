@@ -2,21 +2,21 @@ import { type Cost, costOf, totalOf } from "./cost.ts";
 import type { Platform } from "./platform.ts";
 import type { Outcome, Scenario } from "./simulate.ts";
 
-/** What a table says of a simulated cohort. */
+/** Figures of a simulated cohort for a table. */
 export interface Figures {
   slides: number;
   queues: number;
   concurrency: number;
   hours: number;
   windowsPerSecond: number;
-  /** From its start to its results, in minutes: half of the slides are faster than the first, one in a hundred slower than the second. */
+  /** Minutes from start to results: median and 99th percentile of the slides. */
   slideMinutes: readonly [number, number];
-  /** Share of all consumers, first to last job; and of those of the fullest queue. */
+  /** Utilization of all consumers from the first to the last job, and of those of the fullest queue. */
   consumersUsed: number;
   fullestQueueUsed: number;
   taskConsumersUsed: number;
   sendingUsed: number;
-  /** Of the rows that a ledger may write in a second, in the ten busiest seconds of any. */
+  /** Share of the rows that a ledger may write per second, in the ten busiest seconds of any ledger. */
   ledgerUsed: number;
   mostWaiting: number;
   r2PerSecond: number;
@@ -49,7 +49,7 @@ export function figuresOf(scenario: Scenario, outcome: Outcome): Figures {
   };
 }
 
-/** Windows a second if no consumer ever waited for anything but its next window. */
+/** Windows per second if consumers only ever computed windows. */
 export function idealPerSecond({ queues, consumersPerQueue }: Platform, windowMs: number): number {
   return (queues * consumersPerQueue * 1000) / windowMs;
 }
@@ -58,7 +58,7 @@ function at(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
 }
 
-/** A table in Markdown; a column is a heading and what it says of a row. */
+/** A Markdown table; a column is a heading and a function of a row. */
 export function table<T>(
   rows: readonly T[],
   columns: readonly (readonly [string, (row: T) => string])[],

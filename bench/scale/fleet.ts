@@ -6,23 +6,23 @@ import { VirtualTime } from "./virtual-time.ts";
 /** A runner with one device, as the scheduler meets it. */
 export interface SimulatedRunner {
   msPerWindow: number;
-  /** Requests at a time, and windows in each at most. */
+  /** Concurrent requests, and maximum windows of each. */
   concurrency: number;
   windowsPerRequest: number;
-  /** Of a request, there and back. */
+  /** Round trip of a request. */
   roundTripMs: number;
-  /** After so many windows it answers nothing more. */
+  /** Stops responding after so many windows. */
   hangsAfter?: number;
 }
 
 export interface FleetOutcome {
   seconds: number;
   reports: BackendCounts[];
-  /** Of this machine, for all of it. */
+  /** CPU time of this machine for the whole simulation. */
   cpuMs: number;
 }
 
-/** One list of shards through the fleet's own scheduler in virtual time; each device does one window after the other. */
+/** Runs the real scheduler over a list of shards in virtual time; each device computes one window at a time. */
 export async function simulateFleet(options: {
   seed: number;
   runners: readonly SimulatedRunner[];

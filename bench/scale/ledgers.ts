@@ -5,9 +5,9 @@ import type { Platform } from "./platform.ts";
 import { SqlStorage } from "./sql-storage.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** Over which the rows of one ledger are counted for its rate. */
+/** Period over which the rows of a ledger are counted for its rate. */
 const RATE_MS = 10_000;
-/** Before an alarm that failed is tried again. */
+/** Delay before a failed alarm is retried. */
 const ALARM_RETRY_MS = 2000;
 
 interface Hosted {
@@ -21,7 +21,7 @@ interface Hosted {
   periodRows: number;
 }
 
-/** The platform's Durable Objects that hold the ledgers: real ledgers on a real SQLite, each at one call at a time. */
+/** The Durable Objects of the ledgers: real ledgers on a real SQLite, one call at a time each. */
 export class LedgerHost {
   readonly #time: VirtualTime;
   readonly #platform: Platform;
@@ -31,11 +31,11 @@ export class LedgerHost {
   calls = 0;
   readonly callsOf: Record<string, number> = {};
   rows = 0;
-  /** Of this machine, in the code of the ledger and in SQLite. */
+  /** CPU time of this machine in the ledger and in SQLite. */
   cpuMs = 0;
-  /** Of any one ledger. */
+  /** Maximum of any ledger. */
   mostRowsPerSecond = 0;
-  /** Of the databases that were closed. */
+  /** Total size of the closed databases. */
   byteLength = 0;
 
   constructor(time: VirtualTime, platform: Platform, { JobLedger }: LoadedWorkers) {
@@ -44,7 +44,7 @@ export class LedgerHost {
     this.#JobLedger = JobLedger;
   }
 
-  /** As a `DurableObjectNamespace` is used. */
+  /** Has the interface of a `DurableObjectNamespace`. */
   get namespace(): NonNullable<Bindings["LEDGERS"]> {
     return {
       idFromName: (job: string) => job,
@@ -79,7 +79,7 @@ export class LedgerHost {
     const before = hosted.sql.rowsWritten;
     const started = performance.now();
     const answer = call();
-    // The code runs to its end here, but where it waits for a queue.
+    // The code runs to its end here, except where it awaits a queue.
     this.cpuMs += performance.now() - started;
     const rows = hosted.sql.rowsWritten - before;
     const took = (1000 * rows) / this.#platform.ledgerRowsPerSecond;
@@ -126,7 +126,7 @@ export class LedgerHost {
     return hosted;
   }
 
-  /** Of a job that has ended and of which nothing is under way: what it knew may be asked no more. */
+  /** Closes the ledger of a job that has ended, without tasks in progress. */
   close(job: string): void {
     const hosted = this.#open.get(job);
     if (!hosted) return;

@@ -1,7 +1,7 @@
 import type { Durations } from "./platform.ts";
 import type { Slide } from "./slides.ts";
 
-/** A line that a counted Worker wrote, and when it came. */
+/** A log line of an instrumented Worker, with its time. */
 export interface Line {
   at: number;
   text: string;
@@ -14,8 +14,8 @@ interface Task {
   endedAt: number;
 }
 
-/** Tasks from their message to the ledger's word that they are done. */
-function tasksOf(lines: readonly Line[]): Task[] {
+/** Tasks from their message to their end in the ledger. */
+function parseTasks(lines: readonly Line[]): Task[] {
   const started = new Map<string, number>();
   const tasks: Task[] = [];
   for (const { at, text } of lines) {
@@ -33,12 +33,12 @@ function tasksOf(lines: readonly Line[]): Task[] {
   return tasks;
 }
 
-/** How long tasks took, in milliseconds; `deliver` from one task to the next of its stage, `step` between stages. */
+/** Durations of tasks in milliseconds; `deliver`: from one task to the next of its phase, `step`: between phases. */
 export function measureDurations(
   lines: readonly Line[],
   slide: Slide,
 ): { tasks: Durations; deliver: number; step: number } {
-  const tasks = tasksOf(lines);
+  const tasks = parseTasks(lines);
   const of = (kind: string) => tasks.filter((task) => task.kind === kind);
   const took = ({ startedAt, endedAt }: Task) => endedAt - startedAt;
   const [shard, window] = line(of("shard").map((task) => [slide.windowsOf[task.id]!, took(task)]));
@@ -53,7 +53,7 @@ export function measureDurations(
   const deliver = median(gaps(true));
   return {
     deliver,
-    // A stage ends with an event and a look at the ledger, and begins with a step that sends.
+    // A phase ends with an event and a query of the ledger, and starts with a step that sends.
     step: Math.max(0, (median(gaps(false)) - deliver) / 3),
     tasks: {
       window,
@@ -69,7 +69,7 @@ export function measureDurations(
   };
 }
 
-/** What was counted in a run. */
+/** Counts of a run. */
 export function tally(lines: readonly Line[]) {
   const ledgerCallsOf: Record<string, number> = {};
   const r2: Record<string, number> = {};
@@ -77,7 +77,7 @@ export function tally(lines: readonly Line[]) {
   for (const { text } of lines) {
     const [what, name] = text.split(" ") as [string, string];
     if (what === "message" && !name.includes("events")) messages++;
-    // Asked by whoever looks, and once by each alarm.
+    // Called by status queries, and once by each alarm.
     if (what === "ledger" && name !== "status") ledgerCallsOf[name] = (ledgerCallsOf[name] ?? 0) + 1;
     if (what === "r2") r2[name] = (r2[name] ?? 0) + 1;
   }
@@ -91,7 +91,7 @@ export function tally(lines: readonly Line[]) {
   };
 }
 
-/** The line through points that is nearest by least squares. @returns where it begins, and how it rises */
+/** Least-squares line through points. @returns intercept and slope */
 function line(points: readonly (readonly [number, number])[]): [number, number] {
   const mean = (of: (point: readonly [number, number]) => number) =>
     points.reduce((sum, point) => sum + of(point), 0) / points.length;

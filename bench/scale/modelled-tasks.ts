@@ -15,22 +15,22 @@ import type { Random } from "./random.ts";
 import type { Merge, Slide } from "./slides.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** R2 reads of a try of a shard: is it there, and the region's tiles; the plan, where an isolate does not have it. */
+/** R2 reads of an attempt at a shard: existence, tiles of the region, and the plan unless the isolate has it. */
 const READS_A_SHARD = 9;
-/** Reads of planning and of finishing beside the chunks: headers and tiles of the source. */
+/** Reads of planning and of finishing besides chunks: headers and tiles of the source. */
 const READS_A_PLAN = 60;
-/** Objects beside the chunks of the label map: metadata of each level, and outputs. */
+/** Objects besides chunks of the label map: metadata of each level, and outputs. */
 const OTHER_OUTPUTS = 16;
-/** Plans that an isolate keeps, as read-plan.ts has it. */
+/** Plans that an isolate keeps, as in read-plan.ts. */
 const PLANS_KEPT = 2;
-/** Rows of chunks between two signs of life, as tasks.ts has it. */
+/** Rows of chunks between two heartbeats, as in tasks.ts. */
 const ALIVE_EVERY = 4;
 const RUNTIME = "onnxruntime-web 1.30.0 (edge function)";
 
-/** A job as its tasks see it. */
+/** A job, as its tasks see it. */
 export interface ModelledJob {
   slide: Slide;
-  /** By id of the shard: whether its records are in the bucket. */
+  /** By shard: whether its records are in the bucket. */
   records: Uint8Array;
 }
 
@@ -47,9 +47,9 @@ export class ModelledTasks {
   readonly #getLedger: (id: string) => Ledger;
   readonly cpuMs = { model: 0, tasks: 0 };
   readonly r2 = { reads: 0, writes: 0 };
-  /** In vain ones included. */
+  /** Repeated ones included. */
   windowsComputed = 0;
-  /** Whose records are there. */
+  /** Windows whose records exist. */
   windowsDone = 0;
 
   constructor(options: {
@@ -87,7 +87,7 @@ export class ModelledTasks {
     const untilGone = async () => {
       const report = await work();
       if (report !== "gone") return report;
-      // A consumer that is gone settles nothing: the platform hands the message out again.
+      // A lost consumer settles nothing: the platform delivers the message again.
       delivery.consumer.cold = true;
       delivery.consumer.jobs.length = 0;
       delivery.retry();
@@ -97,7 +97,7 @@ export class ModelledTasks {
     return consumeTask(delivery, ledger, untilGone, { log: () => {} });
   }
 
-  /** As shard-consumer.ts of the edge function. */
+  /** Corresponds to shard-consumer.ts of the edge function. */
   async #segment(
     delivery: Delivery<ShardMessage>,
     job: ModelledJob,
@@ -107,7 +107,7 @@ export class ModelledTasks {
     const windows = job.slide.windowsOf[shard]!;
     this.#readPlan(delivery, body.job);
     this.r2.reads++;
-    // Written by a try whose report was lost.
+    // Written by an attempt whose report was lost.
     if (job.records[shard]) return { windows };
     this.r2.reads += READS_A_SHARD;
     let cpu = windows * this.#durations.window;
@@ -125,7 +125,7 @@ export class ModelledTasks {
     if (how === "gone") return "gone";
     if (how === "failed") throw new StorageError("the source does not answer", { retryable: true });
     this.r2.writes++;
-    // One of two that were at it.
+    // One of two concurrent attempts.
     if (!job.records[shard]) this.windowsDone += windows;
     job.records[shard] = 1;
     return {
@@ -136,7 +136,7 @@ export class ModelledTasks {
     };
   }
 
-  /** As tasks.ts of the job service. */
+  /** Corresponds to tasks.ts of the job service. */
   async #plannedTask(delivery: Delivery<TaskMessage>, job: ModelledJob): Promise<TaskReport | "gone"> {
     const { job: id, kind, id: task } = delivery.body;
     const { slide } = job;
@@ -201,7 +201,7 @@ export class ModelledTasks {
     if (kept.length > PLANS_KEPT) kept.shift();
   }
 
-  /** Time of a task; part of it where it fails or its consumer is lost. */
+  /** Waits for the duration of a task, or a part of it if it fails or its consumer is lost. */
   async #busy(ms: number): Promise<"done" | "failed" | "gone"> {
     const takes = ms * this.#random.lognormal(this.#durations.spread);
     const gone = this.#random.happens(this.#faults.crashes);

@@ -1,64 +1,64 @@
-/** What the platform allows and how long its parts take. */
+/** Limits and latencies of the platform. */
 export interface Platform {
-  /** Queues of shards. */
+  /** Number of shard queues. */
   queues: number;
   consumersPerQueue: number;
-  /** Messages that a queue takes in a second. */
+  /** Messages per second that a queue accepts. */
   sendsPerSecond: number;
-  /** From a free consumer to the message in its hands. */
+  /** Delay from a free consumer to its next message. */
   deliverMs: number;
-  /** Tries of a message before it is a dead letter. */
+  /** Deliveries of a message before it goes to the dead-letter queue. */
   tries: number;
-  /** A call of a ledger, there and back. */
+  /** Round trip of a call of a ledger. */
   callMs: number;
-  /** Rows that a ledger writes in a second; a call that writes none takes `callMs` alone. */
+  /** Rows per second that a ledger writes; a call without writes takes `callMs`. */
   ledgerRowsPerSecond: number;
-  /** Workflows that may be made in a second, and how long each of their steps takes. */
+  /** Workflows created per second at most, and the duration of a step. */
   workflowsPerSecond: number;
   stepMs: number;
 }
 
-/** How long tasks take, in milliseconds of a consumer. */
+/** Durations of tasks, in milliseconds of a consumer. */
 export interface Durations {
-  /** CPU of a window in the edge function. */
+  /** CPU time of a window in the edge function. */
   window: number;
-  /** Of a shard beside its windows: reading its region, putting its records. */
+  /** Overhead of a shard: reading its region, writing its records. */
   shard: number;
-  /** Of the first shard of a new isolate: the model is loaded and its golden tile passed. */
+  /** Overhead of the first shard of a new isolate: loading and verifying the model. */
   coldStart: number;
   plan: number;
-  /** Of a block, and of each window that is merged in it. */
+  /** Duration of merging a block, and of each window in it. */
   merge: number;
   mergeWindow: number;
-  /** Of a job, and of each million pixels under kept windows. */
+  /** Duration of finishing a job, and of each million covered pixels. */
   finish: number;
   finishMegapixel: number;
-  /** By chance: the standard deviation of the logarithm of all of these. */
+  /** Randomness: the standard deviation of the logarithm of all of these. */
   spread: number;
 }
 
-/** What goes wrong, each as a share. */
+/** Faults, each as a probability. */
 export interface Faults {
-  /** Of messages that come twice. */
+  /** Messages delivered twice. */
   duplicates: number;
-  /** Of calls that would put messages on a queue, which takes none of them. */
+  /** Failed calls that send messages to a queue. */
   refusals: number;
-  /** Of tries that fail half way and say so. */
+  /** Attempts that fail midway with an error. */
   failures: number;
-  /** Of tries whose consumer is gone half way without a word. */
+  /** Attempts whose consumer is lost midway. */
   crashes: number;
-  /** Of shards that take `stragglerFactor` times as long. */
+  /** Shards that take `stragglerFactor` times as long. */
   stragglers: number;
   stragglerFactor: number;
-  /** Of shards that meet a new isolate. */
+  /** Shards that run in a new isolate. */
   coldStarts: number;
-  /** Of merges that find the records of a shard gone. */
+  /** Merges that find the records of a shard missing. */
   lostRecords: number;
 }
 
 /**
- * Cloudflare's limits, from its documentation in November 2026, and what is assumed where it says nothing: the latencies, and 350 rows
- * a second of 200 to 500.
+ * Cloudflare's limits from its documentation of November 2026. Latencies are assumed, and 350 rows per second within 200 to
+ * 500.
  */
 export const CLOUDFLARE: Platform = {
   queues: 1,

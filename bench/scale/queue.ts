@@ -2,21 +2,21 @@ import type { Faults, Platform } from "./platform.ts";
 import type { Random } from "./random.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** Messages that a queue takes in one call, and the bytes of one: the platform refuses more. */
+/** Maximum messages of one call, and bytes of a message: limits of the platform. */
 const SEND_BATCH = 100;
 const MESSAGE_BYTES = 128_000;
-/** Within which a message comes a second time, if it does. */
+/** Maximum delay of a duplicate delivery. */
 const TWICE_WITHIN_MS = 60_000;
 
-/** One of the invocations that a queue may have at a time. */
+/** One of the concurrent consumers of a queue. */
 export interface Consumer {
-  /** Its isolate is new. */
+  /** Whether its isolate is new. */
   cold: boolean;
-  /** Jobs whose plans its isolate has, the newest last. */
+  /** Jobs whose plans its isolate holds, newest last. */
   jobs: string[];
 }
 
-/** A message in the hands of a consumer, as `consumeTask` takes it. */
+/** A delivered message, as `consumeTask` takes it. */
 export interface Delivery<T> {
   readonly body: T;
   readonly attempts: number;
@@ -25,7 +25,7 @@ export interface Delivery<T> {
   retry(options?: { delaySeconds: number }): void;
 }
 
-/** A queue of the platform: first come, first served, at least once, and so many consumers at a time. */
+/** A queue of the platform: first in, first out, at-least-once delivery, limited consumers. */
 export class ModelQueue<T> {
   readonly #time: VirtualTime;
   readonly #random: Random;
@@ -33,7 +33,7 @@ export class ModelQueue<T> {
   readonly #faults: Faults;
   readonly #consume: (delivery: Delivery<T>) => void;
   readonly #giveUp: (body: T) => void;
-  /** Ready from `#head` on. */
+  /** Messages that are ready, from `#head` on. */
   #ready: { body: T; attempts: number }[] = [];
   #head = 0;
   #delayed = 0;
@@ -69,12 +69,12 @@ export class ModelQueue<T> {
     return this.#ready.length - this.#head + this.#delayed;
   }
 
-  /** Time of all consumers together in which they had something to do. */
+  /** Busy time of all consumers together. */
   get busyMs(): number {
     return this.#busyMs + this.#busy * (this.#time.now() - this.#busySince);
   }
 
-  /** As `Queue.sendBatch`: takes as long as the rate of the queue makes it. */
+  /** As `Queue.sendBatch`: takes as long as the rate of the queue requires. */
   async sendBatch(messages: readonly { body: T }[]): Promise<void> {
     if (messages.length > SEND_BATCH) throw new Error(`${messages.length} messages in one call`);
     if (JSON.stringify(messages[0]?.body).length > MESSAGE_BYTES) throw new Error("a message is too large");

@@ -1,4 +1,4 @@
-/** Numbers by chance that are the same for the same seed: https://github.com/bryc/code/blob/master/jshash/PRNGs.md (sfc32, public domain). */
+/** Seeded random numbers: https://github.com/bryc/code/blob/master/jshash/PRNGs.md (sfc32, public domain). */
 export class Random {
   #a = 0;
   #b = 0;
@@ -10,7 +10,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.uniform();
   }
 
-  /** 0 to 1. */
+  /** In [0, 1). */
   uniform(): number {
     const sum = (((this.#a + this.#b) | 0) + this.#counter) | 0;
     this.#counter = (this.#counter + 1) | 0;
@@ -20,7 +20,7 @@ export class Random {
     return (sum >>> 0) / 2 ** 32;
   }
 
-  /** Whether something happens that does in this share of cases. */
+  /** True with this probability. */
   happens(share: number): boolean {
     return share > 0 && this.uniform() < share;
   }
@@ -29,13 +29,13 @@ export class Random {
     return low + (high - low) * this.uniform();
   }
 
-  /** Of median 1; `sigma` is the standard deviation of its logarithm. */
+  /** Log-normal with median 1; `sigma` is the standard deviation of the logarithm. */
   lognormal(sigma: number): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
     return Math.exp(sigma * radius * Math.cos(2 * Math.PI * this.uniform()));
   }
 
-  /** As ids of jobs are: 32 hexadecimal digits. */
+  /** 32 hexadecimal digits, as ids of jobs. */
   hex(): string {
     return Array.from({ length: 4 }, () =>
       Math.floor(this.uniform() * 2 ** 32)

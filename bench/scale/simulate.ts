@@ -18,31 +18,31 @@ import { WorkflowHost } from "./workflows.ts";
 
 export interface Scenario {
   seed: number;
-  /** In the order in which they are begun. */
+  /** In the order in which they are started. */
   slides: readonly Slide[];
-  /** Jobs under way at a time. */
+  /** Concurrent jobs. */
   concurrency: number;
-  /** Between the beginnings of two jobs, at least. */
+  /** Minimum time between the starts of two jobs. */
   betweenMs?: number;
   platform: Platform;
   durations: Durations;
   faults: Faults;
-  /** Bindings of the job service, beside those that the simulation gives. */
+  /** Additional bindings of the job service. */
   bindings?: Pick<Bindings, "TASKS_AHEAD" | "STALL_SECONDS" | "RETRY_SECONDS" | "LATE_SECONDS">;
 }
 
 export interface Outcome {
-  /** From the first job's start to the last one's end. */
+  /** From the start of the first job to the end of the last one. */
   seconds: number;
   jobs: { slide: number; startedAt: number; endedAt: number; error?: string }[];
   windows: number;
-  /** That were computed, in vain ones included. */
+  /** Computed windows, repeated ones included. */
   windowsComputed: number;
   shards: number;
   tasks: number;
   cpuMs: { model: number; tasks: number };
   queue: { sent: number; deliveries: number; retries: number; operations: number; mostWaiting: number };
-  /** The most consumers that any queue of shards, or that of tasks, had at a time. */
+  /** Maximum of concurrent consumers of any queue. */
   mostConsumers: number;
   ledger: {
     calls: number;
@@ -54,7 +54,7 @@ export interface Outcome {
   };
   r2: { reads: number; writes: number };
   workflow: { created: number; restarted: number; steps: number };
-  /** How much of what there is was used, from the first job to the last, 0 to 1. */
+  /** Utilization from the first job to the last, 0 to 1. */
   used: { consumers: number; fullestQueue: number; taskConsumers: number; sending: number; creating: number };
   timeline: TimelinePoint[];
 }
@@ -67,9 +67,9 @@ interface Job extends ModelledJob {
 }
 
 /**
- * A cohort through the job service in virtual time. Real are the cohort's rows, the ledgers, the Workflow, how tasks are sent, assigned to
- * queues and retried, and all plans; the platform and the duration of a task are models.
- * @throws where something is lost or done in excess of what the platform allows
+ * Simulates a cohort at the job service in virtual time. Rows of the cohort, ledgers, the Workflow, sending and retrying of
+ * tasks and plans are real code; the platform and the durations of tasks are models.
+ * @throws if work is lost or a limit of the platform is exceeded
  */
 export async function simulate(scenario: Scenario, workers: LoadedWorkers): Promise<Outcome> {
   return new Simulation(scenario, workers).run();
@@ -272,7 +272,7 @@ class Simulation {
         sent: sum((q) => q.sent),
         deliveries: sum((q) => q.deliveries),
         retries: sum((q) => q.retries),
-        // Written once, read each time it is handed out, deleted once.
+        // Written once, read at each delivery, deleted once.
         operations: 2 * sum((q) => q.sent) + sum((q) => q.deliveries),
         mostWaiting: Math.max(...shardQueues.map((q) => q.mostWaiting)),
       },

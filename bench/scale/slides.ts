@@ -11,14 +11,14 @@ import type { Raster } from "../../src/tiling/grid/raster.ts";
 import { planShards } from "../../src/tiling/grid/shards.ts";
 import type { Random } from "./random.ts";
 
-/** What the service has to do for a slide, as its plan says. */
+/** The work of the service for a slide, from its plan. */
 export interface Slide {
   windows: number;
-  /** Ids, rising, and the windows of each by id. */
+  /** Ascending ids, and the windows of each by id. */
   shards: readonly number[];
   windowsOf: Uint8Array;
   merges: readonly Merge[];
-  /** Of the label map at full resolution. */
+  /** Chunks of the label map at full resolution. */
   chunks: number;
   chunkRows: number;
   /** Pixels under kept windows. */

@@ -121,7 +121,7 @@ async function handle(
   const { job, shard } = parsed.data;
   const entry = log.child({ job, shard });
   const heartbeat = setInterval(() => {
-    work.tell(job, shard, { event: "alive" }, signal).catch(() => {});
+    work.report(job, shard, { event: "alive" }, signal).catch(() => {});
   }, heartbeatMs);
   const message = {
     attempts,
@@ -130,9 +130,9 @@ async function handle(
   };
   const ledger = {
     claim: async () =>
-      (await work.tell(job, shard, { event: "take" }, signal)) ? ("run" as const) : ("skip" as const),
+      (await work.report(job, shard, { event: "take" }, signal)) ? ("run" as const) : ("skip" as const),
     done: async (report: Awaited<ReturnType<ShardWorker["run"]>>) => {
-      await work.tell(job, shard, { event: "done", report }, signal);
+      await work.report(job, shard, { event: "done", report }, signal);
       entry.info(
         { windows: report.windows, milliseconds: Math.round(report.modelMilliseconds!) },
         "a shard is done",
@@ -140,11 +140,11 @@ async function handle(
       onShard?.(report.windows);
     },
     recordFailedAttempt: async (reason: string) => {
-      await work.tell(job, shard, { event: "tried", message: reason });
+      await work.report(job, shard, { event: "tried", message: reason });
     },
     fail: async (code: string, reason: string) => {
       entry.error({ code }, "a job ends");
-      await work.tell(job, shard, { event: "failed", code, message: reason });
+      await work.report(job, shard, { event: "failed", code, message: reason });
     },
   };
   try {

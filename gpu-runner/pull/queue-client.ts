@@ -67,13 +67,10 @@ export class QueueClient {
     });
     const parsed = pulledSchema.safeParse(parseJsonResponse(answer));
     if (!parsed.success) {
-      throw new RemoteError(
-        `${this.#url.host} does not answer as a queue: ${z.prettifyError(parsed.error)}`,
-        {
-          code: "bad_answer",
-          retryable: false,
-        },
-      );
+      throw new RemoteError(`${this.#url.host} is not a Cloudflare queue: ${z.prettifyError(parsed.error)}`, {
+        code: "bad_answer",
+        retryable: false,
+      });
     }
     const { messages, message_backlog_count: backlog } = parsed.data.result;
     return {

@@ -10,25 +10,25 @@ import { shardAt } from "../../src/tiling/grid/shards.ts";
 import { encodeMaskBatch } from "../../src/tiling/wire/mask-batch.ts";
 import type { ShardReport, WorkClient } from "./work-client.ts";
 
-/** Jobs whose plan and source stay open: their shards come one after another. */
+/** Jobs kept open with plan and source, because the shards of a job arrive one after another. */
 const KEPT_JOBS = 4;
 
 interface OpenJob {
   planned: PlannedJob;
   source: ImageSource;
-  /** Bytes of the source that were reported already. */
-  told: number;
+  /** Bytes of the source that are already in a report. */
+  reported: number;
 }
 
 interface KeptJob {
   opening: Promise<OpenJob>;
-  /** Shards that use it, or wait for it to be open. */
+  /** Shards that use the job or wait for it to open. */
   users: number;
-  /** Not to be used by more: its source is closed by the last that does. */
+  /** Whether no new shard may use it; the last user closes the source. */
   dropped: boolean;
 }
 
-/** Does the shards of jobs whose plan, pixels and records travel through `/v1/work`. */
+/** Runs shards. Plan, pixels and records are transferred through `/v1/work`. */
 export class ShardWorker {
   readonly #work: WorkClient;
   readonly #model: { manifest: ModelManifest; hash: string };
@@ -36,7 +36,7 @@ export class ShardWorker {
   readonly #together: number;
   readonly #jobs = new Map<string, KeptJob>();
 
-  /** @param together windows of a shard that are under way at a time */
+  /** @param together concurrent windows of a shard */
   constructor(
     work: WorkClient,
     model: { manifest: ModelManifest; hash: string },
@@ -49,7 +49,7 @@ export class ShardWorker {
     this.#together = together;
   }
 
-  /** Reads, segments and hands in one shard. @throws what a ledger is to be told */
+  /** Reads, segments and uploads one shard. @throws errors for `consumeTask` */
   async run(jobId: string, id: number, signal: AbortSignal): Promise<ShardReport> {
     const kept = this.#keep(jobId, signal);
     kept.users++;
@@ -78,8 +78,8 @@ export class ShardWorker {
         records,
       });
       await this.#work.putRecords(job.id, id, bytes, signal);
-      const bytesRead = open.source.bytesRead - open.told;
-      open.told += bytesRead;
+      const bytesRead = open.source.bytesRead - open.reported;
+      open.reported += bytesRead;
       return {
         windows: records.length,
         bytesRead,
@@ -87,19 +87,19 @@ export class ShardWorker {
         runtime: `${info.runtime} (runner)`,
       };
     } catch (error) {
-      // A source whose reading failed is opened anew.
+      // After an error the source is opened again.
       this.#drop(jobId, kept);
       throw error;
     } finally {
-      if (--kept.users === 0 && kept.dropped) await closed(kept);
+      if (--kept.users === 0 && kept.dropped) await closeJob(kept);
     }
   }
 
-  /** When no shard is under way any more. */
+  /** Call it after the last shard. */
   async close(): Promise<void> {
     const jobs = [...this.#jobs.values()];
     this.#jobs.clear();
-    await Promise.all(jobs.map(closed));
+    await Promise.all(jobs.map(closeJob));
   }
 
   #keep(jobId: string, signal: AbortSignal): KeptJob {
@@ -110,14 +110,14 @@ export class ShardWorker {
     for (const [oldest, job] of this.#jobs) {
       if (this.#jobs.size <= KEPT_JOBS) break;
       this.#drop(oldest, job);
-      if (job.users === 0) void closed(job);
+      if (job.users === 0) void closeJob(job);
     }
     return kept;
   }
 
   #drop(jobId: string, job: KeptJob): void {
     job.dropped = true;
-    // By now another may have been opened in its place.
+    // It may have been replaced by a new one.
     if (this.#jobs.get(jobId) === job) this.#jobs.delete(jobId);
   }
 
@@ -134,7 +134,7 @@ export class ShardWorker {
     const { mpp, series } = job.request;
     const store = await this.#work.source(job, signal);
     const source = await openImage(store, name, { mpp, series, signal });
-    // A prefix was compared when its objects were handed out; a part of an archive has an etag of its own.
+    // Prefixes are compared when their objects are listed; parts of an archive have their own etag.
     const same =
       kind === "prefix" ||
       bare(source.etag) === bare(etag) ||
@@ -143,12 +143,12 @@ export class ShardWorker {
       await source.close();
       throw new ObjectChangedError(uri);
     }
-    return { planned, source, told: 0 };
+    return { planned, source, reported: 0 };
   }
 }
 
-/** Closes a job's source, where it was ever opened; what goes wrong with that is of no consequence to anybody. */
-async function closed({ opening }: KeptJob): Promise<void> {
+/** Closes the source of a job, if it was opened. Errors are ignored. */
+async function closeJob({ opening }: KeptJob): Promise<void> {
   await opening.then(({ source }) => source.close()).catch(() => {});
 }
 

@@ -10,9 +10,9 @@ import { snapshotStore } from "../../src/storage/snapshot-store.ts";
 import { MASK_BATCH_TYPE } from "../../src/tiling/wire/mask-batch.ts";
 import { requestWithRetry } from "./request-with-retry.ts";
 
-/** A bit a window and a thumbnail: far more than a plan that a service makes has. */
+/** Far above any plan of a service: one bit a window, and a thumbnail. */
 const MAX_PLAN_BYTES = 2 ** 27;
-/** Of the objects of a source below a prefix. */
+/** Maximum bytes of the list of objects below a prefix. */
 const MAX_LISTING_BYTES = 2 ** 26;
 
 export interface ShardReport {
@@ -37,7 +37,7 @@ const objectsSchema = z.object({
     .max(100_000),
 });
 
-/** The `/v1/work` routes of a job service: plan and pixels in, records and reports out. */
+/** Client of the `/v1/work` routes of a job service: plan and pixels in, records and reports out. */
 export class WorkClient {
   readonly #url: URL;
   readonly #token: string;
@@ -48,7 +48,7 @@ export class WorkClient {
     this.#token = token;
   }
 
-  /** @throws {RemoteError} 404 where the job has ended */
+  /** @throws {RemoteError} 404 if the job has ended */
   async plan(job: string, signal?: AbortSignal): Promise<PlannedJob> {
     const { bytes } = await requestWithRetry({
       url: this.#at(job, "plan"),
@@ -60,14 +60,14 @@ export class WorkClient {
     return decodePlannedJob(bytes);
   }
 
-  /** A store in which the job's source lies under its name. */
+  /** A store with the job's source under its name. */
   async source({ id, source }: JobDocument, signal?: AbortSignal): Promise<ObjectStore> {
     const headers = { Authorization: `Bearer ${this.#token}` };
     const store = withRetry(new HttpStore(this.#at(id, "source/").href, { headers }));
     return source.kind === "prefix" ? snapshotStore(store, await this.#objects(id, signal)) : store;
   }
 
-  /** @throws {ObjectChangedError} where the prefix holds others than when the job was made */
+  /** @throws {ObjectChangedError} if the objects of the prefix have changed since the job was created */
   async #objects(job: string, signal?: AbortSignal): Promise<ListedObject[]> {
     const answer = await requestWithRetry({
       url: this.#at(job, "objects"),
@@ -100,8 +100,8 @@ export class WorkClient {
     });
   }
 
-  /** @returns whether the shard is still to be done: the answer to "take" */
-  async tell(job: string, shard: number, event: ShardEvent, signal?: AbortSignal): Promise<boolean> {
+  /** Reports an event of a shard. @returns for "take": whether the shard still has to be done */
+  async report(job: string, shard: number, event: ShardEvent, signal?: AbortSignal): Promise<boolean> {
     const answer = await requestWithRetry({
       url: this.#at(job, `shards/${shard}`),
       method: "POST",
@@ -115,7 +115,7 @@ export class WorkClient {
   }
 
   #badAnswer(): RemoteError {
-    return new RemoteError(`${this.#url.host} does not answer as a job service of Tilewright`, {
+    return new RemoteError(`${this.#url.host} is not a job service of Tilewright`, {
       code: "bad_answer",
       retryable: false,
     });

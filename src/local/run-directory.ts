@@ -96,12 +96,12 @@ export class RunDirectory {
     try {
       completePublishing(path);
       if (!force) refuseForeign(path);
-      const begun = read(join(work, JOB));
-      if (begun === job && resume) {
+      const started = read(join(work, JOB));
+      if (started === job && resume) {
         sweep(work);
         return new RunDirectory(path, true, force);
       }
-      if (begun !== undefined && !force) {
+      if (started !== undefined && !force) {
         throw new OutputError(
           `${path} holds unfinished work of another source, model or settings: repeat the command that started it, or use --force to start over`,
         );
@@ -203,13 +203,13 @@ function isRun(path: string): boolean {
 /** Completes a publishing. Every step is idempotent, so a crash between two of them loses nothing. */
 function completePublishing(path: string): void {
   const work = join(path, WORK);
-  const begun = read(join(work, PUBLISHING));
-  if (begun === undefined) return;
+  const publishing = read(join(work, PUBLISHING));
+  if (publishing === undefined) return;
   const {
     names,
     earlier = [],
     manifest,
-  } = JSON.parse(begun) as {
+  } = JSON.parse(publishing) as {
     names: string[];
     earlier?: string[];
     manifest: string;

@@ -1,4 +1,4 @@
-/** When these list prices were looked up; whoever changes one changes the date. */
+/** Date of these list prices. Update it with any price. */
 export const PRICES_DATE = "2026-11";
 
 /** An hour of one core of a machine that is rented or owned: what common clouds ask for, in USD. */
@@ -13,7 +13,7 @@ export const CLOUD_USD_PER_MILLION = {
   reads: 0.36,
 };
 
-/** CPU of an edge function for a window, where nobody has measured it. */
+/** Default CPU time of an edge function for a window, without a measurement. */
 export const DEFAULT_CPU_MS_PER_WINDOW = 250;
 /** A message is written, read and deleted. */
 export const OPERATIONS_PER_MESSAGE = 3;

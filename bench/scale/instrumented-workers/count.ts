@@ -1,11 +1,11 @@
 import type { MessageBatch, R2Bucket } from "@cloudflare/workers-types";
 
-/** What is counted stands in the log, one line each, for whoever started the stack. */
+/** Writes a count to the log, one line each. */
 export function count(what: string): void {
   console.log(`counted ${what}`);
 }
 
-/** A bucket whose calls are counted. */
+/** A bucket that counts its calls. */
 export function countedBucket(bucket: R2Bucket | undefined): R2Bucket | undefined {
   return (
     bucket &&
@@ -22,7 +22,7 @@ export function countedBucket(bucket: R2Bucket | undefined): R2Bucket | undefine
   );
 }
 
-/** Messages by queue, with the task that they are. */
+/** Counts messages by queue, with their task. */
 export function countMessages({ queue, messages }: MessageBatch<unknown>): void {
   for (const { body } of messages) count(`message ${queue} ${JSON.stringify(body)}`);
 }

@@ -11,7 +11,7 @@ export {
   UploadLedger,
 } from "../../../src/edge/jobs/worker.ts";
 
-/** The ledger, whose calls are counted. */
+/** The ledger, with counted calls. */
 export class JobLedger extends Ledger {}
 for (const name of Object.getOwnPropertyNames(Ledger.prototype)) {
   if (name === "constructor") continue;

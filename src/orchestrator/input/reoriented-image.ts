@@ -99,10 +99,10 @@ class ReorientedImage implements WindowSource {
     const { shape } = this.levels[level]!;
     const read = () =>
       this.#read(level, { origin: [first, 0, 0], size: [count, ...shape.slice(1)] }, options);
-    const begun = this.#blocks.get(key);
-    if (begun) {
+    const started = this.#blocks.get(key);
+    if (started) {
       try {
-        return await begun;
+        return await started;
       } catch {
         options?.signal?.throwIfAborted();
         return read();

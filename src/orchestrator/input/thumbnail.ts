@@ -38,7 +38,7 @@ export async function readThumbnail(
   const outHeight = Math.ceil(height / factor);
   const outWidth = Math.ceil(width / factor);
   const count = channels.length;
-  const step = blockOf(source, level);
+  const step = chooseBlock(source, level);
   const sums = new Float64Array(outHeight * outWidth * count);
   const counts = new Uint32Array(outHeight * outWidth);
   for (let y = 0; y < height; y += step[0]) {
@@ -65,7 +65,7 @@ export async function readThumbnail(
 }
 
 /** At least a stored tile, because tiles are decoded as a whole. */
-function blockOf({ levels, dtype, channels }: ImageSource, level: number): readonly [number, number] {
+function chooseBlock({ levels, dtype, channels }: ImageSource, level: number): readonly [number, number] {
   const [tileHeight, tileWidth] = levels[level]!.chunk as [number, number];
   const pixels = BLOCK_BYTES / (channels.length * bytesPerSample(dtype));
   const height = Math.min(BLOCK[0], Math.max(tileHeight, Math.floor(Math.sqrt(pixels / 4))));

@@ -73,7 +73,7 @@ export function summarizeVolume(
         volumeMm3,
         volumeMl: volumeMm3 === undefined ? undefined : volumeMm3 / 1000,
         fraction: analysedVoxels > 0 ? voxels / analysedVoxels : undefined,
-        place: measure && placeOf(measure, info, toMm),
+        place: measure && toPlace(measure, info, toMm),
         components: measure?.components ?? 0,
         surfaceMm2: spacing && (measure?.surface ?? 0),
       },
@@ -92,7 +92,7 @@ function axesAffine({ placement }: LabelMapInfo, spacing: Triple): Affine {
   ];
 }
 
-function placeOf(
+function toPlace(
   { centroid, first, last }: StructureMeasure,
   { placement: { origin, downsample } }: LabelMapInfo,
   affine: Affine | undefined,

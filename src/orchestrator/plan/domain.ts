@@ -37,10 +37,10 @@ export async function measureDomain(
   for (const window of spread(plan, WINDOWS)) {
     const shard = { id: 0, windows: [window], rect: windowRect(plan.grid, window) };
     const { pixels } = await readShard(source, plan, shard, signal);
-    found.push(featuresOf(pixels.data, pixels.shape.slice(1), plan, manifest, domain.bins));
+    found.push(measureFeatures(pixels.data, pixels.shape.slice(1), plan, manifest, domain.bins));
   }
   const nearest = nearestKind(average(found, domain.bins), domain);
-  return { ...nearest, warnings: warningsOf(source, manifest, domain, plan, nearest) };
+  return { ...nearest, warnings: describeWarnings(source, manifest, domain, plan, nearest) };
 }
 
 function spread({ kept }: JobPlan, count: number): number[] {
@@ -57,7 +57,7 @@ function spread({ kept }: JobPlan, count: number): number[] {
 }
 
 /** @param shape `[...window, channels]` */
-function featuresOf(
+function measureFeatures(
   data: ArrayLike<number>,
   shape: readonly number[],
   { scaling, slices }: JobPlan,
@@ -186,7 +186,7 @@ const FEATURE_NAMES: Record<Feature, string> = {
   sharpness: "sharpness",
 };
 
-function warningsOf(
+function describeWarnings(
   source: ImageSource,
   { name, input }: ModelManifest,
   domain: ModelDomain,

@@ -184,7 +184,7 @@ export class Scheduler<B extends BackendLimits, S, R> {
   /** Starts requests until the backend is at its concurrency. @returns milliseconds until it should be tried again */
   #fill(worker: BackendState<B>): number {
     const now = this.#options.clock.now();
-    while (worker.enabled && worker.active < concurrencyOf(worker)) {
+    while (worker.enabled && worker.active < currentConcurrency(worker)) {
       if (worker.breaker.state(now) === "open") return worker.breaker.retryAt - now;
       const range = this.#backlog.take(this.#requestSize(worker));
       if (range) {
@@ -204,7 +204,7 @@ export class Scheduler<B extends BackendLimits, S, R> {
     const { totalWindows, batchSize } = this.#options;
     const windowsPerMs = this.#workers.reduce(
       (sum, worker) =>
-        sum + (worker.enabled && worker.msPerWindow ? concurrencyOf(worker) / worker.msPerWindow : 0),
+        sum + (worker.enabled && worker.msPerWindow ? currentConcurrency(worker) / worker.msPerWindow : 0),
       0,
     );
     const windowsLeft = totalWindows - this.#backlog.doneWindows;
@@ -345,7 +345,7 @@ export class Scheduler<B extends BackendLimits, S, R> {
 }
 
 /** Requests that the backend may have at a time now. */
-function concurrencyOf({
+function currentConcurrency({
   breaker,
   limit,
 }: {

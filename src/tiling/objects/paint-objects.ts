@@ -10,7 +10,7 @@ export class InstancePainter implements ComponentSink {
   readonly #tileWidth: number;
   /** By tile row, then by tile column; tiles without an object are absent. */
   readonly #tiles = new Map<number, Map<number, Uint32Array>>();
-  #begun = 0;
+  #started = 0;
   #rowsDone = 0;
 
   /** @param numbers `ObjectCollector.numbers` for the same rows and the same rule */
@@ -32,10 +32,10 @@ export class InstancePainter implements ComponentSink {
   }
 
   begin(): number {
-    if (this.#begun >= this.#numbers.length) {
+    if (this.#started >= this.#numbers.length) {
       throw new Error(`the second pass found more components than the ${this.#numbers.length} of the first`);
     }
-    return this.#begun++;
+    return this.#started++;
   }
 
   join(): void {}
