@@ -1,4 +1,4 @@
-"""STUDY.md from study.json: the tables, and for each claim what was seen. Words follow from numbers by the rules written here."""
+"""Renders STUDY.md from study.json: the tables, and a verdict on each claim. The verdicts follow from the numbers by the rules below."""
 from __future__ import annotations
 
 import statistics
@@ -23,22 +23,22 @@ def render(content):
 def intro(content):
     b = content["budget"]
     seeds = [*b["seeds"], *b.get("more_seeds", [])]
-    reduced = ("This is the reduced budget of a machine without a GPU: it compares how far networks of this size get in few steps. What a long "
-               "training would show may differ, and differences smaller than the spread over seeds say nothing.\n\n") if b["name"] == "cpu" else ""
+    reduced = ("This is the reduced budget of a machine without a GPU. It compares how far networks of this size get in few steps; long training may "
+               "give another order. Differences smaller than the spread over seeds mean nothing.\n\n") if b["name"] == "cpu" else ""
     here, planned = len(content["rows"]), content["planned"]
-    unfinished = f"**Not finished: {here} of {planned} rows are here.**\n\n" if here < planned else ""
+    unfinished = f"**Not finished: {here} of {planned} rows are measured.**\n\n" if here < planned else ""
     return f"""# Study
 
-{unfinished}Written by `python model/study.py model/configs/study.toml --out runs/study --budget {b['name']} --jobs 2`; run it again and it goes on where it
-stopped. Every figure below is in `study.json`.
+{unfinished}`python model/study.py model/configs/study.toml --out runs/study --budget {b['name']} --jobs 2` writes this page; run it again to continue an interrupted study.
+`study.json` holds every number below.
 
-Task: {content['task']}, trained on its train split, scored on its val split, whole volumes at their own resolution. Budget "{b['name']}":
-architectures of width {b['width']} get {b['steps']:,} steps of {b['batch']} crops from scratch, compressed networks {b['recover_steps']:,} steps of recovery; learning rate
-{b['learning_rate']:g}; seeds {', '.join(map(str, b['seeds']))}{', and ' + ', '.join(map(str, b['more_seeds'])) + ' where a ± stands' if b.get('more_seeds') else ''}. Every row runs on one thread. torch {content['torch']}.
+Task: {content['task']}. Training uses the train split; scores are of the val split, on whole volumes at their own resolution. Budget "{b['name']}":
+architectures of width {b['width']} train for {b['steps']:,} steps of {b['batch']} crops from scratch, compressed networks for {b['recover_steps']:,} steps of fine-tuning. Learning rate
+{b['learning_rate']:g}; seeds {', '.join(map(str, b['seeds']))}{', and ' + ', '.join(map(str, b['more_seeds'])) + ' in rows with a ±' if b.get('more_seeds') else ''}. Every row runs on one thread. torch {content['torch']}.
 
-{reduced}Dice, IoU and HD95 (mm) are means over volumes of both structures. ± is the standard deviation over {len(seeds)} seeds. Bytes are really written:
-codes in as few bits as they need, scales and everything else in float16, bitmaps for zeros; fp32 rows in float32; "zlib" is the same after
-zlib at level 9. Ratio is to the fp32 network the row started from.""".strip()
+{reduced}Dice, IoU and HD95 (mm) are means over volumes of both structures. ± is the standard deviation over {len(seeds)} seeds. Bytes are
+the size of the written file: codes in as few bits as they need, scales and everything else in float16, bitmaps for zeros; fp32 rows in float32. "zlib" is the same file after
+zlib at level 9. "Ratio" compares with the fp32 network that the row started from.""".strip()
 
 
 def table(headings, lines):
@@ -88,7 +88,7 @@ def architecture_table(rows):
 
 
 def architecture_note(rows):
-    """What the table must not be read as."""
+    """How not to read the table."""
     arch = grouped([r for r in rows if r["kind"] == "architecture"])
     convolutional = [r for r in arch if r["name"] in ("unet", "attention-unet", "transunet")]
     windowed = [r for r in arch if r not in convolutional and not r["name"].endswith("-longer")]
@@ -98,14 +98,14 @@ def architecture_note(rows):
     worst, best = min(r["dice"] for r in convolutional), max(r["dice"] for r in windowed)
     if worst <= best:
         return ""
-    return (f"Networks with convolutions at full resolution learn this task within the budget (Dice {worst:.3f} and more), networks of windows do not (at most {best:.3f}): "
-            f"they need many more steps, after which the shipped one, of width 48, has {shipped[0]['dice']:.3f}. So the table tells how fast they learn, and at this size of task and "
-            "data nothing speaks for attention over a plain U-Net but what follows about compression, which was not measured on a U-Net.")
+    return (f"Networks with convolutions at full resolution learn this task within the budget (Dice {worst:.3f} or more). Networks of attention windows do not (at most {best:.3f}): "
+            f"they need many more steps, after which the shipped network, of width 48, reaches {shipped[0]['dice']:.3f}. The table therefore shows how fast networks learn. For a task and "
+            "data set of this size it shows no advantage of attention over a plain U-Net. The compression results below were not measured on a U-Net.")
 
 
 def compression_note(budget):
-    return (f"All rows start from the weights of the first, the shipped width-48 network before compression. Rows with training got {budget['recover_steps']:,} more steps, which alone are worth what the row "
-            "“fp32, trained on” shows: compare them with that one, and the rows without training with the first.")
+    return (f"All rows start from the weights of the first row, the shipped width-48 network before compression. Rows with training got {budget['recover_steps']:,} more steps. The row "
+            "“fp32, trained on” shows the effect of these steps alone: compare rows with training with it, and rows without training with the first row.")
 
 
 def compression_table(rows):
@@ -144,8 +144,8 @@ def four_bits(comp):
     q, ref, plain, base = (comp[n] for n in ("qat-row", "fp32-more", "rtn-32", "fp32"))
     kept, kept_plain = q["dice"] / ref["dice"], plain["dice"] / base["dice"]
     word = "Confirmed" if kept >= 0.98 and q["ratio"] > 5 else "Refuted"
-    return (f"{word}: fine-tuned with a scale per row, Dice is {100 * kept:.1f} % of fp32's at {q['ratio']:.1f} times less; rounded in blocks of 32 without any "
-            f"training, {100 * kept_plain:.1f} % at {plain['ratio']:.1f}.")
+    return (f"{word}: fine-tuned with a scale per row, the network keeps {100 * kept:.1f} % of fp32's Dice and is {q['ratio']:.1f} times smaller; rounded in blocks of 32 without "
+            f"training, it keeps {100 * kept_plain:.1f} % and is {plain['ratio']:.1f} times smaller.")
 
 
 def pruning(comp):
@@ -153,10 +153,10 @@ def pruning(comp):
     if not names or not {"fp32-more", "qat-row"} <= set(comp):
         return "Not measured yet."
     ref, q = comp["fp32-more"], comp["qat-row"]
-    said = "; ".join(f"{comp[n]['label']}: {100 * comp[n]['dice'] / ref['dice']:.1f} % of fp32's Dice at {comp[n]['ratio']:.1f} times less" for n in names)
+    said = "; ".join(f"{comp[n]['label']}: {100 * comp[n]['dice'] / ref['dice']:.1f} % of fp32's Dice, {comp[n]['ratio']:.1f} times smaller" for n in names)
     best = max((comp[n] for n in names), key=lambda r: r["ratio"])
     word = "Confirmed" if all(comp[n]["ratio"] < q["ratio"] for n in names) else "Confirmed" if best["dice"] < q["dice"] else "Refuted"
-    return f"{word}: {said}. 4 bits give {100 * q['dice'] / ref['dice']:.1f} % at {q['ratio']:.1f}."
+    return f"{word}: {said}. 4 bits keep {100 * q['dice'] / ref['dice']:.1f} % and are {q['ratio']:.1f} times smaller."
 
 
 def one_bit(comp, names, where):
@@ -171,14 +171,14 @@ def one_bit(comp, names, where):
         word = "Confirmed" if max(plain) < 0.6 else "Refuted" if min(plain) > 0.9 else "In part"
     else:
         word = "Confirmed" if min(plain) >= 0.85 else "Refuted" if max(plain) < 0.85 else "In part"
-    tail = (" The convolutions of stem, detail path and positions stay in float32 here, and a plain Swin-Unet has none of them: for it this says nothing."
+    tail = (" The convolutions of stem, detail path and positions stay in float32 here. A plain Swin-Unet has no such convolutions, so this result does not apply to it."
             if where == "everywhere" and word != "Confirmed" else "")
-    return f"{word}, by the rules of the paper it comes from: {said} of fp32's Dice.{tail}"
+    return f"{word}, by the thresholds of the paper: {said} of fp32's Dice.{tail}"
 
 
 def upsampling(arch):
     ways = ("expand", "bilinear", "transposed", "overlapped")
-    # Where all three were trained for longer, those decide.
+    # Longer training decides where all three ways have it.
     longer = {n: arch[f"{n}-longer"] for n in ways if f"{n}-longer" in arch}
     arch = longer if len(longer) >= 3 else arch
     names = [n for n in ways if n in arch]
@@ -186,11 +186,11 @@ def upsampling(arch):
         return "Not measured yet."
     ours, others = arch["expand"], [arch[n] for n in names if n != "expand"]
     noise = max((arch[n]["spread"] or 0 for n in names), default=0)
-    if "transposed" in names and ours["spread"] is None:   # of one seed: the same function, parted by the random start alone
+    if "transposed" in names and ours["spread"] is None:   # one seed: the two are the same function and differ by the random start alone
         noise = max(noise, abs(ours["dice"] - arch["transposed"]["dice"]))
     said = ", ".join(f"{n} {arch[n]['dice']:.4f}" + (f" ± {arch[n]['spread']:.4f}" if arch[n]["spread"] else "") for n in names)
     gap = ours["dice"] - max(r["dice"] for r in others)
     word = "Confirmed" if gap > noise else "Refuted" if gap < -noise else "Not decided"
-    tail = "" if word == "Confirmed" else " The differences are within what the random start alone makes." if word == "Not decided" else " Another is better."
-    return (f"{word}: {said}.{tail} A transposed convolution whose kernel is its stride is the same function as patch expanding (a test says so); only its random "
-            "start differs.")
+    tail = "" if word == "Confirmed" else " The differences are within the effect of the random start." if word == "Not decided" else " Another way is better."
+    return (f"{word}: {said}.{tail} A transposed convolution whose kernel equals its stride is the same function as patch expanding (tested); only its random "
+            "initialization differs.")
