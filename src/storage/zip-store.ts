@@ -56,7 +56,7 @@ const HEAD_PIECE_BYTES = 16 * 1024;
  * unpacked as far as its head is asked for, else whole, and rejected above a limit.
  *
  * Written by hand: unzipit keeps the offset of an entry private, and without it a stored entry cannot be read by ranges;
- * zip.js is 40 times as large. Here the directory, the number of entries and their unpacked sizes are bounded before
+ * zip.js adds 105 kB to a Worker, this 5 kB (both minified). Here the directory, the number of entries and their unpacked sizes are bounded before
  * anything is allocated.
  */
 export class ZipStore implements ObjectStore {
