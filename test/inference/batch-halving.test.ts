@@ -5,7 +5,7 @@ import { InferenceError, isOutOfMemory } from "../../src/inference/errors.ts";
 
 const full = () => new InferenceError("full", { outOfMemory: true });
 
-it("runs every window once, in order, never more than fit but nearly as many", async () => {
+it("runs every window once, in order, in batches close to the largest that fits", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 0, max: 100 }),
@@ -25,7 +25,7 @@ it("runs every window once, in order, never more than fit but nearly as many", a
   );
 });
 
-it("says so when not even one window fits, and leaves other faults as they are", async () => {
+it("throws an out-of-memory error if not even one window fits, and passes other errors on", async () => {
   const none = runWithBatchHalving(8, 8, () => Promise.reject(full()));
   await expect(none).rejects.toMatchObject({ name: "InferenceError", outOfMemory: true });
   await expect(none).rejects.toThrow("no memory for a single window");

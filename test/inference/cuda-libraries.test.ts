@@ -21,8 +21,8 @@ function provider(runtime: string): string {
   return path;
 }
 
-describe.runIf(process.platform === "linux" && process.arch === "x64")("what CUDA lacks here", () => {
-  it("is the provider: the command that fetches it", () => {
+describe.runIf(process.platform === "linux" && process.arch === "x64")("findMissingCudaLibraries", () => {
+  it("names the command that installs the provider", () => {
     const runtime = join(directory, "none");
     expect(findMissingCudaLibraries(runtime)).toContain(
       `"ONNXRUNTIME_NODE_INSTALL=cuda12 node ${join(runtime, "script/install.js")}"`,
@@ -39,7 +39,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("what CUD
     expect(findMissingCudaLibraries(needing(library))).toContain(sentence);
   });
 
-  it("is told in the system's words where it is something else", () => {
+  it("returns the message of the system for other errors", () => {
     const runtime = join(directory, "broken");
     writeFileSync(provider(runtime), "no library");
     expect(findMissingCudaLibraries(runtime)).toMatch(
@@ -47,7 +47,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("what CUD
     );
   });
 
-  it("is nothing where the library loads after all: no crash, and no blame", () => {
+  it("blames no library if the provider loads after all", () => {
     expect(findMissingCudaLibraries(needing("libc.so.6"))).toMatch(
       /^onnxruntime's CUDA provider does not load/,
     );

@@ -48,8 +48,8 @@ const cases = fc.record({
   opset: fc.constantFrom(13, 17, 18, 20),
 });
 
-describe("a network with everything around it in the graph", () => {
-  it("gives the bytes and the probabilities of the host, a rounding apart at most", async () => {
+describe("fusePrePostForGpu", () => {
+  it("returns the bytes and probabilities of the host, up to rounding", async () => {
     let samples = 0;
     let differing = 0;
     await fc.assert(
@@ -156,7 +156,7 @@ describe("a network with everything around it in the graph", () => {
     },
   );
 
-  it("takes every byte for itself, whatever its place in a word", async () => {
+  it("unpacks every byte at every place in a word", async () => {
     const window = [16, 16];
     const model = networkPackage(
       { window, channels: 1, scores: 2, weights: [1, -1], biases: [0, 1] },
@@ -205,7 +205,7 @@ describe("a network with everything around it in the graph", () => {
     },
   );
 
-  it("what is no probability, though a number, is an error where the network itself gives probabilities", async () => {
+  it("rejects numbers that are no probabilities if the network returns probabilities itself", async () => {
     const model = networkPackage(
       { window: [4, 4], channels: 1, scores: 2, weights: [1.5, 1], biases: [0, 0] },
       "none",
@@ -220,7 +220,7 @@ describe("a network with everything around it in the graph", () => {
     }
   });
 
-  it("another number of classes than model.json says is an error, also where the total happens to divide", async () => {
+  it("rejects a number of classes that differs from model.json, even if the total divides", async () => {
     const network = { window: [4, 4], channels: 1, weights: [1, 1, 1, 1], biases: [0, 0, 0, 0] };
     const model = networkPackage({ ...network, scores: 4 }, "softmax");
     const manifest = { ...model.manifest, classes: model.manifest.classes.slice(0, 2) };
@@ -236,7 +236,7 @@ describe("a network with everything around it in the graph", () => {
   });
 });
 
-describe("putting nodes around a graph", () => {
+describe("wrapGraph", () => {
   const network = { window: [4, 4], channels: 3, scores: 2, weights: Array(6).fill(1), biases: [0, 0] };
   const options = {
     input: "pixels",
@@ -250,7 +250,7 @@ describe("putting nodes around a graph", () => {
     result: "u8",
   } as const;
 
-  it("loses nothing that it does not know", () => {
+  it("keeps unknown fields", () => {
     const bytes = onnxNetwork(network);
     // Producer, metadata and a field of the future, numbered 99.
     const extra = [0x12, 0x01, 0x70, 0x72, 0x06, 0x0a, 0x01, 0x6b, 0x12, 0x01, 0x76, 0x9a, 0x06, 0x01, 0x7a];
@@ -265,7 +265,7 @@ describe("putting nodes around a graph", () => {
     expect(readOnnx(same)).toEqual(readOnnx(bytes));
   });
 
-  it("finds names that are free", async () => {
+  it("chooses names that do not occur in the file", async () => {
     const bytes = onnxNetwork({ ...network, prefix: "device0_in_" });
     expect(uniquePrefix(bytes)).toBe("device1_");
     const graph = fusePrePostForGpu(bytes, options);
@@ -299,7 +299,7 @@ describe("putting nodes around a graph", () => {
       "export the network again",
     ],
     ["no bytes", new Uint8Array(0), {}, "export the network again"],
-  ])("refuses %s in a sentence", (_, bytes, change, sentence) => {
+  ])("rejects %s with one sentence", (_, bytes, change, sentence) => {
     const wrap = () => fusePrePostForGpu(bytes, { ...options, ...change });
     expect(wrap).toThrow(InferenceError);
     expect(wrap).toThrow(sentence);

@@ -32,7 +32,7 @@ afterAll(() => {
 
 const maxBytes = 1 << 20;
 
-it("what is sent and what comes back are whole, in any size and several at a time", async () => {
+it("transfers bodies of any size completely, several at a time", async () => {
   const size = fc.oneof(fc.nat(200), fc.integer({ min: 60_000, max: 70_000 }), fc.nat(600_000));
   const bodies = fc.array(fc.record({ size, seed: fc.nat(255), stated: fc.boolean() }), {
     minLength: 1,
@@ -61,7 +61,7 @@ it("what is sent and what comes back are whole, in any size and several at a tim
   );
 });
 
-it("the memory of a body that was sent is given back where nobody looks at it any more", async () => {
+it("detaches a body after sending it with freeBody", async () => {
   for (const freeBody of [false, true]) {
     const body = new Uint8Array(300_000).fill(1);
     await httpRequest(new URL("/stated", base), { method: "POST", headers: {}, body, freeBody, maxBytes });
@@ -69,7 +69,7 @@ it("the memory of a body that was sent is given back where nobody looks at it an
   }
 });
 
-it("an answer as long as is allowed is taken, one byte more is not", async () => {
+it("accepts a response of the maximum size and rejects one byte more", async () => {
   for (const path of ["/stated", "/"]) {
     const ask = (bytes: number) =>
       httpRequest(new URL(path, base), {
@@ -86,17 +86,17 @@ it("an answer as long as is allowed is taken, one byte more is not", async () =>
 it.each([
   ["/silent", "Error"],
   ["/stops", "IncompleteResponseError"],
-])("a server that says nothing more (%s) is given up", async (path, name) => {
+])("times out on a silent server (%s)", async (path, name) => {
   const options = { method: "GET", headers: {}, maxBytes, silenceMs: 500 } as const;
   await expect(httpRequest(new URL(path, base), options)).rejects.toMatchObject({ name });
 });
 
-it("a server that goes on in another protocol has not answered", async () => {
+it("rejects a server that switches protocols", async () => {
   const options = { method: "GET", headers: {}, maxBytes } as const;
   await expect(httpRequest(new URL("/switches", base), options)).rejects.toThrow("no response");
 });
 
-it("one that was given up before it began is not sent", async () => {
+it("sends nothing after an abort", async () => {
   const reason = new Error("enough");
   const options = { method: "GET", headers: {}, maxBytes, signal: AbortSignal.abort(reason) } as const;
   await expect(httpRequest(base, options)).rejects.toBe(reason);

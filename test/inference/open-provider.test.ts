@@ -26,8 +26,8 @@ async function tryProvider(provider: ProviderName, env: Record<string, string>) 
   return JSON.parse(stdout.trim().split("\n").at(-1)!);
 }
 
-describe("a provider that is asked for", () => {
-  it("is refused when its device is not there, and never quietly another", async () => {
+describe("openProvider", () => {
+  it("throws without the device and never uses another provider", async () => {
     const { error, runtime } = await tryProvider("webgpu", {
       VK_DRIVER_FILES: "/nowhere/none.json",
       VK_ICD_FILENAMES: "/nowhere/none.json",
@@ -38,17 +38,17 @@ describe("a provider that is asked for", () => {
 
   const ort = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
   const cuda = join(ort, "bin/napi-v6", process.platform, process.arch, "libonnxruntime_providers_cuda.so");
-  it.skipIf(existsSync(cuda))("is refused when it is not in this installation", async () => {
+  it.skipIf(existsSync(cuda))("throws if the installation lacks the provider", async () => {
     const { error, runtime } = await tryProvider("cuda", {});
     expect(runtime).toBeUndefined();
     expect(error).toContain("ONNXRUNTIME_NODE_INSTALL=cuda12");
   });
 
-  it("is the CPU when that is asked for", async () => {
+  it("opens the CPU", async () => {
     expect((await tryProvider("cpu", {})).runtime).toMatch(/^onnxruntime-node [\d.]+ cpu$/);
   });
 
-  it("takes no settings that it would ignore", async () => {
+  it("rejects settings that it would ignore", async () => {
     const model = await loadModel(pointwise);
     await expect(openProvider("cpu", model, { half: "on" })).rejects.toThrow("does not compute in float16");
     await expect(openProvider("cpu", model, { deviceId: 1 })).rejects.toThrow("takes no device number");
@@ -69,7 +69,7 @@ describe("the companion in half precision", () => {
     }
   });
 
-  it("is asked for in vain where the package has none, or it was not loaded", async () => {
+  it("throws if the package has none or it was not loaded", async () => {
     for (const model of [await loadModel(pointwise, { half: true }), await loadModel("nuclei")]) {
       await expect(DeviceSegmenter.create(model, { provider: "cpu", half: true })).rejects.toThrow(
         "no file in half precision",

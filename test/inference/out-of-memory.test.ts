@@ -15,7 +15,7 @@ it.each([
   "D3D12 create resource failed with E_OUTOFMEMORY (0x8007000E)",
   "Array buffer allocation failed",
   "WebAssembly.Memory(): could not allocate memory: Out of memory",
-])("%s means that memory is missing", (message) => {
+])("recognizes %s as a lack of memory", (message) => {
   expect(new InferenceError(`the model failed to run: ${message}`).outOfMemory).toBe(true);
   expect(new InferenceError("the model failed to run", { cause: new Error(message) }).outOfMemory).toBe(true);
 });
@@ -27,7 +27,7 @@ it.each([
   "the model returned 1×3, expected 3 classes for 1 windows of 224×224",
   "CUDA failure 700: an illegal memory access was encountered ; GPU=0",
   "Failed to create a device: memory info is missing",
-])("%s does not", (message) => {
+])("does not recognize %s as a lack of memory", (message) => {
   expect(new InferenceError(message).outOfMemory).toBe(false);
   expect(new InferenceError("it failed", { cause: new TypeError(message) }).outOfMemory).toBe(false);
 });

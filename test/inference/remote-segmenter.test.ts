@@ -50,7 +50,7 @@ const answer =
   (response: ServerResponse) =>
     void response.setHeader("Content-Type", type).end(body);
 
-it("takes a right answer, and asks as often as the function's limits need", async () => {
+it("accepts a correct response, and splits batches by the limits of the service", async () => {
   const edge = await RemoteSegmenter.connect(url, { token: "t", modelHash: HASH });
   requests = 0;
   respond = (response) => answer(masks({}, requests < 3 ? [0, 1] : [0]))(response);
@@ -135,7 +135,7 @@ it.each<[string, boolean, (response: ServerResponse) => void, string]>([
   },
 );
 
-it("says when a service wants to be asked again, and counts what travels", async () => {
+it("passes Retry-After on and counts the traffic", async () => {
   const edge = await RemoteSegmenter.connect(url, { token: "t" });
   expect(edge.limits).toEqual({ windows: 2, requests: undefined });
   respond = (response) => void response.writeHead(503, { "Retry-After": "7" }).end();
@@ -146,7 +146,7 @@ it("says when a service wants to be asked again, and counts what travels", async
   expect(edge.traffic.bytesSent).toBeGreaterThan(4);
 });
 
-it("a redirect is not followed, and errors without a body are told by their status", async () => {
+it("does not follow redirects, and reports errors without a body by status", async () => {
   const edge = await RemoteSegmenter.connect(url, { token: "t" });
   respond = (response) => void response.writeHead(302, { Location: "/v1/info" }).end();
   await expect(edge.segment(batch(1), { scaling, precision: "u8" })).rejects.toMatchObject({
@@ -161,7 +161,7 @@ it("a redirect is not followed, and errors without a body are told by their stat
   });
 });
 
-it("a function that never answers is given up when the signal says so", async () => {
+it("aborts a request that gets no response", async () => {
   const edge = await RemoteSegmenter.connect(url, { token: "t" });
   const reason = new Error("enough");
   const controller = new AbortController();
@@ -171,7 +171,7 @@ it("a function that never answers is given up when the signal says so", async ()
   );
 });
 
-it("what a service says of itself is not read without end", async () => {
+it("limits the size of /v1/info", async () => {
   const pouring = createServer((request, response) => {
     request.resume();
     const pour = () => {
@@ -192,7 +192,7 @@ it("what a service says of itself is not read without end", async () => {
 });
 
 /** The body is larger than what lies in the system's buffers, so that most of it is still to be sent. */
-it("a refusal that comes before the body was sent is told, and what is sent afterwards is whole", async () => {
+it("reports a rejection before the body is sent, and later requests are complete", async () => {
   const received: number[] = [];
   const refusing = createServer((request, response) => {
     if (request.url === "/v1/info") {

@@ -27,7 +27,7 @@ function ramps(count: number) {
 }
 
 describe.each(Object.entries(RUNTIMES))("the %s runtime", (_, create) => {
-  it("gives each pixel its class, and the same numbers whatever it is batched with", async () => {
+  it("returns the same numbers for a window in any batch", async () => {
     const segmenter = await create(model);
     try {
       const batch = ramps(3);
@@ -51,7 +51,7 @@ describe.each(Object.entries(RUNTIMES))("the %s runtime", (_, create) => {
     }
   });
 
-  it("refuses windows of another size in a sentence", async () => {
+  it("rejects windows of another size with one sentence", async () => {
     const segmenter = await create(model);
     try {
       const batch = { data: new Uint8Array(16 * 16 * 3), shape: [1, 16, 16, 3] };
@@ -64,7 +64,7 @@ describe.each(Object.entries(RUNTIMES))("the %s runtime", (_, create) => {
   });
 });
 
-it("the cpu runtime names the class of the largest byte, where that is asked for", async () => {
+it("the CPU runtime returns the class of the largest byte on request", async () => {
   const limited = { ...model, variant: { ...model.variant, windowsPerRun: 2 } };
   const segmenter = await OrtNodeSegmenter.create(limited, { threads: 2 });
   try {
@@ -84,7 +84,7 @@ it("the cpu runtime names the class of the largest byte, where that is asked for
   }
 });
 
-it("a graph that takes fewer windows at a time is run as often as it needs", async () => {
+it("runs a graph with a fixed number of windows several times", async () => {
   const sizes: number[] = [];
   const limited = { ...model, variant: { ...model.variant, windowsPerRun: 2 } };
   const size = WINDOW * WINDOW;

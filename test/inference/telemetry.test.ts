@@ -27,14 +27,17 @@ async function leftAtHome(): Promise<string[]> {
 }
 
 // What it would send to Microsoft waits in a data base there, beside a number that it knows this user by.
-it("of the runtime is off", async () => {
+it("telemetry of the runtime is disabled", async () => {
   expect(await leftAtHome()).toEqual([]);
 });
 
 // Should a newer runtime call it another name, this says so.
-it.skipIf(process.platform === "win32")("is switched off by a name that the runtime knows", () => {
-  const ort = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
-  const binaries = join(ort, "bin/napi-v6", process.platform, process.arch);
-  const library = readdirSync(binaries).find((name) => name.startsWith("libonnxruntime."))!;
-  expect(readFileSync(join(binaries, library)).includes("ORT_DISABLE_TELEMETRY")).toBe(true);
-});
+it.skipIf(process.platform === "win32")(
+  "telemetry is disabled by a variable that the runtime contains",
+  () => {
+    const ort = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
+    const binaries = join(ort, "bin/napi-v6", process.platform, process.arch);
+    const library = readdirSync(binaries).find((name) => name.startsWith("libonnxruntime."))!;
+    expect(readFileSync(join(binaries, library)).includes("ORT_DISABLE_TELEMETRY")).toBe(true);
+  },
+);

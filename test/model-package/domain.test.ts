@@ -31,7 +31,7 @@ function parse(domain: unknown) {
 }
 
 describe("the domain of a model package", () => {
-  test("is optional, and kept as it is written", () => {
+  test("is optional, and kept as written", () => {
     expect(parse(undefined).success).toBe(true);
     expect(parse(made()).data?.domain).toEqual(made());
   });
@@ -43,7 +43,7 @@ describe("the domain of a model package", () => {
     ["four channels", (k) => ({ colour: { ...k.colour, mean: [0, 0, 0, 0] } })],
     ["a spacing that runs backwards", (k) => ({ spacing: { ...k.spacing, y: { min: 2, max: 1 } } })],
     ["no pictures", () => ({ pictures: 0 })],
-  ])("with %s in a kind is refused", (_, change) => {
+  ])("rejects %s in a kind", (_, change) => {
     const domain = made();
     expect(parse({ ...domain, kinds: domain.kinds.map((k) => ({ ...k, ...change(k) })) }).success).toBe(
       false,
@@ -54,7 +54,7 @@ describe("the domain of a model package", () => {
     ["no kind", { kinds: [] }],
     ["thousands of bins", { bins: 4096 }],
     ["a modality in prose", { modality: "light microscopy" }],
-  ])("with %s is refused", (_, change) => {
+  ])("rejects %s", (_, change) => {
     expect(parse({ ...made(), ...change }).success).toBe(false);
   });
 

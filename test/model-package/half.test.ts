@@ -24,7 +24,7 @@ function addHalf(bytes: Uint8Array, change: Record<string, unknown> = {}): void 
 }
 
 describe("the companion in half precision of a package", () => {
-  it("is read when it is asked for, and changes nothing of what the package is", async () => {
+  it("is read on request and does not change the identity of the package", async () => {
     const before = await loadModel(directory, { half: true });
     expect(before.half).toBeUndefined();
     addHalf(Uint8Array.of(1, 2, 3));
@@ -35,7 +35,7 @@ describe("the companion in half precision of a package", () => {
     expect((await loadModel(directory)).half).toBeUndefined();
   });
 
-  it("is proven by its hash, and left alone by those who do not want it", async () => {
+  it("is verified by its hash only if it is requested", async () => {
     addHalf(Uint8Array.of(1, 2, 3));
     writeFileSync(join(directory, "half.onnx"), Uint8Array.of(1, 2, 4));
     await loadModel(directory);
@@ -48,7 +48,7 @@ describe("the companion in half precision of a package", () => {
     ["another length", { byteLength: 2 }, "has 3 bytes, model.json says 2"],
     ["a file that is not there", { path: "other.onnx" }, "other.onnx is missing"],
     ["a path that leads out", { path: "../half.onnx" }, "must be a plain relative path"],
-  ])("is refused with %s", async (_, change, sentence) => {
+  ])("is rejected with %s", async (_, change, sentence) => {
     addHalf(Uint8Array.of(1, 2, 3), change);
     await expect(loadModel(directory, { half: true })).rejects.toThrow(sentence);
   });

@@ -139,7 +139,7 @@ describe("merging in blocks", () => {
 });
 
 describe("shards of a part", () => {
-  it("are all that have a window over it, each as the whole cut gives it", () => {
+  it("shards of a part are those with a window over it, equal to those of the whole plan", () => {
     fc.assert(
       fc.property(plans, fc.nat(1000), fc.nat(1000), (plan, y, x) => {
         const { grid, kept, shardBlock: block } = plan;
@@ -170,7 +170,7 @@ describe("a plan on its way", () => {
     request: { source: "r2://scans/größe.svs", settings: { precision: "u8", tissueMask: true } },
   };
 
-  it("comes out as it went in", () => {
+  it("survives encoding and decoding", () => {
     fc.assert(
       fc.property(plans, (plan) => {
         const back = decodePlannedJob(encodePlannedJob({ job, plan }));
@@ -184,7 +184,7 @@ describe("a plan on its way", () => {
     );
   });
 
-  it("is refused when it is cut off", () => {
+  it("is rejected if truncated", () => {
     const [plan] = fc.sample(plans, { numRuns: 1, seed: 1 });
     const bytes = encodePlannedJob({ job, plan: plan! });
     expect(() => decodePlannedJob(bytes.subarray(0, bytes.length - 1))).toThrow(WireFormatError);
@@ -193,7 +193,7 @@ describe("a plan on its way", () => {
 });
 
 describe("shards of an edge function", () => {
-  it("fit their bounds, and are whole where they can be", () => {
+  it("fit their bounds, and are complete where possible", () => {
     expect(edgeShardBlock({ window: [224, 224], channels: 3 }, 3, "u8")).toEqual([4, 8]);
     fc.assert(
       fc.property(
@@ -216,7 +216,7 @@ describe("shards of an edge function", () => {
     );
   });
 
-  it("are refused where not even one window fits", () => {
+  it("throw if not even one window fits", () => {
     expect(() => edgeShardBlock({ window: [4096, 4096], channels: 3 }, 3, "u8")).toThrow(JobError);
   });
 });

@@ -30,7 +30,7 @@ const cubes = (mm: number) =>
   model({ axes: "zyx", spacing: { z: mm, y: mm, x: mm, unit: "millimeter" } }, [64, 64, 64]);
 
 describe("how coarse pixels may be", () => {
-  test("up to the limit they are taken, beyond it refused, and finer ones always taken", () => {
+  test("are accepted up to the limit, and finer ones always", () => {
     fc.assert(
       fc.property(
         fc.double({ min: 0.1, max: 12, noNaN: true }),
@@ -48,7 +48,7 @@ describe("how coarse pixels may be", () => {
     );
   });
 
-  test("one sentence tells both sizes, the factor and what to do", () => {
+  test("the error states both sizes, the factor and what to do", () => {
     const refusal = (() => {
       try {
         chooseLevel(image([4.64, 4.6]), plane(0.25), {}, undefined);
@@ -82,7 +82,7 @@ describe("how coarse pixels may be", () => {
     ]);
   });
 
-  test("the limit is the package's where it says one", () => {
+  test("uses the limit of the package if it has one", () => {
     const choose = (maxMagnification: number) =>
       chooseLevel(image([1, 1]), plane(0.25, { maxMagnification }), {}, undefined);
     expect(() => choose(3)).toThrow(/beyond 3 times/);
@@ -94,14 +94,14 @@ describe("how coarse pixels may be", () => {
     ).toEqual([224, 224]);
   });
 
-  test("decimals on the limit are on it", () => {
+  test("allows for rounding at the limit", () => {
     expect(chooseLevel(image([0.625, 0.625]), plane(0.25), {}, undefined).magnification).toBeCloseTo(2.5);
     expect(chooseLevel(image([0.3, 0.3]), plane(0.1), { maxMagnification: 3 }, undefined).window).toEqual([
       75, 75,
     ]);
   });
 
-  test("a level that is asked for counts as it is", () => {
+  test("checks the requested level", () => {
     const levels = [1, 4, 16];
     expect(chooseLevel(image([0.25, 0.25], "micrometer", levels), plane(0.25), {}, undefined).level).toBe(0);
     expect(() =>
@@ -109,7 +109,7 @@ describe("how coarse pixels may be", () => {
     ).toThrow(/pixels of 1 µm \(level 1\) would be magnified 4 times .* take a finer --level or scan/);
   });
 
-  test("one coarse side of a plane is enough", () => {
+  test("one coarse axis of a plane is enough", () => {
     for (const values of [
       [0.25, 1],
       [1, 0.25],
@@ -117,7 +117,7 @@ describe("how coarse pixels may be", () => {
       expect(() => chooseLevel(image(values), plane(0.25), {}, undefined)).toThrow(/magnified 4 times/);
   });
 
-  test("slices of a volume may be thick, along whichever axis; a coarse volume is refused in millimetres", () => {
+  test("slices may be thick along any axis; a coarse volume is rejected in millimetres", () => {
     for (const values of [
       [5, 0.7, 0.7],
       [0.7, 5, 0.7],
@@ -131,7 +131,7 @@ describe("how coarse pixels may be", () => {
     expect(() => chooseLevel(image([1, 6, 6], "millimeter"), cubes(1), {}, undefined)).toThrow(/6 times/);
   });
 
-  test("a volume for a model of microscope images is told as that, with a way out", () => {
+  test("the error for a volume with a microscopy model suggests another model", () => {
     const nuclei = model({ axes: "yx", spacing: { y: 0.25, x: 0.25, unit: "micrometer" } }, [224, 224]);
     expect(() => chooseLevel(image([1, 1, 1], "millimeter"), nuclei, {}, { axis: 0, context: 0 })).toThrow(
       "the image is a volume of 1 mm samples, and model made was made for microscopy: choose a model for volumes, such as --model hippocampus",
@@ -142,7 +142,7 @@ describe("how coarse pixels may be", () => {
     );
   });
 
-  test("a network that goes through a volume slice by slice looks at the slices' own plane", () => {
+  test("for a slice model, the plane of the slices counts", () => {
     const sliced = model(
       {
         axes: "yx",

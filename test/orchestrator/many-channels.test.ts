@@ -31,7 +31,7 @@ const whole = { origin: [0, 0], size: [SIDE, SIDE] };
 // A hundred channels of the whole take 242 MB.
 const MOST_BYTES = 64 * 2 ** 20;
 
-describe("planning holds a bounded part of all channels at once", () => {
+describe("planning holds a bounded number of channels at once", () => {
   test("of a thumbnail", async () => {
     const { source, asked } = manyChannels();
     const { shape } = await readThumbnail(source, whole, [0, 3], undefined);

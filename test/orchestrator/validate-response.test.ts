@@ -59,7 +59,7 @@ describe("what a backend sends encoded", () => {
     expect(() => validateEncoded(spoiled, expected(precision))).toThrow(sentence);
   });
 
-  it("may be any bytes where the network has no final activation that says more", () => {
+  it("accepts any bytes with the activation none", () => {
     const any = encodeWindows({ data: new Float32Array(24), shape: [2, 2, ...WINDOW] }, "u8");
     expect(() => validateEncoded(any, { ...expected("u8"), activation: "none" })).not.toThrow();
   });

@@ -93,14 +93,14 @@ async function findingOf(model: string, settings = {}) {
 }
 
 describe("the domain of a model", () => {
-  it("holds what the model was trained on: distance 0, no warning", async () => {
+  it("equal to the training images: distance 0, no warning", async () => {
     const { distance, kind, warnings } = await findingOf(packageOf("same", {}));
     expect(distance).toBeLessThan(0.01);
     expect(kind).toBe("discs");
     expect(warnings).toEqual([]);
   });
 
-  it("is measured in reaches of the feature that is farthest from the nearest kind", async () => {
+  it("is measured in reaches of the farthest feature of the nearest kind", async () => {
     const { sharpness, light } = statistics(grey, 256, 64);
     const blurred = await findingOf(packageOf("blurred", { sharpness: sharpness - 1 }));
     expect(blurred).toMatchObject({ kind: "discs", feature: "sharpness" });
@@ -117,14 +117,14 @@ describe("the domain of a model", () => {
     expect(brighter.distance).toBeCloseTo(dark / BINS / 0.1, 3);
   });
 
-  it("covers the sizes of the training pixels", async () => {
+  it("allows the pixel sizes of the training images", async () => {
     const { warnings } = await findingOf(packageOf("coarse", { spacing: 1.2 }));
     expect(warnings).toEqual([
       "samples of 0.5 µm along y are outside the sizes that model pointwise was trained on",
     ]);
   });
 
-  it("a run tells of it on its way, and in run.json", async () => {
+  it("a run reports it as progress and in run.json", async () => {
     const { sharpness } = statistics(grey, 256, 64);
     const model = packageOf("told", { sharpness: sharpness - 2 });
     const told: string[] = [];

@@ -57,7 +57,7 @@ afterAll(() => {
 });
 
 describe("a slide on a web server", () => {
-  it("gives the bytes that the file gives, through a server that fails now and then", async () => {
+  it("gives the bytes of the local file through a server that fails sometimes", async () => {
     // Object ids come from the job, which knows its source by the etag: labels are what must agree.
     const outputs = ["labels.ome.zarr", "labels.ome.tiff", "overlay.png"];
     const settings = { model, outputs, threads: 1, tissueMask: false };

@@ -67,7 +67,7 @@ describe("a run that is killed", () => {
     expect(treeHashes(out)).toEqual(treeHashes(join(directory, "whole")));
   });
 
-  it("by a full disk says so, ends with 5, and continues where there is room again", async (context) => {
+  it("on a full disk ends with 5 and continues once there is space", async (context) => {
     const disk = join(directory, "disk");
     mkdirSync(disk);
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=96k", "tmpfs", disk]);

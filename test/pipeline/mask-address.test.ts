@@ -99,7 +99,7 @@ describe("the address of a mask", () => {
     ["gs://bucket/a.png", /^--mask: gs:\/\/bucket\/a.png begins with gs:\/\/, which is not supported/],
     ["s3://a.geojson", /^--mask: s3:\/\/a.geojson names no object/],
     ["file:///a%zz.png", /^--mask: file:\/\/\/a%zz.png is not a valid address/],
-  ])("%j is refused, as a fault of the command", async (typed, sentence) => {
+  ])("%j is rejected as an error of the command", async (typed, sentence) => {
     const error = await failure(typed);
     expect(error).toBeInstanceOf(JobError);
     expect(error.message).toMatch(sentence);
@@ -109,7 +109,7 @@ describe("the address of a mask", () => {
     ["segment", "slide.tif", "--out", "out"],
     ["plan", "slide.tif"],
     ["cohort", "run", "cohort.csv", "--out", "out"],
-  ])("that is empty is refused before anything else: %s", (...args) => {
+  ])("that is empty is rejected before anything else: %s", (...args) => {
     const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args, "--mask", ""], {
       encoding: "utf8",
       cwd: directory,

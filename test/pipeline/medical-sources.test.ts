@@ -60,7 +60,7 @@ function tilewright(...args: string[]) {
   return run;
 }
 
-test("inspect tells of a series where it lies and what it is, and nothing of the patient", () => {
+test("inspect describes a series without patient data", () => {
   const { stdout, status } = tilewright("inspect", scan);
   expect(status).toBe(0);
   expect(stdout).toMatch(/spacing {2}values 3 × 1\.5 × 1\.25, unit millimeter/);
@@ -72,7 +72,7 @@ test("inspect tells of a series where it lies and what it is, and nothing of the
   expect([json.shape, json.orientation, json.spacing.values]).toEqual([[3, 4, 4], "LPS", [3, 1.5, 1.25]]);
 });
 
-test("an archive and a NIfTI are sources like any other", () => {
+test("an archive and a NIfTI file are valid sources", () => {
   const zip = join(directory, "scan.zip");
   const files = ["0.dcm", "1.dcm", "2.dcm"].map((name) => [name, readFileSync(join(scan, name))] as const);
   writeFileSync(zip, zipSync(Object.fromEntries(files)));
@@ -89,7 +89,7 @@ test("an archive and a NIfTI are sources like any other", () => {
   expect([json.shape, json.dtype, json.orientation]).toEqual([[6, 5, 4], "int16", "RAS"]);
 });
 
-test("several series are listed by number, and one is taken with --series", () => {
+test("lists several series by number, and --series chooses one", () => {
   const both = join(directory, "both");
   mkdirSync(both);
   for (let z = 0; z < 5; z++) writeFileSync(join(both, `${z}`), slice(z, z < 2 ? 1 : 2));

@@ -160,7 +160,7 @@ function save(name: string, bytes: Uint8Array): string {
 }
 
 describe.each(["volume", "slices"] as const)("a model of %s that was trained on RAS", (kind) => {
-  it("gives the same labels however a NIfTI file stores the volume: all 48 orientations", async () => {
+  it("gives the same labels for all 48 orientations of a NIfTI file", async () => {
     const whole = await labelsOf(kind, save("ras.nii", niftiAs("RAS")));
     const labels = Int16Array.from(whole.zarr.data);
     expect(new Set(labels).size).toBe(7);
@@ -204,7 +204,7 @@ describe.each(["volume", "slices"] as const)("a model of %s that was trained on 
 });
 
 describe("a volume", () => {
-  it("that is oblique is turned to the nearest axes, and the run says by how much it is off", async () => {
+  it("that is oblique is reoriented to the nearest axes, and the run reports the angle", async () => {
     const straight = await labelsOf("volume", save("straight.nii", niftiAs("LPS")));
     const { zarr, manifest } = await labelsOf(
       "volume",
@@ -215,7 +215,7 @@ describe("a volume", () => {
     expect(manifest.plan.orientation!.obliqueDegrees).toBeCloseTo((0.1 * 180) / Math.PI, 3);
   });
 
-  it("that does not state its orientation is refused, until somebody says it", async () => {
+  it("without an orientation is rejected, unless --orientation states it", async () => {
     const source = save("unstated.nii", niftiAs("LPS", { stated: false }));
     await expect(labelsOf("volume", source)).rejects.toThrow(
       "the volume does not state its orientation, and model direction was trained on RAS: give the directions of x, y and z with --orientation",
@@ -226,12 +226,12 @@ describe("a volume", () => {
     expect(given.manifest.plan.orientation).toEqual({ source: "LPS", model: "RAS", given: true });
   });
 
-  it.each([["LLS"], ["RA"], ["lps"]])("orientation %s is refused", async (orientation) => {
+  it.each([["LLS"], ["RA"], ["lps"]])("orientation %s is rejected", async (orientation) => {
     const source = save("any.nii", niftiAs("LPS"));
     await expect(labelsOf("volume", source, { orientation })).rejects.toThrow("must be three letters");
   });
 
-  it("is left as it is stored by a model that says so", async () => {
+  it("is not reoriented for a model with orientation stored", async () => {
     const model = writeDirectionPackage(join(directory, "stored"), { kind: "volume", orientation: "stored" });
     const options = { model, threads: 1 };
     models.volume = {
@@ -247,7 +247,7 @@ describe("a volume", () => {
 });
 
 describe("a package of a model for volumes", () => {
-  it("must state the orientation it was trained on", async () => {
+  it("must state the orientation of its training data", async () => {
     const model = writeDirectionPackage(join(directory, "silent"), { kind: "slices", orientation: "RAS" });
     const file = join(model, "model.json");
     const manifest = JSON.parse(readFileSync(file, "utf8"));

@@ -47,14 +47,14 @@ function refused(args: string[], exitCode: number, message: RegExp) {
   if (existsSync(out)) expect(readdirSync(out).filter((n) => n !== ".tilewright")).toEqual([]);
 }
 
-describe("the command line refuses, in one sentence, with its exit code", () => {
+describe("the command line rejects with one sentence and an exit code", () => {
   it("an image without a pixel size, naming the flag", () => {
     const png = join(directory, "plain.png");
     writeFileSync(png, encode({ width: 100, height: 100, data: new Uint8Array(100 * 100 * 3), channels: 3 }));
     refused([png, "--model", model], 2, /does not state its pixel size: give it with --mpp/);
   });
 
-  it("a pixel size that is far too coarse, by whichever command, and takes it where that is insisted on", () => {
+  it("a far too coarse pixel size in every command, unless --max-magnification allows it", () => {
     const coarse = ["--mpp", "2.3", "--model", model];
     const sentence =
       /pixels of 2.3 µm \(level 0\) would be magnified 4.6 times for model pointwise, which was made for 0.5 µm/;
@@ -75,7 +75,7 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     );
   });
 
-  it("a backend that is none, lacks its token or cannot be reached, and leaves no directory behind", () => {
+  it("an unknown backend, one without token and an unreachable one, without leaving a directory", () => {
     const before = runs;
     refused(
       [slide, "--model", model, "--backend", "gpu"],
@@ -99,7 +99,7 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     for (let run = before; run < runs; run++) expect(existsSync(join(directory, `out-${run}`))).toBe(false);
   });
 
-  it("a model of slices on an image that is one plane", () => {
+  it("a slice model for a 2-D image", () => {
     const slices = writePointwisePackage(join(directory, "slices"));
     const file = join(slices, "model.json");
     const manifest = JSON.parse(readFileSync(file, "utf8"));
@@ -144,11 +144,11 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     refused([join(directory, "folder"), "--model", model], 3, /folder|directory/);
   });
 
-  it("a host that cannot be reached", () => {
+  it("an unreachable host", () => {
     refused(["http://127.0.0.1:9/slide.svs", "--model", model], 3, /127\.0\.0\.1/);
   });
 
-  it("a model that is missing, damaged, or computes something else", () => {
+  it("a missing, damaged or wrong model", () => {
     refused([slide, "--model", "no-such-model"], 4, /there is no model no-such-model: bundled are/);
     const damaged = writePointwisePackage(join(directory, "damaged"));
     const onnx = readFileSync(join(damaged, "pointwise.onnx"));
@@ -169,7 +169,7 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     refused([slide, "--model", escaping], 4, /plain relative path/);
   });
 
-  it("an output place that is a file, or cannot be written", () => {
+  it("an output path that is a file or not writable", () => {
     const file = join(directory, "a-file");
     writeFileSync(file, "x");
     const { status, stderr } = tilewright("segment", slide, "--model", model, "--out", file);
@@ -180,7 +180,7 @@ describe("the command line refuses, in one sentence, with its exit code", () => 
     expect(below.status).toBe(5);
   });
 
-  it("flags that are no numbers", () => {
+  it("flags that are not numbers", () => {
     for (const [flag, value] of [
       ["--mpp", "-1"],
       ["--overlap", "1"],

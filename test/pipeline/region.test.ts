@@ -129,7 +129,7 @@ describe("a region of a slide", () => {
     expect(part.manifest.outputs.map(({ name }) => name)).toEqual(["overlay.png"]);
   });
 
-  it("that is the whole slide is the run of the whole", async () => {
+  it("of the whole slide equals the run without a region", async () => {
     const whole = await runtime.run(slide);
     const part = await runtime.run(slide, { roi: [0, 0, WIDTH, HEIGHT] });
     expect(await readLabelZarr(part.out)).toEqual(await readLabelZarr(whole.out));

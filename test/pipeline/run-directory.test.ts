@@ -41,7 +41,7 @@ function run(path: string, job: string, outputs: readonly string[], flags: { for
 }
 
 describe("what no run wrote", () => {
-  it.each([...OUTPUTS, "run.json"])("is never replaced unasked: %s", (name) => {
+  it.each([...OUTPUTS, "run.json"])("is never replaced without --force: %s", (name) => {
     const path = place();
     writeFileSync(join(path, name), "somebody's work");
     for (const flags of [{}, { resume: true }]) {
@@ -57,15 +57,18 @@ describe("what no run wrote", () => {
     if (left) expect(readFileSync(join(path, name), "utf8")).toBe(left);
   });
 
-  it.each([...OUTPUTS, "run.json"])("is never replaced unasked where it is a link to nowhere: %s", (name) => {
-    const path = place();
-    const away = join(directory, "a disk that is not mounted", name);
-    symlinkSync(away, join(path, name));
-    expect(() => run(path, "job", ["measurements.csv", "overlay.png"])).toThrow("which no run wrote");
-    expect(readlinkSync(join(path, name))).toBe(away);
-  });
+  it.each([...OUTPUTS, "run.json"])(
+    "is never replaced without --force if it is a broken link: %s",
+    (name) => {
+      const path = place();
+      const away = join(directory, "a disk that is not mounted", name);
+      symlinkSync(away, join(path, name));
+      expect(() => run(path, "job", ["measurements.csv", "overlay.png"])).toThrow("which no run wrote");
+      expect(readlinkSync(join(path, name))).toBe(away);
+    },
+  );
 
-  it.each(["a file", "a link to nowhere"])("may stand where the work would lie: %s", (kind) => {
+  it.each(["a file", "a link to nowhere"])("in place of the work directory is rejected: %s", (kind) => {
     const path = place();
     if (kind === "a file") writeFileSync(join(path, ".tilewright"), "mine");
     else symlinkSync(join(directory, "nowhere"), join(path, ".tilewright"));
@@ -75,7 +78,7 @@ describe("what no run wrote", () => {
     expect(readdirSync(path)).toEqual([".tilewright"]);
   });
 
-  it("is named where --out is a link to nowhere, and where it leads when that is there", () => {
+  it("reports a broken link as --out, and follows a valid one", () => {
     const path = join(place(), "link");
     const target = join(directory, "far away");
     symlinkSync(target, path);
@@ -88,7 +91,7 @@ describe("what no run wrote", () => {
     expect(readlinkSync(path)).toBe(target);
   });
 
-  it("stays when a finished run is replaced, also by one that does not write it", () => {
+  it("stays when another run replaces the finished one", () => {
     const path = place();
     run(path, "first", ["measurements.csv", "overlay.png"]);
     writeFileSync(join(path, "notes.txt"), "mine");
@@ -104,7 +107,7 @@ describe("what no run wrote", () => {
     expect(readFileSync(join(path, "measurements.csv"), "utf8")).toBe("second measurements.csv");
   });
 
-  it("stops a run that would put its results over it, and its work is kept", () => {
+  it("stops a run from overwriting it, and the work is kept", () => {
     const path = place();
     const opened = RunDirectory.open(path, "job", {}) as RunDirectory;
     writeFileSync(join(opened.work, "objects.geojson"), "{}");
@@ -115,7 +118,7 @@ describe("what no run wrote", () => {
     expect(existsSync(join(path, ".tilewright", "objects.geojson"))).toBe(true);
   });
 
-  it("does not count what a publishing that was cut short has put there", () => {
+  it("does not include outputs of an interrupted publishing", () => {
     const path = place();
     const work = join(path, ".tilewright");
     mkdirSync(work);
@@ -136,7 +139,7 @@ describe("what no run wrote", () => {
   });
 });
 
-describe("a place for results", () => {
+describe("a directory for results", () => {
   it.each([
     ["", "--out is empty"],
     [" ", "--out is empty"],

@@ -115,7 +115,7 @@ describe("segment", () => {
     expect(right / (slide.width * slide.height)).toBeGreaterThan(0.93);
   });
 
-  it("leaves out windows without tissue, and says how much", async () => {
+  it("leaves out windows without tissue and reports how many", async () => {
     const sparse = writeMadeSlide(join(directory, "sparse.tiff"), {
       width: 900,
       height: 900,
@@ -127,7 +127,7 @@ describe("segment", () => {
     expect(manifest.coverage.outsideMaskSamples + manifest.coverage.coveredSamples).toBe(810_000);
   });
 
-  it("segments what a mask of any resolution shows", async () => {
+  it("segments the area of a mask of any resolution", async () => {
     const mask = join(directory, "mask.png");
     const data = new Uint8Array(70 * 50);
     for (let y = 0; y < 20; y++) data.fill(255, y * 70, y * 70 + 20);
@@ -141,7 +141,7 @@ describe("segment", () => {
     for (let x = 400; x < slide.width; x++) expect(labels.data[400 * slide.width + x]).toBe(0);
   });
 
-  it("segments inside polygons as QuPath exports them, and says what is no polygon", async () => {
+  it("segments inside polygons exported by QuPath, and rejects other files", async () => {
     const square = (x: number, y: number, side: number) => [
       [x, y],
       [x + side, y],
@@ -274,7 +274,7 @@ describe("segment", () => {
     expect(treeHashes(out)).toEqual(treeHashes((await run({ overlapRatio: 0.5 })).out));
   });
 
-  it("completes a publishing that was cut short", async () => {
+  it("completes an interrupted publishing", async () => {
     const { out, manifest } = await run();
     const whole = treeHashes(out);
     // As a crash between two renames leaves it: one output still in the work directory, no manifest.
@@ -293,7 +293,7 @@ describe("segment", () => {
     expect(existsSync(work)).toBe(false);
   });
 
-  it("gives a directory to one run at a time, in one process too", async () => {
+  it("allows one run at a time in a directory, also within one process", async () => {
     const out = join(directory, "shared");
     const [first, second] = await Promise.allSettled([run({ out }), run({ out })]);
     expect([first.status, second.status].sort()).toEqual(["fulfilled", "rejected"]);
@@ -301,7 +301,7 @@ describe("segment", () => {
     expect(String(rejected.reason)).toMatch(/is working in this directory/);
   });
 
-  it("checks options that TypeScript cannot", async () => {
+  it("rejects invalid values of options", async () => {
     await expect(run({ batchSize: 0 })).rejects.toThrow("option batchSize");
     await expect(run({ level: 0.5 })).rejects.toThrow("setting level");
     await expect(run({ channels: [-1] })).rejects.toThrow("setting channels");
@@ -317,7 +317,7 @@ describe("segment", () => {
   });
 });
 
-describe("images that are not bytes", () => {
+describe("label maps of uint32", () => {
   /** A source in memory: 800² samples of any type, dim squares on a dark ground. */
   function deep(
     data: Uint16Array | Int16Array | Float32Array,
@@ -350,7 +350,7 @@ describe("images that are not bytes", () => {
   const squares = (dark: number, bright: number) => (i: number) =>
     Math.floor((i % 800) / 80) % 3 === 1 && Math.floor(i / 64000) % 3 === 1 ? bright : dark;
 
-  it("a speck far brighter than the tissue does not hide the tissue", async () => {
+  it("finds tissue beside a much brighter speck", async () => {
     const data = Uint16Array.from({ length: 640_000 }, (_, i) => squares(100, 600)(i));
     for (let y = 400; y < 420; y++) data.fill(60_000, y * 800 + 500, y * 800 + 520);
     const { manifest } = await loadModel(model);
@@ -360,7 +360,7 @@ describe("images that are not bytes", () => {
     expect(plan.tissueFraction).toBeLessThan(0.12);
   });
 
-  it("negative samples are dark, and samples that are no number are left out", async () => {
+  it("treats negative samples as dark and leaves out NaN", async () => {
     const signed = Int16Array.from({ length: 640_000 }, (_, i) => squares(-1, 300)(i));
     const { manifest } = await loadModel(model);
     const plan = await planJob(deep(signed, "int16"), manifest, checkSettings({}));

@@ -81,7 +81,7 @@ describe.each(["slide", "volume"])("a run over a %s", (what) => {
     },
   );
 
-  it("one of whose outputs cannot be written ends with that fault, and goes on to the same bytes", async () => {
+  it("ends with the error of an output, and resumes to the same bytes", async () => {
     const place = out("refused");
     const file = join(place, ".tilewright", ".measurements.csv.partial");
     let windows = 0;

@@ -20,7 +20,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("a run", () => {
-  it("on a Node that is too old says which it needs, before anything else", () => {
+  it("an old version of Node is reported before anything else", () => {
     const { engines } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
     const old = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"20.20.2"})';
     const { status, stderr } = spawnSync(process.execPath, ["--import", old, MAIN, "--version"], {
@@ -32,7 +32,7 @@ describe("a run", () => {
     expect(status).toBe(2);
   });
 
-  it("goes on when nobody reads its progress", () => {
+  it("continues if nothing reads its progress", () => {
     const out = join(directory, "unread");
     const args = [MAIN, "segment", slide, "--model", model, "--no-tissue-mask", "--out", out];
     const { status } = spawnSync("sh", ["-c", 'exec "$0" "$@" 2>&-', process.execPath, ...args], {

@@ -110,13 +110,13 @@ describe("a volume", () => {
     ],
     [["labels.nii.gz", "objects.geojson"], "objects.geojson is for 2-D images"],
     [["labels.seg.dcm"], "the source is neither: choose another output"],
-  ])("is refused %s in one sentence, before anything is written", async (outputs, sentence) => {
+  ])("is rejected %s in one sentence, before anything is written", async (outputs, sentence) => {
     const before = readdirSync(directory).length;
     await expect(run({ outputs })).rejects.toThrow(sentence);
     expect(readdirSync(directory)).toHaveLength(before);
   });
 
-  it("outputs of volumes are refused to a slide", async () => {
+  it("outputs of volumes are rejected for a slide", async () => {
     const source = writeMadeSlide(join(directory, "slide.tiff")).path;
     const options = { source, tissueMask: false, outputs: ["labels.nii.gz"] };
     await expect(run(options)).rejects.toThrow("labels.nii.gz is for volumes, and this is a 2-D image");
@@ -125,7 +125,7 @@ describe("a volume", () => {
 });
 
 describe("a DICOM series", () => {
-  it("gets a segmentation by default, of the samples that OME-Zarr has, and nobody's name elsewhere", async ({
+  it("gets a DICOM segmentation by default with the labels of the OME-Zarr, and no patient data elsewhere", async ({
     skip,
   }) => {
     if (!existsSync(SERIES)) {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { argmaxBytes } from "../../src/tiling/merge/argmax.ts";
 
-it("names the class of the largest byte, the first of equal ones, however the bytes lie", () => {
+it("argmaxBytes returns the first class with the largest byte, for any alignment", () => {
   const cases = fc
     .record({
       classes: fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(64, 200, 254, 255)),

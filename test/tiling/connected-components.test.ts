@@ -123,7 +123,7 @@ describe("instances", () => {
     );
   });
 
-  it("do not depend on how rows are batched", () => {
+  it("do not depend on the batching of rows", () => {
     const bandings = fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 5 });
     fc.assert(
       fc.property(pictures, rules, bandings, (picture, rule, bands) => {
@@ -133,7 +133,7 @@ describe("instances", () => {
     );
   });
 
-  it("do not depend on how wide the map is: the widest grow fewer rows at a time", () => {
+  it("do not depend on the width of the map", () => {
     fc.assert(
       fc.property(pictures, rules, (picture, rule) => {
         const width = 70_000;
@@ -168,7 +168,7 @@ describe("instances", () => {
     );
   });
 
-  it("are painted by a second pass with the numbers of the first, small ones as background", () => {
+  it("are painted in a second pass with the numbers of the first, dropped ones as background", () => {
     const tiles = fc.tuple(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 50 }));
     fc.assert(
       fc.property(pictures, rules, tiles, (picture, rule, [tileHeight, tileWidth]) => {
@@ -194,7 +194,7 @@ describe("instances", () => {
     );
   });
 
-  it("keep one identity across borders: a U whose arms meet only at the bottom", () => {
+  it("stay one object across borders: a U whose arms meet only at the bottom", () => {
     const [width, height] = [9, 200];
     const data = new Uint8Array(width * height);
     for (let y = 0; y < height; y++) for (const x of [1, 7]) data[y * width + x] = 1;
@@ -234,7 +234,7 @@ describe("instances", () => {
     expect(objects.map((o) => o.area)).toEqual([4, 6]);
   });
 
-  it("are those of the Python definition that the model is measured by", () => {
+  it("equal those of the Python definition", () => {
     interface Case {
       classes: string[];
       interior: number;

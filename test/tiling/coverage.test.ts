@@ -12,7 +12,7 @@ const axis = fc.record({
   chunk: fc.integer({ min: 1, max: 10 }),
 });
 
-it("the coverage of a plan is that of going through its samples one by one", () => {
+it("the coverage of a plan equals a count sample by sample", () => {
   fc.assert(
     fc.property(
       fc.array(axis, { minLength: 1, maxLength: 3 }),

@@ -106,7 +106,7 @@ describe("against the field", () => {
     }
   });
 
-  it("softmax is the float64 one to float32 precision", () => {
+  it("softmax equals the float64 result to float32 precision", () => {
     for (const c of golden("softmax").cases) {
       const [, ...spatial] = c.logits.shape;
       const p = activate(floats(c.logits), 1, product(spatial), "softmax");

@@ -55,7 +55,7 @@ describe("label pyramid", () => {
     );
   });
 
-  it("is the same in chunks, in any order and packed while they wait, as on the whole map", () => {
+  it("is the same from chunks in any order, packed or not, as from the whole map", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 2, max: 3 }).chain((axes) =>

@@ -133,7 +133,7 @@ function byHand(grid: WindowGrid, importance: Float32Array, classes: number, rec
 }
 
 describe("merger", () => {
-  it("labels bytes as their weighted sums do, and counts the windows that differ", () => {
+  it("merging by agreement gives the labels of weighted sums, and counts windows that differ", () => {
     fc.assert(
       fc.property(
         caseArb,
@@ -169,7 +169,7 @@ describe("merger", () => {
     );
   });
 
-  it("makes tiling invisible to a pointwise model", () => {
+  it("tiling is invisible to a pointwise model", () => {
     fc.assert(
       fc.property(caseArb, (c) => {
         const { grid, total, importance, chunk } = setUp(c);
@@ -199,7 +199,7 @@ describe("merger", () => {
     );
   });
 
-  it("gives the same bytes for any order of arrival, also when windows are left out", () => {
+  it("gives the same bytes for any order of records, also with windows left out", () => {
     fc.assert(
       fc.property(caseArb, fc.infiniteStream(fc.nat()), (c, stream) => {
         const { grid, total, importance, chunk } = setUp(c);
@@ -226,7 +226,7 @@ describe("merger", () => {
     );
   });
 
-  it("makes any subset of chunks from the windows that touch them, bit for bit as the whole", () => {
+  it("makes any subset of chunks from the windows that touch them, bit for bit as in a full merge", () => {
     fc.assert(
       fc.property(caseArb, (c) => {
         const { grid, total, importance, chunk } = setUp(c);
@@ -249,7 +249,7 @@ describe("merger", () => {
     );
   });
 
-  it("refuses what does not belong to the plan, and an end with windows missing", () => {
+  it("rejects windows outside of the plan, and finishing with missing windows", () => {
     const grid = planWindowGrid({ shape: [20, 20], window: [8, 8] });
     const kept = WindowSet.all(windowCount(grid));
     const importance = importanceMap("constant", grid.window);

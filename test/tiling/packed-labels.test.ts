@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { labelBits, PackedLabels } from "../../src/tiling/objects/packed-labels.ts";
 
 describe("packed labels", () => {
-  it("come out as they went in, from any word on and anywhere", () => {
+  it("survive packing, from any word on", () => {
     fc.assert(
       fc.property(
         fc.constantFrom(2, 3, 4, 5, 16, 17, 255).chain((classes) =>
@@ -34,14 +34,14 @@ describe("packed labels", () => {
     );
   });
 
-  it("take a quarter or half of the memory, and as much where there are many classes", () => {
+  it("take a quarter or half of the memory, or all of it with many classes", () => {
     const labels = new Uint8Array(4096);
     expect([3, 4, 5, 16, 17].map((n) => new PackedLabels(labels, labelBits(n)).byteLength)).toEqual([
       1024, 1024, 2048, 2048, 4096,
     ]);
   });
 
-  it("refuse a label that is no class, rather than make it another", () => {
+  it("reject labels that are not classes", () => {
     expect(() => new PackedLabels(Uint8Array.of(0, 1, 4), 2)).toThrow(RangeError);
     expect(() => new PackedLabels(Uint8Array.of(16), 4)).toThrow("at most 16 classes");
   });

@@ -17,7 +17,7 @@ function image(height: number, width: number, channels: number): Raster<Uint16Ar
 }
 
 describe("window extraction", () => {
-  it("gives the image's own samples inside and its mirror beyond, from no more than the region asked for", () => {
+  it("contains image samples inside and mirrored ones beyond, from the requested region only", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 20 }),
@@ -146,14 +146,14 @@ describe("activation", () => {
   });
 });
 
-describe("a model that overflows", () => {
-  it.each([Number.NaN, Number.POSITIVE_INFINITY])("is refused: %d", (bad) => {
+describe("scores of a model that overflows", () => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])("are rejected: %d", (bad) => {
     expect(() => activate(Float32Array.of(0, bad, 0, 0), 1, 2, "softmax")).toThrow("not a number");
   });
 });
 
-describe("a model without a final activation", () => {
-  it("must return probabilities", () => {
+describe("the activation none", () => {
+  it("accepts probabilities only", () => {
     expect(activate(Float32Array.of(0, 1, 1, 0), 1, 2, "none")).toHaveLength(4);
     expect(() => activate(Float32Array.of(0, 1.2, 1, 0), 1, 2, "none")).toThrow(
       "where a probability was expected",

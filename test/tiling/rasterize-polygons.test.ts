@@ -34,7 +34,7 @@ const distanceToEdge = (rings: readonly (readonly number[])[], x: number, y: num
   );
 
 describe("polygons as a mask", () => {
-  it("are set where a centre lies inside or an edge passes, and nowhere else", () => {
+  it("set exactly the samples whose centre is inside or that an edge crosses", () => {
     fc.assert(
       fc.property(fc.array(ring, { minLength: 1, maxLength: 3 }), (rings) => {
         const { data } = rasterizePolygons([rings], [SIDE, SIDE], { x: 1, y: 1 });
@@ -53,7 +53,7 @@ describe("polygons as a mask", () => {
     );
   });
 
-  it("have holes, and are not lost where they are thinner than a sample", () => {
+  it("have holes, and are set even if thinner than a sample", () => {
     const outer = [5, 5, 35, 5, 35, 35, 5, 35];
     const hole = [10, 10, 30, 10, 30, 30, 10, 30];
     const { data } = rasterizePolygons([[outer, hole]], [SIDE, SIDE], { x: 1, y: 1 });
@@ -66,7 +66,7 @@ describe("polygons as a mask", () => {
     expect(thin.data.reduce((a, b) => a + b)).toBeGreaterThanOrEqual(20);
   });
 
-  it("cost what they cover, so that 200 000 cells of a slide are a mask in seconds", () => {
+  it("take time proportional to their area: 200 000 cells in seconds", () => {
     const cells = Array.from({ length: 200_000 }, (_, i) => {
       const [x, y] = [(i % 500) * 8, Math.floor(i / 500) * 8];
       return [[x, y, x + 3, y, x + 3, y + 3, x, y + 3]];

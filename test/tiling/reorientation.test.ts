@@ -36,24 +36,24 @@ function turned(data: Uint16Array, shape: readonly number[], stored: string, wan
 const numbered = (shape: readonly number[]) => Uint16Array.from({ length: product(shape) }, (_, i) => i);
 
 describe("orientation codes", () => {
-  it("are 48, each names every axis of the patient once", () => {
+  it("are 48, and each names every axis of the patient once", () => {
     expect(new Set(ORIENTATIONS).size).toBe(48);
     expect(ORIENTATIONS.every(isOrientation)).toBe(true);
     for (const code of ["", "RA", "RRS", "RLS", "ras", "RASS", "XYZ"])
       expect(isOrientation(code)).toBe(false);
   });
 
-  it("LPS to RAS turns x and y round and leaves z", () => {
+  it("LPS to RAS flips x and y and keeps z", () => {
     expect(reorientationBetween("LPS", "RAS")).toEqual({ axes: [0, 1, 2], flips: [false, true, true] });
   });
 
-  it("ASR to RAS: x comes from the last axis of the file, which is the slowest", () => {
+  it("ASR to RAS: x comes from the last axis of the file, the slowest", () => {
     expect(reorientationBetween("ASR", "RAS")).toEqual({ axes: [1, 2, 0], flips: [false, false, false] });
   });
 });
 
-describe("a turned volume", () => {
-  it("is copied as the definition says, box by box, with channels", () => {
+describe("a reoriented volume", () => {
+  it("is copied box by box according to the definition, with channels", () => {
     fc.assert(
       fc.property(
         orientation,
@@ -96,7 +96,7 @@ describe("a turned volume", () => {
     );
   });
 
-  it("is the stored one again when it is turned back", () => {
+  it("equals the stored volume after the inverse reorientation", () => {
     fc.assert(
       fc.property(orientation, orientation, shape3, (stored, wanted, shape) => {
         const data = numbered(shape);

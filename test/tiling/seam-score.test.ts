@@ -26,12 +26,12 @@ function score(data: Uint8Array, chunkHeight = HEIGHT): number | undefined {
 }
 
 describe("seam score", () => {
-  it("is 1 where window borders leave no trace", () => {
+  it("is 1 if window borders leave no trace", () => {
     expect(score(mottled())).toBeGreaterThan(0.95);
     expect(score(mottled())).toBeLessThan(1.05);
   });
 
-  it("rises when a window is labelled otherwise than its neighbours", () => {
+  it("rises if a window is labelled differently from its neighbours", () => {
     const data = mottled();
     const { starts } = grid;
     const [y0, x0] = [starts[0]![1]!, starts[1]![2]!];
@@ -42,7 +42,7 @@ describe("seam score", () => {
     expect(score(data)).toBeGreaterThan(1.1);
   });
 
-  it("does not take a network's own lattice for a seam", () => {
+  it("does not count the patch lattice of a network as a seam", () => {
     const data = new Uint8Array(HEIGHT * WIDTH);
     for (let y = 0; y < HEIGHT; y++)
       for (let x = 0; x < WIDTH; x++) data[y * WIDTH + x] = ((x >> 2) + (y >> 2)) & 1;

@@ -119,13 +119,13 @@ describe("tissue", () => {
     },
   );
 
-  it("says how much black padding there is, and leaves it out", () => {
+  it("leaves out black padding and reports its share", () => {
     const { mask, finding } = findTissue(scenes.at(-1)![2]);
     expect(finding.padding).toBeCloseTo((SIDE * SIDE - 150 * 171) / (SIDE * SIDE), 3);
     expect(keptOf(mask, (x) => x < 45)).toBe(0);
   });
 
-  it("keeps pen marks, and the tissue beside them", () => {
+  it("keeps pen marks and the tissue beside them", () => {
     const pen = (x: number, y: number) => inBox(x, y, 5, 5, 190, 20);
     const { mask, finding } = findTissue(
       picture((x, y) => (pen(x, y) ? { colour: [30, 60, 160], grain: 4 } : section(x, y) ? FAINT : GLASS)),
@@ -143,7 +143,7 @@ describe("tissue", () => {
     ["one white", picture(() => ({ colour: [255, 255, 255], grain: 0 }))],
     ["two tissues without glass", picture((x) => (x < 100 ? HE : DARK_HE))],
     ["noise", picture(() => ({ colour: [128, 128, 128], grain: 127 }))],
-  ])("of %s: nothing is background for certain, and all is kept", (_, scene) => {
+  ])("keeps everything of %s, where no background is certain", (_, scene) => {
     const { mask, finding } = findTissue(scene);
     expect(finding.background).toBe("none");
     expect(mask.data.every((v) => v === 1)).toBe(true);
@@ -158,7 +158,7 @@ describe("tissue", () => {
     expect(findTissue(scenes[0]![2]).finding.warning).toBeUndefined();
   });
 
-  it("does not depend on which way round the picture lies", () => {
+  it("does not depend on the orientation of the picture", () => {
     fc.assert(
       fc.property(fc.constantFrom(...scenes.map(([, , scene]) => scene)), (scene) => {
         const turned = new Uint8Array(scene.data.length);
@@ -176,7 +176,7 @@ describe("tissue", () => {
     );
   });
 
-  it.each(scenes.slice(0, 2))("of %s: only windows that meet it are kept", (_, __, scene, part) => {
+  it.each(scenes.slice(0, 2))("keeps only windows with tissue of %s", (_, __, scene, part) => {
     const { mask } = findTissue(scene);
     const rect = { origin: [0, 0], size: [2000, 2000] };
     const grid = planWindowGrid({ shape: rect.size, window: [100, 100], overlapRatio: 0 });

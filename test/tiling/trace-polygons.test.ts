@@ -115,7 +115,7 @@ describe("simplified polygons", () => {
     );
   });
 
-  it("stay as they are where they would cross themselves", () => {
+  it("stay unchanged if they would cross themselves", () => {
     let kept = 0;
     fc.assert(
       fc.property(drawings, (rows) => {

@@ -13,7 +13,7 @@ const cases = fc.record({
 });
 
 describe.each(["softmax", "sigmoid"] as const)("bytes of %s", (activation) => {
-  it("pass as the activation gives them, and not with a sample that was no number", () => {
+  it("are valid as the activation returns them, and invalid with one NaN sample", () => {
     fc.assert(
       fc.property(cases, ({ windows, size, channels, seed, at }) => {
         const logits = Float32Array.from(
@@ -36,7 +36,7 @@ describe.each(["softmax", "sigmoid"] as const)("bytes of %s", (activation) => {
   });
 });
 
-it("allows each class of softmax to be off by one, and no more, however the bytes lie", () => {
+it("tolerates a deviation below one in each class of softmax, for any alignment", () => {
   const sums = fc.record({
     classes: fc.constantFrom(2, 5, 64, 65),
     size: fc.constantFrom(4, 7, 16),
@@ -67,6 +67,6 @@ it("allows each class of softmax to be off by one, and no more, however the byte
   );
 });
 
-it("refuses bytes that are not whole windows", () => {
+it("rejects bytes that are not whole windows", () => {
   expect(() => validateQuantizedProbabilities(new Uint8Array(7), 2, 3, "softmax")).toThrow("do not divide");
 });

@@ -81,7 +81,7 @@ function fill(shape: Shape, inside: (z: number, y: number, x: number) => number)
 }
 
 describe("measures of a volume, slice by slice", () => {
-  it("are those of flood fill and of neighbours one by one", () => {
+  it("equal those of flood fill and of a loop over neighbours", () => {
     fc.assert(
       fc.property(
         fc.tuple(
@@ -114,7 +114,7 @@ describe("measures of a volume, slice by slice", () => {
     );
   });
 
-  it("find one component through a slice that joins two, and count what ended", () => {
+  it("joins components through a later slice and counts ended ones", () => {
     // A comb along z: three teeth, joined by the last slice; and a dot that ends early.
     const shape = [6, 5, 9] as const;
     const data = fill(shape, (z, y, x) => {
@@ -155,7 +155,7 @@ describe("surfaces", () => {
     return (sum * 2 * Math.PI ** 2) / (n * n);
   }
 
-  it("chord weights add up to Crofton's 4 for a ball, whatever the spacing", () => {
+  it("chord weights sum to Crofton's 4 for a ball with any spacing", () => {
     for (const spacing of [
       [1, 1, 1],
       [5, 0.5, 0.5],
@@ -192,7 +192,7 @@ describe("surfaces", () => {
     expect(Math.abs(measure!.surface / surface - 1)).toBeLessThan(tolerance);
   });
 
-  it("of a box along the axes come out up to 10 % too small, and of one at the border the same", () => {
+  it("of a box along the axes are up to 10 % too small, also at the border", () => {
     for (const at of [0, 3]) {
       const data = fill([40, 40, 40], (...p) => (p.every((v) => v >= at && v < at + 30) ? 1 : 0));
       const ratio = scan(data, [40, 40, 40])[0]!.surface / (6 * 30 * 30);

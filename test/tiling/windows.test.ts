@@ -57,7 +57,7 @@ describe("window starts", () => {
     expect(windowRect(grid, 1).origin).toEqual([0, 0, 12]);
   });
 
-  it("refuse what is no plan", () => {
+  it("rejects bytes that are no plan", () => {
     expect(() => planWindowGrid({ shape: [10], window: [4, 4] })).toThrow("1 axes and the window 2");
     expect(() => planWindowGrid({ shape: [10, 0], window: [4, 4] })).toThrow("0 is not a size");
     expect(() => planWindowGrid({ shape: [10, 10], window: [4, 4], overlapRatio: 1 })).toThrow("below 1");

@@ -92,7 +92,7 @@ describe.each([
   ["window batch", windowBatch as fc.Arbitrary<never>, encodeWindowBatch, decodeWindowBatch],
   ["mask batch", maskBatch as fc.Arbitrary<never>, encodeMaskBatch, decodeMaskBatch],
 ] as const)("the wire format: %s", (_, arbitrary, encode, decode) => {
-  it("comes back as it was, wherever its bytes lie", () => {
+  it("survives encoding and decoding, for any alignment", () => {
     fc.assert(
       fc.property(arbitrary, fc.integer({ min: 0, max: 9 }), (batch, by) => {
         expect(decode(shifted(encode(batch), by))).toEqual(batch);
@@ -100,7 +100,7 @@ describe.each([
     );
   });
 
-  it("is refused when it is cut off or longer than it says", () => {
+  it("is rejected if truncated or longer than stated", () => {
     fc.assert(
       fc.property(arbitrary, fc.nat(), (batch, cut) => {
         const bytes = encode(batch);
@@ -110,7 +110,7 @@ describe.each([
     );
   });
 
-  it("gives a batch or a WireFormatError, whatever bytes are changed", () => {
+  it("decodes to a batch or throws a WireFormatError, whichever bytes are changed", () => {
     const changes = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(arbitrary, changes, fc.boolean(), (batch, list, inHeader) => {
@@ -127,7 +127,7 @@ describe.each([
     );
   });
 
-  it("gives a WireFormatError for bytes that are anything", () => {
+  it("throws a WireFormatError for random bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
         expect(() => decode(bytes)).toThrow(WireFormatError);
@@ -136,7 +136,7 @@ describe.each([
   });
 });
 
-describe("a window batch that does not fit together", () => {
+describe("an inconsistent window batch", () => {
   const good = {
     model: "0".repeat(64),
     variant: "int4",
@@ -170,12 +170,12 @@ describe("a window batch that does not fit together", () => {
     [{ scaling: null }, "the header is not a JSON object"],
     [{ scaling: { low: "0", high: 1 } }, '"low" must be a number'],
     [{ scaling: { low: 0, high: 1, clip: [0] } }, '"clip" must be two numbers'],
-  ])("%j is refused with a sentence", (change, sentence) => {
+  ])("%j is rejected with one sentence", (change, sentence) => {
     expect(() => decodeWindowBatch(encode(change))).toThrow(sentence);
     expect(() => decodeWindowBatch(encode(change))).toThrow(WireFormatError);
   });
 
-  it("is told apart by magic, version and size of the header", () => {
+  it("is checked by magic, version and size of the header", () => {
     const bytes = encode({});
     expect(() => decodeMaskBatch(bytes)).toThrow('does not begin with "TWMB"');
     const fixed = new DataView(bytes.buffer);
@@ -204,7 +204,7 @@ describe("stored probabilities", () => {
       expect(Math.abs(back[i]! - p[i]!)).toBeLessThanOrEqual(tolerance + 1e-7);
   });
 
-  it("u8 survives a second encoding unchanged: a record that travelled as bytes is the record", () => {
+  it("u8 survives a second encoding unchanged", () => {
     const data = Uint8Array.from({ length: 256 }, (_, i) => i);
     expect(encodeProbabilities(decodeProbabilities({ precision: "u8", data }), "u8")).toEqual(data);
   });

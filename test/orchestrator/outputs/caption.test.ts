@@ -9,7 +9,7 @@ function picture(width: number, height: number) {
 }
 
 describe("a caption", () => {
-  it("leaves the picture as it is, and adds rows below it", () => {
+  it("keeps the picture and adds rows below it", () => {
     const side = fc.integer({ min: 1, max: 400 });
     fc.assert(
       fc.property(
@@ -62,7 +62,7 @@ describe("a caption", () => {
     ).toBeGreaterThanOrEqual(200);
   });
 
-  it("has a swatch for each name, and warnings in lines that fit", () => {
+  it("has a swatch for each name, and wrapped warnings", () => {
     const warnings = ["a sentence that is far longer than one line of so narrow a picture can be"];
     const { data, shape } = withCaption(picture(200, 20), {
       legend: [
@@ -80,7 +80,7 @@ describe("a caption", () => {
     expect(shape[0]!).toBeGreaterThan(20 + 4 * LETTER.height);
   });
 
-  it("loses no letter of a long name or of a long word, however narrow the picture", () => {
+  it("keeps every letter of long names and words in narrow pictures", () => {
     const count = (
       { data, shape }: { data: Uint8Array; shape: readonly number[] },
       ink: readonly number[],
@@ -127,7 +127,7 @@ describe("letters", () => {
     return pixels;
   };
 
-  it("are told apart, stay in their box, and stand side by side", () => {
+  it("differ, stay in their box, and stand side by side", () => {
     const letters = [..."0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZµ×üé.,%-"];
     expect(new Set(letters.map((letter) => pixelsOf(letter).join(" "))).size).toBe(letters.length);
     for (const letter of letters) {

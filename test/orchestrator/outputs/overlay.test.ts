@@ -26,7 +26,7 @@ function draw(
 }
 
 describe("overlay", () => {
-  it("outlines what is large, in the kind's colour at full brightness", () => {
+  it("outlines large objects in the colour of their kind at full brightness", () => {
     const at = draw(square(32, 32, 32), 128);
     for (const [x, y] of [
       [16, 16],
@@ -39,7 +39,7 @@ describe("overlay", () => {
     expect(at(10, 10)).toEqual([200, 200, 200]);
   });
 
-  it("tints what is small, by the share of the pixel it covers", () => {
+  it("tints small objects by the share of the pixel they cover", () => {
     const at = draw(square(64, 64, 16), 1024);
     const [whole] = [at(4, 4)];
     expect(whole![1]!).toBeGreaterThan(whole![0]! + 100);
@@ -56,7 +56,7 @@ describe("overlay", () => {
 });
 
 describe("density", () => {
-  it("finds the densest square, and the corner of an empty map", () => {
+  it("finds the densest square, or the corner of an empty map", () => {
     const grid = new DensityGrid([3000, 2000]);
     expect(grid.densest(1024)).toEqual({ x: 0, y: 0, width: 1024, height: 1024 });
     for (let i = 0; i < 50; i++) grid.add(1990, 2990);

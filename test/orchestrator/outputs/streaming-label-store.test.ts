@@ -31,7 +31,7 @@ function chunk(row: number, value: number): LabelChunk {
 const classOf = (tile: LabelTile | undefined) => tile?.data[5] ?? 0;
 
 describe("StreamingLabelStore", () => {
-  it("gives each chunk as the finished one does, in whatever order they are written and asked for", async () => {
+  it("returns each chunk as the finished store does, in any order of writes and reads", async () => {
     const orders = fc.record({
       values: fc.array(fc.nat(2), { minLength: GRID, maxLength: GRID }),
       expected: fc.array(fc.boolean(), { minLength: GRID, maxLength: GRID }),
@@ -64,7 +64,7 @@ describe("StreamingLabelStore", () => {
     );
   });
 
-  it("hands over what is written just before it is asked for: nothing is read from the store again", async () => {
+  it("returns chunks written just before a read from memory", async () => {
     const store = new MemoryStore();
     const growing = new StreamingLabelStore(await open(store), () => true);
     let reads = 0;
@@ -84,7 +84,7 @@ describe("StreamingLabelStore", () => {
     expect(reads).toBe(1);
   });
 
-  it("tells whoever waits, and whoever comes later, why no more come", async () => {
+  it("throws the reason of the end to waiting and later reads", async () => {
     const growing = new StreamingLabelStore(await open(), () => true);
     const waiting = growing.readTile([1, 0]);
     await growing.writeChunk(chunk(0, 1));
@@ -94,7 +94,7 @@ describe("StreamingLabelStore", () => {
     expect(classOf(await growing.readTile([0, 0]))).toBe(1);
   });
 
-  it("leaves nobody waiting unheard when a volume's outputs are stopped before they begin", async () => {
+  it("rejects all waiting reads if outputs stop before they start", async () => {
     const labelStore = await openLabelStore(new MemoryStore(), "labels", labelMapInfo([2, 4, 8], [1, 4, 8]));
     const growing = new StreamingLabelStore(labelStore, () => true);
     const stopped = new Error("stopped");

@@ -103,7 +103,7 @@ const space = fc
   });
 
 describe("labels.nii.gz", () => {
-  it("of any NIfTI: labels, affine and all of the header that tells of space come back", async () => {
+  it("of any NIfTI keeps affine and spatial header fields", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -143,7 +143,7 @@ describe("labels.nii.gz", () => {
     );
   });
 
-  it("of a volume that is no NIfTI: the affine as sform, and as qform where it is a rotation", async () => {
+  it("of another format has its affine as sform, and as qform if it is a rotation", async () => {
     await fc.assert(
       fc.asyncProperty(space, async (affine) => {
         const info = volumeInfo({ shape: [3, 4, 5], spacing: columnLengths(affine).reverse() });
@@ -178,7 +178,7 @@ describe("labels.nii.gz", () => {
     expect(bytes.readInt16LE(254)).toBe(1);
   });
 
-  it("of a volume that states no place: no place, and its spacing", async () => {
+  it("of a volume without position has spacing only", async () => {
     const directory = freshDirectory();
     const info = volumeInfo({ shape: [2, 3, 4], spacing: [3, 2, 1] });
     await write(directory, info, blobs([2, 3, 4]), {}, ["labels.nii.gz"]);
@@ -187,7 +187,7 @@ describe("labels.nii.gz", () => {
     expect([80, 84, 88].map((at) => bytes.readFloatLE(at))).toEqual([1, 2, 3]);
   });
 
-  it("of a region at a coarser level: its samples lie where those of the source do", async () => {
+  it("of a region at a coarser level has the positions of the source", async () => {
     const affine: Affine = [
       [-0.5, 0, 0, 40],
       [0, 0, 2, -30],
@@ -381,7 +381,7 @@ describe("measurements of a volume", () => {
     expect(cell(2, "box_depth_voxel")).toBe("3");
   });
 
-  it("are those of the source's grid also for a region at a coarser level", async () => {
+  it("coordinates are those of the source, also at a coarser level", async () => {
     const directory = freshDirectory();
     const info = volumeInfo({ shape, origin: [5, 20, 30], downsample: [1, 2, 2], spacing: [2, 1.6, 1.6] });
     const { summary } = await write(directory, info, box, { affine }, ["measurements.csv"]);

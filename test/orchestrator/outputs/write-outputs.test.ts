@@ -155,7 +155,7 @@ describe("outputs of a label map", async () => {
   const expected = pyramid(LABELS, INFO);
   const instances = Uint32Array.from(await readZarr(directory, "instances.ome.zarr", 0));
 
-  it("are all there and nothing else, with the sizes and digests of the files", () => {
+  it("are exactly the requested files, with their sizes and digests", () => {
     expect(readdirSync(directory).sort()).toEqual([...SLIDE_OUTPUTS].sort());
     expect(report.outputs.map((o) => o.name)).toEqual([...SLIDE_OUTPUTS]);
     for (const { name, byteLength, sha256 } of report.outputs) {
@@ -250,7 +250,7 @@ describe("outputs of a label map", async () => {
       expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
-  it("are the same bytes when written again, from chunks staged in two goes", async () => {
+  it("are the same bytes when written again, from chunks stored in two attempts", async () => {
     const again = freshDirectory();
     const labelStore = await openLabelStore(storeAt(again), "labels.ome.zarr", INFO);
     await labelStore.writeChunk({
@@ -263,12 +263,12 @@ describe("outputs of a label map", async () => {
     expect((await run(again)).outputs).toEqual(report.outputs);
   });
 
-  it("are the same bytes where rows of chunks are so wide that they wait packed", async () => {
+  it("are the same bytes with packed rows of chunks", async () => {
     const again = await run(freshDirectory(), { wideRowBytes: 0 });
     expect(again).toEqual(report);
   });
 
-  it("objects do not depend on chunks: other chunk sizes give the same bytes", async () => {
+  it("objects do not depend on the chunk size", async () => {
     for (const chunk of [64, 256, 1024]) {
       const other = freshDirectory();
       await run(other, {
@@ -283,7 +283,7 @@ describe("outputs of a label map", async () => {
     }
   });
 
-  it("open in Python: zarr, ome-zarr, tifffile and shapely have no complaint", ({ skip }) => {
+  it("open in Python with zarr, ome-zarr, tifffile and shapely", ({ skip }) => {
     const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
     const script = join(import.meta.dirname, "validate_outputs.py");
     try {
@@ -318,7 +318,7 @@ describe("other label maps", () => {
     expect(feature.geometry.coordinates[0]).toHaveLength(5);
   });
 
-  it("nothing at all: valid and empty", async () => {
+  it("of an empty label map are valid and empty", async () => {
     const directory = freshDirectory();
     const { summary } = await run(directory, { labels: new Uint8Array(product(SHAPE)) });
     expect(summary!.objects).toMatchObject([{ count: 0, densityPerMm2: 0, medianAreaUm2: undefined }]);
@@ -335,7 +335,7 @@ describe("other label maps", () => {
     for (const [l, data] of pyramid(LABELS, INFO).entries()) expectSamples(levels[l]!.data, data);
   });
 
-  it("a volume gets its pyramid in OME-Zarr, and refuses what is flat", async () => {
+  it("writes the pyramid of a volume in OME-Zarr, and rejects 2-D outputs", async () => {
     const info = labelMapInfo([9, 40, 37], [4, 16, 16]);
     const directory = freshDirectory();
     const store = storeAt(directory);
@@ -361,14 +361,14 @@ describe("other label maps", () => {
 });
 
 describe("failures", () => {
-  it("a label store of another label map is refused", async () => {
+  it("rejects the label store of another label map", async () => {
     const store = storeAt(freshDirectory());
     await openLabelStore(store, "labels.ome.zarr", INFO);
     const other = { ...INFO, name: "another model" };
     await expect(openLabelStore(store, "labels.ome.zarr", other)).rejects.toThrow(LabelStoreMismatchError);
   });
 
-  it("a chunk of the wrong shape is refused with both shapes", async () => {
+  it("rejects a chunk of the wrong shape with both shapes", async () => {
     const labelStore = await openLabelStore(storeAt(freshDirectory()), "labels.ome.zarr", INFO);
     const raster = { data: new Uint8Array(128 * 128), shape: [128, 128] };
     await expect(labelStore.writeChunk({ index: [5, 0], raster })).rejects.toThrow(
@@ -376,7 +376,7 @@ describe("failures", () => {
     );
   });
 
-  it("a damaged chunk is told, not read", async () => {
+  it("throws for a damaged chunk", async () => {
     const store = storeAt(freshDirectory());
     const labelStore = await openLabelStore(store, "labels.ome.zarr", INFO);
     await storeLabels(labelStore, LABELS);
@@ -387,7 +387,7 @@ describe("failures", () => {
     await expect(labelStore.readTile([2, 2])).rejects.toThrow("damaged");
   });
 
-  it.each(["a sink that fails", "an abort"])("%s leaves nothing under a final name", async (how) => {
+  it.each(["a failing sink", "an abort"])("%s leaves nothing under a final name", async (how) => {
     const directory = freshDirectory();
     const store = storeAt(directory);
     const labelStore = await openLabelStore(store, "work/labels.ome.zarr", INFO);

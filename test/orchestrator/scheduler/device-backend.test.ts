@@ -19,8 +19,8 @@ const MAIN = join(import.meta.dirname, "../../../src/cli/main.ts");
 const ort = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
 const cuda = join(ort, "bin/napi-v6", process.platform, process.arch, "libonnxruntime_providers_cuda.so");
 
-describe("a GPU of this machine that is not there", () => {
-  it("is a sentence, an exit code and no directory", async () => {
+describe("a missing GPU", () => {
+  it("ends with one sentence, an exit code and no directory", async () => {
     const out = join(directory, "webgpu");
     const args = [MAIN, "segment", source, "--model", model, "--out", out, "--backend", "webgpu"];
     const nowhere = "/nowhere/none.json";
@@ -33,7 +33,7 @@ describe("a GPU of this machine that is not there", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it.skipIf(existsSync(cuda))("is left out and told of where others can do the work", async () => {
+  it.skipIf(existsSync(cuda))("is left out and reported if others can do the work", async () => {
     const told: ProgressEvent[] = [];
     const run = (name: string, backends: string[]) =>
       segment({ source, model, out: join(directory, name), backends, onProgress: (e) => told.push(e) });

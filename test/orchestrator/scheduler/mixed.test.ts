@@ -72,7 +72,7 @@ async function spoiled(behave: (nth: number) => Unruly): Promise<UnrulyProxy> {
 }
 
 describe("a mixed fleet", () => {
-  it("makes the bytes of one machine: local and runner on the same provider", async () => {
+  it("gives the bytes of one machine: local and runner on the same provider", async () => {
     const { out, manifest, windows } = await run({ backends: ["local", `runner:${runner.url}`] });
     expect(treeHashes(out)).toEqual(expected);
     expect(windows("cpu")).toBeGreaterThan(0);
@@ -84,14 +84,14 @@ describe("a mixed fleet", () => {
     expect(remote.bytesReceived! / (remote.windows + remote.wastedWindows!)).toBeLessThan(64 * 64 * 3 * 1.1);
   });
 
-  it("makes the bytes of one machine: local WebAssembly and the edge function", async () => {
+  it("gives the bytes of one machine: local WebAssembly and the edge function", async () => {
     const alone = await run({ backends: ["wasm"] });
     const { out, windows } = await run({ backends: ["wasm", `edge:${edgeUrl}`] });
     expect(treeHashes(out)).toEqual(treeHashes(alone.out));
     expect(windows("edge:")).toBeGreaterThan(0);
   });
 
-  it("of local, edge and runner labels as one machine does, within a thousandth of the pixels", async () => {
+  it("of local, edge and runner backends labels as one machine, within a thousandth of the pixels", async () => {
     const { out, windows, manifest } = await run({
       backends: ["local", `edge:${edgeUrl}`, `runner:${runner.url}`],
     });
@@ -109,7 +109,7 @@ describe("a mixed fleet", () => {
     ["is busy now and then", (nth) => (nth % 2 === 0 ? "is busy" : "passes")],
     ["stops answering", (nth) => (nth < 4 ? "passes" : "hangs")],
     ["dies", (nth) => (nth < 4 ? "passes" : "breaks")],
-  ])("loses nothing to a runner that %s", async (_, behave) => {
+  ])("loses no window to a runner that %s", async (_, behave) => {
     const proxy = await spoiled(behave);
     const { out, manifest } = await run({ backends: ["cpu", `runner:${proxy.url}`] });
     expect(treeHashes(out)).toEqual(expected);
@@ -121,7 +121,7 @@ describe("a mixed fleet", () => {
     ["answers in another shape", {}, /records are 3×128×32/],
     ["answers with nothing but zeros", {}, /add up to 0 of 255/],
     ["answers with NaN", { precision: "f32" }, /NaN where a probability was expected/],
-  ])("expels a runner that %s, and says why", async (how, options, reason) => {
+  ])("disables a runner that %s, and reports why", async (how, options, reason) => {
     // The golden tile is asked for first, and is right.
     const proxy = await spoiled((nth) => (nth < 2 ? "passes" : how));
     const alone = await run({ ...options, backends: ["cpu"] });
@@ -132,7 +132,7 @@ describe("a mixed fleet", () => {
     expect(lost).toEqual([{ type: "backend", backend: `runner:${proxy.url}`, reason: expelled }]);
   });
 
-  it("gets no work to a backend that computes the golden tile wrongly", async () => {
+  it("gives no work to a backend with a wrong golden tile", async () => {
     const proxy = await spoiled(() => "answers with NaN");
     const precision = "f32";
     const { manifest, lost } = await run({ precision, backends: ["cpu", `runner:${proxy.url}`] });
@@ -143,7 +143,7 @@ describe("a mixed fleet", () => {
     await expect(run({ precision, backends: [`runner:${proxy.url}`] })).rejects.toThrow(/probabilit/);
   });
 
-  it("ends with a sentence when the only backend has died, and another fleet goes on with its work", async () => {
+  it("ends with one sentence when the only backend dies, and other backends resume its work", async () => {
     const proxy = await spoiled((nth) => (nth < 6 ? "passes" : "answers for other windows"));
     const out = join(directory, "resumed");
     const failing = run({ out, backends: [`runner:${proxy.url}`] });
