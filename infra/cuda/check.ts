@@ -1,7 +1,8 @@
 /**
- * Whether onnxruntime gives every operator of the bundled models to CUDA, without a GPU: its CUDA provider from PyPI, over libraries that
- * hold memory and compute nothing (memory-only.c). What is assigned is decided when a session opens. Linux on x64 with Python and a C
- * compiler; 200 MB are downloaded. TILEWRIGHT_NEEDS_CUDA_CHECK=1 makes an error of what would be skipped.
+ * Checks without a GPU that onnxruntime assigns every operator of the bundled models to CUDA. It loads the CUDA provider
+ * from PyPI over stub libraries that allocate memory and compute nothing (cuda-stub.c): onnxruntime assigns operators when it
+ * opens a session. Needs Linux on x64, Python and a C compiler, and downloads 200 MB. Skips where these are missing;
+ * TILEWRIGHT_NEEDS_CUDA_CHECK=1 turns a skip into an error.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -11,28 +12,28 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const COMPILER = process.env.CC ?? "cc";
-/** Of the CUDA that the image has: what memory-only.c is compiled against. */
+/** Headers that cuda-stub.c needs, of the CUDA version in the image. */
 const HEADERS = ["nvidia-cuda-runtime==13.0.*", "nvidia-cuda-crt==13.0.*"];
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
 const why = missing();
 if (why) {
-  console.log(`CUDA's operators were not checked: ${why}`);
+  console.log(`skipped the check of CUDA's operators: ${why}`);
   process.exit(process.env.TILEWRIGHT_NEEDS_CUDA_CHECK ? 1 : 0);
 }
 const directory = mkdtempSync(join(tmpdir(), "tilewright-cuda-"));
 try {
   const runtime = runtimeWithProvider();
   const libraries = compileLibraries(join(runtime, "bin/napi-v6/linux/x64/libonnxruntime_providers_cuda.so"));
-  execFileSync(process.execPath, ["--import", here("other-runtime.ts"), here("open-forms.ts")], {
+  execFileSync(process.execPath, ["--import", here("stub-runtime.ts"), here("open-all-graphs.ts")], {
     stdio: "inherit",
-    env: { ...process.env, TILEWRIGHT_OTHER_RUNTIME: runtime, LD_LIBRARY_PATH: libraries },
+    env: { ...process.env, TILEWRIGHT_STUB_RUNTIME: runtime, LD_LIBRARY_PATH: libraries },
   });
 } finally {
   rmSync(directory, { recursive: true });
 }
 
-/** @returns a copy of onnxruntime-node with the CUDA provider of its own version in it */
+/** @returns a copy of onnxruntime-node with the CUDA provider of the same version */
 function runtimeWithProvider(): string {
   const own = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
   const { version } = JSON.parse(readFileSync(join(own, "package.json"), "utf8"));
@@ -73,7 +74,7 @@ function runtimeWithProvider(): string {
   return runtime;
 }
 
-/** @returns the directory with a library in place of each of CUDA's that the provider names */
+/** @returns the directory with a stub for each CUDA library that the provider links */
 function compileLibraries(provider: string): string {
   const libraries = join(directory, "libraries");
   mkdirSync(libraries);
@@ -82,12 +83,12 @@ function compileLibraries(provider: string): string {
     .split("\n")
     .map((line) => line.trim().split(/\s+/).at(-1)!.split("@")[0]!)
     .filter((name) => /^(__cuda|cuda|cublas|curand|cu[A-Z])/.test(name));
-  const written = readFileSync(here("memory-only.c"), "utf8");
+  const written = readFileSync(here("cuda-stub.c"), "utf8");
   const others = functions.filter((name) => !new RegExp(`\\b${name}\\(`).test(written));
   const source = join(directory, "cuda.c");
   writeFileSync(source, `${written}${others.map((name) => `int ${name}() { return 0; }\n`).join("")}`);
   for (const [, name] of needed) {
-    // The provider asks for its functions by the library's name as version.
+    // The provider's symbols are versioned with the library's name.
     const script = join(directory, `${name}.map`);
     writeFileSync(script, `${name} { global: *; };\n`);
     const linked = [`-Wl,-soname,${name}`, `-Wl,--version-script,${script}`];
@@ -106,7 +107,7 @@ function run(program: string, ...args: string[]): string {
 }
 
 function missing(): string | undefined {
-  if (process.platform !== "linux" || process.arch !== "x64") return "it takes Linux on x64";
+  if (process.platform !== "linux" || process.arch !== "x64") return "it needs Linux on x64";
   for (const program of ["python3", COMPILER, "nm", "readelf"]) {
     try {
       execFileSync(program, ["--version"], { stdio: "ignore" });

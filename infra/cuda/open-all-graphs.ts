@@ -4,7 +4,7 @@ import { fusePrePostForGpu } from "../../src/inference/graph/fuse-pre-post.ts";
 import { InferenceThread } from "../../src/inference/node/inference-thread.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 
-/** Opens every graph that a device is given of the bundled models, and lets CUDA alone run it. */
+/** Opens every graph that the bundled models have for devices, with CUDA as the only provider. */
 const thread = await InferenceThread.start();
 for (const name of ["nuclei", "hippocampus"]) {
   const model = await loadModel(name, { variant: "int4", half: true });
@@ -20,9 +20,9 @@ for (const name of ["nuclei", "hippocampus"]) {
       }
     }
   }
-  console.log(`${name} int4 and its companion: CUDA takes every operator, in ${opened} graphs`);
+  console.log(`${name} int4 and its companion: CUDA runs every operator of ${opened} graphs`);
 
-  // 8-bit products have no kernel there. That they are refused shows, too, that what opened above would have been.
+  // CUDA has no kernel for 8-bit products. Their failure proves that the check can fail.
   const edge = await loadModel(name, { variant: "int4-edge" });
   const options = {
     ...toNetwork(edge),

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 
-export interface QueueStandIn {
+export interface FakeQueue {
   url: URL;
   /** What is handed out, in this order. */
   waiting: { lease: string; body: unknown }[];
@@ -16,7 +16,7 @@ export interface QueueStandIn {
 }
 
 /** A queue as Cloudflare's API shows it, and the `/v1/work` routes of a job service whose shards are all done. */
-export async function openQueueStandIn(): Promise<QueueStandIn> {
+export async function openFakeQueue(): Promise<FakeQueue> {
   const server = createServer(async (request, response) => {
     const answer = (body: object) =>
       void response.setHeader("Content-Type", "application/json").end(JSON.stringify(body));
@@ -45,7 +45,7 @@ export async function openQueueStandIn(): Promise<QueueStandIn> {
     return answer({ run: false });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const queue: QueueStandIn = {
+  const queue: FakeQueue = {
     url: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
     waiting: [],
     beforeAnswer: async () => {},

@@ -6,13 +6,13 @@ import { QueueClient } from "../../gpu-runner/pull/queue-client.ts";
 import { ShardWorker } from "../../gpu-runner/pull/shard-worker.ts";
 import { WorkClient } from "../../gpu-runner/pull/work-client.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
-import { openQueueStandIn, type QueueStandIn } from "./fake-queue.ts";
+import { type FakeQueue, openFakeQueue } from "./fake-queue.ts";
 import { runRunner, TOKEN } from "./run-runner.ts";
 import { SimulatedDevice } from "./simulated-device.ts";
 
-let queue: QueueStandIn;
+let queue: FakeQueue;
 beforeEach(async () => {
-  queue = await openQueueStandIn();
+  queue = await openFakeQueue();
 });
 afterEach(() => queue.close());
 

@@ -77,9 +77,9 @@ describe("tilewright up", () => {
   it("ends a workerd that one before it left behind, and says so", async () => {
     const state = join(directory, "orphan");
     mkdirSync(state);
-    const standIn = join(directory, "workerd");
-    copyFileSync("/bin/sleep", standIn);
-    const orphan = spawn(standIn, ["1000"], { stdio: "ignore" });
+    const fakeWorkerd = join(directory, "workerd");
+    copyFileSync("/bin/sleep", fakeWorkerd);
+    const orphan = spawn(fakeWorkerd, ["1000"], { stdio: "ignore" });
     const gone = new Promise((resolve) => orphan.once("exit", resolve));
     writeFileSync(join(state, "running.json"), JSON.stringify({ pid: 1, runtime: [orphan.pid] }));
     up = await UpProcess.start(state, model);

@@ -1,16 +1,16 @@
-/* CUDA's libraries without a GPU: device memory is memory, a launch does nothing, and everything else succeeds. Enough for
- * onnxruntime to open a session, which is when it gives every node to a provider; what it computes then is nothing.
- * The names that are not here are made by check.ts, each a function that returns 0. */
+/* Stubs of CUDA's libraries for machines without a GPU: device memory is host memory, a launch does nothing, and all other
+ * calls succeed. Enough for onnxruntime to open a session, which is when it assigns nodes to providers; results are wrong.
+ * check.ts adds a function that returns 0 for each name that is missing here. */
 #include <driver_types.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A100: the numbers that sessions ask for. */
+/* Properties of an A100 that sessions read. */
 enum { MAJOR = 8, MINOR = 0, PROCESSORS = 108 };
 static const size_t MEMORY = 16ull << 30;
 
 static int allocate(void **p, size_t n) { return posix_memalign(p, 256, n ? n : 1) ? cudaErrorMemoryAllocation : 0; }
-/* Whatever a handle points to, nobody looks into it. */
+/* Callers never read what a handle points to. */
 static int handle(void **p) { return (*p = calloc(1, 4096)) ? 0 : cudaErrorMemoryAllocation; }
 
 int cudaGetDevice(int *device) { return *device = 0; }
@@ -81,8 +81,8 @@ int cublasLtMatmulPreferenceCreate(void **p) { return handle(p); }
 int cublasLtMatrixTransformDescCreate(void **p) { return handle(p); }
 int cublasGetMathMode(void *cublas, int *mode) { return *mode = 0; }
 
-const char *cudaGetErrorString(int error) { return "no GPU computes here"; }
+const char *cudaGetErrorString(int error) { return "stub without a GPU"; }
 const char *cudaGetErrorName(int error) { return "none"; }
-const char *cublasGetStatusString(int status) { return "no GPU computes here"; }
+const char *cublasGetStatusString(int status) { return "stub without a GPU"; }
 const char *cublasGetStatusName(int status) { return "none"; }
 void **__cudaRegisterFatBinary(void *binary) { static void *kernels[4]; return kernels; }
