@@ -2,7 +2,7 @@ import { z } from "zod";
 import { FAILURE_CODES } from "./failure-codes.ts";
 import { jobRequestSchema } from "./job-request.ts";
 
-/** Rows of one cohort, of one request, and scans that may be under way together. */
+/** Limits: rows of one cohort, rows of one request, and concurrent scans. */
 export const MAX_COHORT_ROWS = 20_000;
 export const MAX_ROWS_A_REQUEST = 1000;
 export const MAX_COHORT_CONCURRENCY = 500;
@@ -11,14 +11,14 @@ const MAX_USD = 1e9;
 
 /** A scan of a cohort of the job service. */
 export const cohortRowSchema = z.strictObject({
-  /** Names the row. */
+  /** Name of the row. */
   id: z
     .string()
     .min(1)
     .max(200)
     .regex(/^[^\p{Cc}/\\]+$/u, "must have no path separators and no control characters"),
   source: jobRequestSchema.shape.source,
-  /** Instead of that of all rows. */
+  /** Overrides the value of the cohort. */
   mpp: jobRequestSchema.shape.mpp,
 });
 export type NewCohortRow = z.output<typeof cohortRowSchema>;
@@ -30,11 +30,11 @@ export const rowsSchema = z
   .refine((rows) => new Set(rows.map((row) => row.id)).size === rows.length, "must have no id twice");
 
 const limits = {
-  /** Scans under way together: a further one begins when one has ended. */
+  /** Concurrent scans: the next starts when one has ended. */
   concurrency: z.int().min(1).max(MAX_COHORT_CONCURRENCY),
-  /** Nothing more begins when what was used and what is under way would cost more; null: no limit. */
+  /** No further scan starts when the cost so far and the forecast of running scans would exceed it; null: no limit. */
   spendLimitUsd: z.number().positive().max(MAX_USD).nullable(),
-  /** Looks all sources up before the first begins. */
+  /** Looks up the size of all sources before the first scan starts. */
   largestFirst: z.boolean(),
 };
 export const cohortLimitsSchema = z.strictObject({
@@ -43,11 +43,11 @@ export const cohortLimitsSchema = z.strictObject({
   largestFirst: limits.largestFirst.default(false),
 });
 export type CohortLimits = z.output<typeof cohortLimitsSchema>;
-/** What is left out stays as it is. */
+/** Absent fields stay unchanged. */
 export const changedLimitsSchema = z.strictObject(limits).partial();
 export type ChangedLimits = z.output<typeof changedLimitsSchema>;
 
-/** What is asked for of every scan. */
+/** The job request of every scan, without its source. */
 export const cohortJobSchema = jobRequestSchema.omit({ source: true, callback: true });
 export type CohortJob = z.output<typeof cohortJobSchema>;
 
@@ -55,11 +55,11 @@ export const COHORT_ID = /^[0-9a-f]{32}$/;
 
 /** `POST /v1/cohorts`. */
 export const cohortRequestSchema = z.strictObject({
-  /** Chosen by whoever asks, so that asking again after a lost answer finds the cohort; default one is made. */
+  /** Chosen by the client, so that a retry after a lost response finds the cohort; default: generated. */
   id: z.string().regex(COHORT_ID, "must be 32 hexadecimal digits").optional(),
   job: cohortJobSchema.prefault({}),
   limits: cohortLimitsSchema.prefault({}),
-  /** The first of them; more may follow at any time. */
+  /** The first rows; more may follow at any time. */
   rows: rowsSchema.optional(),
 });
 
@@ -73,30 +73,30 @@ const usd = z.number().nonnegative();
 /** `GET /v1/cohorts/:id`. */
 export const cohortStatusSchema = z.object({
   id: z.string(),
-  /** done: nothing is left to do, though rows may have failed and more may follow. */
+  /** done: all rows have ended; some may have failed, and more may follow. */
   state: z.enum(COHORT_STATES),
-  /** Why nothing more begins, and what to do. */
+  /** Why no further scan starts, and what to do. */
   reason: z.string().optional(),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),
   limits: cohortLimitsSchema,
   rows: z.object({ total: count, pending: count, running: count, done: count, failed: count }),
-  /** Of the jobs that this cohort started and that have ended, failed ones among them. */
+  /** Cost of the ended jobs that this cohort started, including failed ones. */
   spentUsd: usd,
-  /** Of those that are under way. */
+  /** Forecast of the running jobs. */
   forecastUsd: usd,
 });
 export type RemoteCohortStatus = z.infer<typeof cohortStatusSchema>;
 
-/** A row and what became of it. */
+/** A row and its state. */
 export const rowStatusSchema = z
   .object({
     id: z.string(),
-    /** Without the query of an address, which may be a signature. */
+    /** Without the query of a URL, which may hold a signature. */
     source: z.string(),
     mpp: z.number().optional(),
     state: z.enum(ROW_STATES),
-    /** Whoever fetches its results names a directory so. */
+    /** Clients that download its results name a directory after it. */
     job: z
       .string()
       .regex(/^[0-9a-f]{32}$/)
@@ -104,9 +104,9 @@ export const rowStatusSchema = z
     code: z.enum(FAILURE_CODES).optional(),
     reason: z.string().optional(),
     windows: count.optional(),
-    /** Before it was done. */
+    /** The forecast, from before the job was done. */
     forecastUsd: usd.optional(),
-    /** Of its job, whoever started it. */
+    /** Cost of its job, even if another cohort or user started it. */
     costUsd: usd.optional(),
   })
   .refine(({ state, job }) => state !== "done" || job !== undefined, {
@@ -115,16 +115,16 @@ export const rowStatusSchema = z
   });
 export type CohortRowStatus = z.infer<typeof rowStatusSchema>;
 
-/** A source as it is shown to whoever asks. */
+/** The address of a source as shown to users: without its query. */
 export function withoutQuery(source: string): string {
   return /^https?:/i.test(source) ? source.replace(/[?#].*$/s, "") : source;
 }
 
 /** `GET /v1/cohorts/:id/rows`. */
 export const rowsPageSchema = z.object({
-  /** In the order of their last change. */
+  /** Ordered by last change. */
   rows: z.array(rowStatusSchema),
-  /** Where the next page begins; behind the last page come rows that change later. */
+  /** Cursor of the next page; after the last page it returns rows that change later. */
   cursor: z.string(),
   more: z.boolean(),
 });
@@ -132,6 +132,6 @@ export type CohortRowsPage = z.infer<typeof rowsPageSchema>;
 
 /** `POST /v1/cohorts/:id/retry`. */
 export const retrySchema = z.strictObject({
-  /** Failed or done; default all that failed. */
+  /** Rows that failed or are done; default: all that failed. */
   ids: z.array(cohortRowSchema.shape.id).min(1).max(MAX_ROWS_A_REQUEST).optional(),
 });

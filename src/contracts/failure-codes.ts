@@ -12,7 +12,7 @@ export const FAILURE_CODES = [
 ] as const;
 export type FailureCode = (typeof FAILURE_CODES)[number];
 
-/** Nothing about the scan itself: the next run tries them again without being asked. */
+/** Codes that do not concern the scan itself: the next run retries these scans automatically. */
 export const TRANSIENT_CODES: ReadonlySet<string> = new Set<FailureCode>([
   "storage",
   "backend",
@@ -22,6 +22,6 @@ export const TRANSIENT_CODES: ReadonlySet<string> = new Set<FailureCode>([
 
 export interface ScanFailure {
   code: FailureCode;
-  /** One sentence, without places on the machine that says it. */
+  /** One sentence, without paths of the machine. */
   reason: string;
 }

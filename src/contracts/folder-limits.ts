@@ -1,8 +1,8 @@
-/** What the job service takes of sources that are many objects; clients refuse more before they send it. */
+/** Limits of the job service for sources of many objects; clients check them before they send. */
 
-/** Objects of a DICOM series or slide: the head of each is read by every isolate, which may make 10 000 requests. */
+/** Objects of a DICOM series or slide: every isolate reads the head of each and may make 10 000 requests. */
 export const MAX_PREFIX_OBJECTS = 4000;
-/** Files of a folder that is sent: chunks of a large Zarr. */
+/** Files of an uploaded folder, such as the chunks of a large Zarr. */
 export const MAX_FOLDER_FILES = 100_000;
-/** A file of a folder is sent whole, in one request: a Worker on the smallest plan takes no more than 100 MB. */
+/** Size of one file of a folder, sent in one request: Workers accept at most 100 MB on the smallest plan. */
 export const MAX_FOLDER_FILE_BYTES = 60 * 2 ** 20;

@@ -5,30 +5,30 @@ import { WindowSet } from "../tiling/grid/window-set.ts";
 import { decodeMessage, encodeMessage, WireFormatError } from "../tiling/wire/wire-message.ts";
 import type { FullJobRequest } from "./job-request.ts";
 
-/** The digit is that of the layout. */
+/** The digit is the version of the layout. */
 const MAGIC = "TWJ2";
 
-/** What a job is about: fixed before it is planned, and the same for whoever works on it. */
+/** The input of a job. Fixed before planning. */
 export interface JobDocument {
   id: string;
   tilewright: string;
   createdAt: string;
   /**
-   * `uri` in its canonical form; `name` is the last part of it. Without `kind` it is one object; of a Zarr the etag is
-   * that of its metadata and the size is not known, of a prefix both are of all objects below it.
+   * `uri` is canonical; `name` is its last part. Without `kind` the source is one object. The etag of a Zarr is
+   * that of its metadata, and its size is unknown; etag and size of a prefix cover all objects below it.
    */
   source: { uri: string; name: string; etag: string; byteLength: number; kind?: "zarr" | "prefix" };
   model: { name: string; version: string; variant: string; hash: string; license: string };
   request: FullJobRequest;
 }
 
-/** A job and its plan, as they lie in storage for those who work on it. */
+/** A job and its plan, as stored for the workers. */
 export interface PlannedJob {
   job: JobDocument;
   plan: JobPlan;
 }
 
-/** The window starts are left out where they follow from what the grid was planned from: where it is that of a whole image. */
+/** Window starts are left out where they follow from the other fields: for a grid over a whole image. */
 export function encodePlannedJob({ job, plan }: PlannedJob): Uint8Array<ArrayBuffer> {
   const { grid, kept, thumbnail, ...rest } = plan;
   const { shape, window, overlapRatio, policy, starts } = grid;
@@ -44,7 +44,7 @@ export function encodePlannedJob({ job, plan }: PlannedJob): Uint8Array<ArrayBuf
   return encodeMessage(MAGIC, header, thumbnail ? [kept.bits, thumbnail.data] : [kept.bits]);
 }
 
-/** @throws {WireFormatError} for anything that `encodePlannedJob` did not write */
+/** @throws {WireFormatError} for bytes that `encodePlannedJob` did not write */
 export function decodePlannedJob(bytes: Uint8Array): PlannedJob {
   const { header, payload } = decodeMessage(MAGIC, bytes);
   const { job, plan: stored } = header as {

@@ -3,33 +3,33 @@ import { PAGES_AS } from "../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/output-targets.ts";
 import { settingsSchema } from "../orchestrator/settings.ts";
 
-/** What is asked of the job service: by a person, or by a rule that a storage event met. */
+/** A request to the job service, from a user or from a rule that matches a storage event. */
 export const jobRequestSchema = z.strictObject({
-  /** `r2://bucket/key`, `s3://bucket/key` or `https://host/path`; which of them are read is up to the service. */
+  /** `r2://bucket/key`, `s3://bucket/key` or `https://host/path`; the service configures which of them it reads. */
   source: z.string().min(1).max(2048),
-  /** Name of a model package; default the one the service runs. */
+  /** Name of a model package; default: the one that the service runs. */
   model: z
     .string()
     .regex(/^[\w][\w.-]{0,99}$/, "must be the name of a model package")
     .optional(),
-  /** Variant of the package; default the one the service runs. */
+  /** Variant of the package; default: the one that the service runs. */
   variant: z
     .string()
     .regex(/^[\w][\w.-]{0,99}$/)
     .optional(),
   /** Number of the DICOM series, counted from 1, where the source holds several. */
   series: z.int().min(1).max(100_000).optional(),
-  /** What the pages of a TIFF stack are, where the file does not say. */
+  /** Meaning of the pages of a TIFF stack, where the file does not say. */
   pagesAs: z.enum(PAGES_AS).optional(),
   /** Number of the volume, counted from 1, where a NIfTI file holds a series of them. */
   time: z.int().min(1).max(100_000).optional(),
-  /** Micrometres per pixel of level 0, where the file does not say or is wrong. */
+  /** Micrometres per pixel of level 0, where the file has none or a wrong one. */
   mpp: z.number().positive().max(10_000).optional(),
   settings: settingsSchema.prefault({}),
   outputs: z.array(z.enum(OUTPUTS)).min(1).max(OUTPUTS.length).optional(),
-  /** How `labels.seg.dcm` holds labels; default binary. */
+  /** Encoding of `labels.seg.dcm`; default binary. */
   segType: z.enum(SEGMENTATION_TYPES).optional(),
-  /** Told of the end of the job by a signed request; its host must be allowed by the service. */
+  /** Receives a signed request when the job has ended; the service must allow its host. */
   callback: z
     .url({ protocol: /^https?$/ })
     .max(2048)
@@ -67,7 +67,7 @@ export const jobStatusSchema = z.object({
   merges: share.optional(),
   /** Why a job failed, in a sentence. */
   error: z.object({ code: z.string(), message: z.string() }).optional(),
-  /** Of a job that is done; `run.json` has more. */
+  /** Present once the job is done; `run.json` has more. */
   outputs: z.array(z.object({ name: z.string(), byteLength: count, sha256: z.string() })).optional(),
 });
 export type JobStatus = z.infer<typeof jobStatusSchema>;

@@ -1,10 +1,10 @@
 import { equalInConstantTime } from "./constant-time.ts";
 import { HttpError } from "./http-error.ts";
 
-/** Shorter ones could be guessed. */
+/** Shorter tokens could be guessed. */
 export const MIN_TOKEN_LENGTH = 16;
 
-/** Lets a request pass that carries the token. @throws {HttpError} 401 */
+/** Checks the token of a request. @throws {HttpError} 401 */
 export async function requireBearer(authorization: string | undefined, token: string): Promise<void> {
   if (!(await equalInConstantTime(parseBearer(authorization), token))) throw unauthorized();
 }

@@ -4,15 +4,15 @@ import { HttpError } from "./http-error.ts";
 export interface ReadBodyOptions {
   contentType: string;
   maxBytes: number;
-  /** After which a body that is not there yet is given up. Default: as long as the platform waits. */
+  /** Timeout for the whole body. Default: that of the platform. */
   timeoutMs?: number;
-  /** The body's bytes as they come, where that is cheaper than the request's own way to read it. */
+  /** The body's bytes as a stream, where that is cheaper than `request.arrayBuffer()`. */
   chunks?: AsyncIterable<Uint8Array>;
 }
 
 /**
- * The body, whose length must be stated and allowed before a byte of it is read.
- * @throws {HttpError} 400 for one that breaks off, 408, 411, 413, 415
+ * Reads a body. Checks its stated length before it reads a byte.
+ * @throws {HttpError} 400 for an incomplete body, 408, 411, 413, 415
  */
 export async function readBody(
   request: Request,
@@ -34,7 +34,7 @@ export async function readBody(
     ? collected(chunks, length)
     : request.arrayBuffer().then((buffer) => new Uint8Array(buffer));
   const reading = whole.catch((error: unknown) => {
-    // What whoever gives the chunks refuses is no fault of the body.
+    // Errors of the source of the chunks are not errors of the body.
     if (chunks && !isBreak(error)) throw error;
     throw new HttpError(400, "bad_message", `the body ended before its ${stated} bytes had arrived`);
   });
@@ -45,20 +45,20 @@ export async function readBody(
   return bytes;
 }
 
-/** Of a stream, or of a body that has more bytes than were stated. */
+/** An error of the stream, or of a body longer than stated. */
 function isBreak(error: unknown): boolean {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code !== "string" || code.startsWith("E");
 }
 
-/** Each byte is copied once, into memory that was allowed before. */
+/** Copies each byte once, into one buffer of the stated length. */
 async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
-  // Not before something is here: who states a length and sends nothing takes no memory.
+  // Allocated with the first chunk: a client that states a length and sends nothing uses no memory.
   let bytes = new Uint8Array(0);
   let at = 0;
   for await (const chunk of chunks) {
     if (at === 0) bytes = new Uint8Array(length);
-    // More than was stated never fits, and is refused by its platform too.
+    // More bytes than stated do not fit; platforms reject them too.
     bytes.set(chunk, at);
     at += chunk.length;
     if (chunk.length === chunk.buffer.byteLength) detachBuffers(chunk);
@@ -67,8 +67,8 @@ async function collected(chunks: AsyncIterable<Uint8Array>, length: number): Pro
 }
 
 /**
- * Reads a body of allowed length without keeping it: an answer given before its end closes the connection, which is
- * right for a caller that is refused and wrong for one that is told to come again at once.
+ * Reads and discards a body of allowed length. A response before its end would close the connection, which is wrong for
+ * a client that is asked to retry.
  * @throws {HttpError} 408
  */
 export async function discardBody(
@@ -76,18 +76,18 @@ export async function discardBody(
   { maxBytes, timeoutMs }: Pick<ReadBodyOptions, "maxBytes" | "timeoutMs">,
 ): Promise<void> {
   if (Number(request.headers.get("Content-Length") ?? Number.POSITIVE_INFINITY) > maxBytes) return;
-  // Who is gone needs no answer.
+  // The client has gone.
   const reading = request.body?.pipeTo(new WritableStream()).catch(() => {});
   if (reading) await (timeoutMs === undefined ? reading : within(timeoutMs, reading));
 }
 
-/** The connection is closed with the answer, for more of the body may still come. */
+/** A timeout closes the connection, because more of the body may arrive. */
 async function within<T>(timeoutMs: number, reading: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       const seconds = timeoutMs / 1000;
-      const sentence = `the body was not here after ${seconds} s; send smaller batches or over a faster connection`;
+      const sentence = `the body did not arrive within ${seconds} s; send smaller batches or use a faster connection`;
       reject(new HttpError(408, "body_timeout", sentence, { Connection: "close" }));
     }, timeoutMs);
   });
@@ -95,7 +95,7 @@ async function within<T>(timeoutMs: number, reading: Promise<T>): Promise<T> {
     return await Promise.race([reading, timeout]);
   } finally {
     clearTimeout(timer);
-    // Whichever lost must not be an unhandled rejection later.
+    // Avoids an unhandled rejection when the timeout wins.
     reading.catch(() => {});
   }
 }

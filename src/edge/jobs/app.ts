@@ -23,27 +23,27 @@ import { publishUploadEvent } from "./uploads/publish-upload-event.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
 
 const HEALTH_CACHE_MS = 1000;
-/** What is read of a body that is refused: the largest of any route. */
+/** Bytes of a rejected body that are read: the largest body of any route. */
 const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
 const health = createRoute({
   method: "get",
   path: "/healthz",
-  summary: "Whether the service runs, and what jobs move by",
+  summary: "Whether the service runs, and its queues and alarms work",
   security: [],
   responses: {
-    200: jsonContent(z.object({ ok: z.literal(true) }), "It does."),
-    503: jsonContent(z.object({ ok: z.literal(false), reason: z.string() }), "Jobs stand still."),
+    200: jsonContent(z.object({ ok: z.literal(true) }), "It runs."),
+    503: jsonContent(z.object({ ok: z.literal(false), reason: z.string() }), "Jobs make no progress."),
   },
 });
 
-/** All routes of the job service. Webhooks prove their senders themselves; /healthz and the document are open. */
+/** All routes of the job service. Webhooks authenticate senders themselves; /healthz and the OpenAPI document are public. */
 export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = new OpenAPIHono<{ Bindings: Bindings }>();
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.use(async (c, next) => {
     await next();
-    // Answered before the body was read, the connection would break and the sentence be lost.
+    // A response before the end of the body would break the connection, and the client would not get the error.
     if (c.res.status >= 400 && c.req.raw.body && !c.req.raw.bodyUsed) {
       await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
     }
@@ -54,14 +54,14 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
     return c.json({ ok: false as const, reason }, 503, { "Retry-After": "15" });
   });
   app.use("/v1/jobs/*", requireAccess());
-  // What is removed cannot be had again.
+  // Deleting is final.
   app.on("DELETE", "/v1/jobs/:id/data", requireScope("admin"));
   app.on("DELETE", "/v1/cohorts/:id", requireScope("admin"));
   app.use("/v1/cohorts/*", requireAccess());
   app.use("/v1/uploads/*", requireAccess());
   app.use("/v1/folders/*", requireAccess());
   app.use("/v1/work/*", requireScope("work"));
-  // A job that is under way has written things already; its results are those of one that is done.
+  // A running job has written some objects already; only those of a job that is done are results.
   app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
     const id = c.req.param("id");
     const done = JOB_ID.test(id) && (await new R2Store(c.env.RESULTS!).head(jobKeys.manifest(id)));
@@ -96,7 +96,7 @@ export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
   return app;
 }
 
-/** As an isolate found it last: anyone may ask, as often as they like. */
+/** Cached per isolate, because /healthz is public. */
 let lastHealth: { at: number; reason: string | undefined } | undefined;
 
 async function findStandstill(env: Bindings): Promise<string | undefined> {
@@ -113,20 +113,20 @@ async function findStandstill(env: Bindings): Promise<string | undefined> {
   return reason;
 }
 
-/** No event does: each of the files would be one. */
 const checkModel: FolderRouteOptions["check"] = async (env, asked) => {
   if (asked.model !== undefined || asked.variant !== undefined)
     requireConfiguredModel(await getConfiguredModel(env), asked);
 };
 
+/** Starts the job directly: storage events concern single files. */
 const startFolderJob: FolderRouteOptions["start"] = async (env, source, request) => {
   const { status } = await createRequestedJob(env, { ...request, source }, { again: true });
   return status.id;
 };
 
-/** What is not ours is told by an id, under which the log has more. */
+/** Unknown errors give an id of the log entry and no detail. */
 function toErrorResponse(error: unknown): Response {
-  // Hono's own, for bodies that are no JSON.
+  // Thrown by Hono for bodies that are not JSON.
   const problem =
     error instanceof HTTPException && error.status === 400
       ? new HttpError(400, "bad_request", "the body is not valid JSON")

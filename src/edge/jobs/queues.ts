@@ -10,7 +10,7 @@ import { getPulse, isPulse } from "./health/pulse.ts";
 import { runTask } from "./lifecycle/tasks.ts";
 import { startJobs } from "./triggers/start-jobs.ts";
 
-/** Work of the job service itself: planning, merging, finishing. */
+/** Consumes the tasks of the job service: planning, merging, finishing. */
 export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
   for (const message of batch.messages as readonly Message<TaskMessage>[]) {
     const { job, kind, id } = message.body;
@@ -20,9 +20,9 @@ export async function consumeTasks(batch: MessageBatch<unknown>, env: Bindings):
   }
 }
 
-/** Storage events: from R2's notifications, from webhooks, or told by the service itself. Those that no rule asks for are dropped. */
+/** Consumes storage events of R2, of webhooks, and of this service. Events without a matching rule start nothing. */
 export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
-  // First: what comes before it may take its time.
+  // First, because handling events may take long.
   if (batch.messages.some(({ body }) => isPulse(body)))
     await getPulse(env)?.acknowledge().catch(console.error);
   for (const message of batch.messages) {
@@ -35,21 +35,21 @@ export async function consumeEvents(batch: MessageBatch<unknown>, env: Bindings)
       for (const event of events) await startJobs(env, event);
       message.ack();
     } catch (error) {
-      // What is refused now is refused for good; all else may pass.
+      // Client errors are permanent; other errors may be transient.
       if (error instanceof HttpError && error.status < 500) {
         console.error(`a storage event starts no job: ${error.message}`);
         message.ack();
       } else {
-        // Of what is not ours the trace is needed; a source that is away is told of in a line.
+        // Unknown errors need a stack trace; an unavailable source needs one line.
         const known = error instanceof StorageError || (error as Error)?.name === "TimeoutError";
-        console.error(known ? `a storage event is tried again: ${(error as Error).message}` : error);
+        console.error(known ? `a storage event is retried: ${(error as Error).message}` : error);
         message.retry();
       }
     }
   }
 }
 
-/** What was given up after its last try ends its job; others go on. */
+/** Consumes dead letters: the job of a dead task fails. */
 export async function consumeDeadLetters(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
   for (const message of batch.messages) {
     const body = message.body as Partial<ShardMessage & TaskMessage>;
@@ -58,7 +58,7 @@ export async function consumeDeadLetters(batch: MessageBatch<unknown>, env: Bind
       if (typeof body.shard === "number") await ledger.deadLetter("shard", body.shard);
       else if (body.kind && typeof body.id === "number") await ledger.deadLetter(body.kind, body.id);
     } else if (!isPulse(body)) {
-      console.error("a storage event was given up", JSON.stringify(message.body).slice(0, 500));
+      console.error("a storage event failed on every attempt", JSON.stringify(message.body).slice(0, 500));
     }
     message.ack();
   }

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { DurableObjectState, SqlStorage } from "@cloudflare/workers-types";
 
-/** As the platform's queues are configured here: the fifth try is the last. */
+/** As in the queues of wrangler.toml: the fifth attempt is the last. */
 const MAX_ATTEMPTS = 5;
 
 export interface Leased {
@@ -10,7 +10,7 @@ export interface Leased {
   body: string;
 }
 
-/** Messages of a queue: each is waiting, or leased to one consumer until a time. */
+/** Messages of a queue: each waits, or is leased to one consumer until a time. */
 export class LeasedMessages extends DurableObject {
   readonly #sql: SqlStorage;
 
@@ -52,12 +52,12 @@ export class LeasedMessages extends DurableObject {
     });
   }
 
-  /** Messages that nobody has acknowledged, leased or not. */
+  /** Number of messages that are not acknowledged, leased or not. */
   async backlog(): Promise<number> {
     return this.#sql.exec("SELECT COUNT(*) AS count FROM messages").one().count as number;
   }
 
-  /** A lease that is over settles nothing: the message may be another's by now. */
+  /** An expired lease has no effect: another consumer may have the message. */
   async settle(
     acks: readonly string[],
     retries: readonly { lease: string; delaySeconds: number }[],
@@ -72,7 +72,7 @@ export class LeasedMessages extends DurableObject {
     }
   }
 
-  /** Takes out what was tried as often as it may be, for the queue of dead letters. */
+  /** Removes and returns messages after their last attempt, for the dead-letter queue. */
   async dead(): Promise<string[]> {
     const rows = this.#sql
       .exec("SELECT id, body FROM messages WHERE attempts >= ? AND visibleAt <= ?", MAX_ATTEMPTS, Date.now())

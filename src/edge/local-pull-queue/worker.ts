@@ -16,7 +16,7 @@ interface Bindings {
   TOKEN?: string;
 }
 
-/** A hundred messages, settled. */
+/** Enough for 100 settled messages. */
 const MAX_BODY_BYTES = 2 ** 20;
 
 const pullSchema = z.object({
@@ -51,7 +51,7 @@ app.post("/client/v4/accounts/:account/queues/:queue/messages/pull", async (c) =
   return answer({
     message_backlog_count: await messages.backlog(),
     messages: leased.map(({ body, attempts, lease }) => ({
-      // As the platform does with messages sent as JSON.
+      // Like the platform for messages sent as JSON.
       body: btoa(body),
       attempts,
       lease_id: lease,

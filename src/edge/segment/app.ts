@@ -16,10 +16,10 @@ import { type Bindings, parseSettings } from "./settings.ts";
 const MAX_REQUESTS = 2;
 /** Maximum time in which a slow sender blocks others. */
 const BODY_MS = 30_000;
-/** No request takes longer: limits.cpu_ms in wrangler.toml. */
+/** Longer than any request: see limits.cpu_ms in wrangler.toml. */
 const MAX_REQUEST_AGE_MS = 120_000;
 
-/** The routes of the Worker that segments windows. Everything but /healthz asks for the bearer token. */
+/** The routes of the Worker that segments windows. All routes but /healthz require the bearer token. */
 export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
   const app = new Hono<{ Bindings: Bindings }>();
   const requests = new ExpiringSemaphore(MAX_REQUESTS, MAX_REQUEST_AGE_MS);
@@ -29,7 +29,7 @@ export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
   app.use("/v1/*", async (c, next) => {
     await requireBearer(c.req.header("Authorization"), configuredToken(c.env.TOKEN));
     const answered = next();
-    // A client that goes away must not cut off a load or a run that others wait for.
+    // A client that disconnects must not cut off a load or a run that other requests wait for.
     c.executionCtx.waitUntil(answered);
     await answered;
   });

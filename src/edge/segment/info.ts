@@ -4,17 +4,17 @@ import type { LoadedModel } from "./model-host.ts";
 import type { Settings } from "./settings.ts";
 import { probeSharedMemory } from "./shared-memory.ts";
 
-/** `GET /v1/info`: what every service tells, and of the isolate whether it allows the memory that the runtime asks for. */
+/** `GET /v1/info`: the description that all services give, and whether the isolate allows the memory that the runtime needs. */
 export interface Info extends Partial<Omit<ServiceInfo, "runtime">> {
   runtime: Partial<ServiceInfo["runtime"]> & {
     heapCapBytes?: number;
     heapBytes?: number;
-    /** If it is not allowed, why. */
+    /** Why it is not allowed. */
     sharedMemory: { allowed: boolean; reason?: string };
   };
 }
 
-/** Without a model only what the isolate allows is told. */
+/** Without a model: only whether shared memory is allowed. */
 export function describeRuntime(settings?: Settings, heapBytes?: number, model?: LoadedModel): Info {
   const probe = probeSharedMemory();
   const sharedMemory = probe === true ? { allowed: true } : { allowed: false, reason: probe };

@@ -4,7 +4,7 @@ import { encodeProbabilities, type MaskRecord } from "../../tiling/wire/mask-rec
 import type { WindowBatch } from "../../tiling/wire/window-batch.ts";
 import type { LoadedModel } from "./model-host.ts";
 
-/** One window at a time: neither the runtime's heap nor ours then grows with the number of windows. */
+/** Segments one window at a time, so that the heaps do not grow with the number of windows. */
 export async function segmentBatch(batch: WindowBatch, { hash, segmenter }: LoadedModel): Promise<MaskBatch> {
   const { variant, precision, windows, scaling, pixels } = batch;
   const [, ...shape] = pixels.shape;

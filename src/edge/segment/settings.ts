@@ -4,7 +4,7 @@ import type { SourceBindings } from "../sources/open-source-store.ts";
 
 const MIB = 2 ** 20;
 
-/** The Worker's bindings as the platform gives them: set by hand in a configuration, so nothing is sure. */
+/** The Worker's bindings, unchecked: they come from a configuration file. */
 export interface Bindings extends SourceBindings {
   MODELS?: R2Bucket;
   MODEL?: string;
@@ -16,23 +16,23 @@ export interface Bindings extends SourceBindings {
   /** For shards from the queue: plans and records, and the ledgers of the job service. */
   RESULTS?: R2Bucket;
   LEDGERS?: DurableObjectNamespace;
-  /** After which a shard is given up and tried again; default 240. */
+  /** Timeout of a shard, after which it is retried; default 240. */
   SHARD_TIMEOUT_SECONDS?: string;
-  /** As of the job service: signs of life come three times as often. Default 300. */
+  /** The same as in the job service: heartbeats are three times as frequent. Default 300. */
   STALL_SECONDS?: string;
-  /** Before the first retry of a task; default 5. */
+  /** Delay before the first retry of a task; default 5. */
   RETRY_SECONDS?: string;
 }
 
 /** The bindings, checked. */
 export interface Settings {
   bucket: R2Bucket;
-  /** Name of the package, which is its folder in the bucket. */
+  /** Name of the package and of its folder in the bucket. */
   model: string;
-  /** Default: the package's own. */
+  /** Default: that of the package. */
   variant: string | undefined;
   heapCapBytes: number;
-  /** Windows in one request. */
+  /** Maximum number of windows in one request. */
   maxWindows: number;
   maxBodyBytes: number;
 }
@@ -45,7 +45,7 @@ export function parseSettings(env: Bindings): Settings {
     bucket: env.MODELS,
     model: env.MODEL,
     variant: env.VARIANT || undefined,
-    // Below 16 MiB the runtime does not start; 128 MiB is what an isolate has for everything.
+    // The runtime does not start below 16 MiB; an isolate has 128 MiB in total.
     heapCapBytes: number("HEAP_CAP_MIB", env.HEAP_CAP_MIB, 64, 16, 128) * MIB,
     maxWindows: number("MAX_WINDOWS", env.MAX_WINDOWS, 16, 1, 256),
     maxBodyBytes: number("MAX_BODY_MIB", env.MAX_BODY_MIB, 8, 1, 32) * MIB,

@@ -19,10 +19,10 @@ import { SourceHost } from "../sources/job-source.ts";
 import type { ModelHost } from "./model-host.ts";
 import { type Bindings, parseSettings } from "./settings.ts";
 
-/** A source that does not answer must not hold the queue. */
+/** A source that does not respond must not block the queue. */
 const TIMEOUT_SECONDS = 240;
 
-/** Shards from the queue: pixels are read, segmented, and their records put in the bucket before the ledger is told. */
+/** Consumes shards from the queue: reads and segments pixels, stores the records, then reports to the ledger. */
 export class ShardConsumer {
   readonly #host: ModelHost;
   readonly #sources = new SourceHost();
@@ -51,7 +51,7 @@ export class ShardConsumer {
     if (!shard) throw new JobError(`shard ${id} is not in the plan`);
     const store = resultsStore(env.RESULTS);
     const key = jobKeys.records(jobId, id);
-    // Written by a try whose report was lost: the bytes would be the same.
+    // An earlier attempt stored them and its report was lost: the bytes would be the same.
     if (await store.head(key)) return { windows: shard.windows.length };
     const model = await this.#host.model(parseSettings(env));
     if (model.hash !== job.model.hash || model.segmenter.info.variant !== job.model.variant) {

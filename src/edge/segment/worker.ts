@@ -5,7 +5,7 @@ import { ModelHost } from "./model-host.ts";
 import type { Bindings } from "./settings.ts";
 import { ShardConsumer } from "./shard-consumer.ts";
 
-/** The edge function: the model of a bucket, behind HTTP and a queue. One model an isolate, for as long as the isolate lives. */
+/** The edge function: serves a model from a bucket over HTTP and a queue. Each isolate loads the model once. */
 const host = new ModelHost(wasmModule);
 const app = createApp(host);
 const shards = new ShardConsumer(host);

@@ -1,4 +1,4 @@
-/** What is used of the runtime's own module; its full types would replace those of the web in this whole folder. */
+/** The used part of the runtime's module. Its full types would replace the web's types in this folder. */
 declare module "cloudflare:workers" {
   import type { DurableObjectState } from "@cloudflare/workers-types";
 

@@ -1,7 +1,7 @@
 import { MIN_TOKEN_LENGTH } from "../../service/bearer.ts";
 import { HttpError } from "../../service/http-error.ts";
 
-/** @throws {HttpError} 503 while no token worth the name is configured: an open door is never the default */
+/** @throws {HttpError} 503 while no token of sufficient length is configured: there is no access without a token */
 export function configuredToken(token: string | undefined): string {
   if (token && token.length >= MIN_TOKEN_LENGTH) return token;
   throw new HttpError(

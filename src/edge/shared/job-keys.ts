@@ -1,4 +1,4 @@
-/** Where a job's objects lie in the RESULTS bucket. `work/` goes when the job is done; a lifecycle rule is the backstop. */
+/** Keys of a job's objects in the RESULTS bucket. `work/` is deleted when the job has ended; a lifecycle rule deletes leftovers. */
 export const jobKeys = {
   work: (job: string) => `work/${job}/`,
   plan: (job: string) => `work/${job}/plan`,

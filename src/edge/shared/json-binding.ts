@@ -2,8 +2,8 @@ import type { z } from "zod";
 import { HttpError } from "../../service/http-error.ts";
 
 /**
- * A binding that holds JSON, checked. The caller of the Worker is told what the binding must be and not what it is: it
- * may be a secret. The log names the place.
+ * Parses and checks a binding that holds JSON. The error says what the binding must be, not its value, which may be a
+ * secret; the log names the place of the fault.
  * @param expected ends the sentence "the Worker's binding NAME must be …"
  * @returns undefined where the binding is not set
  * @throws {HttpError} 503
@@ -19,7 +19,7 @@ export function parseJsonBinding<T extends z.ZodType>(
   try {
     value = JSON.parse(text);
   } catch {
-    throw wrong(name, expected, "it is no JSON");
+    throw wrong(name, expected, "not JSON");
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from "hono";
 import { HttpError } from "../../service/http-error.ts";
 
-/** A body that is JSON, by its type and by its bytes. @throws {HttpError} 415, 400 */
+/** Checks that the body is JSON, by its type and its bytes. @throws {HttpError} 415, 400 */
 export const jsonBody: MiddlewareHandler = async (c, next) => {
   const type = c.req.header("Content-Type")?.replace(/;.*/s, "").trim().toLowerCase();
   if (!/^application\/(?:[\w.-]+\+)?json$/.test(type ?? "")) {
@@ -18,7 +18,7 @@ export const jsonBody: MiddlewareHandler = async (c, next) => {
   await next();
 };
 
-/** @throws {HttpError} 400 for what is no UTF-8, no JSON, or holds text that is no Unicode */
+/** @throws {HttpError} 400 where the bytes are not UTF-8 or JSON, or a string is not well-formed Unicode */
 export function parseJson(bytes: ArrayBuffer | Uint8Array): unknown {
   let value: unknown;
   try {
@@ -30,17 +30,13 @@ export function parseJson(bytes: ArrayBuffer | Uint8Array): unknown {
   return value;
 }
 
-/** Half of a surrogate pair is no character: it can stand in JSON, but in no address and no file name. */
+/** JSON may hold lone surrogates, which addresses and file names cannot. */
 export function rejectLoneSurrogates(value: unknown): void {
   const left: unknown[] = [value];
   while (left.length > 0) {
     const one = left.pop();
     if (typeof one === "string" ? !one.isWellFormed() : isObject(one) && !Object.keys(one).every(isText)) {
-      throw new HttpError(
-        400,
-        "bad_request",
-        "the body holds half of a surrogate pair, which is no character",
-      );
+      throw new HttpError(400, "bad_request", "the body holds a lone surrogate (half of a UTF-16 pair)");
     }
     if (isObject(one)) for (const inner of Object.values(one)) left.push(inner);
   }

@@ -3,12 +3,12 @@ import { bodyLimit } from "hono/body-limit";
 import { HttpError } from "../../service/http-error.ts";
 import { discardBody } from "../../service/read-body.ts";
 
-/** What is read of a body that is refused; of a larger one the connection is closed. */
+/** Bytes of a rejected body that are read; a larger body closes the connection. */
 const MAX_DISCARDED_BYTES = 8 * 2 ** 20;
 
 /**
- * Refuses larger bodies, and reads them to tell so: answered before, the connection would break, and with it the sentence
- * or the next request.
+ * Rejects larger bodies after reading them: a response before the end of the body would break the connection, and the
+ * client would get neither the error nor its next response.
  * @param advice ends the sentence, beginning with its punctuation
  */
 export function limitBody(maxBytes: number, advice = ""): MiddlewareHandler {

@@ -1,2 +1,2 @@
-/** In the place of what a Worker carries and never calls: the [alias] tables of both wrangler.toml say of what. */
+/** Replaces modules that a Worker bundles and never calls; the [alias] tables of both wrangler.toml list them. */
 export default undefined;

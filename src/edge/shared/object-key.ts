@@ -1,9 +1,9 @@
-/** S3's and R2's own limit, in bytes of UTF-8. */
+/** Limit of S3 and R2, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 1024;
 
 /**
- * Whether a key is one that this service reads: relative, without empty, "." or ".." segments, control characters or
- * broken UTF-16. Buckets may hold others, which are nobody's scans.
+ * Whether this service reads objects of this key: relative, without empty, "." or ".." segments, control characters or
+ * lone surrogates.
  */
 export function isObjectKey(key: string): boolean {
   if (key === "" || key.length > MAX_KEY_BYTES || /[\p{Cc}\p{Surrogate}]/u.test(key)) return false;
@@ -11,7 +11,7 @@ export function isObjectKey(key: string): boolean {
   return new TextEncoder().encode(key).length <= MAX_KEY_BYTES;
 }
 
-/** Whether a key lies where the service itself writes. */
+/** Whether the service itself writes below this key. */
 export function isReservedKey(key: string): boolean {
   return key.startsWith("work/") || key.startsWith("results/");
 }

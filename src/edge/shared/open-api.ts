@@ -3,13 +3,13 @@ import type { Env } from "hono";
 import { HttpError } from "../../service/http-error.ts";
 import { jsonBody } from "./json-body.ts";
 
-/** Body of every error. */
+/** Body of every error response. */
 export const problemSchema = z
   .object({
     error: z.object({
       code: z.string(),
       message: z.string(),
-      /** Names the entry of the log that has more. */
+      /** Id of the log entry with details. */
       id: z.string().optional(),
     }),
   })
@@ -24,7 +24,7 @@ export const jsonContent = <T extends z.ZodType>(schema: T, description: string)
 /** An error in an OpenAPI document. */
 export const refusal = (description: string) => jsonContent(problemSchema, description);
 
-/** An app whose requests are checked by its OpenAPI document: what does not fit is a problem that names the field. */
+/** An app that validates requests against its OpenAPI document; errors name the field. */
 export function createOpenApiApp<E extends Env>(): OpenAPIHono<E> {
   const app = new OpenAPIHono<E>({
     defaultHook: (result) => {
@@ -34,7 +34,7 @@ export function createOpenApiApp<E extends Env>(): OpenAPIHono<E> {
     },
   });
   const { openapi } = app;
-  // Before the schema: what is no JSON would be taken for an object without fields.
+  // Before the schema, which would take a body that is not JSON for an empty object.
   app.openapi = ((route: RouteConfig & { middleware?: never }, ...rest: [never, never]) =>
     openapi(takesJson(route) ? { ...route, middleware: jsonBody } : route, ...rest)) as typeof openapi;
   return app;

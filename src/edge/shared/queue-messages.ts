@@ -1,10 +1,10 @@
-/** What travels on the queues between the Workers. Small: bytes lie in the bucket, under the job's keys. */
+/** A message of a shard queue. Data lies in the bucket, under the job's keys. */
 export interface ShardMessage {
   job: string;
   shard: number;
 }
 
-/** Work that the job service does itself. `id` is a merge block's number, 0 for the others. */
+/** A task of the job service. `id` is the number of a merge block, otherwise 0. */
 export interface TaskMessage {
   job: string;
   kind: "plan" | "merge" | "finish";

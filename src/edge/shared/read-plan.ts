@@ -4,11 +4,11 @@ import { decodePlannedJob, type PlannedJob } from "../../contracts/job-plan-mess
 import { jobKeys } from "./job-keys.ts";
 import { resultsStore } from "./results-store.ts";
 
-/** Plans an isolate keeps: messages of a job come one after another. */
+/** Cached plans: messages of a job tend to arrive together. */
 const KEPT = 2;
 const kept = new LRUCache<string, PlannedJob>({ max: KEPT });
 
-/** The plan of a job; read once an isolate while it lies unchanged. Throws a RangeError when there is none. */
+/** Reads the plan of a job, cached by its etag. @throws {RangeError} when there is none */
 export async function readPlan(results: R2Bucket, job: string): Promise<PlannedJob> {
   const store = resultsStore(results);
   const known = kept.get(job);

@@ -1,4 +1,4 @@
-/** What wrangler makes of an imported .wasm file: compiled when the Worker is deployed, for nothing may be compiled later. */
+/** Wrangler compiles imported .wasm files at deployment; Workers cannot compile them at run time. */
 declare module "*.wasm" {
   const module: WebAssembly.Module;
   export default module;

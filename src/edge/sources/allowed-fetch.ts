@@ -8,7 +8,7 @@ export function refused(message: string): HttpError {
   return new HttpError(422, "source_refused", message);
 }
 
-/** Whether the host and port are among those that may be read, over this protocol and without a name and password. */
+/** Whether host, port and protocol are in the allow-list and the URL has no credentials. */
 export function isAllowed(url: URL, hosts: readonly AllowedHost[]): boolean {
   const { protocol, hostname } = url;
   if (protocol !== "https:" && protocol !== "http:") return false;
@@ -18,8 +18,8 @@ export function isAllowed(url: URL, hosts: readonly AllowedHost[]): boolean {
 }
 
 /**
- * A `fetch` that reads from allowed hosts alone. Redirects are followed by hand, three at most, and each is held to the
- * same rule; none leads from elsewhere to this machine.
+ * A `fetch` that reads from allowed hosts only. It follows at most three redirects, checks each against the allow-list, and
+ * follows none from another host to this machine.
  */
 export function allowedFetch(
   hosts: readonly AllowedHost[],
@@ -32,8 +32,8 @@ export function allowedFetch(
       if (!isAllowed(url, hosts) || (isLoopback(url.hostname) && !startsHere)) {
         throw refused(
           redirects === 0
-            ? `the host ${url.host} is none of those that may be read`
-            : "the source redirects to a host that may not be read",
+            ? `host ${url.host} is not in the allow-list (SOURCES)`
+            : "the source redirects to a host that is not in the allow-list (SOURCES)",
         );
       }
       const response = await fetch(url.href, { ...init, redirect: "manual" });
@@ -43,7 +43,7 @@ export function allowedFetch(
       if (redirects === MAX_REDIRECTS) {
         throw refused(`the source redirects more than ${MAX_REDIRECTS} times`);
       }
-      if (!URL.canParse(location, url)) throw refused("the source redirects to what is no address");
+      if (!URL.canParse(location, url)) throw refused("the source redirects to an invalid address");
       url = new URL(location, url);
     }
   };

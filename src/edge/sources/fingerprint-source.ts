@@ -7,8 +7,8 @@ import type { SourceStore } from "./open-source-store.ts";
 import { resolveSource } from "./resolve-source.ts";
 
 /**
- * What a job writes down of its source, to know it again. Of a Zarr the metadata is read: its etag is made of all of it.
- * @throws {HttpError} 404 where nothing is there, 422 where it is a Zarr that is not read
+ * Identifies the content of a source, so that a later change is noticed. The etag of a Zarr covers all its metadata.
+ * @throws {HttpError} 404 where there is no source, 422 for a Zarr that cannot be read
  */
 export async function fingerprintSource(
   opened: SourceStore,

@@ -24,19 +24,19 @@ const CODECS = {
 setCodecModuleLoader((codec) => CODECS[codec]);
 
 const MIB = 2 ** 20;
-/** An isolate has 128 MiB for everything; the model takes up to half. */
+/** An isolate has 128 MiB in total; the model takes up to half. */
 const LIMITS = {
   regionBytes: 32 * MIB,
   tileBytes: 16 * MIB,
   cacheBytes: 8 * MIB,
-  // A row of tiles under the shards above, which those below read again.
+  // One row of tiles, which two rows of shards read.
   storedCacheBytes: 12 * MIB,
   metadataBytes: 16 * MIB,
 };
 
 /**
- * The image that a job was made for, and no other.
- * @throws {ObjectChangedError} when another object lies there now
+ * Opens the image that a job was created for.
+ * @throws {ObjectChangedError} when the source has changed
  */
 export async function openJobSource(
   env: SourceBindings,
@@ -59,7 +59,7 @@ export async function openJobSource(
     return open(found.store);
   }
   const source = await open(opened.store);
-  // A part of an archive has an etag of its own.
+  // An entry of an archive has its own etag.
   const same =
     source.etag === job.source.etag ||
     (await opened.store.head(opened.key, { signal }))?.etag === job.source.etag;
@@ -68,8 +68,8 @@ export async function openJobSource(
 }
 
 /**
- * Keeps the source of the last job open in an isolate, with what it has cached. One user at a time: what one request
- * waits for must not hang on another, so a second user opens its own.
+ * Keeps the source of the last job open in an isolate, with its caches. One user at a time: a request must not wait for
+ * promises of another, so a second user opens its own source.
  */
 export class SourceHost {
   #idle: { job: string; source: ImageSource } | undefined;
@@ -83,9 +83,9 @@ export class SourceHost {
     const idle = this.#idle;
     this.#idle = undefined;
     const source = idle?.job === job.id ? idle.source : await openJobSource(env, job, signal);
-    // Opening it is part of the work of whoever had to.
+    // The bytes read for opening count for the call that opened it.
     const result = await work(source, source === idle?.source ? source.bytesRead : 0);
-    // Only now: a source whose reading failed is opened anew.
+    // Only after success: a source that failed is opened again.
     this.#idle = { job: job.id, source };
     return result;
   }

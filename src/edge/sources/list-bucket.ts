@@ -53,7 +53,7 @@ async function requestListing(
   }
   const listing = await readS3Xml(response, MAX_RESPONSE_BYTES).catch((cause: Error) => {
     if (signal?.aborted) throw signal.reason;
-    throw new StorageError(`a listing by ${url.host} broke off (${cause.message}); try again later`, {
+    throw new StorageError(`a listing by ${url.host} ended early (${cause.message}); try again later`, {
       retryable: true,
       cause,
     });
@@ -83,7 +83,7 @@ function decodeKey(key: string): string {
   try {
     return decodeURIComponent(key.replaceAll("+", "%20"));
   } catch {
-    throw unusable("a key that cannot be read");
+    throw unusable("a key that is not URL-encoded");
   }
 }
 

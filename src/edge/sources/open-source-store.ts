@@ -11,11 +11,11 @@ import { signedFetch } from "./signed-fetch.ts";
 import { parseSourceSettings } from "./source-settings.ts";
 import { withUnwrappedErrors } from "./unwrapped-errors.ts";
 
-/** Largest object read whole: metadata and chunks of a Zarr, files of web servers without ranges. An isolate has 128 MiB for everything. */
+/** Maximum size of objects read whole: metadata and chunks of a Zarr, files of web servers without ranges. An isolate has 128 MiB. */
 const MAX_WHOLE_BYTES = 16 * 2 ** 20;
 const MAX_URI_LENGTH = 2048;
 
-/** What both Workers know of sources. */
+/** The bindings for sources, in both Workers. */
 export interface SourceBindings {
   SCANS?: R2Bucket;
   SCANS_BUCKET?: string;
@@ -24,30 +24,30 @@ export interface SourceBindings {
   SOURCE_KEYS?: string;
 }
 
-/** An object, or a prefix of objects, that may be read; nothing was asked of its storage yet. */
+/** An object or prefix that may be read. No request was sent yet. */
 export interface SourceStore {
   store: ObjectStore;
-  /** Of the object in `store`, or of what lies below `<key>/`. */
+  /** Key of the object in `store`, or prefix of the objects below `<key>/`. */
   key: string;
-  /** What lies below a prefix; undefined of a web server, which tells nobody. */
+  /** Lists the objects below a prefix; undefined for web servers, which have no listings. */
   objects?: (prefix: string, options?: ReadOptions) => AsyncIterable<ListedObject>;
   /** Last part of the address, for file names. */
   name: string;
-  /** The address to show and to compare. A query is left out, for it may be a signature: to read again, open what was given. */
+  /** The address to show and compare, without its query, which may be a signature. To read again, open the given address. */
   uri: string;
 }
 
 /**
  * Opens `r2://<SCANS_BUCKET>/key`, `s3://bucket/key` of a configured bucket or `https://host/path` of a configured host.
- * @throws {HttpError} 422 `source_refused` for any other; 503 where bindings are wrong. Reading may throw the same 422: a
- *   server may redirect to where nothing may be read
+ * @throws {HttpError} 422 `source_refused` for any other; 503 where bindings are wrong. Reading may throw the same 422,
+ *   because a server may redirect
  */
 export function openSourceStore(
   env: SourceBindings,
   uri: string,
   deps: { fetch?: typeof globalThis.fetch } = {},
 ): SourceStore {
-  // Called on its own: workerd's fetch must not be a method of another object.
+  // A plain function: workerd's fetch must not be called as a method of another object.
   const { fetch = globalThis.fetch } = deps;
   if (uri.length > MAX_URI_LENGTH) {
     throw refused(`the address of the source is longer than ${MAX_URI_LENGTH} characters`);
@@ -75,11 +75,11 @@ function openScans(env: SourceBindings, rest: string): SourceStore {
       "the Worker's bindings SCANS and SCANS_BUCKET must be an R2 bucket and its name",
     );
   }
-  // Also the whole of a folder that holds them.
+  // Also a prefix that contains results.
   const isResult = bucket === env.RESULTS_BUCKET && isReservedKey(`${key}/`);
   if (bucket !== env.SCANS_BUCKET || isResult) {
     throw refused(
-      `r2://${bucket} may not be read there; of R2 sources come from r2://${env.SCANS_BUCKET} alone`,
+      `r2://${bucket} is not a source: R2 sources must be in r2://${env.SCANS_BUCKET}, outside its results`,
     );
   }
   const store = new R2Store(env.SCANS, { maxWholeBytes: MAX_WHOLE_BYTES });
@@ -90,7 +90,7 @@ function openScans(env: SourceBindings, rest: string): SourceStore {
 function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.fetch): SourceStore {
   const { bucket, key } = splitBucket(rest);
   const source = parseSourceSettings(env).buckets.get(bucket);
-  if (!source) throw refused(`the bucket ${bucket} is none of those that may be read`);
+  if (!source) throw refused(`bucket ${bucket} is not in the allow-list (SOURCES)`);
   const signed = signedFetch(bucket, source, fetch);
   const url = `${source.endpoint}/${bucket}`;
   const store = new HttpStore(url, { fetch: signed, maxWholeBytes: MAX_WHOLE_BYTES });
@@ -99,10 +99,10 @@ function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.
 }
 
 function openAddress(env: SourceBindings, uri: string, fetch: typeof globalThis.fetch): SourceStore {
-  if (!URL.canParse(uri)) throw refused("the address of the source cannot be read");
+  if (!URL.canParse(uri)) throw refused("the address of the source is invalid");
   const url = new URL(uri);
   const { hosts } = parseSourceSettings(env);
-  if (!isAllowed(url, hosts)) throw refused(`the host ${url.host} is none of those that may be read`);
+  if (!isAllowed(url, hosts)) throw refused(`host ${url.host} is not in the allow-list (SOURCES)`);
   const path = url.pathname.replace(/\/+$/, "");
   const slash = path.lastIndexOf("/");
   const key = decoded(path.slice(slash + 1));
@@ -119,7 +119,7 @@ function opened(store: ObjectStore, key: string, uri: string): SourceStore {
   return { store: withRetry(store), key, name: key.slice(key.lastIndexOf("/") + 1), uri };
 }
 
-/** Keys are written as they are, not URL-encoded. A final "/" of a prefix is left out. */
+/** Keys are not URL-encoded. A trailing "/" of a prefix is dropped. */
 function splitBucket(rest: string): { bucket: string; key: string } {
   const slash = rest.indexOf("/");
   const bucket = rest.slice(0, slash);

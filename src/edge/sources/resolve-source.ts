@@ -7,16 +7,16 @@ import { isObjectKey } from "../shared/object-key.ts";
 import { refused } from "./allowed-fetch.ts";
 import type { SourceStore } from "./open-source-store.ts";
 
-/** What lies at an address now. */
+/** The content at an address. */
 export type ResolvedSource =
   | { kind: "object"; info: ObjectInfo; store: ObjectStore }
-  /** Its etag is known when it is opened. */
+  /** The etag is known once it is opened. */
   | { kind: "zarr"; store: ObjectStore }
-  /** `objects` have keys as in `store`, which knows them without asking. */
+  /** `objects` have keys as in `store`, which is a snapshot of them. */
   | { kind: "prefix"; info: ObjectInfo; store: ObjectStore; objects: readonly ListedObject[] };
 
 /**
- * Tells an object from an OME-Zarr and from a prefix of other objects, as opening an image on a disk does.
+ * Distinguishes an object, an OME-Zarr, and a prefix of other objects, like opening an image on disk.
  * @returns undefined where nothing is there
  * @throws {HttpError} 422 where too many objects lie below the prefix
  */
@@ -50,11 +50,11 @@ async function objectsBelow(
   const found: ListedObject[] = [];
   let others = 0;
   for await (const object of objects(`${key}/`, { signal })) {
-    // Others are folders that some consoles make, and what no reader of ours opens.
+    // Other keys are folder markers of some consoles, or keys that no reader opens.
     if (!isObjectKey(object.key)) {
       if (++others > MAX_PREFIX_OBJECTS)
         throw refused(
-          `more than ${MAX_PREFIX_OBJECTS} objects below ${uri} have keys that are not read; give the prefix of one series`,
+          `more than ${MAX_PREFIX_OBJECTS} objects below ${uri} have invalid keys; give the prefix of one series`,
         );
       continue;
     }

@@ -3,15 +3,15 @@ import { StorageError } from "../../storage/errors.ts";
 import type { BucketSource } from "./source-settings.ts";
 
 /**
- * A `fetch` for one bucket of S3, signed where there are keys. Only host, date and payload are signed: the platform may
- * set headers like Accept-Encoding itself. Redirects are refused, so keys never leave the endpoint.
+ * A `fetch` for one S3 bucket, signed where there are keys. It signs only host, date and payload, because the platform may
+ * set headers like Accept-Encoding. It rejects redirects, so keys never leave the endpoint.
  */
 export function signedFetch(
   bucket: string,
   { region, keys }: BucketSource,
   fetch: typeof globalThis.fetch,
 ): typeof globalThis.fetch {
-  /** Derived keys, good for a day. */
+  /** Derived signing keys, valid for a day. */
   const cache = new Map<string, ArrayBuffer>();
   return async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
@@ -30,10 +30,10 @@ export function signedFetch(
 
 function refusal(status: number, bucket: string, hasKeys: boolean): string | undefined {
   if (status >= 300 && status < 400 && status !== 304) {
-    return `the endpoint of bucket ${bucket} answers ${status}, as for a bucket of another region; check its endpoint and region in SOURCES`;
+    return `the endpoint of bucket ${bucket} responds ${status}, as for a bucket of another region; check its endpoint and region in SOURCES`;
   }
   if (status !== 401 && status !== 403) return undefined;
   return hasKeys
-    ? `the keys of bucket ${bucket} do not open this object; check that it exists, SOURCE_KEYS, and the region in SOURCES`
-    : `bucket ${bucket} is not open to everyone; set its keys in SOURCE_KEYS`;
+    ? `the keys of bucket ${bucket} give no access to this object; check that it exists, SOURCE_KEYS, and the region in SOURCES`
+    : `bucket ${bucket} is not public; set its keys in SOURCE_KEYS`;
 }

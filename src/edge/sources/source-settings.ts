@@ -7,9 +7,9 @@ import { isInternal } from "./allowed-host.ts";
 /** A host and port that may be read. */
 export interface AllowedHost {
   hostname: string;
-  /** Never "": the protocol's own where none was written. */
+  /** Never "": the default port of the protocol where none is given. */
   port: string;
-  /** http is for servers of this very machine. */
+  /** http is for loopback hosts only. */
   protocols: readonly ("http:" | "https:")[];
 }
 
@@ -17,11 +17,11 @@ export interface BucketSource {
   /** Without a final "/". */
   endpoint: string;
   region: string;
-  /** Undefined of a bucket that anyone may read. */
+  /** Undefined for a public bucket. */
   keys: { accessKeyId: string; secretAccessKey: string } | undefined;
 }
 
-/** What may be read besides the bucket of scans. */
+/** Sources that may be read besides the bucket of scans. */
 export interface SourceSettings {
   hosts: readonly AllowedHost[];
   buckets: ReadonlyMap<string, BucketSource>;
@@ -34,7 +34,7 @@ const sourcesSchema = z
         kind: z.literal("s3"),
         bucket: bucketSchema,
         endpoint: z.string().max(1024).transform(parseEndpoint),
-        /** "auto" is what R2 asks for. */
+        /** R2 needs "auto". */
         region: z
           .string()
           .regex(/^[a-z0-9-]{1,64}$/)
@@ -86,14 +86,14 @@ export function parseSourceSettings(env: { SOURCES?: string; SOURCE_KEYS?: strin
   return { hosts, buckets };
 }
 
-/** `host` or `host:port`. A loopback host needs its port: it opens that one server and not the machine. */
+/** `host` or `host:port`. A loopback host needs a port: it allows one server, not the whole machine. */
 function parseAllowedHost(text: string, ctx: z.RefinementCtx): AllowedHost {
   const url = URL.canParse(`https://${text}/`) ? new URL(`https://${text}/`) : undefined;
   const isHost = url?.href === `https://${url?.host}/` && !/[/\\?#@*\s]/.test(text);
-  // The port as written: a URL hides 443.
+  // From the text, because URL drops 443.
   const port = /:(\d+)$/.exec(text)?.[1];
   if (!url || !isHost || !isNamed(url.hostname) || (isLoopback(url.hostname) && port === undefined)) {
-    ctx.addIssue({ code: "custom", message: "no host that can be read" });
+    ctx.addIssue({ code: "custom", message: "not a valid host" });
     return z.NEVER;
   }
   return {
@@ -108,7 +108,7 @@ function parseEndpoint(text: string, ctx: z.RefinementCtx): string {
   const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
   const isPlain = url && !url.username && !url.password && !url.search && !url.hash;
   if (!url || !isSafe || !isPlain || !isNamed(url.hostname)) {
-    ctx.addIssue({ code: "custom", message: "no endpoint that can be read" });
+    ctx.addIssue({ code: "custom", message: "not a valid endpoint" });
     return z.NEVER;
   }
   return url.origin + url.pathname.replace(/\/+$/, "");

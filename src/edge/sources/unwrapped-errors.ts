@@ -3,8 +3,8 @@ import { StorageError } from "../../storage/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 
 /**
- * The same store, whose refusals come out as they were thrown by its `fetch`. `HttpStore` takes whatever `fetch` throws
- * for a lost connection and would have it tried again.
+ * The same store, but errors that its `fetch` threw on purpose come out unwrapped. `HttpStore` takes every error of `fetch`
+ * for a lost connection, which would be retried.
  */
 export function withUnwrappedErrors(store: ObjectStore): ObjectStore {
   const plain = <T>(answer: Promise<T>): Promise<T> =>

@@ -469,7 +469,7 @@ describe("a server over real HTTP", () => {
       answer = redirect(target, 307);
       const { store, key } = openBucket();
       await expect(store.head(key)).rejects.toThrow(
-        "the endpoint of bucket slides answers 307, as for a bucket of another region; check its endpoint and region in SOURCES",
+        "the endpoint of bucket slides responds 307, as for a bucket of another region; check its endpoint and region in SOURCES",
       );
       expect(requests).toHaveLength(1);
     }
@@ -488,7 +488,7 @@ describe("a server over real HTTP", () => {
 
     const open = { kind: "s3", bucket: "slides", endpoint: `http://${hostOf(server)}` };
     const unsigned = openSourceStore(environment([open], {}), "s3://slides/a.svs");
-    await expect(unsigned.store.get("a.svs")).rejects.toThrow("bucket slides is not open to everyone");
+    await expect(unsigned.store.get("a.svs")).rejects.toThrow("bucket slides is not public");
     expect(requests[1]!.headers.authorization).toBeUndefined();
   });
 });

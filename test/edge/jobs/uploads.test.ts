@@ -133,9 +133,9 @@ describe("an upload", () => {
       source: done.body.source,
       etag: done.body.etag,
     });
-    expectProblem(await ask("DELETE", `/v1/uploads/${upload.id}`), 409, "complete", /stays as it is/);
+    expectProblem(await ask("DELETE", `/v1/uploads/${upload.id}`), 409, "complete", /the upload is complete already/);
     const late = await ask("PUT", `/v1/uploads/${upload.id}/parts/1`, partOf(file, 1));
-    expectProblem(late, 409, "complete", /stays as it is/);
+    expectProblem(late, 409, "complete", /the upload is complete already/);
   });
 
   it("completed by two at once is completed once", async () => {
@@ -301,7 +301,7 @@ describe("what is refused, in a sentence", () => {
     ["a name too long", { name: "ü".repeat(128) }, 422, "bad_name", /at most 255 bytes/],
     ["no bytes", { byteLength: 0 }, 422, "bad_request", /byteLength/],
     ["half a byte", { byteLength: 1.5 }, 422, "bad_request", /byteLength/],
-    ["a file too large", { byteLength: 301 * 2 ** 30 }, 413, "too_large", /at most 322122547200 are taken/],
+    ["a file too large", { byteLength: 301 * 2 ** 30 }, 413, "too_large", /at most 322122547200 are allowed/],
     ["an unknown field", { size: 1 }, 422, "bad_request", /size/],
     ["an unknown field in the job", { request: { models: "x" } }, 422, "bad_request", /request: .*models/],
     ["a source of its own", { request: { source: "r2://a/b" } }, 422, "bad_request", /source/],

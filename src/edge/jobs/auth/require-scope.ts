@@ -4,7 +4,7 @@ import { HttpError } from "../../../service/http-error.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { allows, findToken, parseTokens, type Scope } from "./tokens.ts";
 
-/** What routes behind `requireScope` find in their context. */
+/** Context variables that `requireScope` sets. */
 export interface AccessEnv {
   Bindings: Pick<Bindings, "TOKENS">;
   Variables: {
@@ -14,15 +14,15 @@ export interface AccessEnv {
 }
 
 /**
- * Lets requests pass whose bearer token has the scope. The header is the only place a token is looked for: addresses end
- * up in logs and histories. A browser follows progress with `fetch`, which can set it, and not with `EventSource`.
+ * Requires a bearer token with the scope. Tokens come in the header only, because URLs end up in logs and histories;
+ * browsers follow progress with `fetch`, which can set headers, not with `EventSource`.
  * @throws {HttpError} 401 without a known token, 403 without the scope, 503 while none is configured
  */
 export function requireScope(scope: Scope): MiddlewareHandler<AccessEnv> {
   return requireScopeFor(() => scope);
 }
 
-/** For all routes below a path, also those that are added later: looking needs `read`, everything else `submit`. */
+/** For all routes below a path: GET and HEAD need `read`, other methods `submit`. */
 export function requireAccess(): MiddlewareHandler<AccessEnv> {
   return requireScopeFor((method) => (method === "GET" || method === "HEAD" ? "read" : "submit"));
 }

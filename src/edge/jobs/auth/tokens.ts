@@ -13,7 +13,7 @@ const tokensSchema = z
     z.strictObject({
       /** For logs. */
       name: z.string().regex(/^[\w][\w .@-]{0,63}$/),
-      /** What an `Authorization` header can carry. */
+      /** Characters that an `Authorization` header can hold. */
       token: z
         .string()
         .min(MIN_TOKEN_LENGTH)
@@ -30,7 +30,7 @@ export type Token = z.output<typeof tokensSchema>[number];
 
 const EXPECTED = `a JSON list of { "name", "token" of at least ${MIN_TOKEN_LENGTH} characters, "scopes": some of ${SCOPES.join(", ")} }, no name or token twice`;
 
-/** @throws {HttpError} 503 where no token is configured: an open door is never the default */
+/** @throws {HttpError} 503 where no token is configured: there is no access without tokens */
 export function parseTokens(env: { TOKENS?: string }): readonly Token[] {
   const tokens = parseJsonBinding("TOKENS", env.TOKENS, tokensSchema, EXPECTED);
   if (tokens) return tokens;
@@ -41,7 +41,7 @@ export function parseTokens(env: { TOKENS?: string }): readonly Token[] {
   );
 }
 
-/** Every token is compared, whether one matched already or not: the time tells nothing of which it was. */
+/** Compares all tokens even after a match, so that timing does not reveal which one matched. */
 export async function findToken(tokens: readonly Token[], given: string): Promise<Token | undefined> {
   const matches = await Promise.all(tokens.map(({ token }) => equalInConstantTime(given, token)));
   return tokens[matches.indexOf(true)];

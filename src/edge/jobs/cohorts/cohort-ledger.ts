@@ -243,7 +243,7 @@ export class CohortLedger extends DurableObject<Bindings> {
   async #poll(row: StoredRow, job: string): Promise<boolean> {
     try {
       const status = await getLedger(this.env.LEDGERS!, job).status();
-      if (!status) this.#retry(row, { code: "storage", reason: "its job is not known any more" });
+      if (!status) this.#retry(row, { code: "storage", reason: "its job was deleted" });
       else if (isFinal(status.state)) await this.#end(row, status);
       else return this.#recordForecast(row, status);
       return true;

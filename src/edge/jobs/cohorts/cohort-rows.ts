@@ -8,19 +8,19 @@ import type {
 import { ROW_STATES, withoutQuery } from "../../../contracts/cohort-request.ts";
 import type { ScanFailure } from "../../../contracts/failure-codes.ts";
 
-/** A row as it is written down. Times are milliseconds since 1970, money is USD. */
+/** A row as stored. Times are milliseconds since 1970, money is USD. */
 export interface StoredRow {
   n: number;
   id: string;
   source: string;
   mpp: number | null;
   state: CohortRowState;
-  /** Of a row that is running: null as long as its job is being started; of one that is pending: of the start before. */
+  /** Running: null until its job is created. Pending: the job of the start before. */
   job: string | null;
-  /** The job's cost is this cohort's. */
+  /** 1 where this cohort pays for the job. */
   mine: number;
   started_at: number | null;
-  /** Starts that came to nothing, and when the next one is due. */
+  /** Failed starts, and when the next one is due. */
   tries: number;
   due_at: number;
   bytes: number | null;
@@ -33,21 +33,21 @@ export interface StoredRow {
 
 export type RowCounts = Record<CohortRowState, number>;
 
-/** Of a row whose job has ended without results: who removes the cohort has to know of it; one that others started is left to them. */
+/** Restarting a row keeps the id of a job that this cohort pays for, so that clients can delete it with the cohort. */
 const LEAVE = "job = CASE WHEN mine = 1 THEN job END, mine = 0";
 
-/** Of a row whose source is another now, all that was known is gone. */
+/** A new source resets everything that is known of the row. */
 const FORGET =
   "job = NULL, mine = 0, tries = 0, due_at = 0, bytes = NULL, windows = NULL, forecast = NULL, cost = NULL, code = NULL, reason = NULL";
 
 /**
- * The rows of a cohort in the SQLite of a Durable Object. Each change gives a row the next number in `seq`: rows in that
- * order, from where a reader stopped, are what changed since.
+ * The rows of a cohort in the SQLite of a Durable Object. Each change gives a row the next number in `seq`, so a reader
+ * that continues after its last `seq` gets all later changes.
  */
 export class CohortRows {
   readonly #sql: SqlStorage;
   #seq: number;
-  /** Counted once an instance: rows are what a Durable Object pays for. */
+  /** Counted once per instance: a Durable Object pays for every row it reads. */
   readonly #counts: RowCounts;
 
   constructor(sql: SqlStorage) {
@@ -82,7 +82,7 @@ export class CohortRows {
     return ROW_STATES.reduce((sum, state) => sum + this.#counts[state], 0);
   }
 
-  /** Those of `ids` that are there. */
+  /** The rows with these ids. */
   find(ids: readonly string[]): Map<string, StoredRow> {
     return new Map(ids.flatMap((id) => this.#select("id = ?", id)).map((row) => [row.id, row]));
   }
@@ -98,7 +98,7 @@ export class CohortRows {
     this.#counts.pending++;
   }
 
-  /** Another source under the same id, to be done. */
+  /** Replaces the source of a row and restarts it. */
   replace(row: StoredRow, { source, mpp }: Pick<NewCohortRow, "source" | "mpp">): void {
     this.#sql.exec(
       `UPDATE rows SET seq = ?, state = 'pending', source = ?, mpp = ?, started_at = NULL, ${FORGET} WHERE n = ?`,
@@ -110,7 +110,7 @@ export class CohortRows {
     this.#moved(row.state, "pending");
   }
 
-  /** Failed or done, to be done or looked for again; the forecast stays. */
+  /** Restarts a row that failed or is done; the forecast stays. */
   reopen(row: StoredRow): void {
     this.#sql.exec(
       `UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, ${LEAVE}, tries = 0, due_at = 0, cost = NULL, code = NULL, reason = NULL WHERE n = ?`,
@@ -128,17 +128,17 @@ export class CohortRows {
     return this.#select("state = 'running' ORDER BY n");
   }
 
-  /** The one that begins next: the largest where sizes are known, else the first. */
+  /** The row that starts next: the largest where sizes are known, otherwise the first. */
   next(nowMs: number): StoredRow | undefined {
     return this.#select("state = 'pending' AND due_at <= ? ORDER BY bytes DESC, n LIMIT 1", nowMs)[0];
   }
 
-  /** Whether a row that is under way has the job, and its cost is this cohort's. */
+  /** Whether the cohort pays for the job through another running row. */
   isBilled(job: string): boolean {
     return this.#select("state = 'running' AND mine = 1 AND job = ?", job).length > 0;
   }
 
-  /** When the first of those that wait after a failure is due. */
+  /** When the first postponed row is due. */
   nextDue(nowMs: number): number | undefined {
     const { at } = this.#sql
       .exec<{ at: number | null }>(
@@ -153,14 +153,14 @@ export class CohortRows {
     return this.#select("state = 'pending' AND bytes IS NULL ORDER BY bytes DESC, n LIMIT ?", most);
   }
 
-  /** Nobody who reads rows is told: it changes their order alone. */
+  /** Does not change `seq`: the size affects only the order of starts. */
   setSize({ n }: StoredRow, bytes: number): void {
     this.#sql.exec("UPDATE rows SET bytes = ? WHERE n = ?", bytes, n);
   }
 
   /**
-   * Under way from here on, also where the object is cut off before the job is there. A start that was put off began when its
-   * first try did: the job may be there since then. @returns the row as it is then
+   * Marks a row as running before its job is created, in case the object is cut off in between. A postponed row keeps the
+   * time of its first attempt, which may have created the job. @returns the changed row
    */
   begin(row: StoredRow, nowMs: number): StoredRow {
     const startedAt = row.started_at ?? nowMs;
@@ -174,7 +174,7 @@ export class CohortRows {
     return { ...row, state: "running", job: null, mine: 0, started_at: startedAt };
   }
 
-  /** The row as it is now, where it is still in the start that `row` tells of. */
+  /** The row now; undefined where it is no longer in the start of `row`. */
   current(row: StoredRow): StoredRow | undefined {
     return this.#select("n = ? AND state = 'running' AND started_at = ?", row.n, row.started_at)[0];
   }
@@ -221,7 +221,7 @@ export class CohortRows {
     this.#moved("running", "failed");
   }
 
-  /** A start that came to nothing, to be tried again later. */
+  /** Schedules another attempt after a failed start. */
   postpone({ n, tries }: StoredRow, dueAt: number): void {
     this.#sql.exec(
       "UPDATE rows SET seq = ?, state = 'pending', tries = ?, due_at = ? WHERE n = ?",
@@ -233,7 +233,7 @@ export class CohortRows {
     this.#moved("running", "pending");
   }
 
-  /** A row whose job was given up, to be started anew. */
+  /** Restarts a row whose job was abandoned. */
   requeue({ n, tries }: StoredRow, dueAt: number, counts: boolean): void {
     this.#sql.exec(
       `UPDATE rows SET seq = ?, state = 'pending', started_at = NULL, ${LEAVE}, tries = ?, due_at = ? WHERE n = ?`,
@@ -245,7 +245,7 @@ export class CohortRows {
     this.#moved("running", "pending");
   }
 
-  /** Rows that changed after `cursor`, in the order of their last change. */
+  /** Rows that changed after `cursor`, ordered by last change. */
   page(cursor: number, most: number): CohortRowsPage {
     const found = this.#sql
       .exec<StoredRow & { seq: number } & Record<string, string | number | null>>(

@@ -18,7 +18,7 @@ import type { Bindings } from "../context/bindings.ts";
 import { getConfiguredModel, requireConfiguredModel } from "../context/configured-model.ts";
 import { type CohortStub, getCohortLedger } from "./cohort-ledger.ts";
 
-/** As many rows as a request may have, with addresses and ids of usual lengths. */
+/** Enough for the maximum number of rows, with ids and addresses of usual lengths. */
 const MAX_BODY_BYTES = 2 ** 20;
 
 const id = z.object({
@@ -39,12 +39,12 @@ const badBody = { 413: refusal("the body is too large"), 422: refusal("the reque
 const create = createRoute({
   method: "post",
   path: "/v1/cohorts",
-  summary: "Open a cohort, or find the one of this id; its scans begin as they come",
+  summary: "Create a cohort, or find the one with this id; its scans start immediately",
   request: body(cohortRequestSchema.openapi("CohortRequest")),
   responses: {
-    200: status("the cohort is there already"),
+    200: status("the cohort exists already"),
     201: status("the cohort is open"),
-    409: refusal("the cohort of this id asks for something else, or it is full"),
+    409: refusal("the cohort with this id has other settings, or it is full"),
     ...badBody,
     ...failures,
   },
@@ -52,21 +52,21 @@ const create = createRoute({
 const show = createRoute({
   method: "get",
   path: "/v1/cohorts/{id}",
-  summary: "How a cohort stands: scans per state, what it has cost, why it waits",
+  summary: "Status of a cohort: scans per state, cost, why it waits",
   request: { params: id },
   responses: { 200: status("the cohort"), ...missing, ...failures },
 });
 const limit = createRoute({
   method: "patch",
   path: "/v1/cohorts/{id}",
-  summary: "Change limits; a cohort that waits for a higher spend limit goes on by itself",
+  summary: "Change limits; a cohort that waits for a higher spend limit continues",
   request: { params: id, ...body(changedLimitsSchema.openapi("CohortLimits")) },
   responses: { 200: status("the cohort"), ...missing, ...badBody, ...failures },
 });
 const addRows = createRoute({
   method: "post",
   path: "/v1/cohorts/{id}/rows",
-  summary: `Add up to ${MAX_ROWS_A_REQUEST} scans, ${MAX_COHORT_ROWS} in all; one whose id is there is done anew only if it differs`,
+  summary: `Add up to ${MAX_ROWS_A_REQUEST} scans, ${MAX_COHORT_ROWS} in all; a scan with a known id is replaced only if it differs`,
   request: { params: id, ...body(z.strictObject({ rows: rowsSchema }).openapi("CohortRows")) },
   responses: {
     200: status("the cohort"),
@@ -79,16 +79,16 @@ const addRows = createRoute({
 const listRows = createRoute({
   method: "get",
   path: "/v1/cohorts/{id}/rows",
-  summary: "Scans and what became of them, in the order of their last change",
+  summary: "Scans and their states, ordered by last change",
   request: {
     params: id,
     query: z.object({
       cursor: z
         .string()
-        .regex(/^\d{1,15}$/, "must be the cursor of a page before")
+        .regex(/^\d{1,15}$/, "must be the cursor of a previous page")
         .optional()
         .openapi({
-          description: "Of the page before; after the last page it brings what changed since.",
+          description: "Cursor of the previous page; after the last page it returns later changes.",
         }),
     }),
   },
@@ -97,7 +97,7 @@ const listRows = createRoute({
       rowsPageSchema.openapi("CohortRowsPage"),
       `a page of at most ${MAX_ROWS_A_REQUEST} scans`,
     ),
-    422: refusal("the cursor is none of a page before"),
+    422: refusal("the cursor is not from a previous page"),
     ...missing,
     ...failures,
   },
@@ -105,7 +105,7 @@ const listRows = createRoute({
 const retry = createRoute({
   method: "post",
   path: "/v1/cohorts/{id}/retry",
-  summary: "Do scans again that failed, or look again for those that are done and named",
+  summary: "Retry failed scans, or check the given scans that are done",
   request: { params: id, ...body(retrySchema.openapi("CohortRetry")) },
   responses: { 200: status("the cohort"), ...missing, ...badBody, ...failures },
 });
@@ -117,24 +117,24 @@ const control = <T extends string>(verb: T, summary: string) =>
     request: { params: id },
     responses: { 200: status("the cohort"), ...missing, ...failures },
   });
-const pause = control("pause", "Begin nothing more; what is under way goes on to its end");
-const resume = control("resume", "Go on with a cohort that was paused or cancelled");
-const cancel = control("cancel", "End what is under way too; what is done stays");
+const pause = control("pause", "Start no further scan; running scans continue to their end");
+const resume = control("resume", "Continue a cohort that was paused or cancelled");
+const cancel = control("cancel", "Cancel running scans too; results stay");
 
 const remove = createRoute({
   method: "delete",
   path: "/v1/cohorts/{id}",
-  summary: "Forget a cohort of which nothing is under way: ids and addresses of its scans. Its jobs stay",
+  summary: "Delete a cohort without running scans: ids and addresses of its scans. Its jobs stay",
   request: { params: id },
   responses: {
-    204: { description: "nothing of it is left" },
-    409: refusal("the cohort is under way: cancel it first"),
+    204: { description: "deleted" },
+    409: refusal("the cohort is running: cancel it first"),
     ...missing,
     ...failures,
   },
 });
 
-/** `/v1/cohorts`: many scans, one request. Who may is decided before. */
+/** `/v1/cohorts`: one request for many scans. Callers are authorized before. */
 export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = createOpenApiApp<{ Bindings: Bindings }>();
 
@@ -142,7 +142,7 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
 
   app.openapi(create, async (c) => {
     const { id = newId(), job, limits, rows } = c.req.valid("json");
-    // Told once and now, not by every scan.
+    // Once for the cohort, not for every scan.
     requireConfiguredModel(await getConfiguredModel(c.env), job);
     const cohort = getCohort(c.env, id);
     const opened = await cohort.create(id, job, limits);
@@ -186,7 +186,7 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   app.openapi(remove, async (c) => {
     const { id } = c.req.valid("param");
     if (present(await getCohort(c.env, id).delete()) === "busy") {
-      throw new HttpError(409, "cohort_running", "the cohort is under way: cancel it first");
+      throw new HttpError(409, "cohort_running", "the cohort is running: cancel it first");
     }
     return c.body(null, 204);
   });

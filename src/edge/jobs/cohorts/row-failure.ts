@@ -29,7 +29,7 @@ export function jobFailure({
 }: Pick<JobStatus, "state" | "error" | "source">): ScanFailure {
   if (state === "cancelled")
     return { code: "refused", reason: "its job was cancelled: retry the scan to start it again" };
-  const { code, message } = error ?? { code: "", message: "its job failed and does not say why" };
+  const { code, message } = error ?? { code: "", message: "its job failed without a reason" };
   return { code: CODES.get(code) ?? "refused", reason: toSingleLine(withoutFolder(message, source.uri)) };
 }
 

@@ -3,16 +3,16 @@ import { HttpError } from "../../../service/http-error.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import type { Bindings } from "./bindings.ts";
 
-/** What the job service has to know of the model that the edge function holds. */
+/** The model that the edge function runs, as far as the job service needs it. */
 export type ConfiguredModel = Pick<ModelPackage, "manifest" | "variantName" | "hash">;
 
-/** How long a model is taken for what it was: a new package is seen without a deployment. */
-const KEPT_MS = 60_000;
+/** Cache time, after which a new package is found without a deployment. */
+const CACHE_MS = 60_000;
 let kept: { model: ConfiguredModel; atMs: number } | undefined;
 
-/** @throws {HttpError} 503 where the bucket, the variables or the package are not what they should be */
+/** @throws {HttpError} 503 where the bucket, the variables or the package are wrong */
 export async function getConfiguredModel(env: Bindings): Promise<ConfiguredModel> {
-  if (kept && Date.now() - kept.atMs < KEPT_MS) return kept.model;
+  if (kept && Date.now() - kept.atMs < CACHE_MS) return kept.model;
   if (typeof env.MODELS?.get !== "function" || !env.MODEL) {
     throw new HttpError(
       503,
@@ -23,7 +23,7 @@ export async function getConfiguredModel(env: Bindings): Promise<ConfiguredModel
   const loaded = await loadPackage(new R2Store(env.MODELS), `${env.MODEL}/`, env.MODEL, {
     variant: env.VARIANT || undefined,
   });
-  // Its files are megabytes that nobody here needs.
+  // Without its files, which have megabytes.
   const { manifest, variantName, hash } = loaded;
   kept = { model: { manifest, variantName, hash }, atMs: Date.now() };
   return kept.model;
@@ -41,7 +41,7 @@ export function requireConfiguredModel(
     throw new HttpError(
       422,
       "model_not_served",
-      `this service runs ${manifest.name} ${variantName}, not ${wanted}: leave the model out, or ask another service`,
+      `this service runs ${manifest.name} ${variantName}, not ${wanted}: leave the model out, or use another service`,
     );
   }
 }

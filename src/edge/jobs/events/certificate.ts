@@ -1,7 +1,7 @@
 import { type DerElement, readDer, readSequence } from "./der.ts";
 
 /**
- * What is needed of an X.509 certificate to verify a signature with its key.
+ * The fields of an X.509 certificate that verifying a signature needs.
  *
  * Written by hand: jose gives no validity dates and verifies no RSA-SHA1, which SNS signature version 1 uses;
  * @peculiar/x509 has eleven dependencies.
@@ -18,7 +18,7 @@ const GENERALIZED_TIME = 0x18;
 const EXPLICIT_VERSION = 0xa0;
 
 /**
- * The first certificate of a PEM file (RFC 5280, 4.1). Its own signature is not verified: who served it must be known.
+ * The first certificate of a PEM file (RFC 5280, 4.1). Its own signature is not verified, so its origin must be trusted.
  * @throws {TypeError} where there is none, or it cannot be read
  */
 export function readCertificate(pem: string): Certificate {
@@ -48,7 +48,7 @@ function readTime({ tag, content }: DerElement): number {
   const yearDigits = tag === UTC_TIME ? 2 : 4;
   const isTime = tag === UTC_TIME || tag === GENERALIZED_TIME;
   if (!isTime || text.length !== yearDigits + 11 || !/^\d+Z$/.test(text)) {
-    throw new TypeError("the certificate has a date that cannot be read");
+    throw new TypeError("the certificate has an invalid date");
   }
   const part = (n: number) => Number(text.slice(yearDigits + 2 * n, yearDigits + 2 * n + 2));
   const year = Number(text.slice(0, yearDigits));
@@ -62,7 +62,7 @@ function decodeBase64(base64: string): Uint8Array {
   try {
     binary = atob(base64.replace(/\s+/g, ""));
   } catch (cause) {
-    throw new TypeError("the certificate is no base64", { cause });
+    throw new TypeError("the certificate is not base64", { cause });
   }
   return Uint8Array.from(binary, (char) => char.charCodeAt(0));
 }

@@ -12,18 +12,18 @@ export interface DerElement {
 
 export const DER_SEQUENCE = 0x30;
 
-/** @throws {TypeError} where the bytes are no DER */
+/** @throws {TypeError} where the bytes are not DER */
 export function readDer(bytes: Uint8Array): DerElement {
   if (bytes.length < 2) throw new TypeError("DER ends early");
   const tag = bytes[0]!;
-  if ((tag & 0x1f) === 0x1f) throw new TypeError("DER tags of several bytes are not read");
+  if ((tag & 0x1f) === 0x1f) throw new TypeError("DER tags of several bytes are not supported");
   const first = bytes[1]!;
   let start = 2;
   let length = first;
   if (first >= 0x80) {
     const count = first & 0x7f;
-    // 0 would be BER's open end; nothing that is read here has a length of more than three bytes.
-    if (count === 0 || count > 3) throw new TypeError("DER length cannot be read");
+    // 0 is the indefinite length of BER; certificates have no lengths of more than three bytes.
+    if (count === 0 || count > 3) throw new TypeError("invalid DER length");
     length = 0;
     for (let i = 0; i < count; i++) length = length * 256 + (bytes[start + i] ?? Number.NaN);
     start += count;
@@ -34,7 +34,7 @@ export function readDer(bytes: Uint8Array): DerElement {
 
 /** The elements of a SEQUENCE. @throws {TypeError} */
 export function readSequence({ tag, content }: DerElement): DerElement[] {
-  if (tag !== DER_SEQUENCE) throw new TypeError(`DER has tag ${tag} where a sequence should be`);
+  if (tag !== DER_SEQUENCE) throw new TypeError(`DER has tag ${tag} instead of that of a sequence`);
   const elements: DerElement[] = [];
   for (let at = 0; at < content.length; ) {
     const element = readDer(content.subarray(at));

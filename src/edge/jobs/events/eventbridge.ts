@@ -12,7 +12,7 @@ import {
 
 const eventSchema = z.object({ source: z.string().max(256), "detail-type": z.string().max(128) });
 
-/** Keys are not encoded here, unlike in S3's own notifications. */
+/** Keys are not URL-encoded, unlike in S3's notifications. */
 export const objectCreatedSchema = z.object({
   source: z.literal("aws.s3"),
   "detail-type": z.literal("Object Created"),
@@ -28,7 +28,7 @@ export const objectCreatedSchema = z.object({
   }),
 });
 
-/** Events of other kinds are ignored: a rule of EventBridge may let several through. @throws {HttpError} 400 */
+/** Ignores events of other kinds: an EventBridge rule may match several. @throws {HttpError} 400 */
 export function readEventBridge(body: unknown): ReadEvents {
   const kind = parseEvent(eventSchema, body, "EventBridge");
   if (kind.source !== "aws.s3" || kind["detail-type"] !== "Object Created") return { events: [], ignored: 1 };

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { readS3Records, s3RecordsSchema } from "./s3-records.ts";
 import { parseEvent, type ReadEvents } from "./storage-event.ts";
 
-/** `Key` is bucket and key in one; the records say the same apart. */
+/** `Key` joins bucket and key; the records have them apart. */
 export const minioSchema = s3RecordsSchema.extend({
   EventName: z.string().max(128),
   Key: z.string().max(17_000),

@@ -23,8 +23,8 @@ const storageEventSchema: z.ZodType<StorageEvent> = z.strictObject({
 });
 
 /**
- * Reads a message of the queue of events: one that R2 put there itself, or one that a webhook accepted.
- * @throws {HttpError} 400; such a message never gets better and must be acked
+ * Reads a message of the event queue: from R2, or from a webhook.
+ * @throws {HttpError} 400; acknowledge such a message: a retry cannot succeed
  */
 export function readQueuedEvent(body: unknown): ReadEvents {
   const isAccepted = typeof body === "object" && body !== null && "provider" in body;

@@ -32,9 +32,8 @@ const r2Schema = z.discriminatedUnion("action", [
 export type R2Notification = z.input<typeof r2Schema>;
 
 /**
- * Reads a message of a queue that R2 notifies. Deletions are told too: a queue costs nothing to look at, and no rule
- * matches them.
- * @throws {HttpError} 400; such a message never gets better and must be acked
+ * Reads a notification of R2. Deletions are valid too; no rule matches them.
+ * @throws {HttpError} 400; acknowledge such a message: a retry cannot succeed
  */
 export function readR2Notification(body: unknown): ReadEvents {
   const message = parseEvent(r2Schema, body, "R2");

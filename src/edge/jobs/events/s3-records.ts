@@ -33,7 +33,7 @@ export const s3RecordsSchema = z.object({
     .max(100),
 });
 
-/** What S3 sends once when notifications are set up. */
+/** S3 sends it once when notifications are configured. */
 const testEventSchema = z.object({ Event: z.literal("s3:TestEvent") });
 
 /** @throws {HttpError} 400 */
@@ -46,7 +46,7 @@ export function readS3Records(body: unknown, provider: "s3" | "minio"): ReadEven
 type S3Record = z.output<typeof s3RecordsSchema>["Records"][number];
 
 function parseRecord({ eventName, s3 }: S3Record, provider: "s3" | "minio"): StorageEvent | undefined {
-  // "s3:" stands before it in MinIO's records and not in Amazon's.
+  // MinIO writes the prefix "s3:", Amazon does not.
   if (!/^(s3:)?ObjectCreated:/.test(eventName)) return undefined;
   const { key, size, eTag, versionId, sequencer } = s3.object;
   if (eTag === undefined) throw badEvent("an object that was created has no eTag");
@@ -55,7 +55,7 @@ function parseRecord({ eventName, s3 }: S3Record, provider: "s3" | "minio"): Sto
     key: decodeKey(key),
     etag: eTag,
     byteLength: size,
-    // "null" is how S3 names the version of objects in buckets that keep none.
+    // Objects in buckets without versions have the version "null".
     version: versionId === "" || versionId === "null" ? undefined : versionId,
     sequencer: sequencer || undefined,
     action: "create",
@@ -63,7 +63,7 @@ function parseRecord({ eventName, s3 }: S3Record, provider: "s3" | "minio"): Sto
   };
 }
 
-/** Keys are encoded as in a form: blanks are "+". */
+/** Keys are encoded like forms: a space is "+". */
 function decodeKey(key: string): string {
   try {
     return decodeURIComponent(key.replaceAll("+", " "));

@@ -11,7 +11,7 @@ const common = {
 };
 const confirmation = { Token: z.string().max(2048), SubscribeURL: z.string().max(4096) };
 
-/** What SNS posts: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html */
+/** Messages of SNS: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html */
 export const snsMessageSchema = z.discriminatedUnion("Type", [
   z.object({ Type: z.literal("Notification"), ...common, Subject: z.string().max(1024).nullish() }),
   z.object({ Type: z.literal("SubscriptionConfirmation"), ...common, ...confirmation }),
@@ -21,7 +21,7 @@ export const snsMessageSchema = z.discriminatedUnion("Type", [
 export type SnsMessage = z.output<typeof snsMessageSchema>;
 
 /**
- * What SNS signs: names and values of some fields, each on a line, in this order
+ * The text that SNS signs: names and values of some fields, each on a line, in this order
  * (https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html).
  */
 export function signedText(message: SnsMessage): string {
@@ -48,8 +48,8 @@ export function signedText(message: SnsMessage): string {
 }
 
 /**
- * An address of SNS itself, over TLS, whose host no one but Amazon can answer for.
- * @returns undefined for any other
+ * Accepts only https addresses of a host of SNS.
+ * @returns undefined for all others
  */
 export function snsUrl(address: string): URL | undefined {
   const url = URL.canParse(address) ? new URL(address) : undefined;
@@ -63,7 +63,7 @@ export function snsUrl(address: string): URL | undefined {
   return isSns ? url : undefined;
 }
 
-/** @returns undefined unless it is where SNS keeps its certificates */
+/** @returns undefined unless it is the address of a certificate of SNS */
 export function certificateUrl(address: string): URL | undefined {
   const url = snsUrl(address);
   const isPem = url?.search === "" && /^\/SimpleNotificationService-[\w]{1,128}\.pem$/.test(url.pathname);

@@ -5,27 +5,28 @@ import { fetchTextBounded } from "./fetch-text-bounded.ts";
 import { certificateUrl, type SnsMessage, signedText } from "./sns-message.ts";
 
 const MAX_CERTIFICATE_BYTES = 64 * 1024;
-/** Amazon has one at a time for each region. */
+/** Amazon has one certificate at a time per region. */
 const MAX_CERTIFICATES = 16;
 const MIN_MODULUS_BITS = 2048;
 
 /**
- * Verifies that messages come from SNS. Certificates are kept as values, by their address, for as long as the isolate
- * lives: a promise would belong to the request that made it.
+ * Verifies signatures of SNS. Caches certificates by address for the lifetime of the isolate; it caches values, because a
+ * promise belongs to the request that created it.
  */
 export class SnsVerifier {
   readonly #certificates = new LRUCache<string, Certificate>({ max: MAX_CERTIFICATES });
 
-  /** @throws {HttpError} 403 for a message that SNS did not sign, 503 where its certificate cannot be had */
+  /** @throws {HttpError} 403 for a message that SNS did not sign, 503 where the certificate cannot be fetched */
   async verify(message: SnsMessage, nowMs: number, fetch: typeof globalThis.fetch): Promise<void> {
     const url = certificateUrl(message.SigningCertURL);
-    if (!url) throw refused("the certificate does not lie with SNS");
+    if (!url) throw refused("the certificate is not from a host of SNS");
     const certificate = await this.#certificate(url.href, fetch);
     if (nowMs < certificate.notBeforeMs || nowMs > certificate.notAfterMs) {
       this.#certificates.delete(url.href);
-      throw refused("the certificate is not valid now");
+      throw refused("the certificate has expired or is not valid yet");
     }
-    if (!(await isSigned(message, certificate.spki))) throw refused("the signature does not fit the message");
+    if (!(await isSigned(message, certificate.spki)))
+      throw refused("the signature does not match the message");
   }
 
   async #certificate(href: string, fetch: typeof globalThis.fetch): Promise<Certificate> {
@@ -41,7 +42,7 @@ export class SnsVerifier {
     try {
       certificate = readCertificate(pem);
     } catch {
-      throw refused("the certificate cannot be read");
+      throw refused("the certificate is invalid");
     }
     this.#certificates.set(href, certificate);
     return certificate;
@@ -59,7 +60,7 @@ async function isSigned(message: SnsMessage, spki: Uint8Array<ArrayBuffer>): Pro
     const text = new TextEncoder().encode(signedText(message));
     return await crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, text);
   } catch {
-    // A key of another kind.
+    // Not an RSA key.
     return false;
   }
 }

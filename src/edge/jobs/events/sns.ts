@@ -9,17 +9,17 @@ const MAX_AGE_MS = 3_600_000;
 const MAX_CONFIRMATION_BYTES = 64 * 1024;
 
 export interface SnsDeps {
-  /** Whether the message was remembered. Nothing needs to be remembered for longer than twice the hour that a message is good. */
+  /** Whether the message was accepted before. Ids are needed for two hours: twice the maximum age of a message. */
   seen(messageId: string): Promise<boolean>;
   remember(messageId: string): Promise<void>;
-  /** Default: the platform's. */
+  /** Default: that of the platform. */
   fetch?: typeof globalThis.fetch;
   now?(): number;
 }
 
 /**
- * The events in a message of SNS that is of an allowed topic, fresh, signed and new; a subscription is confirmed on the
- * way. Nothing is fetched for a topic that is not allowed.
+ * Reads the events of an SNS message, after checking topic, age, signature and repetition. Confirms subscriptions. Fetches
+ * nothing for topics that are not allowed.
  * @throws {HttpError} 400, 403, 503
  */
 export async function readSns(
@@ -33,10 +33,10 @@ export async function readSns(
   const message = parseEvent(snsMessageSchema, body, "SNS");
   const { MessageId: id, TopicArn: topic } = message;
   if (!topics.includes(topic)) {
-    throw new HttpError(403, "unknown_topic", "this topic is none of those that are configured");
+    throw new HttpError(403, "unknown_topic", "this topic is not configured");
   }
   if (!(Math.abs(nowMs - Date.parse(message.Timestamp)) <= MAX_AGE_MS)) {
-    throw new HttpError(403, "stale_message", "the message is not of the last hour");
+    throw new HttpError(403, "stale_message", "the message is older than an hour");
   }
   await verifier.verify(message, nowMs, fetch);
   if (message.Type === "UnsubscribeConfirmation" || (await deps.seen(id)))
@@ -44,7 +44,7 @@ export async function readSns(
   if (message.Type === "Notification") return { id, ...readS3Records(parseJson(message.Message), "s3") };
 
   const url = confirmationUrl(message.SubscribeURL, topic);
-  if (!url) throw new HttpError(403, "bad_signature", "the address to confirm at does not lie with SNS");
+  if (!url) throw new HttpError(403, "bad_signature", "the confirmation address is not a host of SNS");
   if ((await fetchTextBounded(url.href, MAX_CONFIRMATION_BYTES, fetch)) === undefined) {
     throw new HttpError(503, "unavailable", "the subscription cannot be confirmed; send again later", {
       "Retry-After": "20",

@@ -15,11 +15,11 @@ import { SnsVerifier } from "./sns-signature.ts";
 import { parseJson, type ReadEvents, type StorageEvent } from "./storage-event.ts";
 import { parseWebhookSecrets, WEBHOOK_KINDS, type WebhookKind } from "./webhook-secrets.ts";
 
-/** Amazon's own limit for a message. */
+/** Amazon's limit for a message. */
 export const MAX_WEBHOOK_BYTES = 256 * 1024;
 
 export interface WebhookDeps extends SnsDeps {
-  /** Takes an event over for good, quickly: EventBridge waits 5 s. May be told the same one again. */
+  /** Accepts an event durably and quickly: EventBridge waits 5 s. The same event may arrive again. */
   accept(event: StorageEvent): Promise<void>;
 }
 
@@ -28,12 +28,12 @@ export interface WebhookEnv {
 }
 
 /**
- * `POST /v1/webhooks/{s3,sns,eventbridge,minio}`: storage events over HTTP. Each sender proves itself in its own way, and
- * is asked for the proof before its body is read; SNS signs the body instead.
- * @param depsOf what a request needs, from its bindings
+ * `POST /v1/webhooks/{s3,sns,eventbridge,minio}`: storage events over HTTP. Senders authenticate before the body is read,
+ * except SNS, which signs the body.
+ * @param createDeps creates the dependencies of a request from its bindings
  */
 export function createWebhookRoutes<E extends WebhookEnv>(
-  depsOf: (env: E["Bindings"]) => WebhookDeps,
+  createDeps: (env: E["Bindings"]) => WebhookDeps,
 ): OpenAPIHono<E> {
   const app = new OpenAPIHono<E>();
   const verifier = new SnsVerifier();
@@ -43,13 +43,13 @@ export function createWebhookRoutes<E extends WebhookEnv>(
     app.openAPIRegistry.registerPath(describePost(kind, path));
     app.post(path, async (c) => {
       await authenticate(kind, c.env, (name) => c.req.header(name));
-      const deps = depsOf(c.env);
+      const deps = createDeps(c.env);
       const body = parseJson(await readText(c.req.raw, MAX_WEBHOOK_BYTES));
       if (kind !== "sns") return c.json(await accept(READERS[kind](body), deps));
       const { topics } = parseWebhookSecrets(c.env, kind);
       const message = await readSns(body, topics, verifier, deps);
       const answer = await accept(message, deps);
-      // Only now: had accepting failed, the same message must be welcome again.
+      // Only after accepting, so that a failed message can be sent again.
       await orTryAgain(deps.remember(message.id));
       return c.json(answer);
     });
@@ -58,10 +58,10 @@ export function createWebhookRoutes<E extends WebhookEnv>(
   app.openAPIRegistry.registerPath({
     method: "head",
     path: "/v1/webhooks/minio",
-    summary: "MinIO asks whether anyone is there",
-    responses: { 200: { description: "Events are taken" }, 404: { description: "Not set up" } },
+    summary: "MinIO checks that the endpoint exists",
+    responses: { 200: { description: "Events are accepted" }, 404: { description: "Not set up" } },
   });
-  // hono answers HEAD by the handlers of GET.
+  // hono handles HEAD with the handlers of GET.
   app.get("/v1/webhooks/minio", (c) => {
     if (c.req.method !== "HEAD") throw onlyPost("POST, HEAD");
     parseWebhookSecrets(c.env, "minio");
@@ -85,7 +85,7 @@ export function createWebhookRoutes<E extends WebhookEnv>(
   return app;
 }
 
-/** The header that an API destination of EventBridge is to send its key in. */
+/** The header with the key of an EventBridge API destination. */
 const API_KEY_HEADER = "X-Api-Key";
 
 const READERS: Record<Exclude<WebhookKind, "sns">, (body: unknown) => ReadEvents> = {
@@ -121,13 +121,13 @@ async function accept({ events, ignored }: ReadEvents, deps: WebhookDeps) {
   return { accepted: events.length, ignored };
 }
 
-/** Senders of events try again after a 503. */
+/** Senders retry after a 503. */
 async function orTryAgain(work: Promise<unknown>): Promise<void> {
   try {
     await work;
   } catch (error) {
     console.error(error);
-    throw new HttpError(503, "unavailable", "the events cannot be taken at the moment; send them again", {
+    throw new HttpError(503, "unavailable", "the events cannot be accepted now; send them again", {
       "Retry-After": "20",
     });
   }
@@ -146,7 +146,7 @@ const BODIES: Record<WebhookKind, { summary: string; type: string; schema: z.Zod
       security: ["webhookToken"],
     },
     sns: {
-      summary: "Messages of SNS topics that S3 notifies, proven by the signature of SNS",
+      summary: "Messages of SNS topics that S3 notifies, authenticated by the signature of SNS",
       type: "text/plain",
       schema: snsMessageSchema,
       security: [],
@@ -166,22 +166,22 @@ const BODIES: Record<WebhookKind, { summary: string; type: string; schema: z.Zod
   };
 
 const answerSchema = z.object({
-  /** Events that rules are now applied to. */
+  /** Number of accepted events; rules apply to them. */
   accepted: z.int().nonnegative(),
-  /** Deletions, test messages and repetitions, and objects whose key is no scan's. */
+  /** Number of deletions, test messages, repetitions, and objects with other keys. */
   ignored: z.int().nonnegative(),
 });
 
 const REFUSALS: Record<number, string> = {
-  400: "No message of this sender",
+  400: "Not a message of this sender",
   401: "The sender's secret is missing or wrong",
   403: "Unknown topic, wrong signature, or too old (SNS)",
   404: "Not set up",
   413: `More than ${MAX_WEBHOOK_BYTES} bytes`,
-  503: "Cannot be taken at the moment; to be sent again",
+  503: "Cannot be accepted now; send again",
 };
 
-/** Bodies are read by hand: bounded, and after the sender has proven itself. */
+/** Describes a POST whose handler reads the body itself: bounded, and after authentication. */
 function describePost(kind: WebhookKind, path: string): RouteConfig {
   const { summary, type, schema, security } = BODIES[kind];
   const refusals = Object.entries(REFUSALS).map(([status, description]) => [

@@ -25,12 +25,12 @@ const EXPECTED =
   'JSON: { "s3"?: { "token" }, "sns"?: { "topics": [ARN, ...] }, "eventbridge"?: { "apiKey" }, "minio"?: { "token" } }, ' +
   `secrets of at least ${MIN_TOKEN_LENGTH} characters`;
 
-/** @throws {HttpError} 404 for a kind that is not set up: nobody is to call it; 503 where the binding is wrong */
+/** @throws {HttpError} 404 for a kind that is not configured; 503 where the binding is wrong */
 export function parseWebhookSecrets<K extends WebhookKind>(
   env: { WEBHOOKS?: string },
   kind: K,
 ): NonNullable<WebhookSecrets[K]> {
   const secrets = parseJsonBinding("WEBHOOKS", env.WEBHOOKS, secretsSchema, EXPECTED)?.[kind];
-  if (!secrets) throw new HttpError(404, "not_found", `this service takes no events from ${kind}`);
+  if (!secrets) throw new HttpError(404, "not_found", `this service accepts no events from ${kind}`);
   return secrets;
 }

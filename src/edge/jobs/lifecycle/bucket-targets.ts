@@ -16,7 +16,7 @@ const CONTENT_TYPES: readonly [string, string][] = [
   [".dcm", "application/dicom"],
 ];
 
-/** Outputs as objects below `prefix` of a bucket; `labelStore` becomes `labels.ome.zarr` where it lies, if given. */
+/** Writes outputs as objects below `prefix` of a bucket. `labelStore`, if given, becomes `labels.ome.zarr` in place. */
 export function bucketTargets(bucket: R2Bucket, prefix: string, labelStore?: ZarrLabelStore): OutputTargets {
   const open = (name: OutputName) => {
     const type = CONTENT_TYPES.find(([end]) => name.endsWith(end))?.[1] ?? "application/octet-stream";

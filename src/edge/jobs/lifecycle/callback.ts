@@ -6,8 +6,8 @@ import type { Bindings } from "../context/bindings.ts";
 const TIMEOUT_MS = 10_000;
 
 /**
- * Whether a callback may go there: hosts are named one by one in CALLBACK_HOSTS, and only with a secret to sign with.
- * http is for this very machine: what is told names slides.
+ * Whether the service may call this address: its host must be in CALLBACK_HOSTS, and CALLBACK_SECRET must be set. http is
+ * for loopback hosts only, because the body names slides.
  */
 export function callbackAllowed(env: Bindings, address: string): boolean {
   const hosts = (env.CALLBACK_HOSTS ?? "").split(",").map((host) => host.trim());
@@ -17,8 +17,9 @@ export function callbackAllowed(env: Bindings, address: string): boolean {
 }
 
 /**
- * Tells the job's end to whom the request named: its status as JSON, with `X-Tilewright-Signature: t=<seconds>,v1=<hex>`,
- * the HMAC-SHA256 of `<seconds>.<body>`. Redirects are not followed. Throws when it was not taken, to be tried again.
+ * Sends the final status of a job as JSON to the callback of its request, with `X-Tilewright-Signature:
+ * t=<seconds>,v1=<hex>`, the HMAC-SHA256 of `<seconds>.<body>`. Follows no redirects.
+ * @throws {Error} for other responses than 2xx; the caller retries
  */
 export async function sendCallback(env: Bindings, job: string): Promise<boolean> {
   const ledger = getLedger(env.LEDGERS!, job);
@@ -37,7 +38,7 @@ export async function sendCallback(env: Bindings, job: string): Promise<boolean>
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   await response.body?.cancel();
-  if (!response.ok) throw new Error(`the callback was answered ${response.status}`);
+  if (!response.ok) throw new Error(`the callback responded ${response.status}`);
   return true;
 }
 

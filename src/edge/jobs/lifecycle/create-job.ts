@@ -13,7 +13,7 @@ import { getConfiguredModel, requireConfiguredModel } from "../context/configure
 import { isSameEtag } from "../events/storage-event.ts";
 import { callbackAllowed } from "./callback.ts";
 
-/** A request waits for it. */
+/** An HTTP request waits for it. */
 const LOOK_UP_TIMEOUT_MS = 20_000;
 
 export interface CreatedJob {
@@ -22,8 +22,8 @@ export interface CreatedJob {
 }
 
 /**
- * Starts the job of a request, or finds it: its id is made from all that could change a byte of the result, so asking
- * twice, or being told of an upload twice, makes one job. `again` starts over a job that failed or was cancelled.
+ * Starts the job of a request, or finds it. The id is a hash of everything that could change a byte of the result, so
+ * repeated requests and repeated events give one job. `again` starts over a job that failed or was cancelled.
  * @throws {HttpError} where the request cannot become a job
  */
 export async function createJob(
@@ -35,7 +35,7 @@ export async function createJob(
     throw new HttpError(
       422,
       "callback_refused",
-      "the callback's host is not among those this service may call",
+      "the callback's host is not in the allow-list (CALLBACK_HOSTS)",
     );
   }
   const opened = openSourceStore(env, request.source);
@@ -44,7 +44,7 @@ export async function createJob(
   requireConfiguredModel(model, request);
   const info = await fingerprintSource(opened, AbortSignal.timeout(LOOK_UP_TIMEOUT_MS));
   if (etag !== undefined && !isSameEtag(etag, info.etag)) {
-    throw new HttpError(409, "source_changed", `${uri} has been replaced since`);
+    throw new HttpError(409, "source_changed", `${uri} was replaced since the event`);
   }
   const document: JobDocument = {
     id: await jobId([
@@ -75,7 +75,7 @@ export async function createJob(
   };
   const ledger = getLedger(env.LEDGERS!, document.id);
   let job = await ledger.create(document, { again });
-  // Done, and its results were removed since: what is asked for is not there.
+  // Done, but its results were removed since.
   if (job.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {
     job = await ledger.create(document, { again, lost: true });
   }
@@ -84,8 +84,8 @@ export async function createJob(
 }
 
 /**
- * `createJob` for somebody who waits for the answer: what is wrong with the source is told as a refusal of theirs, not as
- * a fault of the service.
+ * `createJob` for a client that waits for the response: an error of the source becomes an error of the request, not of the
+ * service.
  */
 export async function createRequestedJob(...args: Parameters<typeof createJob>): Promise<CreatedJob> {
   try {
@@ -102,14 +102,14 @@ async function startWorkflow(env: Bindings, id: string): Promise<void> {
   try {
     await workflows.create({ id });
   } catch {
-    // It ran before and the job is started over.
+    // It exists: the job is started over.
     await (await workflows.get(id)).restart();
   }
 }
 
 async function jobId(parts: unknown[]): Promise<string> {
   const text = JSON.stringify(parts, (_, value) =>
-    // Keys in one order: how a request was written down does not make it another.
+    // Sorted keys: the order in a request does not matter.
     value && typeof value === "object" && !Array.isArray(value)
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : (value ?? null),

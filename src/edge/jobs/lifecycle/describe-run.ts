@@ -8,7 +8,7 @@ import type { Ledger } from "../../shared/ledger-port.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { estimateCost } from "./estimate-cost.ts";
 
-/** `run.json` of a job: the proof that a run on one machine writes, made from the ledger. */
+/** Creates `run.json` of a job from the ledger, in the format of a run on one machine. */
 export async function describeRun(
   env: Bindings,
   run: {

@@ -11,7 +11,7 @@ import { jobKeys } from "../../shared/job-keys.ts";
 import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../context/bindings.ts";
 
-/** What a job costs at list prices, without what a plan includes. CPU time is an estimate: no Worker can measure its own. */
+/** Cost of a job at list prices, without the included amounts of a plan. CPU time is an estimate, because Workers cannot measure it. */
 export function estimateCost(
   env: Pick<Bindings, "CPU_MS_PER_WINDOW">,
   job: { windows: number; tasks: number; shards: number; merges: number; chunks: number },
@@ -23,7 +23,7 @@ export function estimateCost(
       (CLOUD_USD_PER_MILLION.requests +
         OPERATIONS_PER_MESSAGE * CLOUD_USD_PER_MILLION.queueOperations +
         READS_PER_TASK * CLOUD_USD_PER_MILLION.reads) +
-    // Records, and the chunks of the pyramid: a third more than those of its first level.
+    // Records, and the chunks of the pyramid: 4/3 of those of its first level.
     (job.shards + (job.chunks * 4) / 3) * CLOUD_USD_PER_MILLION.writes;
   return {
     currency: "USD",
@@ -32,11 +32,11 @@ export function estimateCost(
   };
 }
 
-/** Chunks of a merge block, and shards over as much of a large slide (docs/deploy.md). */
+/** Chunks and shards per merge block, measured on a large slide (docs/deploy.md). */
 const CHUNKS_A_MERGE = 8;
 const SHARDS_A_MERGE = 7;
 
-/** USD of a job that is planned and no more. */
+/** Forecast in USD for a planned job. */
 export function forecastJob(
   env: Pick<Bindings, "CPU_MS_PER_WINDOW">,
   windows: number,
@@ -47,7 +47,7 @@ export function forecastJob(
   return estimateCost(env, { windows, tasks: shards + merges + 2, shards, merges, chunks }).amount;
 }
 
-/** USD of a job that has ended: what its `run.json` says, else about what it had done by then. */
+/** Cost in USD of a job that has ended: from its `run.json`, otherwise estimated from the finished tasks. */
 export async function costOfJob(
   env: Pick<Bindings, "CPU_MS_PER_WINDOW" | "RESULTS">,
   { id, state, windows, shards, merges }: JobStatus,

@@ -14,10 +14,10 @@ import type { Bindings } from "../context/bindings.ts";
 import { createRequestedJob } from "./create-job.ts";
 import { removeAll } from "./remove-work.ts";
 
-/** Far more than a request that fits has. */
+/** Far more than a valid request has. */
 const MAX_BODY_BYTES = 64 * 1024;
 const POLL_MS = 1000;
-/** Proxies cut connections on which nothing moves. */
+/** Proxies close idle connections. */
 const HEARTBEAT_MS = 15_000;
 
 const id = z.object({
@@ -28,12 +28,12 @@ const id = z.object({
 });
 const statusSchema = jobStatusSchema.openapi("JobStatus");
 const status = (description: string) => jsonContent(statusSchema, description);
-const failures = { 401: refusal("no token, or a wrong one"), 403: refusal("a token without the scope") };
+const failures = { 401: refusal("the token is missing or wrong"), 403: refusal("a token without the scope") };
 
 const create = createRoute({
   method: "post",
   path: "/v1/jobs",
-  summary: "Start a job, or find it where the same was asked before",
+  summary: "Start a job, or find the job of an equal request",
   request: {
     body: {
       required: true,
@@ -41,12 +41,12 @@ const create = createRoute({
     },
   },
   responses: {
-    200: status("the job is there already"),
+    200: status("the job exists already"),
     202: status("the job is started"),
     404: refusal("there is no such source"),
     413: refusal("the body is too large"),
-    415: refusal("the body is no JSON"),
-    422: refusal("the request does not fit, its source may not be read, or its model is not served"),
+    415: refusal("the body is not JSON"),
+    422: refusal("the request is invalid, its source is not in the allow-list, or its model is not served"),
     503: refusal("the source cannot be read now"),
     504: refusal("the source did not answer in time"),
     ...failures,
@@ -55,31 +55,31 @@ const create = createRoute({
 const show = createRoute({
   method: "get",
   path: "/v1/jobs/{id}",
-  summary: "How a job stands",
+  summary: "Status of a job",
   request: { params: id },
   responses: { 200: status("the job"), 404: refusal("there is no such job"), ...failures },
 });
 const cancel = createRoute({
   method: "delete",
   path: "/v1/jobs/{id}",
-  summary: "Cancel a job; what it has made is removed",
+  summary: "Cancel a job; its objects are removed",
   request: { params: id },
   responses: {
     200: status("the job, cancelled"),
     404: refusal("there is no such job"),
-    409: refusal("the job has ended already"),
+    409: refusal("the job has ended"),
     ...failures,
   },
 });
 const remove = createRoute({
   method: "delete",
   path: "/v1/jobs/{id}/data",
-  summary: "Remove all that is kept of a job that has ended: its results and its record. The scan stays",
+  summary: "Delete a job that has ended, with its results. The scan stays",
   request: { params: id },
   responses: {
-    204: { description: "nothing of it is left" },
+    204: { description: "deleted" },
     404: refusal("there is no such job"),
-    409: refusal("the job is under way: cancel it first"),
+    409: refusal("the job is running: cancel it first"),
     ...failures,
   },
 });
@@ -95,7 +95,7 @@ const events = createRoute({
   },
 });
 
-/** `/v1/jobs`: start, look at, follow and cancel jobs. Who may is decided before. */
+/** `/v1/jobs`: start, show, follow, cancel and delete jobs. Callers are authorized before. */
 export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = createOpenApiApp<{ Bindings: Bindings }>();
 
@@ -122,13 +122,13 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     const { id } = c.req.valid("param");
     const { state } = await requireStatus(c.env, id);
     if (!isFinal(state)) throw new HttpError(409, "job_running", `the job is ${state}: cancel it first`);
-    // The record last: whoever is cut off in between asks again and is not told that there is no such job.
+    // The record last, so that an interrupted request can be repeated.
     await removeAll(c.env, id);
     if (!(await getLedger(c.env.LEDGERS!, id).delete())) {
       throw new HttpError(
         409,
         "job_running",
-        "the job was started again meanwhile and failed for it: remove it again",
+        "the job was started again meanwhile and failed because of the removal: remove it again",
       );
     }
     return c.body(null, 204);
@@ -139,18 +139,18 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     await requireStatus(c.env, id);
     c.header("Cache-Control", "no-store");
     return streamSSE(c, async (stream) => {
-      let told = "";
-      let toldAt = 0;
+      let sent = "";
+      let sentAt = 0;
       while (!stream.aborted) {
         const now = await requireStatus(c.env, id);
         const data = JSON.stringify(now);
-        if (data !== told) {
+        if (data !== sent) {
           await stream.writeSSE({ event: "status", data });
-          told = data;
-          toldAt = Date.now();
-        } else if (Date.now() - toldAt > HEARTBEAT_MS) {
+          sent = data;
+          sentAt = Date.now();
+        } else if (Date.now() - sentAt > HEARTBEAT_MS) {
           await stream.write(": still there\n\n");
-          toldAt = Date.now();
+          sentAt = Date.now();
         }
         if (isFinal(now.state)) return;
         await stream.sleep(POLL_MS);

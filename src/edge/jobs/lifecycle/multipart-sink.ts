@@ -8,12 +8,12 @@ import type { ByteSink } from "../../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../../image/label-sink.ts";
 import { toHex } from "../../../storage/digest.ts";
 
-/** R2 takes parts of 5 MiB and more, all of one size but the last. The least: each output that is open holds two. */
+/** R2's minimum part size; all parts but the last have the same size. Each open output holds two parts in memory. */
 const PART_BYTES = 5 * 2 ** 20;
 
 /**
- * A `ByteSink` that becomes an object of a bucket. The first part is held until the end, for its head may change; what is
- * in memory are two parts. An object has its name only when it is complete.
+ * A `ByteSink` that writes an object by multipart upload. It holds the first part until the end, because its head may
+ * change, and a second one. The object appears when it is complete.
  */
 export class MultipartSink implements ByteSink {
   readonly #bucket: R2Bucket;
@@ -90,10 +90,10 @@ export class MultipartSink implements ByteSink {
     return this.#upload;
   }
 
-  /** Read back, as a head that was written last changes the digest of everything before it; and it proves what is stored. */
+  /** Reads the object back: a head written last changes the digest, and reading proves what is stored. */
   async #digest(): Promise<string> {
     const object = await this.#bucket.get(this.#key);
-    if (!object) throw new Error(`${this.#key} was written and is gone`);
+    if (!object) throw new Error(`${this.#key} is missing after the upload`);
     const { DigestStream } = crypto as unknown as { DigestStream: typeof CloudflareDigestStream };
     const stream = new DigestStream("SHA-256");
     await object.body.pipeTo(stream);

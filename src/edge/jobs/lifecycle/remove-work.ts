@@ -2,15 +2,15 @@ import type { JobState } from "../../../contracts/job-request.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import type { Bindings } from "../context/bindings.ts";
 
-/** Objects that R2 deletes in one call. */
+/** Maximum number of objects that R2 deletes in one call. */
 const DELETE_BATCH = 1000;
 
-/** Deletes what a job needed on its way, and the outputs of one that did not get to its end. */
+/** Deletes the temporary objects of a job, and the outputs of a job that is not done. */
 export function removeWork(env: Bindings, job: string, state: JobState): Promise<number> {
   return state === "done" ? removeBelow(env.RESULTS!, jobKeys.work(job)) : removeAll(env, job);
 }
 
-/** Deletes every object of a job, the one first that says that there are results. */
+/** Deletes all objects of a job, run.json first, because it marks the results as complete. */
 export async function removeAll(env: Bindings, job: string): Promise<number> {
   const bucket = env.RESULTS!;
   await bucket.delete(jobKeys.manifest(job));

@@ -3,10 +3,10 @@ import type { ShardMessage, TaskMessage } from "../../shared/queue-messages.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { chooseShardQueue } from "./shard-queues.ts";
 
-/** Messages a queue takes in one call. */
+/** Maximum number of messages in one call of a queue. */
 const SEND_BATCH = 100;
 
-/** Puts tasks of one job on their queue: shards go to the edge function, all else comes back here. */
+/** Sends tasks of one job to their queue: shards to the edge function, all others to this service. */
 export async function sendTasks(
   env: Bindings,
   job: string,

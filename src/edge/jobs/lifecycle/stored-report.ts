@@ -1,12 +1,12 @@
 import type { TaskReport } from "../../shared/ledger-port.ts";
 
-/** A report as a row of a ledger has it: windows, bytes read, time in the model, merging. A slide has a row for each of hundreds of shards. */
+/** Encodes a report for a row of a ledger, short because a slide has hundreds: [windows, bytes read, inference time, merging]. */
 export function storeReport({ windows, bytesRead, modelMilliseconds, merge }: TaskReport): string {
   const values = [windows, bytesRead, modelMilliseconds, merge];
   return JSON.stringify(values.slice(0, values.findLastIndex((value) => value !== undefined) + 1));
 }
 
-/** Of `storeReport`, but for what ran the model, which a ledger keeps once. */
+/** Decodes a report of `storeReport`. The runtime is not in it: a ledger stores it once. */
 export function readStoredReport(text: string): TaskReport {
   const [windows, bytesRead, modelMilliseconds, merge] = JSON.parse(text);
   return {

@@ -28,12 +28,12 @@ import { bucketTargets } from "./bucket-targets.ts";
 import { describeRun } from "./describe-run.ts";
 
 const LABELS = "labels.ome.zarr";
-/** A source that does not answer must not hold the queue; finishing a large slide takes minutes. */
+/** A source that does not respond must not block the queue; finishing a large slide takes minutes. */
 const TIMEOUT_MS = 600_000;
 /** Rows of chunks between two heartbeats. */
 const HEARTBEAT_ROWS = 4;
 
-/** Does one task. Each may be repeated: it writes the same bytes under the same keys. */
+/** Runs one task. Tasks are idempotent: they write the same bytes under the same keys. */
 export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Promise<TaskReport> {
   const ledger = getLedger(env.LEDGERS!, job);
   switch (kind) {
@@ -46,7 +46,7 @@ export async function runTask(env: Bindings, { job, kind, id }: TaskMessage): Pr
   }
 }
 
-/** The served model, when it is still the one the job was made for. */
+/** The configured model. @throws {JobError} where it is not the one that the job was created for */
 async function getJobModel(env: Bindings, job: JobDocument): Promise<ConfiguredModel> {
   const model = await getConfiguredModel(env);
   if (model.hash !== job.model.hash || model.manifest.version !== job.model.version) {
@@ -61,7 +61,7 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
   const { settings } = job.request;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const source = await openJobSource(env, job, signal);
-  // Here and not when the job is created: the source is opened here for the first time.
+  // Not at creation, because planning is the first to open the source.
   const outputs = chooseOutputs(source, job.request.outputs);
   const planned = await planJob(source, manifest, settings, {
     thumbnail: outputs.includes("overlay.png"),
@@ -79,19 +79,19 @@ async function plan(env: Bindings, ledger: Ledger): Promise<TaskReport> {
 }
 
 /**
- * Finishing goes through the label map in one invocation, whose CPU time has an end: better refused now than after
- * every window was paid for.
+ * Rejects a job that finishing cannot complete: it reads the whole label map in one invocation of limited CPU time. Checked
+ * before the windows are paid for.
  */
 function checkSize({ MAX_GIGAPIXELS }: Bindings, plan: JobPlan): void {
   if (!MAX_GIGAPIXELS) return;
   const gigapixels = planCoverage(plan).covered / 1e9;
   if (gigapixels <= Number(MAX_GIGAPIXELS)) return;
   throw new JobError(
-    `the windows cover ${gigapixels.toFixed(1)} gigapixels, this service takes ${MAX_GIGAPIXELS}: choose a coarser level or a roi`,
+    `the windows cover ${gigapixels.toFixed(1)} gigapixels, this service accepts ${MAX_GIGAPIXELS}: choose a coarser level or a roi`,
   );
 }
 
-/** Cut once an isolate, as long as it keeps the plan: merges of a job come one after another. */
+/** Cached per plan, because merge tasks of a job arrive together. */
 const blocks = new WeakMap<JobPlan, MergeBlock[]>();
 
 function getMergeBlocks(plan: JobPlan): MergeBlock[] {
@@ -122,11 +122,11 @@ async function merge(
       const object = await store.get(jobKeys.records(job.id, shard.id));
       const records = object && decodeRecords(object.bytes, job, shard);
       if (records) return records;
-      // Done anew by the edge function, while this task is tried again.
+      // The edge function computes them again while this task is retried.
       await env.RESULTS!.delete(jobKeys.records(job.id, shard.id));
       await ledger.requeueShard(shard.id);
       throw new StorageError(
-        `the records of shard ${shard.id} are ${object ? "damaged" : "gone"} and are made again`,
+        `the records of shard ${shard.id} are ${object ? "damaged" : "gone"} and are computed again`,
         { retryable: true },
       );
     },
@@ -135,7 +135,7 @@ async function merge(
   return { merge: statistics };
 }
 
-/** The records of a shard, or undefined where the object holds something else. */
+/** Decodes the records of a shard. @returns undefined where the object holds other data */
 function decodeRecords(bytes: Uint8Array, job: JobDocument, shard: Shard): readonly MaskRecord[] | undefined {
   try {
     const batch = decodeMaskBatch(bytes);
@@ -171,11 +171,11 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     overlayStyle: job.request.settings.overlay,
     signal,
     onProgress: () => {
-      // A sign that gets lost is no reason to stop.
+      // Losing a heartbeat is safe.
       if (++rows % HEARTBEAT_ROWS === 0) ledger.heartbeat().catch(() => {});
     },
   });
-  // The proof of a run is of the one that counts: another of the same may have ended it, or its job been cancelled.
+  // Another attempt may have finished the job, or it was cancelled: then it keeps its run.json.
   if ((await ledger.claim("finish", 0)) === "skip") return {};
   const manifestJson = await describeRun(env, {
     classes: manifest.classes.length,
@@ -183,7 +183,7 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
     source,
     coverage,
     report,
-    // Of every job: which of them a cohort will find is not known.
+    // For every job, because any cohort may find it later.
     quality: await measureQuality(source, plan, signal),
     ledger,
   });
@@ -197,8 +197,8 @@ async function finish(env: Bindings, planned: PlannedJob, ledger: Ledger): Promi
 }
 
 /**
- * No listing: what must be there follows from the plan, and the ledger says that it was written. What is turned or cut on its
- * way out is no result, and goes with the work.
+ * Opens the label store without listing it: the plan says which chunks exist, and the ledger that they are written. A map
+ * that is rotated or cropped for the outputs is temporary.
  */
 function openLabels(
   env: Bindings,

@@ -10,17 +10,17 @@ import { sendCallback } from "./callback.ts";
 import { JOB_PHASES, type JobPhase } from "./job-phase.ts";
 import { removeWork } from "./remove-work.ts";
 
-/** Ids that one call of the ledger takes. */
+/** Maximum number of ids in one call of the ledger. */
 const REGISTER_BATCH = 5000;
-/** A cohort may wait long for its turn; a lost event is met by the ledger's alarm, not by this. */
-const LONGEST_WAIT = "30 days";
-/** Longer than a Worker may be at a message: 15 minutes. */
+/** Long, because a job may wait for others. The ledger's alarm handles lost events, not this timeout. */
+const MAX_WAIT = "30 days";
+/** Longer than a Worker may process a message: 15 minutes. */
 const LATE_SECONDS = 960;
 const RETRIES = { retries: { limit: 10, delay: "5 seconds", backoff: "exponential" } } as const;
 
 /**
- * One job from plan to callback. It computes nothing: each stage is sent as tasks, and the ledger says when all of them
- * are done. Every step may be repeated, and so may the whole.
+ * Runs one job from plan to callback. It computes nothing: it dispatches each phase as tasks and waits for the ledger. Every
+ * step is idempotent, and so is the whole.
  */
 export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
   override async run(event: Readonly<WorkflowEvent<unknown>>, step: WorkflowStep): Promise<JobState> {
@@ -34,37 +34,37 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
     try {
       await step.do("callback", RETRIES, () => sendCallback(this.env, job));
     } catch (error) {
-      console.warn(`job ${job}: its callback was not taken (${(error as Error).message})`);
+      console.warn(`job ${job}: its callback failed (${(error as Error).message})`);
     }
-    // What was under way when the job ended writes once more.
+    // Tasks that ran when the job ended may still write.
     await step.sleep("wait for late tasks", lateSeconds(this.env) * 1000);
     await step.do("remove late work", RETRIES, () => this.#remove(job));
     return state;
   }
 
-  /** Of a job that has ended, and was not started over meanwhile. */
+  /** Removes the objects of a job that has ended, unless it was started over meanwhile. */
   async #remove(job: string): Promise<number> {
-    const state = await this.#stateOf(job);
+    const state = await this.#getState(job);
     return isFinal(state) ? removeWork(this.env, job, state) : 0;
   }
 
-  /** Sends the tasks of a stage that are not done and waits for them. @returns the job's state after it */
+  /** Dispatches the open tasks of a phase and waits for them. @returns the job's state after it */
   async #runPhase(job: string, step: WorkflowStep, { kind, state: during }: JobPhase): Promise<JobState> {
-    const sent = await step.do(`send ${kind}`, RETRIES, () => this.#send(job, kind));
+    const sent = await step.do(`send ${kind}`, RETRIES, () => this.#dispatch(job, kind));
     let state = sent.state;
     for (let n = 1; sent.waits && state === during; n++) {
-      await step.waitForEvent(`wait for ${kind} ${n}`, { type: `${kind}-done`, timeout: LONGEST_WAIT });
-      // The ledger has the word: the event may be of a run before, that was cancelled and started over.
-      state = await step.do(`look after ${kind} ${n}`, RETRIES, () => this.#stateOf(job));
+      await step.waitForEvent(`wait for ${kind} ${n}`, { type: `${kind}-done`, timeout: MAX_WAIT });
+      // Ask the ledger, because the event may come from an earlier run that was cancelled and started over.
+      state = await step.do(`look after ${kind} ${n}`, RETRIES, () => this.#getState(job));
     }
     return state;
   }
 
-  async #stateOf(job: string): Promise<JobState> {
+  async #getState(job: string): Promise<JobState> {
     return (await getLedger(this.env.LEDGERS!, job).status())?.state ?? "failed";
   }
 
-  async #send(job: string, kind: TaskKind): Promise<{ waits: boolean; state: JobState }> {
+  async #dispatch(job: string, kind: TaskKind): Promise<{ waits: boolean; state: JobState }> {
     const ledger = getLedger(this.env.LEDGERS!, job);
     const status = await ledger.status();
     if (!status) return { waits: false, state: "failed" };
@@ -84,7 +84,7 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
     return { waits: false, state: (await ledger.status())!.state };
   }
 
-  /** Of the tasks of a stage, rising. */
+  /** Ids of the tasks of a phase, ascending. */
   protected async ids(job: string, kind: TaskKind): Promise<number[]> {
     if (kind === "plan" || kind === "finish") return [0];
     const { plan } = await readPlan(this.env.RESULTS!, job);

@@ -4,9 +4,9 @@ export interface ByteRange {
 }
 
 /**
- * What a `Range` header asks of a file of `byteLength` bytes (RFC 9110, 14.2).
- * @returns undefined for the whole file, which is also the answer to several ranges and to what is no range;
- * "unsatisfiable" where none of the bytes are there
+ * Parses a `Range` header for a file of `byteLength` bytes (RFC 9110, 14.2).
+ * @returns undefined for the whole file, also for several ranges and invalid headers; "unsatisfiable" for a range behind
+ * the end
  */
 export function byteRange(
   header: string | undefined,
@@ -27,7 +27,7 @@ export function byteRange(
   return { offset, length: end - offset };
 }
 
-/** Whether an `If-None-Match` names the file: then there is nothing new to send. */
+/** Whether `If-None-Match` contains the etag. */
 export function namesEtag(header: string | undefined, httpEtag: string): boolean {
   if (header === undefined) return false;
   const tags = header.split(",").map((tag) => tag.trim().replace(/^W\//, ""));

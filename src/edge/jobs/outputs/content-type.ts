@@ -1,4 +1,4 @@
-/** Types of what a job writes. A browser shows these as they are; it runs none of them. */
+/** Content types of outputs. Browsers display these and execute none of them. */
 const SHOWN = new Map(
   Object.entries({
     csv: "text/csv; charset=utf-8",
@@ -9,7 +9,7 @@ const SHOWN = new Map(
   }),
 );
 
-/** Headers that say what a file is, and that keep a browser from making anything else of it. */
+/** Headers with the type of a file, which keep browsers from treating it as another. */
 export function contentHeaders(path: string): Record<string, string> {
   const name = path.slice(path.lastIndexOf("/") + 1);
   const type = SHOWN.get(/\.([^.]+)$/.exec(name)?.[1]?.toLowerCase() ?? "");
@@ -21,7 +21,7 @@ export function contentHeaders(path: string): Record<string, string> {
   };
 }
 
-/** RFC 8187: encodeURIComponent lets a few characters pass that are none of its own. */
+/** Encodes for RFC 8187, which allows fewer characters than encodeURIComponent. */
 function encoded(name: string): string {
   return encodeURIComponent(name).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }

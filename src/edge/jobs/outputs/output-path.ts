@@ -1,16 +1,16 @@
-/** Ids of jobs as they stand in addresses. */
+/** Ids of jobs in URLs. */
 export const JOB_ID = /^[0-9a-f]{32}$/;
 
 const MAX_PATH_LENGTH = 1024;
 
-/** Where the results of a job lie in RESULTS. */
+/** Prefix of the results of a job in RESULTS. */
 export function resultsPrefix(job: string): string {
   return `results/${job}/`;
 }
 
 /**
- * The path of an output as it stands, encoded, in an address. Decoded once, and never out of the job's own folder:
- * undefined for what could lead there.
+ * Decodes the path of an output from a URL.
+ * @returns undefined for a path that could leave the folder of the job
  */
 export function outputPath(encoded: string): string | undefined {
   if (encoded.length > MAX_PATH_LENGTH * 3) return undefined;

@@ -20,7 +20,7 @@ const listingSchema = z
         etag: z.string(),
       }),
     ),
-    cursor: z.string().optional().openapi({ description: "Where the next page begins, if there is one." }),
+    cursor: z.string().optional().openapi({ description: "Cursor of the next page, if there is one." }),
   })
   .openapi("Outputs");
 
@@ -29,16 +29,16 @@ const jobParam = z.object({ id: z.string() });
 const listOutputs = createRoute({
   method: "get",
   path: "/v1/jobs/{id}/outputs",
-  summary: "Files that a job has written",
+  summary: "List the files of a job",
   request: { params: jobParam, query: z.object({ cursor: z.string().max(MAX_CURSOR_LENGTH).optional() }) },
   responses: {
     200: jsonContent(listingSchema, "A page of at most 1000 files."),
     404: refusal("The job has no results, or none yet."),
-    422: refusal("The cursor is none of a page before."),
+    422: refusal("The cursor is not from a previous page."),
   },
 });
 
-/** How results go out: streamed from RESULTS, whole or by range. */
+/** Routes of results: streamed from RESULTS, whole or by range. */
 export function createOutputRoutes() {
   const app = createOpenApiApp<{ Bindings: Bindings }>();
 
@@ -50,7 +50,7 @@ export function createOutputRoutes() {
     const { cursor } = c.req.valid("query");
     const page = await results.list({ prefix, cursor, limit: PAGE_SIZE }).catch((error: unknown) => {
       if (cursor === undefined) throw error;
-      throw new HttpError(422, "bad_cursor", "the cursor is none that a listing gave; begin without one");
+      throw new HttpError(422, "bad_cursor", "the cursor is not from a listing; start without one");
     });
     if (page.objects.length === 0 && cursor === undefined) throw noResults(job);
     const files = page.objects.map(({ key, size, etag }) => ({
@@ -61,14 +61,14 @@ export function createOutputRoutes() {
     return c.json({ files, cursor: page.truncated ? page.cursor : undefined }, 200);
   });
 
-  // A path of several parts has no place in an OpenAPI template: it is documented by hand, and matched by Hono.
+  // OpenAPI templates have no paths of several segments: documented by hand, matched by Hono.
   app.openAPIRegistry.registerPath({
     method: "get",
     path: "/v1/jobs/{id}/outputs/{path}",
-    summary: "One file of a job's results, whole or by range; HEAD is answered too",
+    summary: "One file of a job's results, whole or by range; also HEAD",
     request: {
       params: jobParam.extend({
-        path: z.string().openapi({ description: "As listed; it may hold slashes." }),
+        path: z.string().openapi({ description: "As listed; it may contain slashes." }),
       }),
       headers: z.object({
         Range: z.string().optional(),
@@ -79,9 +79,9 @@ export function createOutputRoutes() {
     responses: {
       200: { description: "The file.", content: { "application/octet-stream": { schema: z.any() } } },
       206: { description: "The range.", content: { "application/octet-stream": { schema: z.any() } } },
-      304: { description: "The file is the one that If-None-Match names." },
+      304: { description: "The etag is in If-None-Match." },
       404: refusal("There is no such file."),
-      416: refusal("The range begins behind the end of the file."),
+      416: refusal("The range starts behind the end of the file."),
     },
   });
   app.get("/v1/jobs/:id/outputs/:path{.+}", sendOutput);
@@ -92,7 +92,7 @@ export function createOutputRoutes() {
 async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response> {
   const results = getResultsBucket(c.env);
   const job = c.req.param("id") ?? "";
-  // From the address itself: what a router makes of it may be decoded twice or not at all.
+  // From the raw URL: a router may decode it twice or not at all.
   const encoded = new URL(c.req.url).pathname.split("/outputs/").slice(1).join("/outputs/");
   const path = outputPath(encoded);
   if (!JOB_ID.test(job) || path === undefined) throw noFile();
@@ -102,13 +102,13 @@ async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response>
   const headers = { ...contentHeaders(path), ...createFileHeaders(found) };
   if (namesEtag(c.req.header("If-None-Match"), found.httpEtag))
     return new Response(null, { status: 304, headers });
-  // A file that is not the one whose beginning the caller has is sent whole.
+  // A changed file is sent whole.
   const ifRange = c.req.header("If-Range");
   const asked =
     ifRange === undefined || ifRange.trim() === found.httpEtag ? c.req.header("Range") : undefined;
   const range = byteRange(asked, found.size);
   if (range === "unsatisfiable") {
-    throw new HttpError(416, "bad_range", `the file has ${found.size} bytes, the range begins behind them`, {
+    throw new HttpError(416, "bad_range", `the file has ${found.size} bytes, the range starts behind them`, {
       "Content-Range": `bytes */${found.size}`,
     });
   }
@@ -133,7 +133,7 @@ function createFileHeaders(object: R2Object): Record<string, string> {
     ETag: object.httpEtag,
     "Last-Modified": object.uploaded.toUTCString(),
     "Accept-Ranges": "bytes",
-    // Whoever may read it today may not tomorrow: every use asks again. Compressed on the way it would have another etag.
+    // Access may be revoked, so caches must revalidate. Compression on the way would change the etag.
     "Cache-Control": "private, no-cache, no-transform",
   };
 }

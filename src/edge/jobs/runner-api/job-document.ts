@@ -5,7 +5,7 @@ import { getLedger } from "../../shared/ledger-port.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
 
-/** Documents an isolate keeps: a job's document never changes, and every range of its source asks for it. */
+/** Cached documents: a job's document never changes, and every range of its source needs it. */
 const KEPT = 32;
 const kept = new LRUCache<string, JobDocument>({ max: KEPT });
 

@@ -14,27 +14,27 @@ import { JOB_ID } from "../outputs/output-path.ts";
 import { readJobDocument } from "./job-document.ts";
 import { sendSource, sourceObjects } from "./source-routes.ts";
 
-/** Records of a shard are at most 6 MiB (orchestrator/edge-shards.ts), and their header. */
+/** Records of a shard have at most 6 MiB (orchestrator/map/edge-shards.ts), plus a header. */
 const MAX_RECORDS_BYTES = 8 * 2 ** 20;
 const MAX_EVENT_BYTES = 4096;
 
 const jobParams = z.object({ job: z.string().regex(JOB_ID, "must be a job's id") });
 const shardParams = jobParams.extend({ shard: z.string().regex(/^\d{1,9}$/, "must be a shard's number") });
 const failures = {
-  401: refusal("no token, or a wrong one"),
-  403: refusal("a token without the scope work"),
+  401: refusal("the token is missing or wrong"),
+  403: refusal("the token lacks the scope work"),
   404: refusal("there is no such job or shard"),
 };
 
 const count = z.number().nonnegative().max(1e12);
-/** What becomes of a shard, as the one who works on it tells. */
+/** Events of a shard, from the runner that works on it. */
 const eventSchema = z
   .discriminatedUnion("event", [
-    /** Is it still to be done? */
+    /** Claims the shard. */
     z.object({ event: z.literal("take") }),
-    /** It is being worked on: nobody need send it again. */
+    /** Heartbeat. */
     z.object({ event: z.literal("alive") }),
-    /** Its records are there. */
+    /** Its records are stored. */
     z.object({
       event: z.literal("done"),
       report: z.object({
@@ -44,9 +44,9 @@ const eventSchema = z
         runtime: z.string().max(200).optional(),
       }),
     }),
-    /** A try failed; another may not. */
+    /** An attempt failed; another may succeed. */
     z.object({ event: z.literal("tried"), message: z.string().max(500) }),
-    /** No other try would change it: the job ends. */
+    /** A terminal failure: the job ends. */
     z.object({
       event: z.literal("failed"),
       code: z.string().regex(/^[a-z_]{1,40}$/),
@@ -58,7 +58,7 @@ const eventSchema = z
 const planRoute = createRoute({
   method: "get",
   path: "/v1/work/{job}/plan",
-  summary: "The plan of a job, for a runner that works on its shards",
+  summary: "The plan of a job, for runners",
   request: { params: jobParams },
   responses: {
     200: { description: "the plan", content: { "application/octet-stream": { schema: z.any() } } },
@@ -68,44 +68,44 @@ const planRoute = createRoute({
 const objectsRoute = createRoute({
   method: "get",
   path: "/v1/work/{job}/objects",
-  summary: "What lies below the source of a job, where that is a prefix of objects",
+  summary: "Objects below the source of a job, where the source is a prefix",
   request: { params: jobParams },
   responses: {
     200: jsonContent(
       z.object({ objects: z.array(z.object({ key: z.string(), etag: z.string(), byteLength: z.int() })) }),
-      "none of a source that is one object or a Zarr",
+      "the objects; empty for a source that is one object or a Zarr",
     ),
-    409: refusal("the source was replaced since the job was made"),
+    409: refusal("the source was replaced since the job was created"),
     ...failures,
   },
 });
 const eventRoute = createRoute({
   method: "post",
   path: "/v1/work/{job}/shards/{shard}",
-  summary: "Tell the ledger of a shard",
+  summary: "Report an event of a shard to the ledger",
   request: {
     params: shardParams,
     body: { required: true, content: { "application/json": { schema: eventSchema } } },
   },
   responses: {
     200: jsonContent(
-      z.object({ run: z.boolean().openapi({ description: "Whether the shard is still to be done." }) }),
+      z.object({ run: z.boolean().openapi({ description: "Whether the shard is still open." }) }),
       "noted",
     ),
-    409: refusal("the records are not there"),
+    409: refusal("the records are missing"),
     413: refusal("the body is too large"),
-    422: refusal("the event does not fit"),
+    422: refusal("the event is invalid"),
     ...failures,
   },
 });
 const recordsRoute = createRoute({
   method: "put",
   path: "/v1/work/{job}/shards/{shard}/records",
-  summary: "Store the mask records of a shard; once they are there, they stay",
+  summary: "Store the mask records of a shard; stored records never change",
   request: { params: shardParams, body: { content: { [MASK_BATCH_TYPE]: { schema: z.any() } } } },
   responses: {
     204: { description: "they are there" },
-    400: refusal("the body is no mask batch"),
+    400: refusal("the body is not a mask batch"),
     409: refusal("the records are of another model, shape or shard"),
     411: refusal("the length of the body is not stated"),
     413: refusal("the body is too large"),
@@ -114,8 +114,8 @@ const recordsRoute = createRoute({
 });
 
 /**
- * `/v1/work`: all that a runner needs which works on shards from outside. It takes the messages of the queue itself; with
- * this one address and a token of the scope `work` it reads plan and pixels, and hands in records.
+ * `/v1/work`: the API for runners. A runner pulls messages from the queue; with a token of the scope `work` it reads plans
+ * and pixels here, and stores records.
  */
 export function createWorkRoutes() {
   const app = createOpenApiApp<{ Bindings: Bindings }>();
@@ -132,25 +132,25 @@ export function createWorkRoutes() {
     return c.json({ objects: await sourceObjects(c.env, c.req.valid("param").job) }, 200);
   });
 
-  // A path of several parts has no place in an OpenAPI template: it is documented by hand, and matched by Hono.
+  // OpenAPI templates have no paths of several segments: documented by hand, matched by Hono.
   app.openAPIRegistry.registerPath({
     method: "get",
     path: "/v1/work/{job}/source/{path}",
-    summary: "The source of a job, or what lies below it, by range",
+    summary: "The source of a job, or an object below it, by range",
     request: {
       params: jobParams.extend({
         path: z
           .string()
-          .openapi({ description: "The source's name, and what lies below it; it may hold slashes." }),
+          .openapi({ description: "The source's name and the path below it; it may contain slashes." }),
       }),
       headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
     },
     responses: {
       200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
       206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
-      412: refusal("the source is another than the one asked for"),
-      413: refusal("more than is handed out at a time"),
-      416: refusal("the range begins behind the end"),
+      412: refusal("the source was replaced"),
+      413: refusal("the range is too long"),
+      416: refusal("the range starts behind the end"),
       503: refusal("the source cannot be read now"),
       ...failures,
     },
@@ -179,7 +179,7 @@ export function createWorkRoutes() {
         await ledger.heartbeat();
         break;
       case "done":
-        // A shard that is done without records would be found only when all others are.
+        // Otherwise missing records would be noticed only in the merge phase.
         if (!(await resultsStore(c.env.RESULTS!).head(jobKeys.records(job, id)))) {
           throw new HttpError(409, "records_missing", `there are no records of shard ${id}: send them first`);
         }
@@ -217,7 +217,7 @@ export function createWorkRoutes() {
       throw new HttpError(
         409,
         "wrong_records",
-        `these are no records of shard ${shard}: ${batch.records.length} of ${classes}×${window.join("×")} by ${batch.variant}`,
+        `these are not the records of shard ${shard}: ${batch.records.length} of ${classes}×${window.join("×")} by ${batch.variant}`,
       );
     }
     await resultsStore(c.env.RESULTS!).put(jobKeys.records(job, Number(shard)), bytes, { ifNoneMatch: "*" });

@@ -8,33 +8,33 @@ import type { Bindings } from "../context/bindings.ts";
 import { byteRange } from "../outputs/byte-range.ts";
 import { readJobDocument } from "./job-document.ts";
 
-/** A whole object is read at once only where it is small: metadata of a Zarr. All else goes out by ranges. */
+/** Maximum size of an object without a range, such as metadata of a Zarr. */
 const MAX_WHOLE_BYTES = 16 * 2 ** 20;
-/** Of one range. A reader of images asks for a row of tiles at most. */
+/** Maximum length of a range. Readers of images need at most a row of tiles. */
 const MAX_RANGE_BYTES = 32 * 2 ** 20;
 const TIMEOUT_MS = 30_000;
 
 /**
- * The source of a job, handed on byte for byte: who works on the job needs neither the keys of its bucket nor its
- * address. Below `/source/<name>` lies what lies below the source's key, and nothing else.
+ * Sends the source of a job, so that runners need neither its address nor keys of its bucket. `/source/<name>/…` are the
+ * objects below the source's key, and no others.
  */
 export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Response> {
   const { source, request } = await readJobDocument(c.env, c.req.param("job") ?? "");
   const { store, key } = openSourceStore(c.env, request.source);
-  // From the address itself: what a router makes of it may be decoded twice or not at all.
+  // From the raw URL: a router may decode it twice or not at all.
   const path = keyBelow(new URL(c.req.url).pathname, source.name);
   if (path === undefined) throw missing();
   const target = key + path;
   const signal = AbortSignal.timeout(TIMEOUT_MS);
-  // A prefix is no object itself.
+  // A prefix is not an object.
   if (path === "" && source.kind !== undefined) throw missing();
-  // Of the source itself it is known: a read that finds another object fails by its etag.
+  // Known for the source itself; a read of a replaced object fails by its etag.
   const info = path === "" ? source : await store.head(target, { signal });
   if (!info) throw missing();
   const ifMatch = c.req.header("If-Match");
   const etag = quoted(info.etag);
   if (ifMatch !== undefined && ifMatch !== "*" && ifMatch !== etag) {
-    throw new HttpError(412, "source_changed", "the source is another than the one asked for");
+    throw new HttpError(412, "source_changed", "the source was replaced since the etag in If-Match");
   }
   const headers = { ETag: etag, "Accept-Ranges": "bytes", "Cache-Control": "no-store, no-transform" };
   const range = byteRange(c.req.header("Range"), info.byteLength);
@@ -42,7 +42,7 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
     throw new HttpError(
       416,
       "bad_range",
-      `the source has ${info.byteLength} bytes, the range begins behind them`,
+      `the source has ${info.byteLength} bytes, the range starts behind them`,
       {
         "Content-Range": `bytes */${info.byteLength}`,
       },
@@ -50,7 +50,7 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
   }
   const { offset, length } = range ?? { offset: 0, length: info.byteLength };
   if (length > (range ? MAX_RANGE_BYTES : MAX_WHOLE_BYTES)) {
-    throw new HttpError(413, "too_large", `ask for at most ${MAX_RANGE_BYTES} bytes at a time, by range`);
+    throw new HttpError(413, "too_large", `request at most ${MAX_RANGE_BYTES} bytes at a time, by range`);
   }
   const bytes = await read(store, target, offset, length, info.etag, signal);
   const partial = range && {
@@ -68,8 +68,8 @@ export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Re
 }
 
 /**
- * What lies below a job's source, where that is a prefix: a runner cannot list what it is handed on.
- * @throws {HttpError} 409 where it is another than the one the job was made for
+ * Lists the objects below a job's source that is a prefix, because runners cannot list them.
+ * @throws {HttpError} 409 where the source was replaced since the job was created
  */
 export async function sourceObjects(env: Bindings, job: string): Promise<ListedObject[]> {
   const { source, request } = await readJobDocument(env, job);
@@ -77,7 +77,7 @@ export async function sourceObjects(env: Bindings, job: string): Promise<ListedO
   const opened = openSourceStore(env, request.source);
   const found = await resolveSource(opened, AbortSignal.timeout(TIMEOUT_MS));
   if (found?.kind !== "prefix" || found.info.etag !== source.etag) {
-    throw new HttpError(409, "source_changed", "the source is another than the one the job was made for");
+    throw new HttpError(409, "source_changed", "the source was replaced since the job was created");
   }
   return found.objects.map(({ key, etag, byteLength }) => ({
     key: `${source.name}${key.slice(opened.key.length)}`,
@@ -96,12 +96,14 @@ async function read(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await store.getRange(key, offset, length, { ifMatch, signal });
   if (bytes?.length !== length) {
-    throw new HttpError(503, "source_unavailable", "the source broke off; try again", { "Retry-After": "1" });
+    throw new HttpError(503, "source_unavailable", "the source ended early; try again", {
+      "Retry-After": "1",
+    });
   }
   return bytes as Uint8Array<ArrayBuffer>;
 }
 
-/** "" for the source itself, "/a/b" for what lies below it; undefined for what is neither. */
+/** "" for the source itself, "/a/b" for an object below it; undefined for other paths. */
 function keyBelow(pathname: string, name: string): string | undefined {
   let path: string;
   try {
@@ -114,7 +116,7 @@ function keyBelow(pathname: string, name: string): string | undefined {
   return below !== undefined && isObjectKey(below) ? `/${below}` : undefined;
 }
 
-/** Etags of stores come with quotes or without; a header has them. */
+/** Adds the quotes that headers need; stores give etags with or without them. */
 function quoted(etag: string): string {
   return /^(W\/)?".*"$/.test(etag) ? etag : `"${etag.replaceAll('"', "")}"`;
 }

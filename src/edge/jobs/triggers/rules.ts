@@ -12,7 +12,7 @@ const ruleSchema = z.strictObject({
   name: z.string().regex(/^[\w][\w .-]{0,63}$/),
   bucket: bucketSchema,
   prefix: z.string().max(1024).optional(),
-  /** Any of them, in any case: `[".svs", ".tif"]`. */
+  /** Matches any of them, ignoring case: `[".svs", ".tif"]`. */
   suffix: z.array(z.string().min(1).max(64)).min(1).max(64).optional(),
   /** A job request without its source. */
   request: jobRequestSchema.omit({ source: true }).prefault({}),
@@ -24,7 +24,7 @@ export type Rule = z.output<typeof ruleSchema>;
 
 export interface Rules {
   list: readonly Rule[];
-  /** Where outputs go; nothing in it starts a job. */
+  /** The bucket of results; its objects start no job. */
   resultsBucket: string | undefined;
 }
 
@@ -40,9 +40,9 @@ export function parseRules(env: Pick<Bindings, "RULES" | "RESULTS_BUCKET">): Rul
 }
 
 /**
- * The jobs that an event starts: that of the first rule it meets, or none. What the service writes starts nothing: the
- * results bucket and, in every bucket, all below `work/` and `results/`. Nor do the files of a folder that is uploaded
- * or the chunks of a Zarr: they are no scans by themselves, and when the last one is there no event tells.
+ * The job requests of an event: that of the first matching rule, or none. Objects that the service writes start nothing:
+ * the results bucket and, in every bucket, keys below `work/` and `results/`. Neither do files of uploaded folders and
+ * chunks of a Zarr: they are not scans, and no event says when the last one is stored.
  */
 export function matchRules(rules: Rules, event: StorageEvent): FullJobRequest[] {
   const { bucket, key } = event;
@@ -53,7 +53,7 @@ export function matchRules(rules: Rules, event: StorageEvent): FullJobRequest[] 
   return rule ? [jobRequestSchema.parse({ ...rule.request, source: toSourceAddress(event) })] : [];
 }
 
-/** The address of an event's object, as a job request takes it. */
+/** The address of an event's object for a job request. */
 export function toSourceAddress({ provider, bucket, key }: StorageEvent): string {
   return `${provider === "r2" ? "r2" : "s3"}://${bucket}/${key}`;
 }

@@ -7,14 +7,14 @@ import { recordJob, recordRefusal } from "../uploads/ledger-calls.ts";
 import { encodeRequest, parseUploadId, REQUEST_METADATA } from "../uploads/upload-plan.ts";
 import { matchRules, parseRules, toSourceAddress } from "./rules.ts";
 
-/** Starts the job that an event asks for: what an upload brought with it, also that there be none, else what the first rule says, else none. */
+/** Starts the job of an event: from the request stored with the upload (which may be "no job"), otherwise from the first matching rule, otherwise none. */
 export async function startJobs(env: Bindings, event: StorageEvent): Promise<void> {
   const uploadId = event.bucket === env.SCANS_BUCKET ? parseUploadId(event.key) : undefined;
   if (event.action !== "create") return;
   try {
-    const brought = uploadId === undefined ? undefined : await readUploadRequest(env, event);
+    const stored = uploadId === undefined ? undefined : await readUploadRequest(env, event);
     const requests =
-      brought === undefined ? matchRules(parseRules(env), event) : brought === null ? [] : [brought];
+      stored === undefined ? matchRules(parseRules(env), event) : stored === null ? [] : [stored];
     for (const request of requests) {
       const { status } = await createJob(env, request, { again: false, etag: event.etag });
       if (uploadId !== undefined) await recordJob(env, uploadId, status.id);
@@ -23,7 +23,7 @@ export async function startJobs(env: Bindings, event: StorageEvent): Promise<voi
       await recordRefusal(
         env,
         uploadId,
-        brought === null
+        stored === null
           ? "the upload asks for no job: start one with POST /v1/jobs"
           : "the upload asks for no job, and no rule does: start one with POST /v1/jobs",
       );
@@ -36,7 +36,7 @@ export async function startJobs(env: Bindings, event: StorageEvent): Promise<voi
   }
 }
 
-/** The job request that was given with an upload, null for none; it travels with the object, so the event alone is enough. */
+/** The job request in the metadata of an uploaded object; null: start no job; undefined: no request. */
 async function readUploadRequest(
   env: Bindings,
   event: StorageEvent,
@@ -53,7 +53,7 @@ async function readUploadRequest(
   return parsed.data;
 }
 
-/** Whoever may write into the bucket may write metadata too. */
+/** Parses metadata, which anyone with write access to the bucket can set. */
 function parsedObject(text: string): object {
   try {
     return Object(JSON.parse(text));

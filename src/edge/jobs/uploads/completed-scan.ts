@@ -1,4 +1,4 @@
-/** A scan that lies in SCANS, whole. */
+/** A complete scan in SCANS. */
 export interface CompletedScan {
   bucket: string;
   key: string;

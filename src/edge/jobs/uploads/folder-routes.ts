@@ -20,15 +20,15 @@ import { readUploadSettings } from "./upload-settings.ts";
 type FolderRequest = z.output<typeof uploadRequestSchema>;
 
 export interface FolderRouteOptions {
-  /** Refuses what this service would refuse once all is sent: another model. */
+  /** Rejects requests before the upload that would fail after it: for another model. */
   check?(env: Bindings, asked: { model?: string; variant?: string }): Promise<void>;
-  /** Starts the job of a folder that is complete. @returns the job's id */
+  /** Starts the job of a complete folder. @returns the job's id */
   start(env: Bindings, source: string, request: FolderRequest): Promise<string>;
 }
 
 const MAX_JSON_BYTES = 16 * 1024;
 const PAGE_SIZE = 1000;
-/** What is read of a file that is refused, also of one that is a little too large. */
+/** Bytes of a rejected file that are read, also of one that is slightly too large. */
 const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
 const folderParams = z.object({ id: z.string().regex(UPLOAD_ID, "must be a folder's id") });
@@ -36,16 +36,18 @@ const name = z
   .string()
   .min(1)
   .max(1024)
-  .openapi({ description: "Name of the folder, without others above it." });
+  .openapi({ description: "Name of the folder, without parent folders." });
 const etag = z
   .string()
   .regex(/^[0-9a-f]{32}$/)
-  .openapi({ description: "SHA-256, its first half, of JSON: [path, MD5, bytes] of each file by path." });
+  .openapi({
+    description: "First half of the SHA-256 of JSON: [path, MD5, bytes] of each file, sorted by path.",
+  });
 
 const createFolder = createRoute({
   method: "post",
   path: "/v1/folders",
-  summary: "Begin to upload a folder: an OME-Zarr, or the files of a DICOM series or slide",
+  summary: "Start the upload of a folder: an OME-Zarr, or the files of a DICOM series or slide",
   request: {
     body: {
       required: true,
@@ -57,7 +59,9 @@ const createFolder = createRoute({
               request: uploadRequestSchema
                 .pick({ model: true, variant: true })
                 .optional()
-                .openapi({ description: "What the job will ask for: refused now where it is not served." }),
+                .openapi({
+                  description: "Model and variant of the job: rejected now where they are not served.",
+                }),
             })
             .openapi("NewFolder"),
         },
@@ -66,14 +70,14 @@ const createFolder = createRoute({
   },
   responses: {
     201: jsonContent(z.object({ id: z.string(), source: z.string() }).openapi("Folder"), "The folder."),
-    422: refusal("The name is none of a folder."),
+    422: refusal("The name is not valid for a folder."),
   },
 });
 
 const listFiles = createRoute({
   method: "get",
   path: "/v1/folders/{id}/files",
-  summary: "What is there of a folder",
+  summary: "List the stored files of a folder",
   request: { params: folderParams, query: z.object({ cursor: z.string().max(2048).optional() }) },
   responses: {
     200: jsonContent(
@@ -85,14 +89,14 @@ const listFiles = createRoute({
         .openapi("FolderFiles"),
       "A page of at most 1000 files; the etag of each is its MD5.",
     ),
-    422: refusal("The cursor is none of a page before."),
+    422: refusal("The cursor is not from a previous page."),
   },
 });
 
 const completeFolder = createRoute({
   method: "post",
   path: "/v1/folders/{id}/complete",
-  summary: "End a folder whose files are all there, and start its job",
+  summary: "Complete a folder whose files are all stored, and start its job",
   request: {
     params: folderParams,
     body: {
@@ -116,16 +120,16 @@ const completeFolder = createRoute({
   responses: {
     200: jsonContent(
       z.object({ source: z.string(), job: z.string().optional() }).openapi("CompletedFolder"),
-      "Its job, where one was asked for; asking again gives the same answer.",
+      "Its job, if one was requested. Idempotent.",
     ),
-    409: refusal("The files that are there are not those of the etag."),
-    422: refusal("The request does not fit, or there are too many files."),
+    409: refusal("The stored files do not match the etag."),
+    422: refusal("The request is invalid, or there are too many files."),
   },
 });
 
 /**
- * How scans of many files come in. Nothing is kept of a folder but its files: each is written once and checked by its
- * MD5, which is its etag then, so that whoever sends them knows what is there and one etag of all proves that it is whole.
+ * Routes of folders: scans of many files. The service stores only the files. Each is written once and checked by its MD5,
+ * which becomes its etag, so clients know what is stored, and one etag over all files proves that a folder is complete.
  */
 export function createFolderRoutes({ start, check = async () => {} }: FolderRouteOptions) {
   const app = createOpenApiApp<{ Bindings: Bindings }>();
@@ -148,7 +152,7 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
     const { cursor } = c.req.valid("query");
     const page = await scans.list({ prefix, cursor, limit: PAGE_SIZE }).catch((error: unknown) => {
       if (cursor === undefined) throw error;
-      throw new HttpError(422, "bad_cursor", "the cursor is none that a listing gave; begin without one");
+      throw new HttpError(422, "bad_cursor", "the cursor is not from a listing; start without one");
     });
     const files = page.objects.map(({ key, size, etag }) => ({
       path: key.slice(prefix.length),
@@ -158,25 +162,25 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
     return c.json({ files, cursor: page.truncated ? page.cursor : undefined }, 200);
   });
 
-  // A path of several parts has no place in an OpenAPI template: it is documented by hand, and matched by Hono.
+  // OpenAPI templates have no paths of several segments: documented by hand, matched by Hono.
   app.openAPIRegistry.registerPath({
     method: "put",
     path: "/v1/folders/{id}/files/{path}",
-    summary: "Send a file of a folder; once it is there, it stays",
+    summary: "Store a file of a folder; stored files never change",
     request: {
       params: folderParams.extend({
-        path: z.string().openapi({ description: "The folder's name, and the file's path below it." }),
+        path: z.string().openapi({ description: "The folder's name and the file's path below it." }),
       }),
       headers: z.object({ "Content-MD5": z.string() }),
       body: { content: { "application/octet-stream": { schema: z.any() } } },
     },
     responses: {
-      204: { description: "It is there." },
-      404: refusal("This is no path of a file in a folder."),
-      409: refusal("Another file is there by that path."),
+      204: { description: "It is stored." },
+      404: refusal("The path is not that of a file in a folder."),
+      409: refusal("Another file has this path."),
       411: refusal("The length of the body is not stated."),
       413: refusal("The file is too large."),
-      422: refusal("The file is not the one of its MD5."),
+      422: refusal("The file does not match its MD5."),
     },
   });
   app.put("/v1/folders/:id/files/:path{.+}", async (c) => {
@@ -184,7 +188,7 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
       await storeFile(c);
       return c.body(null, 204);
     } finally {
-      // Answered before the body was read, the connection would break and the sentence be lost.
+      // A response before the end of the body would break the connection, and the client would not get the error.
       if (!c.req.raw.bodyUsed)
         await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
     }
@@ -199,7 +203,7 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
       throw new HttpError(
         409,
         "files_missing",
-        `the ${files.length} files that are there are not those that were named; send what is missing and complete again`,
+        `the ${files.length} stored files do not match the etag; send the missing files and complete again`,
       );
     }
     const source = `r2://${bucket}/${key}`;
@@ -212,10 +216,10 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
 
 async function storeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
   const { scans } = readUploadSettings(c.env);
-  // From the address itself: what a router makes of it may be decoded twice or not at all.
+  // From the raw URL: a router may decode it twice or not at all.
   const path = outputPath(new URL(c.req.url).pathname.split("/").slice(5).join("/"));
   const key = path && folderFileKey(c.req.param("id") ?? "", path);
-  if (!key) throw new HttpError(404, "no_such_file", "this is no path of a file in a folder");
+  if (!key) throw new HttpError(404, "no_such_file", "this is not the path of a file in a folder");
   const stated = c.req.header("Content-Length");
   if (stated === undefined || !/^\d+$/.test(stated)) {
     throw new HttpError(411, "length_required", "the request must state the length of its body");
@@ -224,7 +228,7 @@ async function storeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
     throw new HttpError(
       413,
       "too_large",
-      `the file has ${stated} bytes, at most ${MAX_FOLDER_FILE_BYTES} are taken`,
+      `the file has ${stated} bytes, at most ${MAX_FOLDER_FILE_BYTES} are allowed`,
     );
   }
   const md5 = parseMd5(c.req.header("Content-MD5"));
@@ -234,11 +238,11 @@ async function storeFile(c: Context<{ Bindings: Bindings }>): Promise<void> {
   if (!(await stored(scans, key, c.req.raw.body, md5))) {
     const there = await scans.head(key);
     if (there?.etag !== md5)
-      throw new HttpError(409, "file_exists", "another file is there by that path; begin a new folder");
+      throw new HttpError(409, "file_exists", "another file has this path; start a new folder");
   }
 }
 
-/** The body goes on to R2 as it comes in, which checks it. @returns false where the key is taken */
+/** Streams the body to R2, which checks its MD5. @returns false where the key exists */
 async function stored(
   scans: R2Bucket,
   key: string,
@@ -250,7 +254,7 @@ async function stored(
     return (await scans.put(key, bytes, { md5, onlyIf: { etagDoesNotMatch: "*" } })) !== null;
   } catch (error) {
     if (/MD5|checksum/i.test((error as Error)?.message ?? "")) {
-      throw new HttpError(422, "wrong_md5", "the file is not the one of its MD5; send it again");
+      throw new HttpError(422, "wrong_md5", "the file does not match its MD5; send it again");
     }
     console.error(error);
     throw new HttpError(503, "storage_unavailable", "the file cannot be stored now; try again", {
@@ -276,11 +280,11 @@ function checkedName(given: string): string {
   throw new HttpError(
     422,
     "bad_name",
-    "name must be the plain name of a folder: no others above it, no control characters, at most 255 bytes",
+    "name must be the plain name of a folder: no parent folders, no control characters, at most 255 bytes",
   );
 }
 
-/** An MD5 in base64 (RFC 1864) as the hexadecimal number that R2 writes. */
+/** Converts an MD5 from base64 (RFC 1864) to the hexadecimal form of R2. */
 function parseMd5(base64: string | undefined): string | undefined {
   if (base64 === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(base64)) return undefined;
   return toHex(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));

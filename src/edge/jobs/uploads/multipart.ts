@@ -5,21 +5,21 @@ export interface StoredPart {
   etag: string;
 }
 
-/** Multipart uploads of a storage: what the ledger of an upload needs of R2's binding and of the S3 API alike. */
+/** Multipart uploads of a storage, over R2's binding or the S3 API. */
 export interface Multipart {
-  /** @returns the storage's own id of the upload */
+  /** @returns the storage's id of the upload */
   create(key: string, metadata: Record<string, string>): Promise<string>;
   /** @throws {MultipartMismatchError} where the parts are not those that the storage holds */
   complete(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<{ etag: string }>;
-  /** An upload that is gone already is no error. */
+  /** Succeeds for an upload that does not exist. */
   abort(key: string, uploadId: string): Promise<void>;
   head(key: string): Promise<{ etag: string; byteLength: number } | undefined>;
 }
 
-/** The storage does not know the upload or holds other parts than were named. */
+/** The storage does not have the upload, or has other parts than the given ones. */
 export class MultipartMismatchError extends Error {
   override readonly name = "MultipartMismatchError";
-  /** "upload": there is no such upload (any more). "parts": it holds other parts. */
+  /** "upload": there is no such upload. "parts": it has other parts. */
   readonly missing: "upload" | "parts";
   constructor(missing: "upload" | "parts", options: { cause?: unknown } = {}) {
     super(`the storage holds no such ${missing}`, options);

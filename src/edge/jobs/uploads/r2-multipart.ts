@@ -1,7 +1,7 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
 import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
 
-/** R2's numbers for an upload that is not there and for parts that are not; they stand in messages alone. */
+/** R2's error codes for a missing upload and for missing parts; they appear in messages only. */
 const NO_SUCH_UPLOAD = /\(10024\)/;
 const INVALID_PART = /\(10025\)/;
 
@@ -41,7 +41,7 @@ export class R2Multipart implements Multipart {
   }
 }
 
-/** What an error of R2 says about the upload, if that is what it is about. */
+/** Converts an error of R2 about the upload; undefined for other errors. */
 export function toMismatchError(error: unknown): MultipartMismatchError | undefined {
   const message = (error as Error)?.message ?? "";
   if (NO_SUCH_UPLOAD.test(message)) return new MultipartMismatchError("upload", { cause: error });

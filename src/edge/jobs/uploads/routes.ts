@@ -26,18 +26,18 @@ import { readUploadSettings, type UploadSettings } from "./upload-settings.ts";
 
 export interface UploadRouteOptions {
   /**
-   * Told of every upload that is complete, at least once. @returns the job that it starts, if that is known at once
+   * Called for every complete upload, at least once. @returns the job that it starts, if known
    */
   onCompleted(scan: CompletedScan, env: Bindings): Promise<string | undefined>;
-  /** Refuses what this service would refuse once all is sent: another model. */
+  /** Rejects requests before the upload that would fail after it: for another model. */
   check?(env: Bindings, asked: { model?: string; variant?: string }): Promise<void>;
-  /** Largest file that is taken. */
+  /** Maximum size of a file. */
   maxBytes?: number;
 }
 
-/** A job request is the largest thing in a JSON body here. */
+/** A job request is the largest part of a JSON body here. */
 const MAX_JSON_BYTES = 16 * 1024;
-/** What is read of a part that is refused: one of any right length. */
+/** Bytes of a rejected part that are read: the maximum part size. */
 const MAX_DISCARDED_BYTES = 64 * 2 ** 20;
 
 const uploadParams = z.object({ id: z.string() });
@@ -48,16 +48,16 @@ const createUpload = createRoute({
   summary: "Begin to upload a scan",
   request: { body: { required: true, content: { "application/json": { schema: newUploadSchema } } } },
   responses: {
-    201: jsonContent(uploadSchema, "The upload, and how its file is to be cut."),
+    201: jsonContent(uploadSchema, "The upload, and how to divide its file into parts."),
     413: refusal("The file is too large."),
-    422: refusal("The request does not fit."),
+    422: refusal("The request is invalid."),
   },
 });
 
 const readUpload = createRoute({
   method: "get",
   path: "/v1/uploads/{id}",
-  summary: "What is there of an upload",
+  summary: "Status of an upload",
   request: {
     params: uploadParams,
     query: z.object({
@@ -67,7 +67,7 @@ const readUpload = createRoute({
         .min(1)
         .max(10_000)
         .optional()
-        .openapi({ description: "Of a presigned upload: hand out addresses for parts from this one on." }),
+        .openapi({ description: "Presigned uploads: return URLs for the missing parts from this one on." }),
     }),
   },
   responses: { 200: jsonContent(uploadSchema, "The upload."), 404: refusal("There is no such upload.") },
@@ -93,10 +93,10 @@ const putPart = createRoute({
 const completeUpload = createRoute({
   method: "post",
   path: "/v1/uploads/{id}/complete",
-  summary: "Make the parts one object, and start its job",
+  summary: "Join the parts into one object, and start its job",
   request: { params: uploadParams },
   responses: {
-    200: jsonContent(completionSchema, "The scan is there; asking again gives the same answer."),
+    200: jsonContent(completionSchema, "The scan is stored. Idempotent."),
     404: refusal("There is no such upload."),
     409: refusal("Parts are missing; the first of them are named."),
   },
@@ -114,7 +114,7 @@ const abortUpload = createRoute({
   },
 });
 
-/** How scans come in: in parts that are streamed into R2, or sent there by presigned addresses. */
+/** Routes of uploads: parts are streamed into R2, or sent there by presigned URLs. */
 export function createUploadRoutes({
   onCompleted,
   check = async () => {},
@@ -139,14 +139,14 @@ export function createUploadRoutes({
       throw new HttpError(
         413,
         "too_large",
-        `the file has ${byteLength} bytes, at most ${maxBytes} are taken`,
+        `the file has ${byteLength} bytes, at most ${maxBytes} are allowed`,
       );
     }
     if (presigned && !settings.s3) {
       throw new HttpError(
         422,
         "not_presigned",
-        "this service hands out no presigned addresses; send the parts to it instead",
+        "this service has no presigned URLs; send the parts to it instead",
       );
     }
     const encoded = request === undefined ? undefined : encodeRequest(request);
@@ -157,7 +157,7 @@ export function createUploadRoutes({
         `the job request has ${encoded.length} characters, an object carries at most ${MAX_REQUEST_BYTES}; upload without it and post the job after`,
       );
     }
-    // Before gigabytes are sent for a job that would be refused.
+    // Before the client sends gigabytes for a job that would fail.
     if (request) await check(c.env, request);
     const id = newUploadId();
     const partBytes = partSize(byteLength);
@@ -179,7 +179,7 @@ export function createUploadRoutes({
     try {
       return c.json({ n, etag: await storePart(c, n) }, 200);
     } catch (error) {
-      // Answered before the body was read, the connection would break and the sentence be lost.
+      // A response before the end of the body would break the connection, and the client would not get the error.
       if (!c.req.raw.bodyUsed)
         await discardBody(c.req.raw, { maxBytes: MAX_DISCARDED_BYTES }).catch(() => {});
       throw error;
@@ -218,7 +218,7 @@ export function createUploadRoutes({
   return app;
 }
 
-/** The ledger of the upload in the address: ids of another form are not looked up at all. */
+/** The ledger of the upload in the URL. @throws {HttpError} 404 for an invalid id */
 function requireUploadLedger(
   c: Context<{ Bindings: Bindings }>,
   settings: UploadSettings = readUploadSettings(c.env),
@@ -228,7 +228,7 @@ function requireUploadLedger(
   return getUploadLedger(settings.ledgers, id);
 }
 
-/** Every call repeats safely, so what fails in the ledger or its storage is worth another try. */
+/** Calls are idempotent, so an error of the ledger or its storage becomes a retryable 503. */
 async function callLedger<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
@@ -262,7 +262,7 @@ async function storePart(c: Context<{ Bindings: Bindings }>, n: number): Promise
 function checkPart(upload: Upload, n: number, stated: number): void {
   if (upload.state === "complete") throw alreadyComplete();
   if (upload.presigned) {
-    throw new HttpError(409, "presigned", "the parts of this upload go to their presigned addresses");
+    throw new HttpError(409, "presigned", "the parts of this upload go to their presigned URLs");
   }
   const expected = partLength(upload, n);
   if (expected === undefined) {
@@ -273,7 +273,7 @@ function checkPart(upload: Upload, n: number, stated: number): void {
   }
 }
 
-/** The body goes on to R2 as it comes in; nothing of it is kept. */
+/** Streams the body to R2. */
 async function store(
   { scans }: UploadSettings,
   { key }: Upload,
@@ -323,11 +323,11 @@ function requireFound<T>(found: T | undefined): T {
 }
 
 function absent(): HttpError {
-  return new HttpError(404, "not_found", "there is no such upload; it may have been given up");
+  return new HttpError(404, "not_found", "there is no such upload; it may have been aborted");
 }
 
 function alreadyComplete(): HttpError {
-  return new HttpError(409, "complete", "the upload is complete and stays as it is");
+  return new HttpError(409, "complete", "the upload is complete already");
 }
 
 function unavailable(): HttpError {

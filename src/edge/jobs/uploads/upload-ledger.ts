@@ -12,7 +12,7 @@ export interface NewUpload extends PartLayout {
   id: string;
   name: string;
   presigned: boolean;
-  /** JSON of the job that is to follow. */
+  /** JSON of the job request. */
   request?: string;
 }
 
@@ -24,16 +24,16 @@ export interface Upload extends PartLayout {
   presigned: boolean;
   state: "open" | "complete";
   createdAt: string;
-  /** Of the whole object, once it is complete. */
+  /** Etag of the whole object, once it is complete. */
   etag?: string;
   /** The event that the upload is complete was published. */
   published?: boolean;
-  /** The job that it started, or why it started none. */
+  /** The job that the upload started, or why it started none. */
   job?: string;
   refusal?: string;
 }
 
-/** An upload, and the parts that are there, in order. */
+/** An upload and its stored parts, in order. */
 export interface UploadState extends Upload {
   done: number[];
 }
@@ -49,7 +49,7 @@ export type Completion =
   | { outcome: "complete"; upload: Upload & { etag: string } }
   /** No such upload, or it was aborted. */
   | { outcome: "absent" }
-  /** Parts that are not there or have a wrong size, the first ones. */
+  /** The first parts that are missing or have a wrong size. */
   | { outcome: "missing"; parts: number[] };
 
 /** Everything the object stores; the storage's id of the upload is private. */
@@ -232,7 +232,7 @@ export class UploadLedger extends DurableObject<Bindings> {
     return true;
   }
 
-  /** Parts that are there with their right size, in order. */
+  /** Stored parts of the right size, in order. */
   async #parts(upload: StoredUpload): Promise<StoredPart[]> {
     if (!upload.presigned) {
       return this.ctx.storage.sql
@@ -257,7 +257,7 @@ export class UploadLedger extends DurableObject<Bindings> {
 
   #s3(): S3Multipart {
     const access = readS3Access(this.env);
-    if (!access) throw new Error("presigned uploads are not set up any more");
+    if (!access) throw new Error("presigned uploads are no longer configured");
     return new S3Multipart(access);
   }
 

@@ -3,7 +3,7 @@ import { jobRequestSchema } from "../../../contracts/job-request.ts";
 
 const count = z.int().nonnegative();
 
-/** What a job is, but for its source: that is the upload. */
+/** A job request without its source, which is the upload. */
 export const uploadRequestSchema = jobRequestSchema.omit({ source: true });
 
 export const newUploadSchema = z
@@ -12,11 +12,11 @@ export const newUploadSchema = z
     byteLength: z.int().min(1),
     request: uploadRequestSchema
       .nullish()
-      .openapi({ description: "The job to start with it; null: none, whatever the service's rules say." }),
+      .openapi({ description: "The job to start; null: none, even if a rule matches." }),
     presigned: z
       .boolean()
       .default(false)
-      .openapi({ description: "Whether parts go to the storage itself, by addresses that are handed out." }),
+      .openapi({ description: "Whether parts go to the storage directly, by presigned URLs." }),
   })
   .openapi("NewUpload");
 
@@ -28,19 +28,19 @@ export const uploadSchema = z
     key: z.string(),
     byteLength: count,
     partBytes: count.openapi({ description: "Bytes of every part but the last." }),
-    parts: count.openapi({ description: "How many there are; they count from 1." }),
-    done: z.array(count).openapi({ description: "Parts that are there." }),
+    parts: count.openapi({ description: "Number of parts; the first is 1." }),
+    done: z.array(count).openapi({ description: "Stored parts." }),
     presigned: z.boolean(),
     urls: z
       .array(z.object({ n: count, url: z.string() }))
       .optional()
       .openapi({
-        description: "Where parts that are not there may be put for an hour, at most 100 of them.",
+        description: "Presigned URLs for missing parts, valid for an hour, at most 100.",
       }),
     source: z
       .string()
       .optional()
-      .openapi({ description: "Of an upload that is complete: how a job names it." }),
+      .openapi({ description: "The address of a complete upload for job requests." }),
     etag: z.string().optional(),
     job: z.string().optional().openapi({ description: "The job that it started." }),
     refusal: z.string().optional().openapi({ description: "Why it started no job." }),
@@ -54,6 +54,6 @@ export const completionSchema = z
     source: z.string(),
     etag: z.string(),
     byteLength: count,
-    job: z.string().optional().openapi({ description: "Absent until it is known: ask for the upload then." }),
+    job: z.string().optional().openapi({ description: "Absent until known: poll the upload." }),
   })
   .openapi("CompletedUpload");

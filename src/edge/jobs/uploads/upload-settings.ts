@@ -4,12 +4,12 @@ import { HttpError } from "../../../service/http-error.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { S3Access } from "./s3-multipart.ts";
 
-/** What uploads need of the bindings, checked. */
+/** The bindings for uploads, checked. */
 export interface UploadSettings {
   scans: R2Bucket;
   bucket: string;
   ledgers: DurableObjectNamespace;
-  /** Absent where nobody set it up: then there are no presigned uploads. */
+  /** Absent where it is not configured: then there are no presigned uploads. */
   s3?: S3Access;
 }
 
@@ -29,7 +29,7 @@ export function readUploadSettings(env: Bindings): UploadSettings {
   return { scans: SCANS, bucket: SCANS_BUCKET, ledgers: UPLOADS, s3: readS3Access(env) };
 }
 
-/** @throws {HttpError} where it is set up by half */
+/** @throws {HttpError} where it is configured in part */
 export function readS3Access({
   SCANS_BUCKET,
   SCANS_S3_ENDPOINT,
@@ -45,7 +45,7 @@ export function readS3Access({
   } catch {
     given = undefined;
   }
-  // What is wrong with a secret is not told: the sentence could hold a part of it.
+  // Without the detail of the error, which could contain a part of the secret.
   const keys = keysSchema.safeParse(given);
   if (!keys.success) throw wrong("SCANS_S3_KEYS", 'JSON with "accessKeyId" and "secretAccessKey"');
   return { endpoint: SCANS_S3_ENDPOINT, bucket: SCANS_BUCKET ?? "", ...keys.data };
