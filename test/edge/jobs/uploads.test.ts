@@ -133,7 +133,12 @@ describe("an upload", () => {
       source: done.body.source,
       etag: done.body.etag,
     });
-    expectProblem(await ask("DELETE", `/v1/uploads/${upload.id}`), 409, "complete", /the upload is complete already/);
+    expectProblem(
+      await ask("DELETE", `/v1/uploads/${upload.id}`),
+      409,
+      "complete",
+      /the upload is complete already/,
+    );
     const late = await ask("PUT", `/v1/uploads/${upload.id}/parts/1`, partOf(file, 1));
     expectProblem(late, 409, "complete", /the upload is complete already/);
   });

@@ -56,12 +56,9 @@ const createFolder = createRoute({
           schema: z
             .strictObject({
               name,
-              request: uploadRequestSchema
-                .pick({ model: true, variant: true })
-                .optional()
-                .openapi({
-                  description: "Model and variant of the job: rejected now where they are not served.",
-                }),
+              request: uploadRequestSchema.pick({ model: true, variant: true }).optional().openapi({
+                description: "Model and variant of the job: rejected now where they are not served.",
+              }),
             })
             .openapi("NewFolder"),
         },
