@@ -15,24 +15,24 @@ import { openTiff } from "./tiff/open-tiff.ts";
 import { openOmeZarr } from "./zarr/ome-zarr.ts";
 
 export interface OpenOptions {
-  /** Micrometres per pixel of level 0, used instead of what the file states. */
+  /** Micrometres per pixel of level 0; overrides the file. */
   mpp?: number;
   /** Number of the DICOM series, counted from 1, where a directory or an archive holds several. */
   series?: number;
   /** Number of the volume, counted from 1, where a file holds a series of them (NIfTI of four dimensions). */
   time?: number;
-  /** What the pages of a TIFF stack are, where the file does not say. */
+  /** Meaning of the pages of a TIFF stack, where the file does not state it. */
   pagesAs?: PagesAs;
-  /** Whether the image is kept open over several requests of a Worker, where streams end with the request. */
+  /** Keeps the image usable over several requests of a Worker, where native streams end with the request. */
   reuseAcrossRequests?: boolean;
   limits?: Partial<ImageLimits>;
   signal?: AbortSignal;
 }
 
 /**
- * Opens whatever image lies under a key, told by its content and not by its name.
- * @throws {ImageNotFoundError} when nothing is there
- * @throws {ImageFormatError} when it is not an image that is read, or is damaged
+ * Opens the image under a key. Its format is recognised by content, not by name.
+ * @throws {ImageNotFoundError} when nothing exists there
+ * @throws {ImageFormatError} when it is not an image that can be read, or is damaged
  */
 export async function openImage(
   store: ObjectStore,
@@ -51,7 +51,9 @@ export async function openImage(
   const image = await openAny(store, key, { ...options, limits });
   if (time !== undefined && !image.format.startsWith("NIfTI")) {
     await image.close();
-    throw new ImageFormatError(`${key} is no series of volumes, and --time is for those in one NIfTI file`);
+    throw new ImageFormatError(
+      `${key} is not a series of volumes: --time is for NIfTI files that hold several`,
+    );
   }
   return mpp === undefined ? image : withSpacing(image, mpp);
 }
@@ -60,7 +62,7 @@ type ResolvedOptions = Omit<OpenOptions, "limits"> & { limits: ImageLimits };
 
 async function openAny(store: ObjectStore, key: string, options: ResolvedOptions): Promise<ImageSource> {
   const { limits, signal } = options;
-  // A web server may answer for a directory with a page: the name decides where to look first.
+  // A web server may return a page for a directory: the name decides where to look first.
   const zarrFirst = key.toLowerCase().endsWith(".zarr");
   const zarr = zarrFirst ? await openOmeZarr(store, key, limits, signal) : undefined;
   if (zarr) return zarr;
@@ -71,7 +73,7 @@ async function openAny(store: ObjectStore, key: string, options: ResolvedOptions
   return openDirectory(store, key, options);
 }
 
-/** A directory, or the keys of a bucket that begin alike: a DICOM series or slide. */
+/** A directory, or the keys of a bucket under a prefix: a DICOM series or slide. */
 async function openDirectory(
   store: ObjectStore,
   key: string,
@@ -85,7 +87,7 @@ async function openDirectory(
         yield below;
       }
     } catch (error) {
-      // Web servers list nothing; anything else was told when the key itself was looked up.
+      // Web servers have no listings; any other failure was reported when the key itself was looked up.
       if (any || !(error instanceof StorageError)) throw error;
     }
   }
@@ -118,7 +120,7 @@ async function openFile(
     case "gzip": {
       const volume = await openGzipNifti(source, limits, time, reuseAcrossRequests ? "js" : "native", signal);
       if (volume) return volume;
-      throw new ImageFormatError(`${key} is a gzip archive of something that is no NIfTI; unpack it first`);
+      throw new ImageFormatError(`${key} is a gzip archive of something other than NIfTI; unpack it first`);
     }
     case "dicom":
       return openDicomFile(store, key, info, limits, signal);
@@ -139,7 +141,7 @@ async function openFile(
   }
 }
 
-/** The same image, with the spacing a person gave for its plane. A volume keeps the distance of its planes. */
+/** The same image with the user's spacing for its plane. A volume keeps its slice distance. */
 function withSpacing(image: ImageSource, mpp: number): ImageSource {
   return {
     format: image.format,

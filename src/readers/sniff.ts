@@ -1,14 +1,14 @@
 import { isDicom } from "./dicom/open-instance.ts";
 import { NIFTI_HEADER_BYTES, niftiKind } from "./nifti/header.ts";
 
-/** What the first bytes say a file is. */
+/** The kind of a file, from its first bytes. */
 export type FileKind =
   | { kind: "tiff" | "png" | "jpeg" | "nifti" | "gzip" | "dicom" | "zip" }
-  /** Known, and not read: `name` for the sentence. */
+  /** Known but not supported: `name` is for the message. */
   | { kind: "unsupported"; name: string; advice: string }
   | { kind: "unknown" };
 
-/** Bytes needed to tell. */
+/** Bytes needed to recognise any kind. */
 export const SNIFF_BYTES = NIFTI_HEADER_BYTES;
 
 const CONVERT = "convert it to OME-TIFF, for instance with bioformats2raw and raw2ometiff";
@@ -32,9 +32,9 @@ const UNSUPPORTED: { name: string; advice: string; offset: number; magic: readon
   { name: "web page", offset: 0, magic: "<html", advice: "check the address: it answers with a page" },
 ];
 
-/** By content, never by name: slides are renamed, and extensions lie. */
+/** By content, never by name: slides are renamed, and extensions are often wrong. */
 export function sniff(head: Uint8Array): FileKind {
-  // First: its preamble may be that of a TIFF, so that either kind of reader finds the image.
+  // DICOM first: its preamble may be that of a TIFF, so that either kind of reader finds the image.
   if (isDicom(head)) return { kind: "dicom" };
   if (starts(head, 0, [0x49, 0x49, 0x2a, 0]) || starts(head, 0, [0x4d, 0x4d, 0, 0x2a]))
     return { kind: "tiff" };

@@ -159,18 +159,18 @@ test.each<[string, Partial<MadeMosaic>, RegExp]>([
   [
     "has lost its private header",
     { csa: "none" },
-    /a mosaic of several slices .* how many they are; .*dcm2niix/,
+    /a mosaic of several slices .* state their number; .*dcm2niix/,
   ],
-  ["has a damaged one", { csa: "damaged" }, /how many they are/],
+  ["has a damaged one", { csa: "damaged" }, /state their number/],
   [
     "states more slices than fit",
     { stated: 1_000_000 },
     /states 1000000 slices, which 9 × 9 pixels do not hold/,
   ],
   ["states none", { stated: 0 }, /states 0 slices/],
-  ["tells no direction", { normal: [0, 0, 0] }, /which way they follow/],
+  ["tells no direction", { normal: [0, 0, 0] }, /direction in which they follow/],
   ["tells another one", { normal: [0, 1, 0] }, /not that of their plane/],
-  ["tells no distance", { between: 0 }, /how far its slices lie apart/],
+  ["tells no distance", { between: 0 }, /does not state the distance of its slices/],
 ])("a Siemens mosaic that %s is refused", async (_, change, reason) => {
   const made = { count: 7, rows: 3, columns: 3, between: 2, ...change };
   await expect(open(makeMosaic(made))).rejects.toThrow(reason);

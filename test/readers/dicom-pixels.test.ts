@@ -476,7 +476,7 @@ describe("a file without a preamble", () => {
   test("of which nobody says how its frames are coded is refused truly", async () => {
     const bytes = whole(SYNTAX.rle);
     const at = 132 + 12 + 8 + bytes[132 + 12 + 6]!;
-    await expect(read(bytes.slice(at))).rejects.toThrow(/does not tell how its frames are coded/);
+    await expect(read(bytes.slice(at))).rejects.toThrow(/does not state how its frames are coded/);
   });
 
   test("of another kind is not taken for DICOM", async () => {

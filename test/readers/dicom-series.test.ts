@@ -231,7 +231,7 @@ describe("a DICOM series", () => {
     [
       "one tells no place",
       directory([makeSlice({}), makeSlice({ extra: { 2097202: ["DS", ""] } })]),
-      /does not tell its position/,
+      /does not state its position/,
     ],
     [
       "directions are at no right angle",
@@ -239,7 +239,7 @@ describe("a DICOM series", () => {
       /not at right angles/,
     ],
     ["values come from a table", line([0, 1], { extra: { 2633728: ["SQ", [{}]] } }), /look-up table/],
-    ["a scale is none", line([0, 1], { extra: { 2625619: ["DS", "0"] } }), /scaled by a number that is none/],
+    ["a scale is none", line([0, 1], { extra: { 2625619: ["DS", "0"] } }), /scaled by an invalid number/],
   ])("is refused where %s", async (_, objects, reason) => {
     expect(await refusal(open(objects))).toMatch(reason);
   });
@@ -344,7 +344,7 @@ describe("a DICOM series", () => {
     const image = await open(objects);
     expect([...(await image.readRegion(0, { origin: [0, 0, 0], size: [3, 1, 1] })).data]).toEqual([0, 1, 2]);
     expect(image.warnings).toEqual([
-      "the same slices are there more than once and are taken once; passed over: scan/copy/a, scan/copy/b",
+      "some slices are duplicates and are used once; skipped: scan/copy/a, scan/copy/b",
     ]);
     const differing = { ...objects, "scan/copy/c": slice(2, "9.8", 7) };
     expect(await refusal(open(differing))).toMatch(/two of its slices lie at 2\.00 mm/);
@@ -558,7 +558,7 @@ describe("nothing that identifies a patient", () => {
     expect(report).not.toMatch(/secret|quux|4711/i);
     // Texts where codes belong.
     const stray = makeSlice({ extra: { 524384: ["CS", PATIENT], 2621444: ["CS", PATIENT] } });
-    expect(await refusal(open({ scan: stray }))).toMatch(/does not tell what its samples mean/);
+    expect(await refusal(open({ scan: stray }))).toMatch(/does not state what its samples mean/);
     const syntax = makeDicom({ syntax: PATIENT, elements: {} });
     expect(await refusal(open({ scan: syntax }))).toMatch(/an unknown encoding/);
   });
@@ -625,7 +625,7 @@ describe("what a DICOM header may not say", () => {
       makeSlice({ extra: { 2621442: ["US", 3] } }),
       /3 samples a pixel for MONOCHROME2/,
     ],
-    ["no frames", makeSlice({ extra: { 2621448: ["IS", "0"] } }), /how many frames/],
+    ["no frames", makeSlice({ extra: { 2621448: ["IS", "0"] } }), /its number of frames/],
     [
       "video",
       makeDicom({

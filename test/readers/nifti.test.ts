@@ -188,7 +188,7 @@ describe("a NIfTI file", () => {
       "qform",
       [3, 2, 1],
     ]);
-    expect(q.warnings).toEqual(["its sform spans no space and is passed over; its qform is taken"]);
+    expect(q.warnings).toEqual(["its sform is singular and is ignored; its qform is used"]);
     const sizes = await open(makeNifti({ ...grid, sform, pixdim }));
     expect([sizes.orientation, sizes.spacing!.values]).toEqual([undefined, [3, 2, 1]]);
     expect(sizes.warnings).toHaveLength(1);
@@ -222,7 +222,7 @@ describe("a NIfTI file", () => {
         );
         await expect(openImage(store, "scan.nii", { time: 0 })).rejects.toThrow(RangeError);
         await expect(openImage(store, "scan.nii")).rejects.toThrow(
-          /choose it by its number \(--time 1 to 3\)/,
+          /choose one by its number \(--time 1 to 3\)/,
         );
       }
       expect(etags.size).toBe(3);
@@ -231,7 +231,7 @@ describe("a NIfTI file", () => {
       const png = new MemoryStore({
         "a.png": new Uint8Array(await readFile(new URL("fixtures/gray16.png", import.meta.url))),
       });
-      await expect(openImage(png, "a.png", { time: 1 })).rejects.toThrow(/no series of volumes, .*--time/);
+      await expect(openImage(png, "a.png", { time: 1 })).rejects.toThrow(/not a series of volumes: .*--time/);
       expect((await openImage(one, "scan.nii", { time: 1 })).etag).toBe(
         (await openImage(one, "scan.nii")).etag,
       );
@@ -337,7 +337,7 @@ describe("gzip", () => {
   test("of something else is told apart", async () => {
     const { gzipSync } = await import("node:zlib");
     await expect(open(new Uint8Array(gzipSync("hello".repeat(200))))).rejects.toThrow(
-      /gzip archive of something that is no NIfTI/,
+      /gzip archive of something other than NIfTI/,
     );
   });
 });
@@ -385,9 +385,13 @@ describe("what a NIfTI header may not say", () => {
     [
       "an orientation that is none",
       makeNifti({ ...valid, qform: { code: 1, quaternion: [1, 1, 1], offset: [0, 0, 0] } }),
-      /is no rotation/,
+      /is not a rotation/,
     ],
-    ["a scale that is none", makeNifti({ ...valid, slope: 2, intercept: Number.NaN }), /scales by a number/],
+    [
+      "a scale that is none",
+      makeNifti({ ...valid, slope: 2, intercept: Number.NaN }),
+      /scales by an invalid number/,
+    ],
     ["64 bits too many", new Uint8Array(0), /./],
   ])("%s", async (name, bytes, pattern) => {
     if (name === "64 bits too many") {

@@ -58,7 +58,7 @@ describe("what is not an image is refused in one sentence", () => {
     [
       "a DICOM header alone",
       Uint8Array.from([...new Uint8Array(128), ...text("DICM"), 0, 0]),
-      /does not tell how it is encoded/,
+      /does not state how it is encoded/,
     ],
     ["a TIFF header alone", Uint8Array.of(0x49, 0x49, 42, 0, 8, 0, 0, 0), /cut short/],
     ["a TIFF header cut in half", Uint8Array.of(0x49, 0x49, 42, 0, 8), /cut.short/],
@@ -126,7 +126,7 @@ describe("what is stored in a way that is not read is named", () => {
           { axes: [{ name: "x" }, { name: "z" }], datasets: [{ path: "0", coordinateTransformations: [] }] },
         ],
       },
-      /its axes are x, z, and those read are y, x and any of t, c, z/,
+      /its axes are x, z, and supported are y, x and any of t, c, z/,
     ],
     [
       "an axis twice",

@@ -2,14 +2,13 @@ import { LRUCache } from "lru-cache";
 import type { Raster } from "../../tiling/grid/raster.ts";
 
 /**
- * Decoded tiles, bounded in bytes; the least recently used goes first. Callers that ask for a tile while it is decoded
- * share it.
+ * An LRU cache of decoded tiles, bounded in bytes. Callers that ask for a tile while it is being decoded share it.
  */
 export class TileCache {
   readonly #tiles: LRUCache<number, Raster> | undefined;
   readonly #pending = new Map<number, Promise<Raster>>();
 
-  /** @param maxBytes 0 keeps nothing */
+  /** @param maxBytes 0 disables the cache */
   constructor(maxBytes: number) {
     if (maxBytes > 0) {
       this.#tiles = new LRUCache({ maxSize: maxBytes, sizeCalculation: ({ data }) => data.byteLength || 1 });
@@ -20,12 +19,12 @@ export class TileCache {
     return this.#tiles?.calculatedSize ?? 0;
   }
 
-  /** The tile, decoded or on its way. */
+  /** The tile, decoded or in progress. */
   get(id: number): Raster | Promise<Raster> | undefined {
     return this.#tiles?.get(id) ?? this.#pending.get(id);
   }
 
-  /** Shares `tile` until it is decoded, then keeps it; a failure is not kept. */
+  /** Shares `tile` while it is decoded, then caches it; failures are not cached. */
   add(id: number, tile: Promise<Raster>): Promise<Raster> {
     const shared = tile.then(
       (raster) => {

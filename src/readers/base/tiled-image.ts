@@ -12,20 +12,20 @@ import {
 } from "../../tiling/grid/raster.ts";
 import { TileCache } from "./tile-cache.ts";
 
-/** One level as a grid of tiles that can be read and decoded one by one. */
+/** One level as a grid of tiles that are read and decoded one by one. */
 export interface TileGrid {
   /** Spatial shape of the level, slow to fast. */
   shape: readonly number[];
   /** Spatial shape of a whole tile. */
   tileShape: readonly number[];
   /**
-   * Starts reading the tiles at these grid positions, together so that neighbours in the file share a request.
-   * Each answer is `[...extent, channels]`; at the border the extent may be the whole tile or cut at the level.
+   * Starts reading the tiles at these grid positions; together, so that neighbours in the file share a request. Each
+   * result is `[...extent, channels]`; at the border the extent is the whole tile or cut at the level.
    */
   readTiles(positions: readonly (readonly number[])[], signal?: AbortSignal): Promise<Raster>[];
 }
 
-/** Everything of an `ImageSource` that is known without reading samples. */
+/** What an `ImageSource` knows without reading samples. */
 export interface ImageDescription {
   format: string;
   axes: "yx" | "zyx";
@@ -43,16 +43,16 @@ export interface ImageDescription {
   byteLength: number;
 }
 
-/** Tiles asked for at once, at most, and no more than fit the cache: what is held besides the region is bounded. */
+/** Most tiles requested at once, limited to what fits the cache, so memory beside the region is bounded. */
 const MAX_TILES_IN_FLIGHT = 64;
 
-/** Rows of the tallest region that is read again and again side by side. */
+/** Rows of the tallest region whose neighbours are read next. */
 const BAND_ROWS = 1024;
 
-/** Level and tile position in one number; 2^42 tiles per level is far beyond any file. */
+/** Level and tile position in one number; 2^42 tiles per level is more than any file has. */
 const LEVEL_STRIDE = 2 ** 42;
 
-/** An `ImageSource` over tile grids: region assembly by row copies, and one cache for all levels. */
+/** An `ImageSource` over tile grids: assembles regions by copying rows, with one cache for all levels. */
 export class TiledImage implements ImageSource {
   readonly format: string;
   readonly axes: "yx" | "zyx";
@@ -77,7 +77,7 @@ export class TiledImage implements ImageSource {
 
   /**
    * @param grids level 0 first, each with fewer samples than the one before
-   * @param close lets go of what the grids hold
+   * @param close releases what the grids hold
    */
   constructor(
     about: ImageDescription,
@@ -169,7 +169,7 @@ export class TiledImage implements ImageSource {
     await this.#close?.();
   }
 
-  /** The tiles at these positions, from the cache or started now; `borrowed` ones another caller has started. */
+  /** The tiles at these positions, cached or started now; another caller started the `borrowed` ones. */
   #tiles(
     level: number,
     grid: TileGrid,
@@ -188,7 +188,7 @@ export class TiledImage implements ImageSource {
     );
   }
 
-  /** A borrowed tile may fail because the other caller gave up: then it is read again for this one. */
+  /** A borrowed tile may fail because the other caller aborted: then this caller reads it again. */
   async #settle(
     tile: Raster | Promise<Raster>,
     again: () => Promise<Raster>,
@@ -206,8 +206,8 @@ export class TiledImage implements ImageSource {
 }
 
 /**
- * Where tiles are as wide as the image (strips), regions side by side need the same ones: what a band of regions
- * spans must stay in the cache, or each strip is decoded once per region.
+ * Where tiles are as wide as the image (strips), neighbouring regions need the same tiles: the cache must hold the
+ * strips of a band of regions, or each strip is decoded once per region.
  */
 function bandBytes({ shape, tileShape }: TileGrid, sampleBytes: number): number {
   const width = shape.at(-1)!;
@@ -236,7 +236,7 @@ function checkInside(rect: Rect, shape: readonly number[], level: number): void 
   }
 }
 
-/** Grid positions of the tiles that touch `rect`, in raster order. */
+/** Grid positions of the tiles that intersect `rect`, in raster order. */
 function tilesIntersecting(rect: Rect, tileShape: readonly number[]): number[][] {
   let positions: number[][] = [[]];
   for (let axis = 0; axis < tileShape.length; axis++) {
@@ -257,7 +257,7 @@ function linearIndex(position: readonly number[], grid: TileGrid): number {
   return index;
 }
 
-/** Copies what tile (at `tileOrigin` in the level) and `rect` have in common into `region`, row by row. */
+/** Copies the intersection of a tile (at `tileOrigin` in the level) and `rect` into `region`, row by row. */
 function copyOverlap(
   tile: Raster,
   tileOrigin: readonly number[],
@@ -265,7 +265,7 @@ function copyOverlap(
   rect: Rect,
   channels: number,
 ): void {
-  // 2-D is 3-D with one z, so that there is one loop.
+  // 2-D is treated as 3-D with one z.
   const [tz, ty, tx] = pad3(tileOrigin, 0);
   const [tileDepth, tileHeight, tileWidth] = pad3(tile.shape.slice(0, -1), 1);
   const [rz, ry, rx] = pad3(rect.origin, 0);

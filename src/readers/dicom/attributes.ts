@@ -1,7 +1,7 @@
 /**
- * The attributes that are read, by tag (PS3.6): all that describe samples, and none that describe a patient. Others are
- * passed over, so they can get into no message and no log. The value representation is for files that leave it out.
- * Group 0029 and (0019,100a) are Siemens's own, of their header of pictures; that of series, which names people, is not read.
+ * The attributes that are read, by tag (PS3.6): those that describe samples, and none that describe a patient. All
+ * others are skipped, so they cannot reach a message or a log. The value representation is for files that omit it.
+ * Group 0029 and (0019,100a) are Siemens's private image header; its series header, which names people, is not read.
  */
 export const ATTRIBUTES = {
   transferSyntax: [0x00020010, "UI"],
@@ -68,7 +68,7 @@ export const ATTRIBUTES = {
 export type AttributeName = keyof typeof ATTRIBUTES;
 
 export const PIXEL_DATA = 0x7fe00010;
-/** Samples as floating-point numbers, in place of `PIXEL_DATA`. */
+/** Floating-point samples, instead of `PIXEL_DATA`. */
 export const FLOAT_PIXEL_DATA: ReadonlySet<number> = new Set([0x7fe00008, 0x7fe00009]);
 
 export const NAME_OF_TAG: ReadonlyMap<number, AttributeName> = new Map(

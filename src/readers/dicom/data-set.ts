@@ -15,14 +15,14 @@ interface Element {
   items: DataSet[];
 }
 
-/** Longest value that is kept, offset tables apart. */
+/** Longest value that is kept, except offset tables. */
 const MAX_VALUE_BYTES = 4096;
-/** Of an extended offset table: eight million frames. */
+/** Limit of an extended offset table: eight million frames. */
 const MAX_TABLE_BYTES = 64 * 2 ** 20;
-/** Of bytes that mean something of their own: a palette, a private header. What is longer is left out. */
+/** Limit of opaque values: a palette, a private header. Longer ones are dropped. */
 const MAX_OPAQUE_BYTES = 2 ** 20;
 const MAX_DEPTH = 16;
-/** Items of a sequence that is kept; those of the frames are handed on one by one. */
+/** Most items of a sequence that is kept; the items of frames are handed on one by one. */
 const MAX_ITEMS = 64;
 
 const NO_BYTES = new Uint8Array(0);
@@ -68,11 +68,11 @@ export class DataSet {
     return this.#elements.has(name);
   }
 
-  /** The parts of a text, without padding. */
+  /** The values of a text, without padding. */
   texts(name: AttributeName): string[] {
     const element = this.#elements.get(name);
     if (element === undefined) return [];
-    // The default repertoire; what is read is never in another.
+    // ASCII: the attributes that are read have no other character set.
     const text = String.fromCharCode(...element.value).replace(/[\0 ]+$/, "");
     return text === "" ? [] : text.split("\\").map((part) => part.trim());
   }
@@ -112,7 +112,7 @@ export class DataSet {
     return this.numbers(name)[0];
   }
 
-  /** A value as it is stored. */
+  /** A value as stored. */
   bytes(name: AttributeName): Uint8Array {
     return this.#elements.get(name)?.value ?? NO_BYTES;
   }
@@ -135,7 +135,7 @@ const EMPTY = new DataSet();
 
 export interface ParsedDataSet {
   dataSet: DataSet;
-  /** Undefined when there are no samples. `length` is undefined where they are encapsulated. */
+  /** Undefined when there are no samples. `length` is undefined when they are encapsulated. */
   pixels: { tagOffset: number; offset: number; length: number | undefined; float: boolean } | undefined;
 }
 
@@ -145,10 +145,10 @@ export interface Encoding {
 }
 
 /**
- * Reads a data set as far as its samples (PS3.5 section 7), keeping `ATTRIBUTES` and passing over the rest.
- * @param bytes from the file's beginning; `from` is where the data set begins in them
+ * Parses a data set up to its samples (PS3.5 section 7), keeping `ATTRIBUTES` and skipping other elements.
+ * @param bytes from the file's beginning; `from` is the offset of the data set in them
  * @param whole whether the file ends with `bytes`
- * @param onFrame is handed the item of each frame of the per-frame functional groups, in turn
+ * @param onFrame receives the item of each frame of the per-frame functional groups, in order
  * @throws {NeedMoreBytesError} when `bytes` end before the samples and the file does not
  * @throws {DataSetError} when it is damaged
  */
@@ -172,7 +172,7 @@ export function parseDataSet(
   return { dataSet, pixels };
 }
 
-/** The file's own group (PS3.10), always explicit and little-endian; where it ends is where the data set begins. */
+/** Parses the file meta information (PS3.10), always explicit and little-endian; the data set begins behind it. */
 export function parseFileMeta(
   bytes: Uint8Array,
   from: number,
@@ -207,7 +207,9 @@ class ElementReader {
     return this.#at;
   }
 
-  /** Elements up to `end`, or to the end of an item of undefined length. Answers where the samples are. */
+  /**
+   * Parses elements up to `end`, or to the end of an item of undefined length. @returns the position of the samples
+   */
   readUntil(
     end: number,
     into: DataSet | undefined,
@@ -242,7 +244,8 @@ class ElementReader {
       length === UNDEFINED_LENGTH ||
       ((vr === undefined || vr === "UN") && wanted === "SQ")
     ) {
-      // What was written by who did not know it for a sequence is implicit and little-endian (PS3.5 section 6.2.2).
+      // A writer that did not know the sequence's representation wrote it implicit and little-endian (PS3.5 section
+      // 6.2.2).
       const inner = vr === "UN" ? { explicit: false, littleEndian: true } : encoding;
       if (length !== UNDEFINED_LENGTH && name === undefined) {
         this.#skip(length, end);
@@ -263,7 +266,7 @@ class ElementReader {
     into?.set(name, {
       vr: vr === undefined || vr === "UN" ? wanted! : vr,
       littleEndian: encoding.littleEndian,
-      // A copy: the rest of the file's head need not be kept for it.
+      // A copy, so that the rest of the file's head can be freed.
       value: this.#bytes.slice(from, from + length),
       items: [],
     });

@@ -22,10 +22,10 @@ const SOF_EXTENDED = 0xc1;
 const SOF_LOSSLESS = 0xc3;
 
 /**
- * One frame to the numbers it stores, `[rows, columns, samples]`: sign and unused bits resolved, colours as RGB, also
- * those of a palette.
+ * Decodes one frame to `[rows, columns, samples]`: sign and unused bits are resolved, and colours are RGB, also those
+ * of a palette.
  * @param bytes native samples, or one coded frame
- * @throws {UnsupportedDicomError | ImageFormatError} when the frame is damaged or is not what its header announces
+ * @throws {UnsupportedDicomError | ImageFormatError} when the frame is damaged or differs from its header
  */
 export async function decodeFrame(
   bytes: Uint8Array,
@@ -65,7 +65,7 @@ async function decodeStored(bytes: Uint8Array, format: PixelFormat, syntax: Tran
       checkCodedSize(size, format);
       const image = await decodeJpeg2000(bytes, { allowSigned: true });
       const data = codedSamples(image, format);
-      // The transforms of JPEG 2000 itself, and subsampled chroma, are undone by the codec.
+      // The codec undoes JPEG 2000's own transforms and upsamples chroma.
       return {
         data: size.subsampled || format.photometric !== "YBR_FULL" ? data : toRgb(data, format),
         shape,
@@ -81,7 +81,7 @@ function nativeSamples(bytes: Uint8Array, format: PixelFormat, littleEndian: boo
       `a frame holds ${bytes.length} bytes where its header announces ${expected}`,
     );
   if (format.photometric === "YBR_FULL_422") return upsample422(bytes.subarray(0, expected));
-  // Own and aligned.
+  // An aligned copy.
   const own = bytes.slice(0, expected);
   const size = format.bitsAllocated / 8;
   if (!littleEndian && size > 1)
@@ -91,7 +91,7 @@ function nativeSamples(bytes: Uint8Array, format: PixelFormat, littleEndian: boo
   return format.planar ? interleave(data, format.samples) : data;
 }
 
-/** Two pixels share Cb and Cr, and are stored Y Y Cb Cr (PS3.3 section C.7.6.3.1.2). */
+/** Two pixels share Cb and Cr, stored as Y Y Cb Cr (PS3.3 section C.7.6.3.1.2). */
 function upsample422(bytes: Uint8Array): Uint8Array {
   const out = new Uint8Array((bytes.length / 2) * 3);
   for (let from = 0, to = 0; from < bytes.length; from += 4, to += 6) {
@@ -113,7 +113,7 @@ function rleSamples(bytes: Uint8Array, format: PixelFormat): SampleArray {
   const own = new Uint8Array(planes.length);
   for (let c = 0; c < samples; c++) {
     for (let b = 0; b < size; b++) {
-      // Little-endian, as the platform is.
+      // Little-endian, like the platform.
       const plane = planes.subarray((c * size + b) * pixels, (c * size + b + 1) * pixels);
       for (let p = 0, to = c * size + size - 1 - b; p < pixels; p++, to += samples * size)
         own[to] = plane[p]!;
@@ -140,7 +140,7 @@ async function jpegSamples(bytes: Uint8Array, format: PixelFormat): Promise<Samp
   return codedSamples(await decodeJpeg(stream), format);
 }
 
-/** On the stream's own header, so that a small frame cannot ask for a huge one to be decoded. */
+/** Compares the sizes in the stream's own header, so that a small frame cannot make a huge picture be decoded. */
 function checkCodedSize(size: { width: number; height: number }, { rows, columns }: PixelFormat): void {
   if (size.width !== columns || size.height !== rows) {
     throw new UnsupportedDicomError(
@@ -149,7 +149,7 @@ function checkCodedSize(size: { width: number; height: number }, { rows, columns
   }
 }
 
-/** The frame marker of JPEG-LS (SOF55); what precedes it are segments that state their length. */
+/** Finds the frame marker of JPEG-LS (SOF55); segments before it state their length. */
 function jpegLsSize(bytes: Uint8Array): { width: number; height: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 2; at + 9 <= bytes.length && bytes[at] === 0xff; at += 2 + view.getUint16(at + 2)) {
@@ -158,7 +158,7 @@ function jpegLsSize(bytes: Uint8Array): { width: number; height: number } {
   throw new UnsupportedDicomError("a JPEG-LS frame is damaged: its header is missing");
 }
 
-/** What a codec gives, in the type the header announces. */
+/** Converts the codec's samples to the type that the header states. */
 function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
   if (image.components !== format.samples) throw wrongComponents(image.components, format);
   const count = format.rows * format.columns * format.samples;
@@ -166,7 +166,7 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
     throw new UnsupportedDicomError("a frame holds fewer pixels than its header announces");
   const dtype = dtypeOfFormat(format);
   const data = allocate(dtype, count);
-  // Typed arrays wrap around: what a codec takes for unsigned becomes signed where the header says so.
+  // Typed arrays wrap around: unsigned samples of a codec become signed where the header says so.
   data.set(image.data.length === count ? image.data : image.data.subarray(0, count));
   maskBits(data, { ...format, highBit: format.bitsStored - 1 });
   return data;
@@ -187,7 +187,7 @@ function view(own: Uint8Array, format: PixelFormat): SampleArray {
   return new Samples(own.buffer, own.byteOffset, own.length / (format.bitsAllocated / 8));
 }
 
-/** Leaves the bits that are stored, with their sign. Others hold overlays, or anything. In place. */
+/** Keeps the stored bits, with their sign; other bits may hold overlays. In place. */
 function maskBits(data: SampleArray, { bitsAllocated, bitsStored, highBit, signed }: PixelFormat): void {
   if (bitsStored === bitsAllocated) return;
   const up = 32 - (highBit + 1);
@@ -205,7 +205,7 @@ function interleave(planes: SampleArray, samples: number): SampleArray {
   return out;
 }
 
-/** Colours that are stored as luminance and chroma. In place. */
+/** Converts luminance and chroma to RGB. In place. */
 function toRgb(data: SampleArray, { photometric, columns, rows }: PixelFormat): SampleArray {
   if ((photometric === "YBR_FULL" || photometric === "YBR_FULL_422") && data instanceof Uint8Array)
     ycbcrToRgb({ width: columns, height: rows, components: 3, data });

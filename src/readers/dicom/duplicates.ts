@@ -3,8 +3,8 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import { readSlice, type SliceFile } from "./slices.ts";
 
 /**
- * Takes files that hold the same slices once: exports and copies bring them in twice. Two are the same when they lie at
- * the same place and are one object by its UID, or hold the same values. Others at one place are left, to be refused.
+ * Removes duplicates of slices, which exports and copies produce. Two slices are duplicates when they lie at the same
+ * position and either have the same UID or the same values. Other slices at one position stay, to be rejected.
  * @param files in the order of their names; the first of several is kept
  */
 export async function withoutDuplicates(
@@ -27,7 +27,7 @@ export async function withoutDuplicates(
       const same =
         (first!.sopInstance !== "" && first!.sopInstance === other.sopInstance) ||
         (await holdTheSame(store, first!, other, limits, count, signal));
-      // What differs is refused, whatever else lies there.
+      // Different slices at one position are rejected later.
       if (!same) break;
       dropped.add(other);
     }

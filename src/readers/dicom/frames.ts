@@ -9,22 +9,22 @@ const SEQUENCE_END = 0xfffee0dd;
 const ITEM_HEADER_BYTES = 8;
 const UNDEFINED_LENGTH = 0xffffffff;
 
-/** A fragment's header, and enough of its content to tell whether a frame begins there. */
+/** A fragment's header, and enough of its content to recognise the start of a frame. */
 const PROBE_BYTES = 12;
 
-/** Where the frames of a file lie. Plain data, for it is kept of every slice of a series. */
+/** Byte ranges of the frames of a file. Plain data: it is kept for every slice of a series. */
 export interface FrameIndex {
-  /** Frame f, or its items where it is coded, are the bytes from `starts[f]` to `starts[f + 1]`. */
+  /** Frame f (or its items, if coded) spans the bytes from `starts[f]` to `starts[f + 1]`. */
   starts: Float64Array;
   encapsulated: boolean;
-  /** The basic offset table comes first: where there is a single frame, it is read with it. */
+  /** Whether the basic offset table comes first: with a single frame it is read together with it. */
   withTable: boolean;
 }
 
 /**
- * Finds the frames of a file: by arithmetic where they are native, else by its offset tables, else by walking once over
- * the headers of the fragments (PS3.5 annex A.4).
- * @throws {UnsupportedDicomError} when the frames are not there
+ * Finds the frames of a file: by arithmetic if they are native, else by its offset tables, else by walking over the
+ * headers of the fragments (PS3.5 annex A.4).
+ * @throws {UnsupportedDicomError} when frames are missing
  */
 export async function indexFrames(
   { source, dataSet, syntax, pixels }: Instance,
@@ -36,7 +36,7 @@ export async function indexFrames(
   const { offset } = pixels;
   if (syntax.coding === "native") {
     if (pixels.length === undefined)
-      throw new UnsupportedDicomError("its header does not tell how its frames are coded (transfer syntax)");
+      throw new UnsupportedDicomError("its header does not state how its frames are coded (transfer syntax)");
     const bytes = frameBytes(format);
     if (offset + count * bytes > source.byteLength || count * bytes > pixels.length) {
       throw new UnsupportedDicomError(
@@ -61,7 +61,7 @@ export async function indexFrames(
     if (extended.length !== count) throw wrongTable(extended.length, count);
     return fromStarts(source, count, (frame) => base + extended[frame]!);
   }
-  // Beyond 4 GiB the 32 bits of its entries are too few.
+  // Beyond 4 GiB its entries of 32 bits are too short.
   if (table.length > 0 && source.byteLength < 2 ** 32) {
     if (table.length !== 4 * count) throw wrongTable(table.length / 4, count);
     const [bytes] = await source.readRanges(
@@ -75,7 +75,7 @@ export async function indexFrames(
 }
 
 /**
- * Whole frames, as `decodeFrame` takes them; those that lie together share a request.
+ * Reads whole frames, as `decodeFrame` takes them; neighbours share a request.
  * @param maxBytes of one frame
  */
 export function readFrames(
@@ -120,7 +120,7 @@ function joinFragments(bytes: Uint8Array, withTable: boolean): Uint8Array {
   return joinBytes(parts);
 }
 
-/** @throws {UnsupportedDicomError} when the frames do not follow each other inside the file */
+/** @throws {UnsupportedDicomError} when the frames are not in order inside the file */
 function fromStarts(source: ByteSource, count: number, start: (frame: number) => number): FrameIndex {
   const starts = new Float64Array(count + 1);
   starts[count] = source.byteLength;
@@ -132,7 +132,7 @@ function fromStarts(source: ByteSource, count: number, start: (frame: number) =>
   return { starts, encapsulated: true, withTable: false };
 }
 
-/** A frame begins with the fragment whose content does; where there are as many fragments as frames, with each. */
+/** A frame begins where a fragment's content begins a stream; with as many fragments as frames, at each fragment. */
 async function scanFragments(
   source: ByteSource,
   base: number,
@@ -145,7 +145,7 @@ async function scanFragments(
     const item = await readItemHeader(source, at, signal);
     if (item === undefined) break;
     if (item.beginsFrame) starts.push(at);
-    // A frame in more fragments than this is none that a slide has.
+    // No slide splits a frame into more fragments.
     if (all.push(at) > 16 * count) break;
     at += ITEM_HEADER_BYTES + item.length;
   }

@@ -6,11 +6,11 @@ import type { PixelFormat } from "./pixel-format.ts";
 import { siemensCsa } from "./siemens-csa.ts";
 import { checkPlace, cross, dot, type SlicePlace, scale, toRas, type Vector, vector } from "./stack.ts";
 
-/** A Siemens mosaic: the slices of a volume laid out side by side in one picture, row by row, the last row not full. */
+/** A Siemens mosaic: the slices of a volume side by side in one picture, row by row; the last row may not be full. */
 export interface Mosaic {
-  /** Slices. */
+  /** Number of slices. */
   count: number;
-  /** Slices side by side; as many rows of them. */
+  /** Slices in a row; there are as many rows. */
   across: number;
   /** Of one slice. */
   rows: number;
@@ -22,8 +22,8 @@ export interface Mosaic {
 }
 
 /**
- * Undefined for a picture that is none.
- * @throws {UnsupportedDicomError} when it is one, and its header does not tell how to take it apart
+ * Reads the layout of a mosaic; undefined for any other picture.
+ * @throws {UnsupportedDicomError} for a mosaic whose header does not describe its layout
  */
 export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | undefined {
   const csa = siemensCsa(dataSet);
@@ -34,7 +34,7 @@ export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | unde
     new UnsupportedDicomError(
       `it is a mosaic of several slices in one picture, and its private Siemens header ${what}; convert the original files to NIfTI with dcm2niix`,
     );
-  if (count === undefined) throw lacking("does not tell how many they are");
+  if (count === undefined) throw lacking("does not state their number");
   const across = Math.ceil(Math.sqrt(count));
   const rows = format.rows / across;
   const columns = format.columns / across;
@@ -43,12 +43,12 @@ export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | unde
     throw lacking(`states ${count} slices, which ${format.columns} × ${format.rows} pixels do not hold`);
   const sliceNormal = csa?.sliceNormal;
   if (sliceNormal === undefined || !sliceNormal.every(Number.isFinite) || Math.hypot(...sliceNormal) < 0.5)
-    throw lacking("does not tell which way they follow each other");
+    throw lacking("does not state the direction in which they follow each other");
   const between = positive(dataSet.number("spacingBetweenSlices"));
   const thickness = positive(dataSet.number("sliceThickness"));
   const spacing = between ?? thickness;
   if (spacing === undefined)
-    throw new UnsupportedDicomError("its header does not tell how far its slices lie apart");
+    throw new UnsupportedDicomError("its header does not state the distance of its slices");
   const warning = `the distance of its slices is not stated; their thickness of ${spacing} mm is taken for it`;
   return {
     count,
@@ -62,8 +62,8 @@ export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | unde
 }
 
 /**
- * Where the volume lies. The file tells the first pixel of the whole mosaic as if it were one picture about the same
- * centre, so the first slice begins half a difference further in (as dcm2niix and nibabel have it).
+ * The affine of the volume. The file states the first pixel of the whole mosaic as if it were one picture about the
+ * same centre, so the first slice begins half the difference further in (as in dcm2niix and nibabel).
  */
 export function mosaicAffine(mosaic: Mosaic, place: SlicePlace, { rows, columns }: PixelFormat): Affine {
   checkPlace(place);
@@ -85,7 +85,7 @@ export function mosaicAffine(mosaic: Mosaic, place: SlicePlace, { rows, columns 
   return toRas([alongRow, alongColumn, scale(normal, Math.sign(cosine) * mosaic.spacing), origin]);
 }
 
-/** The picture `[rows, columns, samples]` to its slices `[z, y, x, samples]`. */
+/** Cuts the picture `[rows, columns, samples]` into its slices `[z, y, x, samples]`. */
 export function splitMosaic(picture: Raster, { count, across, rows, columns }: Mosaic): Raster {
   const samples = picture.shape[2]!;
   const rowSamples = across * columns * samples;

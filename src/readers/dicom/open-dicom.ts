@@ -20,20 +20,20 @@ import {
 } from "./slices.ts";
 import { FramePositions, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
 
-/** Files of a directory that are looked into. */
+/** Most files of a directory that are opened. */
 const MAX_FILES = 20_000;
-/** Heads read at once; Workers allow six connections. */
+/** Heads read in parallel; Workers allow six connections. */
 const PARALLEL = 6;
-/** Frames of a volume whose places are kept: far more than any stack has. Those of slides are kept in less. */
+/** Frames of a volume whose positions are kept: more than any stack has. Those of slides take less memory. */
 const MAX_SLICES = 65_536;
-/** What tells whether a file is DICOM. */
+/** Bytes that identify a DICOM file. */
 const SNIFFED_BYTES = 132;
-/** Files that are not read, or passed over, that a sentence names. */
+/** Most skipped files that a message names. */
 const LISTED_UNREAD = 3;
-/** Series that a refusal lists. */
+/** Most series that a message lists. */
 const LISTED = 8;
 
-/** What holds labels and not an image: PS3.4 annex B.5. */
+/** Objects that hold labels, not images: PS3.4 annex B.5. */
 const SEGMENTATIONS: ReadonlySet<string> = new Set([
   "1.2.840.10008.5.1.4.1.1.66.4",
   "1.2.840.10008.5.1.4.1.1.66.7",
@@ -42,14 +42,14 @@ const SEGMENTATIONS: ReadonlySet<string> = new Set([
 type Read =
   | { kind: "slices"; file: SliceFile }
   | { kind: "slide"; file: SlideFile }
-  /** A file that is not read, for this reason; it may be an image of this series. */
+  /** A file that cannot be read, with the reason; it may be an image of this series. */
   | { kind: "refused"; key: string; series: string; modality: string; reason: unknown }
-  /** No image, or a picture beside a slide: `what` for a sentence. */
+  /** Not an image, or a picture beside a slide: `what` is for a message. */
   | { kind: "other"; what: string };
 
 /**
- * Opens a single DICOM file: the level of a slide, a multi-frame volume, or one picture.
- * @throws {ImageFormatError} in one sentence that tells nothing of the patient
+ * Opens a single DICOM file: a level of a slide, a multi-frame volume, or one picture.
+ * @throws {ImageFormatError} with a message that reveals nothing about the patient
  */
 export async function openDicomFile(
   store: ObjectStore,
@@ -61,14 +61,14 @@ export async function openDicomFile(
   const { read, bytesRead } = await readFile(store, key, info, limits, signal);
   if (read.kind === "refused") throw addFileName(read.reason, key);
   if (read.kind === "other")
-    throw new ImageFormatError(`${key} cannot be read: it is ${read.what}, and no image`);
+    throw new ImageFormatError(`${key} cannot be read: it is ${read.what}, not an image`);
   return present(store, key, [read], { bytesRead, etag: info.etag, warnings: [] }, limits);
 }
 
 /**
- * Opens the slides or slices among the files of a directory or an archive; undefined when none of them is DICOM.
- * @param series which one, by its number in the sentence that lists them; needed only where there are several
- * @throws {ImageFormatError} when there are several series and none is chosen, or the chosen one is not read
+ * Opens the slides or slices among the files of a directory or an archive; undefined when none is DICOM.
+ * @param series the number of one, as the message that lists them gives it; needed only when there are several
+ * @throws {ImageFormatError} when there are several series and none is chosen, or the chosen one cannot be read
  */
 export async function openDicomFolder(
   store: ObjectStore,
@@ -105,7 +105,7 @@ export async function openDicomFolder(
     const what = [...new Set(files.map(({ read }) => (read.kind === "other" ? read.what : "")))].join(", ");
     throw new ImageFormatError(`${name} holds DICOM files of which none is an image (${what})`);
   }
-  // What is not read may be what was meant: only where it is less than what is read, that is taken without asking.
+  // The unread series may be the wanted one: choose the other automatically only if that is larger.
   const clear = all.length === 1 && unread.length < all[0]!.length;
   if (series === undefined && !clear) {
     const listed = listSeries(all.map((g) => g.map(({ read }) => read)));
@@ -139,7 +139,7 @@ interface FolderFile {
   bytesRead: number;
 }
 
-/** All that are DICOM. One that is damaged or not read does not keep the others from being read. */
+/** All files that are DICOM. A damaged or unsupported one does not keep the others from being read. */
 async function readFiles(
   store: ObjectStore,
   keys: readonly string[],
@@ -158,7 +158,7 @@ async function readFiles(
   return files.filter((file) => file !== undefined);
 }
 
-/** Its series is known where its header holds that much. */
+/** Its series is known if its header got that far. */
 function damagedFile(key: string, reason: ImageFormatError): Read {
   const dataSet = reason.cause instanceof DataSetError ? reason.cause.dataSet : undefined;
   return {
@@ -170,7 +170,7 @@ function damagedFile(key: string, reason: ImageFormatError): Read {
   };
 }
 
-/** A sentence each, and one for those beyond. */
+/** A sentence for each, and one for the rest. */
 function listUnread(files: readonly FolderFile[]): string[] {
   const sentences = files.slice(0, LISTED_UNREAD).flatMap(({ read }) => {
     if (read.kind !== "refused") return [];
@@ -181,7 +181,7 @@ function listUnread(files: readonly FolderFile[]): string[] {
   return more > 0 ? [...sentences, `${more} more files cannot be read`] : sentences;
 }
 
-/** Kinds and numbers of slices: never a description, which may name a patient. */
+/** Kinds and numbers of slices: never a description, which may name the patient. */
 function listSeries(groups: readonly (readonly Read[])[]): string {
   const lines = groups.slice(0, LISTED).map((reads, i) => {
     const first = reads[0]!;
@@ -229,7 +229,7 @@ async function present(
     if (slices.some(({ mosaic }) => mosaic)) {
       if (slices.length === 1) return mosaicVolume(store, slices[0]!, now, limits);
       throw new UnsupportedDicomError(
-        `it is a series of ${slices.length} volumes, each a mosaic in one file, and one is wanted; give the file of one`,
+        `it is a series of ${slices.length} volumes, each a mosaic in one file, and only one is supported; give the file of one`,
       );
     }
     const only = slices.length === 1 && slices[0]!.places.length === 1 ? slices[0] : undefined;
@@ -243,16 +243,16 @@ function duplicateWarning(keys: readonly string[]): string[] {
   if (keys.length === 0) return [];
   const listed = oneLine(keys.slice(0, LISTED_UNREAD).join(", "));
   const more = keys.length > LISTED_UNREAD ? ` and ${keys.length - LISTED_UNREAD} more` : "";
-  return [`the same slices are there more than once and are taken once; passed over: ${listed}${more}`];
+  return [`some slices are duplicates and are used once; skipped: ${listed}${more}`];
 }
 
-/** Why slices make no stack may be that one of them is not read. */
+/** The reason may be that one of the slices could not be read. */
 function withUnread(cause: unknown, unread: readonly string[]): unknown {
   if (unread.length === 0 || !(cause instanceof ImageFormatError)) return cause;
   return new ImageFormatError(`${cause.message}; not read: ${unread.join("; ")}`, { cause: cause.cause });
 }
 
-/** With `sniff`, undefined for what is not DICOM. */
+/** With `sniff`, undefined for a file that is not DICOM. */
 async function readFile(
   store: ObjectStore,
   key: string,
@@ -316,7 +316,7 @@ async function classify(
   }
 }
 
-/** The functional groups of each frame, in the little that slides or slices need of them. */
+/** Collects from the functional groups of each frame what slides or slices need. */
 class FrameCollector {
   readonly places = new FramePositions();
   readonly groups: FrameGroups[] = [];

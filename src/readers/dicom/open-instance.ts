@@ -14,29 +14,29 @@ import {
 import { NeedMoreBytesError, UnsupportedDicomError } from "./errors.ts";
 import { parseTransferSyntax, type TransferSyntax, unstatedSyntax } from "./transfer-syntax.ts";
 
-/** Enough for the head of most files, with one request. */
+/** Covers the head of most files with one request. */
 const FIRST_READ_BYTES = 32 * 1024;
-/** A slide of two million frames, each with its place, is below. */
+/** A slide of two million frames, each with its position, has less. */
 const MAX_HEAD_BYTES = 256 * 2 ** 20;
-/** What a deflated file may hold: it is unpacked whole, and held three times meanwhile. */
+/** Limit of a deflated file: it is unpacked whole, and held three times meanwhile. */
 const MAX_DEFLATED_BYTES = 128 * 2 ** 20;
 
-/** One DICOM file, read as far as its samples. */
+/** One DICOM file, read up to its samples. */
 export interface Instance {
   key: string;
   dataSet: DataSet;
   syntax: TransferSyntax;
   pixels: NonNullable<ParsedDataSet["pixels"]> | undefined;
-  /** The file, or in memory what a deflated one holds. */
+  /** The file, or the unpacked bytes of a deflated one in memory. */
   source: ByteSource;
 }
 
-/** Bytes of the preamble and the letters behind it (PS3.10 section 7.1). */
+/** Bytes of the preamble and the letters "DICM" behind it (PS3.10 section 7.1). */
 const PREAMBLE_BYTES = 132;
-/** What an element at the head of a file holds at most, where nothing but it tells that the file is DICOM. */
+/** Longest first element of a file that only this element identifies as DICOM. */
 const PLAUSIBLE_BYTES = 256;
 
-/** Whether these first bytes are those of a DICOM file, with or without a preamble. */
+/** Whether these are the first bytes of a DICOM file, with or without a preamble. */
 export function isDicom(head: Uint8Array): boolean {
   return hasPreamble(head) || firstElement(head, 0) !== undefined;
 }
@@ -52,8 +52,8 @@ function hasPreamble(head: Uint8Array): boolean {
 }
 
 /**
- * How an element is written that could begin a data set: of group 0002, or of group 0008 where older programs left out
- * what precedes it. Undefined where none is there.
+ * The encoding of an element that could begin a data set: of group 0002, or of group 0008 where older programs omit
+ * the preamble and group 0002. Undefined if there is none.
  */
 function firstElement(bytes: Uint8Array, at: number): Encoding | undefined {
   if (bytes.length < at + 12) return undefined;
@@ -74,7 +74,7 @@ function firstElement(bytes: Uint8Array, at: number): Encoding | undefined {
   return undefined;
 }
 
-/** Value representations of the first elements that there are. */
+/** Value representations of the elements that can come first. */
 const FIRST_KINDS: ReadonlySet<string> = new Set([
   "UL",
   "OB",
@@ -89,9 +89,9 @@ const FIRST_KINDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * @param onFrame is handed the functional groups of each frame in turn, again from the first when more had to be read:
- *   `restart` tells
- * @throws {ImageFormatError} in a sentence that begins with the key and tells nothing of the patient
+ * @param onFrame receives the functional groups of each frame in order, again from the first when more had to be
+ * read: `restart` tells
+ * @throws {ImageFormatError} with a message that begins with the key and reveals nothing about the patient
  */
 export async function openInstance(
   file: ByteSource,
@@ -126,7 +126,7 @@ export async function openInstance(
   }
 }
 
-/** Why the head of a file is not read, in a sentence. */
+/** Why the head of a file cannot be read, as an error for the user. */
 function unreadable(
   key: string,
   cause: unknown,
@@ -148,7 +148,7 @@ function unreadable(
   return cause;
 }
 
-/** The same file with its data set as it was before it was deflated (PS3.5 annex A.5). */
+/** The same file with its data set inflated (PS3.5 annex A.5). */
 async function inflated(
   file: ByteSource,
   from: number,

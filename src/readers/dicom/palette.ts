@@ -3,9 +3,9 @@ import type { AttributeName } from "./attributes.ts";
 import type { DataSet } from "./data-set.ts";
 import { UnsupportedDicomError } from "./errors.ts";
 
-/** The colours of a PALETTE COLOR image (PS3.3 section C.7.6.3.1.5), 8 bits each. */
+/** Palette of a PALETTE COLOR image (PS3.3 section C.7.6.3.1.5), 8 bits per channel. */
 export interface DicomPalette {
-  /** The value that has the first colour; those below have it, too. */
+  /** The value of the first colour; lower values have it too. */
   first: number;
   /** `[entries, 3]`. */
   colors: Uint8Array;
@@ -17,11 +17,11 @@ const CHANNELS: readonly (readonly [descriptor: AttributeName, data: AttributeNa
   ["blueDescriptor", "bluePalette"],
 ];
 
-/** @throws {UnsupportedDicomError} when it is not all there */
+/** @throws {UnsupportedDicomError} when the palette is incomplete */
 export function readPalette(dataSet: DataSet): DicomPalette {
   const channels = CHANNELS.map(([descriptor, data]) => {
     const [stated, first, bits] = dataSet.numbers(descriptor);
-    // 0 stands for what 16 bits cannot hold.
+    // 0 means 65536, which 16 bits cannot hold.
     const entries = stated === 0 ? 65536 : (stated ?? 0);
     const bytes = dataSet.bytes(data);
     if (!(entries >= 1 && first !== undefined) || bytes.length === 0)
@@ -39,25 +39,25 @@ export function readPalette(dataSet: DataSet): DicomPalette {
   const colors = new Uint8Array(3 * entries);
   for (const [c, { wide, bits, bytes }] of channels.entries()) {
     const value = (i: number) => {
-      // Bytes lie two in a word, the first in its lower half.
+      // Two bytes per word, the first in its lower half.
       if (!wide) return bytes[littleEndian ? i : i ^ 1]!;
       const [low, high] = littleEndian ? [2 * i, 2 * i + 1] : [2 * i + 1, 2 * i];
       return bytes[high]! * 256 + bytes[low]!;
     };
     const values = Array.from({ length: entries }, (_, i) => value(i));
-    // Some state 16 bits and use 8 of them.
+    // Some files state 16 bits and use 8.
     const shift = wide && bits !== 8 && values.some((v) => v > 255) ? 8 : 0;
     for (const [i, v] of values.entries()) colors[3 * i + c] = v >> shift;
   }
   return { first: signedFirst(first, dataSet), colors };
 }
 
-/** Descriptors are unsigned in files that leave out the representation, also where samples are signed. */
+/** Descriptors are unsigned in files without value representations, also where samples are signed. */
 function signedFirst(first: number, dataSet: DataSet): number {
   return dataSet.number("pixelRepresentation") === 1 && first > 32767 ? first - 65536 : first;
 }
 
-/** Values to RGB; those beyond either end have the colour there. */
+/** Maps values to RGB; values beyond either end get the colour of that end. */
 export function paint(values: SampleArray, { first, colors }: DicomPalette): Uint8Array {
   const last = colors.length / 3 - 1;
   const out = new Uint8Array(3 * values.length);

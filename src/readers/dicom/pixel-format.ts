@@ -14,10 +14,10 @@ export interface PixelFormat {
   bitsStored: number;
   highBit: number;
   signed: boolean;
-  /** Component by component; native frames and JPEG alike say so, only native ones mean it. */
+  /** Component by component; native frames and JPEG both state it, but it is true of native ones only. */
   planar: boolean;
   photometric: string;
-  /** Colours of the stored values, where these are no colours themselves. */
+  /** Palette of the stored values, if they are indices. */
   palette?: DicomPalette;
 }
 
@@ -41,7 +41,7 @@ export function readPixelFormat(dataSet: DataSet, coding: PixelCoding): PixelFor
   const samples = dataSet.number("samplesPerPixel") ?? 1;
   const photometric = dataSet.text("photometric") ?? "";
   if (!PHOTOMETRICS.has(photometric))
-    throw new UnsupportedDicomError("its header does not tell what its samples mean");
+    throw new UnsupportedDicomError("its header does not state what its samples mean");
   const expected = photometric.startsWith("MONOCHROME") || photometric === "PALETTE COLOR" ? 1 : 3;
   if (samples !== expected)
     throw new UnsupportedDicomError(`its header states ${samples} samples a pixel for ${photometric}`);
@@ -64,7 +64,7 @@ export function readPixelFormat(dataSet: DataSet, coding: PixelCoding): PixelFor
       `its header states ${bitsStored} bits up to bit ${highBit} of ${bitsAllocated}`,
     );
   if (photometric === "YBR_FULL_422" && coding === "native" && columns % 2 !== 0)
-    throw new UnsupportedDicomError("its columns are odd in number where two share a colour");
+    throw new UnsupportedDicomError("it has an odd number of columns, where two share a colour");
   return {
     rows,
     columns,
@@ -79,14 +79,14 @@ export function readPixelFormat(dataSet: DataSet, coding: PixelCoding): PixelFor
   };
 }
 
-/** Of progressive or arithmetic coding. */
+/** An error for progressive or arithmetic coding. */
 export function unreadJpeg(bits: number): UnsupportedDicomError {
   return new UnsupportedDicomError(
     `its JPEG frames have ${bits} bits in a coding that is not supported; convert it to JPEG-LS`,
   );
 }
 
-/** Samples of a pixel as they are given. */
+/** Samples per pixel of the result. */
 export function givenSamples({ samples, palette }: PixelFormat): number {
   return palette ? 3 : samples;
 }

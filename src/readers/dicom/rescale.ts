@@ -18,7 +18,7 @@ const WHOLE: readonly [DType, number, number][] = [
 ];
 
 /**
- * The narrowest type that holds every value there can be: whole numbers stay whole (Hounsfield units of 12 stored bits
+ * The narrowest type that holds every possible value: whole numbers stay whole (Hounsfield units of 12 stored bits
  * are int16), others are float32.
  */
 export function rescaledType(format: PixelFormat, rescales: readonly Rescale[]): DType {
@@ -36,7 +36,7 @@ export function rescaledType(format: PixelFormat, rescales: readonly Rescale[]):
   return WHOLE.find(([, min, max]) => min <= from && to <= max)?.[0] ?? "float32";
 }
 
-/** A frame's values as `dtype`. */
+/** Converts a frame's values to `dtype`. */
 export function rescale(frame: Raster, { slope, intercept }: Rescale, dtype: DType): Raster {
   const { data, shape } = frame;
   const out = allocate(dtype, data.length);
@@ -48,7 +48,7 @@ export function isIdentity({ slope, intercept }: Rescale): boolean {
   return slope === 1 && intercept === 0;
 }
 
-/** Grey that grows to black (MONOCHROME1), turned to grow to white. In place. */
+/** Inverts grey that grows to black (MONOCHROME1). In place. */
 export function invertGrey({ data }: Raster, { bitsStored, signed }: PixelFormat): void {
   const sum = signed ? -1 : 2 ** bitsStored - 1;
   for (let i = 0; i < data.length; i++) data[i] = sum - data[i]!;

@@ -1,11 +1,12 @@
 import { UnsupportedDicomError } from "./errors.ts";
 
-/** Offsets a frame can state. */
+/** Most offsets that a frame can state. */
 const HEADER_BYTES = 64;
 const MAX_SEGMENTS = 15;
 
 /**
- * An RLE frame (PS3.5 annex G) to its byte planes: component by component, each with its most significant byte first.
+ * Decodes an RLE frame (PS3.5 annex G) to its byte planes: component by component, each with its most significant
+ * byte first.
  * @returns `[components × bytes, pixels]`
  */
 export function decodeRle(bytes: Uint8Array, planes: number, pixels: number): Uint8Array {

@@ -12,7 +12,7 @@ import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./r
 import { addFileName, readHead, readSlice, type SliceFile } from "./slices.ts";
 import { stackSlices } from "./stack.ts";
 
-/** Bytes read while opening, the etag of all that was opened, and what a person should know of it. */
+/** Bytes read while opening, the etag of all opened files, and warnings for the user. */
 export interface OpenedSeries {
   bytesRead: number;
   etag: string;
@@ -20,9 +20,9 @@ export interface OpenedSeries {
 }
 
 /**
- * The slices of one series as a volume "zyx", z along the normal of their plane. One slice is read and decoded at a time
- * as regions ask for them; kept are decoded slices up to `limits.cacheBytes`.
- * @throws {UnsupportedDicomError} when the slices make no regular stack
+ * The slices of one series as a volume "zyx", z along the normal of their plane. Slices are read and decoded one by
+ * one as regions need them, and cached up to `limits.cacheBytes`.
+ * @throws {UnsupportedDicomError} when the slices do not form a regular stack
  */
 export function seriesVolume(
   store: ObjectStore,
@@ -82,13 +82,13 @@ export function seriesVolume(
   );
 }
 
-/** The distance that a file states beside its positions, where they differ by more than rounding. */
+/** The slice distance that a file states, if it differs from that of its positions by more than rounding. */
 function statedSpacing({ statedSpacing }: SliceFile, spacing: number): Record<string, string> {
   const differs = statedSpacing !== undefined && Math.abs(Math.abs(statedSpacing) - spacing) > 0.01;
   return differs ? { spacingBetweenSlices: `${statedSpacing} mm stated, positions used` } : {};
 }
 
-/** A single picture without neighbours: a plane "yx". */
+/** A single picture: a plane "yx". */
 export function singlePlane(
   store: ObjectStore,
   file: SliceFile,
@@ -130,7 +130,7 @@ export function singlePlane(
   );
 }
 
-/** A Siemens mosaic as the volume that it holds: one tile, for it is one frame. */
+/** A Siemens mosaic as a volume: one tile, since it is one frame. */
 export function mosaicVolume(
   store: ObjectStore,
   file: SliceFile,
@@ -167,7 +167,9 @@ export function mosaicVolume(
   );
 }
 
-/** Grey that is a quantity is scaled; grey that is only shown, inverted where the file says that it grows to black. */
+/**
+ * Grey that is a quantity is scaled; grey that is only displayed is inverted if the file says that it grows to black.
+ */
 function toValues(stored: Raster, file: SliceFile, scale: Rescale, unscaled: boolean, dtype: DType): Raster {
   if (!unscaled) return rescale(stored, scale, dtype);
   if (file.inverted) invertGrey(stored, file.format);

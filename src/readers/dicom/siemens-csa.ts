@@ -1,15 +1,15 @@
 import type { DataSet } from "./data-set.ts";
 
-/** What Siemens writes of a picture beside the standard, in a private header. */
+/** Siemens's private image header (CSA). */
 export interface SiemensCsa {
-  /** Slices that are laid out side by side in one picture. */
+  /** Slices side by side in one picture. */
   imagesInMosaic: number | undefined;
-  /** Where the slices of a mosaic lead, LPS. */
+  /** Direction from slice to slice of a mosaic, LPS. */
   sliceNormal: readonly number[] | undefined;
 }
 
 const CREATOR = "SIEMENS CSA HEADER";
-/** Private blocks in which it is looked for: others wrote before it, or nobody did. */
+/** Private blocks that may hold the header; another writer may have reserved the first ones. */
 const BLOCKS = [
   ["privateCreator10", "privateImage10"],
   ["privateCreator11", "privateImage11"],
@@ -20,10 +20,10 @@ const MAX_TAGS = 1000;
 const MAX_ITEMS = 1000;
 const TAG_BYTES = 84;
 const ITEM_BYTES = 16;
-/** What follows each name that is wanted: numbers as text. */
+/** The values of each wanted name: numbers as text. */
 const WANTED = ["NumberOfImagesInMosaic", "SliceNormalVector"];
 
-/** Undefined where a file has no such header, or a damaged one. */
+/** @returns undefined for a file without such a header, or with a damaged one */
 export function siemensCsa(dataSet: DataSet): SiemensCsa | undefined {
   for (const [creator, image] of BLOCKS) {
     if (dataSet.text(creator) !== CREATOR) continue;
@@ -39,8 +39,8 @@ export function siemensCsa(dataSet: DataSet): SiemensCsa | undefined {
 }
 
 /**
- * The layout is nowhere published; this is what nibabel's csareader has found out. A tag is a name of 64 bytes, counts
- * and values, each value with a length of its own and padded to four bytes.
+ * The layout is unpublished; this follows nibabel's csareader. A tag is a name of 64 bytes, counts and values; each
+ * value has its own length and is padded to four bytes.
  */
 function readTags(bytes: Uint8Array): Map<string, number[]> | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -51,7 +51,7 @@ function readTags(bytes: Uint8Array): Map<string, number[]> | undefined {
   if (tags < 1 || tags > MAX_TAGS) return undefined;
   at += 8;
   const found = new Map<string, number[]>();
-  // The first kind adds the item count of its first tag to all lengths.
+  // The first version adds the item count of its first tag to all lengths.
   let surplus = 0;
   for (let tag = 0; tag < tags && at + TAG_BYTES <= bytes.length; tag++) {
     const name = ascii(bytes, at, 64);
@@ -77,7 +77,7 @@ function readTags(bytes: Uint8Array): Map<string, number[]> | undefined {
   return found;
 }
 
-/** Up to the first zero. */
+/** Text up to its first zero. */
 function ascii(bytes: Uint8Array, from: number, length: number): string {
   const part = bytes.subarray(from, Math.min(from + length, from + 64));
   const end = part.indexOf(0);

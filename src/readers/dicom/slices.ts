@@ -14,17 +14,17 @@ import { IDENTITY, type Rescale } from "./rescale.ts";
 import type { SlicePlace } from "./stack.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
-/** A slide of a million megapixels in tiles of 512 has half of it. */
+/** Frames limit: a slide of a million megapixels in tiles of 512 has half of it. */
 export const MAX_FRAMES = 2 ** 23;
 
-/** The largest frame, decoded: reading a region holds several of that size, and scaled ones twice of it. */
+/** Largest decoded frame: reading a region holds several, and scaled ones take twice as much. */
 const MAX_FRAME_BYTES = 128 * 2 ** 20;
 
-/** A file of a series and what is needed to read its frames: little enough to keep of thousands. */
+/** A file of a series, with what is needed to read its frames: small enough to keep for thousands. */
 export interface SliceFile {
   key: string;
   info: ObjectInfo;
-  /** Groups the files of a series. A UID: for comparing, never for a message. */
+  /** Groups the files of a series. A UID: for comparing, never for messages. */
   series: string;
   sopClass: string;
   sopInstance: string;
@@ -34,17 +34,17 @@ export interface SliceFile {
   frames: FrameIndex;
   /** Stored bytes up to the samples. */
   headBytes: number;
-  /** One a frame. */
+  /** One per frame. */
   places: SlicePlace[];
   rescales: Rescale[];
-  /** Millimetres that the file states between slices: told, and never used, for it is often another number. */
+  /** Slice distance that the file states: shown, and never used, because it is often wrong. */
   statedSpacing: number | undefined;
   inverted: boolean;
-  /** Where one frame holds a whole volume. */
+  /** Set when one frame holds a whole volume. */
   mosaic: Mosaic | undefined;
 }
 
-/** What the functional groups of a frame say of it. */
+/** The functional groups of a frame. */
 export interface FrameGroups {
   position: number[];
   orientation: number[];
@@ -52,7 +52,7 @@ export interface FrameGroups {
   rescale: Rescale | undefined;
 }
 
-/** @throws {UnsupportedDicomError} when the file holds no samples that are read */
+/** @throws {UnsupportedDicomError} when the file has no samples that can be read */
 export async function sliceFile(
   instance: Instance,
   groups: readonly FrameGroups[],
@@ -79,7 +79,7 @@ export async function sliceFile(
         `it describes ${groups.length} frames where its header announces ${count}`,
       );
     throw new UnsupportedDicomError(
-      `it is a film of ${count} frames, and one image or a stack of slices is wanted`,
+      `it is a film of ${count} frames, which is not supported; give one image or a stack of slices`,
     );
   }
   const frames = await indexFrames(instance, format, count, signal);
@@ -96,10 +96,10 @@ export async function sliceFile(
       orientation: pick("orientation"),
       pixelSpacing: pick("pixelSpacing"),
     });
-    // Colours are no quantity.
+    // Colours are not a quantity.
     const rescale = (!format.palette && all.find((g) => g?.rescale)?.rescale) || IDENTITY;
     if (!(Number.isFinite(rescale.slope) && Number.isFinite(rescale.intercept) && rescale.slope !== 0))
-      throw new UnsupportedDicomError("its values are scaled by a number that is none");
+      throw new UnsupportedDicomError("its values are scaled by an invalid number");
     rescales.push(rescale);
   }
   return {
@@ -121,7 +121,7 @@ export async function sliceFile(
   };
 }
 
-/** One frame of a file as it is stored, decoded. */
+/** Reads and decodes one frame of a file. */
 export async function readSlice(
   store: ObjectStore,
   file: SliceFile,
@@ -144,7 +144,7 @@ export async function readSlice(
   }
 }
 
-/** The head of a file as stored. Holds what identifies a patient. */
+/** The stored head of a file. Identifies the patient. */
 export async function readHead(
   store: ObjectStore,
   { key, info, headBytes, syntax }: SliceFile,
@@ -157,7 +157,7 @@ export async function readHead(
   return source.readUpTo(0, headBytes, signal);
 }
 
-/** What a frame's decoding complains of, in a sentence that begins with the file. */
+/** Adds the file's name to the error of a frame. */
 export function addFileName(cause: unknown, key: string): unknown {
   if (cause instanceof UnsupportedDicomError)
     return new ImageFormatError(`${key} cannot be read: ${cause.message}`, { cause });
@@ -169,19 +169,19 @@ export function addFileName(cause: unknown, key: string): unknown {
 export function frameCount(dataSet: DataSet): number {
   const count = dataSet.number("numberOfFrames") ?? 1;
   if (!(Number.isSafeInteger(count) && count >= 1))
-    throw new UnsupportedDicomError("its header does not tell how many frames it has");
+    throw new UnsupportedDicomError("its header does not state its number of frames");
   if (count > MAX_FRAMES)
     throw new UnsupportedDicomError(`it states ${count} frames, over the limit of ${MAX_FRAMES}`);
   return count;
 }
 
-/** A code string; whatever else stands there is not repeated. */
+/** A code string; any other text is not repeated. */
 export function readModality(dataSet: DataSet): string {
   const text = dataSet.text("modality") ?? "";
   return /^[A-Z]{2,8}$/.test(text) ? text : "";
 }
 
-/** From the item of a functional group, or from a data set that states the same at its top. */
+/** From the item of a functional group, or from a data set that states the same at its top level. */
 export function readFrameGroups(item: DataSet): FrameGroups {
   const measures = item.group("pixelMeasures");
   const transformation = item.group("pixelTransformation");

@@ -19,17 +19,17 @@ import type { TransferSyntax } from "./transfer-syntax.ts";
 
 const WHOLE_SLIDE_SOP_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6";
 
-/** Tiles of a grid, stored or not. */
+/** Limit of the tiles of a grid, stored or not. */
 const MAX_GRID_TILES = 2 ** 26;
 
-/** Third value of ImageType (PS3.3 section C.8.12.4.1.1). */
+/** Third value of ImageType (PS3.3 section C.8.12.4.1.1): pictures beside the levels. */
 const NON_LEVEL_IMAGE_TYPES: ReadonlySet<string> = new Set(["LABEL", "OVERVIEW", "THUMBNAIL"]);
 
-/** One file of a slide: a level, or one of the pictures beside it. */
+/** One file of a slide: a level, or a picture beside the levels. */
 export interface SlideFile {
   key: string;
   info: ObjectInfo;
-  /** Groups the files of a slide. A UID: for comparing, never for a message. */
+  /** Groups the files of a slide. A UID: for comparing, never for messages. */
   series: string;
   sopInstance: string;
   source: ByteSource;
@@ -40,13 +40,13 @@ export interface SlideFile {
   modality: string;
   /** Samples of the level, `[y, x]`. */
   shape: [number, number];
-  /** Frames by their tile in raster order. Undefined when they are all there, in order. */
+  /** Frame by tile, in raster order. Undefined when all tiles are stored in order. */
   frameOfTile: TileFrames | undefined;
   spacing: Spacing | undefined;
   objectivePower: number | undefined;
 }
 
-/** Places of the frames of a slide, from their functional groups: column, row and height over the glass. */
+/** Positions of the frames of a slide, from their functional groups: column, row and height above the glass. */
 export class FramePositions {
   #count = 0;
   #places = new Int32Array(2 * 64);
@@ -63,7 +63,7 @@ export class FramePositions {
 
   add(item: DataSet): void {
     if (this.#count === MAX_FRAMES)
-      throw new UnsupportedDicomError(`it tells the places of more than ${MAX_FRAMES} tiles`);
+      throw new UnsupportedDicomError(`it states the positions of more than ${MAX_FRAMES} tiles`);
     const place = item.group("planePositionSlide");
     if (2 * this.#count === this.#places.length) {
       const more = new Int32Array(2 * this.#places.length);
@@ -78,7 +78,7 @@ export class FramePositions {
     if (height !== undefined && this.heights.size < 2) this.heights.add(height);
   }
 
-  /** 1-based pixels of the frame's first sample, 0 where it tells none. */
+  /** 1-based column of the frame's first pixel; 0 if not stated. */
   column(frame: number): number {
     return this.#places[2 * frame]!;
   }
@@ -92,7 +92,7 @@ export function isSlide({ dataSet }: Instance): boolean {
   return dataSet.text("sopClass") === WHOLE_SLIDE_SOP_CLASS;
 }
 
-/** Label, macro and thumbnail pictures lie beside the levels; only the levels are the slide. */
+/** Label, macro and thumbnail pictures are not levels. */
 export function isSlideLevel({ dataSet }: Instance): boolean {
   return !NON_LEVEL_IMAGE_TYPES.has(dataSet.texts("imageType")[2] ?? "");
 }
@@ -117,10 +117,14 @@ export async function slideFile(
     );
   const paths = dataSet.number("numberOfOpticalPaths") ?? Math.max(1, dataSet.items("opticalPaths").length);
   if (paths > 1)
-    throw new UnsupportedDicomError(`it has ${paths} optical paths, and one is wanted; export one of them`);
+    throw new UnsupportedDicomError(
+      `it has ${paths} optical paths, and only one is supported; export one of them`,
+    );
   const planes = Math.max(dataSet.number("numberOfFocalPlanes") ?? 1, places.heights.size);
   if (planes > 1)
-    throw new UnsupportedDicomError(`it has ${planes} focal planes, and one is wanted; export one of them`);
+    throw new UnsupportedDicomError(
+      `it has ${planes} focal planes, and only one is supported; export one of them`,
+    );
   const format = readPixelFormat(dataSet, syntax.coding);
   if (format.palette)
     throw new UnsupportedDicomError(
@@ -147,7 +151,7 @@ export async function slideFile(
     );
   }
   if (sparse && places.count !== count)
-    throw new UnsupportedDicomError(`it tells the places of ${places.count} tiles, and has ${count}`);
+    throw new UnsupportedDicomError(`it states the positions of ${places.count} tiles, and has ${count}`);
   return {
     key,
     info,
@@ -166,14 +170,14 @@ export async function slideFile(
   };
 }
 
-/** Which frame holds a tile: as much memory as there are frames, for the grid may be far larger than what is stored of it. */
+/** Frame of a tile, in memory proportional to the stored frames: the grid may be far larger. */
 interface TileFrames {
-  /** Tiles that are stored, ascending. */
+  /** Stored tiles, ascending. */
   tiles: Float64Array;
   frames: Int32Array;
 }
 
-/** -1 where none is stored. */
+/** @returns -1 for a tile that is not stored */
 function frameAt({ tiles, frames }: TileFrames, tile: number): number {
   let from = 0;
   let to = tiles.length;
@@ -218,7 +222,7 @@ function placeTiles(
   return { tiles, frames };
 }
 
-/** From the distance of pixels, else from what the level spans. */
+/** From the stated pixel distance, else from the size of the level. */
 function readSpacing(dataSet: DataSet, height: number, width: number): Spacing | undefined {
   const [y, x] = dataSet.group("sharedGroups").group("pixelMeasures").numbers("pixelSpacing");
   const stated = y && x && plausibleSpacing(y * 1000, x * 1000);
@@ -231,8 +235,8 @@ function readSpacing(dataSet: DataSet, height: number, width: number): Spacing |
 const positive = (value: number | undefined) => (value !== undefined && value > 0 ? value : undefined);
 
 /**
- * The levels of one slide, "yx". Tiles are read by the ranges of their frames; one that is not stored is background:
- * white where there are colours, else 0.
+ * The levels of one slide, "yx". Tiles are read by the ranges of their frames. A tile that is not stored is
+ * background: white in colour images, else 0.
  * @throws {UnsupportedDicomError} when the files are not the levels of one slide
  */
 export function slideImage(
@@ -254,7 +258,7 @@ export function slideImage(
       level.format.samples === first.format.samples &&
       dtypeOfFormat(level.format) === dtypeOfFormat(first.format) &&
       level.format.photometric.startsWith("MONO") === first.format.photometric.startsWith("MONO");
-    if (!alike) throw new UnsupportedDicomError("its levels differ in their samples; export them anew");
+    if (!alike) throw new UnsupportedDicomError("its levels differ in their samples; export them again");
   }
   const before = levels.reduce((sum, { source }) => sum + source.bytesRead, 0);
   return new TiledImage(

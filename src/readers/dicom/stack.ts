@@ -3,7 +3,7 @@ import { UnsupportedDicomError } from "./errors.ts";
 
 export type Vector = readonly [number, number, number];
 
-/** Where a slice lies, in millimetres of the patient's frame, LPS+ as DICOM has it. */
+/** Position of a slice, in millimetres of the patient's frame, LPS+ as in DICOM. */
 export interface SlicePlace {
   /** Centre of the first pixel. */
   position: readonly number[];
@@ -14,22 +14,22 @@ export interface SlicePlace {
 }
 
 export interface SliceStack {
-  /** Slices in the order of z, as indices of what was given. */
+  /** Slices in the order of z, as indices of the input. */
   order: number[];
   affine: Affine;
   /** Millimetres between slices, from their positions. */
   spacing: number;
 }
 
-/** Gaps may differ from their median by this share: positions are rounded, and scanners step unevenly by as much. */
+/** Tolerated deviation of gaps from their median: positions are rounded, and scanners step unevenly. */
 export const GAP_TOLERANCE = 0.05;
-/** Cosines that differ by less are those of one direction. */
+/** Directions whose cosines differ by less are the same. */
 const COSINE_TOLERANCE = 1e-3;
 
 /**
- * Sorts slices along the normal of their plane and checks that they make a regular box: parallel, not sheared, and
- * evenly spaced. The distance of slices comes from their positions and never from their thickness.
- * @throws {UnsupportedDicomError} when they do not; positions are given along the normal
+ * Sorts slices along the normal of their plane and checks that they form a regular box: parallel, not sheared, and
+ * evenly spaced. The slice distance comes from positions, never from the thickness.
+ * @throws {UnsupportedDicomError} when they do not; the message gives positions along the normal
  */
 export function stackSlices(slices: readonly SlicePlace[]): SliceStack {
   const first = slices[0]!;
@@ -55,19 +55,20 @@ export function stackSlices(slices: readonly SlicePlace[]): SliceStack {
   checkShear(slices, order, normal, first.pixelSpacing);
 
   const [betweenRows, betweenColumns] = first.pixelSpacing as [number, number];
-  // Exactly along the normal: what is left is rounding of the positions.
+  // Exactly along the normal: the rest is rounding of the positions.
   const columns = [scale(rowDirection, betweenColumns), scale(columnDirection, betweenRows), step, from];
   return { order, affine: toRas(columns), spacing };
 }
 
-/** Steps along i, j and k and the first centre, LPS. */
+/** Steps along i, j and k, and the first centre, LPS. */
 export function toRas(columns: readonly Vector[]): Affine {
   const affine = checkedAffine([
-    // The first two axes turn.
+    // LPS to RAS: the first two axes change sign.
     ...[0, 1, 2].map((axis) => columns.map((column) => (axis < 2 ? 0 - column[axis]! : column[axis]!))),
     [0, 0, 0, 1],
   ]);
-  if (affine === undefined) throw new UnsupportedDicomError("its positions and directions span no space");
+  if (affine === undefined)
+    throw new UnsupportedDicomError("its positions and directions do not span a volume");
   return affine;
 }
 
@@ -75,7 +76,7 @@ export function checkPlace({ position, orientation, pixelSpacing }: SlicePlace):
   const numbers = [...position, ...orientation, ...pixelSpacing];
   const complete = position.length === 3 && orientation.length === 6 && pixelSpacing.length === 2;
   if (!complete || !numbers.every(Number.isFinite) || pixelSpacing.some((v) => !(v > 0)))
-    throw new UnsupportedDicomError("a slice does not tell its position, direction and pixel size");
+    throw new UnsupportedDicomError("a slice does not state its position, direction and pixel size");
   const x = vector(orientation, 0);
   const y = vector(orientation, 3);
   const square =
@@ -97,7 +98,7 @@ function checkGaps(heights: readonly number[]): void {
       `two of its slices lie at ${mm(heights[duplicate]!)}; give one scan without repeated slices`,
     );
   }
-  // The lower one of two: what is too far apart is missing, and not the other way round.
+  // The lower median: a too large gap counts as a missing slice.
   const median = positive[(positive.length - 1) >> 1]!;
   const missing: string[] = [];
   for (const [i, gap] of gaps.entries()) {
@@ -121,7 +122,7 @@ function checkGaps(heights: readonly number[]): void {
   }
 }
 
-/** A tilted gantry shifts each slice against the one before: no box has that shape. Half a pixel is tolerated. */
+/** A tilted gantry shears the stack. Half a pixel is tolerated. */
 function checkShear(
   slices: readonly SlicePlace[],
   order: readonly number[],

@@ -12,7 +12,7 @@ export type PixelCoding =
   | "htj2k";
 
 export interface TransferSyntax {
-  /** For a person, as `inspect` prints it. */
+  /** Name for people, as `inspect` prints it. */
   name: string;
   explicit: boolean;
   littleEndian: boolean;
@@ -47,7 +47,7 @@ const SYNTAXES: Readonly<Record<string, TransferSyntax>> = {
   "1.2.840.10008.1.2.4.203": coded("high-throughput JPEG 2000", "htj2k"),
 };
 
-/** What is known and not read (PS3.6 annex A): for the sentence. */
+/** Known syntaxes that are not read (PS3.6 annex A), for the message. */
 const UNREAD: Readonly<Record<string, string>> = {
   "1.2.840.10008.1.2.1.98": "encapsulated uncompressed samples",
   "1.2.840.10008.1.2.4.52": "arithmetic-coded JPEG",
@@ -66,7 +66,7 @@ const UNREAD: Readonly<Record<string, string>> = {
   "1.2.840.113619.5.2": "GE's private big-endian",
 };
 
-/** Those that have many numbers, by how these begin; up to the last number where a range is meant. */
+/** Syntaxes with many numbers, by their prefix; a range goes up to the last number. */
 const UNREAD_FAMILIES: readonly [prefix: string, from: number, to: number, name: string][] = [
   ["1.2.840.10008.1.2.4.", 59, 66, "hierarchical JPEG"],
   ["1.2.840.10008.1.2.4.", 100, 101, "MPEG-2 video"],
@@ -76,20 +76,20 @@ const UNREAD_FAMILIES: readonly [prefix: string, from: number, to: number, name:
   ["1.2.840.10008.1.2.7.", 1, 3, "SMPTE ST 2110 video"],
 ];
 
-/** Of a data set that does not state its encoding, and is not coded. */
+/** Syntax of a data set that does not state one and is not coded. */
 export function unstatedSyntax({ explicit, littleEndian }: Encoding): TransferSyntax {
   const name = `${explicit ? "explicit" : "implicit"} ${littleEndian ? "little" : "big"}-endian (not stated)`;
   return { ...plain, explicit, littleEndian, name, coding: "native" };
 }
 
 /**
- * By its UID. What is not read is taken for explicit little-endian, as all are that code frames: its header tells at least
- * which series it belongs to.
+ * Looks a syntax up by its UID. An unknown one counts as explicit little-endian, like all that code frames: its
+ * header then still tells its series.
  * @throws {UnsupportedDicomError} when none is stated
  */
 export function parseTransferSyntax(uid: string | undefined): TransferSyntax {
   if (uid === undefined)
-    throw new UnsupportedDicomError("its header does not tell how it is encoded (transfer syntax)");
+    throw new UnsupportedDicomError("its header does not state how it is encoded (transfer syntax)");
   const syntax = Object.hasOwn(SYNTAXES, uid) ? SYNTAXES[uid] : undefined;
   if (syntax) return syntax;
   const name =

@@ -10,13 +10,13 @@ export interface SliceLayout {
   count: number;
 }
 
-/** Times a file may be inflated anew before more of it is kept: a few passes are how a volume is read. */
+/** Passes over the file before more slices are cached: reading a volume takes a few. */
 const PATIENT_PASSES = 4;
 
 /**
- * Slices of a gzip file, which can only be read front to back. The last ones are kept as stored: regions in the order of
- * a plan ask for z slab by slab, and those that share a slab find it here. What lies before is inflated anew from the
- * beginning; a caller that keeps asking for it (slices along another axis) has ever more kept, up to a limit.
+ * Slices of a gzip file, which can only be read front to back. The last slices are cached as stored: a plan reads z
+ * block by block, and regions that share a block find its slices here. An earlier slice means inflating from the
+ * beginning again; if that happens often (slices along another axis), more slices are cached, up to a limit.
  */
 export class GzipSlices {
   readonly #source: ByteSource;
@@ -26,15 +26,15 @@ export class GzipSlices {
   #capacity: number;
   #implementation: GzipImplementation;
   #stream: GzipStream | undefined;
-  /** The slice the stream stands before. */
+  /** The next slice of the stream. */
   #next = 0;
   #passes = 0;
-  /** One at a time: all share the stream. */
+  /** One read at a time: all share the stream. */
   readonly #mutex = pLimit(1);
 
   /**
-   * @param keptBytes of slices kept at first
-   * @param maxKeptBytes of slices kept at most
+   * @param keptBytes cache of slices at first
+   * @param maxKeptBytes largest cache of slices
    */
   constructor(
     source: ByteSource,
@@ -51,12 +51,12 @@ export class GzipSlices {
     this.#maxKept = Math.min(layout.count, Math.max(this.#capacity, slices(maxKeptBytes)));
   }
 
-  /** Slice `z` as stored. The bytes are shared: they are not to be written to. */
+  /** Slice `z` as stored. The bytes are shared: do not write to them. */
   read(z: number, signal?: AbortSignal): Promise<Uint8Array> {
     return this.#mutex(() => this.#kept.get(z) ?? this.#inflateTo(z, signal));
   }
 
-  /** Lets go of what is kept; a later `read` begins anew. */
+  /** Drops the cache; a later `read` begins again. */
   async close(): Promise<void> {
     this.#kept.clear();
     const stream = this.#stream;
@@ -71,7 +71,7 @@ export class GzipSlices {
       await this.close();
       if (this.#implementation === "js" || signal?.aborted || !(error instanceof ImageFormatError))
         throw error;
-      // It may be of several members: whether it is shows when it is tried again.
+      // The file may have several members: the retry with the other implementation shows.
       this.#implementation = "js";
       return this.#forwardTo(z, signal).catch(async (again) => {
         await this.close();

@@ -12,21 +12,21 @@ export interface NiftiHeader {
   /** Samples along i, j and k, i fastest. */
   size: [number, number, number];
   type: NiftiType;
-  /** Where the samples begin in the (inflated) file. */
+  /** Offset of the samples in the (inflated) file. */
   dataOffset: number;
-  /** Stored · slope + intercept is the value; undefined when values are stored as they are. */
+  /** Value = stored · slope + intercept; undefined when values are used as stored. */
   scale: { slope: number; intercept: number } | undefined;
   affine: Affine | undefined;
-  /** What the affine comes from. */
+  /** The source of the affine. */
   affineFrom: "sform" | "qform" | "pixdim";
-  /** Volumes that follow each other in the file, of which one is read. */
+  /** Volumes in the file, of which one is read. */
   times: number;
   warnings: readonly string[];
   /** The header as stored, 348 or 540 bytes. */
   bytes: Uint8Array;
 }
 
-/** What the first bytes say, `undefined` when they are no NIfTI or Analyze header. */
+/** Which header the first bytes are; `undefined` for neither NIfTI nor Analyze. */
 export function niftiKind(
   head: Uint8Array,
 ): { version: 1 | 2; littleEndian: boolean; magic: string } | undefined {
@@ -42,13 +42,13 @@ export function niftiKind(
 }
 
 /**
- * Reads a NIfTI-1 or NIfTI-2 header and checks all of it that a reader builds on. Layouts: nifti1.h and nifti2.h of
- * the NIfTI data format working group; precedence of the transforms and their defaults are nibabel's.
+ * Parses a NIfTI-1 or NIfTI-2 header and checks every field that a reader relies on. Layouts: nifti1.h and nifti2.h
+ * of the NIfTI data format working group; precedence of the transforms and their defaults are nibabel's.
  *
  * Written by hand: nifti-reader-js wants the whole file in memory. This reader takes slices by ranges, or from a gzip
  * stream, and checks what a header states before anything is allocated.
- * @param time which of several volumes, from 1
- * @throws {ImageFormatError} in a sentence that begins with `key`
+ * @param time number of the volume, from 1, if there are several
+ * @throws {ImageFormatError} with a message that begins with `key`
  */
 export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): NiftiHeader {
   const refuse = (reason: string) => new ImageFormatError(`${key} ${reason}`);
@@ -69,16 +69,14 @@ export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): 
     throw refuse(`is damaged: its header states a size of ${sides.join(" × ")}`);
   const [times = 1, ...more] = sides.slice(3);
   if (times > 1 && time === undefined)
-    throw refuse(
-      `is a series of ${times} volumes, and one is wanted; choose it by its number (--time 1 to ${times})`,
-    );
+    throw refuse(`is a series of ${times} volumes; choose one by its number (--time 1 to ${times})`);
   if (time !== undefined && time > times)
     throw refuse(`holds ${times === 1 ? "one volume" : `${times} volumes`}, and number ${time} is wanted`);
   if (more.some((n) => n > 1))
     throw refuse(
-      `holds several values a sample (${sides.join(" × ")}), and one is wanted; export one of them`,
+      `holds several values a sample (${sides.join(" × ")}), which is not supported; export one of them`,
     );
-  if (rank < 2) throw refuse("is no image: it has one dimension");
+  if (rank < 2) throw refuse("is not an image: it has one dimension");
 
   const unread = UNREAD_TYPES[field.datatype];
   if (unread !== undefined)
@@ -89,9 +87,9 @@ export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): 
     throw refuse(`is damaged: its header states ${field.bitpix} bits for samples of type ${type.name}`);
   }
   const headerBytes = version === 1 ? 348 : 540;
-  // Four bytes that announce extensions lie between.
+  // The four bytes in between announce extensions.
   const earliest = headerBytes + 4;
-  // Written by some for "right behind the header".
+  // Some writers use it for "right behind the header".
   const firstOffset = field.voxOffset === 0 ? earliest : field.voxOffset;
   if (!(Number.isSafeInteger(firstOffset) && firstOffset >= earliest))
     throw refuse(`is damaged: its samples are said to begin at byte ${field.voxOffset}, inside the header`);
@@ -128,7 +126,7 @@ interface Fields {
   quaternion: number[];
   offset: number[];
   srow: number[][];
-  /** Rounding of what a quaternion is stored in. */
+  /** Rounding error of a stored quaternion. */
   epsilon: number;
 }
 
@@ -176,20 +174,20 @@ function readFields(head: Uint8Array, version: 1 | 2, little: boolean): Fields {
   };
 }
 
-/** A slope of 0 or none means that nothing is scaled. */
+/** A slope of 0 or NaN means no scaling. */
 function parseScale(
   slope: number,
   intercept: number,
   refuse: (reason: string) => Error,
 ): NiftiHeader["scale"] {
   if (slope === 0 || !Number.isFinite(slope)) return undefined;
-  if (!Number.isFinite(intercept)) throw refuse("is damaged: its header scales by a number that is none");
+  if (!Number.isFinite(intercept)) throw refuse("is damaged: its header scales by an invalid number");
   return slope === 1 && intercept === 0 ? undefined : { slope, intercept };
 }
 
 /**
- * The sform where it is set, else the qform, else sizes alone about the centre with x to the left (nibabel's choice). One
- * that spans no space counts as not set. Sizes are taken without their sign, as nibabel has them.
+ * The sform if it is set, else the qform, else sizes alone about the centre with x to the left (nibabel's choice). A
+ * singular one counts as not set. The sign of sizes is ignored, as in nibabel.
  */
 function readAffine(
   field: Fields,
@@ -204,13 +202,13 @@ function readAffine(
     const affine = inMillimetres(field.srow);
     if (affine !== undefined) return { affine, affineFrom: "sform", warnings };
     warnings.push(
-      `its sform spans no space and is passed over; ${field.qformCode > 0 ? "its qform" : "its pixel sizes alone"} is taken`,
+      `its sform is singular and is ignored; ${field.qformCode > 0 ? "its qform" : "its pixel sizes alone"} is used`,
     );
   }
-  // Along a single sample any size does.
+  // Along a single sample any size is valid.
   const zooms = field.pixdim.slice(1, 4).map((zoom, axis) => Math.abs(zoom) || (size[axis] === 1 ? 1 : zoom));
   if (field.pixdim.slice(1, 4).some((zoom) => zoom < 0))
-    warnings.push("its pixel sizes are negative; they are taken without their sign, as nibabel does");
+    warnings.push("its pixel sizes are negative; their sign is ignored, as in nibabel");
   const missing = zooms.flatMap((zoom, axis) => (zoom > 0 && Number.isFinite(zoom) ? [] : ["ijk"[axis]]));
   if (missing.length > 0)
     warnings.push(
@@ -218,7 +216,7 @@ function readAffine(
     );
   if (field.qformCode > 0) {
     const rotation = rotationMatrix(field);
-    if (rotation === undefined) throw refuse("is damaged: its orientation (qform) is no rotation");
+    if (rotation === undefined) throw refuse("is damaged: its orientation (qform) is not a rotation");
     const flip = field.pixdim[0]! < 0 ? -1 : 1;
     const scales = [zooms[0]!, zooms[1]!, zooms[2]! * flip];
     const rows = rotation.map((row, r) => [...row.map((v, c) => v * scales[c]!), field.offset[r]!]);
@@ -232,20 +230,20 @@ function readAffine(
   return { affine: inMillimetres(rows), affineFrom: "pixdim", warnings };
 }
 
-/** Bits 0 to 2 of xyzt_units: metres, millimetres, micrometres. Unknown is taken for millimetres, as everywhere. */
+/** Bits 0 to 2 of xyzt_units: metres, millimetres, micrometres. Unknown means millimetres, as everywhere. */
 function millimetresPerUnit(units: number): number {
   const unit = units & 7;
   return unit === 1 ? 1000 : unit === 3 ? 0.001 : 1;
 }
 
-/** Of the unit quaternion whose real part the header leaves out. */
+/** The rotation of a unit quaternion whose real part the header omits. */
 function rotationMatrix({ quaternion, epsilon }: Fields): number[][] | undefined {
   const [b, c, d] = quaternion as [number, number, number];
   const rest = 1 - (b * b + c * c + d * d);
   if (!(rest >= -3 * epsilon)) return undefined;
-  // As nibabel: what is left by rounding is none, for its root would be a turn of 0.03°.
+  // Like nibabel: a remainder from rounding counts as 0, since its root would be a turn of 0.03°.
   const a = rest < 3 * epsilon ? 0 : Math.sqrt(rest);
-  // As nibabel's quat2mat, which is exact for lengths that are not quite 1.
+  // nibabel's quat2mat, which is exact for lengths that are not quite 1.
   const s = 2 / (a * a + b * b + c * c + d * d);
   return [
     [1 - s * (c * c + d * d), s * (b * c - a * d), s * (b * d + a * c)],

@@ -10,15 +10,15 @@ import { GzipSlices, type SliceLayout } from "./gzip-slices.ts";
 import { NIFTI_HEADER_BYTES, type NiftiHeader, niftiKind, parseNiftiHeader } from "./header.ts";
 import { decodeSamples } from "./sample-types.ts";
 
-/** The largest slice, stored or decoded: reading a region holds several of that size. */
+/** Largest slice, stored or decoded: reading a region holds several. */
 const MAX_SLICE_BYTES = 192 * 2 ** 20;
 
-/** Decoded slices kept of a gzip file, beside those kept as stored. */
+/** Decoded slices of a gzip file that are cached, besides the stored ones. */
 const DECODED_CACHE_BYTES = 8 * 2 ** 20;
 
 /**
  * Opens a NIfTI volume: axes z, y, x are the file's k, j, i. Slices of a plain file are read by ranges.
- * @param time which volume of several, from 1
+ * @param time number of the volume, if there are several, from 1
  * @throws {ImageFormatError} when the header is damaged, or states more than the file holds
  */
 export async function openNifti(
@@ -45,10 +45,9 @@ export async function openNifti(
 }
 
 /**
- * As `openNifti`, from a gzip file, which is inflated as far as slices are asked for; undefined when it holds something
- * else. Held at most: slices as stored up to `limits.cacheBytes` while z is read slab by slab (see `GzipSlices`), and a
- * few decoded ones.
- * @param implementation "js" where the image outlives the request it was opened in
+ * Like `openNifti`, for a gzip file, which is inflated as far as slices are needed; undefined when it holds something
+ * else. Memory: stored slices up to `limits.cacheBytes` (see `GzipSlices`), and a few decoded ones.
+ * @param implementation "js" when the image outlives the request that opened it
  */
 export async function openGzipNifti(
   source: ByteSource,
@@ -77,7 +76,7 @@ export async function openGzipNifti(
 }
 
 async function gzipHead(source: ByteSource, signal?: AbortSignal): Promise<Uint8Array> {
-  // By script: it takes the first member for what it is, however short, and one piece of it is enough.
+  // In JavaScript: it accepts a first member of any length, and one piece of it suffices.
   const stream = new GzipStream(source, "js");
   try {
     return await stream.take(NIFTI_HEADER_BYTES, signal);
@@ -86,7 +85,7 @@ async function gzipHead(source: ByteSource, signal?: AbortSignal): Promise<Uint8
   }
 }
 
-/** @param holds bytes the (inflated) file can hold */
+/** @param holds most bytes that the (inflated) file can have */
 function checkedLayout(
   { size, type, dataOffset, scale }: NiftiHeader,
   holds: number,
@@ -121,7 +120,7 @@ function describe(header: NiftiHeader, source: ByteSource, format: string, time:
     objectivePower: undefined,
     bounds: undefined,
     affine,
-    // An affine of sizes alone is a convention: the file does not say how the patient lies.
+    // An affine from sizes alone is a convention: the file does not state how the patient lies.
     orientation: affine && header.affineFrom !== "pixdim" ? orientationCode(affine) : undefined,
     details: {
       stored: type.name,
@@ -139,7 +138,7 @@ function describe(header: NiftiHeader, source: ByteSource, format: string, time:
   } as const;
 }
 
-/** As stored; of a series of volumes, what it would be for the one. */
+/** The stored header; for a series of volumes, changed to that of one volume. */
 function headerOfVolume({ bytes, times, version, littleEndian }: NiftiHeader): Uint8Array {
   const own = bytes.slice();
   if (times === 1) return own;
@@ -157,7 +156,7 @@ function toSpacing([i, j, k]: readonly [number, number, number]): Spacing {
   return { values: [k, j, i], unit: "millimeter" };
 }
 
-/** One slice a tile. */
+/** One slice per tile. */
 function sliceGrid(
   { size: [width, height], type, littleEndian, scale }: NiftiHeader,
   count: number,

@@ -3,7 +3,7 @@ import { allocate, bytesPerSample, type DType, type SampleArray } from "../../ti
 
 export interface NiftiType {
   name: DType | "int64" | "uint64";
-  /** What samples are given as: 64-bit integers become float64, which holds them up to 2^53. */
+  /** Types of the result: 64-bit integers become float64, which is exact up to 2^53. */
   dtype: DType;
   bytes: number;
 }
@@ -24,7 +24,7 @@ export const NIFTI_TYPES: Readonly<Record<number, NiftiType>> = {
   1280: { name: "uint64", dtype: "float64", bytes: 8 },
 };
 
-/** Types of the standard that are no single number of a known size. */
+/** Standard types that are not a single number of a known size. */
 export const UNREAD_TYPES: Readonly<Record<number, string>> = {
   1: "one-bit",
   32: "complex",
@@ -36,8 +36,8 @@ export const UNREAD_TYPES: Readonly<Record<number, string>> = {
 };
 
 /**
- * Stored bytes to samples, scaled to float32 where the header scales.
- * @param bytes tightly packed, a whole number of samples; the answer may be a view of them
+ * Converts stored bytes to samples, scaled to float32 if the header scales.
+ * @param bytes tightly packed, a whole number of samples; the result may be a view of them
  */
 export function decodeSamples(
   bytes: Uint8Array,
@@ -55,7 +55,7 @@ export function decodeSamples(
 
 function storedSamples(bytes: Uint8Array, type: NiftiType, littleEndian: boolean): SampleArray {
   const swapped = !littleEndian && type.bytes > 1;
-  // As they are where nothing is changed and nothing else is held with them; else a copy, own and aligned.
+  // A view where nothing changes and the buffer holds nothing else; else an aligned copy.
   const own = !swapped && bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
   if (swapped) swapBytes(own, type.bytes);
   const count = own.length / type.bytes;

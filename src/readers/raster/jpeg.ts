@@ -8,7 +8,7 @@ import type { ByteSource } from "../../storage/byte-source.ts";
 import type { TiledImage } from "../base/tiled-image.ts";
 import { openWhole } from "./whole-image.ts";
 
-/** Headers with large embedded profiles, previews and maker notes still fit. */
+/** Covers headers with large embedded profiles, previews and maker notes. */
 const HEAD_BYTES = 2 ** 20;
 
 const LOSSLESS = 0xc3;
@@ -53,7 +53,7 @@ export async function openJpeg(
     async (bytes, warn) => {
       const { data, components, ...size } = await decodeAnyJpeg(completeJpeg(bytes), () =>
         warn(
-          "parts of the picture are damaged: its data holds codes that it does not define, and is read as libjpeg guesses; copy the file again or export it anew",
+          "parts of the picture are damaged: its data holds undefined codes, for which libjpeg guesses samples; copy the file again or export it again",
         ),
       );
       return { data, shape: [size.height, size.width, components] };
@@ -62,7 +62,7 @@ export async function openJpeg(
   );
 }
 
-/** The codec holds a picture twice, and a progressive one as 16-bit coefficients too, until its last scan. */
+/** The codec holds a picture twice; a progressive one also as 16-bit coefficients until its last scan. */
 function decodingBytes({ width, height, components, frame, bitsPerSample }: JpegHeader): number {
   const samples = width * height * components.length;
   const pixels = samples * (bitsPerSample > 8 ? 2 : 1);

@@ -51,7 +51,7 @@ export interface PngChunk {
   data: Uint8Array;
 }
 
-/** The chunks up to the end, the last one as far as it is there. Check sums are not looked at. */
+/** The chunks up to the end; the last one may be incomplete. Checksums are not verified. */
 export function* chunks(bytes: Uint8Array): Generator<PngChunk> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 8; at + 8 <= bytes.length; ) {

@@ -3,10 +3,10 @@ import { ImageFormatError } from "../../image/errors.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { chunks, PALETTE, type PngHeader, readHeader } from "./png-chunks.ts";
 
-/** Stored bytes inflated at a time: what they unpack to, 1032 times as much at most, is all that is held. */
+/** Stored bytes inflated at a time: their output, at most 1032 times as much, is all that is held. */
 const PIECE_BYTES = 16 * 1024;
 
-/** Adam7: where each pass begins, and its steps (PNG 3rd edition, section 8). */
+/** Adam7: start and step of each pass (PNG 3rd edition, section 8). */
 const PASSES = [
   { x: 0, y: 0, dx: 8, dy: 8 },
   { x: 4, y: 0, dx: 8, dy: 8 },
@@ -52,7 +52,7 @@ function findPalette(bytes: Uint8Array, { colorType }: PngHeader): Uint8Array | 
   throw new ImageFormatError("its palette is missing");
 }
 
-/** Gathers unpacked bytes to rows, takes the filter off, and puts the samples where they belong. */
+/** Collects inflated bytes to rows, removes the filter, and places the samples. */
 class RowWriter {
   readonly raster: Raster<Uint8Array | Uint16Array>;
   finished = 0;
@@ -60,7 +60,7 @@ class RowWriter {
   readonly #header: PngHeader;
   readonly #palette: Uint8Array | undefined;
   readonly #passes: readonly { x: number; y: number; dx: number; dy: number }[];
-  /** Bytes between a sample and the one before it, for the filters. */
+  /** Bytes from a sample to the previous one, for the filters. */
   readonly #step: number;
   #pass = -1;
   #row = 0;
@@ -157,7 +157,10 @@ function packed(line: Uint8Array, i: number, depth: number): number {
   return (line[1 + (bit >> 3)]! >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
 }
 
-/** PNG 3rd edition, section 9. In place; the row above is unfiltered already, and zero above the first. */
+/**
+ * Reverses a filter (PNG 3rd edition, section 9). In place; the row above is unfiltered already, and zero above the
+ * first.
+ */
 function unfilter(line: Uint8Array, above: Uint8Array, step: number): void {
   const end = line.length;
   switch (line[0]) {

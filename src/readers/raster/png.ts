@@ -9,7 +9,7 @@ import { chunks, PALETTE, type PngHeader, readHeader } from "./png-chunks.ts";
 import { decodePng } from "./png-decode.ts";
 import { openWhole } from "./whole-image.ts";
 
-/** PNG: grey or RGB of 8 or 16 bits; smaller depths and palettes are widened, alpha is left off. */
+/** PNG: grey or RGB of 8 or 16 bits; smaller depths and palettes are widened, alpha is dropped. */
 export async function openPng(
   source: ByteSource,
   limits: ImageLimits,
@@ -44,7 +44,7 @@ export async function openPng(
   );
 }
 
-/** The pHYs chunk, when it stands near the front and its unit is the metre. */
+/** The pHYs chunk, if it is near the front and its unit is the metre. */
 function physicalSpacing(head: Uint8Array): Spacing | undefined {
   for (const { type, data } of chunks(head)) {
     if (type === "IDAT") return undefined;

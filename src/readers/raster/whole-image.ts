@@ -7,7 +7,7 @@ import type { ByteSource } from "../../storage/byte-source.ts";
 import { bytesPerSample, type DType, type Raster } from "../../tiling/grid/raster.ts";
 import { TiledImage } from "../base/tiled-image.ts";
 
-/** What decoding may hold, of the limit of what comes out: with a model beside it less than 1 GB. */
+/** Memory limit of decoding, as a multiple of the result: with a model beside it less than 1 GB. */
 const DECODING_SHARE = 1.4;
 
 export interface WholeImage {
@@ -17,16 +17,16 @@ export interface WholeImage {
   dtype: DType;
   /** 1 grey, 3 RGB. */
   channels: number;
-  /** Bytes that are held while it is decoded, what comes out included. */
+  /** Bytes held while decoding, including the result. */
   decodingBytes: number;
   spacing: Spacing | undefined;
-  /** Which way viewers are asked to turn it. */
+  /** How viewers should turn it. */
   orientation: number | undefined;
 }
 
 /**
- * An image that can only be decoded whole (PNG, JPEG): one tile. It is kept once decoded, however large, since
- * each region would else decode it anew.
+ * An image that can only be decoded whole (PNG, JPEG): one tile. Once decoded it is cached whatever its size, since
+ * each region would decode it again.
  * @throws {ImageFormatError} when it is over the limit, before anything is decoded
  */
 export function openWhole(

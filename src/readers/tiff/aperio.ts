@@ -24,8 +24,8 @@ export function parseAperioDescription(description: string): Map<string, string>
 }
 
 /**
- * Aperio SVS: tiled pages are levels, stripped pages are thumbnail, label and macro (which are not touched).
- * Magnification and spacing stand in the first page's description.
+ * Aperio SVS: tiled pages are levels; stripped pages are thumbnail, label and macro (and are not read). The first
+ * page's description states magnification and spacing.
  */
 export async function openAperio(
   file: TiffFile,
@@ -39,7 +39,7 @@ export async function openAperio(
   const tiled = outlines.filter((page) => page.tiled && !page.reduced && !page.mask);
   if (tiled.length === 0) {
     throw new ImageFormatError(
-      `${source.key}: this Aperio file has no tiled page, so no slide image; export it anew`,
+      `${source.key}: this Aperio file has no tiled page, so no slide image; export it again`,
     );
   }
   const area = (page: PageOutline) => page.width * page.height;
@@ -62,7 +62,7 @@ export async function openAperio(
     },
     limits,
     signal,
-    // Aperio leaves out tiles of bare glass.
+    // Aperio omits tiles of bare glass.
     { fill: first.dtype === "uint8" ? 255 : 0 },
   );
 }
@@ -74,7 +74,7 @@ function compressionName(compression: number): string {
 }
 
 function positive(text: string | undefined): number | undefined {
-  // Written with a comma where Windows is set so.
+  // Windows may write it with a comma.
   const value = Number(text?.replace(",", ".") ?? Number.NaN);
   return value > 0 && Number.isFinite(value) ? value : undefined;
 }

@@ -11,10 +11,10 @@ import { checkSameSamples, reducedPages } from "./pyramid.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
 import { type TileLayout, tileLayout } from "./tile-layout.ts";
 
-/** Notes that may change what a person makes of a result; that labels were left alone is none. */
+/** Notes that may change the interpretation of results; that labels were skipped is not one. */
 const WARNED = new Set(["pages", "series", "values", "orientation"]);
 
-/** Pages put in order, and what is known of the image beside them. */
+/** Pages in order, with what is known of the image beside them. */
 export interface TiffPicture {
   format: string;
   axes: "yx" | "zyx";
@@ -24,11 +24,11 @@ export interface TiffPicture {
   spacing: Spacing | undefined;
   objectivePower?: number;
   details?: Record<string, string>;
-  /** Undefined for that of the file. */
+  /** Undefined: that of the file. */
   etag?: string;
 }
 
-/** @throws {ImageFormatError} when the pages do not go together, or a tile of all of them is too large */
+/** @throws {ImageFormatError} when the pages do not match, or a tile of all of them is too large */
 export async function tiffImage(
   file: TiffFile,
   picture: TiffPicture,
@@ -50,7 +50,7 @@ export async function tiffImage(
   await probeFirstTile(first, layouts[0]!, signal);
   const orientation = orientationNote(await first.directory.number(TAG.orientation, signal));
   if (first.photometric === PHOTOMETRIC.whiteIsZero && first.format.kind !== "uint")
-    file.notes.values = "white is 0, and they are handed out as they are stored";
+    file.notes.values = "white is 0; they are read as stored";
   const warnings = Object.entries({ ...file.notes, ...(orientation && { orientation }) })
     .filter(([name]) => WARNED.has(name))
     .map(([name, text]) => `${name} of the image: ${text}`);
@@ -75,7 +75,7 @@ export async function tiffImage(
   );
 }
 
-/** Lower levels, each `[z][c]` like the base, from the SubIFDs that every page carries alike. */
+/** Lower levels, each `[z][c]` like the base, from the SubIFDs that all pages have alike. */
 export async function subLevels(
   file: TiffFile,
   base: readonly (readonly TiffPage[])[],
@@ -103,7 +103,7 @@ export async function subLevels(
               const offset = (await subOffsets(page, signal))[position];
               if (offset === undefined) {
                 throw new ImageFormatError(
-                  `${file.source.key}: its channels have different numbers of levels; export it anew`,
+                  `${file.source.key}: its channels have different numbers of levels; export it again`,
                 );
               }
               return readPage(file, await file.directoryAt(offset, signal), limits, signal);
@@ -117,7 +117,7 @@ export async function subLevels(
 
 type PageSize = Pick<PageOutline, "width" | "height">;
 
-/** Levels that one page may list; halving a side of 2³¹ takes 31. */
+/** Most levels that one page may list; halving a side of 2³¹ takes 31. */
 const MAX_LEVELS = 256;
 
 async function subOffsets(page: TiffPage, signal?: AbortSignal): Promise<number[]> {
@@ -128,12 +128,12 @@ function checkSamePlanes(key: string, pages: readonly TiffPage[]): void {
   const first = pages[0]!;
   for (const page of pages) {
     if (page.width !== first.width || page.height !== first.height || page.dtype !== first.dtype) {
-      throw new ImageFormatError(`${key}: its planes have different sizes or sample types; export it anew`);
+      throw new ImageFormatError(`${key}: its planes have different sizes or sample types; export it again`);
     }
   }
 }
 
-/** Of all channels together: each page alone was checked when it was read. */
+/** Checks the size over all channels; each page alone was checked when it was read. */
 function checkTile(
   key: string,
   layout: TileLayout,

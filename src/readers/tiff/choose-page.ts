@@ -3,26 +3,26 @@ import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { outlinePage, type PageOutline } from "./page.ts";
 import { TAG } from "./tags.ts";
 
-/** How descriptions and page names begin that are a slide's label, macro or thumbnail (Aperio, Philips, Leica). */
+/** Prefixes of descriptions and page names of a slide's label, macro or thumbnail (Aperio, Philips, Leica). */
 const COMPANION = /^\s*(label|macro|thumbnail|thumb|overview)\b(?!\s*[=:])/im;
 
-/** As PerkinElmer's QPTIFF says it, in XML. */
+/** PerkinElmer's QPTIFF states the same in XML. */
 const COMPANION_TYPE = /<ImageType>\s*(label|macro|thumbnail|overview)/i;
 
-/** Of a description; what tells a companion stands at its beginning. */
+/** Bytes of a description that are read; the relevant text is at its start. */
 const DESCRIPTION_BYTES = 4096;
 
 export interface ChosenPages {
-  /** The image; several of one size are a stack. */
+  /** The image; several pages of one size are a stack. */
   base: PageOutline[];
-  /** Pages that are marked as the image in fewer pixels. */
+  /** Pages marked as reduced copies of the image. */
   reduced: PageOutline[];
 }
 
 /**
- * Tells the image from what lies beside it, by what the pages say of themselves and never by their order alone: no
- * label, macro, thumbnail, reduced copy or mask is ever the image. Of several that could be it, the largest is, tiled ones
- * first, as slides have them.
+ * Chooses the image among the pages by what they state, never by their order alone: a label, macro, thumbnail,
+ * reduced copy or mask is never the image. Of several candidates the largest is the image, tiled ones first, as
+ * slides have them.
  */
 export async function choosePages(
   file: TiffFile,
@@ -37,7 +37,7 @@ export async function choosePages(
   const full = [...outlines, ...below].filter(isFull);
   if (full.length === 0) throw noImage(file.source.key, outlines);
   const named = await Promise.all(full.map((page) => isCompanion(page.directory, signal)));
-  // A label image may be called one, where there is nothing else.
+  // A file with nothing else may call its image a label.
   const images = named.every(Boolean) ? full : full.filter((_, i) => !named[i]);
   if (named.every(Boolean) && full.length > 1) throw noImage(file.source.key, outlines);
   const tiled = images.filter((page) => page.tiled);
@@ -54,7 +54,7 @@ export async function choosePages(
   return { base, reduced };
 }
 
-/** Pages that one may list below it. */
+/** Most pages that one page may list below it. */
 const MAX_SUB_PAGES = 256;
 
 async function subPages(

@@ -1,24 +1,25 @@
 import { ImageFormatError } from "../../image/errors.ts";
 import { allocate, type DType, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
 
-/** What a colour map is: the colours of a picture, or how a grey image was shown on a screen. */
+/** Use of a colour map: the colours of a picture, or how a grey image was displayed. */
 export type Palette =
   | { kind: "colors"; map: ArrayLike<number>; entries: number; eightBit: boolean }
   | { kind: "lut"; color: string | undefined };
 
-/** How far a colour map may be off an even ramp, of 65535: writers round differently, some to 8 bits. */
+/** Tolerance of an even ramp, of 65535: writers round differently, some to 8 bits. */
 const RAMP_SLACK = 3 * 257;
 
 /**
  * Microscopes store a grey image with a colour map that runs evenly from black to one colour (a look-up table, as
- * ImageJ and Leica do): the image is grey then, and the colour is its channel's. Any other map makes a picture.
+ * ImageJ and Leica do): then the image is grey, and the colour is its channel's. Any other map makes a colour
+ * picture.
  * @param map `[3, 2^bits]`, 16-bit
  */
 export function readPalette(map: ArrayLike<number>): Palette {
   const entries = Math.floor(map.length / 3);
   let largest = 0;
   for (let i = 0; i < map.length; i++) largest = Math.max(largest, map[i]!);
-  // As libtiff decides it: old writers put 8-bit colours where 16 bits belong.
+  // libtiff's rule: old writers stored 8-bit colours where 16 bits belong.
   const eightBit = largest < 256;
   const scale = eightBit ? 257 : 1;
   const last = [0, 1, 2].map((c) => map[(c + 1) * entries - 1]! * scale);
@@ -33,7 +34,7 @@ export function readPalette(map: ArrayLike<number>): Palette {
   return { kind: "lut", color: `#${hex}` };
 }
 
-/** Indices to RGB of 8 bits. */
+/** Maps indices to RGB of 8 bits. */
 export function resolvePalette(tile: Raster, palette: Palette & { kind: "colors" }): Raster {
   const [height, width] = tile.shape as [number, number];
   const { map, entries } = palette;
@@ -49,19 +50,19 @@ export function resolvePalette(tile: Raster, palette: Palette & { kind: "colors"
   return { data: out, shape: [height, width, 3] };
 }
 
-/** Grey stored with white as 0, turned at the brightest that the bits can hold; in place. */
+/** Inverts grey that is stored with white as 0, at the largest value of its bits. In place. */
 export function invert(data: SampleArray, bits: number): void {
   const max = 2 ** bits - 1;
   for (let i = 0; i < data.length; i++) data[i] = max - data[i]!;
 }
 
-/** Grey and colours of fewer than 8 bits to 8, so that white stays white; in place. */
+/** Widens grey and colours of fewer than 8 bits to 8, so that white stays white. In place. */
 export function widen(data: SampleArray, bits: number): void {
   const factor = 255 / (2 ** bits - 1);
   for (let i = 0; i < data.length; i++) data[i] = Math.round(data[i]! * factor);
 }
 
-/** The first channels of `[height, width, samples]`. */
+/** Keeps the first channels of `[height, width, samples]`. */
 export function firstChannels(tile: Raster, channels: number, dtype: DType): Raster {
   const [height, width, samples] = tile.shape as [number, number, number];
   if (channels === samples) return tile;

@@ -16,7 +16,7 @@ export interface DecodeTables {
   jpegTables: Uint8Array | undefined;
 }
 
-/** Stored size of a tile: the tile of the page, or at the lower border the rows a strip has left. */
+/** Stored size of a tile: that of the page, or at the lower border the remaining rows of a strip. */
 export interface TileExtent {
   width: number;
   height: number;
@@ -24,7 +24,7 @@ export interface TileExtent {
 
 /**
  * Decodes one tile, or one plane of it, to interleaved samples `[height, width, samples]` as stored.
- * @throws {ImageFormatError} when the bytes do not hold the tile the tags announce
+ * @throws {ImageFormatError} when the bytes do not hold the tile that the tags announce
  */
 export async function decodeTile(
   bytes: Uint8Array,
@@ -47,7 +47,7 @@ export async function decodeTile(
       const size = parseJpeg2000Size(bytes);
       checkSize(size.width, size.height, extent, page);
       const decoded = await decodeJpeg2000(bytes);
-      // openjpeg's wrapper turns subsampled chroma into RGB by itself.
+      // openjpeg's wrapper converts subsampled chroma to RGB itself.
       if (page.compression === COMPRESSION.aperioYCbCr && !size.subsampled) ycbcrToRgb(decoded);
       return codedTile(decoded, samples, page);
     }
@@ -74,23 +74,23 @@ export async function decodeTile(
 }
 
 /**
- * Alpha left off, inverted grey turned, palette resolved: `[height, width, channels]` as `page.channels` says. May
- * change the tile in place.
+ * Drops alpha, inverts grey, resolves the palette: `[height, width, channels]` as in `page.channels`. May change the
+ * tile in place.
  */
 export function toChannels(tile: Raster, page: TiffPage): Raster {
   const { palette, photometric, format } = page;
   if (palette?.kind === "colors") return resolvePalette(firstChannels(tile, 1, format.dtype), palette);
   const coded = page.compression === COMPRESSION.jpeg;
   if (format.bits < 8 && palette === undefined && !coded) widen(tile.data, format.bits);
-  // Of signed and floating numbers nothing says which is black: they stay as they are, as for libvips and Pillow.
+  // For signed and floating-point samples black is undefined: they stay as stored, as in libvips and Pillow.
   const inverted = photometric === PHOTOMETRIC.whiteIsZero && format.kind === "uint";
   if (inverted) invert(tile.data, Math.max(8, format.bits));
   return firstChannels(tile, page.channels, page.dtype);
 }
 
 /**
- * Parts `[height, width, n]` of equal height and width, their channels in order, put into one interleaved tile as they
- * come, so that no more than one is held beside it.
+ * Interleaves parts `[height, width, n]` of equal height and width into one tile as they arrive, so that only one
+ * part is held beside it.
  */
 export class Interleaver {
   readonly #channels: number;
@@ -133,26 +133,26 @@ export class Interleaver {
 }
 
 /**
- * Reads the markers of a coded tile and decodes nothing.
- * @throws {ImageFormatError} when no decoder would read it
+ * Reads the markers of a coded tile without decoding it.
+ * @throws {ImageFormatError} when no decoder can read it
  */
 export function checkTileHead(head: Uint8Array, compression: number): void {
   if (compression === COMPRESSION.jpeg) parseJpegHeader(head);
   else parseJpeg2000Size(head);
 }
 
-/** A tile that the file leaves out. */
+/** A tile that the file omits. */
 export function emptyTile(page: TiffPage, { width, height }: TileExtent, fill: number): Raster {
   const data = allocate(page.dtype, width * height * page.channels);
-  // What the type cannot hold would wrap around to another number.
+  // A value outside the type would wrap around.
   data[0] = fill;
   data.fill(page.palette?.kind !== "colors" && Object.is(data[0], fill) ? fill : 0);
   return { data, shape: [height, width, page.channels] };
 }
 
 /**
- * On the stream's own header, so that a small tile cannot ask for a huge one to be decoded. A coded last strip
- * may have the full rows of a strip; a coded tile may never be larger than the tags announce.
+ * Checks the stream's own header, so that a small tile cannot make a huge picture be decoded. A coded last strip may
+ * have the full rows of a strip; a coded tile may never be larger than the tags announce.
  */
 function checkSize(width: number, height: number, extent: TileExtent, page: TiffPage): void {
   if (
@@ -175,7 +175,7 @@ function codedTile(decoded: DecodedImage, samples: number, page: TiffPage): Rast
   }
   const { dtype } = page.format;
   const fits = decoded.data.constructor === allocate(dtype, 0).constructor;
-  // A codec's type follows the stream: what the tags announce wider gets its place.
+  // A codec's type follows the stream: convert it to the wider type of the tags.
   const data = fits ? decoded.data : allocate(dtype, decoded.data.length);
   if (!fits) data.set(decoded.data);
   return { data, shape: [decoded.height, decoded.width, samples] };

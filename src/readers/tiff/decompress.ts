@@ -8,22 +8,22 @@ import { COMPRESSION } from "./tags.ts";
 /** Unpacked bytes of a tile, exactly as many as were expected. */
 export interface Unpacked {
   bytes: Uint8Array;
-  /** Whether they are nobody else's. */
+  /** Whether the caller may change them. */
   owned: boolean;
 }
 
 export interface UnpackedSize {
-  /** Bytes of the tile; a coded last strip may hold `mostBytes`, the rows of a whole one. */
+  /** Bytes of the tile; a coded last strip may hold `mostBytes`, the rows of a whole strip. */
   expected: number;
   mostBytes: number;
-  /** Whether the bits of each byte are the other way round (FillOrder 2), packed ones too. */
+  /** Whether the bits of each byte are reversed (FillOrder 2), in packed data too. */
   reversed: boolean;
   fax?: FaxCoding;
 }
 
 /**
- * A tile's bytes as its samples are stored.
- * @throws {ImageFormatError} when it holds fewer
+ * Decompresses a tile to its samples as stored.
+ * @throws {ImageFormatError} when there are fewer bytes
  */
 export async function decompress(
   stored: Uint8Array,
@@ -59,7 +59,7 @@ async function unpack(
     case COMPRESSION.deflate:
     case COMPRESSION.deflateOld:
       try {
-        // Into a buffer of the announced size: a tile that unpacks to more cannot grow without bound.
+        // Into a buffer of the announced size, so the output cannot grow without bound.
         return unzlibSync(bytes, { out: new Uint8Array(expected) });
       } catch (cause) {
         throw new ImageFormatError("a Deflate tile is damaged or cut short", { cause });
@@ -77,7 +77,10 @@ async function unpack(
   }
 }
 
-/** TIFF 6.0 section 9. Own code: libraries gather bytes in plain arrays, at many times the memory. */
+/**
+ * PackBits (TIFF 6.0 section 9). Written by hand: geotiff's decoder collects bytes in plain arrays, at many times the
+ * memory.
+ */
 function decodePackBits(input: Uint8Array, expected: number): Uint8Array {
   const out = new Uint8Array(expected);
   let written = 0;

@@ -4,26 +4,26 @@ import type { ByteSource } from "../../storage/byte-source.ts";
 import { TagArray } from "./tag-array.ts";
 import { decodeText, fieldBytes, fieldValues, readCount } from "./tag-values.ts";
 
-/** Directories followed before the chain is refused: far above any scanner's page count. */
+/** Most directories of a chain: far above any scanner's page count. */
 const MAX_DIRECTORIES = 4096;
 
-/** Tags of one directory that are looked at; the standard and all private ones together are a few hundred. */
+/** Most tags of one directory; the standard and all private tags together are a few hundred. */
 const MAX_TAGS = 4096;
 
-/** Values of a tag that is read at once and is no table of the file's size: samples, levels, a colour map. */
+/** Most values of a tag that is read at once and does not grow with the file: samples, levels, a colour map. */
 const MAX_VALUES = 3 * 65536;
 
-/** Where the values of a tag lie, as its directory says. */
+/** Position of the values of a tag, as its directory states it. */
 interface TagEntry {
   type: number;
   count: number;
-  /** Of the first value in the file, inside the directory or outside it. */
+  /** Offset of the first value in the file, inside the directory or outside it. */
   offset: number;
 }
 
-/** The tags of one page. Values are read when asked for, at most once. */
+/** The tags of one page. Values are read on demand, at most once. */
 export class TiffDirectory {
-  /** Where the directory begins in the file: its identity. */
+  /** Offset of the directory in the file: its identity. */
   readonly offset: number;
   readonly #tags: ReadonlyMap<number, TagEntry>;
   readonly #file: TiffFile;
@@ -48,7 +48,7 @@ export class TiffDirectory {
     return (await this.#file.readValues(tag, { ...entry, count: 1 }, signal))[0];
   }
 
-  /** @param most values that the tag can have; more are damage */
+  /** @param most values that the tag can have; more count as damage */
   async numbers(
     tag: number,
     signal?: AbortSignal,
@@ -65,7 +65,7 @@ export class TiffDirectory {
     return values;
   }
 
-  /** A long array whose values are read as they are asked for. */
+  /** A long array whose values are read on demand. */
   array(tag: number): TagArray | undefined {
     const entry = this.#tags.get(tag);
     if (entry === undefined) return undefined;
@@ -76,7 +76,7 @@ export class TiffDirectory {
     );
   }
 
-  /** @param most bytes that are read of it */
+  /** @param most bytes to read */
   async text(
     tag: number,
     signal?: AbortSignal,
@@ -96,7 +96,7 @@ export class TiffDirectory {
     return this.#file.readBytes(tag, entry, signal);
   }
 
-  /** Numerator over denominator; undefined also where the denominator is 0. Other numbers as they are. */
+  /** A rational as numerator over denominator, undefined for denominator 0; other numbers unchanged. */
   async rational(tag: number, signal?: AbortSignal): Promise<number | undefined> {
     const entry = this.#tags.get(tag);
     if (entry === undefined || entry.count === 0) return undefined;
@@ -107,17 +107,17 @@ export class TiffDirectory {
 }
 
 /**
- * A TIFF or BigTIFF file's directories, read by ranges.
+ * The directories of a TIFF or BigTIFF file, read by ranges.
  *
- * Directories do not overlap in a file that any writer made, so all together are no longer than the file: this bounds
- * the work, whatever the pointers say. A tag of an unknown type is passed over, as TIFF 6.0 (section 2) asks, and what
- * a tag points to is looked at when it is asked for.
+ * No writer makes directories overlap, so together they are at most as long as the file: this bounds the work,
+ * whatever the pointers say. Tags of unknown types are skipped, as TIFF 6.0 (section 2) asks, and values are read on
+ * demand.
  */
 export class TiffFile {
   readonly source: ByteSource;
   readonly littleEndian: boolean;
   readonly bigTiff: boolean;
-  /** What was passed over, for the image's details. */
+  /** Notes on what was skipped, for the image's details. */
   readonly notes: Record<string, string> = {};
   readonly #first: number;
   readonly #limits: ImageLimits;
@@ -144,7 +144,7 @@ export class TiffFile {
     const bigTiff = head.length >= 4 && view.getUint16(2, littleEndian) === 43;
     if (head.length < (bigTiff ? 16 : 8)) {
       throw new ImageFormatError(
-        `${source.key} is damaged or cut short: it ends inside its TIFF header; copy the file again or export it anew`,
+        `${source.key} is damaged or cut short: it ends inside its TIFF header; copy the file again or export it again`,
       );
     }
     const first = bigTiff ? readCount(view, 8, littleEndian) : view.getUint32(4, littleEndian);
@@ -152,8 +152,8 @@ export class TiffFile {
   }
 
   /**
-   * The main chain, in file order. Where a pointer to the next directory leads nowhere, those before it are given, as
-   * other readers do, and `chainFault` says so.
+   * The main chain, in file order. If a pointer to the next directory is invalid, the earlier directories are
+   * returned, as in other readers, and `chainFault` says so.
    */
   async directories(signal?: AbortSignal): Promise<TiffDirectory[]> {
     const found: TiffDirectory[] = [];
@@ -183,17 +183,17 @@ export class TiffFile {
     return found;
   }
 
-  /** What is wrong with the list of pages, if anything: whoever needs all of them must refuse then. */
+  /** What is wrong with the chain, if anything: a reader that needs all pages must reject the file then. */
   get chainFault(): string | undefined {
     return this.#chainFault;
   }
 
-  /** The directory at an offset that another one points to (SubIFD). */
+  /** Reads the directory at an offset that another one points to (SubIFD). */
   async directoryAt(offset: number, signal?: AbortSignal): Promise<TiffDirectory> {
     return (await this.#parse(offset, signal)).directory;
   }
 
-  /** Values of a tag in the file's own byte order. Rationals as pairs. */
+  /** Values of a tag, converted from the file's byte order. Rationals as pairs. */
   async readValues(tag: number, entry: TagEntry, signal?: AbortSignal): Promise<ArrayLike<number>> {
     const bytes = await this.readBytes(tag, entry, signal);
     const values = fieldValues(bytes, entry.type, entry.count, this.littleEndian);
@@ -206,7 +206,7 @@ export class TiffFile {
     return this.source.read(entry.offset, entry.count * fieldBytes(entry.type)!, signal);
   }
 
-  /** @throws {ImageFormatError} when values lie outside the file or are over the limit of metadata */
+  /** @throws {ImageFormatError} when values lie outside the file or exceed the metadata limit */
   checkInside(tag: number, { type, count, offset }: TagEntry): void {
     const byteLength = count * fieldBytes(type)!;
     if (offset + byteLength > this.source.byteLength)
@@ -220,7 +220,7 @@ export class TiffFile {
 
   damaged(reason: string): ImageFormatError {
     return new ImageFormatError(
-      `${this.source.key} is damaged or cut short: ${reason}; copy the file again or export it anew`,
+      `${this.source.key} is damaged or cut short: ${reason}; copy the file again or export it again`,
     );
   }
 
@@ -241,7 +241,7 @@ export class TiffFile {
       throw this.damaged("its directories overlap: together they are longer than the file");
     const begin = offset + countBytes;
     await source.read(begin, entries * entryBytes, signal);
-    // Some writers leave out the pointer behind the last directory of a file.
+    // Some writers omit the pointer behind the last directory of a file.
     const bytes = await source.readUpTo(begin, entries * entryBytes + inlineBytes, signal);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const word = (at: number) => (bigTiff ? readCount(view, at, le) : view.getUint32(at, le));

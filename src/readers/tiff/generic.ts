@@ -12,9 +12,9 @@ import { stackLayout } from "./stack.ts";
 import { PHOTOMETRIC, TAG } from "./tags.ts";
 
 /**
- * Any other TIFF: the image as its pages tell it (`choose-page.ts`), its levels the pages marked as reduced (libvips,
- * GDAL's COG) and its SubIFDs; or a stack, where ImageJ, tifffile or the user says what its pages are.
- * @throws {ImageFormatError} for a stack of full-size pages, whose meaning is not stated
+ * Any other TIFF: the image as its pages state it (`choose-page.ts`), with levels from the pages marked as reduced
+ * (libvips, GDAL's COG) and its SubIFDs; or a stack, if ImageJ, tifffile or the user states the meaning of its pages.
+ * @throws {ImageFormatError} for a stack of full-size pages whose meaning is not stated
  */
 export async function openGenericTiff(
   file: TiffFile,
@@ -29,17 +29,17 @@ export async function openGenericTiff(
   for (const page of base) pages.push(await readPage(file, page.directory, limits, signal));
   const first = pages[0]!;
   const stack = await stackLayout(file, pages, description, pagesAs, signal);
-  // In a stack a colour map tells how a plane was shown.
+  // In a stack a colour map states how a plane was displayed.
   const grey = stack !== undefined && stack.pages.length * stack.pages[0]!.length > 1;
   const planes = stack?.pages.map((row) => (grey ? row.map(asGrey) : row)) ?? [[first]];
-  // Pages marked as reduced are copies of the image; of a stack nobody says of which plane.
+  // Reduced pages are copies of the image; in a stack it is unknown of which plane.
   const marked = stack ? [] : reducedPages(base[0]!, reduced);
   const lower = await Promise.all(
     marked.map(async ({ directory }) => [[await readPage(file, directory, limits, signal)]]),
   );
   const nested = stack?.virtual ? [] : await subLevels(file, planes, limits, signal);
   const levels = [planes, ...lower, ...nested];
-  // Both kinds in one file are rare, and then together a pyramid.
+  // Both kinds in one file are rare, and then form one pyramid.
   levels.sort((a, b) => b[0]![0]!.width * b[0]![0]!.height - a[0]![0]!.width * a[0]![0]!.height);
   const storage = `${first.tiled ? "tiled" : "stripped"}${levels.length > 1 ? ", pyramid" : ""}`;
   const kind = `${stack ? `${stack.name} ` : ""}${file.bigTiff ? "BigTIFF" : "TIFF"}`;

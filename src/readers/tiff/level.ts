@@ -15,14 +15,14 @@ import { isImageCoded, type TiffPage } from "./page.ts";
 import { TAG } from "./tags.ts";
 import { type TileAddress, type TileLayout, tileLayout } from "./tile-layout.ts";
 
-/** Enough for every marker before the scan, an embedded colour profile included. */
+/** Covers every marker before the scan, including an embedded colour profile. */
 const PROBE_BYTES = 64 * 1024;
 
-/** Tiles looked at for one that is there; a slide whose first rows are all bare glass is then not probed. */
+/** Tiles probed for one that is stored; a slide whose first rows are all bare glass is then not probed. */
 const PROBE_TILES = 1024;
 
 export interface LevelOptions {
-  /** Value of tiles the file leaves out: 0, or 255 where absent means unscanned glass. */
+  /** Value of omitted tiles: 0, or 255 where absent means unscanned glass. */
   fill?: number;
 }
 
@@ -33,14 +33,14 @@ interface LoadedPage {
   tables: DecodeTables;
 }
 
-/** What one page stores of a tile: one part, or one per plane; `undefined` where the file leaves it out. */
+/** The stored bytes of a tile in one page: one part, or one per plane; `undefined` if omitted. */
 interface StoredTile {
   loaded: LoadedPage;
   parts: (Uint8Array | undefined)[];
 }
 
 /**
- * A level whose channels lie in one page, or spread over pages of equal layout (OME-TIFF), or over z too.
+ * A level whose channels lie in one page, or are spread over pages of equal layout (OME-TIFF), or over z too.
  * @param pages `[z][c]` pages; one z for 2-D
  * @param layout of the first page
  * @param axes "yx": positions are `[row, column]`; "zyx": `[z, row, column]`, one set of pages per z
@@ -72,7 +72,7 @@ export function tiffLevel(
     return loaded;
   }
 
-  /** The stored bytes of all tiles asked for, `[position][page]`, in as few requests as their places allow. */
+  /** Reads the stored bytes of all requested tiles, `[position][page]`, in few requests. */
   async function readStored(
     positions: readonly (readonly number[])[],
     signal?: AbortSignal,
@@ -159,8 +159,8 @@ export function tiffLevel(
 }
 
 /**
- * Looks at the head of the first tile that is there, so that a file whose tiles no decoder will read is refused
- * when it is opened and not an hour later.
+ * Decodes the head of the first stored tile, so that a file whose tiles no decoder can read is rejected when it is
+ * opened and not an hour later.
  */
 export async function probeFirstTile(
   page: TiffPage,
@@ -181,12 +181,12 @@ export async function probeFirstTile(
   await named(source.key, async () => checkTileHead(head, page.compression));
 }
 
-/** Puts the file's name before a decoder's complaint. */
+/** Adds the file's name to a decoder's error. */
 async function named<T>(key: string, decode: () => Promise<T>): Promise<T> {
   try {
     return await decode();
   } catch (cause) {
     if (!(cause instanceof ImageFormatError) || cause.message.startsWith(key)) throw cause;
-    throw new ImageFormatError(`${key}: ${cause.message}; copy the file again or export it anew`, { cause });
+    throw new ImageFormatError(`${key}: ${cause.message}; copy the file again or export it again`, { cause });
   }
 }

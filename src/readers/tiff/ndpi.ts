@@ -18,11 +18,11 @@ import { reducedPages } from "./pyramid.ts";
 import { resolutionSpacing } from "./resolution.ts";
 import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
 
-/** The JPEG header of a strip took 660 bytes in every file seen; the larger read is for one that says more. */
+/** The JPEG header of a strip had 660 bytes in every known file; the larger read is for longer ones. */
 const HEAD_BYTES = 4 * 1024;
 const LARGE_HEAD_BYTES = 64 * 1024;
 
-/** One focal plane at one magnification: a single strip that holds one JPEG, however large. */
+/** One focal plane at one magnification: a single strip with one JPEG, however large. */
 interface NdpiPage {
   directory: TiffDirectory;
   width: number;
@@ -33,8 +33,9 @@ interface NdpiPage {
 }
 
 /**
- * Hamamatsu NDPI. Each level is one JPEG with restart markers, whose places the file lists (tag 65426); a region
- * decodes only the intervals it touches. Pages with a negative lens are macro (-1) and focus map (-2), never read.
+ * Hamamatsu NDPI. Each level is one JPEG with restart markers, whose offsets the file lists (tag 65426); a region
+ * decodes only the intervals it intersects. Pages with a negative lens are macro (-1) and focus map (-2) and are
+ * never read.
  */
 export async function openNdpi(
   file: TiffFile,
@@ -54,7 +55,9 @@ export async function openNdpi(
   pages.sort((a, b) => b.width * b.height - a.width * a.height);
   const [base, ...rest] = pages;
   if (base === undefined) {
-    throw new ImageFormatError(`${source.key}: this NDPI file holds no slide image in focus; export it anew`);
+    throw new ImageFormatError(
+      `${source.key}: this NDPI file holds no slide image in focus; export it again`,
+    );
   }
   const grids = await Promise.all(
     [base, ...reducedPages(base, rest)].map((page) => ndpiLevel(file, page, limits, signal)),
@@ -78,7 +81,7 @@ export async function openNdpi(
   );
 }
 
-/** Undefined for pages that are no level: macro, focus map, and planes out of focus. */
+/** Undefined for pages that are not levels: macro, focus map, and planes out of focus. */
 async function readNdpiPage(
   file: TiffFile,
   directory: TiffDirectory,
@@ -190,7 +193,7 @@ function restartLevel(
   };
 }
 
-/** A level without usable restart markers is decoded whole: right for small ones, refused for large ones. */
+/** Decodes a level without usable restart markers whole, if it is small enough. */
 function wholeStripLevel(file: TiffFile, page: NdpiPage, limits: ImageLimits): TileGrid {
   const { source } = file;
   // The codec holds it twice.
@@ -217,7 +220,7 @@ function wholeStripLevel(file: TiffFile, page: NdpiPage, limits: ImageLimits): T
   };
 }
 
-/** Offsets of the intervals into the strip, as the file lists them, else found by looking for the markers. */
+/** Offsets of the intervals in the strip: listed by the file, or found by searching for the markers. */
 async function intervalStarts(
   file: TiffFile,
   page: NdpiPage,

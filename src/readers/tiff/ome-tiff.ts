@@ -9,7 +9,7 @@ import { type OmeDocument, type OmeImage, parseOmeXml } from "./ome-xml.ts";
 import { asGrey, readPage, type TiffPage } from "./page.ts";
 import { TAG } from "./tags.ts";
 
-/** Series that accompany the slide and are never the image meant. */
+/** Series that accompany the slide and are never the image. */
 const COMPANION = /\b(label|macro|thumbnail|overview)\b/i;
 
 export function isOmeXml(description: string | undefined): boolean {
@@ -21,8 +21,8 @@ export function isOmeXml(description: string | undefined): boolean {
 }
 
 /**
- * OME-TIFF: planes over pages as the OME-XML tells, lower levels in each page's SubIFDs. Several z become a
- * volume; several times are refused.
+ * OME-TIFF: planes over pages as the OME-XML states, lower levels in each page's SubIFDs. Several z make a volume;
+ * several times are rejected.
  */
 export async function openOmeTiff(
   file: TiffFile,
@@ -34,13 +34,13 @@ export async function openOmeTiff(
   const { source } = file;
   const refuse = (reason: string) => new ImageFormatError(`${source.key}: ${reason}`);
   const document = parseOmeXml(xml);
-  if (document === undefined) throw refuse("its OME-XML is damaged; export it anew");
+  if (document === undefined) throw refuse("its OME-XML is damaged; export it again");
   const image = chooseImage(document, refuse);
   const named = document.images.filter(({ name }) => !COMPANION.test(name)).length;
   if (named > 1) file.notes.series = `the first of ${named} images that the file holds`;
   const samples = await samplesOfPages(image, directories, refuse, signal);
   const places = image.resolvePages(samples.length);
-  if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it anew");
+  if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it again");
   const base: TiffPage[][] = [];
   for (const [z, row] of places.entries()) {
     const pages: TiffPage[] = [];
@@ -48,10 +48,10 @@ export async function openOmeTiff(
       const directory = place === undefined ? undefined : directories[place];
       if (directory === undefined) {
         throw refuse(
-          `the page of channel ${c}, plane ${z} is missing; copy the file again or export it anew`,
+          `the page of channel ${c}, plane ${z} is missing; copy the file again or export it again`,
         );
       }
-      // A colour map is how a microscope showed a channel, and no colour of it.
+      // A colour map states how a channel was displayed, not its colour.
       pages.push(asGrey(await readPage(file, directory, limits, signal)));
     }
     base.push(pages);
@@ -59,7 +59,7 @@ export async function openOmeTiff(
   const first = base[0]![0]!;
   if (first.width !== image.sizeX || first.height !== image.sizeY) {
     throw refuse(
-      `its OME-XML states ${image.sizeX} × ${image.sizeY} pixels but the page has ${first.width} × ${first.height}; export it anew`,
+      `its OME-XML states ${image.sizeX} × ${image.sizeY} pixels but the page has ${first.width} × ${first.height}; export it again`,
     );
   }
   const lower = await subLevels(file, base, limits, signal);
@@ -82,7 +82,7 @@ export async function openOmeTiff(
 
 type Refuse = (reason: string) => ImageFormatError;
 
-/** The first image that is no label or macro, with sizes that can be. */
+/** The first image that is not a label or macro and has valid sizes. */
 function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeImage {
   if (companion !== undefined) {
     throw refuse(
@@ -94,14 +94,14 @@ function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeIma
   if (chosen === undefined) {
     throw refuse(
       images.length === 0
-        ? "its OME-XML describes no image; export it anew"
+        ? "its OME-XML describes no image; export it again"
         : `its ${images.length} images are all called label, macro, thumbnail or overview; export the image itself`,
     );
   }
   const image = chosen.read();
   const { sizeX, sizeY, sizeZ, sizeC, sizeT } = image;
   if (![sizeX, sizeY, sizeZ, sizeC, sizeT].every((n) => Number.isInteger(n) && n >= 1)) {
-    throw refuse("its OME-XML states sizes that are no whole numbers from 1; export it anew");
+    throw refuse("its OME-XML states sizes that are no whole numbers from 1; export it again");
   }
   if (sizeT > 1)
     throw refuse(`it is a series of ${sizeT} times, and one image is wanted; export one time point`);
@@ -114,9 +114,9 @@ function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeIma
 }
 
 /**
- * Samples per pixel of each page of a plane, which together are the channels. Where the document does not say, or says
- * what cannot be, the page does.
- * @throws {ImageFormatError} when there are fewer pages than planes: before anything is counted through
+ * Samples per pixel of each page of a plane; together they are the channels. If the document does not state them, or
+ * states impossible ones, the page does.
+ * @throws {ImageFormatError} when there are fewer pages than planes: before any loop over planes
  */
 async function samplesOfPages(
   image: OmeImage,
@@ -133,13 +133,13 @@ async function samplesOfPages(
   const count = sizeC % samples === 0 ? sizeC / samples : sizeC;
   if (count * sizeZ > pages) {
     throw refuse(
-      `its OME-XML states ${sizeC} channels and ${sizeZ} planes of depth, which is ${count * sizeZ} pages, and it has ${pages}; copy the file again or export it anew`,
+      `its OME-XML states ${sizeC} channels and ${sizeZ} planes of depth, which is ${count * sizeZ} pages, and it has ${pages}; copy the file again or export it again`,
     );
   }
   return new Array<number>(count).fill(sizeC / count);
 }
 
-/** One entry per channel handed out: an RGB `Channel` element stands for three. */
+/** One entry per channel of the result: an RGB `Channel` element stands for three. */
 function describeChannels(image: OmeImage, pages: readonly TiffPage[]): Channel[] {
   return pages.flatMap((page, c) => {
     const stated = image.channels[c] ?? {};

@@ -2,7 +2,7 @@ import { childrenNamed, parseXml, type XmlElement } from "../../codecs/xml.ts";
 import type { Channel, Spacing } from "../../image/image-source.ts";
 import { micrometersPer } from "../../image/length-units.ts";
 
-/** What OME-XML says of one image (OME model 2016-06; older ones name the same attributes). */
+/** One image of an OME-XML document (OME model 2016-06; older models name the same attributes). */
 export interface OmeImage {
   name: string;
   sizeX: number;
@@ -12,7 +12,7 @@ export interface OmeImage {
   sizeT: number;
   /** One for each `Channel` element. */
   channels: Channel[];
-  /** What the `Channel` elements say of their samples per pixel; undefined where they do not. */
+  /** Samples per pixel of the `Channel` elements; undefined where not stated. */
   channelSamples: (number | undefined)[];
   /** The page (IFD) of the first plane. */
   firstPage: number;
@@ -24,15 +24,15 @@ export interface OmeImage {
   spacingZ: number | undefined;
   objectivePower: number | undefined;
   /**
-   * The page (IFD) of each plane, `[z][c]`, undefined where none is named.
-   * @param channels planes side by side, and `sizeZ` of them: bounded by the caller, for this counts through all
-   * @returns undefined when the document names planes over and over
+   * The page (IFD) of each plane, `[z][c]`; undefined where none is named.
+   * @param channels planes per z, and `sizeZ` of them: bounded by the caller, since this loops over all
+   * @returns undefined when the document names planes repeatedly
    */
   resolvePages(channels: number): (number | undefined)[][] | undefined;
 }
 
 export interface OmeDocument {
-  /** Where the metadata is, when this file has planes alone. */
+  /** The companion file with the metadata, if this file has planes alone. */
   companion: string | undefined;
   images: { name: string; read(): OmeImage }[];
 }
@@ -110,8 +110,8 @@ function objectivePower(root: XmlElement, image: XmlElement): number | undefined
 }
 
 /**
- * The TiffData elements, after the OME-TIFF specification: where attributes are left out, planes go on in order. There is
- * one time.
+ * The TiffData elements, by the OME-TIFF specification: without attributes planes continue in order. There is one
+ * time.
  */
 function planePages(
   pixels: XmlElement,
@@ -122,7 +122,7 @@ function planePages(
   const pages = Array.from({ length: depths }, () => new Array<number | undefined>(channels).fill(undefined));
   const total = channels * depths;
   const channelsFirst = (pixels.attributes.DimensionOrder ?? "XYCZT").replace(/[^CZ]/g, "") !== "ZC";
-  // Each plane is named once, and each element looked at.
+  // Each plane is named once, and each element is visited once.
   let steps = 2 * total + datas.length;
   for (const { attributes: a } of datas.length > 0 ? datas : [{ attributes: {} as Record<string, string> }]) {
     const first = whole(a.IFD, 0);
@@ -149,7 +149,7 @@ function planePages(
   return pages;
 }
 
-/** A whole number from 0; the other where nothing, or no number, is written. */
+/** A whole number from 0; the default for anything else. */
 function whole(text: string | undefined, otherwise: number): number {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : otherwise;
 }

@@ -9,10 +9,10 @@ import { openNdpi } from "./ndpi.ts";
 import { isOmeXml, openOmeTiff } from "./ome-tiff.ts";
 import { TAG } from "./tags.ts";
 
-/** Of a description: enough to tell whose it is. */
+/** Bytes of a description that are read: enough to recognise its writer. */
 const HEAD_BYTES = 4096;
 
-/** TIFF dialects whose pages a generic reading would show wrongly (overlapping tiles, several scans). */
+/** TIFF dialects that a generic reader would show wrongly (overlapping tiles, several scans). */
 const UNREAD_DIALECTS: { name: string; pattern: RegExp }[] = [
   { name: "Leica SCN", pattern: /<scn xmlns/ },
   { name: "Ventana BIF", pattern: /<iScan|level=0 mag=/ },
@@ -20,8 +20,8 @@ const UNREAD_DIALECTS: { name: string; pattern: RegExp }[] = [
 ];
 
 /**
- * Opens any TIFF by what its first page says of itself.
- * @param pagesAs what the pages of a stack are, where the file does not say
+ * Opens any TIFF by what its first page states.
+ * @param pagesAs meaning of the pages of a stack, where the file does not state it
  */
 export async function openTiff(
   source: ByteSource,
@@ -35,7 +35,7 @@ export async function openTiff(
   if (first.has(TAG.ndpiFormat) || first.has(TAG.ndpiSourceLens)) {
     return openNdpi(file, directories, limits, signal);
   }
-  // The page that says it need not be the first: a thumbnail may come before.
+  // Another page may identify the dialect: a thumbnail may come first.
   for (const directory of directories) {
     const head = await directory.text(TAG.imageDescription, signal, HEAD_BYTES);
     if (head === undefined) continue;

@@ -7,7 +7,7 @@ import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { rowBytes, type SampleFormat, sampleFormat } from "./samples.ts";
 import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
 
-/** The tags that say how a page's samples are stored, checked and with their defaults. */
+/** The tags that describe how a page's samples are stored, checked and with their defaults. */
 export interface TiffPage {
   file: TiffFile;
   directory: TiffDirectory;
@@ -22,30 +22,30 @@ export interface TiffPage {
   /** 1 interleaved, 2 each sample in its own tiles. */
   planar: 1 | 2;
   predictor: number;
-  /** Whether the bits of each byte are the other way round. */
+  /** Whether the bits of each byte are reversed. */
   bitsReversed: boolean;
-  /** How black and white is packed, where it is. */
+  /** Encoding of a black and white page. */
   fax: FaxCoding["kind"] | undefined;
   samplesPerPixel: number;
   format: SampleFormat;
   palette: Palette | undefined;
-  /** Samples as handed out. */
+  /** Type of the resulting samples. */
   dtype: DType;
-  /** Channels as handed out: alpha left off, a palette resolved to RGB. */
+  /** Number of resulting channels: without alpha, a palette resolved to RGB. */
   channels: number;
-  /** What GDAL says that tiles hold which the file leaves out. */
+  /** GDAL's value for tiles that the file omits. */
   noData: number | undefined;
-  /** Bytes that this plane lies behind the one that the directory describes (`stack.ts`). */
+  /** Bytes between this plane and the one that the directory describes (`stack.ts`). */
   planeShift: number;
 }
 
-/** A page without judgement on whether it can be decoded: enough to tell the image from levels and labels. */
+/** A page before it is known whether it can be decoded: enough to tell the image from levels and labels. */
 export interface PageOutline {
   directory: TiffDirectory;
   width: number;
   height: number;
   tiled: boolean;
-  /** Of the image in fewer pixels, by either of the two tags that say so. */
+  /** Whether it is a reduced copy, by either of the two tags that say so. */
   reduced: boolean;
   /** A transparency mask. */
   mask: boolean;
@@ -66,7 +66,7 @@ export async function outlinePage(directory: TiffDirectory, signal?: AbortSignal
 
 /**
  * Reads and checks the tags of a page that will be decoded.
- * @throws {ImageFormatError} when the page is stored in a way that is not read, or its sizes are absurd
+ * @throws {ImageFormatError} when the page is stored in a way that is not supported, or its sizes are absurd
  */
 export async function readPage(
   file: TiffFile,
@@ -84,7 +84,7 @@ export async function readPage(
     ...sizes,
     ...coding,
     ...samples,
-    // With one sample there is nothing to keep apart.
+    // With one sample per pixel there is nothing to separate.
     planar: samples.samplesPerPixel === 1 ? 1 : coding.planar,
     fax: await faxKind(directory, coding.compression, samples, refuse, signal),
     noData: await readNoData(directory, signal),
@@ -100,7 +100,7 @@ async function readSizes(directory: TiffDirectory, refuse: Refuse, signal?: Abor
   const { width, height, tiled } = await outlinePage(directory, signal);
   if (![width, height].every((n) => Number.isInteger(n) && n >= 1 && n <= MAX_SIDE)) {
     throw refuse(
-      `its header states an image of ${width} × ${height} pixels, which cannot be; the file is damaged`,
+      `its header states an image of ${width} × ${height} pixels, which is impossible; the file is damaged`,
     );
   }
   const rows = (await directory.number(TAG.rowsPerStrip, signal)) ?? height;
@@ -171,7 +171,7 @@ async function readSamples(
     );
   }
   if (photometric === PHOTOMETRIC.palette && palette === undefined)
-    throw refuse("it is damaged: its colour map is missing; export it anew");
+    throw refuse("it is damaged: its colour map is missing; export it again");
   const dtype: DType = palette?.kind === "colors" ? "uint8" : format.dtype;
   return { samplesPerPixel, format, photometric, palette, channels, dtype };
 }
@@ -197,7 +197,7 @@ async function faxKind(
   const kind: FaxCoding["kind"] | undefined = kinds[compression as keyof typeof kinds];
   if (kind !== undefined && (samplesPerPixel !== 1 || format.bits !== 1)) {
     throw refuse(
-      `it is packed as black and white, and has ${samplesPerPixel} samples of ${format.bits} bits; export it anew`,
+      `it is packed as black and white, and has ${samplesPerPixel} samples of ${format.bits} bits; export it again`,
     );
   }
   const twoDimensions = kind === "t4" && (((await directory.number(TAG.t4Options, signal)) ?? 0) & 1) === 1;
@@ -211,7 +211,7 @@ async function readNoData(directory: TiffDirectory, signal?: AbortSignal): Promi
   return Number.isNaN(value) && !/^[-+]?nan/i.test(text) ? undefined : value;
 }
 
-/** What one tile unpacks to; coded pictures are held twice or more while they are decoded. */
+/** Unpacked bytes of a tile; coded pictures are held twice or more while they are decoded. */
 function checkTileBytes(page: TiffPage, limits: ImageLimits, refuse: Refuse): void {
   const { tileWidth, tileHeight, samplesPerPixel, tiled, compression, format } = page;
   const bytes = tileHeight * rowBytes(tileWidth * samplesPerPixel, format);
@@ -228,20 +228,20 @@ function checkTileBytes(page: TiffPage, limits: ImageLimits, refuse: Refuse): vo
   }
 }
 
-/** How often a decoder holds a tile, beside what is handed out. */
+/** How often a decoder holds a tile, besides the result. */
 function heldTimes({ compression }: TiffPage): number {
   if (compression === COMPRESSION.jpeg || compression === COMPRESSION.zstd) return 2;
-  // openjpeg has 32 bits for each sample.
+  // openjpeg uses 32 bits for each sample.
   return isImageCoded(compression) ? 8 : 1;
 }
 
-/** The same page with its indices for samples, where a colour map only tells how they were shown. */
+/** The same page with its indices as samples, when the colour map only states how they were displayed. */
 export function asGrey(page: TiffPage): TiffPage {
   if (page.palette?.kind !== "colors") return page;
   return { ...page, palette: { kind: "lut", color: undefined }, channels: 1, dtype: page.format.dtype };
 }
 
-/** Whether tiles are images in their own right (JPEG, JPEG 2000), with their own idea of colour. */
+/** Whether tiles are images in their own right (JPEG, JPEG 2000), with their own colour space. */
 export function isImageCoded(compression: number): boolean {
   return (
     compression === COMPRESSION.jpeg ||
@@ -251,9 +251,9 @@ export function isImageCoded(compression: number): boolean {
   );
 }
 
-/** Channels left when alpha is dropped; undefined for colours that are not read. */
+/** Channels without alpha; undefined for colours that are not supported. */
 function channelCount(photometric: number, samples: number, extra: readonly number[]): number | undefined {
-  // 1 and 2 are alpha; 0 is "unspecified": alpha behind RGB by custom, but a channel in multi-channel grey.
+  // 1 and 2 are alpha; 0 is "unspecified": alpha behind RGB by convention, but a channel in multi-channel grey.
   const alpha = extra.filter((kind) => kind === 1 || kind === 2).length;
   switch (photometric) {
     case PHOTOMETRIC.whiteIsZero:

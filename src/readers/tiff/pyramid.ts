@@ -2,8 +2,8 @@ import { ImageFormatError } from "../../image/errors.ts";
 import type { PageOutline } from "./page.ts";
 
 /**
- * Of `candidates`, those that show the same picture as `base` in fewer pixels, largest first. Pages of another
- * aspect (labels, macros) fall out; sizes may be off by the rounding of repeated halving.
+ * The `candidates` that show the same picture as `base` in fewer pixels, largest first. Pages of another aspect ratio
+ * (labels, macros) drop out; sizes may be off by the rounding of repeated halving.
  */
 export function reducedPages<T extends Pick<PageOutline, "width" | "height">>(
   base: T,
@@ -22,13 +22,13 @@ export function reducedPages<T extends Pick<PageOutline, "width" | "height">>(
   return kept;
 }
 
-/** @throws {ImageFormatError} when levels of one image differ in what their samples are */
+/** @throws {ImageFormatError} when levels of one image have different samples */
 export function checkSameSamples(key: string, levels: readonly { dtype: string; channels: number }[]): void {
   const first = levels[0]!;
   for (const level of levels) {
     if (level.dtype !== first.dtype || level.channels !== first.channels) {
       throw new ImageFormatError(
-        `${key}: its levels have different samples (${first.channels} × ${first.dtype} and ${level.channels} × ${level.dtype}); export it anew`,
+        `${key}: its levels have different samples (${first.channels} × ${first.dtype} and ${level.channels} × ${level.dtype}); export it again`,
       );
     }
   }

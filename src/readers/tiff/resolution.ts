@@ -5,7 +5,7 @@ import { TAG } from "./tags.ts";
 
 const MICROMETERS_PER_UNIT: Record<number, number> = { 2: 25_400, 3: 10_000 };
 
-/** Spacing `[y, x]` from the resolution tags; undefined without a unit, or when it cannot be a microscope's. */
+/** Spacing `[y, x]` from the resolution tags; undefined without a unit, or when no microscope has it. */
 export async function resolutionSpacing(
   directory: TiffDirectory,
   signal?: AbortSignal,

@@ -1,7 +1,7 @@
 import { ImageFormatError } from "../../image/errors.ts";
 import { allocate, type DType, type SampleArray } from "../../tiling/grid/raster.ts";
 
-/** How numbers are stored in a page, and as what they are handed out. */
+/** How numbers are stored in a page, and the type they are converted to. */
 export interface SampleFormat {
   kind: "uint" | "int" | "float";
   bits: number;
@@ -14,7 +14,7 @@ const FLOATS: Readonly<Record<number, DType>> = { 16: "float32", 32: "float32", 
 
 /**
  * @param format of the SampleFormat tag
- * @returns undefined for what is not read (complex numbers, floats of 24 bits)
+ * @returns undefined for unsupported types (complex numbers, floats of 24 bits)
  */
 export function sampleFormat(bits: number, format: number): SampleFormat | undefined {
   // 4 is "undefined", which writers use for unsigned data.
@@ -27,12 +27,12 @@ export function sampleFormat(bits: number, format: number): SampleFormat | undef
   return dtype && { kind: format === 2 ? "int" : "float", bits, dtype };
 }
 
-/** Bytes of a row as it is stored: rows begin at whole bytes. */
+/** Bytes of a row as stored: rows begin at whole bytes. */
 export function rowBytes(samples: number, { bits }: SampleFormat): number {
   return Math.ceil((samples * bits) / 8);
 }
 
-/** How the bytes of one tile are to be read. */
+/** How to read the bytes of one tile. */
 export interface StoredSamples {
   format: SampleFormat;
   littleEndian: boolean;
@@ -44,9 +44,10 @@ export interface StoredSamples {
 }
 
 /**
- * Byte order, the predictor undone (TIFF 6.0 section 14; TechNote 3 for floating point), packed bits unpacked.
+ * Converts byte order, reverses the predictor (TIFF 6.0 section 14; TechNote 3 for floating point), and unpacks
+ * packed bits.
  * @param raw whole rows
- * @param owned whether `raw` may be changed, and handed out
+ * @param owned whether `raw` may be changed and returned
  */
 export function toSamples(raw: Uint8Array, owned: boolean, about: StoredSamples): SampleArray {
   const { format, predictor, height, rowSamples } = about;
@@ -59,7 +60,7 @@ export function toSamples(raw: Uint8Array, owned: boolean, about: StoredSamples)
     throw new ImageFormatError(`predictor ${predictor} with samples of ${bits} bits is not supported`);
   }
   if (!whole) return unpackBits(raw, about);
-  // Own, aligned bytes: `raw` may be part of a larger read that others look at.
+  // An aligned copy: `raw` may be part of a larger read.
   const bytes = owned && raw.byteOffset % size === 0 ? raw : raw.slice();
   if (predictor === 3) undoFloatPredictor(bytes, about, size);
   else if (size > 1 && !about.littleEndian) swapBytes(bytes, size);
@@ -89,7 +90,7 @@ export function toSamples(raw: Uint8Array, owned: boolean, about: StoredSamples)
   return data;
 }
 
-/** Unsigned samples of any width up to 32, most significant bit first, rows at whole bytes. */
+/** Unpacks unsigned samples of any width up to 32, most significant bit first, rows at whole bytes. */
 function unpackBits(raw: Uint8Array, { format, height, rowSamples }: StoredSamples): SampleArray {
   const { bits } = format;
   const out = allocate(format.dtype, rowSamples * height);
@@ -113,7 +114,7 @@ function unpackBits(raw: Uint8Array, { format, height, rowSamples }: StoredSampl
 }
 
 function undoDifferences(data: SampleArray, { height, rowSamples, pixelSamples }: StoredSamples): void {
-  // Typed arrays wrap around on assignment, as the predictor wants.
+  // Typed arrays wrap around on assignment, which the predictor needs.
   for (let y = 0; y < height; y++) {
     const end = (y + 1) * rowSamples;
     for (let i = y * rowSamples + pixelSamples; i < end; i++) data[i] = data[i]! + data[i - pixelSamples]!;
@@ -176,7 +177,7 @@ function undoFloatPredictor(
     for (let i = pixelSamples; i < length; i++)
       bytes[at + i] = bytes[at + i]! + bytes[at + i - pixelSamples]!;
     row.set(bytes.subarray(at, at + length));
-    // Stored most significant bytes first, plane by plane; little-endian wanted.
+    // Stored most significant bytes first, plane by plane; converted to little-endian.
     for (let v = 0; v < rowSamples; v++) {
       for (let b = 0; b < size; b++) bytes[at + v * size + b] = row[(size - 1 - b) * rowSamples + v]!;
     }

@@ -3,15 +3,15 @@ import { micrometersPer } from "../../image/length-units.ts";
 import { plausibleSpacing } from "../../image/spacing.ts";
 import type { TiffPage } from "./page.ts";
 
-/** What a description says of the planes of a stack. */
+/** What a description states about the planes of a stack. */
 export interface StatedStack {
   name: string;
   planes: number;
-  /** Slow to fast, those of more than one plane; undefined where only their number is stated. */
+  /** Slow to fast, those of more than one plane; undefined if only their number is stated. */
   dimensions: { axis: string; size: number }[] | undefined;
-  /** Of the resolution tags, as it is written. */
+  /** Unit of the resolution tags, as written. */
   unit: string | undefined;
-  /** `[y, x]`, where the description itself states it. */
+  /** `[y, x]`, if the description itself states it. */
   spacing: Spacing | undefined;
   /** Distance of planes in micrometres. */
   spacingZ: number | undefined;
@@ -19,7 +19,7 @@ export interface StatedStack {
 
 type PlaneSize = Pick<TiffPage, "width" | "height" | "samplesPerPixel">;
 
-/** ImageJ's lines, or tifffile's JSON; undefined for any other text. */
+/** Parses ImageJ's lines or tifffile's JSON; undefined for any other text. */
 export function parseStack(text: string | undefined, page: PlaneSize): StatedStack | undefined {
   if (text === undefined) return undefined;
   if (text.startsWith("ImageJ=")) return parseImageJ(text);
@@ -34,7 +34,7 @@ function parseImageJ(text: string): StatedStack {
   }
   const count = (name: string) => Number(pairs.get(name) ?? 1);
   const planes = count("images");
-  // Channels lie next to each other, then depths, then times.
+  // Channels vary fastest, then depths, then times.
   const dimensions = [
     { axis: "T", size: count("frames") },
     { axis: "Z", size: count("slices") },
@@ -53,7 +53,7 @@ function parseImageJ(text: string): StatedStack {
   };
 }
 
-/** `{"shape": [5, 100, 80], "axes": "CYX", …}`, with whatever else its user put in. */
+/** `{"shape": [5, 100, 80], "axes": "CYX", …}`, with further fields of its user. */
 function parseShaped(text: string, page: PlaneSize): StatedStack | undefined {
   let parsed: unknown;
   try {
@@ -84,7 +84,7 @@ function parseShaped(text: string, page: PlaneSize): StatedStack | undefined {
   };
 }
 
-/** The axes that go over pages: all but y, x and the samples of a pixel. */
+/** The axes that pages run over: all but y, x and the samples of a pixel. */
 function findDimensions(axes: string, sizes: readonly number[], planes: number, page: PlaneSize) {
   if (axes.length !== sizes.length) return undefined;
   const all = [...axes].map((axis, i) => ({ axis, size: sizes[i]! })).filter(({ size }) => size > 1);
@@ -98,7 +98,7 @@ function findDimensions(axes: string, sizes: readonly number[], planes: number, 
   return undefined;
 }
 
-/** In micrometres; ImageJ's is negative where a stack was taken downwards. */
+/** In micrometres; ImageJ's is negative for a stack that was taken downwards. */
 function distance(value: unknown, unit: string | undefined): number | undefined {
   const factor = unit === undefined ? undefined : micrometersPer(unit);
   const length = Math.abs(

@@ -9,11 +9,11 @@ import { rowBytes } from "./samples.ts";
 import { parseStack, type StatedStack } from "./stack-description.ts";
 import { COMPRESSION, TAG } from "./tags.ts";
 
-/** Far above any stack; a damaged count ends here and not in a loop. */
+/** Far above any stack: stops a loop over a damaged count. */
 const MAX_PLANES = 65_536;
 
 export interface StackLayout {
-  /** Who says so, for the format's name. */
+  /** Which program states it, for the format's name. */
   name: string;
   /** `[z][c]` */
   pages: TiffPage[][];
@@ -21,16 +21,16 @@ export interface StackLayout {
   spacing: Spacing | undefined;
   /** Whether planes lie behind the only page, without directories of their own. */
   virtual: boolean;
-  /** Whether the user has said what its pages are. */
+  /** Whether the user stated the meaning of its pages. */
   asked: boolean;
 }
 
 /**
- * The planes of a stack in their order, as ImageJ or tifffile states it in the description of the first page, or as the
- * user says.
+ * The planes of a stack in order, as ImageJ or tifffile states it in the description of the first page, or as the
+ * user does.
  * @param pages all of one size
  * @returns undefined for a single page of which nothing more is stated
- * @throws {ImageFormatError} where nobody says what the pages are, planes are missing, or they are times
+ * @throws {ImageFormatError} when the meaning of the pages is not stated, planes are missing, or they are times
  */
 export async function stackLayout(
   file: TiffFile,
@@ -46,14 +46,14 @@ export async function stackLayout(
   const refuse = (reason: string) => new ImageFormatError(`${key}: ${reason}`);
   const count = stated?.planes ?? pages.length;
   if (!Number.isInteger(count) || count < 1 || count > MAX_PLANES)
-    throw refuse(`its description states ${count} planes, which cannot be read; export it anew`);
+    throw refuse(`its description states ${count} planes, which cannot be read; export it again`);
   if (count > 1 && file.chainFault)
-    throw refuse(`${file.chainFault}, so planes are missing; copy the file again or export it anew`);
+    throw refuse(`${file.chainFault}, so planes are missing; copy the file again or export it again`);
   const virtual = pages.length === 1 && count > 1;
   const planes = virtual ? await planesBehind(file, first, count, refuse, signal) : [...pages];
   if (planes.length !== count) {
     throw refuse(
-      `its description states ${count} planes and ${planes.length} pages are there; copy the file again or export it anew`,
+      `its description states ${count} planes and ${planes.length} pages are there; copy the file again or export it again`,
     );
   }
   const order = resolvePlaneOrder(count, stated, pagesAs, refuse);
@@ -71,7 +71,7 @@ export async function stackLayout(
   };
 }
 
-/** MetaMorph's STK: one directory, and a tag with as many values as planes lie behind it; what they are it does not say. */
+/** MetaMorph's STK: one directory, and a tag with as many values as planes follow; their meaning is not stated. */
 async function metaMorphStack(
   { directory }: TiffPage,
   signal?: AbortSignal,
@@ -82,7 +82,7 @@ async function metaMorphStack(
   return { name: "MetaMorph", planes, dimensions: undefined, unit, spacing: undefined, spacingZ: undefined };
 }
 
-/** Which plane channel c of depth z is. */
+/** Index of the plane of channel c at depth z. */
 interface PlaneOrder {
   c: number;
   z: number;
@@ -118,7 +118,7 @@ function resolvePlaneOrder(
   return { c: sizes.C, z: sizes.Z, at: (c, z) => c * steps.C + z * steps.Z };
 }
 
-/** Planes that lie behind that of the only page, as ImageJ stores stacks of 4 GiB and more. */
+/** Planes behind that of the only page, as ImageJ stores stacks of 4 GiB and more. */
 async function planesBehind(
   file: TiffFile,
   page: TiffPage,
@@ -130,7 +130,7 @@ async function planesBehind(
   const strips = Math.ceil(page.height / page.tileHeight);
   if (page.tiled || page.compression !== COMPRESSION.none || offsets === undefined || page.planar === 2) {
     throw refuse(
-      `its description states ${count} planes, and it has one page alone; copy the file again or export it anew`,
+      `its description states ${count} planes, and it has one page alone; copy the file again or export it again`,
     );
   }
   const row = rowBytes(page.width * page.samplesPerPixel, page.format);
@@ -139,7 +139,7 @@ async function planesBehind(
   const held = Math.floor((file.source.byteLength - begin!) / bytes);
   if (held < count || last! - begin! !== (strips - 1) * page.tileHeight * row) {
     throw refuse(
-      `its description states ${count} planes, and the file holds ${Math.max(1, held)}; copy the file again or export it anew`,
+      `its description states ${count} planes, and the file holds ${Math.max(1, held)}; copy the file again or export it again`,
     );
   }
   return Array.from({ length: count }, (_, i) => ({ ...page, planeShift: i * bytes }));
@@ -157,7 +157,7 @@ async function readSpacing(
   return z === undefined ? undefined : { values: [z, ...plane.values], unit: "micrometer" };
 }
 
-/** ImageJ and tifffile name the unit in the description, and the tags count pixels in it. */
+/** ImageJ and tifffile name the unit in the description; the tags count pixels per unit. */
 async function planeSpacing(page: TiffPage, stated: StatedStack | undefined, signal?: AbortSignal) {
   if (stated?.unit === undefined) return resolutionSpacing(page.directory, signal);
   const unit = micrometersPer(stated.unit);

@@ -1,13 +1,13 @@
-/** Values read together. A whole-slide offset table has up to a million; one region needs a few dozen of them. */
+/** Values read together. A whole-slide offset table has up to a million; one region needs a few dozen. */
 const SEGMENT = 4096;
 
-/** The values of a long tag, read from the file segment by segment as they are asked for, and kept. */
+/** The values of a long tag, read segment by segment on demand, and cached. */
 export class TagArray {
   readonly length: number;
   readonly #read: (first: number, count: number, signal?: AbortSignal) => Promise<ArrayLike<number>>;
   readonly #segments = new Map<number, ArrayLike<number>>();
 
-  /** @param read `count` values from the `first` on */
+  /** @param read reads `count` values, from the `first` on */
   constructor(
     length: number,
     read: (first: number, count: number, signal?: AbortSignal) => Promise<ArrayLike<number>>,
@@ -22,7 +22,7 @@ export class TagArray {
     );
   }
 
-  /** The values at these indices, in the order asked. */
+  /** The values at these indices, in the given order. */
   async at(indices: readonly number[], signal?: AbortSignal): Promise<number[]> {
     for (const segment of new Set(indices.map((i) => Math.floor(i / SEGMENT)))) {
       if (this.#segments.has(segment)) continue;

@@ -6,12 +6,12 @@ export function fieldBytes(type: number): number | undefined {
   return FIELD_BYTES[type] || undefined;
 }
 
-/** A 64-bit count or offset; beyond 2^53 it is beyond every file anyway. */
+/** A 64-bit count or offset; no file reaches 2^53. */
 export function readCount(view: DataView, at: number, littleEndian: boolean): number {
   return Number(view.getBigUint64(at, littleEndian));
 }
 
-/** Values of a tag; rationals as pairs. Undefined for types that are no numbers. */
+/** Values of a tag; rationals as pairs. Undefined for types that are not numbers. */
 export function fieldValues(
   bytes: Uint8Array,
   type: number,
@@ -54,7 +54,7 @@ export function fieldValues(
   }
 }
 
-/** Up to its first zero. UTF-8, as OME-TIFF asks; else Latin-1, in which ImageJ and scanners write "µm". */
+/** Text up to its first zero. UTF-8, as OME-TIFF requires; else Latin-1, in which ImageJ and scanners write "µm". */
 export function decodeText(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   const text = end < 0 ? bytes : bytes.subarray(0, end);

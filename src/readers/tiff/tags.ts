@@ -58,7 +58,7 @@ export const COMPRESSION = {
   zstd: 50000,
 } as const;
 
-/** Compressions that exist but are not read, by the name a user would search for. */
+/** Compressions that are not supported, by the name that a user would search for. */
 export const UNREAD_COMPRESSIONS: Record<number, string> = {
   6: "old-style JPEG",
   32766: "NeXT 2-bit",

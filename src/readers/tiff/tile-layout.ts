@@ -7,26 +7,28 @@ import { COMPRESSION, TAG } from "./tags.ts";
 /** Uncompressed strips are cut into bands of about this size. */
 const BAND_BYTES = 2 ** 20;
 
-/** One tile, or one plane of it (0 unless planes are stored apart). */
+/** One tile, or one plane of it (0 unless planes are stored separately). */
 export interface TileAddress {
   row: number;
   column: number;
   plane: number;
 }
 
-/** Where each tile of a page lies in the file. */
+/** Offset of each tile of a page in the file. */
 export interface TileLayout {
   tileWidth: number;
   tileHeight: number;
   tilesAcross: number;
   tilesDown: number;
-  /** Bytes of each tile, `undefined` where the file leaves it out (sparse). Reads only what it needs of the tables. */
+  /**
+   * Byte range of each tile, `undefined` if the file omits it (sparse). Reads only the needed parts of the tables.
+   */
   ranges(tiles: readonly TileAddress[], signal?: AbortSignal): Promise<(ByteRange | undefined)[]>;
 }
 
 /**
- * The layout of a page; its offset tables are looked at for their length only.
- * @throws {ImageFormatError} when they do not fit the number of tiles
+ * The layout of a page; checks only the length of its offset tables.
+ * @throws {ImageFormatError} when they do not match the number of tiles
  */
 export function tileLayout(page: TiffPage): TileLayout {
   const { directory, tiled, width, height, tileWidth, tileHeight } = page;
@@ -36,7 +38,7 @@ export function tileLayout(page: TiffPage): TileLayout {
   const planes = page.planar === 2 ? page.samplesPerPixel : 1;
   const expected = tilesAcross * tilesDown * planes;
   const unit = tiled ? "tiles" : "strips";
-  // Old writers list tiles under the tags of strips, and libtiff reads them so.
+  // Old writers list tiles under the tags of strips, and libtiff accepts that.
   const offsets = directory.array(TAG.tileOffsets) ?? directory.array(TAG.stripOffsets);
   if (offsets === undefined || offsets.length < expected) {
     throw new ImageFormatError(
@@ -44,10 +46,10 @@ export function tileLayout(page: TiffPage): TileLayout {
     );
   }
   const counts = directory.array(TAG.tileByteCounts) ?? directory.array(TAG.stripByteCounts);
-  // Old writers leave the counts out where they follow from the size.
+  // Old writers omit the counts if they follow from the size.
   const raw = page.compression === COMPRESSION.none;
   const implied = raw && (counts === undefined || page.planeShift > 0);
-  // One coded strip without a count may reach to the end of the file: its decoder stops before.
+  // A coded strip without a count may reach to the end of the file: its decoder stops earlier.
   const open = !raw && counts === undefined && expected === 1;
   if (!implied && !open && (counts === undefined || counts.length < expected)) {
     throw new ImageFormatError(
@@ -85,11 +87,11 @@ function storedRowBytes(page: TiffPage): number {
   return rowBytes(page.tileWidth * samples, page.format);
 }
 
-/** Rows of an uncompressed strip lie one behind another: a strip as tall as the image need not be read whole. */
+/** Rows of an uncompressed strip are contiguous: a strip as tall as the image need not be read whole. */
 function splitIntoBands(page: TiffPage, strips: TileLayout): TileLayout {
   const storedRow = storedRowBytes(page);
   const rows = Math.max(1, Math.min(strips.tileHeight, Math.floor(BAND_BYTES / storedRow)));
-  // Bands may not cross strips.
+  // Bands must not cross strips.
   if (strips.tilesDown > 1 || rows === strips.tileHeight) return strips;
   return {
     tileWidth: page.width,

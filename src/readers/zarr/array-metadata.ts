@@ -2,7 +2,7 @@ import { registry } from "zarrita";
 import { z } from "zod";
 import { MAX_SIDE } from "../../image/limits.ts";
 
-/** Codecs may hold codecs (shards of chunks): no file of ours or others nests them deeper. */
+/** Limit of codecs within codecs (shards of chunks): no known file nests them deeper. */
 const MAX_NESTING = 4;
 const MAX_CODECS = 16;
 /** Axes t, c, z, y, x. */
@@ -63,8 +63,8 @@ const transposed = z.looseObject({
 });
 
 /**
- * Checks all of an array's metadata that the library builds on, which takes it as it comes: a number where a list belongs
- * ends in an error of JavaScript, and an unknown codec in a promise that is rejected unheard.
+ * Checks all of an array's metadata that zarrita relies on without checking: with a number in place of a list it
+ * fails with a TypeError, and with an unknown codec in an unhandled rejection.
  * @param metadata parsed JSON of `zarr.json` or `.zarray`
  * @throws {Error} whose message completes the sentence "… its level cannot be opened: …"
  */
@@ -95,7 +95,7 @@ function checkCodecs(list: z.infer<typeof codecs>, chunk: readonly number[], dep
       checkRank(chunk, inner.chunk_shape);
       if (inner.chunk_shape.some((n, axis) => chunk[axis]! % n !== 0))
         throw new Error(
-          `its shards of ${chunk.join(" × ")} are no multiple of ${inner.chunk_shape.join(" × ")}`,
+          `its shards of ${chunk.join(" × ")} are not a multiple of ${inner.chunk_shape.join(" × ")}`,
         );
       checkCodecs(inner.codecs, inner.chunk_shape, depth + 1);
       checkCodecs(inner.index_codecs, inner.chunk_shape, depth + 1);
@@ -113,10 +113,10 @@ function checkCodecs(list: z.infer<typeof codecs>, chunk: readonly number[], dep
         throw new Error(`its transpose codec orders axes ${order.join(", ")} of ${chunk.length}`);
     }
   }
-  if (toBytes !== 1) throw new Error("its codecs hold none, or several, that turn samples into bytes");
+  if (toBytes !== 1) throw new Error("its codecs must contain exactly one that turns samples into bytes");
 }
 
-/** Codecs that are no way to hold an image, or that the library runs without a bound. */
+/** Codecs that are not meant for images, or that zarrita runs without a bound. */
 const NO_IMAGE = new Set(["vlen-utf8", "json2", "numcodecs.vlen-utf8", "numcodecs.json2"]);
 
 function checkCodec(name: string, shown: string): void {
@@ -127,12 +127,12 @@ function checkCodec(name: string, shown: string): void {
   );
 }
 
-/** What the schema's library calls an undefined that it received. */
+/** zod's message for undefined. */
 export const MISSING = {
   error: ({ input }: { input?: unknown }) => (input === undefined ? "it is missing" : undefined),
 };
 
-/** The file is sound, and not read here. */
+/** The file is valid, and not supported. */
 export class UnsupportedCodecError extends Error {
   override readonly name = "UnsupportedCodecError";
 }

@@ -5,7 +5,7 @@ import { decodeLz4Block } from "../../codecs/lz4.ts";
 import { loadZstd } from "../../codecs/zstd.ts";
 import { product } from "../../tiling/grid/raster.ts";
 
-/** What a codec is told of the chunks it decodes. */
+/** What zarrita tells a codec about its chunks. */
 interface ChunkMeta {
   shape: readonly number[];
   dataType: string;
@@ -14,10 +14,10 @@ interface ChunkMeta {
 /** @throws {Error} when the bytes are damaged, cut short, or hold more than `maxBytes` */
 type Decode = (bytes: Uint8Array, maxBytes: number) => Promise<Uint8Array>;
 
-/** Checksums, and what a compressor adds to what it cannot shrink when two follow each other. */
+/** Room for checksums, and for incompressible data of two compressors in a row. */
 const SLACK_BYTES = 64 * 1024;
 
-/** By the names that Zarr 3 has for them. */
+/** By their names in Zarr 3. */
 const DECODERS: Readonly<Record<string, Decode>> = {
   gzip: (bytes, maxBytes) => inflateStream(bytes, "gzip", maxBytes),
   zlib: (bytes, maxBytes) => inflateStream(bytes, "deflate", maxBytes),
@@ -29,9 +29,8 @@ const DECODERS: Readonly<Record<string, Decode>> = {
 let registered = false;
 
 /**
- * Puts our decompressors in the place of zarrita's, which take whatever a stream makes and compile WebAssembly from bytes, which
- * Workers forbid. No chunk unpacks to more than its metadata announces. Changes zarrita's registry; calling it again changes
- * nothing.
+ * Replaces zarrita's decompressors, which have no bound and compile WebAssembly from bytes, which Workers forbid. No
+ * chunk unpacks to more than its metadata announces. Changes zarrita's registry; further calls change nothing.
  */
 export function registerBoundedCodecs(): void {
   if (registered) return;
@@ -43,20 +42,20 @@ export function registerBoundedCodecs(): void {
         return { kind: "bytes_to_bytes", decode: (bytes: Uint8Array) => decode(bytes, maxBytes) };
       },
     };
-    // The registry asks for encoders too; nothing here writes through it.
+    // The registry requires encoders too; nothing here writes.
     const load = (() => entry) as unknown as NonNullable<ReturnType<typeof registry.get>>;
     registry.set(name, load);
     registry.set(`numcodecs.${name}`, load);
   }
 }
 
-/** Of a type like `float32`; of those that tell no width, the widest there is. */
+/** Bytes of a type such as `float32`; the widest for types without a number. */
 function sampleBytes(dataType: string): number {
   const bits = Number(/\d+$/.exec(dataType)?.[0] ?? 64);
   return Math.ceil(bits / 8);
 }
 
-/** As numcodecs has it: the size unpacked in four bytes, then one block. */
+/** numcodecs' format: the unpacked size in four bytes, then one block. */
 async function decodeSizedLz4(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
   if (bytes.length < 4) throw new Error("its LZ4 data is damaged or cut short");
   const size = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);

@@ -7,7 +7,7 @@ const Transform = z.looseObject({ type: z.string(), scale: z.array(z.number()).o
 
 /** t, c, z, y, x. */
 const MAX_AXES = 5;
-/** Halved so often, the largest side that is read is a single sample long before. */
+/** The largest side halves to a single sample in fewer levels. */
 const MAX_LEVELS = 64;
 const MAX_CHANNELS = 65_536;
 const transforms = z.array(Transform).max(16);
@@ -33,19 +33,19 @@ const Omero = z.looseObject({
 });
 
 export interface OmeZarrImage {
-  /** Names of the axes as the arrays have them: y and x, and any of t, c and z, in any order. */
+  /** Names of the axes in the arrays' order: y and x, and any of t, c and z. */
   axes: string[];
   /** Array paths, level 0 first. */
   paths: string[];
-  /** Of level 0 along some of its axes; undefined where the unit of one is missing or no length. */
+  /** Spacing of level 0 along some of its axes; undefined if one has no unit of length. */
   spacingAlong(axes: readonly string[]): Spacing | undefined;
   channels: Channel[];
 }
 
-/** Slow to fast, as this reader gives them; a file may store them in any order. */
+/** Slow to fast, in the order of this reader; a file may store them in any order. */
 const SPATIAL = ["z", "y", "x"];
 
-/** Micrometres per unit, by the UDUNITS names that OME-Zarr uses and the symbols that people write. */
+/** Micrometres per unit, by the UDUNITS names that OME-Zarr uses and by common symbols. */
 const MICROMETERS = new Map([
   ["angstrom", 1e-4],
   ["nanometer", 1e-3],
@@ -67,7 +67,7 @@ const MICROMETERS = new Map([
 ]);
 
 /**
- * Reads the first multiscale of a group's OME attributes.
+ * Parses the first multiscale of a group's OME attributes.
  * @throws {Error} whose message completes the sentence "… is not a valid OME-Zarr image: …"
  */
 export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknown }): OmeZarrImage {
@@ -84,7 +84,7 @@ export function parseOmeZarr(attributes: { multiscales?: unknown; omero?: unknow
   const names = axes.map((axis) => axis.name);
   const known = names.every((name) => ["t", "c", ...SPATIAL].includes(name));
   if (!known || new Set(names).size < names.length || !names.includes("y") || !names.includes("x")) {
-    throw new Error(`its axes are ${names.join(", ")}, and those read are y, x and any of t, c, z`);
+    throw new Error(`its axes are ${names.join(", ")}, and supported are y, x and any of t, c, z`);
   }
   const first = findScale(datasets[0]!.coordinateTransformations, names.length);
   const outer = findScale(coordinateTransformations ?? [], names.length) ?? names.map(() => 1);

@@ -24,7 +24,7 @@ const DTYPES: ReadonlySet<string> = new Set<DType>([
   "float64",
 ]);
 
-/** More than any microscope or spectrometer has; each is read with every region. */
+/** More than any microscope or spectrometer has; all are read with every region. */
 const MAX_CHANNELS = 4096;
 
 /** Metadata of the Zarr node under `key`, by its format version; undefined when there is none. */
@@ -61,9 +61,9 @@ interface ZarrNode {
 }
 
 /**
- * Opens an OME-Zarr image (0.4 on Zarr 2, 0.5 on Zarr 3) below `key`; undefined when there is no Zarr node.
- * Several z make a volume, a single z is dropped; several times are refused.
- * @throws {ImageFormatError} when the node is a plate, a bare array, or not valid
+ * Opens an OME-Zarr image (0.4 on Zarr 2, 0.5 on Zarr 3) below `key`; undefined when there is no Zarr node. Several z
+ * make a volume, a single z is dropped, several times are rejected.
+ * @throws {ImageFormatError} when the node is a plate, a bare array, or invalid
  */
 export async function openOmeZarr(
   store: ObjectStore,
@@ -79,11 +79,11 @@ export async function openOmeZarr(
   const { attributes } = node;
   if (node.isArray) {
     throw refuse(
-      "is a bare Zarr array, which does not tell its axes; give the OME-Zarr image group above it",
+      "is a bare Zarr array, which does not name its axes; give the OME-Zarr image group above it",
     );
   }
   if (attributes.multiscales === undefined) {
-    // What bioformats2raw writes: series 0 is the full-resolution image.
+    // The layout of bioformats2raw: series 0 is the full-resolution image.
     if (attributes["bioformats2raw.layout"] !== undefined)
       return openOmeZarr(store, `${key}/0`, limits, signal);
     if (attributes.plate !== undefined || attributes.well !== undefined) {
@@ -160,9 +160,9 @@ function checkLevels(
       );
     }
     if (!DTYPES.has(dtype)) throw refuse(`holds samples of type ${dtype}, which is not supported`);
-    if (dtype !== first.dtype) throw refuse("has levels of different sample types; export it anew");
+    if (dtype !== first.dtype) throw refuse("has levels of different sample types; export it again");
     if (shape.some((n) => n < 1 || n > MAX_SIDE))
-      throw refuse(`states a level of ${shape.join(" × ")}, which cannot be`);
+      throw refuse(`states a level of ${shape.join(" × ")}, which is impossible`);
     for (const [axis, name] of image.axes.entries()) {
       const n = shape[axis]!;
       if (name === "t" && n > 1) {
@@ -186,13 +186,13 @@ function checkLevels(
   }
 }
 
-/** A path of the file in a message. */
+/** A path of the file, safe for a message. */
 function shown(path: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
   return path.replace(/[\u0000-\u001f\u007f]/g, "?").slice(0, 80);
 }
 
-/** One array as a grid: a tile is what the chunks at one spatial position hold, over all channels. */
+/** One array as a grid: a tile combines the chunks at one spatial position, over all channels. */
 function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume: boolean): TileGrid {
   const spatial = (isVolume ? ["z", "y", "x"] : ["y", "x"]).map((name) => ({ axis: axes.indexOf(name) }));
   const channelAxis = axes.indexOf("c");
@@ -216,7 +216,7 @@ function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume:
           .catch((cause) => rethrow(cause, key, `its chunk ${coords.join("/")}`));
         if (chunk.data.length !== chunkSamples) {
           throw new ImageFormatError(
-            `${key} is damaged: its chunk ${coords.join("/")} holds ${chunk.data.length} samples where its shape has ${chunkSamples}; write it anew`,
+            `${key} is damaged: its chunk ${coords.join("/")} holds ${chunk.data.length} samples where its shape has ${chunkSamples}; write it again`,
           );
         }
         const firstChannel = c * channelChunk;
@@ -240,7 +240,7 @@ function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume:
   };
 }
 
-/** Chunk samples, in whatever order the chunk has them, to channels-last. */
+/** Copies chunk samples, in the chunk's axis order, to channels-last. */
 function copyChunk(
   source: ArrayLike<number>,
   strides: readonly number[],
@@ -264,7 +264,7 @@ function copyChunk(
   }
 }
 
-/** What zarrita and its codecs throw on damaged data becomes an `ImageFormatError`; storage errors pass. */
+/** Turns errors of zarrita and its codecs on damaged data into `ImageFormatError`; storage errors pass. */
 function rethrow(cause: unknown, key: string, part = "its Zarr metadata"): never {
   const name = (cause as Error)?.name;
   if (
@@ -275,14 +275,14 @@ function rethrow(cause: unknown, key: string, part = "its Zarr metadata"): never
     name === "TypeError"
   ) {
     throw new ImageFormatError(
-      `${key} is damaged: ${part} cannot be read (${codecMessage(cause as Error)}); write it anew`,
+      `${key} is damaged: ${part} cannot be read (${codecMessage(cause as Error)}); write it again`,
       { cause },
     );
   }
   throw cause;
 }
 
-/** What the codec said, below what zarrita says of it. */
+/** The codec's own message, without zarrita's around it. */
 function codecMessage(error: Error): string {
   const { cause } = error;
   return isZarritaError(error) && cause instanceof Error && cause.message !== ""

@@ -1,10 +1,10 @@
 import type { AsyncReadable, GetOptions, RangeQuery } from "zarrita";
 import type { ObjectStore } from "../../storage/object-store.ts";
 
-/** Any of these makes what lies beside it a Zarr. */
+/** A directory with any of these is a Zarr node. */
 export const ZARR_NODES: readonly string[] = ["zarr.json", ".zattrs", ".zgroup", ".zarray"];
 
-/** Keys of metadata: small, and read by every opening. */
+/** Keys of metadata: small, and read at every opening. */
 const METADATA = /(^|\/)(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata)$/;
 
 /** An `ObjectStore` under a key prefix, as zarrita reads it. Counts bytes and remembers the etags of metadata. */
@@ -23,7 +23,7 @@ export class ZarrReader implements AsyncReadable {
     return this.#bytesRead;
   }
 
-  /** Of all metadata read: changes when an image is written anew, not when a single chunk is. */
+  /** Etag over all metadata that was read: changes when an image is rewritten, not when a single chunk is. */
   get etag(): string {
     return [...this.#etags.entries()]
       .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -53,7 +53,7 @@ export class ZarrReader implements AsyncReadable {
     try {
       return JSON.parse(new TextDecoder().decode(bytes));
     } catch (cause) {
-      // What the parser says quotes the file, and speaks of tokens.
+      // The parser's message quotes the file and speaks of tokens.
       throw new Error(`${key.slice(1)} is not JSON`, { cause });
     }
   }
