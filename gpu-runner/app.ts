@@ -39,8 +39,8 @@ interface Env {
 }
 
 /** Polled every few seconds by monitoring: logged at debug level only. */
-const QUIET = new Set(["/healthz", "/readyz", "/metrics"]);
-const LOGGED = new Set([...QUIET, "/v1/info", "/v1/segment"]);
+const DEBUG_PATHS = new Set(["/healthz", "/readyz", "/metrics"]);
+const LOGGED_PATHS = new Set([...DEBUG_PATHS, "/v1/info", "/v1/segment"]);
 
 /**
  * The routes of the runner. All but /healthz and /readyz require the token; without a token, a Host header of this
@@ -153,12 +153,12 @@ function answer(c: Context<Env>, problem: HttpError): Response {
 
 /** Logs neither tokens nor pixels, and unknown paths as "other": they may contain the name of a patient's file. */
 function record({ metrics, log }: AppParts, c: Context<Env>, milliseconds: number): void {
-  const route = LOGGED.has(c.req.path) ? c.req.path : "other";
+  const route = LOGGED_PATHS.has(c.req.path) ? c.req.path : "other";
   const { status } = c.res;
   const code = c.get("problem")?.code;
   if (code) metrics.errors.inc({ code });
   if (route === "/v1/segment") metrics.requestSeconds.observe(milliseconds / 1000);
-  const level = QUIET.has(route) ? "debug" : "info";
+  const level = DEBUG_PATHS.has(route) ? "debug" : "info";
   log[level](
     { method: c.req.method, route, status, code, windows: c.get("windows"), ms: Math.round(milliseconds) },
     "request",

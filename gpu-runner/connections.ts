@@ -3,9 +3,9 @@ import type { Socket } from "node:net";
 import { HttpError, toErrorBody } from "../src/service/http-error.ts";
 
 /** Extra connections for health checks, which send at once and close soon. */
-const RESERVED = 32;
+const RESERVED_CONNECTIONS = 32;
 const FIRST_REQUEST_MS = 2000;
-const HEALTH = new Set(["/healthz", "/readyz"]);
+const HEALTH_PATHS = new Set(["/healthz", "/readyz"]);
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
@@ -23,7 +23,7 @@ export function withReserve(
     listener(incoming, outgoing) {
       if (!reserved.has(incoming.socket)) return listener(incoming, outgoing);
       outgoing.setHeader("Connection", "close");
-      if (HEALTH.has(incoming.url?.replace(/\?.*$/s, "") ?? "")) return listener(incoming, outgoing);
+      if (HEALTH_PATHS.has(incoming.url?.replace(/\?.*$/s, "") ?? "")) return listener(incoming, outgoing);
       const busy = new HttpError(
         503,
         "busy",
@@ -34,7 +34,7 @@ export function withReserve(
     },
     watch(server) {
       // Above the reserve, for connections that are closing.
-      server.maxConnections = limit + 2 * RESERVED;
+      server.maxConnections = limit + 2 * RESERVED_CONNECTIONS;
       server.on("connection", (socket: Socket) => {
         open++;
         socket.once("close", () => {
@@ -47,7 +47,7 @@ export function withReserve(
         socket.once("data", () => clearTimeout(late));
         socket.once("close", () => clearTimeout(late));
         const [oldest] = reserved;
-        if (reserved.size > RESERVED) oldest!.destroy();
+        if (reserved.size > RESERVED_CONNECTIONS) oldest!.destroy();
       });
     },
   };

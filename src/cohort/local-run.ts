@@ -133,9 +133,9 @@ export class LocalCohortRun {
       const runtime: SlideRuntime = {
         model,
         backends: async () => backends,
-        place: (job) => this.#metrics.directory(job),
+        outputDirectory: (job) => this.#metrics.directory(job),
         whileMapping: (map) => mapping(() => guard.race(map)),
-        originOf: sourceOrigin,
+        sourceOrigin,
         measureQuality: true,
       };
       const toDo = this.#pendingRows();

@@ -11,13 +11,13 @@ export interface AttemptTotals {
   map: MapStatistics;
 }
 
-const FILE = "attempts.json";
+const TOTALS_FILE = "attempts.json";
 
 /** @returns the totals of earlier attempts, or zeros if there are none */
 export function readAttemptTotals(directory: RunDirectory): AttemptTotals {
   try {
     if (directory.resuming)
-      return JSON.parse(readFileSync(join(directory.work, FILE), "utf8")) as AttemptTotals;
+      return JSON.parse(readFileSync(join(directory.work, TOTALS_FILE), "utf8")) as AttemptTotals;
   } catch {
     // The last attempt was killed before it wrote them. Its statistics are lost, its chunks are not.
   }
@@ -26,5 +26,5 @@ export function readAttemptTotals(directory: RunDirectory): AttemptTotals {
 
 /** Ignores errors: a full disk must not hide the error that ended the attempt. */
 export async function writeAttemptTotals(work: WorkStore, totals: AttemptTotals): Promise<void> {
-  await work.put(FILE, new TextEncoder().encode(JSON.stringify(totals))).catch(() => {});
+  await work.put(TOTALS_FILE, new TextEncoder().encode(JSON.stringify(totals))).catch(() => {});
 }

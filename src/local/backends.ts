@@ -20,7 +20,7 @@ export type BackendChoice =
 export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or runner:<url>";
 
 /** Requests beyond those that compute: one ready to start, one being merged. */
-const AHEAD = 2;
+const REQUESTS_AHEAD = 2;
 /** Windows in one run of a local GPU. */
 const GPU_BATCH = 16;
 /** Timeout of a request of a few windows, with time for a cold edge function to load its model. */
@@ -111,12 +111,17 @@ async function open(
       choice.kind === "cpu"
         ? await OrtNodeSegmenter.create(model, { threads })
         : await OrtWebSegmenter.create(model);
-    return { name, segmenter, concurrency: segmenter.info.threads + AHEAD, windowsPerRequest: batchSize };
+    return {
+      name,
+      segmenter,
+      concurrency: segmenter.info.threads + REQUESTS_AHEAD,
+      windowsPerRequest: batchSize,
+    };
   }
   if (choice.kind === "cuda" || choice.kind === "webgpu") {
     const segmenter = await openProvider(choice.kind, model, { signal });
     const windowsPerRequest = batchSize * Math.max(1, Math.floor(GPU_BATCH / batchSize));
-    return { name, segmenter, concurrency: segmenter.info.threads + AHEAD, windowsPerRequest };
+    return { name, segmenter, concurrency: segmenter.info.threads + REQUESTS_AHEAD, windowsPerRequest };
   }
   const segmenter = await RemoteSegmenter.connect(choice.url, {
     token: tokenFor(choice.kind, token),

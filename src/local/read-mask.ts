@@ -118,10 +118,10 @@ function parseJson(name: string, bytes: Uint8Array): unknown {
   }
 }
 
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 
 function* findPolygons(value: unknown, name: string, depth = 0): Generator<Rings> {
-  if (depth > DEEPEST) throw new JobError(`the mask ${name} is not GeoJSON: it is nested too deeply`);
+  if (depth > MAX_DEPTH) throw new JobError(`the mask ${name} is not GeoJSON: it is nested too deeply`);
   if (Array.isArray(value)) {
     for (const one of value) yield* findPolygons(one, name, depth + 1);
     return;

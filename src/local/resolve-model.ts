@@ -7,8 +7,9 @@ import type { ModelManifest } from "../model-package/manifest.ts";
 import { FsStore } from "../storage/fs-store.ts";
 
 /** Bundled packages: `models/` beside `src/`, or beside the `dist/` that contains it. */
-const SOURCES = join(dirname(fileURLToPath(import.meta.url)), "..");
-const BUNDLED = [join(SOURCES, "..", "models"), join(SOURCES, "..", "..", "models")].find(existsSync) ?? "";
+const SOURCE_ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
+const BUNDLED_MODELS =
+  [join(SOURCE_ROOT, "..", "models"), join(SOURCE_ROOT, "..", "..", "models")].find(existsSync) ?? "";
 
 /** Loads a bundled package by name, or a package by its directory. */
 export async function loadModel(
@@ -35,7 +36,7 @@ export function edgeVariant({ variants }: Pick<ModelManifest, "variants">): stri
 /** Directory of a package that is given by name or directory. */
 export function resolveModelDirectory(nameOrDirectory: string): string {
   if (/^[\w][\w.-]*$/.test(nameOrDirectory)) {
-    const bundled = join(BUNDLED, nameOrDirectory);
+    const bundled = join(BUNDLED_MODELS, nameOrDirectory);
     if (existsSync(join(bundled, "model.json"))) return bundled;
   }
   const directory = resolve(nameOrDirectory);
@@ -53,6 +54,6 @@ export function resolveModelDirectory(nameOrDirectory: string): string {
 }
 
 function bundledModels(): string[] {
-  if (!existsSync(BUNDLED)) return [];
-  return readdirSync(BUNDLED).filter((name) => existsSync(join(BUNDLED, name, "model.json")));
+  if (!existsSync(BUNDLED_MODELS)) return [];
+  return readdirSync(BUNDLED_MODELS).filter((name) => existsSync(join(BUNDLED_MODELS, name, "model.json")));
 }

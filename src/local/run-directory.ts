@@ -18,11 +18,11 @@ import { TEMPORARY_PREFIX } from "../storage/fs-store.ts";
 import { acquireLock, assertUnlocked, LOCK, releaseLock } from "./directory-lock.ts";
 import { OutputError } from "./errors.ts";
 
-const WORK = ".tilewright";
-const FINISHED = "run.json";
+const WORK_DIRECTORY = ".tilewright";
+const MANIFEST_FILE = "run.json";
 /** Files in the work directory: the id of its job, and the list of a publishing in progress. */
-const JOB = "job";
-const PUBLISHING = "publishing.json";
+const JOB_FILE = "job";
+const PUBLISHING_FILE = "publishing.json";
 
 export interface OpenFlags {
   resume?: boolean;
@@ -43,7 +43,7 @@ export class RunDirectory {
 
   private constructor(path: string, resuming: boolean, force = false) {
     this.path = path;
-    this.work = join(path, WORK);
+    this.work = join(path, WORK_DIRECTORY);
     this.resuming = resuming;
     this.#force = force;
   }
@@ -67,7 +67,7 @@ export class RunDirectory {
     } catch {
       throw new OutputError(`${existing} cannot be written: choose another --out`);
     }
-    const work = join(path, WORK);
+    const work = join(path, WORK_DIRECTORY);
     if (isThere(work) && !statSync(work, { throwIfNoEntry: false })?.isDirectory()) {
       throw new OutputError(
         `${work} is not a directory, and runs keep their work there: move it or choose another --out`,
@@ -77,10 +77,10 @@ export class RunDirectory {
     if (force) return;
     refuseForeign(path);
     if (resume) return;
-    if (existsSync(join(path, FINISHED))) {
+    if (existsSync(join(path, MANIFEST_FILE))) {
       throw new OutputError(`${path} holds a finished run: choose another --out, or --force to replace it`);
     }
-    if (existsSync(join(path, WORK, JOB))) {
+    if (existsSync(join(path, WORK_DIRECTORY, JOB_FILE))) {
       throw new OutputError(`${path} holds an unfinished run: --resume continues it, --force starts over`);
     }
   }
@@ -90,13 +90,13 @@ export class RunDirectory {
    * @returns the manifest as a string if `resume` is set and the same job is finished already
    */
   static open(path: string, job: string, { resume, force }: OpenFlags): RunDirectory | string {
-    const work = join(path, WORK);
+    const work = join(path, WORK_DIRECTORY);
     mkdirSync(work, { recursive: true });
     acquireLock(work);
     try {
       completePublishing(path);
       if (!force) refuseForeign(path);
-      const started = read(join(work, JOB));
+      const started = read(join(work, JOB_FILE));
       if (started === job && resume) {
         sweep(work);
         return new RunDirectory(path, true, force);
@@ -106,7 +106,7 @@ export class RunDirectory {
           `${path} holds unfinished work of another source, model or settings: repeat the command that started it, or use --force to start over`,
         );
       }
-      const finished = read(join(path, FINISHED));
+      const finished = read(join(path, MANIFEST_FILE));
       if (finished !== undefined && resume && (JSON.parse(finished) as { job?: string }).job === job) {
         leave(work);
         return finished;
@@ -121,7 +121,7 @@ export class RunDirectory {
       throw error;
     }
     clear(work);
-    writeFileSync(join(work, JOB), job);
+    writeFileSync(join(work, JOB_FILE), job);
     return new RunDirectory(path, false, force);
   }
 
@@ -132,9 +132,9 @@ export class RunDirectory {
   publish(names: readonly string[], manifest: string): void {
     if (!this.#force) refuseForeign(this.path);
     const earlier = outputsOfRun(this.path);
-    const temporary = join(this.work, `${PUBLISHING}.partial`);
+    const temporary = join(this.work, `${PUBLISHING_FILE}.partial`);
     writeFileSync(temporary, JSON.stringify({ names, earlier, manifest }), { flush: true });
-    renameSync(temporary, join(this.work, PUBLISHING));
+    renameSync(temporary, join(this.work, PUBLISHING_FILE));
     completePublishing(this.path);
   }
 
@@ -162,7 +162,7 @@ export function checkOutPath(path: string): void {
 
 /** Names of the outputs that the finished run in a directory wrote. */
 function outputsOfRun(path: string): string[] {
-  const finished = read(join(path, FINISHED));
+  const finished = read(join(path, MANIFEST_FILE));
   if (finished === undefined) return [];
   try {
     const { outputs } = JSON.parse(finished) as { outputs: { name: string }[] };
@@ -175,10 +175,10 @@ function outputsOfRun(path: string): string[] {
 /** Rejects files with names of outputs that no run wrote, unless forced. */
 function refuseForeign(path: string): void {
   // An interrupted publishing has written some of them and is completed first.
-  if (existsSync(join(path, WORK, PUBLISHING))) return;
+  if (existsSync(join(path, WORK_DIRECTORY, PUBLISHING_FILE))) return;
   const ours = new Set(outputsOfRun(path));
-  const foreign = [...OUTPUTS, FINISHED].filter(
-    (name) => !ours.has(name) && isThere(join(path, name)) && !(name === FINISHED && isRun(path)),
+  const foreign = [...OUTPUTS, MANIFEST_FILE].filter(
+    (name) => !ours.has(name) && isThere(join(path, name)) && !(name === MANIFEST_FILE && isRun(path)),
   );
   if (foreign.length === 0) return;
   throw new OutputError(
@@ -193,7 +193,10 @@ function isThere(path: string): boolean {
 
 function isRun(path: string): boolean {
   try {
-    const { job, outputs } = JSON.parse(read(join(path, FINISHED))!) as { job: unknown; outputs: unknown };
+    const { job, outputs } = JSON.parse(read(join(path, MANIFEST_FILE))!) as {
+      job: unknown;
+      outputs: unknown;
+    };
     return typeof job === "string" && Array.isArray(outputs);
   } catch {
     return false;
@@ -202,8 +205,8 @@ function isRun(path: string): boolean {
 
 /** Completes a publishing. Every step is idempotent, so a crash between two of them loses nothing. */
 function completePublishing(path: string): void {
-  const work = join(path, WORK);
-  const publishing = read(join(work, PUBLISHING));
+  const work = join(path, WORK_DIRECTORY);
+  const publishing = read(join(work, PUBLISHING_FILE));
   if (publishing === undefined) return;
   const {
     names,
@@ -214,7 +217,7 @@ function completePublishing(path: string): void {
     earlier?: string[];
     manifest: string;
   };
-  rmSync(join(path, FINISHED), { force: true });
+  rmSync(join(path, MANIFEST_FILE), { force: true });
   for (const name of earlier) {
     if (!names.includes(name)) rmSync(join(path, name), { recursive: true, force: true });
   }
@@ -223,9 +226,9 @@ function completePublishing(path: string): void {
     rmSync(join(path, name), { recursive: true, force: true });
     renameSync(join(work, name), join(path, name));
   }
-  const temporary = join(work, FINISHED);
+  const temporary = join(work, MANIFEST_FILE);
   writeFileSync(temporary, manifest, { flush: true });
-  renameSync(temporary, join(path, FINISHED));
+  renameSync(temporary, join(path, MANIFEST_FILE));
   clear(work);
 }
 

@@ -37,11 +37,11 @@ export interface SlideRuntime {
   /** Called once the slide is open. */
   backends(): Promise<readonly Backend[]>;
   /** Directory for the results of a job. */
-  place(job: string): string;
+  outputDirectory(job: string): string;
   /** Delays the map until the backends are free. */
   whileMapping<T>(map: () => Promise<T>): Promise<T>;
   /** Distinguishes sources with the same etag, where results of several sources share a directory. */
-  originOf?(source: string): string | undefined;
+  sourceOrigin?(source: string): string | undefined;
   /** Measure focus and brightness, for tables that compare slides. */
   measureQuality?: boolean;
 }
@@ -95,7 +95,7 @@ async function runOpenedSlide(run: SlideRun): Promise<SlideResult> {
 
   const planning = performance.now();
   onProgress({ type: "stage", stage: "planning" });
-  const origin = runtime.originOf?.(options.source);
+  const origin = runtime.sourceOrigin?.(options.source);
   const job = await jobIdentity(source, runtime.model, settings, {
     ...(origin !== undefined && { origin }),
     tilewright: VERSION,
@@ -104,7 +104,7 @@ async function runOpenedSlide(run: SlideRun): Promise<SlideResult> {
     batchSize,
     ...(segType !== undefined && { segType }),
   });
-  const directory = RunDirectory.open(runtime.place(job), job, options);
+  const directory = RunDirectory.open(runtime.outputDirectory(job), job, options);
   if (typeof directory === "string") return { manifest: JSON.parse(directory) as RunManifest, found: true };
   const work = new WorkStore(directory.work);
   try {

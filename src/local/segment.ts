@@ -27,7 +27,7 @@ export async function segment(requested: SegmentOptions): Promise<RunManifest> {
         backends = await openSegmentBackends(options, model);
         return backends;
       },
-      place: () => options.out,
+      outputDirectory: () => options.out,
       async whileMapping(map) {
         const mapped = await map();
         // Not at the end: this frees the sessions' memory for the outputs.

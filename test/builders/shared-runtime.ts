@@ -36,7 +36,7 @@ export async function openSharedRuntime(
         {
           model,
           backends: async () => backends,
-          place: () => out,
+          outputDirectory: () => out,
           whileMapping: (map) => map(),
         },
       );

@@ -136,7 +136,7 @@ async function labelsOf(kind: "volume" | "slices", source: string, more: Partial
   const { manifest } = await runSlide(all, {
     model: await loadSegmentModel(options),
     backends: async () => backends,
-    place: () => out,
+    outputDirectory: () => out,
     whileMapping: (map) => map(),
   });
   const store = new FsStore(out);

@@ -3,12 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ObjectCollector, type ObjectRuns } from "../../src/tiling/objects/collect-objects.ts";
 import {
-  type InstanceRule,
-  InstanceScanner,
   interiorRule,
+  type ObjectRule,
+  ObjectScanner,
   regionRule,
 } from "../../src/tiling/objects/connected-components.ts";
-import { InstancePainter } from "../../src/tiling/objects/paint-objects.ts";
+import { ObjectPainter } from "../../src/tiling/objects/paint-objects.ts";
 import { tracePolygons } from "../../src/tiling/objects/trace-polygons.ts";
 import { referenceComponents } from "./reference-components.ts";
 
@@ -53,7 +53,7 @@ const rules = fc.oneof(
 
 function collect(
   { data, width, height }: Picture,
-  rule: InstanceRule,
+  rule: ObjectRule,
   bands: readonly number[],
 ): { objects: ObjectRuns[]; numbers: Uint32Array } {
   const objects: ObjectRuns[] = [];
@@ -68,11 +68,11 @@ function collect(
 
 function scan(
   { data, width, height }: Picture,
-  rule: InstanceRule,
+  rule: ObjectRule,
   bands: readonly number[],
-  sink: ConstructorParameters<typeof InstanceScanner>[2],
+  sink: ConstructorParameters<typeof ObjectScanner>[2],
 ): void {
-  const scanner = new InstanceScanner(width, rule, sink);
+  const scanner = new ObjectScanner(width, rule, sink);
   for (let y = 0, i = 0; y < height; i++) {
     const rows = Math.min(bands[i % bands.length]!, height - y);
     scanner.push({ data: data.subarray(y * width, (y + rows) * width), height: rows });
@@ -143,7 +143,7 @@ describe("instances", () => {
         const occupied: [number, number][] = [[0, picture.width]];
         const objects: ObjectRuns[] = [];
         const onObject = (o: ObjectRuns) => objects.push({ ...o, runs: o.runs.slice() });
-        const scanner = new InstanceScanner(width, rule, new ObjectCollector({ rule, onObject }));
+        const scanner = new ObjectScanner(width, rule, new ObjectCollector({ rule, onObject }));
         scanner.push({ data, height: picture.height, occupied });
         scanner.finish();
         expect(objects).toEqual(collect(picture, rule, [picture.height]).objects);
@@ -174,7 +174,7 @@ describe("instances", () => {
       fc.property(pictures, rules, tiles, (picture, rule, [tileHeight, tileWidth]) => {
         const { width, height } = picture;
         const { objects, numbers } = collect(picture, rule, [13]);
-        const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
+        const painter = new ObjectPainter(numbers, [tileHeight, tileWidth]);
         scan(picture, rule, [tileHeight], painter);
         expect(painter.rowsComplete).toBeGreaterThanOrEqual(height);
         const painted = new Uint32Array(width * height);
@@ -221,7 +221,7 @@ describe("instances", () => {
       rule: regionRule(2),
       onObject: (o) => objects.push({ ...o, runs: o.runs.slice() }),
     });
-    const scanner = new InstanceScanner(10, regionRule(2), sink);
+    const scanner = new ObjectScanner(10, regionRule(2), sink);
     scanner.push({
       data,
       height: 2,

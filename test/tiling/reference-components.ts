@@ -1,4 +1,4 @@
-import { BOUNDARY, type InstanceRule } from "../../src/tiling/objects/connected-components.ts";
+import { BOUNDARY, type ObjectRule } from "../../src/tiling/objects/connected-components.ts";
 
 /**
  * Objects by the definition, on the whole image at once: flood fill, small ones out, boundary growth a step at a time.
@@ -8,7 +8,7 @@ export function referenceComponents(
   data: Uint8Array,
   width: number,
   height: number,
-  rule: InstanceRule,
+  rule: ObjectRule,
 ): { labels: Int32Array; kinds: number[] } {
   const labels = new Int32Array(width * height);
   const kinds = [0];

@@ -12,11 +12,11 @@ export type PlainPixelType = Exclude<DType, "float64">;
 export type OutputType = "u8" | "f32";
 
 /** Bits of the samples that are packed in 32-bit words. */
-const BITS = { uint8: 8, uint16: 16 } as const;
+const SAMPLE_BITS = { uint8: 8, uint16: 16 } as const;
 /** Tolerance of probabilities around [0, 1], as half of the width: see `activate`. */
-const LEEWAY = 0.501;
+const HALF_RANGE_TOLERANCE = 0.501;
 /** Largest finite float32. */
-const LARGEST = 3.4028234663852886e38;
+const MAX_FLOAT32 = 3.4028234663852886e38;
 
 export interface DeviceGraphOptions extends Network {
   pixels: PixelType;
@@ -63,10 +63,10 @@ export function fusePrePostForGpu(model: Uint8Array, options: DeviceGraphOptions
   const pixelsName = `${prefix}pixels`;
   const scalingName = `${prefix}scaling`;
   const samples = size * pixelChannels;
-  const perWord = pixels === "float32" ? 1 : 32 / BITS[pixels];
+  const perWord = pixels === "float32" ? 1 : 32 / SAMPLE_BITS[pixels];
   const pixelWords = Math.ceil(samples / perWord);
   const floats =
-    pixels === "float32" ? pixelsName : before.unpack(pixelsName, pixelWords, samples, BITS[pixels]);
+    pixels === "float32" ? pixelsName : before.unpack(pixelsName, pixelWords, samples, SAMPLE_BITS[pixels]);
   before.rename(addNormalization(before, floats, scalingName, options), options.input);
 
   const after = new OnnxGraphBuilder(`${prefix}out_`);
@@ -75,11 +75,11 @@ export function fusePrePostForGpu(model: Uint8Array, options: DeviceGraphOptions
   const p = addActivation(after, options);
   // Comparisons with NaN are false. The scores are checked too, because WebGPU's sigmoid turns NaN into a number;
   // infinite scores count as faults as well.
-  const right = after.within(after.add("Sub", [p, after.floats([0.5])]), LEEWAY);
+  const right = after.within(after.add("Sub", [p, after.floats([0.5])]), HALF_RANGE_TOLERANCE);
   let faults = after.countFalse(right, classes * size);
   if (activation !== "none") {
     const scores = classes - (activation === "sigmoid" ? 1 : 0);
-    const finite = after.countFalse(after.within(options.output, LARGEST), scores * size);
+    const finite = after.countFalse(after.within(options.output, MAX_FLOAT32), scores * size);
     faults = after.add("Add", [faults, finite]);
   }
   after.rename(faults, faultsName);
@@ -226,7 +226,7 @@ export function feedNormalization(
   { low, high, clip, scale = 1, offset = 0 }: IntensityNormalization,
   windows: number,
 ) {
-  const [least, most] = clip ?? [-LARGEST, LARGEST];
+  const [least, most] = clip ?? [-MAX_FLOAT32, MAX_FLOAT32];
   const one = [low, 1 / Math.max(high - low, 1e-6), least, most, scale, offset];
   return Float32Array.from({ length: windows * one.length }, (_, i) => one[i % one.length]!);
 }

@@ -17,7 +17,7 @@ export type WindowSource = Pick<
 
 /** Size of a block of reoriented slices that cross all stored slices. At most two blocks are held. */
 const BLOCK_BYTES = 16 << 20;
-const BLOCKS = 2;
+const MAX_BLOCKS = 2;
 
 /** One for each source, so that blocks are reused by the next region. */
 const known = new WeakMap<ImageSource, { key: string; image: ReorientedImage }>();
@@ -46,7 +46,7 @@ class ReorientedImage implements WindowSource {
   readonly spacing: ImageSource["spacing"];
   readonly #source: ImageSource;
   readonly #turn: Reorientation;
-  readonly #blocks = new LRUCache<string, Promise<Raster>>({ max: BLOCKS });
+  readonly #blocks = new LRUCache<string, Promise<Raster>>({ max: MAX_BLOCKS });
 
   constructor(source: ImageSource, turn: Reorientation) {
     this.#source = source;

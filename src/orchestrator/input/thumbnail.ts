@@ -3,10 +3,10 @@ import { bytesPerSample, type Raster, type Rect } from "../../tiling/grid/raster
 import { readPixels } from "./read-pixels.ts";
 
 /** The thumbnail is read from the coarsest level with at least this many samples along its long side. */
-const ENOUGH = 1024;
-const LARGEST = 2048;
+const MIN_SOURCE_SIDE = 1024;
+const MAX_THUMBNAIL_SIDE = 2048;
 /** Pixels read at once: bounds memory on large images. */
-const BLOCK = [1024, 4096] as const;
+const READ_BLOCK = [1024, 4096] as const;
 /** Bytes read at once: bounds memory on images with thousands of channels. */
 const BLOCK_BYTES = 64 << 20;
 
@@ -23,7 +23,7 @@ export async function readThumbnail(
   let level = 0;
   source.levels.forEach((l, i) => {
     const long = Math.max(...rect.size.map((s, axis) => s / l.downsample[axis]!));
-    if (long >= ENOUGH) level = i;
+    if (long >= MIN_SOURCE_SIDE) level = i;
   });
   const { downsample, shape } = source.levels[level]!;
   const origin = rect.origin.map((o, axis) => Math.min(shape[axis]! - 1, Math.floor(o / downsample[axis]!)));
@@ -34,7 +34,7 @@ export async function readThumbnail(
     ),
   );
   const [height, width] = end.map((e, axis) => e - origin[axis]!) as [number, number];
-  const factor = Math.ceil(Math.max(height, width) / LARGEST);
+  const factor = Math.ceil(Math.max(height, width) / MAX_THUMBNAIL_SIDE);
   const outHeight = Math.ceil(height / factor);
   const outWidth = Math.ceil(width / factor);
   const count = channels.length;
@@ -68,8 +68,8 @@ export async function readThumbnail(
 function chooseBlock({ levels, dtype, channels }: ImageSource, level: number): readonly [number, number] {
   const [tileHeight, tileWidth] = levels[level]!.chunk as [number, number];
   const pixels = BLOCK_BYTES / (channels.length * bytesPerSample(dtype));
-  const height = Math.min(BLOCK[0], Math.max(tileHeight, Math.floor(Math.sqrt(pixels / 4))));
-  return [height, Math.min(BLOCK[1], Math.max(tileWidth, Math.floor(pixels / height)))];
+  const height = Math.min(READ_BLOCK[0], Math.max(tileHeight, Math.floor(Math.sqrt(pixels / 4))));
+  return [height, Math.min(READ_BLOCK[1], Math.max(tileWidth, Math.floor(pixels / height)))];
 }
 
 /**

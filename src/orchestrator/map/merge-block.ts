@@ -17,7 +17,7 @@ import type { JobPlan } from "../job-plan.ts";
 import { partOfOutput, planCoverage } from "../plan/plan-coverage.ts";
 
 /** Chunks of a block along the last two axes: some hundred windows. Windows at its border are read twice. */
-const BLOCK = [4, 2];
+const BLOCK_CHUNKS = [4, 2];
 
 /** Neighbouring chunks that are merged together: the unit of dispatch and retry of merging. */
 export interface MergeBlock {
@@ -47,7 +47,7 @@ export function planMergeBlocks(plan: JobPlan): MergeBlock[] {
 
 function blockSize(chunks: ChunkGrid): number[] {
   const axes = chunks.counts.length;
-  return [...new Array<number>(Math.max(0, axes - 2)).fill(1), ...BLOCK].slice(-axes);
+  return [...new Array<number>(Math.max(0, axes - 2)).fill(1), ...BLOCK_CHUNKS].slice(-axes);
 }
 
 /** Seam counts of a block; they add up over the blocks of a job. */

@@ -36,9 +36,9 @@ const TABLE =
   "iIiImGgIiHA=";
 
 export const LETTER = { width: 6, height: 13 } as const;
-const FIRST = 32;
+const FIRST_CODE = 32;
 /** Codes 127 to 159 are not letters and are left out. */
-const GAP = [127, 160] as const;
+const MISSING_CODES = [127, 160] as const;
 
 const rows = Uint8Array.from(atob(TABLE), (c) => c.charCodeAt(0));
 
@@ -47,8 +47,9 @@ export function drawText(text: string, set: (x: number, y: number) => void): voi
   let left = 0;
   for (const letter of text) {
     let code = letter.codePointAt(0)!;
-    if (code < FIRST || code > 255 || (code >= GAP[0] && code < GAP[1])) code = "?".charCodeAt(0);
-    const index = code - FIRST - (code >= GAP[1] ? GAP[1] - GAP[0] : 0);
+    if (code < FIRST_CODE || code > 255 || (code >= MISSING_CODES[0] && code < MISSING_CODES[1]))
+      code = "?".charCodeAt(0);
+    const index = code - FIRST_CODE - (code >= MISSING_CODES[1] ? MISSING_CODES[1] - MISSING_CODES[0] : 0);
     for (let y = 0; y < LETTER.height; y++) {
       const bits = rows[index * LETTER.height + y]!;
       for (let x = 0; x < LETTER.width; x++) if (bits & (128 >> x)) set(left + x, y);

@@ -1,4 +1,4 @@
-const CELL = 128;
+const CELL_SIDE = 128;
 
 /** Counts objects in cells of 128 label samples, to find the densest place. */
 export class DensityGrid {
@@ -10,14 +10,14 @@ export class DensityGrid {
 
   constructor(shape: readonly [height: number, width: number]) {
     [this.#height, this.#width] = shape;
-    this.#columns = Math.ceil(this.#width / CELL);
-    this.#rows = Math.ceil(this.#height / CELL);
+    this.#columns = Math.ceil(this.#width / CELL_SIDE);
+    this.#rows = Math.ceil(this.#height / CELL_SIDE);
     this.#counts = new Uint32Array(this.#columns * this.#rows);
   }
 
   /** Centroid in label samples. */
   add(x: number, y: number): void {
-    this.#counts[Math.floor(y / CELL) * this.#columns + Math.floor(x / CELL)]!++;
+    this.#counts[Math.floor(y / CELL_SIDE) * this.#columns + Math.floor(x / CELL_SIDE)]!++;
   }
 
   /**
@@ -27,8 +27,8 @@ export class DensityGrid {
   densest(side: number): { x: number; y: number; width: number; height: number } {
     const width = Math.min(side, this.#width);
     const height = Math.min(side, this.#height);
-    const across = Math.ceil(width / CELL);
-    const down = Math.ceil(height / CELL);
+    const across = Math.ceil(width / CELL_SIDE);
+    const down = Math.ceil(height / CELL_SIDE);
     let best = -1;
     let at = { x: 0, y: 0 };
     for (let row = 0; row + down <= this.#rows; row++) {
@@ -39,7 +39,7 @@ export class DensityGrid {
         }
         if (sum > best) {
           best = sum;
-          at = { x: column * CELL, y: row * CELL };
+          at = { x: column * CELL_SIDE, y: row * CELL_SIDE };
         }
       }
     }

@@ -1,7 +1,7 @@
 import type { LabelStore } from "../../image/label-sink.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { ObjectCollector } from "../../tiling/objects/collect-objects.ts";
-import { InstanceScanner } from "../../tiling/objects/connected-components.ts";
+import { ObjectScanner } from "../../tiling/objects/connected-components.ts";
 import { tracePolygons } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKinds } from "./object-kinds.ts";
 import { Overlay, type OverlayStyle } from "./overlay.ts";
@@ -30,7 +30,7 @@ export async function drawDetail(
     rule,
     onObject: (object) => overlay.draw(object, tracePolygons(object.runs), kinds.get(object.kind)!),
   });
-  const scanner = new InstanceScanner(rect.width, rule, collector);
+  const scanner = new ObjectScanner(rect.width, rule, collector);
   scanner.push({ data: await readLabels(labelStore, rect, signal), height: rect.height });
   scanner.finish();
   return overlay.finish();

@@ -1,8 +1,8 @@
 import type { LabelMapInfo } from "../../image/label-sink.ts";
-import { type InstanceRule, interiorRule, regionRule } from "../../tiling/objects/connected-components.ts";
+import { interiorRule, type ObjectRule, regionRule } from "../../tiling/objects/connected-components.ts";
 
 /** `objects` of a model package, sizes in label samples. */
-export interface ObjectsRule {
+export interface ModelObjectRule {
   interior: readonly number[];
   boundary: readonly number[];
   connectivity: 4 | 8;
@@ -20,7 +20,7 @@ export interface ObjectKind {
 }
 
 export interface ObjectKinds {
-  rule: InstanceRule;
+  rule: ObjectRule;
   /** By `ObjectRuns.kind`. */
   kinds: ReadonlyMap<number, ObjectKind>;
   /** QuPath: detections are for thousands of cells, annotations for regions that a user edits. */
@@ -28,7 +28,7 @@ export interface ObjectKinds {
 }
 
 /** The kinds of objects in a label map: by the rule of the model, or the regions of each class. */
-export function objectKinds(info: LabelMapInfo, objects: ObjectsRule | undefined): ObjectKinds {
+export function objectKinds(info: LabelMapInfo, objects: ModelObjectRule | undefined): ObjectKinds {
   if (objects !== undefined) {
     const color = rgb(info.classes[objects.interior[0]!]!.color);
     return {

@@ -2,7 +2,7 @@ import type { LabelStore, WrittenOutput } from "../../image/label-sink.ts";
 import type { LabelOrigin, OutputName, OutputTargets } from "../../image/output-targets.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import type { LabelRect } from "./detail.ts";
-import type { ObjectsRule } from "./object-kinds.ts";
+import type { ModelObjectRule } from "./object-kinds.ts";
 import type { OverlayStyle } from "./overlay.ts";
 import type { SlideSummary } from "./slide-summary.ts";
 import type { VolumeSummary } from "./volume-summary.ts";
@@ -15,7 +15,7 @@ export interface WriteOutputsOptions {
   /** The source of NIfTI and DICOM outputs. */
   origin: LabelOrigin;
   /** `objects` of the model package, sizes in label samples; if undefined, each region of a class is an object. */
-  objects: ObjectsRule | undefined;
+  objects: ModelObjectRule | undefined;
   /** Names the slide in `measurements.csv`. */
   source: string;
   /** Seed of object ids, different for each job: 18 hex digits or more. */

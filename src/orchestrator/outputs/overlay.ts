@@ -5,9 +5,9 @@ import type { ObjectKind } from "./object-kinds.ts";
 
 /** Objects smaller than this, in picture pixels, are tinted: an outline would be a blot. */
 const SMALLEST_OUTLINE = 6;
-const TINT = 0.65;
+const TINT_OPACITY = 0.65;
 /** Opacity of filled objects, through which the picture stays visible. */
-const FILL = 0.45;
+const FILL_OPACITY = 0.45;
 /** Dark pictures (fluorescence) are brightened until this quantile of the pixels is white. */
 const WHITE_QUANTILE = 0.997;
 const DARK_BELOW = 160;
@@ -71,7 +71,7 @@ export class Overlay {
     const gain = displayGain(data);
     const shown = Uint8Array.from({ length: 256 }, (_, v) => Math.min(255, Math.round(v * gain)));
     const palette = this.#palette;
-    const tint = this.#style === "fill" ? FILL : TINT;
+    const tint = this.#style === "fill" ? FILL_OPACITY : TINT_OPACITY;
     const out = new Uint8Array(this.#width * this.#height * 3);
     for (let p = 0, q = 0; q < out.length; p++, q += 3) {
       const outline = this.#outline[p]!;

@@ -6,10 +6,10 @@ import { spacingInMm } from "./volume-summary.ts";
 
 /** Number of slices in the picture of a volume. */
 const COLUMNS = 3;
-const MOST = 9;
+const MAX_SLICES = 9;
 /** Pixels of the longer side of a slice in the picture; slices are resized to it. */
-const LARGEST = 512;
-const SMALLEST = 256;
+const MAX_SIDE = 512;
+const MIN_SIDE = 256;
 
 /**
  * Draws slices of a volume side by side, evenly spread over those with labels, with the outlines of its structures and in
@@ -28,7 +28,7 @@ export async function drawSlices(
   // Millimetres per pixel of the picture, whose pixels are square.
   const long = Math.max(height * spacingY, width * spacingX);
   const samples = Math.max(height, width);
-  const millimetres = long / Math.min(LARGEST, Math.max(SMALLEST, samples));
+  const millimetres = long / Math.min(MAX_SIDE, Math.max(MIN_SIDE, samples));
   const panel = {
     height: Math.max(1, Math.round((height * spacingY) / millimetres)),
     width: Math.max(1, Math.round((width * spacingX) / millimetres)),
@@ -80,7 +80,7 @@ function chooseSlices(labelled: readonly number[], depth: number): number[] {
   const first = labelled.findIndex((n) => n > 0);
   const last = labelled.findLastIndex((n) => n > 0);
   const [from, to] = first < 0 ? [0, depth - 1] : [first, last];
-  const count = Math.min(MOST, to - from + 1);
+  const count = Math.min(MAX_SLICES, to - from + 1);
   return Array.from({ length: count }, (_, i) => from + Math.floor(((i + 0.5) * (to - from + 1)) / count));
 }
 

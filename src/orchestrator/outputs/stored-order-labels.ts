@@ -14,7 +14,7 @@ import {
 /** Size of the block of slices assembled at once, if a stored slice crosses all slices of the model's orientation. */
 const BLOCK_BYTES = 32 << 20;
 /** Blocks kept: the current one and the next, which is read ahead. */
-const BLOCKS = 2;
+const MAX_BLOCKS = 2;
 
 /** Describes a label map in the axis order of the source. @param chooseChunkShape chunk shape for a label map of that size */
 export function storedOrderInfo(
@@ -55,7 +55,7 @@ export class StoredOrderLabels implements LabelStore {
     const fitting = Math.floor(BLOCK_BYTES / (sliceSamples(info.shape) * depth)) * depth;
     this.#thickness = turn.axes[0] === 0 ? depth : Math.max(depth, fitting);
     // The next slice mostly lies in the same thick block; a second block would double the memory.
-    this.#blocks = new LRUCache({ max: this.#thickness > depth ? 1 : BLOCKS });
+    this.#blocks = new LRUCache({ max: this.#thickness > depth ? 1 : MAX_BLOCKS });
   }
 
   has(): boolean {

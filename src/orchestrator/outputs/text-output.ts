@@ -2,7 +2,7 @@ import type { ByteSink } from "../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../image/label-sink.ts";
 
 /** Characters gathered before a flush. */
-const FULL = 1 << 20;
+const FLUSH_CHARACTERS = 1 << 20;
 
 /** A text file that is written in pieces: text is gathered, then encoded and appended by `flush`. */
 export class TextOutput {
@@ -22,7 +22,7 @@ export class TextOutput {
 
   /** Whether enough text was gathered for a `flush`. */
   get isFull(): boolean {
-    return this.#length >= FULL;
+    return this.#length >= FLUSH_CHARACTERS;
   }
 
   async flush(): Promise<void> {

@@ -6,9 +6,9 @@ import {
   VOLUME_OUTPUTS,
 } from "../../image/output-targets.ts";
 import { ObjectCollector, type ObjectRuns } from "../../tiling/objects/collect-objects.ts";
-import { InstanceScanner } from "../../tiling/objects/connected-components.ts";
+import { ObjectScanner } from "../../tiling/objects/connected-components.ts";
 import { measureObject } from "../../tiling/objects/measure-objects.ts";
-import { InstancePainter } from "../../tiling/objects/paint-objects.ts";
+import { ObjectPainter } from "../../tiling/objects/paint-objects.ts";
 import { tracePolygons } from "../../tiling/objects/trace-polygons.ts";
 import { type Caption, withCaption } from "./caption.ts";
 import { DensityGrid } from "./density.ts";
@@ -148,7 +148,7 @@ async function firstPass(
   };
   const keepNumbers = wantsInstances(outputs);
   const collector = new ObjectCollector({ rule: kinds.rule, onObject: tell, keepNumbers });
-  const scanner = new InstanceScanner(width, kinds.rule, collector);
+  const scanner = new ObjectScanner(width, kinds.rule, collector);
   const bits = packedBitDepth(info, options.wideRowBytes);
   const pyramid = new PyramidWriter(labels, info, bits);
   const strips = new StripBuffer(info);
@@ -240,8 +240,8 @@ async function secondPass(
   };
   const maps = await openLabels(["instances.ome.zarr", "instances.ome.tiff"], info, sinks);
   const columns = Math.ceil(width / tileWidth);
-  const painter = new InstancePainter(numbers, [tileHeight, tileWidth]);
-  const scanner = new InstanceScanner(width, rule, painter);
+  const painter = new ObjectPainter(numbers, [tileHeight, tileWidth]);
+  const scanner = new ObjectScanner(width, rule, painter);
   const pyramid = new PyramidWriter(maps, info);
   const strips = new StripBuffer(labelStore.info);
   let taken = 0;

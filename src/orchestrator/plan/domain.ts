@@ -15,11 +15,11 @@ interface Features {
 }
 
 /** Number of compared windows. Single windows vary more than a whole scan. */
-const WINDOWS = 24;
+const COMPARED_WINDOWS = 24;
 /** Distance above which a warning is given. No held-out image of the bundled models exceeds 1. */
 export const FAR = 1.25;
 /** Tolerated factor between pixel sizes, or lengths of sides, and those of the training images. */
-const SIZES = 1.5;
+const SIZE_TOLERANCE = 1.5;
 
 /**
  * Compares a scan with the training images of a model, from windows spread over the kept ones. docs/format.md describes
@@ -34,7 +34,7 @@ export async function measureDomain(
   const { domain } = manifest;
   if (!domain) return undefined;
   const found: Features[] = [];
-  for (const window of spread(plan, WINDOWS)) {
+  for (const window of spread(plan, COMPARED_WINDOWS)) {
     const shard = { id: 0, windows: [window], rect: windowRect(plan.grid, window) };
     const { pixels } = await readShard(source, plan, shard, signal);
     found.push(measureFeatures(pixels.data, pixels.shape.slice(1), plan, manifest, domain.bins));
@@ -208,7 +208,10 @@ function describeWarnings(
   const off = axes.findIndex((axis, a) => {
     const size = mpp[a]! / unit;
     const ranges = domain.kinds.flatMap(({ spacing }) => spacing[axis] ?? []);
-    return ranges.length > 0 && ranges.every(({ min, max }) => size < min / SIZES || size > max * SIZES);
+    return (
+      ranges.length > 0 &&
+      ranges.every(({ min, max }) => size < min / SIZE_TOLERANCE || size > max * SIZE_TOLERANCE)
+    );
   });
   if (off >= 0) {
     const size = Number((mpp[off]! / unit).toPrecision(3));
@@ -222,7 +225,7 @@ function describeWarnings(
   const large = axes.some((axis, a) => {
     const side = (sides[a]! * mpp[a]!) / downsample[a]! / unit;
     const extents = domain.kinds.flatMap(({ extent }) => extent?.[axis] ?? []);
-    return extents.length > 0 && extents.every(({ max }) => side > max * SIZES);
+    return extents.length > 0 && extents.every(({ max }) => side > max * SIZE_TOLERANCE);
   });
   if (large) {
     const most = domain.kinds.find(({ extent }) => extent)!.extent!;

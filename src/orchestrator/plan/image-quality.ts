@@ -15,7 +15,7 @@ export interface ImageQuality {
 }
 
 /** More windows take time and change the medians little. */
-const WINDOWS = 16;
+const MEASURED_WINDOWS = 16;
 
 /**
  * Measures focus and brightness of a slide on evenly spread windows. Focus is the variance of the Laplacian
@@ -28,12 +28,12 @@ export async function measureQuality(
   signal: AbortSignal | undefined,
 ): Promise<ImageQuality> {
   const image = reorientedImage(source, plan.reorientation);
-  const step = Math.max(1, Math.floor(plan.kept.size / WINDOWS));
+  const step = Math.max(1, Math.floor(plan.kept.size / MEASURED_WINDOWS));
   const focus: number[] = [];
   const intensity: number[] = [];
   let n = 0;
   for (const window of plan.kept) {
-    if (n++ % step !== 0 || focus.length === WINDOWS) continue;
+    if (n++ % step !== 0 || focus.length === MEASURED_WINDOWS) continue;
     const { origin, size } = windowRect(plan.grid, window);
     const from = plan.region.origin.map((o, axis) => o + Math.max(0, origin[axis]!));
     const to = plan.region.origin.map((o, axis) =>

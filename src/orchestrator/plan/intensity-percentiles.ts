@@ -9,10 +9,10 @@ import type { WindowSource } from "../input/reoriented-image.ts";
 
 /** Up to this many samples the percentiles are exact; above, they come from tiles spread over the region. */
 const EXACT_SAMPLES = 4 << 20;
-const SPREAD = 48;
+const SAMPLED_TILES = 48;
 const STRIP_BYTES = 64 << 20;
 const LARGEST_SIDE = 512;
-const SLICE = [1, LARGEST_SIDE, LARGEST_SIDE];
+const VOLUME_TILE = [1, LARGEST_SIDE, LARGEST_SIDE];
 
 /**
  * Measures intensities at two percentiles of the region, all channels together, at the segmented level: the scope "image"
@@ -57,11 +57,14 @@ function* sampleRects(
     return;
   }
   // For volumes, pieces that do not depend on the storage.
-  const chunk = source.axes === "zyx" ? SLICE : source.levels[level]!.chunk;
+  const chunk = source.axes === "zyx" ? VOLUME_TILE : source.levels[level]!.chunk;
   const windows = [...kept];
   const seen = new Set<string>();
-  for (let i = 0; i < SPREAD; i++) {
-    const { origin, size } = windowRect(grid, windows[Math.floor(((i + 0.5) / SPREAD) * windows.length)]!);
+  for (let i = 0; i < SAMPLED_TILES; i++) {
+    const { origin, size } = windowRect(
+      grid,
+      windows[Math.floor(((i + 0.5) / SAMPLED_TILES) * windows.length)]!,
+    );
     const centre = origin.map((o, axis) => region.origin[axis]! + o + Math.floor(size[axis]! / 2));
     const tile = {
       origin: centre.map((c, axis) => Math.floor(c / side(chunk[axis]!)) * side(chunk[axis]!)),
@@ -78,7 +81,7 @@ function side(chunk: number): number {
   return Math.min(chunk, LARGEST_SIDE);
 }
 
-/** Integer samples are counted; others are kept and sorted, bounded by `EXACT_SAMPLES` and `SPREAD`. */
+/** Integer samples are counted; others are kept and sorted, bounded by `EXACT_SAMPLES` and `SAMPLED_TILES`. */
 function sampleCollector(dtype: string): { add(data: SampleArray): void; percentile(q: number): number } {
   if (dtype === "uint8") return new Histogram(1 << 8);
   if (dtype === "uint16") return new Histogram(1 << 16);

@@ -10,7 +10,7 @@ import { readPixels } from "../input/read-pixels.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { planWarnings } from "../manifest/run-manifest.ts";
 import { CutLabels } from "../outputs/cut-labels.ts";
-import type { ObjectsRule } from "../outputs/object-kinds.ts";
+import type { ModelObjectRule } from "../outputs/object-kinds.ts";
 import type { OutputsReport } from "../outputs/outputs-options.ts";
 import type { OverlayStyle } from "../outputs/overlay.ts";
 import { StoredOrderLabels, storedOrderInfo } from "../outputs/stored-order-labels.ts";
@@ -143,7 +143,7 @@ async function createObjectSeed(
 const DEFAULT_GROWTH = 8;
 
 /** Converts the sizes of a package from model samples to label samples; they differ where windows are resampled. */
-function toLabelSamples({ objects }: ModelManifest, plan: JobPlan): ObjectsRule | undefined {
+function toLabelSamples({ objects }: ModelManifest, plan: JobPlan): ModelObjectRule | undefined {
   if (!objects) return undefined;
   const scale = plan.grid.window.map((w, axis) => w / plan.modelWindow[axis]!);
   const length = Math.sqrt(scale[0]! * scale[1]!);

@@ -1,9 +1,9 @@
 /** Width of the tiles of a 2-D label map for formats that need smaller tiles than its chunks. */
-const SIDE = 512;
+const FRAME_WIDTH = 512;
 
 /** Size `[y, x]` of the frames of a DICOM segmentation of a 2-D label map: a chunk, or a part of its width. */
 export function segmentationFrameSize([height, width]: readonly number[]): [number, number] {
-  return [height!, width! % SIDE === 0 ? SIDE : width!];
+  return [height!, width! % FRAME_WIDTH === 0 ? FRAME_WIDTH : width!];
 }
 
 /** Tiles of a chunk from left to right, without those beyond the map. */

@@ -24,7 +24,7 @@ export function argmaxInto(
 }
 
 /** The bit above each lane. */
-const ABOVE = 0x01000100;
+const BORROW_BITS = 0x01000100;
 
 /** `argmaxInto` for bytes `[K, ...labels]`, four samples at a time. */
 export function argmaxBytes(values: Uint8Array, labels: Uint8Array, classes: number): void {
@@ -47,12 +47,12 @@ export function argmaxBytes(values: Uint8Array, labels: Uint8Array, classes: num
       // Most classes are 0 in most samples.
       if (word === 0) continue;
       // The bit above a lane is borrowed if its byte is larger; all bits of the lane follow from it.
-      let larger = ~((even | ABOVE) - (word & LANES)) & ABOVE;
+      let larger = ~((even | BORROW_BITS) - (word & LANES)) & BORROW_BITS;
       let lanes = larger - (larger >>> 8);
       even ^= (even ^ word) & lanes;
       evenLabels ^= (evenLabels ^ (k * ONES)) & lanes;
       const others = word >>> 8;
-      larger = ~((odd | ABOVE) - (others & LANES)) & ABOVE;
+      larger = ~((odd | BORROW_BITS) - (others & LANES)) & BORROW_BITS;
       lanes = larger - (larger >>> 8);
       odd ^= (odd ^ others) & lanes;
       oddLabels ^= (oddLabels ^ (k * ONES)) & lanes;

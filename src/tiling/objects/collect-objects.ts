@@ -1,5 +1,5 @@
 import type { ComponentSink } from "./component-sink.ts";
-import type { InstanceRule } from "./connected-components.ts";
+import type { ObjectRule } from "./connected-components.ts";
 
 /** A finished object: all of its pixels as runs. */
 export interface ObjectRuns {
@@ -63,9 +63,9 @@ export class ObjectCollector implements ComponentSink {
   #gathered = new Int32Array(768);
 
   constructor(options: {
-    rule: Pick<InstanceRule, "maxGrow" | "minArea">;
+    rule: Pick<ObjectRule, "maxGrow" | "minArea">;
     onObject: (object: ObjectRuns) => void;
-    /** Keep the number of every component seen, for `InstancePainter`: 4 bytes each. */
+    /** Keep the number of every component seen, for `ObjectPainter`: 4 bytes each. */
     keepNumbers?: boolean;
   }) {
     this.#maxGrow = options.rule.maxGrow;

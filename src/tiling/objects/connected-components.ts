@@ -1,11 +1,11 @@
 import type { ComponentSink } from "./component-sink.ts";
 import { GrowthWindow } from "./seeded-growth.ts";
 
-/** In `InstanceRule.kinds`: pixels that separate objects and are assigned to the nearest one. */
+/** In `ObjectRule.kinds`: pixels that separate objects and are assigned to the nearest one. */
 export const BOUNDARY = 255;
 
 /** Rule that turns class indices into objects. */
-export interface InstanceRule {
+export interface ObjectRule {
   /** By class index (256 entries): 0 none, 1..254 kind of the object, 255 boundary. */
   kinds: Uint8Array;
   /** Pixels of a kind are connected by edges (4), or also by corners (8). */
@@ -23,7 +23,7 @@ export function interiorRule(options: {
   connectivity: 4 | 8;
   maxGrow?: number;
   minArea?: number;
-}): InstanceRule {
+}): ObjectRule {
   const kinds = new Uint8Array(256);
   for (const c of options.boundary) kinds[c] = BOUNDARY;
   for (const c of options.interior) kinds[c] = 1;
@@ -36,7 +36,7 @@ export function interiorRule(options: {
 }
 
 /** Rule that makes each connected region of a class an object; its kind is the class index. */
-export function regionRule(classCount: number, connectivity: 4 | 8 = 4, minArea = 0): InstanceRule {
+export function regionRule(classCount: number, connectivity: 4 | 8 = 4, minArea = 0): ObjectRule {
   if (classCount > BOUNDARY)
     throw new RangeError(`at most ${BOUNDARY - 1} classes can be regions, not ${classCount - 1}`);
   const kinds = new Uint8Array(256);
@@ -65,16 +65,16 @@ interface Runs {
  * the runs above it, so components continue across chunk borders (Rosenfeld and Pfaltz 1966, on runs). `GrowthWindow`
  * assigns boundary pixels to the nearest interior. Memory holds a strip of rows.
  */
-export class InstanceScanner {
+export class ObjectScanner {
   readonly #width: number;
-  readonly #rule: InstanceRule;
+  readonly #rule: ObjectRule;
   readonly #sink: ComponentSink;
   readonly #growth: GrowthWindow | undefined;
   #above: Runs;
   #row: Runs;
   #y = 0;
 
-  constructor(width: number, rule: InstanceRule, sink: ComponentSink) {
+  constructor(width: number, rule: ObjectRule, sink: ComponentSink) {
     if (rule.kinds.length !== 256)
       throw new RangeError(`kinds has ${rule.kinds.length} entries when 256 were expected`);
     this.#width = width;

@@ -92,7 +92,7 @@ export function measureObject(
 }
 
 /** π (1 + √2) / 8: corrects the mean length of straight lines over all directions (Kulpa 1977). */
-const KULPA = (Math.PI * (1 + Math.SQRT2)) / 8;
+const KULPA_FACTOR = (Math.PI * (1 + Math.SQRT2)) / 8;
 
 /**
  * Length of the outline, holes included. The outline along pixel edges is up to 27 % too long. Instead the polygon through
@@ -118,5 +118,5 @@ export function measurePerimeter(polygons: readonly Polygon[], sample: SampleSiz
   }
   // Each corner replaces half an edge of each direction by the line between their middles.
   const straight = (horizontal - corners / 2) * sample.x + (vertical - corners / 2) * sample.y;
-  return KULPA * (straight + (corners * Math.hypot(sample.x, sample.y)) / 2);
+  return KULPA_FACTOR * (straight + (corners * Math.hypot(sample.x, sample.y)) / 2);
 }

@@ -4,7 +4,7 @@ import type { ComponentSink } from "./component-sink.ts";
  * The second pass: receives the same components in the same order as `ObjectCollector` and writes their object numbers into
  * tiles. Components need no joining here: joined ones have the same number.
  */
-export class InstancePainter implements ComponentSink {
+export class ObjectPainter implements ComponentSink {
   readonly #numbers: Uint32Array;
   readonly #tileHeight: number;
   readonly #tileWidth: number;

@@ -68,7 +68,7 @@ function softmax(logits: Float32Array, windows: number, size: number, classes: n
 }
 
 /** 2^-k, as far as float32 can represent it. */
-const POWERS = Float64Array.from({ length: 160 }, (_, k) => 2 ** -k);
+const POWERS_OF_TWO = Float64Array.from({ length: 160 }, (_, k) => 2 ** -k);
 
 /**
  * exp(x) for x <= 0 to a relative error of 1e-8, in a third of the time of `Math.exp`: softmax is the most expensive
@@ -81,5 +81,5 @@ function expOfNegative(x: number): number {
   const u = (t + k - 0.5) * Math.LN2;
   const series =
     1 + u * (1 + u * (1 / 2 + u * (1 / 6 + u * (1 / 24 + u * (1 / 120 + u * (1 / 720 + u / 5040))))));
-  return Math.SQRT2 * series * POWERS[k]!;
+  return Math.SQRT2 * series * POWERS_OF_TWO[k]!;
 }

@@ -28,15 +28,15 @@ export interface TissueFinding {
 }
 
 /** Minimum difference of the two means of Otsu's method, in grey levels; below it there is no contrast. */
-const CONTRAST = 6;
+const MIN_CONTRAST = 6;
 /** Glass: minimum brightness of a typical pixel in every channel, and its maximum colour. */
-const GLASS = { darkest: 150, colour: 45 };
+const GLASS_LIMITS = { darkest: 150, colour: 45 };
 /** Darkness: maximum brightness of a typical pixel in any channel. */
-const DARK = { brightest: 100 };
+const DARK_LIMITS = { brightest: 100 };
 /** Ratio of gradients from which smoothness alone decides. */
-const SMOOTH = 2;
+const SMOOTHNESS_RATIO = 2;
 /** Difference in colour, in grey levels, that decides between the two kinds. */
-const COLOURED = 8;
+const COLOUR_DIFFERENCE = 8;
 /** Ratio of gradients below which a warning is given. */
 const WARN_SMOOTHNESS = 3;
 /** Share of kept pixels below which a warning is given. */
@@ -184,7 +184,7 @@ function weigh(
     if (!padding?.mask[i]) histogram[d]!++;
   }
   const otsu = otsuThreshold(histogram);
-  if (otsu.separation < CONTRAST) return undefined;
+  if (otsu.separation < MIN_CONTRAST) return undefined;
   const { threshold, mode } = backgroundThreshold(histogram, otsu.threshold);
   const apart = (t: number) => {
     const mask = new Uint8Array(pixels);
@@ -197,18 +197,18 @@ function weigh(
   const wide = compare(features, apart(otsu.threshold), padding?.mask);
   if (close === undefined || wide === undefined) return undefined;
   const looksRight = isBright
-    ? 255 - mode >= GLASS.darkest && close.background.colour <= GLASS.colour
-    : mode <= DARK.brightest;
+    ? 255 - mode >= GLASS_LIMITS.darkest && close.background.colour <= GLASS_LIMITS.colour
+    : mode <= DARK_LIMITS.brightest;
   const score = Math.min(scoreEvidence(close), scoreEvidence(wide));
   return { background, mask, evidence: close.evidence, certain: looksRight && score > 0, score };
 }
 
 /** Score of the evidence, above 0 for background. Smoothness counts most; colour in the background rules it out. */
 function scoreEvidence({ evidence: { smoothness, colour, border, share }, isFlat }: Comparison): number {
-  if (colour < -COLOURED) return -1;
+  if (colour < -COLOUR_DIFFERENCE) return -1;
   // If both parts are flat, smoothness decides nothing: the larger part is more likely background.
-  const smooth = isFlat ? share - 0.5 : Math.log(smoothness / SMOOTH);
-  return smooth + Math.min(1, Math.max(0, colour) / (4 * COLOURED)) + border;
+  const smooth = isFlat ? share - 0.5 : Math.log(smoothness / SMOOTHNESS_RATIO);
+  return smooth + Math.min(1, Math.max(0, colour) / (4 * COLOUR_DIFFERENCE)) + border;
 }
 
 interface Comparison {
@@ -255,25 +255,25 @@ function compare(
   const mean = (sum: number[], kind: number, n: number[]) => (n[kind] ? sum[kind]! / n[kind]! : 0);
   // A thin rest has no interior: it consists of edges, which are steep.
   const restSteepness =
-    inner[1]! >= 16 ? mean(steep, 1, inner) : SMOOTH * 4 * (mean(steep, 0, inner) + NOISE);
+    inner[1]! >= 16 ? mean(steep, 1, inner) : SMOOTHNESS_RATIO * 4 * (mean(steep, 0, inner) + NOISE_GRADIENT);
   const share = background / (background + rest);
   const restAtBorder = border[1]! / Math.max(1, border[0]! + border[1]!);
   return {
     evidence: {
       share,
-      smoothness: (restSteepness + NOISE) / (mean(steep, 0, inner) + NOISE),
+      smoothness: (restSteepness + NOISE_GRADIENT) / (mean(steep, 0, inner) + NOISE_GRADIENT),
       colour: mean(colour, 1, count) - mean(colour, 0, count),
       border: Math.max(-1, 1 - restAtBorder / (1 - share)),
     },
     background: { colour: mean(colour, 0, count) },
-    isFlat: Math.max(mean(steep, 0, inner), mean(steep, 1, inner)) < FLAT,
+    isFlat: Math.max(mean(steep, 0, inner), mean(steep, 1, inner)) < FLAT_GRADIENT,
   };
 }
 
 /** Gradient, in grey levels, that counts as flat. */
-const FLAT = 0.5;
+const FLAT_GRADIENT = 0.5;
 /** Gradient, in grey levels, of an empty thumbnail: rounding. */
-const NOISE = 0.5;
+const NOISE_GRADIENT = 0.5;
 
 /** Threshold above the most common value below Otsu's threshold, by its noise. */
 function backgroundThreshold(histogram: Float64Array, otsu: number): { threshold: number; mode: number } {

@@ -2,7 +2,7 @@ import type { Activation } from "../pixels/activation.ts";
 import { byteWords, LANES, ONES } from "../pixels/byte-words.ts";
 
 /** Samples of a block. */
-const BLOCK = 4096;
+const BLOCK_SAMPLES = 4096;
 
 /**
  * Validates that bytes `round(255 p)` of `[N, K, ...window]` can come from the activation: a network that overflowed on a
@@ -25,10 +25,10 @@ export function validateQuantizedProbabilities(
   if (softmax && addUp(bytes, windows, size, classes)) return;
   const leeway = softmax ? classes : 1;
   // In blocks, so that each class is read sequentially and the sums stay in the cache.
-  const sums = new Uint16Array(Math.min(BLOCK, size));
+  const sums = new Uint16Array(Math.min(BLOCK_SAMPLES, size));
   for (let n = 0; n < windows; n++) {
-    for (let from = 0; from < size; from += BLOCK) {
-      const length = Math.min(BLOCK, size - from);
+    for (let from = 0; from < size; from += BLOCK_SAMPLES) {
+      const length = Math.min(BLOCK_SAMPLES, size - from);
       const base = n * classes * size + from;
       sums.fill(0);
       if (softmax) {
@@ -54,7 +54,7 @@ export function validateQuantizedProbabilities(
 
 /** Sums of up to 64 classes leave the highest bit of a lane free. */
 const MOST_IN_LANES = 64;
-const HIGHEST = 0x80008000 | 0;
+const HIGHEST_BITS = 0x80008000 | 0;
 
 /**
  * Whether the classes of softmax add up to 255 at every sample, up to less than 1 each. Four samples at a time, three times
@@ -65,9 +65,9 @@ function addUp(bytes: Uint8Array, windows: number, size: number, classes: number
   if (!words) return false;
   const plane = size >> 2;
   const least = (255 - classes) * ONES;
-  const most = ((255 + classes) * ONES) | HIGHEST;
+  const most = ((255 + classes) * ONES) | HIGHEST_BITS;
   // The highest bit of a lane remains set unless it is borrowed.
-  let within = HIGHEST;
+  let within = HIGHEST_BITS;
   for (let n = 0; n < windows; n++) {
     const end = (n * classes + 1) * plane;
     for (let i = n * classes * plane; i < end; i++) {
@@ -78,8 +78,9 @@ function addUp(bytes: Uint8Array, windows: number, size: number, classes: number
         even += word & LANES;
         odd += (word >>> 8) & LANES;
       }
-      within &= ((even | HIGHEST) - least) & (most - even) & ((odd | HIGHEST) - least) & (most - odd);
+      within &=
+        ((even | HIGHEST_BITS) - least) & (most - even) & ((odd | HIGHEST_BITS) - least) & (most - odd);
     }
   }
-  return within === HIGHEST;
+  return within === HIGHEST_BITS;
 }
