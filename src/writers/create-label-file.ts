@@ -5,7 +5,7 @@ import { createDicomSegmentation } from "./dicom-seg/segmentation.ts";
 import { createNiftiLabels } from "./nifti/nifti.ts";
 import { createOmeTiff } from "./ome-tiff/ome-tiff.ts";
 
-/** A label map that is one file, in the format its name tells. */
+/** Creates a label map that is a single file, in the format of its name. */
 export function createLabelFile(
   name: LabelOutputName,
   sink: ByteSink,

@@ -9,14 +9,14 @@ import { createOmeZarr } from "./ome-zarr/ome-zarr.ts";
 import { encodePng } from "./png.ts";
 
 /**
- * Outputs as files and directories of one directory. `store` is the same directory as a store, for Zarr;
- * `labelStore` becomes `labels.ome.zarr` where it lies; without it that is written like any other.
+ * Writes outputs to files and directories of one directory. `store` is the same directory as a store, for Zarr.
+ * `labelStore` becomes `labels.ome.zarr` in place; without it that output is written like the others.
  */
 export function createDirectoryTargets(options: {
   directory: string;
   store: ObjectStore;
   labelStore?: ZarrLabelStore;
-  /** BigTIFF even where a classic TIFF would do. */
+  /** BigTIFF even if a classic TIFF suffices. */
   bigTiff?: boolean;
 }): OutputTargets {
   const { directory, store, labelStore, bigTiff } = options;

@@ -1,7 +1,7 @@
 import { encode } from "fast-png";
 import type { Raster } from "../tiling/grid/raster.ts";
 
-/** An RGB picture `[height, width, 3]` as PNG. */
+/** Encodes an RGB picture `[height, width, 3]` as PNG. */
 export function encodePng({ data, shape }: Raster<Uint8Array>): Uint8Array {
   const [height, width, channels] = shape as [number, number, number];
   if (channels !== 3 || data.length !== height * width * 3) {

@@ -5,12 +5,12 @@ import { basename, dirname, join } from "node:path";
 import type { ByteSink } from "../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../image/label-sink.ts";
 
-/** Appends are gathered to this many bytes: label tiles are a few KB, and a system call for each would cost more. */
+/** Appends are collected to this size: label tiles are a few KB, and a system call for each costs more. */
 const BUFFER_BYTES = 1 << 20;
 
 /**
- * A `ByteSink` on a file system. Bytes go to `.<name>.partial` beside `path`, which a later run simply overwrites;
- * `finish` flushes them to the disk and renames. Errors (a full disk, a missing directory) are the platform's own.
+ * A `ByteSink` on a file system. Bytes go to `.<name>.partial` beside `path`, which a later run overwrites; `finish`
+ * flushes them to the disk and renames the file. Errors (a full disk, a missing directory) are those of the platform.
  */
 export async function createFileSink(path: string): Promise<ByteSink> {
   const partial = join(dirname(path), `.${basename(path)}.partial`);
@@ -58,7 +58,7 @@ class FileSink implements ByteSink {
     if (head !== undefined) await writeAll(this.#handle, head, 0);
     await this.#handle.datasync();
     await this.#handle.close();
-    // A head written last changes the digest of everything before it, so such a file is read once more.
+    // A head that is written last changes the digest, so the file is read once more.
     const sha256 = head === undefined ? this.#hash.digest("hex") : await sha256OfFile(this.#partial);
     await rename(this.#partial, this.#path);
     this.#state = "finished";

@@ -7,16 +7,16 @@ import { joinBytes } from "../../storage/join-bytes.ts";
 // The three wrappings of one DEFLATE stream. Zarr's `gzip` codec and TIFF's compression 8 (zlib) differ only in
 // header and trailer, so a staged Zarr chunk becomes a TIFF tile without being compressed again.
 
-/** Of RFC 1952, without a time: the same labels are the same bytes. */
+/** As in RFC 1952, without a time: the same labels are the same bytes. */
 export const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
 const GZIP_TRAILER_BYTES = 8;
 
-/** The samples as little-endian bytes; shares memory where the machine is little-endian, as all supported are. */
+/** The samples as little-endian bytes; a view on little-endian machines, as all supported are. */
 export function tileBytes(data: Uint8Array | Uint32Array): Uint8Array {
   return data instanceof Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** Compresses the tile unless that was done, and remembers it on the tile. */
+/** Compresses the tile once and caches the result on it. */
 function deflateTile(tile: LabelTile, width: number): Uint8Array {
   const { data } = tile;
   const sample = data.BYTES_PER_ELEMENT;
@@ -31,7 +31,7 @@ export function gzipTile(tile: LabelTile, width: number): Uint8Array {
   return joinBytes([GZIP_HEADER, body, gzipTrailer(tile.crc32, tile.data.byteLength)]);
 }
 
-/** @param byteLength what was compressed */
+/** @param byteLength uncompressed bytes */
 export function gzipTrailer(crc: number, byteLength: number): Uint8Array {
   const trailer = new DataView(new ArrayBuffer(GZIP_TRAILER_BYTES));
   trailer.setUint32(0, crc, true);
@@ -51,8 +51,8 @@ export function zlibTile(tile: LabelTile, width: number): Uint8Array {
 }
 
 /**
- * Reads what `gzipTile` wrote, and nothing else. `length` is the number of samples.
- * Throws a RangeError when the bytes are not such a chunk or are damaged.
+ * Parses what `gzipTile` wrote, and nothing else. `length` is the number of samples.
+ * @throws {RangeError} when the bytes are not such a chunk, or are damaged
  */
 export function parseGzipTile(bytes: Uint8Array, dtype: "uint8" | "uint32", length: number): LabelTile {
   const byteLength = dtype === "uint8" ? length : length * 4;

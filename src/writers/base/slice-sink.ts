@@ -4,14 +4,14 @@ import { SliceBlock } from "../../tiling/grid/slice-block.ts";
 
 /** Writes the slices of a volume, each once and in the order of z. */
 export interface SliceWriter {
-  /** `data`: class indices `[y, x]`, undefined where all are background. Not to be kept. */
+  /** `data`: class indices `[y, x]`, undefined for a slice of background. Valid only during the call. */
   writeSlice(z: number, data: Uint8Array | undefined): Promise<void>;
   finish(): Promise<WrittenOutput>;
 }
 
 /**
- * A label sink whose file holds slice after slice of level 0. Tiles must come in the order of z; those of other levels are
- * passed over. Held are the slices of one row of chunks.
+ * A label sink whose file holds level 0 slice by slice. Tiles must come in the order of z; tiles of other levels are
+ * ignored. It holds the slices of one row of chunks.
  */
 export class SliceSink implements LabelSink {
   readonly #sink: ByteSink;
@@ -23,9 +23,7 @@ export class SliceSink implements LabelSink {
 
   constructor(sink: ByteSink, info: LabelMapInfo, writer: SliceWriter) {
     if (info.axes !== "zyx" || info.dtype !== "uint8")
-      throw new RangeError(
-        `slices are those of a volume of class indices, not of ${info.dtype} along ${info.axes}`,
-      );
+      throw new RangeError(`only volumes of class indices have slices, not ${info.dtype} along ${info.axes}`);
     this.#sink = sink;
     this.#writer = writer;
     this.#slab = new SliceBlock(info.shape, info.chunk);
@@ -34,7 +32,7 @@ export class SliceSink implements LabelSink {
 
   writeTile(level: number, index: readonly number[], tile: LabelTile): Promise<void> {
     if (level > 0) return Promise.resolve();
-    // Calls may overlap: they take effect in the order they are made.
+    // Calls may overlap: they take effect in the order of the calls.
     this.#written = this.#written.then(async () => {
       const slab = index[0]!;
       if (slab < this.#current)

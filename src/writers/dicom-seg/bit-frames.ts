@@ -1,8 +1,8 @@
 import type { ByteSink } from "../../image/byte-sink.ts";
 
 /**
- * Frames of one bit a sample, the first in the lowest bit, one frame right behind the other: a frame may begin inside a
- * byte (PS3.5 section 8.1.1).
+ * Packs frames of one bit per sample, lowest bit first. Frames are contiguous: a frame may begin inside a byte (PS3.5
+ * section 8.1.1).
  */
 export class BitFrames {
   readonly #sink: ByteSink;
@@ -13,7 +13,7 @@ export class BitFrames {
     this.#sink = sink;
   }
 
-  /** Sets the bits of the samples that are `label`. */
+  /** Sets the bits of the samples that equal `label`. */
   append(samples: Uint8Array, label: number): Promise<void> {
     const out = new Uint8Array((this.#bits + samples.length) >> 3);
     let byte = this.#byte;
@@ -32,7 +32,7 @@ export class BitFrames {
     return this.#sink.append(out);
   }
 
-  /** The last byte, where it is not full. */
+  /** The last byte, if it is not full. */
   async finish(): Promise<void> {
     if (this.#bits > 0) await this.#sink.append(Uint8Array.of(this.#byte));
   }

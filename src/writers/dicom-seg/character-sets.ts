@@ -1,4 +1,4 @@
-/** Labels that TextDecoder knows, by the defined terms of Specific Character Set (PS3.3 section C.12.1.1.2). */
+/** TextDecoder labels of the defined terms of Specific Character Set (PS3.3 section C.12.1.1.2). */
 const DECODERS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     "ISO_IR 6": "latin1",
@@ -19,7 +19,9 @@ const DECODERS: ReadonlyMap<string, string> = new Map(
     GBK: "gbk",
   }),
 );
-/** Sets that are switched to inside a text. What switches to EUC sets is taken away: their bytes tell them apart. */
+/**
+ * Character sets that a text can switch to. The escape sequences of EUC sets are removed: their bytes identify them.
+ */
 const SWITCHED: readonly [RegExp, string][] = [
   [/ISO 2022 IR (87|159)/, "iso-2022-jp"],
   [/ISO 2022 IR 149/, "euc-kr"],
@@ -28,7 +30,10 @@ const SWITCHED: readonly [RegExp, string][] = [
 // biome-ignore lint/suspicious/noControlCharactersInRegex: ESC is what they begin with
 const EUC_ESCAPE = /\u001b\$\)[AC]/g;
 
-/** The 256 characters that "latin1" makes of bytes (windows-1252 in truth: the Encoding Standard), back to bytes. */
+/**
+ * Maps the 256 characters that "latin1" decodes bytes to (in fact windows-1252, see the Encoding Standard) back to
+ * bytes.
+ */
 const BYTE_OF = new Map(
   [...new TextDecoder("latin1").decode(Uint8Array.from({ length: 256 }, (_, byte) => byte))].map(
     (character, byte) => [character, byte] as const,
@@ -36,8 +41,8 @@ const BYTE_OF = new Map(
 );
 
 /**
- * Makes texts of texts that were decoded as "latin1", whatever their set.
- * @param terms of Specific Character Set; several where sets are switched between
+ * Decodes texts that were read as "latin1", whatever their character set.
+ * @param terms of Specific Character Set; several if texts switch between sets
  */
 export function textDecoder(terms: readonly string[]): (latin1: string) => string {
   const all = terms.join("\\");

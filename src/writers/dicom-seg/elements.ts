@@ -1,4 +1,4 @@
-/** Value representations with a 32-bit length (PS3.5 section 7.1.2), of those written here. */
+/** Value representations with a 32-bit length (PS3.5 section 7.1.2), among those written here. */
 const LONG = new Set(["OB", "SQ"]);
 const UNDEFINED_LENGTH = 0xffffffff;
 const ITEM = 0xfffee000;
@@ -19,7 +19,7 @@ export function element(tag: number, vr: string, value: Uint8Array): Uint8Array 
   return out;
 }
 
-/** What comes before the value of an element of `length` bytes. */
+/** Encodes the part of an element before its value of `length` bytes. */
 export function elementHead(tag: number, vr: string, length: number): Uint8Array {
   const long = LONG.has(vr);
   const out = new Uint8Array(long ? 12 : 8);
@@ -32,7 +32,7 @@ export function elementHead(tag: number, vr: string, length: number): Uint8Array
   return out;
 }
 
-/** ASCII, filled up with spaces, or with a zero for a UID. */
+/** ASCII, padded with spaces, or with a zero for a UID. */
 export function textElement(tag: number, vr: string, text: string): Uint8Array {
   const even = text.length & 1 ? text + (vr === "UI" ? "\0" : " ") : text;
   return element(tag, vr, new TextEncoder().encode(even));
@@ -69,7 +69,7 @@ export function item(...elements: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
-/** Begins a sequence whose items follow one by one. */
+/** Begins a sequence whose items are appended one by one. */
 export function openSequence(tag: number): Uint8Array {
   return elementHead(tag, "SQ", UNDEFINED_LENGTH);
 }
@@ -85,7 +85,7 @@ function setTag(view: DataView, tag: number): void {
   view.setUint16(2, tag & 0xffff, true);
 }
 
-/** A number in the 16 characters of a DS. */
+/** A number in at most 16 characters (DS). */
 export function decimalString(value: number): string {
   for (let digits = 15; ; digits--) {
     const text = String(Number(value.toPrecision(digits)));

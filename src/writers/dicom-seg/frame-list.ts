@@ -5,14 +5,14 @@ import { segmentationFrameSize } from "../../tiling/grid/segmentation-frame.ts";
 import { item, numberElement, oneItem, textElement } from "./elements.ts";
 import { decimalStrings, type FrameGeometry } from "./geometry.ts";
 
-/** A frame: the place it shows, and the class it holds the samples of; undefined where it holds all classes. */
+/** A frame: its place, and the class whose samples it holds; undefined if it holds all classes. */
 export interface SegmentFrame {
   /** Slice, or tile in raster order. */
   place: number;
   label: number | undefined;
 }
 
-/** The frames in the order they are stored: place by place, class by class; only those that hold anything. */
+/** The frames in storage order: by place, then by class; only those that are not empty. */
 export function* segmentFrames({ type, present }: Segmentation): Generator<SegmentFrame> {
   let any = false;
   for (const [place, labels] of present.entries()) {
@@ -21,11 +21,11 @@ export function* segmentFrames({ type, present }: Segmentation): Generator<Segme
     if (type === "labelmap") yield { place, label: undefined };
     else for (const label of labels) yield { place, label };
   }
-  // An image has a frame at least, also where nothing was found.
+  // An image needs at least one frame, even when nothing was found.
   if (!any) yield { place: 0, label: type === "labelmap" ? undefined : 1 };
 }
 
-/** Item of the per-frame functional groups: what a frame shows, where it lies, what it was made from. */
+/** Item of the per-frame functional groups: content, position and source of a frame. */
 export function frameItem(
   { place, label }: SegmentFrame,
   info: LabelMapInfo,
@@ -63,7 +63,7 @@ export function frameItem(
   return item(...groups);
 }
 
-/** Derivation Image Sequence: segmentation of this image, and nothing was moved. */
+/** Derivation Image Sequence: a segmentation of this image, on its grid. */
 function derivation({ sopClass, sopInstance, frame }: FrameReference): Uint8Array {
   return oneItem(
     0x00089124,

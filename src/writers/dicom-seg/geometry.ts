@@ -6,15 +6,15 @@ import { decimalString } from "./elements.ts";
 
 type Vector = readonly [number, number, number];
 
-/** Where frames lie: of a series in the patient (LPS+), of a slide on the glass. Millimetres. */
+/** Geometry of frames: of a series in the patient (LPS+), of a slide on the glass. Millimetres. */
 export interface FrameGeometry {
-  /** Directions of the rows and of the columns: six cosines. */
+  /** Directions of rows and columns: six cosines. */
   orientation: readonly number[];
   /** Between rows and between columns. */
   pixelSpacing: readonly [number, number];
-  /** Between slices; of a slide how thick it is. */
+  /** Between slices; for a slide its thickness. */
   depth: number;
-  /** Centre of the first sample of slice `z`, or of a slide's sample in `row` and `column`. */
+  /** Centre of the first sample of slice `z`, or of a slide's sample at `row` and `column`. */
   position(at: { z: number; row: number; column: number }): Vector;
 }
 
@@ -22,7 +22,7 @@ export interface FrameGeometry {
 export function seriesGeometry(info: LabelMapInfo, affine: Affine): FrameGeometry {
   const placed = placedAffine(affine, info.placement);
   const steps = columnLengths(placed);
-  // RAS to LPS: the first two axes turn.
+  // RAS to LPS: the first two axes change sign.
   const column = (c: number): Vector => [-placed[0]![c]!, -placed[1]![c]!, placed[2]![c]!];
   const unit = (c: number) => column(c).map((v) => v / steps[c]!);
   const [step, from] = [column(2), column(3)];
@@ -34,7 +34,7 @@ export function seriesGeometry(info: LabelMapInfo, affine: Affine): FrameGeometr
   };
 }
 
-/** Rows to the left and columns down on the glass, as most scanners have it. */
+/** Rows to the left and columns down on the glass, like most scanners. */
 const USUAL_ORIENTATION = [0, -1, 0, -1, 0, 0];
 
 /** @param head of the level that was segmented */
@@ -43,7 +43,7 @@ export function slideGeometry(info: LabelMapInfo, head: DicomElements): FrameGeo
   const orientation = stated.length === 6 ? stated : USUAL_ORIENTATION;
   const origin = firstItem(head, "00480008");
   const measures = firstItem(firstItem(head, "52009229"), "00289110");
-  // Left out by some, and then 0 for whoever lays labels over the slide: they meet all the same.
+  // Some files omit the origin. Readers then assume 0 for slide and labels alike, so they still match.
   const [x = 0, y = 0] = [readNumbers(origin, "0040072A")[0], readNumbers(origin, "0040073A")[0]];
   if (info.spacing === undefined) {
     throw new ImageFormatError(

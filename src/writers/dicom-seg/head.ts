@@ -10,23 +10,23 @@ import { loadDcmjs } from "./source-attributes.ts";
 import { createUidFactory } from "./uids.ts";
 
 const EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1";
-/** Names this writer: the UUID (version 5) of the DNS name `tilewright`. */
+/** Identifies this writer: the UUID (version 5) of the DNS name `tilewright`. */
 const IMPLEMENTATION = "2.25.55903923150351733481544651423195717979";
 const SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4";
 const LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7";
-/** Where a source states no date: a date is wanted, and that of now would make other bytes each time. */
+/** Date for a source without one: a date is required, and the current one would change the bytes of each run. */
 const NO_DATE = "19000101";
-/** Series of a study made by people have low numbers. */
+/** Series made by people in a study have low numbers. */
 const SERIES_NUMBER_OFFSET = 1000;
 
-/** Of the patient, and of how a patient was made nobody: PS3.3 section C.7.1.1. Empty where the source has none. */
+/** Patient and de-identification attributes (PS3.3 section C.7.1.1). Empty if the source has none. */
 const PATIENT: Readonly<Record<string, string>> = {
   "00100010": "PN",
   "00100020": "LO",
   "00100030": "DA",
   "00100040": "CS",
 };
-/** Of the study: section C.7.2.1. */
+/** Study attributes (section C.7.2.1). */
 const STUDY: Readonly<Record<string, string>> = {
   "00080020": "DA",
   "00080030": "TM",
@@ -34,10 +34,10 @@ const STUDY: Readonly<Record<string, string>> = {
   "00080090": "PN",
   "00200010": "SH",
 };
-/** Of the glass, where there is one: section C.7.6.22. Its type may be empty, as its issuer. */
+/** Container attributes of a slide (section C.7.6.22). The type may be empty, like its issuer. */
 const CONTAINER_IDENTIFIER = "00400512";
 const CONTAINER: Readonly<Record<string, string>> = { "00400513": "SQ", "00400518": "SQ" };
-/** Taken over where the source has them: issuers, age and size, de-identification, body part, glass and specimen. */
+/** Copied if the source has them: issuers, age and size, de-identification, body part, container and specimen. */
 const WHERE_STATED = [
   "00080051",
   "00081030",
@@ -53,21 +53,21 @@ const WHERE_STATED = [
   "00400512",
   "00400560",
 ];
-/** Lossy compression of the source is the labels' past too: ratio and method. */
+/** Lossy compression of the source also applies to the labels: ratio and method. */
 const LOSSY = ["00282112", "00282114"];
 
 export interface SegmentationHead {
   info: LabelMapInfo;
   segmentation: Segmentation;
   geometry: FrameGeometry;
-  /** Of the source, by tag. */
+  /** Attributes of the source, by tag. */
   attributes: DicomElements;
-  /** All images the labels were made from, as far as they tell who they are. */
+  /** All images that the labels were made from, if they have UIDs. */
   references: readonly FrameReference[];
   frames: number;
 }
 
-/** The file up to its per-frame functional groups (PS3.3 annex A.51), without them. */
+/** Encodes the file up to its per-frame functional groups (PS3.3 annex A.51), without them. */
 export async function segmentationHead(head: SegmentationHead): Promise<Uint8Array> {
   const { info, segmentation, geometry, attributes, references } = head;
   const dcmjs = await loadDcmjs();
@@ -160,12 +160,12 @@ function sequence(...items: readonly DicomElements[]): DicomElement {
   return { vr: "SQ", Value: [...items] };
 }
 
-/** Text of an LO: 64 characters, none of them a separator of values. */
+/** Text of an LO: 64 characters, without the separator of values. */
 function label(text: string): string {
   return [...text.replace(/[\\\p{Cc}]/gu, " ")].slice(0, 64).join("");
 }
 
-/** @param wanted representation of each attribute that is there at least empty */
+/** @param wanted representation of each attribute, which is written empty if absent */
 function copied(attributes: DicomElements, wanted: Readonly<Record<string, string>>): DicomElements {
   const out: DicomElements = {};
   for (const [tag, vr] of Object.entries(wanted)) out[tag] = attributes[tag] ?? { vr, Value: [] };
@@ -173,7 +173,7 @@ function copied(attributes: DicomElements, wanted: Readonly<Record<string, strin
   return out;
 }
 
-/** Each file once, though it may hold many frames. */
+/** Each file once, even if it holds many frames. */
 function instances(references: readonly FrameReference[]): FrameReference[] {
   return [...new Map(references.map((reference) => [reference.sopInstance, reference])).values()];
 }
@@ -257,7 +257,7 @@ function sharedGroups(info: LabelMapInfo, geometry: FrameGeometry): DicomElement
   };
 }
 
-/** One per class but background: in a label map that is the value of padding. */
+/** One segment per class except background; in a label map background is the padding value. */
 function segments(
   { info, segmentation: { algorithm } }: SegmentationHead,
   toLab: (rgb: readonly number[]) => number[],
@@ -278,7 +278,7 @@ function segments(
         "00620008": one("CS", "AUTOMATIC"),
         "00620009": one("LO", label(algorithm.name)),
         "0062000D": { vr: "US", Value: toLab(rgb).map((v) => Math.min(65535, Math.max(0, Math.round(v)))) },
-        // What a package's class is called is no code of any dictionary: a scheme of our own, as "99" says.
+        // No dictionary has codes for a package's classes: a private scheme, marked by "99".
         "0062000F": code(`CLASS-${number}`, "99TILEWRIGHT", label(name)),
       },
     ];

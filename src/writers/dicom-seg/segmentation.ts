@@ -14,15 +14,15 @@ import { sourceAttributes } from "./source-attributes.ts";
 
 const PER_FRAME_GROUPS = 0x52009230;
 const PIXEL_DATA = 0x7fe00010;
-/** A length of 32 bits, and the last of them means "undefined". */
+/** Largest length of 32 bits; the value above it means "undefined". */
 const MAX_PIXEL_BYTES = 2 ** 32 - 2;
-/** Items of the per-frame groups gathered before they are appended. */
+/** Items of the per-frame groups that are collected before they are appended. */
 const ITEMS_AT_ONCE = 256;
 
 /**
- * Writes a label map as a DICOM segmentation that refers to the series or slide it was made from, explicit and
- * little-endian. Which frames there are must be known (`present`), for the head tells of them; their samples come tile
- * after tile and are held no longer. Tiles must come in raster order.
+ * Writes a label map as a DICOM segmentation that refers to its source series or slide, explicit and little-endian.
+ * The frames must be known in advance (`present`), because the head lists them; their samples are written tile by
+ * tile. Tiles must come in raster order.
  */
 export async function createDicomSegmentation(
   sink: ByteSink,
@@ -81,12 +81,12 @@ export async function createDicomSegmentation(
   }
 }
 
-/** Files that were made anonymous may have lost who they are: nothing can refer to them. */
+/** Anonymised files may have lost their UIDs: then nothing can refer to them. */
 function isNamed({ sopClass, sopInstance }: FrameReference): boolean {
   return sopClass !== "" && sopInstance !== "";
 }
 
-/** What each label slice was made from; where it spans several slices, the one in its middle. */
+/** The source slice of each label slice; the middle one if it spans several. */
 function sourceSlices(
   { shape, placement }: LabelMapInfo,
   references: readonly FrameReference[],
@@ -98,7 +98,7 @@ function sourceSlices(
   });
 }
 
-/** Writes the samples of the frames that were announced, place by place. */
+/** Writes the samples of the announced frames, place by place. */
 class FrameWriter {
   readonly #sink: ByteSink;
   readonly #frames: readonly SegmentFrame[];
@@ -123,7 +123,7 @@ class FrameWriter {
     this.#padding = padding;
   }
 
-  /** Class indices of a place; undefined, or no call, where all are background. */
+  /** Adds the class indices of a place; undefined, or no call, for background. */
   async write(place: number, samples: Uint8Array | undefined): Promise<void> {
     for (; this.#frames[this.#next]?.place === place; this.#next++) {
       await this.#frame(this.#frames[this.#next]!, samples ?? this.#empty);
@@ -131,10 +131,10 @@ class FrameWriter {
   }
 
   async finish(): Promise<WrittenOutput> {
-    // The one frame of labels that are all background.
+    // The single frame of labels that are all background.
     if (this.#next === 0) await this.write(this.#frames[0]!.place, undefined);
     if (this.#next !== this.#frames.length)
-      throw new RangeError(`${this.#frames.length} frames were announced and ${this.#next} came`);
+      throw new RangeError(`${this.#frames.length} frames were announced and ${this.#next} were written`);
     await this.#bits.finish();
     if (this.#padding) await this.#sink.append(new Uint8Array(1));
     return this.#sink.finish();
@@ -147,7 +147,7 @@ class FrameWriter {
   }
 }
 
-/** Cuts the chunks of a 2-D label map into the tiles that are its frames. */
+/** Cuts the chunks of a 2-D label map into the tiles of the frames. */
 class TileSink implements LabelSink {
   readonly #sink: ByteSink;
   readonly #info: LabelMapInfo;

@@ -5,21 +5,22 @@ import { textDecoder } from "./character-sets.ts";
 
 const PER_FRAME_GROUPS = "52009230";
 const DEFLATED = "1.2.840.10008.1.2.1.99";
-/** Representations whose texts are in the character set of the file (PS3.5 section 6.1.2.3). */
+/** Value representations in the character set of the file (PS3.5 section 6.1.2.3). */
 const TEXTS: ReadonlySet<string> = new Set(["LO", "LT", "PN", "SH", "ST", "UC", "UT"]);
 
-/** Loaded when it is first needed: most runs write no DICOM. */
+/** Loaded on first use: most runs write no DICOM. */
 export async function loadDcmjs() {
   const { default: dcmjs } = await import("dcmjs");
-  // It would print values that it finds odd, and those may be a patient's.
+  // dcmjs would print unusual values, which may be a patient's.
   dcmjs.log.setLevel("silent");
   dcmjs.log.getLogger("validation.dcmjs").setLevel("silent");
   return dcmjs;
 }
 
 /**
- * The attributes of a stored head, by tag in eight hex digits; texts are decoded, whatever their character set.
- * @param head the file up to its pixel data, inflated where it was deflated
+ * Parses the attributes of a stored head, by tag in eight hex digits; texts are decoded from the file's character
+ * set.
+ * @param head the file up to its pixel data, inflated if it was deflated
  */
 export async function sourceAttributes(head: Uint8Array): Promise<DicomElements> {
   const dcmjs = await loadDcmjs();
@@ -30,22 +31,22 @@ export async function sourceAttributes(head: Uint8Array): Promise<DicomElements>
     const { dict } = dcmjs.data.DicomMessage.readFile(bytes.buffer, { untilTag: PER_FRAME_GROUPS });
     return decodeElements(dict, textDecoder(terms));
   } catch {
-    // Without its reason, which may quote a value.
+    // Without the cause, which may quote a value.
     throw new ImageFormatError(
       "the DICOM header of the source cannot be copied into labels.seg.dcm; choose another output",
     );
   }
 }
 
-/** Says of a head that was inflated that it is not deflated. */
+/** Marks an inflated head as not deflated. */
 function undeflate(bytes: Uint8Array): void {
   const at = decodeAscii(bytes, 1024).indexOf(DEFLATED);
   if (at > 0) bytes.fill(0, at + DEFLATED.length - 3, at + DEFLATED.length);
 }
 
 /**
- * Reads the character set and blanks it, which stands for Latin-1: dcmjs knows only some, one at a time, and not inside of sequences;
- * as Latin-1 every byte comes through. It is among the first elements of a data set.
+ * Reads the character set and blanks it, which means Latin-1. dcmjs knows only some sets, one at a time, and not
+ * inside sequences; as Latin-1 every byte survives. The element is among the first of a data set.
  */
 function takeCharacterSet(bytes: Uint8Array): string[] {
   const text = decodeAscii(bytes, 4096);
@@ -83,7 +84,7 @@ function decodeElements(elements: DicomElements, decode: (text: string) => strin
   );
 }
 
-/** A text, or a name in its three spellings. */
+/** A text, or a person name with up to three spellings. */
 function decodeTexts(value: unknown, decode: (text: string) => string): unknown {
   if (typeof value === "string") return decode(value);
   if (value === null || typeof value !== "object") return value;

@@ -1,4 +1,6 @@
-/** UIDs from a UUID (PS3.5 annex B.2) that is made from `seed`: the same labels of the same source have the same. */
+/**
+ * Derives UIDs from a UUID (PS3.5 annex B.2) made from `seed`: the same labels of the same source get the same UIDs.
+ */
 export async function createUidFactory(seed: unknown): Promise<(role: string) => Promise<string>> {
   const text = JSON.stringify(seed);
   return async (role) => {

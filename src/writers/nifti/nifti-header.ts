@@ -2,17 +2,17 @@ import { type Affine, columnLengths, placedAffine } from "../../image/affine.ts"
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 import { parseNiftiHeader } from "../../readers/nifti/header.ts";
 
-/** Of nifti1.h. */
+/** Constants of nifti1.h. */
 const UINT8 = 2;
 const INTENT_LABEL = 1002;
 const SCANNER_ANATOMICAL = 1;
 const MILLIMETRES = 2;
-/** Sides that a NIfTI-1 header can state. */
+/** Longest side that a NIfTI-1 header can state. */
 const MAX_SIDE_1 = 32767;
-/** Cosines between axes below which they are at right angles, as a quaternion wants them. */
+/** Axes with a smaller cosine between them are at right angles, as a quaternion requires. */
 const RIGHT_ANGLE = 1e-5;
 
-/** Where the fields lie in each version: nifti1.h and nifti2.h. */
+/** Offsets of the fields in each version: nifti1.h and nifti2.h. */
 const LAYOUTS = {
   1: {
     headerBytes: 348,
@@ -55,9 +55,9 @@ const LAYOUTS = {
 } as const;
 
 /**
- * Header of a label volume, and the four bytes that say that no extension follows. Made from the source's own where there
- * is one: what tells of space, units and origin stays byte for byte while the labels lie on the source's grid, and is made
- * from `affine` where they do not; what tells of samples becomes that of labels (uint8, intent LABEL).
+ * Header of a label volume, and the four bytes that announce no extension. It is made from the source's header if
+ * there is one: on the source's grid the fields of space, units and origin stay byte for byte, on another grid they
+ * come from `affine`; the fields of samples become those of labels (uint8, intent LABEL).
  * @param affine of level 0 of the source
  * @param stored the source's header, 348 or 540 bytes
  */
@@ -97,7 +97,7 @@ export function niftiLabelHeader(
     );
     return fields.bytes;
   }
-  // Nothing is known but the distances: both codes stay 0, which is "no space".
+  // Only the distances are known: both codes stay 0, which means "no space".
   const unit = info.spacing?.unit === "micrometer" ? 0.001 : 1;
   const steps = (info.spacing?.values ?? [1, 1, 1]).toReversed().map((v) => v * unit);
   fields.setCode(at.qformCode, 0);
@@ -148,14 +148,14 @@ class HeaderFields {
     else this.view.setInt32(at, value, this.little);
   }
 
-  /** Right behind the header, its four bytes and nothing. */
+  /** Right behind the header and the four bytes. */
   setVoxOffset(): void {
     const { voxOffset } = this.at;
     if (this.version === 1) this.view.setFloat32(voxOffset, this.bytes.length, this.little);
     else this.view.setBigInt64(voxOffset, BigInt(this.bytes.length), this.little);
   }
 
-  /** Printable ASCII, cut so that a zero ends it. */
+  /** Printable ASCII, shortened so that a zero ends it. */
   setText(at: number, bytes: number, text: string): void {
     const ascii = text.replace(/[^ -~]/g, "?").slice(0, bytes - 1);
     this.bytes.fill(0, at, at + bytes);
@@ -169,7 +169,7 @@ class HeaderFields {
     else this.view.setInt32(units, (this.view.getInt32(units, this.little) & ~7) | unit, this.little);
   }
 
-  /** What kind of space the stored transforms lead to. */
+  /** The kind of space of the stored transforms. */
   spaceCode(): number {
     const code = (at: number) =>
       this.version === 1 ? this.view.getInt16(at, this.little) : this.view.getInt32(at, this.little);
@@ -182,7 +182,7 @@ class HeaderFields {
     });
   }
 
-  /** As sform; as qform too where the axes are at right angles, which is all that one can say. */
+  /** As sform; also as qform if the axes are at right angles. */
   setAffine(affine: Affine, code: number): void {
     const { at } = this;
     const steps = columnLengths(affine);
@@ -201,8 +201,8 @@ class HeaderFields {
 }
 
 /**
- * The rotation of three unit axes as NIfTI stores it: b, c and d of the unit quaternion whose a is not below 0, and
- * whether the third axis is turned round first. Undefined where they are not at right angles.
+ * The rotation of three unit axes as NIfTI stores it: b, c and d of the unit quaternion with a ≥ 0, and whether the
+ * third axis is flipped first. Undefined if the axes are not at right angles.
  */
 function toQuaternion(
   axes: readonly (readonly number[])[],
@@ -216,7 +216,7 @@ function toQuaternion(
     x[2]! * (y[0]! * z[1]! - y[1]! * z[0]!);
   const handedness = determinant < 0 ? -1 : 1;
   const w = z.map((v) => v * handedness);
-  // Four times the square of each part; the largest is the one to divide by (Shepperd 1978).
+  // Four times the square of each part; divide by the largest (Shepperd 1978).
   const squares = [
     1 + x[0]! + y[1]! + w[2]!,
     1 + x[0]! - y[1]! - w[2]!,

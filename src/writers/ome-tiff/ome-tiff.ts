@@ -81,7 +81,7 @@ class OmeTiff implements LabelSink {
     const { grid, offsets, byteCounts } = this.#levels[level]!;
     const at = index[0]! * grid[1]! + index[1]!;
     const bytes = zlibTile(tile, this.#info.chunk.at(-1)!);
-    // Calls may overlap: each has its place in the file when called, and appends one after the other.
+    // Calls may overlap: each reserves its place in the file when called, and appends run one after the other.
     this.#appended = this.#appended.then(() => {
       offsets[at] = this.#sink.byteLength;
       byteCounts[at] = bytes.length;

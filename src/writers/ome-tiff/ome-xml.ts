@@ -3,7 +3,7 @@ import type { LabelMapInfo } from "../../image/label-sink.ts";
 
 const NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06";
 
-/** Micrometres per sample `[y, x]`, when the map's spacing is known. */
+/** Micrometres per sample `[y, x]`, if the map's spacing is known. */
 export function micrometersPerSample(info: LabelMapInfo): [number, number] | undefined {
   if (info.spacing === undefined) return undefined;
   const scale = info.spacing.unit === "millimeter" ? 1000 : 1;
@@ -11,7 +11,8 @@ export function micrometersPerSample(info: LabelMapInfo): [number, number] | und
 }
 
 /**
- * OME-XML (schema 2016-06) of a single-plane label map: pixel size (in µm, OME's default unit) and position in µm, class names and colours and the placement in the source as map annotations.
+ * OME-XML (schema 2016-06) of a single-plane label map: pixel size (in µm, OME's default unit), position in µm, class
+ * names and colours, and the placement in the source as map annotations.
  */
 export function labelOmeXml(info: LabelMapInfo): string {
   const [height, width] = info.shape as [number, number];

@@ -29,8 +29,9 @@ export function tiffHeader(big: boolean, firstDirectory: number): Uint8Array {
 }
 
 /**
- * One image file directory and the values that do not fit in it, laid out to stand at file offset `at` (which must
- * be even). Returns the bytes and where in the file the directory itself begins. No directory follows it.
+ * Encodes one image file directory with the values that do not fit in it, for file offset `at` (which must be even).
+ * No directory follows it.
+ * @returns the bytes, and the offset of the directory itself in the file
  */
 export function tiffDirectory(
   fields: readonly TiffField[],

@@ -19,9 +19,9 @@ export class LabelStoreMismatchError extends Error {
 }
 
 /**
- * Opens the label store at `prefix`, or makes it. It is the level-0 array of the OME-Zarr it will become: each chunk
- * compressed once, by whoever merged it. Its `zarr.json` names the label map it was made for.
- * Throws `LabelStoreMismatchError` when it was made for another label map.
+ * Opens the label store at `prefix`, or creates it. It is the level-0 array of the final OME-Zarr, so each chunk is
+ * compressed once. Its `zarr.json` names the label map that it belongs to.
+ * @throws {LabelStoreMismatchError} when it belongs to another label map
  */
 export async function openLabelStore(
   store: ObjectStore,
@@ -88,13 +88,13 @@ export class ZarrLabelStore implements LabelStore {
     if (!this.has(index)) return undefined;
     const stored = await this.#store.get(chunkKey(this.#prefix, 0, index), options);
     if (stored === undefined) {
-      throw new RangeError(`chunk ${index.join(",")} of ${this.#prefix} was there and is gone`);
+      throw new RangeError(`chunk ${index.join(",")} of ${this.#prefix} has disappeared`);
     }
     if (sameBytes(stored.bytes, this.#empty)) return undefined;
     return parseGzipTile(stored.bytes, this.info.dtype, product(this.info.chunk));
   }
 
-  /** Makes the label store itself the output: the levels above 0 and the metadata are written beside its chunks. */
+  /** Turns the label store itself into the output: writes the levels above 0 and the metadata beside its chunks. */
   levelSink(target: Omit<OmeZarrTarget, "store" | "prefix">): LabelSink {
     const parts: ConstructorParameters<typeof OmeZarrSink>[2] = [];
     const inner = new OmeZarrSink({ ...target, store: this.#store, prefix: this.#prefix }, this.info, parts);
@@ -123,7 +123,7 @@ export class ZarrLabelStore implements LabelStore {
     return this.info.dtype === "uint8" ? new Uint8Array(length) : new Uint32Array(length);
   }
 
-  /** The chunk's samples in a whole chunk, after a check that its shape is what the label map has there. */
+  /** Pads the chunk's samples to a whole chunk, after checking its shape. */
   #pad({ index, raster }: LabelChunk): Uint8Array | Uint32Array {
     const { chunk, shape, dtype } = this.info;
     const expected = index.map((i, a) => Math.min(chunk[a]!, shape[a]! - i * chunk[a]!));

@@ -2,8 +2,8 @@ import type { LabelMapInfo } from "../../image/label-sink.ts";
 import { type PyramidLevel, pyramidLevels } from "../../tiling/objects/label-pyramid.ts";
 
 /**
- * `zarr.json` of one level (Zarr v3 core spec): gzip, because zarr-python, zarrita and tensorstore all read it unaided.
- * Level 0 carries the whole `LabelMapInfo`: it binds a half-written label store to its label map.
+ * `zarr.json` of one level (Zarr v3 core spec): gzip, because zarr-python, zarrita and tensorstore all read it
+ * without plugins. Level 0 carries the whole `LabelMapInfo`, which binds an unfinished label store to its label map.
  */
 export function arrayMetadata(info: LabelMapInfo, level: number): unknown {
   const { shape } = pyramidLevels(info.shape, info.chunk)[level]!;
@@ -64,7 +64,7 @@ export function groupMetadata(info: LabelMapInfo): unknown {
 }
 
 function imageLabel(info: LabelMapInfo): unknown {
-  // Objects are too many to colour one by one; that background is transparent holds for any map.
+  // There are too many objects to colour one by one; transparent background suits any map.
   if (info.classes.length === 0) return { colors: [{ "label-value": 0, rgba: [0, 0, 0, 0] }] };
   return {
     colors: info.classes.map((c, i) => ({ "label-value": i, rgba: [...rgb(c.color), i === 0 ? 0 : 255] })),
@@ -72,7 +72,7 @@ function imageLabel(info: LabelMapInfo): unknown {
   };
 }
 
-/** Physical distance between samples of level 0 of the source; 1 (its samples) where the spacing is unknown. */
+/** Distance between samples of level 0 of the source; 1 (sample) if the spacing is unknown. */
 function sourceSpacing(info: LabelMapInfo, axis: number): number {
   return info.spacing === undefined ? 1 : info.spacing.values[axis]! / info.placement.downsample[axis]!;
 }
@@ -83,7 +83,7 @@ function levelScale(info: LabelMapInfo, level: PyramidLevel): number[] {
   );
 }
 
-/** Centre of the level's first sample, where the source's own first sample has its centre at 0. */
+/** Centre of the level's first sample, relative to the centre of the source's first sample. */
 function levelTranslation(info: LabelMapInfo, level: PyramidLevel): number[] {
   const { origin, downsample } = info.placement;
   return level.factor.map((f, a) => (origin[a]! + (f * downsample[a]! - 1) / 2) * sourceSpacing(info, a));

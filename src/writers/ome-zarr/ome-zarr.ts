@@ -5,10 +5,10 @@ import { pyramidLevels } from "../../tiling/objects/label-pyramid.ts";
 import { gzipTile } from "../base/label-tile.ts";
 import { arrayMetadata, groupMetadata } from "./ome-zarr-metadata.ts";
 
-/** Where the objects of one OME-Zarr go, and what gives the whole of them its final name. */
+/** Where the objects of one OME-Zarr go, and how the whole gets its final name. */
 export interface OmeZarrTarget {
   store: ObjectStore;
-  /** Key of the group, no slash at the end. */
+  /** Key of the group, without a final slash. */
   prefix: string;
   name: string;
   /** Called once all objects are there, before `finalize` returns. */
@@ -28,7 +28,7 @@ export function createOmeZarr(target: OmeZarrTarget, info: LabelMapInfo): LabelS
   return new OmeZarrSink(target, info, []);
 }
 
-/** Byte length and digest of one object of the group, by its key below the group. */
+/** An object of the group: its key below the group, length and digest. */
 export interface WrittenObject {
   key: string;
   byteLength: number;
@@ -41,7 +41,7 @@ export async function describeObject(key: string, bytes: Uint8Array): Promise<Wr
 
 /**
  * Writes a label pyramid as OME-Zarr 0.5 on Zarr v3. Chunks go straight to the store; the metadata that make it an
- * image come last, so a reader never opens half a pyramid.
+ * image come last, so no reader opens half a pyramid.
  */
 export class OmeZarrSink implements LabelSink {
   readonly #target: OmeZarrTarget;
@@ -49,7 +49,7 @@ export class OmeZarrSink implements LabelSink {
   readonly #parts: WrittenObject[];
   readonly #writing = new Set<Promise<void>>();
 
-  /** `parts`: objects of the group that are in the store already. */
+  /** `parts`: objects of the group that are stored already. */
   constructor(target: OmeZarrTarget, info: LabelMapInfo, parts: WrittenObject[]) {
     this.#target = target;
     this.#info = info;
