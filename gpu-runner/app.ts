@@ -108,10 +108,10 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
 
   for (const path of ["/v1/info", "/healthz", "/readyz", "/metrics"]) app.all(path, methodNotAllowed("GET"));
   app.all("/v1/segment", methodNotAllowed("POST"));
-  app.notFound((c) => answer(c, new HttpError(404, "not_found", `there is no route ${c.req.path}`)));
+  app.notFound((c) => sendError(c, new HttpError(404, "not_found", `there is no route ${c.req.path}`)));
   app.onError((error, c) => {
     if (c.req.raw.signal.aborted)
-      return answer(c, new HttpError(400, "client_gone", "the client disconnected"));
+      return sendError(c, new HttpError(400, "client_gone", "the client disconnected"));
     const problem = runnerProblem(error);
     if (
       problem.status >= 500 &&
@@ -121,7 +121,7 @@ export function createRunnerApp(parts: AppParts): Hono<Env> {
     ) {
       parts.log.error({ err: error, code: problem.code }, "a request failed");
     }
-    return answer(c, problem);
+    return sendError(c, problem);
   });
   return app;
 }
@@ -146,7 +146,7 @@ function describe({ settings, model, provider, sessions, batcher }: AppParts): S
   };
 }
 
-function answer(c: Context<Env>, problem: HttpError): Response {
+function sendError(c: Context<Env>, problem: HttpError): Response {
   c.set("problem", problem);
   return c.json(toErrorBody(problem), problem.status, problem.headers);
 }

@@ -2,8 +2,8 @@ import { HttpError } from "../src/service/http-error.ts";
 import { isLoopback } from "../src/service/loopback.ts";
 
 /**
- * Lets a request pass that was sent to this machine by a name of its own. A page from elsewhere whose name is made to
- * resolve to this machine (DNS rebinding) could else use, from a browser here, a runner that asks for no token.
+ * Accepts only requests addressed to this machine. Otherwise a web page whose host name resolves to this machine (DNS
+ * rebinding) could use a runner without token from a local browser.
  * @param host the header `Host`
  * @throws {HttpError} 403
  */

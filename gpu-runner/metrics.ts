@@ -26,14 +26,14 @@ export function createMetrics(sources: GaugeSources, labels: Record<string, stri
         this.set(value());
       },
     });
-  gauge("tilewright_queue_windows", "Windows that wait for a run", sources.queuedWindows);
-  gauge("tilewright_requests", "Requests whose bodies are whole", sources.requests);
-  gauge("tilewright_incoming_bytes", "Bytes of bodies that are not whole yet", sources.incomingBytes);
-  gauge("tilewright_batch_limit_windows", "Windows in one run at most, now", sources.batchLimit);
-  const windows = new Counter({ name: "tilewright_windows_total", help: "Windows answered", registers });
+  gauge("tilewright_queue_windows", "Waiting windows", sources.queuedWindows);
+  gauge("tilewright_requests", "Requests in progress", sources.requests);
+  gauge("tilewright_incoming_bytes", "Bytes of bodies that are still arriving", sources.incomingBytes);
+  gauge("tilewright_batch_limit_windows", "Current maximum of windows in one run", sources.batchLimit);
+  const windows = new Counter({ name: "tilewright_windows_total", help: "Segmented windows", registers });
   const errors = new Counter({
     name: "tilewright_errors_total",
-    help: "Requests that were refused or failed",
+    help: "Rejected and failed requests",
     labelNames: ["code"] as const,
     registers,
   });
@@ -45,13 +45,13 @@ export function createMetrics(sources: GaugeSources, labels: Record<string, stri
   });
   const requestSeconds = new Histogram({
     name: "tilewright_request_seconds",
-    help: "From the head of a request for segmentation to its answer",
+    help: "Time from the headers of a segmentation request to its response",
     buckets: [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120],
     registers,
   });
   const modelSeconds = new Histogram({
     name: "tilewright_model_seconds",
-    help: "That a session was at work on one run",
+    help: "Time of a session for one run",
     labelNames: ["outcome"] as const,
     buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
     registers,
@@ -69,7 +69,7 @@ export function createMetrics(sources: GaugeSources, labels: Record<string, stri
     setBacklog(messages: number): void {
       backlog ??= new Gauge({
         name: "tilewright_queue_backlog",
-        help: "Messages of the queue that shards are pulled from, as it said last",
+        help: "Last reported length of the queue that shards are pulled from",
         registers,
       });
       backlog.set(messages);

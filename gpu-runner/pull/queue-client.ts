@@ -52,7 +52,7 @@ export class QueueClient {
   }
 
   /**
-   * At most `count` messages; none where none are waiting. Asked once: who pulls asks again anyway.
+   * Pulls at most `count` messages. Not retried: the caller polls anyway.
    * @throws {RemoteError}
    */
   async pull(count: number, leaseMs: number, signal?: AbortSignal): Promise<Pulled> {

@@ -30,7 +30,7 @@ export interface RequestOptions {
   /** JSON, or bytes with their type. */
   body?: unknown;
   contentType?: string;
-  /** Of an answer; default 1 MiB. */
+  /** Maximum bytes of the response; default 1 MiB. */
   maxBytes?: number;
   signal?: AbortSignal;
   /** How often it is tried; default 5. */
@@ -39,7 +39,7 @@ export interface RequestOptions {
 
 /**
  * One request to a service, tried again where that may help. Every call made with it may be repeated.
- * @throws {RemoteError} when it is refused or was not answered in the end; the signal's reason
+ * @throws {RemoteError} if the last attempt is rejected or gets no response; the signal's reason
  */
 export async function requestWithRetry(options: RequestOptions): Promise<HttpResponse> {
   const { tries = TRIES, signal } = options;

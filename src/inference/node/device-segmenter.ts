@@ -195,8 +195,8 @@ export class DeviceSegmenter implements Segmenter {
       ];
       const { results, milliseconds } = await this.#thread.run(session, feeds, signal);
       this.runMilliseconds += milliseconds;
-      const [answer, faults] = results as [ThreadTensor, ThreadTensor];
-      if (answer.shape.join() !== [count, ...words].join() || faults.shape.join() !== `${count}`) {
+      const [output, faults] = results as [ThreadTensor, ThreadTensor];
+      if (output.shape.join() !== [count, ...words].join() || faults.shape.join() !== `${count}`) {
         throw new InferenceError(
           `the network does not return ${classes} classes for ${count} windows of ${window.join("×")}; check classes and activation in model.json`,
         );
@@ -206,7 +206,7 @@ export class DeviceSegmenter implements Segmenter {
           "the model returned a score that is not finite, or a value that is no probability",
         );
       }
-      take(answer, first);
+      take(output, first);
     });
     if (fitting < this.#most) {
       this.#most = fitting;

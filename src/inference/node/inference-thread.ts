@@ -10,7 +10,7 @@ import type {
 } from "./ort-node-worker.ts";
 
 interface Settle {
-  resolve: (answer: ThreadResponse) => void;
+  resolve: (response: ThreadResponse) => void;
   reject: (error: Error) => void;
 }
 
@@ -36,11 +36,11 @@ export class InferenceThread {
     this.#worker = worker;
     this.#closing = closing;
     this.version = version;
-    worker.on("message", (answer: ThreadResponse) => {
-      const settle = this.#waiting.get(answer.id);
+    worker.on("message", (response: ThreadResponse) => {
+      const settle = this.#waiting.get(response.id);
       if (!settle) return;
-      this.#waiting.delete(answer.id);
-      settle.resolve(answer);
+      this.#waiting.delete(response.id);
+      settle.resolve(response);
     });
     const fail = (error: Error) => {
       this.#failure = error;
@@ -82,11 +82,11 @@ export class InferenceThread {
    * @throws {InferenceError} with the message of the runtime if the session cannot be opened
    */
   async open(options: SessionOptions): Promise<number> {
-    const answer = await this.#ask((id) => ({ id, open: options }), [], undefined);
-    if ("error" in answer) {
-      throw new InferenceError(answer.error, { outOfMemory: isOutOfMemory(answer.error) });
+    const response = await this.#request((id) => ({ id, open: options }), [], undefined);
+    if ("error" in response) {
+      throw new InferenceError(response.error, { outOfMemory: isOutOfMemory(response.error) });
     }
-    return (answer as Extract<ThreadResponse, { session: number }>).session;
+    return (response as Extract<ThreadResponse, { session: number }>).session;
   }
 
   /** Whether the thread has ended, by an error or by `close`. */
@@ -97,7 +97,7 @@ export class InferenceThread {
   /** Frees one session after its runs; the thread continues. */
   async closeSession(session: number): Promise<void> {
     if (this.#failure) return;
-    await this.#ask((id) => ({ id, close: session }), [], undefined);
+    await this.#request((id) => ({ id, close: session }), [], undefined);
   }
 
   /** Queued and running requests. */
@@ -118,20 +118,20 @@ export class InferenceThread {
     labelActivation?: Activation,
   ): Promise<ThreadRun> {
     const buffers = [...feeds, ...(results ?? [])].map((f) => f.data.buffer);
-    const answer = await this.#ask(
+    const response = await this.#request(
       (id) => ({ id, session, feeds, results, labelActivation }),
       buffers,
       signal,
     );
-    if ("error" in answer) {
-      throw new InferenceError(`the model failed to run: ${answer.error}`, {
-        outOfMemory: isOutOfMemory(answer.error),
+    if ("error" in response) {
+      throw new InferenceError(`the model failed to run: ${response.error}`, {
+        outOfMemory: isOutOfMemory(response.error),
       });
     }
-    return answer as Extract<ThreadResponse, { results: unknown }>;
+    return response as Extract<ThreadResponse, { results: unknown }>;
   }
 
-  #ask(
+  #request(
     request: (id: number) => ThreadRequest,
     transfer: readonly ArrayBuffer[],
     signal: AbortSignal | undefined,
@@ -148,9 +148,9 @@ export class InferenceThread {
         signal?.removeEventListener("abort", onAbort);
       };
       this.#waiting.set(id, {
-        resolve(answer) {
+        resolve(response) {
           settled();
-          resolve(answer);
+          resolve(response);
         },
         reject(error) {
           settled();

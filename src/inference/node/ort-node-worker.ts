@@ -80,7 +80,7 @@ port.postMessage(ort.env.versions.node);
 /** Requests run one after another, so that each is timed alone. */
 const mutex = pLimit(1);
 port.on("message", (request: ThreadRequest | undefined) => {
-  void mutex(() => (request === undefined ? end() : answer(request)));
+  void mutex(() => (request === undefined ? end() : respond(request)));
 });
 
 /** Terminating the thread from outside during a run would abort the whole process. */
@@ -89,7 +89,7 @@ async function end(): Promise<void> {
   port.close();
 }
 
-async function answer(request: ThreadRequest): Promise<void> {
+async function respond(request: ThreadRequest): Promise<void> {
   if (Atomics.load(closing, 0) !== 0) return;
   const { id } = request;
   try {

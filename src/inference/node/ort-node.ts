@@ -133,8 +133,8 @@ export class OrtNodeSegmenter implements Segmenter {
         { data: feedNormalization(options.scaling, count), shape: [count, 6, ...window.map(() => 1)] },
       ];
       const thread = this.#idlest();
-      const answer = [{ data: new Uint8Array(count * size), shape: [count, ...shape] }];
-      const run = await thread.run(form.get(thread)!, feeds, options.signal, answer, labelActivation);
+      const output = [{ data: new Uint8Array(count * size), shape: [count, ...shape] }];
+      const run = await thread.run(form.get(thread)!, feeds, options.signal, output, labelActivation);
       const { results, milliseconds } = run;
       this.runMilliseconds += milliseconds;
       const bytes = results[0]!.data as Uint8Array;

@@ -19,7 +19,10 @@ export class OrtWebSegmenter implements Segmenter {
   /** Without the bytes of the graph: the session has a copy, and an edge function has no memory for two. */
   readonly #model: GraphPackage;
   readonly #heap: WasmHeap | undefined;
-  /** The last run: the runtime runs one session at a time. */
+  /**
+   * The last run: the runtime runs one session at a time. A chain instead of `pLimit(1)`, because the requests of a Worker
+   * share it, and one request must not resume a queue of others.
+   */
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -74,11 +77,11 @@ export class OrtWebSegmenter implements Segmenter {
   }
 
   segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
-    const mine = this.#last.then(() =>
+    const run = this.#last.then(() =>
       segmentWindows(this.#model, batch, options, (input) => this.#run(input)),
     );
-    this.#last = mine.catch(() => {});
-    return mine;
+    this.#last = run.catch(() => {});
+    return run;
   }
 
   /** Idempotent. */
