@@ -31,7 +31,7 @@ describe("the public API", () => {
     `);
   });
 
-  it("names every error class after itself and takes it for its own", () => {
+  it("recognizes every error class", () => {
     const classes = Object.entries(api).filter(
       ([name]) => name.endsWith("Error") && name !== "isTilewrightError",
     );
@@ -43,7 +43,7 @@ describe("the public API", () => {
     }
   });
 
-  it("takes no other error for its own", () => {
+  it("recognizes no other error", () => {
     for (const other of [
       new Error("x"),
       new TypeError("x"),

@@ -12,7 +12,7 @@ const MAX_BYTES = 32 << 20;
 const KEPT = `.thumbnail-${THUMBNAIL_PIXELS}.png`;
 
 /** A small PNG of a job's overlay, cached beside it; undefined without an overlay. */
-export function readThumbnail(directory: string): Uint8Array | undefined {
+export function readThumbnailPng(directory: string): Uint8Array | undefined {
   const kept = join(directory, KEPT);
   if (existsSync(kept)) return readFileSync(kept);
   const overlay = join(directory, "overlay.png");

@@ -9,7 +9,7 @@ import { reportHtml } from "./report.ts";
 import { linkScans } from "./scan-links.ts";
 import type { MetricsCache } from "./slide-metrics.ts";
 import { type RowOutcome, tableCells, tableColumns, toCsv } from "./table.ts";
-import { readThumbnail } from "./thumbnails.ts";
+import { readThumbnailPng } from "./thumbnails.ts";
 
 /** The status of each row. Done requires that the results exist, whatever the journal says. */
 export function toOutcomes(
@@ -78,6 +78,6 @@ export function writeReport(
     model: `${model.name} ${model.version}`,
     at: new Date().toISOString().slice(0, 16).replace("T", " "),
   };
-  const html = reportHtml(about, snapshot, outcomes, (job) => readThumbnail(metrics.directory(job)));
+  const html = reportHtml(about, snapshot, outcomes, (job) => readThumbnailPng(metrics.directory(job)));
   writeFileAtomic(join(directory.path, "report.html"), html);
 }

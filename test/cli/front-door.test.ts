@@ -83,7 +83,7 @@ const piece = fc.constantFrom(
 );
 
 describe("the door of the local service", () => {
-  it("lets pass what its rule allows, and of that only plain paths", async () => {
+  it("forwards allowed routes, and only with plain paths", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { maxLength: 6 }), async (pieces) => {
         seen = [];
@@ -122,7 +122,7 @@ describe("the door of the local service", () => {
     expect(seen).toEqual([]);
   });
 
-  it("keeps headers of development, of other doors and of the connection to itself", async () => {
+  it("removes headers of the development server, of proxies and of the connection", async () => {
     seen = [];
     const headers = {
       "MF-Route-Override": "other",
@@ -156,7 +156,7 @@ describe("the door of the local service", () => {
     expect(seen).toEqual([]);
   });
 
-  it("takes no whole address, no tunnel, no other protocol and no second request inside of one", async () => {
+  it("rejects absolute addresses, tunnels, other protocols and smuggled requests", async () => {
     seen = [];
     expect(await raw("GET http://door/v1/jobs HTTP/1.1\r\nHost: x\r\n\r\n")).toMatch(/^HTTP\/1.1 400 /);
     expect(await raw("CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: x\r\n\r\n")).toBe("");
@@ -170,7 +170,7 @@ describe("the door of the local service", () => {
     expect(seen).toEqual([]);
   });
 
-  it("passes large bodies on, both ways, byte for byte", async () => {
+  it("forwards large bodies in both directions unchanged", async () => {
     seen = [];
     const body = Buffer.alloc(30_000_000, 3);
     const answer = await ask("/v1/large", { method: "PUT", body });
@@ -179,14 +179,14 @@ describe("the door of the local service", () => {
     expect(answer.body.every((byte) => byte === 7)).toBe(true);
   });
 
-  it("shows nobody a page for developers", async () => {
+  it("shows no page for developers", async () => {
     const { status, body } = await ask("/v1/trace");
     expect(status).toBe(500);
     expect(JSON.parse(body.toString())).toMatchObject({ error: { code: "internal" } });
     expect(body.toString()).not.toContain("worker.js");
   });
 
-  it("gives up a body that does not go on", async () => {
+  it("aborts a body that stalls", async () => {
     const head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nsome";
     expect(await raw(head, true)).toMatch(/^HTTP\/1.1 408 .*of the body came in 1 s/s);
     const drops = connect(Number(door.url.port), door.url.hostname);
@@ -203,7 +203,7 @@ describe("the door of the local service", () => {
     expect(told).toMatch(/^HTTP\/1.1 408 /);
   });
 
-  it("says so where nothing answers behind it", async () => {
+  it("reports that nothing answers behind it", async () => {
     const target = new URL("http://127.0.0.1:1");
     const dead = await openDoor({ host: "127.0.0.1", port: 0, target, allows: () => true });
     try {
@@ -215,7 +215,7 @@ describe("the door of the local service", () => {
     }
   });
 
-  it("is closed while somebody still listens", async () => {
+  it("closes while a client is still connected", async () => {
     const other = await openDoor({ host: "127.0.0.1", port: 0, target: door.url, allows: () => true });
     const socket = connect(Number(other.url.port), "127.0.0.1");
     await new Promise((resolve) => socket.once("connect", resolve));

@@ -32,7 +32,7 @@ describe("a flag with a new name", () => {
     },
   );
 
-  it("stays as it is behind --, and where another command has it", () => {
+  it("is unchanged behind --, and for another command that has it", () => {
     const words = ["segment", "--", "--blend"];
     expect(translateRenamed(words, () => expect.fail("a note"))).toEqual(words);
     const other = ["inspect", "--state", "x"];

@@ -21,7 +21,7 @@ describe("server-sent events", () => {
   const word = fc.string({ unit: fc.constantFrom("a", "é", "😀", " ", ":") });
   const event = fc.record({ event: fc.constantFrom("status", "message"), data: word });
 
-  it("mean the same however they are cut and whatever ends their lines", async () => {
+  it("are the same for any chunking and any line ends", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(event),
@@ -44,7 +44,7 @@ describe("server-sent events", () => {
     );
   });
 
-  it("of several lines are one, and one without an end is refused", async () => {
+  it("may have several lines; an endless event is rejected", async () => {
     const text = new TextEncoder();
     const read: ServerEvent[] = [];
     for await (const one of serverEvents(
@@ -58,7 +58,7 @@ describe("server-sent events", () => {
   });
 });
 
-describe("trying again", () => {
+describe("retries", () => {
   const failure = (retryable: boolean, retryAfter?: number) =>
     new ServiceError("no", { code: "x", retryable, retryAfterMs: retryAfter });
   const failing = (times: number, error: Error) => {
@@ -70,7 +70,7 @@ describe("trying again", () => {
   };
   const quick = { attempts: 3, firstDelayMs: 1 };
 
-  it("ends with success, with the last failure, or at once where it cannot help", async () => {
+  it("end with success, with the last error, or at once for an error that is not retryable", async () => {
     expect(await retry(failing(2, failure(true)), quick)).toBe(3);
     await expect(retry(failing(3, failure(true)), quick)).rejects.toThrow("no");
     const refused = failing(1, failure(false));
@@ -80,7 +80,7 @@ describe("trying again", () => {
     await expect(retry(failing(1, failure(true, 3_600_000)), quick)).rejects.toThrow("no");
   });
 
-  it("waits as long as the service asks, and no longer than the user does", async () => {
+  it("wait for Retry-After, and stop when the user aborts", async () => {
     const waits: number[] = [];
     const started = performance.now();
     await retry(failing(1, failure(true, 80)), { ...quick, onRetry: (_, ms) => waits.push(ms) });
@@ -97,7 +97,7 @@ describe("trying again", () => {
     await expect(waiting).rejects.toBe(reason);
   });
 
-  it("reads Retry-After in seconds and as a date", () => {
+  it("read Retry-After in seconds and as a date", () => {
     expect(parseRetryAfter("3", 0)).toBe(3000);
     expect(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 4000)).toBe(6000);
     expect(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 60_000)).toBe(0);
@@ -107,7 +107,7 @@ describe("trying again", () => {
 });
 
 describe("watching a job", () => {
-  it("says so when nothing moves, and what the service says of itself", async () => {
+  it("reports a stall, with the service's reason", async () => {
     let health = 0;
     const status = {
       id: "0123456789abcdef0123456789abcdef",
@@ -147,7 +147,7 @@ describe("watching a job", () => {
     server.close();
   });
 
-  it("reads no more of an answer than an answer has", async () => {
+  it("reads no more of a response than the limit", async () => {
     let sent = 0;
     const server = createServer((_, response) => {
       response.writeHead(200, { "Content-Type": "application/json" });

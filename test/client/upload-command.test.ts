@@ -105,7 +105,7 @@ describe("with the Worker's own routes", () => {
     await bundle?.remove();
   });
 
-  it("a scan goes up, its job is followed, and its results lie in the directory", async () => {
+  it("uploads a scan, follows its job, and downloads its results", async () => {
     const out = newOut();
     const args = ["upload", scan, "--server", to, "--mpp", "0.25", "--no-tissue-mask", "--out", out];
     const { code, stdout, stderr } = await tilewright(args);
@@ -133,7 +133,7 @@ describe("with the Worker's own routes", () => {
     expect(readFileSync(join(out, "objects.geojson"), "utf8")).toBe(files["objects.geojson"]);
   });
 
-  it("without --watch the job's id is all that is printed", async () => {
+  it("without --watch prints only the job's id", async () => {
     const { code, stdout, stderr } = await tilewright(["upload", scan, "--server", to]);
     expect(code, stderr).toBe(0);
     expect(stdout).toBe(`${JOB}\n`);
@@ -142,7 +142,7 @@ describe("with the Worker's own routes", () => {
     for (const line of json.stderr.trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("type");
   });
 
-  it("a job that the service refuses ends with its sentence", async () => {
+  it("a job that the service rejects ends with the service's message", async () => {
     const refusing = await runTransferWorker(bundle, { bindings: { JOB: "refused" } });
     try {
       const refused = await tilewright(["upload", scan, "--server", (await refusing.ready).href]);
@@ -171,7 +171,7 @@ describe("with a service that misbehaves", () => {
     "GET outputs": [undefined, 503],
   };
 
-  it("what fails for a while is tried again, and the result is whole", async () => {
+  it("temporary failures are retried, and the result is complete", async () => {
     service.fault = (kind, nth) => once[kind]?.[nth - 1];
     service.eventsAtATime = 2;
     service.states = [
@@ -235,7 +235,7 @@ describe("with a service that misbehaves", () => {
     },
   );
 
-  it("a run that is stopped while it watches goes on watching", async () => {
+  it("a stopped run resumes watching", async () => {
     service.states = [{ state: "mapping", windows: { total: 9, done: 1 } }];
     const args = ["upload", scan, "--server", to, "--watch"];
     const run = start(args);
@@ -250,7 +250,7 @@ describe("with a service that misbehaves", () => {
     expect(service.count("PUT part")).toBe(6);
   });
 
-  it("an upload that the service has lost begins anew", async () => {
+  it("an upload that the service has lost begins again", async () => {
     service.fault = (kind, nth) => (kind === "PUT part" && nth === 3 ? 404 : undefined);
     const args = ["upload", scan, "--server", to, "--parallel-uploads", "1"];
     expectRefusal(await tilewright(args), 6, /this is a 404; repeat the command to begin again/);
@@ -260,7 +260,7 @@ describe("with a service that misbehaves", () => {
     expect(service.scan()!.equals(bytes)).toBe(true);
   });
 
-  it("a scan that is still being written is not made an object", async () => {
+  it("a scan that changes while it is uploaded is not completed", async () => {
     service.fault = (kind, nth) => {
       if (kind === "PUT part" && nth === 2) appendFileSync(scan, "more");
       return undefined;
@@ -270,7 +270,7 @@ describe("with a service that misbehaves", () => {
     expect(service.uploads.size).toBe(0);
   });
 
-  it("results that are not what was written get no name", async () => {
+  it("damaged results do not get their final names", async () => {
     service.files.set("measurements.csv", Buffer.from("a,b"));
     service.hashes.set("measurements.csv", "0".repeat(64));
     const out = newOut();
@@ -299,13 +299,13 @@ describe("with a service that misbehaves", () => {
     },
   );
 
-  it("results without run.json are not whole", async () => {
+  it("results without run.json are incomplete", async () => {
     service.files.delete("run.json");
     const ended = await tilewright(["jobs", "download", JOB, "--server", to, "--out", newOut()]);
     expectRefusal(ended, 6, /has no run.json, so its results are incomplete/);
   });
 
-  it("jobs are shown, cancelled, removed and fetched by their id", async () => {
+  it("shows, cancels, deletes and downloads jobs by id", async () => {
     service.states = [{ state: "mapping", windows: { total: 9, done: 4 } }];
     const shown = await tilewright(["jobs", "get", JOB, "--server", to]);
     expect(shown.stdout).toMatch(/state +mapping\nsource +r2:\/\/scans\/x\nmodel +nuclei\nwindows +4\/9\n/);
@@ -325,7 +325,7 @@ describe("with a service that misbehaves", () => {
     expect(readdirSync(out).sort()).toEqual(["objects.geojson", "run.json"]);
   });
 
-  it("refusals of the service are told in its words", async () => {
+  it("errors of the service are shown in its words", async () => {
     service.fault = () => 422;
     expectRefusal(
       await tilewright(["upload", scan, "--server", to]),
@@ -352,7 +352,7 @@ describe("with a service that misbehaves", () => {
   });
 });
 
-it("what cannot work is refused in one sentence, with its exit code", async () => {
+it("invalid commands are rejected in one sentence, with their exit code", async () => {
   const nobody = new FlakyService();
   const to = await nobody.start();
   nobody.stop();

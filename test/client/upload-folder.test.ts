@@ -62,8 +62,8 @@ async function stored(): Promise<{ folders: Set<string>; files: Map<string, Buff
   return { folders, files };
 }
 
-describe("of a directory go up", () => {
-  test("its DICOM files, and nothing beside them", async () => {
+describe("files of a directory", () => {
+  test("are sent if they are DICOM, and no others", async () => {
     const slices = { "a.dcm": dicom(), "b/c/noname": dicom() };
     write({ ...slices, "report of Jane Quux.txt": "text", "b/small": "x", ".hidden": dicom().fill(0, 128) });
     const { job, source } = await upload({ file: path, server: to, series: 2 });
@@ -78,7 +78,7 @@ describe("of a directory go up", () => {
     expect(started.find((one) => one.source === source)!.request).toMatchObject({ series: 2 });
   });
 
-  test("all that makes up a Zarr, but for what the system left there", async () => {
+  test("are all sent for a Zarr, except files of the operating system", async () => {
     write({
       ".zattrs": "{}",
       ".zgroup": "{}",
@@ -92,7 +92,7 @@ describe("of a directory go up", () => {
   });
 });
 
-test("one that was stopped goes on where it was, and ends with one whole folder", async () => {
+test("an interrupted upload is resumed and ends with one complete folder", async () => {
   const names = Array.from({ length: 12 }, (_, i) => `${i}.dcm`);
   write(Object.fromEntries(names.map((name) => [name, dicom()])));
   const stop = new AbortController();
@@ -119,7 +119,7 @@ test("one that was stopped goes on where it was, and ends with one whole folder"
   expect((await stored()).folders.size).toBe(2);
 });
 
-test("one that changes while it is sent is told, and is another upload then", async () => {
+test("a folder that changes during its upload is reported, and is a new upload then", async () => {
   write({ "a.dcm": dicom(), "b.dcm": dicom() });
   let changed = false;
   const first = upload({
@@ -135,8 +135,8 @@ test("one that changes while it is sent is told, and is another upload then", as
   expect((await stored()).folders.size).toBe(2);
 });
 
-describe("is refused before a byte is sent", () => {
-  test("a directory of neither", async () => {
+describe("is rejected before a byte is sent", () => {
+  test("a directory that is neither OME-Zarr nor DICOM", async () => {
     write({ "a.txt": "x" });
     await expect(upload({ file: path, server: to })).rejects.toThrow(
       /without OME-Zarr metadata and without DICOM files/,
@@ -144,7 +144,7 @@ describe("is refused before a byte is sent", () => {
     expect((await stored()).folders.size).toBe(0);
   });
 
-  test("a file that is too large for one request, with what to do", async () => {
+  test("a file that is too large for one request, with advice", async () => {
     write({ "a.dcm": dicom() });
     truncateSync(join(path, "a.dcm"), 60 * 2 ** 20 + 1);
     await expect(scanFolder(path, undefined)).rejects.toThrow(
@@ -152,7 +152,7 @@ describe("is refused before a byte is sent", () => {
     );
   });
 
-  test("what is not there", async () => {
+  test("a missing directory", async () => {
     await expect(upload({ file: path, server: to })).rejects.toThrow(/does not exist/);
   });
 });

@@ -14,7 +14,7 @@ const WASM = {
   zstd: "@foxglove/wasm-zstd/dist/wasm-zstd.wasm",
 } as const;
 
-test("decoders run from compiled modules handed in, as Workers need it", async () => {
+test("decoders run from given compiled modules, as Workers need", async () => {
   vi.resetModules();
   const codecs = await import("../../src/codecs/decoders.ts");
   const asked: string[] = [];
@@ -41,7 +41,7 @@ test("decoders run from compiled modules handed in, as Workers need it", async (
   expect(asked).toEqual(["jpeg", "jpeg2000", "zstd", "htj2k"]);
 });
 
-test("a tile that cannot be decoded is an error, and the tile after it is whole", async () => {
+test("an invalid tile is an error, and the next tile is correct", async () => {
   const { decodeJpeg, decodeJpeg2000 } = await import("../../src/codecs/decoders.ts");
   const jpeg = await fixture("photo.jpg");
   const expected = await decodeJpeg(jpeg);

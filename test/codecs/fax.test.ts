@@ -126,7 +126,7 @@ const picture = fc
   );
 
 describe("decodeFax", () => {
-  test.each(KINDS)("%s: what is encoded comes back", (kind) => {
+  test.each(KINDS)("%s: decodes what was encoded", (kind) => {
     fc.assert(
       fc.property(picture, (rows) => {
         const about = { kind, width: rows[0]!.length, height: rows.length };
@@ -143,7 +143,7 @@ describe("decodeFax", () => {
     }
   });
 
-  test.each(KINDS)("%s: whatever goes in, rows come out or a complaint", (kind) => {
+  test.each(KINDS)("%s: gives rows or an ImageFormatError for any bytes", (kind) => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), fc.integer({ min: 1, max: 90 }), (bytes, width) => {
         try {

@@ -23,7 +23,7 @@ const converted = await pixels(photo);
 const untouched = await pixels(completeJpeg(restated(), undefined, "rgb"));
 
 describe("parseJpegHeader", () => {
-  test("what the markers say", () => {
+  test("parses the markers", () => {
     expect(header).toMatchObject({
       width: 50,
       height: 40,
@@ -39,7 +39,7 @@ describe("parseJpegHeader", () => {
     expect(parseJpegHeader(restated(1))).toMatchObject({ jfif: false, adobeTransform: 1 });
   });
 
-  test("a stream cut anywhere before the scan is refused", () => {
+  test("rejects a stream that is cut before the scan", () => {
     for (let end = 0; end < header.scanDataOffset; end++) {
       expect(() => parseJpegHeader(photo.subarray(0, end))).toThrow(ImageFormatError);
     }
@@ -60,15 +60,15 @@ describe("completeJpeg", () => {
     expect(await pixels(completeJpeg(stream, undefined, color))).toEqual(expected);
   });
 
-  test("the two readings differ, so that the cases above tell them apart", () => {
+  test("the two colour readings differ, so the cases above distinguish them", () => {
     expect(untouched).not.toEqual(converted);
   });
 
-  test("a whole stream that needs nothing is not copied", () => {
+  test("does not copy a complete stream", () => {
     expect(completeJpeg(photo, undefined, "ycbcr")).toBe(photo);
   });
 
-  test("a missing end marker is added", async () => {
+  test("adds a missing end marker", async () => {
     expect(await pixels(completeJpeg(photo.subarray(0, -2)))).toEqual(converted);
   });
 });

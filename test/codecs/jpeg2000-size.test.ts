@@ -20,7 +20,7 @@ function sizeMarker(components: number): Uint8Array {
 const made = fc.record({ front: fc.nat(60), components: fc.integer({ min: 1, max: 4 }), behind: fc.nat(60) });
 const fill = (length: number) => new Uint8Array(length).fill(0x51);
 
-test("the size is found wherever the codestream lies, in a JP2 file too", () => {
+test("finds the size wherever the codestream lies, in a JP2 file too", () => {
   fc.assert(
     fc.property(made, ({ front, components, behind }) => {
       const size = parseJpeg2000Size(
@@ -31,7 +31,7 @@ test("the size is found wherever the codestream lies, in a JP2 file too", () => 
   );
 });
 
-test("wherever it is cut, it is refused in words", () => {
+test("is rejected with a message wherever it is cut", () => {
   fc.assert(
     fc.property(made, ({ front, components }) => {
       const whole = Uint8Array.from([...fill(front), ...sizeMarker(components)]);

@@ -27,7 +27,7 @@ const steps = fc.constantFrom(1, 2, 4);
 const rows = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(512, 2048, 32768, 32769, 100000));
 
 describe("deflateLabels", () => {
-  it("gives what every inflate reads, whatever the bytes and the row", () => {
+  it("is read by every inflater, for any bytes and row length", () => {
     fc.assert(
       fc.property(labelMaps, steps, rows, (bytes, sample, row) => {
         const deflated = deflateLabels(bytes, sample, row);
@@ -38,7 +38,7 @@ describe("deflateLabels", () => {
     );
   });
 
-  it("is one stream however it is pushed and taken", () => {
+  it("is the same stream however it is pushed and taken", () => {
     fc.assert(
       fc.property(fc.array(labelMaps, { maxLength: 4 }), rows, (parts, row) => {
         const deflate = new LabelDeflate(1, row);
@@ -53,7 +53,7 @@ describe("deflateLabels", () => {
     );
   });
 
-  it("is right over many blocks, with every byte and every length of match", () => {
+  it("is correct over many blocks, with every byte and every match length", () => {
     // Runs of each length, and after each a byte that begins no run.
     const bytes: number[] = [];
     for (let n = 1; bytes.length < 400_000; n = (n % 600) + 1) {
@@ -68,7 +68,7 @@ describe("deflateLabels", () => {
     expect(deflated.length).toBeLessThan(noise.length * 1.01);
   });
 
-  it("of a map of one class is next to nothing", () => {
+  it("compresses a map of one class to almost nothing", () => {
     expect(deflateLabels(new Uint8Array(1 << 20), 1, 2048).length).toBeLessThan(1100);
   });
 });
@@ -76,7 +76,7 @@ describe("deflateLabels", () => {
 describe("codeLengths", () => {
   const counts = fc.array(fc.oneof(fc.constant(0), fc.nat(9), fc.nat(1e6)), { minLength: 1, maxLength: 286 });
 
-  it("are those of a complete prefix code within the limit", () => {
+  it("form a complete prefix code within the limit", () => {
     fc.assert(
       fc.property(counts, (of) => {
         const lengths = codeLengths(of, 15);
@@ -92,7 +92,7 @@ describe("codeLengths", () => {
     );
   });
 
-  it("keep to the limit where the best code would not", () => {
+  it("respect the limit when the optimal code would not", () => {
     // Fibonacci's numbers have the deepest tree of all.
     const fibonacci = [1, 1];
     while (fibonacci.length < 19) fibonacci.push(fibonacci.at(-1)! + fibonacci.at(-2)!);

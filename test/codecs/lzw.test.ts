@@ -56,7 +56,7 @@ function encodeLzw(input: Uint8Array, old = false): Uint8Array {
   return Uint8Array.from(out);
 }
 
-test("what is encoded is decoded, through every code width and a full table", () => {
+test("decodes what was encoded, through every code width and a full table", () => {
   const flat = new Uint8Array(50_000);
   const noisy = Uint8Array.from({ length: 30_000 }, (_, i) => (i * 7919 + (i >> 3) * 31) & 255);
   for (const data of [new Uint8Array(0), Uint8Array.of(7), flat, noisy]) {
@@ -71,7 +71,7 @@ test("what is encoded is decoded, through every code width and a full table", ()
   );
 });
 
-test("never more than expected comes out, whatever goes in", () => {
+test("never returns more bytes than expected, for any input", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(1000), (input, expected) => {
       try {

@@ -61,14 +61,14 @@ test("any number of stacked rows decodes to the same pixels", async () => {
   }
 });
 
-test("no grid where markers do not cut rows evenly, or where there are none", async () => {
+test("there is no grid without restart markers, or when they do not divide rows evenly", async () => {
   const uneven = parseJpegHeader(await stream("restarts-uneven.ndpi"));
   expect(uneven.restartInterval).toBe(7);
   expect(planRestartGrid(uneven, 192, 104)).toBeUndefined();
   expect(planRestartGrid(parseJpegHeader(await stream("restarts-none.ndpi")), 192, 104)).toBeUndefined();
 });
 
-test("a slide of 100 000 pixels is cut into tiles a decoder can take", async () => {
+test("a slide of 100 000 pixels is divided into tiles that a decoder accepts", async () => {
   const header = { ...parseJpegHeader(await stream("restarts-listed.ndpi")), restartInterval: 500 };
   const grid = planRestartGrid(header, 100_000, 60_000)!;
   expect(grid).toMatchObject({ tileWidth: 4000, intervalsAcross: 25, mcuRows: 7500 });
@@ -76,7 +76,7 @@ test("a slide of 100 000 pixels is cut into tiles a decoder can take", async () 
   expect(planRestartGrid({ ...header, restartInterval: 12_500 }, 100_000, 60_000)).toBeUndefined();
 });
 
-test("markers are found across the borders of reads", async () => {
+test("finds markers across the borders of reads", async () => {
   const bytes = new Uint8Array(2 ** 20 + 100);
   const marker = 2 ** 20 + 9; // its 0xff is the last byte of the first read, which begins at 10
   bytes.set([0xff, 0xd0], marker);

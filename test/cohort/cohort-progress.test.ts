@@ -25,8 +25,8 @@ const windows = (id: string, windowsDone: number, windowsTotal: number) =>
 const done = (id: string) =>
   ({ type: "slide", id, state: "done", found: false, seconds: 1, windows: 10, left: 1 }) as const;
 
-describe("the pace of a cohort", () => {
-  it("is of all scans: what is left is the mean of those that were opened", () => {
+describe("the progress of a cohort", () => {
+  it("covers all scans: the rest counts as the mean of those that were opened", () => {
     let now = 0;
     const pace = new CohortPace(() => now);
     pace.hear({ type: "cohort", rows: 5, kind: "manifest", done: 1, failed: 0, toDo: 4 });
@@ -41,7 +41,7 @@ describe("the pace of a cohort", () => {
     expect(pace.text()).toBe("1/4 scans; b 20/200 windows; 12.0 windows/s, 40 s left");
   });
 
-  it("is of windows that were timed: none of an earlier run, and no rate before there is one", () => {
+  it("counts only timed windows: none of an earlier run, and no rate before the first", () => {
     let now = 0;
     const pace = new CohortPace(() => now);
     pace.hear({ type: "cohort", rows: 1, kind: "manifest", done: 0, failed: 0, toDo: 1 });
@@ -53,7 +53,7 @@ describe("the pace of a cohort", () => {
     expect(pace.text()).toBe("0/1 scans; a 80/100 windows; 4.0 windows/s, 5 s left");
   });
 
-  it("is told below the lines of the scans, with what a person should know of one", () => {
+  it("is printed below the lines of the scans, with their warnings", () => {
     const written: string[] = [];
     const stream = {
       isTTY: false,
@@ -74,7 +74,7 @@ describe("the pace of a cohort", () => {
 });
 
 describe("results of a cohort", () => {
-  it("lie under the names of their scans, too; links of others go, and what is no link stays", () => {
+  it("are linked under the names of their scans; other links are removed, other files stay", () => {
     const placeOf = (job: string) => join(directory, "jobs", job);
     for (const job of ["j1", "j2"]) {
       mkdirSync(placeOf(job), { recursive: true });

@@ -42,7 +42,7 @@ function statesOf(list: readonly CohortEvent[]): Map<string, KeyState> {
 }
 
 describe("a journal", () => {
-  it("cut at any byte is the state after its whole lines, and is gone on with from there", () => {
+  it("cut at any byte has the state of its complete lines, and continues from there", () => {
     fc.assert(
       fc.property(events, events, fc.double({ min: 0, max: 1, noNaN: true }), (first, then, share) => {
         const lines = first.map((e) => `${JSON.stringify(e)}\n`);
@@ -67,7 +67,7 @@ describe("a journal", () => {
     );
   });
 
-  it("passes over a spoiled line and over what it does not know", () => {
+  it("skips damaged lines and unknown events", () => {
     const file = join(directory, "spoiled.jsonl");
     writeFileSync(
       file,

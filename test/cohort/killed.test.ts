@@ -87,7 +87,7 @@ describe("a cohort that is killed", () => {
     },
   );
 
-  it("between scans, does none of the finished ones again", async () => {
+  it("between scans repeats no finished scan", async () => {
     const out = join(directory, "between");
     const run = start(out);
     await run.at(3);
@@ -100,7 +100,7 @@ describe("a cohort that is killed", () => {
     expect(lastingTable(out)).toEqual(lastingTable(whole));
   });
 
-  it("by Ctrl-C or by cohort cancel ends with 130, and goes on with the same command", async () => {
+  it("by Ctrl-C or by cohort cancel ends with 130, and continues with the same command", async () => {
     const out = join(directory, "stopped");
     const first = start(out);
     await first.at(1);
@@ -125,7 +125,7 @@ describe("a cohort that is killed", () => {
     expect(again.status).toBe(2);
   });
 
-  it("by a full disk says so, ends with 5, and goes on where there is room again", async (context) => {
+  it("by a full disk says so, ends with 5, and continues when there is space again", async (context) => {
     const disk = join(directory, "disk");
     mkdirSync(disk);
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=700k", "tmpfs", disk]);

@@ -21,7 +21,7 @@ function problemsOf(text: string, taken: ReadonlySet<string> = new Set()): reado
 }
 
 describe("a manifest", () => {
-  it("gives back every covariate as it was written, whatever is in it", () => {
+  it("keeps every covariate unchanged, whatever its text", () => {
     const cell = fc.string({ unit: "binary", maxLength: 20 }).filter((s) => !s.includes("\r"));
     const rows = fc.array(fc.tuple(cell, cell), { minLength: 1, maxLength: 8 });
     fc.assert(
@@ -41,7 +41,7 @@ describe("a manifest", () => {
     );
   });
 
-  it("is refused or read, and never fails otherwise", () => {
+  it("is either parsed or rejected with problems, for any text", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 200 }), (text) => {
         try {
@@ -53,7 +53,7 @@ describe("a manifest", () => {
     );
   });
 
-  it("is decoded strictly: the line in another encoding is named, and read where its encoding is", () => {
+  it("is decoded strictly: names the line in another encoding, and reads it when its encoding is given", () => {
     const text = "source,site\na.svs,Zürich\nb.svs,München\n";
     const latin1 = Buffer.from(text, "latin1");
     expect(() => decodeManifest("m.csv", latin1)).toThrow(
@@ -75,7 +75,7 @@ describe("a manifest", () => {
     );
   });
 
-  it("takes decimal commas where other signs part columns, and passes over rows that were emptied", () => {
+  it("accepts decimal commas when other characters separate columns, and skips empty rows", () => {
     for (const text of [
       "source;id;mpp\na.tif;one;0,5\n\n;;\nb.tif;two;0.25\n",
       "source\tid\tmpp\na.tif\tone\t0,5\n\t\t\nb.tif\ttwo\t0.25\n",
@@ -89,7 +89,7 @@ describe("a manifest", () => {
     expect(problemsOf("source;mpp\na.tif;1.000,5\n")[0]).toMatch(/line 2: mpp is "1.000,5"/);
   });
 
-  it("takes paths relative to itself, addresses, a pixel size, a mask, and file names for ids", () => {
+  it("accepts relative paths, addresses, a pixel size, a mask, and file names as ids", () => {
     const text =
       "\ufeffsource,mpp,mask\na/b.svs,0.25,m.png\nhttps://h/x.tif?sig=1,,\ns3://b/k/y.ndpi,,s3://b/m.png\n";
     expect(readManifest("m.csv", text, "/data").rows).toEqual([
@@ -99,7 +99,7 @@ describe("a manifest", () => {
     ]);
   });
 
-  it("is told every problem, each with its line", () => {
+  it("reports every problem with its line", () => {
     const text = [
       "id,source,mpp,note",
       'a,one.svs,,"two',
@@ -160,7 +160,7 @@ describe("a glob pattern", () => {
     expect(isGlob(name)).toBe(false);
   });
 
-  it("takes brackets of a folder that is there as they are", async () => {
+  it("treats brackets of an existing folder literally", async () => {
     const folder = mkdtempSync(join(tmpdir(), "glob [a] {b,c}"));
     writeFileSync(join(folder, "1.svs"), "");
     const { rows } = await findRows(join(folder, "*.svs"), new Set(), "");
@@ -169,7 +169,7 @@ describe("a glob pattern", () => {
   });
 });
 
-it("a prefix gives one row for a Zarr, for a folder of DICOM files and for each image", async () => {
+it("a prefix gives one row for a Zarr, one for a folder of DICOM files, and one for each image", async () => {
   const store = new MemoryStore();
   const keys = [
     "p/a.svs",

@@ -14,7 +14,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe.skipIf(!existsSync(data))("real files", () => {
-  it("slides of several scanners, with broken ones among them, come to one table", {
+  it("slides of several scanners, some of them broken, make one table", {
     timeout: 300_000,
   }, async () => {
     const below = (folder: string) =>
@@ -49,7 +49,7 @@ describe.skipIf(!existsSync(data))("real files", () => {
     expect(readFileSync(join(out, "report.html"), "utf8")).not.toContain(data);
   });
 
-  it("volumes are a cohort of their own", { timeout: 300_000 }, async () => {
+  it("volumes make a cohort of their own", { timeout: 300_000 }, async () => {
     const images = join(data, "vol-msd-hippocampus", "images");
     const few = readdirSync(images)
       .filter((name) => name.endsWith(".nii.gz"))

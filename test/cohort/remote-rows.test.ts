@@ -8,8 +8,8 @@ const row = fc.record({
   source: fc.string({ minLength: 1, maxLength: 2048 }),
 });
 
-describe("rows on their way to a service", () => {
-  it("are cut into pages that a request takes, none lost and none twice", () => {
+describe("rows sent to a service", () => {
+  it("are split into pages that fit a request, without losing or repeating any", () => {
     fc.assert(
       fc.property(fc.array(row, { maxLength: 300 }), fc.integer({ min: 1, max: 12 }), (some, times) => {
         const rows = Array.from({ length: times }, () => some)
@@ -32,11 +32,11 @@ describe("rows on their way to a service", () => {
   });
 });
 
-describe("rows as a service tells them", () => {
+describe("rows of a service's response", () => {
   const page = (row: object) =>
     rowsPageSchema.safeParse({ rows: [{ id: "a", source: "r2://b/k", ...row }], cursor: "1", more: false });
 
-  it("are refused where a job has no name that a directory may have, or what is done has none", () => {
+  it("are rejected when a job's id is no directory name, or a done row has no job", () => {
     expect(page({ state: "done", job: "0123456789abcdef0123456789abcdef" }).success).toBe(true);
     expect(page({ state: "pending" }).success).toBe(true);
     for (const job of ["../../elsewhere", "/etc", "..", "", undefined])

@@ -55,7 +55,7 @@ const worked = (events: readonly CohortProgress[]) =>
   events.flatMap((e) => (e.type === "slide" && e.state === "done" && !e.found ? [e.id] : []));
 
 describe("a cohort", () => {
-  it("refuses a row whose pixels are far too coarse, does the others, and lets it through where that is insisted on", async () => {
+  it("rejects a row with far too coarse pixels, runs the others, and accepts it with --max-magnification", async () => {
     const file = manifest("coarse.csv", ["id,source,mpp", "right,s0.tiff,0.5", "coarse,s1.tiff,1.9"]);
     const { out, result } = await run(file);
     expect(result).toMatchObject({ rows: 2, done: 1, failed: 1 });
@@ -74,7 +74,7 @@ describe("a cohort", () => {
     expect(insisted.result).toMatchObject({ rows: 2, done: 2, failed: 0 });
   });
 
-  it("gives the outputs that each scan gives alone, and one row for every row of the manifest", async () => {
+  it("writes the same outputs as each scan alone, and one row for each row of the manifest", async () => {
     const file = manifest("all.csv", ["id,source,group", "a,s0.tiff,x", "b,s1.tiff,y", "gone,none.tiff,z"]);
     const { out, result } = await run(file);
     expect(result).toMatchObject({ rows: 3, done: 2, failed: 1, pending: 0 });
@@ -98,7 +98,7 @@ describe("a cohort", () => {
     expect(statSync(join(out, "cohort.json")).mode & 0o077).toBe(0);
   });
 
-  it("does nothing twice: run again, with more rows, with other ids, from another cohort", async () => {
+  it("repeats no work when run again, with more rows, with other ids, or from another cohort", async () => {
     const store = join(directory, "store");
     const { out } = await run(manifest("few.csv", ["id,source", "a,s0.tiff"]), { store });
     const again = await run(join(directory, "few.csv"), { out, store });
@@ -121,7 +121,7 @@ describe("a cohort", () => {
     ).toHaveLength(2);
   });
 
-  it("says what is other than before, and does everything again only where asked to", async () => {
+  it("lists changed settings, and runs everything again only with --restart", async () => {
     const file = manifest("other.csv", ["source", "s0.tiff", "s1.tiff"]);
     const { out } = await run(file, { roi: [0, 0, 200, 150] });
     const before = treeHashes(out);
@@ -145,7 +145,7 @@ describe("a cohort", () => {
     await expect(run(file, { roi: [0, 0, 200, 150], out })).rejects.toThrow(/and was 0,0,150,150/);
   });
 
-  it("reads a manifest in the encoding it is told, also when it goes on", async () => {
+  it("reads a manifest in the given encoding, also when it continues", async () => {
     const file = join(directory, "latin1.csv");
     writeFileSync(file, Buffer.from("source,site\ns0.tiff,Zürich\n", "latin1"));
     await expect(run(file)).rejects.toThrow(/line 2: it is not in UTF-8/);
@@ -153,7 +153,7 @@ describe("a cohort", () => {
     expect(readTable(out)[0]!.site).toBe("Zürich");
   });
 
-  it("does scans again whose source changed since, or failed and is another now, and no others", async () => {
+  it("runs again only scans whose source changed", async () => {
     const place = join(directory, "changing");
     mkdirSync(place);
     copyFileSync(slides[0]!, join(place, "a.tiff"));
@@ -182,7 +182,7 @@ describe("a cohort", () => {
     ]);
   });
 
-  it("tells each failure by code and sentence without places, and never stops the others", async () => {
+  it("reports each failure by code and sentence without paths, and runs the other scans", async () => {
     const place = join(directory, "hidden-place");
     mkdirSync(place);
     const { slides: other } = makeSlides(place, 1, { mpp: 1 });
@@ -226,7 +226,7 @@ describe("a cohort", () => {
     }
   });
 
-  it("refuses a faulty manifest before anything is written", async () => {
+  it("rejects an invalid manifest before anything is written", async () => {
     const out = join(directory, "refused");
     const file = manifest("bad.csv", ["id,source,count_blob", "a,s0.tiff,1", "a,s1.tiff,2"]);
     await expect(run(file, { out })).rejects.toThrow(CohortManifestError);
@@ -259,7 +259,7 @@ describe("a cohort", () => {
     expect((await run(join(place, "x", "**"))).result).toMatchObject({ rows: 1, done: 1 });
   });
 
-  it("begins with the largest where asked to, and shares the work of rows that ask for the same", async () => {
+  it("starts with the largest scan if asked to, and shares the work of equal rows", async () => {
     const file = manifest("sizes.csv", ["id,source", "a,s0.tiff", "b,s3.tiff", "c,s1.tiff", "again,s0.tiff"]);
     const { events, out } = await run(file, { largestFirst: true, parallelSlides: 1 });
     const begun = events.flatMap((e) => (e.type === "slide" && e.state === "begun" ? [e.id] : []));
@@ -269,7 +269,7 @@ describe("a cohort", () => {
     expect(rows.map((r) => r.status)).toEqual(["done", "done", "done", "done"]);
   });
 
-  it("keeps failures until they are asked for again, and exports what is there", async () => {
+  it("keeps failures until a retry, and exports existing results", async () => {
     const place = join(directory, "retried");
     mkdirSync(place);
     copyFileSync(slides[0]!, join(place, "a.tiff"));
@@ -306,7 +306,7 @@ describe("a cohort", () => {
     expect(lastingTable(out)).toEqual(table);
   });
 
-  it("is given to one run at a time", async () => {
+  it("is locked to one run at a time", async () => {
     const file = manifest("lock.csv", ["source", "s0.tiff", "s1.tiff"]);
     const out = join(directory, "locked");
     const first = run(file, { out });
@@ -315,7 +315,7 @@ describe("a cohort", () => {
     expect((await first).result.done).toBe(2);
   });
 
-  it("asks once for each finished scan when it goes on", async () => {
+  it("requests each finished scan's source once when it continues", async () => {
     let requests: string[] = [];
     const server = createServer((request, response) => {
       requests.push(`${request.method} ${request.url} ${request.headers.range?.slice(6)}`);
@@ -356,7 +356,7 @@ describe("a cohort", () => {
     }
   });
 
-  it("stops where no backend is left, and goes on where one is", async () => {
+  it("stops when no backend is left, and continues with another", async () => {
     const file = manifest("fleet.csv", ["source", ...slides.map((s) => s.split("/").at(-1)!)]);
     const out = join(directory, "fleet");
     const refused = run(file, { out, backends: ["runner:http://127.0.0.1:9"] });
@@ -365,7 +365,7 @@ describe("a cohort", () => {
     expect((await run(file, { out, backends: ["cpu"] })).result.done).toBe(4);
   });
 
-  it("reads a journal whose end is missing, and writes no secret into its state", async () => {
+  it("reads a truncated journal, and writes no secret into its state", async () => {
     const file = manifest("torn.csv", ["source", "s0.tiff"]);
     const { out } = await run(file, { token: "a-secret-token" });
     for (const name of ["cohort.json", "journal.jsonl"])
@@ -376,7 +376,7 @@ describe("a cohort", () => {
   });
 });
 
-it("a forecast counts what it looked at, and what cannot be planned", async () => {
+it("a forecast counts planned scans and those without a plan", async () => {
   const file = manifest("plan.csv", ["source", "s0.tiff", "s1.tiff", "none.tiff"]);
   const forecast = await planCohort({ source: file, model, threads: 1, tissueMask: false });
   const { result } = await run(file);

@@ -28,8 +28,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-describe("a scan whose reader throws where nobody can catch it", () => {
-  it.each(["callback", "promise"])("fails, and the cohort goes on: in a %s", (how) => {
+describe("a scan whose reader throws where no caller can catch it", () => {
+  it.each(["callback", "promise"])("fails, and the cohort continues: in a %s", (how) => {
     const out = join(directory, how);
     const script = join(import.meta.dirname, "stray-cohort.ts");
     const run = spawnSync(process.execPath, [script, manifest, model, out, how], {

@@ -66,7 +66,7 @@ function outcomes(
 }
 
 describe("the table", () => {
-  it("says the same as CSV and as Parquet, one row for each of the manifest, whatever the values", async () => {
+  it("has the same rows as CSV and as Parquet, one for each row of the manifest, for any values", async () => {
     const cell = fc.string({ unit: "grapheme", maxLength: 12 }).filter((s) => !/\p{Surrogate}/u.test(s));
     const file = join(directory, "cohort.parquet");
     await fc.assert(
@@ -92,7 +92,7 @@ describe("the table", () => {
     );
   });
 
-  it("flags what stands out by a robust score, and nothing among few", () => {
+  it("flags outliers by a robust score, and none among few slides", () => {
     fc.assert(
       fc.property(
         // In steps: differences that a shift would round away are nobody's measurement.
@@ -141,7 +141,7 @@ describe("object tables", () => {
     return place;
   };
 
-  it("follow what is done: new ones come, changed ones are replaced, others go", async () => {
+  it("follow the done slides: new ones are added, changed ones replaced, others removed", async () => {
     const root = join(directory, "objects");
     const a = { id: "a b/ü", job: "one", directory: job("one", 3) };
     await writeObjectTables(root, [a, { id: "007", job: "two", directory: job("two", 0) }]);
@@ -163,7 +163,7 @@ describe("object tables", () => {
     expect(await read(a.id)).toHaveLength(5);
   });
 
-  it("of more objects than are held at a time keep them all", async () => {
+  it("keep all objects when there are more than fit in memory at a time", async () => {
     const root = join(directory, "large");
     await writeObjectTables(root, [{ id: "l", job: "large", directory: job("large", 120_001) }]);
     const file = await asyncBufferFromFile(join(root, "id=l", "part.parquet"));
@@ -172,7 +172,7 @@ describe("object tables", () => {
     expect(rows.at(-1)!.number).toBe(120_000n);
   });
 
-  it("are read by pandas and DuckDB, with the ids the manifest gave", async ({ skip }) => {
+  it("are read by pandas and DuckDB, with the manifest's ids", async ({ skip }) => {
     const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
     const script = join(import.meta.dirname, "read_tables.py");
     try {
@@ -212,7 +212,7 @@ describe("object tables", () => {
 });
 
 describe("the report", () => {
-  it("holds nothing that asks or runs, and every text of others as text", () => {
+  it("contains no requests and no scripts, and escapes every text", () => {
     const evil = `"><script>alert(1)</script><img src=https://x.example/y onerror='a()'>&`;
     const rows = outcomes(Array.from({ length: 12 }, () => evil)).map((o) => ({
       ...o,
@@ -243,7 +243,7 @@ describe("the report", () => {
     expect(html).toContain("unreadable");
   });
 
-  it("is read without eyes too: pictures, drawings and columns say what they are", () => {
+  it("is accessible: pictures, charts and columns have labels", () => {
     const rows = outcomes(
       Array.from({ length: 12 }, () => ""),
       (n) => (n === 3 ? { tissueFraction: 0 } : {}),
@@ -260,7 +260,7 @@ describe("the report", () => {
     expect(all(/<main>/g)).toHaveLength(1);
   });
 
-  it("names the source of a failure where its id does not", () => {
+  it("names the source of a failure if its id does not", () => {
     const failed = outcomes(["", ""]).map((o) => ({
       ...o,
       status: "failed" as const,
@@ -295,7 +295,7 @@ describe("the report", () => {
     expect([...heavy.matchAll(/<img/g)]).toHaveLength(24);
   });
 
-  it("shrinks pictures to the mean of what each pixel stands for", () => {
+  it("shrinks pictures to the mean of the pixels that each pixel covers", () => {
     const data = new Uint8Array(4 * 2 * 3).map((_, i) => Math.floor(i / 3) * 10);
     expect(shrink({ data, shape: [2, 4, 3] }, 2)).toEqual({
       shape: [1, 2, 3],

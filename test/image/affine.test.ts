@@ -11,7 +11,7 @@ import {
 const LAST = [0, 0, 0, 1];
 const ENDS = ["LR", "PA", "IS"];
 
-test("axes that are exchanged and turned are named by where they lead", () => {
+test("names permuted and flipped axes by their directions", () => {
   fc.assert(
     fc.property(
       fc.shuffledSubarray([0, 1, 2], { minLength: 3 }),
@@ -41,7 +41,7 @@ test("axes that are exchanged and turned are named by where they lead", () => {
   );
 });
 
-test("numbers that are no map of space are none", () => {
+test("rejects matrices that are singular or not finite", () => {
   const unit = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], LAST];
   expect(checkedAffine(unit)).toBe(unit);
   expect(checkedAffine([[1, 0, 0, Number.NaN], ...unit.slice(1)])).toBeUndefined();

@@ -6,7 +6,7 @@ import { makeTiff } from "../builders/make-tiff.ts";
 import { makeOmeZarr } from "../builders/make-zarr.ts";
 import { pattern } from "../builders/pattern.ts";
 
-test("an image in plain JSON, spacing per level", async () => {
+test("describes an image in plain JSON, with spacing per level", async () => {
   const page = (size: number) => ({
     image: pattern("uint8", [size, size, 3]),
     tile: [16, 16] as [number, number],
@@ -43,7 +43,7 @@ test("an image in plain JSON, spacing per level", async () => {
   });
 });
 
-test("what a file does not state is null", async () => {
+test("properties that a file does not state are null", async () => {
   const { objects } = makeOmeZarr({
     version: "0.5",
     axes: "yx",

@@ -111,7 +111,7 @@ const mosaic = fc.record({
   block: fc.constantFrom(0x10, 0x11, 0x12),
 });
 
-test("a Siemens mosaic is the volume that it holds, where nibabel and dcm2niix have it", async () => {
+test("a Siemens mosaic is read as its volume, positioned as by nibabel and dcm2niix", async () => {
   await fc.assert(
     fc.asyncProperty(mosaic, async ({ turn, reversed, spaced, ...made }) => {
       // About the x axis of the patient, so that plane and normal are oblique.
@@ -171,12 +171,12 @@ test.each<[string, Partial<MadeMosaic>, RegExp]>([
   ["tells no direction", { normal: [0, 0, 0] }, /direction in which they follow/],
   ["tells another one", { normal: [0, 1, 0] }, /not that of their plane/],
   ["tells no distance", { between: 0 }, /does not state the distance of its slices/],
-])("a Siemens mosaic that %s is refused", async (_, change, reason) => {
+])("a Siemens mosaic that %s is rejected", async (_, change, reason) => {
   const made = { count: 7, rows: 3, columns: 3, between: 2, ...change };
   await expect(open(makeMosaic(made))).rejects.toThrow(reason);
 });
 
-test("several mosaics are several volumes, and one is wanted", async () => {
+test("several mosaics are several volumes, which is rejected", async () => {
   const made = makeMosaic({ count: 4, rows: 2, columns: 2, between: 2 });
   const other = made.slice();
   other[other.length - 2]! ^= 1;
@@ -185,7 +185,7 @@ test("several mosaics are several volumes, and one is wanted", async () => {
 });
 
 const real = new URL("../../../shared/cases/readers/06-IM-0001-0001.dcm", import.meta.url);
-test.skipIf(!existsSync(real))("a real mosaic lies where nibabel has it", async () => {
+test.skipIf(!existsSync(real))("a real mosaic has nibabel's position", async () => {
   const image = await open(new Uint8Array(await readFile(real)));
   expect([image.levels[0]!.shape, image.orientation]).toEqual([[36, 64, 64], "LPS"]);
   const wanted = [

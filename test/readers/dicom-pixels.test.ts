@@ -54,7 +54,7 @@ async function read(bytes: Uint8Array) {
 }
 
 describe("samples of a DICOM file", () => {
-  test("keep the bits that are stored, with their sign, wherever they lie in a word", async () => {
+  test("keep their stored bits and sign, wherever these lie in a word", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(8, 16, 32),
@@ -97,7 +97,7 @@ describe("samples of a DICOM file", () => {
     );
   });
 
-  test("grow to white where the file has them grow to black", async () => {
+  test("are inverted where the file has them grow to black", async () => {
     const grey = { rows: 1, columns: 4, photometric: "MONOCHROME1" };
     expect([...(await read(picture(grey, Uint8Array.of(0, 1, 200, 255)))).data]).toEqual([255, 254, 55, 0]);
     const twelve = { ...grey, columns: 2, allocated: 16, stored: 12 };
@@ -110,7 +110,7 @@ describe("samples of a DICOM file", () => {
   const colours = Uint8Array.of(10, 20, 30, 40, 50, 60, 70, 80, 90, 200, 210, 220);
   const rgb = { rows: 2, columns: 2, samples: 3, photometric: "RGB" };
 
-  test("are interleaved, however they are stored", async () => {
+  test("are interleaved for any storage order", async () => {
     const planes = Uint8Array.from({ length: 12 }, (_, i) => colours[(i % 4) * 3 + Math.floor(i / 4)]!);
     expect([...(await read(picture({ ...rgb, planar: true }, planes))).data]).toEqual([...colours]);
     const rle = { frames: [[encodeRle(colours, 1, 3)]], table: "basic" } as const;
@@ -118,7 +118,7 @@ describe("samples of a DICOM file", () => {
     expect([...(await read(picture({ ...rgb, planar: true }, rle, SYNTAX.rle))).data]).toEqual([...colours]);
   });
 
-  test("are RGB, also where luminance and chroma are stored", async () => {
+  test("are RGB, also from luminance and chroma", async () => {
     const ybr = Uint8Array.of(81, 90, 240, 145, 54, 34, 41, 240, 110, 128, 128, 128);
     const { data, image } = await read(picture({ ...rgb, photometric: "YBR_FULL" }, ybr));
     expect(image.channels.map((c) => c.name)).toEqual(["red", "green", "blue"]);
@@ -150,7 +150,7 @@ const lossless = fc
   .map((made) => (made.components === 3 ? { ...made, bits: 8, signed: false } : made));
 
 describe("lossless JPEG", () => {
-  test("is the same picture with each predictor, to its last sample", async () => {
+  test("gives the same picture with each predictor, to the last sample", async () => {
     await fc.assert(
       fc.asyncProperty(lossless, async ({ flatFrom, seed, signed, ...made }) => {
         const { width, height, components, bits } = made;
@@ -184,7 +184,7 @@ describe("lossless JPEG", () => {
     "../../../shared/cases/readers/02b-crafted-jpeg-lossless-lastpixel.dcm",
     import.meta.url,
   );
-  test.skipIf(!existsSync(crafted))("of libjpeg-turbo keeps its last sample", async () => {
+  test.skipIf(!existsSync(crafted))("of libjpeg-turbo is complete to the last sample", async () => {
     expect((await read(new Uint8Array(await readFile(crafted)))).data.at(-1)).toBe(2048);
   });
 });
@@ -213,25 +213,28 @@ describe("high-throughput JPEG 2000", () => {
     { ...size, components: 1, bits: 16, signed: false },
     { ...size, components: 1, bits: 16, signed: true },
     { ...size, components: 3, bits: 8, signed: false },
-  ])("of $components × $bits bits (signed: $signed) is exact, and refused where it is cut", async (made) => {
-    const low = made.signed ? -(2 ** (made.bits - 1)) : 0;
-    const samples = Array.from(
-      { length: 21 * 17 * made.components },
-      (_, i) => low + ((i * 2654435761) % 2 ** made.bits),
-    );
-    const frame = await makeHtj2k(made, samples);
-    expect([...(await read(file(made, frame))).data]).toEqual(samples);
-    for (const broken of [frame.slice(0, -40), frame.slice(0, 60), new Uint8Array(60)])
-      await expect(read(file(made, broken))).rejects.toThrow(
-        /^a\.dcm cannot be read: a (frame of high|JPEG 2000)/,
+  ])(
+    "of $components × $bits bits (signed: $signed) is exact, and rejected when it is cut short",
+    async (made) => {
+      const low = made.signed ? -(2 ** (made.bits - 1)) : 0;
+      const samples = Array.from(
+        { length: 21 * 17 * made.components },
+        (_, i) => low + ((i * 2654435761) % 2 ** made.bits),
       );
-    // Its tiles would be more than there are pixels for.
-    const tiny = frame.slice();
-    const siz = tiny.findIndex((b, i) => b === 0xff && tiny[i + 1] === 0x51) + 4;
-    new DataView(tiny.buffer).setUint32(siz + 18, 0, false);
-    await expect(read(file(made, tiny))).rejects.toThrow(/damaged or cut short/);
-    expect([...(await read(file(made, frame))).data]).toEqual(samples);
-  });
+      const frame = await makeHtj2k(made, samples);
+      expect([...(await read(file(made, frame))).data]).toEqual(samples);
+      for (const broken of [frame.slice(0, -40), frame.slice(0, 60), new Uint8Array(60)])
+        await expect(read(file(made, broken))).rejects.toThrow(
+          /^a\.dcm cannot be read: a (frame of high|JPEG 2000)/,
+        );
+      // Its tiles would be more than there are pixels for.
+      const tiny = frame.slice();
+      const siz = tiny.findIndex((b, i) => b === 0xff && tiny[i + 1] === 0x51) + 4;
+      new DataView(tiny.buffer).setUint32(siz + 18, 0, false);
+      await expect(read(file(made, tiny))).rejects.toThrow(/damaged or cut short/);
+      expect([...(await read(file(made, frame))).data]).toEqual(samples);
+    },
+  );
 });
 
 describe("JPEG of 12 bits", () => {
@@ -249,7 +252,7 @@ describe("JPEG of 12 bits", () => {
     expect([...(await read(twelve(height, width, frame))).data]).toEqual(wanted);
   });
 
-  test("that is cut short, or coded in another way, is refused", async () => {
+  test("that is cut short, or coded in another way, is rejected", async () => {
     const frame = makeBlockJpeg({ width: 64, height: 64, components: 1, bits: 12 }, (x) => x * 500);
     await expect(read(twelve(64, 64, frame.slice(0, -60)))).rejects.toThrow(
       /of 12 bits is damaged or cut short/,
@@ -262,7 +265,7 @@ describe("JPEG of 12 bits", () => {
   });
 
   const root = new URL("../../../shared/data/dicom/pydicom/", import.meta.url);
-  test.skipIf(!existsSync(root))("of real files is what libjpeg makes of it, to one grey level", async () => {
+  test.skipIf(!existsSync(root))("of real files matches libjpeg to one grey level", async () => {
     const { data } = await read(new Uint8Array(await readFile(new URL("JPGExtended.dcm", root))));
     const values = [...data];
     // pylibjpeg's sum and maximum.
@@ -296,7 +299,7 @@ describe("a palette", () => {
     ["8 bits in words", 8, words],
     ["8 bits in words said to be 16", 16, words],
     ["8 bits, two in a word", 8, packed],
-  ])("of %s gives RGB; what lies beyond has the colour at its end", async (_, bits, encode) => {
+  ])("of %s gives RGB; values beyond its ends get the colour there", async (_, bits, encode) => {
     for (const syntax of [SYNTAX.explicit, SYNTAX.implicit, SYNTAX.bigEndian, SYNTAX.rle]) {
       const little = syntax !== SYNTAX.bigEndian;
       const descriptor = ["US", [4, 10, bits]] as const;
@@ -346,7 +349,7 @@ describe("a coded frame that is damaged", () => {
   const files = existsSync(root) ? real.map((name) => new URL(name, root)) : [];
   if (files.length === 0) console.warn("damaged DICOM frames of other codecs than RLE are not tested");
 
-  test("is read or refused in one sentence, and the next one is whole", async () => {
+  test("is read or rejected in one sentence, and the next frame is correct", async () => {
     const rle = picture(
       { rows: 16, columns: 16 },
       { frames: [[encodeRle(new Uint8Array(256), 1, 1)]], table: "none" },
@@ -396,7 +399,7 @@ describe("a coded frame that is damaged", () => {
     for (const [i, bytes] of all.entries()) expect((await read(bytes)).data).toEqual(whole[i]);
   });
 
-  test.skipIf(!existsSync(root))("of JPEG-LS leaves the frames after it as they are", async () => {
+  test.skipIf(!existsSync(root))("of JPEG-LS does not affect later frames", async () => {
     const bytes = new Uint8Array(await readFile(new URL("MR_small_jpeg_ls_lossless.dcm", root)));
     const whole = (await read(bytes)).data;
     const from = bytes.findIndex((b, i) => b === 0xff && bytes[i + 1] === 0xd8 && bytes[i + 2] === 0xff);
@@ -414,7 +417,7 @@ describe("a coded frame that is damaged", () => {
     expect((await read(bytes)).data).toEqual(whole);
   });
 
-  test("cannot ask for more than its header announces", async () => {
+  test("allocates no more than its header announces", async () => {
     // A JPEG-LS frame of 60 000 pixels square, and a JPEG 2000 one.
     const jls = Uint8Array.of(
       0xff,
@@ -457,7 +460,7 @@ describe("a file without a preamble", () => {
   };
 
   test.each([SYNTAX.explicit, SYNTAX.implicit, SYNTAX.bigEndian, SYNTAX.rle])(
-    "is read where its first element tells that it is DICOM (%s)",
+    "is read when its first element identifies DICOM (%s)",
     async (syntax) => {
       const bytes = whole(syntax);
       // With its own group, and without it where nothing is coded.
@@ -473,13 +476,13 @@ describe("a file without a preamble", () => {
     },
   );
 
-  test("of which nobody says how its frames are coded is refused truly", async () => {
+  test("without a transfer syntax and with coded frames is rejected with that reason", async () => {
     const bytes = whole(SYNTAX.rle);
     const at = 132 + 12 + 8 + bytes[132 + 12 + 6]!;
     await expect(read(bytes.slice(at))).rejects.toThrow(/does not state how its frames are coded/);
   });
 
-  test("of another kind is not taken for DICOM", async () => {
+  test("of another format is not taken for DICOM", async () => {
     for (const text of ["\b\0 notes of a person", "\u0002\0\u0010\0 more", "\b\0\b\0"]) {
       const bytes = new TextEncoder().encode(text.padEnd(600, " and so on"));
       await expect(read(bytes)).rejects.toThrow(/is not an image that can be read/);
@@ -504,7 +507,7 @@ test.each([
   ["1.2.840.113619.5.2", /stored as GE's private big-endian/],
   ["1.2.3.4", /stored as the transfer syntax 1\.2\.3\.4, which is not supported/],
   ["constructor", /stored as an unknown encoding/],
-])("the transfer syntax %s is named where it is not read", async (uid, sentence) => {
+])("the unsupported transfer syntax %s is named", async (uid, sentence) => {
   const file = picture({ rows: 1, columns: 1 }, { frames: [[new Uint8Array(8)]], table: "none" }, uid);
   await expect(read(file)).rejects.toThrow(sentence);
 });

@@ -123,7 +123,7 @@ function turned([a, b, c]: readonly [number, number, number]): [Vector, Vector] 
 }
 
 describe("a DICOM series", () => {
-  test("is the same stack whatever its files' order, encoding, direction and scale", async () => {
+  test("is the same stack for any order, encoding, direction and scale of its files", async () => {
     await fc.assert(
       fc.asyncProperty(stack, async (made) => {
         const { count, rows, columns, spacing, rescale = [1, 0] } = made;
@@ -167,7 +167,7 @@ describe("a DICOM series", () => {
     );
   });
 
-  test("holds the narrowest type that its values fit", async () => {
+  test("has the narrowest type that holds its values", async () => {
     const twelve = { 2621697: ["US", 12], 2621698: ["US", 11], 2621699: ["US", 0] } as Elements;
     const slices = (rescale: readonly [number, number]) =>
       directory([0, 1].map((z) => makeSlice({ position: [0, 0, z], rescale, extra: twelve })));
@@ -177,7 +177,7 @@ describe("a DICOM series", () => {
     expect((await open(slices([100, 0]))).dtype).toBe("int32");
   });
 
-  test("may be scaled slice by slice", async () => {
+  test("may have a scale for each slice", async () => {
     const data = Int16Array.from({ length: 12 }, (_, i) => i);
     const image = await open(
       directory([0, 1].map((z) => makeSlice({ position: [0, 0, z], data, rescale: [z + 0.5, z] }))),
@@ -240,16 +240,16 @@ describe("a DICOM series", () => {
     ],
     ["values come from a table", line([0, 1], { extra: { 2633728: ["SQ", [{}]] } }), /look-up table/],
     ["a scale is none", line([0, 1], { extra: { 2625619: ["DS", "0"] } }), /scaled by an invalid number/],
-  ])("is refused where %s", async (_, objects, reason) => {
+  ])("is rejected where %s", async (_, objects, reason) => {
     expect(await refusal(open(objects))).toMatch(reason);
   });
 
-  test("takes distances that are rounded", async () => {
+  test("accepts rounded distances", async () => {
     const image = await open(line([0, 0.62, 1.25, 1.87, 2.5]));
     expect(image.spacing!.values[0]).toBeCloseTo(0.625, 6);
   });
 
-  test("is chosen where there are several; what is no image beside it does not count", async () => {
+  test("is chosen among several; other objects do not count", async () => {
     const objects = {
       ...line([0, 1, 2]),
       ...directory(
@@ -290,7 +290,7 @@ describe("a DICOM series", () => {
       makeDicom({ syntax: "1.2.3", elements: elementsOf({}), pixels: new Uint8Array(24) }),
       /the transfer syntax 1\.2\.3/,
     ],
-  ])("is read beside one file that %s, which is told", async (_, bad, reason) => {
+  ])("is read beside one file that %s, which is reported", async (_, bad, reason) => {
     for (const name of ["a", "z"]) {
       const objects = { ...line([0, 1, 2]), [`scan/${name}`]: bad };
       for (const made of [objects, { scan: zipSync(objects) }]) {
@@ -305,7 +305,7 @@ describe("a DICOM series", () => {
     }
   });
 
-  test("is asked for where as much cannot be read, and where there are several", async () => {
+  test("must be chosen when there are several, or when an unreadable one is as large", async () => {
     const broken = makeSlice({}).slice(0, 400);
     const few = { ...line([0, 1]), "scan/x": broken, "scan/y": broken, "scan/z": broken };
     expect(await refusal(open(few))).toBe(
@@ -320,7 +320,7 @@ describe("a DICOM series", () => {
     expect(await refusal(open({ "scan/0": broken, "scan/1": broken }))).toMatch(/^scan\/0 is damaged/);
   });
 
-  test("that lacks a slice because it is damaged says which one", async () => {
+  test("names the damaged slice that it lacks", async () => {
     const objects = line([0, 1, 2, 3, 4]);
     objects["scan/0002"] = objects["scan/0002"]!.slice(0, 400);
     expect(await refusal(open(objects))).toMatch(
@@ -328,7 +328,7 @@ describe("a DICOM series", () => {
     );
   });
 
-  test("takes copies of a slice once, and says so", async () => {
+  test("uses duplicates of a slice once, and says so", async () => {
     const slice = (z: number, uid: string, value = z) =>
       makeSlice({
         position: [0, 0, z],
@@ -355,7 +355,7 @@ describe("a DICOM series", () => {
     expect((await open(twice)).levels[0]!.shape).toEqual([3, 4]);
   });
 
-  test("has another etag when one of its slices is replaced", async () => {
+  test("changes its etag when one of its slices is replaced", async () => {
     const objects = line([0, 1, 2]);
     const store = new MemoryStore(objects);
     const before = (await openImage(store, "scan")).etag;
@@ -364,7 +364,7 @@ describe("a DICOM series", () => {
     expect((await openImage(store, "scan")).etag).not.toBe(before);
   });
 
-  test("gives the head of each slice, for who writes back to its grid", async () => {
+  test("gives the head of each slice, for writers that return to its grid", async () => {
     const image = await open(line([5, 3, 4]));
     const head = await image.headers!.read(0);
     const whole = makeSlice({ position: [0, 0, 3] });
@@ -379,7 +379,7 @@ describe("a zip archive", () => {
     [0, 1, 2].map((z) => makeSlice({ position: [0, 0, z], data: new Int16Array(12).fill(z) })),
   );
 
-  test.each([0, 6] as const)("at compression %i is read as its directory is", async (level) => {
+  test.each([0, 6] as const)("at compression %i is read like its directory", async (level) => {
     const zip = zipSync(
       { ...objects, "scan/": new Uint8Array(0), "readme.txt": new Uint8Array(500) },
       { level },
@@ -392,7 +392,7 @@ describe("a zip archive", () => {
     ]);
   });
 
-  test("that is damaged, or holds no DICOM, is refused", async () => {
+  test("that is damaged, or holds no DICOM, is rejected", async () => {
     const zip = zipSync(objects);
     expect(await refusal(open({ scan: zip.subarray(0, zip.length - 40) }))).toMatch(
       /damaged or incomplete zip/,
@@ -404,7 +404,7 @@ describe("a zip archive", () => {
 
   const large = makeSlice({ rows: 1024, columns: 512, data: new Int16Array(1024 * 512).fill(7) });
 
-  test("unpacks no more of a file than its head until samples are asked for", async () => {
+  test("unpacks only the head of a file until samples are read", async () => {
     const zip = zipSync({ "scan/0": large });
     const image = await open({ scan: zip }, { limits: { tileBytes: 1 << 20 } });
     expect(image.levels[0]!.shape).toEqual([1024, 512]);
@@ -426,7 +426,7 @@ describe("a zip archive", () => {
     expect(await refusal(open({ scan: lying }))).toMatch(/damaged in its archive|cut short/);
   });
 
-  test("whose entries share their data is refused", async () => {
+  test("whose entries overlap is rejected", async () => {
     const zip = zipSync(Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`scan/${i}`, large])));
     const view = new DataView(zip.buffer);
     let first = -1;
@@ -447,7 +447,7 @@ describe("a zip archive", () => {
     expect(await refusal(open({ scan: shared }))).toMatch(/damaged or incomplete zip file/);
   });
 
-  test("or a directory whose names hold ends of lines is told of in one", async () => {
+  test("or a directory with line breaks in names is reported in one line", async () => {
     for (const end of ["\n", "\r", "\u0085", "\u2028", "\u202e", "\u001b[2J"]) {
       const bad = { [`scan/x${end}y`]: makeSlice({}).slice(0, 400) };
       for (const made of [bad, { scan: zipSync(bad) }])
@@ -455,7 +455,7 @@ describe("a zip archive", () => {
     }
   });
 
-  test("whatever is flipped in it, it is read or refused in one sentence", async () => {
+  test("with any flipped bytes is read or rejected in one sentence", async () => {
     const zip = zipSync(objects);
     await fc.assert(
       fc.asyncProperty(
@@ -509,7 +509,7 @@ describe("a multi-frame volume", () => {
     });
 
   test.each([true, false])(
-    "is sorted by the places of its frames (undefined lengths: %s)",
+    "is sorted by the positions of its frames (undefined lengths: %s)",
     async (undefinedLengths) => {
       const image = await open({ scan: enhanced(3, undefinedLengths) });
       expect([image.axes, image.spacing!.values]).toEqual(["zyx", [3, 0.5, 0.25]]);
@@ -518,7 +518,7 @@ describe("a multi-frame volume", () => {
     },
   );
 
-  test("is read where its groups were passed on by who did not know them", async () => {
+  test("is read when a program that did not know its groups has copied them", async () => {
     const made = makeDicom({ syntax: SYNTAX.implicit, elements: { 1375769129: ["SQ", [shared]] } });
     // Behind the preamble, the group length, the transfer syntax and the sequence's own header.
     const content = made.subarray(132 + 12 + 26 + 8);
@@ -541,7 +541,7 @@ describe("a multi-frame volume", () => {
     expect(image.details!.spacingBetweenSlices).toBe("7 mm stated, positions used");
   });
 
-  test("that states other frames than it has is refused, as is a film", async () => {
+  test("with a wrong number of frames, or a film, is rejected", async () => {
     expect(await refusal(open({ scan: enhanced(4, false) }))).toMatch(
       /describes 3 frames where its header announces 4/,
     );
@@ -551,7 +551,7 @@ describe("a multi-frame volume", () => {
 });
 
 describe("nothing that identifies a patient", () => {
-  test("is in what is printed of an image, or in what is thrown of a damaged one", async () => {
+  test("is in the description of an image, or in the error of a damaged one", async () => {
     const objects = directory([0, 1].map((z) => makeSlice({ position: [0, 0, z] })));
     const report = JSON.stringify(describeImage(await open(objects)));
     expect(report).toContain('"modality":"CT"');
@@ -587,7 +587,7 @@ describe("nothing that identifies a patient", () => {
   });
 });
 
-describe("what a DICOM header may not say", () => {
+describe("a DICOM header", () => {
   test.each<[string, Uint8Array, RegExp]>([
     [
       "frames it does not hold",
@@ -653,7 +653,7 @@ describe("what a DICOM header may not say", () => {
   });
 });
 
-test("no count of a header makes opening read or hold more than the file is long", async () => {
+test("with any counts makes opening read or hold no more than the file's length", async () => {
   const counts = [65_536, 2 ** 23, 2 ** 23 + 1, 2 ** 31 - 1];
   const empty = { frames: [[new Uint8Array(2)]], table: "none" as const };
   const made = counts.flatMap((count) => {
@@ -682,7 +682,7 @@ test("no count of a header makes opening read or hold more than the file is long
   }
 });
 
-test("a header of nothing but items takes little memory", async () => {
+test("made of items alone takes little memory", async () => {
   // Eight bytes an item: four million would be objects of a gigabyte.
   const items = new Uint8Array(32 << 20);
   const words = new Uint32Array(items.buffer);

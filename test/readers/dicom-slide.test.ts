@@ -136,7 +136,7 @@ const level = fc.record({
 });
 
 describe("a DICOM slide", () => {
-  test("gives any region, whatever its tiles, their order, coding and tables", async () => {
+  test("gives any region for any tiles, order, coding and tables", async () => {
     await fc.assert(
       fc.asyncProperty(level, fc.array(fc.nat(99), { minLength: 4, maxLength: 12 }), async (made, places) => {
         const { height, width, tile, samples } = made;
@@ -179,7 +179,7 @@ describe("a DICOM slide", () => {
   const half = pattern("uint8", [20, 30, 3]);
   const tile = [16, 16] as const;
 
-  test("has the levels of its files, without what lies beside them", async () => {
+  test("has the levels of its files, without label, macro and thumbnail", async () => {
     const image = await open({
       "slide/a": makeLevel({ image: half, tile }),
       "slide/b": makeLevel({ image: base, tile, coding: "none" }),
@@ -197,7 +197,7 @@ describe("a DICOM slide", () => {
     expect((await image.headers!.read(1)).length).toBeLessThan(2000);
   });
 
-  test("reads the frames it needs, and little more", async () => {
+  test("reads the frames that it needs, and little more", async () => {
     const big = pattern("uint8", [640, 640, 3]);
     const bytes = makeLevel({ image: big, tile: [64, 64] });
     const image = await open({ slide: bytes });
@@ -207,7 +207,7 @@ describe("a DICOM slide", () => {
     expect(opened).toBeLessThan(80_000);
   });
 
-  test("takes its pixel size from what it spans, where nothing else tells", async () => {
+  test("takes its pixel size from its extent if nothing else states it", async () => {
     const extra = {
       1375769129: ["SQ", []],
       4718593: ["FL", 0.06],
@@ -294,11 +294,11 @@ describe("a DICOM slide", () => {
       },
       /tiles is over the limit/,
     ],
-  ])("is refused with %s", async (_, objects, reason) => {
+  ])("is rejected with %s", async (_, objects, reason) => {
     expect(await refusal(open(objects))).toMatch(reason);
   });
 
-  test("whatever is flipped in a file, it is read or refused in one sentence", async () => {
+  test("with any flipped bytes is read or rejected in one sentence", async () => {
     const files = [
       makeLevel({ image: base, tile }),
       makeLevel({ image: base, tile, coding: "basic", fragments: 2 }),

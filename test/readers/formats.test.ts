@@ -44,7 +44,7 @@ const throughPalette: Raster = {
   shape: [53, 71, 3],
 };
 
-describe("lossless files read exactly", () => {
+describe("lossless files are read exactly", () => {
   test.each<[string, DType, Raster]>([
     ["lzw-tiles.tif", "uint8", rgb],
     ["lzw-predictor-be.tif", "uint16", pattern("uint16", [53, 71, 3])],
@@ -94,7 +94,7 @@ describe("lossless files read exactly", () => {
   });
 });
 
-describe("OME-Zarr as zarr-python writes it", () => {
+describe("OME-Zarr of zarr-python", () => {
   test.each([
     ["v2-blosc-fortran.ome.zarr", "OME-Zarr 0.4", [32, 32]],
     ["v2-gzip-dots.ome.zarr", "OME-Zarr 0.4", [32, 32]],
@@ -126,7 +126,7 @@ describe("JPEG within 2 grey levels of libjpeg-turbo", () => {
 });
 
 describe("JPEG 2000", () => {
-  test("lossless RGB (33005) reads exactly", async () => {
+  test("lossless RGB (33005) is read exactly", async () => {
     expect(
       distance(await whole(await open("aperio-j2k-rgb.svs")), await reference("aperio-j2k-rgb.svs")),
     ).toBe(0);
@@ -142,7 +142,7 @@ describe("JPEG 2000", () => {
 });
 
 describe("Aperio", () => {
-  test("levels are the tiled pages; label is left alone; magnification and spacing from the description", async () => {
+  test("levels are the tiled pages, labels are skipped, and the description gives magnification and spacing", async () => {
     const image = await open("aperio-jpeg.svs");
     expect(image.format).toBe("Aperio SVS (JPEG)");
     expect(image.levels.map((l) => l.shape)).toEqual([
@@ -153,7 +153,7 @@ describe("Aperio", () => {
     expect(image.spacing).toEqual({ values: [0.499, 0.499], unit: "micrometer" });
   });
 
-  test("a spacing given by hand wins", async () => {
+  test("the user's spacing overrides the file's", async () => {
     const image = await openImage(store, "aperio-jpeg.svs", { mpp: 0.25 });
     expect(image.spacing).toEqual({ values: [0.25, 0.25], unit: "micrometer" });
     expect((await whole(image)).shape).toEqual([90, 100, 3]);
@@ -166,7 +166,7 @@ describe("Aperio", () => {
 
 describe("NDPI", () => {
   test.each(["restarts-listed.ndpi", "restarts-found.ndpi", "restarts-none.ndpi", "restarts-uneven.ndpi"])(
-    "%s: macro and map are left alone, pixels as decoded whole",
+    "%s: macro and map are skipped, and pixels equal those of a whole decode",
     async (name) => {
       const image = await open(name);
       expect(image.format).toBe("Hamamatsu NDPI");
@@ -182,7 +182,7 @@ describe("NDPI", () => {
     },
   );
 
-  test("halved chroma: as decoded whole, but for the column beside a cut, which lacks its neighbour", async () => {
+  test("halved chroma: pixels equal those of a whole decode, except the column beside a cut", async () => {
     const image = await open("restarts-420.ndpi");
     const read = await whole(image);
     const expected = await reference("ndpi-420");
@@ -198,7 +198,7 @@ describe("NDPI", () => {
   });
 });
 
-test("spacing comes from resolution only where a microscope could have it", async () => {
+test("the resolution gives the spacing only if a microscope can have it", async () => {
   expect((await open("photo.jpg")).spacing).toEqual({ values: [1, 1], unit: "micrometer" });
   expect((await open("gray16.png")).spacing?.values[0]).toBeCloseTo(0.5, 3);
   expect((await open("gray.jpg")).spacing).toBeUndefined();

@@ -24,7 +24,7 @@ const put = (at: number, bytes: number[], instead = 0) =>
   Uint8Array.from([...photo.subarray(0, at), ...bytes, ...photo.subarray(at + instead)]);
 const jfifEnd = 4 + photo[4]! * 256 + photo[5]!;
 
-describe("what libjpeg warns of and reads is read, every pixel", () => {
+describe("JPEGs that libjpeg reads with warnings are read, every pixel", () => {
   const exif = [...new TextEncoder().encode("Exif\0\0II*\0")];
   const adobe = (...rest: number[]) => [
     0xff,
@@ -63,7 +63,7 @@ describe("what libjpeg warns of and reads is read, every pixel", () => {
     expect(odd.data).toEqual(clean.data);
   });
 
-  test("damage between restart markers that are all there is read around, and told", async () => {
+  test("damage between complete restart markers is read around and reported", async () => {
     const made = { width: 40, height: 40, components: 1, restart: 5 };
     const value = (x: number, y: number) => 20 + 30 * x + 10 * y;
     const bytes = makeBlockJpeg(made, value);
@@ -88,7 +88,7 @@ describe("what libjpeg warns of and reads is read, every pixel", () => {
   });
 });
 
-test("an orientation other than the stored one is told, and pixels are as stored", async () => {
+test("an orientation other than the stored one is reported, and pixels stay as stored", async () => {
   const tag = [0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0];
   const body = [...new TextEncoder().encode("Exif\0\0II*\0"), 8, 0, 0, 0, 1, 0, ...tag, 0, 0, 0, 0];
   const { image, data } = await read(put(2, [0xff, 0xe1, 0, body.length + 2, ...body]));
@@ -100,7 +100,7 @@ test("an orientation other than the stored one is told, and pixels are as stored
 });
 
 describe("JPEG in TIFF", () => {
-  test.each([2, 4])("%i components are handed out as they are stored", async (components) => {
+  test.each([2, 4])("%i components are read as stored", async (components) => {
     const value = (x: number, y: number, c: number) => 10 + 60 * c + 9 * x + 3 * y;
     const jpeg = makeBlockJpeg({ width: 32, height: 16, components }, value);
     const image = pattern("uint8", [16, 32, components]);
@@ -149,7 +149,7 @@ describe("JPEG in TIFF", () => {
     }
   });
 
-  test("12 bits are refused by name", async () => {
+  test("12 bits are rejected by name", async () => {
     const jpeg = makeBlockJpeg({ width: 8, height: 8, components: 1 }, () => 9);
     jpeg[jpeg.findIndex((b, i) => b === 0xff && jpeg[i + 1] === 0xc0) + 4] = 12;
     await expect(decodeAnyJpeg(completeJpeg(jpeg))).rejects.toThrow(
@@ -171,7 +171,7 @@ describe("lossless JPEG", () => {
     noise: fc.infiniteStream(fc.nat(65535)),
   });
 
-  test("every predictor, depth and number of components comes back exactly", () => {
+  test("every predictor, depth and number of components is decoded exactly", () => {
     fc.assert(
       fc.property(made, ({ noise, flat, ...about }) => {
         const { width, height, components, bits, pointTransform } = about;
@@ -188,7 +188,7 @@ describe("lossless JPEG", () => {
     );
   });
 
-  test("cut short anywhere it is damage, and nothing else", () => {
+  test("cut short anywhere, it is reported as damaged", () => {
     const about = {
       width: 5,
       height: 4,

@@ -102,7 +102,7 @@ describe("a NIfTI file", () => {
     [0, 0, 2.5, -72],
   ];
 
-  test("takes the sform before the qform, the qform before sizes alone", async () => {
+  test("prefers the sform to the qform, and the qform to sizes alone", async () => {
     const sform = { code: 1, rows };
     const qform = { code: 1, quaternion: [0, 1, 0], offset: [10, 20, 30] };
     const pixdim = [-1, 1, 2, 3, 1, 1, 1, 1];
@@ -127,7 +127,7 @@ describe("a NIfTI file", () => {
     expect(sizes.details?.orientationFrom).toBe("pixdim");
   });
 
-  test("has its lengths in millimetres, whatever its unit", async () => {
+  test("has lengths in millimetres, for any unit", async () => {
     const micrometres = await open(makeNifti({ ...grid, sform: { code: 1, rows }, units: 3 }));
     expect(micrometres.spacing!.values[0]).toBeCloseTo(0.0025, 9);
     expect(micrometres.affine![0]![3]).toBeCloseTo(0.09, 9);
@@ -138,7 +138,7 @@ describe("a NIfTI file", () => {
     [0, 0, 0],
     [Number.NaN, 2, 2],
     [1, Number.POSITIVE_INFINITY, 1],
-  ])("states no spacing where its header holds none (%d, %d, %d)", async (...zooms) => {
+  ])("has no spacing if its header states none (%d, %d, %d)", async (...zooms) => {
     for (const qform of [undefined, { code: 1, quaternion: [0, 0, 0], offset: [0, 0, 0] }]) {
       const image = await open(makeNifti({ ...grid, qform, pixdim: [1, ...zooms, 0, 0, 0, 0] }));
       expect([image.spacing, image.affine, image.orientation]).toEqual([undefined, undefined, undefined]);
@@ -151,13 +151,13 @@ describe("a NIfTI file", () => {
     }
   });
 
-  test("takes a pixel size of a single sample for 1 where it is 0", async () => {
+  test("takes a pixel size of 0 along a single sample as 1", async () => {
     const flat = { ...grid, size: [3, 20, 1] };
     const image = await open(makeNifti({ ...flat, pixdim: [1, 2, 3, 0, 0, 0, 0, 0] }));
     expect([image.spacing!.values, image.warnings]).toEqual([[1, 3, 2], []]);
   });
 
-  test("takes pixel sizes without their sign, as nibabel does, and says so", async () => {
+  test("ignores the sign of pixel sizes, like nibabel, and says so", async () => {
     const qform = { code: 1, quaternion: [0, 0, 0], offset: [1, 2, 3] };
     const image = await open(makeNifti({ ...grid, qform, pixdim: [1, -2, 2, -3, 1, 1, 1, 1] }));
     expect([image.orientation, image.affine!.map((row) => row.map((v) => v + 0))]).toEqual([
@@ -178,7 +178,7 @@ describe("a NIfTI file", () => {
     ["of zeros", [0, 0, 0].map(() => [0, 0, 0, 0])],
     ["that is flat", [rows[0]!, rows[1]!, rows[1]!]],
     ["that holds no number", [[Number.NaN, 0, 0, 0], rows[1]!, rows[2]!]],
-  ])("takes the qform where the sform is set to one %s, and says so", async (_, degenerate) => {
+  ])("uses the qform when the sform is one %s, and says so", async (_, degenerate) => {
     const sform = { code: 2, rows: degenerate };
     const qform = { code: 1, quaternion: [0, 0, 0], offset: [10, 20, 30] };
     const pixdim = [1, 1, 2, 3, 1, 1, 1, 1];
@@ -194,49 +194,46 @@ describe("a NIfTI file", () => {
     expect(sizes.warnings).toHaveLength(1);
   });
 
-  test.each([1, 2] as const)(
-    "of four dimensions (version %d) gives the volume that is asked for",
-    async (version) => {
-      const series: MadeNifti = {
-        version,
-        type: "int16",
-        size: [2, 3, 2, 3],
-        data: Int16Array.from({ length: 36 }, (_, i) => i),
-        sform: { code: 1, rows },
-      };
-      const etags = new Set<string>();
-      for (const gzip of [false, true]) {
-        const store = new MemoryStore({ "scan.nii": makeNifti({ ...series, gzip }) });
-        for (const time of [1, 2, 3]) {
-          const image = await openImage(store, "scan.nii", { time });
-          const { data } = await image.readRegion(0, { origin: [0, 0, 0], size: [2, 3, 2] });
-          expect([...data]).toEqual(Array.from({ length: 12 }, (_, i) => 12 * (time - 1) + i));
-          expect(image.details!.time).toBe(`volume ${time} of 3`);
-          etags.add(image.etag);
-          // What is written beside it is one volume.
-          const header = parseNiftiHeader(await image.headers!.read(0), "header");
-          expect([header.times, header.size]).toEqual([1, [2, 3, 2]]);
-        }
-        await expect(openImage(store, "scan.nii", { time: 4 })).rejects.toThrow(
-          /3 volumes, and number 4 is wanted/,
-        );
-        await expect(openImage(store, "scan.nii", { time: 0 })).rejects.toThrow(RangeError);
-        await expect(openImage(store, "scan.nii")).rejects.toThrow(
-          /choose one by its number \(--time 1 to 3\)/,
-        );
+  test.each([1, 2] as const)("of four dimensions (version %d) gives the chosen volume", async (version) => {
+    const series: MadeNifti = {
+      version,
+      type: "int16",
+      size: [2, 3, 2, 3],
+      data: Int16Array.from({ length: 36 }, (_, i) => i),
+      sform: { code: 1, rows },
+    };
+    const etags = new Set<string>();
+    for (const gzip of [false, true]) {
+      const store = new MemoryStore({ "scan.nii": makeNifti({ ...series, gzip }) });
+      for (const time of [1, 2, 3]) {
+        const image = await openImage(store, "scan.nii", { time });
+        const { data } = await image.readRegion(0, { origin: [0, 0, 0], size: [2, 3, 2] });
+        expect([...data]).toEqual(Array.from({ length: 12 }, (_, i) => 12 * (time - 1) + i));
+        expect(image.details!.time).toBe(`volume ${time} of 3`);
+        etags.add(image.etag);
+        // What is written beside it is one volume.
+        const header = parseNiftiHeader(await image.headers!.read(0), "header");
+        expect([header.times, header.size]).toEqual([1, [2, 3, 2]]);
       }
-      expect(etags.size).toBe(3);
-      const one = new MemoryStore({ "scan.nii": makeNifti({ ...grid }) });
-      await expect(openImage(one, "scan.nii", { time: 2 })).rejects.toThrow(/holds one volume, and number 2/);
-      const png = new MemoryStore({
-        "a.png": new Uint8Array(await readFile(new URL("fixtures/gray16.png", import.meta.url))),
-      });
-      await expect(openImage(png, "a.png", { time: 1 })).rejects.toThrow(/not a series of volumes: .*--time/);
-      expect((await openImage(one, "scan.nii", { time: 1 })).etag).toBe(
-        (await openImage(one, "scan.nii")).etag,
+      await expect(openImage(store, "scan.nii", { time: 4 })).rejects.toThrow(
+        /3 volumes, and number 4 is wanted/,
       );
-    },
-  );
+      await expect(openImage(store, "scan.nii", { time: 0 })).rejects.toThrow(RangeError);
+      await expect(openImage(store, "scan.nii")).rejects.toThrow(
+        /choose one by its number \(--time 1 to 3\)/,
+      );
+    }
+    expect(etags.size).toBe(3);
+    const one = new MemoryStore({ "scan.nii": makeNifti({ ...grid }) });
+    await expect(openImage(one, "scan.nii", { time: 2 })).rejects.toThrow(/holds one volume, and number 2/);
+    const png = new MemoryStore({
+      "a.png": new Uint8Array(await readFile(new URL("fixtures/gray16.png", import.meta.url))),
+    });
+    await expect(openImage(png, "a.png", { time: 1 })).rejects.toThrow(/not a series of volumes: .*--time/);
+    expect((await openImage(one, "scan.nii", { time: 1 })).etag).toBe(
+      (await openImage(one, "scan.nii")).etag,
+    );
+  });
 
   test("gives its header as stored", async () => {
     const bytes = makeNifti({ ...grid, version: 2 });
@@ -244,7 +241,7 @@ describe("a NIfTI file", () => {
     expect(await image.headers!.read(0)).toEqual(bytes.subarray(0, 540));
   });
 
-  test("keeps its place in the patient when the plane's pixel size is given", async () => {
+  test("keeps its position in the patient when the user gives the plane's pixel size", async () => {
     const image = await openImage(
       new MemoryStore({ "scan.nii": makeNifti({ ...grid, sform: { code: 1, rows } }) }),
       "scan.nii",
@@ -266,7 +263,7 @@ describe("gzip", () => {
   const bytes = makeNifti({ type: "uint8", size, data, gzip: true });
   const slice = (z: number) => ({ origin: [z, 0, 0], size: [1, 64, 64] });
 
-  test("is inflated once for a pass slab by slab, however the plane is cut", async () => {
+  test("is inflated once for a pass block by block, however the plane is cut", async () => {
     const image = await open(bytes, { cacheBytes: 16 * 64 * 64 });
     const opened = image.bytesRead;
     for (let z = 0; z < 40; z += 8) {
@@ -281,7 +278,7 @@ describe("gzip", () => {
     await image.close();
   });
 
-  test("is not inflated anew for every slice along another axis", async () => {
+  test("is not inflated again for every slice along another axis", async () => {
     const image = await open(bytes, { cacheBytes: 4 * 64 * 64 });
     const opened = image.bytesRead;
     for (let y = 0; y < 64; y++) {
@@ -292,7 +289,7 @@ describe("gzip", () => {
     await image.close();
   });
 
-  test("may be of several members, and what follows the samples does not matter", async () => {
+  test("may have several members, and bytes behind the samples do not matter", async () => {
     const plain = makeNifti({ type: "uint8", size, data });
     const { gzipSync } = await import("node:zlib");
     const half = plain.length >> 1;
@@ -317,7 +314,7 @@ describe("gzip", () => {
     expect((await longer.readRegion(0, slice(39))).data).toEqual(data.subarray(39 * 4096));
   });
 
-  test("goes on after a read was given up", async () => {
+  test("continues after an aborted read", async () => {
     const image = await open(bytes);
     const controller = new AbortController();
     const given = image.readRegion(0, slice(30), { signal: controller.signal });
@@ -326,7 +323,7 @@ describe("gzip", () => {
     expect((await image.readRegion(0, slice(3))).data).toEqual(data.subarray(3 * 4096, 4 * 4096));
   });
 
-  test("that is cut short is refused where it ends, not before", async () => {
+  test("that is cut short fails where it ends, not before", async () => {
     const image = await open(bytes.subarray(0, bytes.length - 200));
     expect((await image.readRegion(0, slice(0))).data).toEqual(data.subarray(0, 4096));
     const last = image.readRegion(0, slice(39));
@@ -334,7 +331,7 @@ describe("gzip", () => {
     await expect(last).rejects.toThrow(/scan\.nii is cut short/);
   });
 
-  test("of something else is told apart", async () => {
+  test("of another format is rejected", async () => {
     const { gzipSync } = await import("node:zlib");
     await expect(open(new Uint8Array(gzipSync("hello".repeat(200))))).rejects.toThrow(
       /gzip archive of something other than NIfTI/,
@@ -342,7 +339,7 @@ describe("gzip", () => {
   });
 });
 
-describe("what a NIfTI header may not say", () => {
+describe("an invalid NIfTI header", () => {
   const valid: MadeNifti = { type: "int16", size: [4, 4, 4], data: new Int16Array(64) };
   const edited = (edit: (view: DataView) => void) => {
     const bytes = makeNifti(valid);
@@ -414,7 +411,7 @@ describe("what a NIfTI header may not say", () => {
     );
   });
 
-  test("whatever is flipped in a file, it is read or refused in one sentence", async () => {
+  test("with any flipped bytes is read or rejected in one sentence", async () => {
     const files = [
       makeNifti(valid),
       makeNifti({ ...valid, version: 2, gzip: true }),

@@ -100,14 +100,14 @@ describe("parseOmeXml", () => {
     expect(found.firstPage).toBe(7);
   });
 
-  test("planes in other files are told", () => {
+  test("planes in other files are reported", () => {
     const found = image(
       'SizeC="2" SizeZ="1" SizeT="1"><TiffData FirstC="0" IFD="0"><UUID FileName="a.tif">u</UUID></TiffData><TiffData FirstC="1" IFD="0"><UUID FileName="b.tif">v</UUID></TiffData>',
     );
     expect(found.otherFile).toBe("b.tif");
   });
 
-  test("a document that names planes over and over is given up, whatever its counts say", () => {
+  test("a document that names planes repeatedly is rejected, whatever its counts", () => {
     const data = '<TiffData PlaneCount="999999999"/>';
     expect(image(`SizeC="4" SizeZ="50">${data}`).resolvePages(4)).toHaveLength(50);
     expect(image(`SizeC="4" SizeZ="50">${data.repeat(1000)}`).resolvePages(4)).toBeUndefined();
@@ -139,7 +139,7 @@ describe("parseOmeXml", () => {
     expect(image(`${attributes}>`).spacing?.values).toEqual(values);
   });
 
-  test("an RGB channel counts for its samples, and colours are signed RGBA", () => {
+  test("an RGB channel counts as its samples, and colours are signed RGBA", () => {
     const rgb = image('SizeC="3"><Channel SamplesPerPixel="3"/>');
     expect(rgb.channelSamples).toEqual([3]);
     const coloured = image(
@@ -151,7 +151,7 @@ describe("parseOmeXml", () => {
     ]);
   });
 
-  test("the objective is the one the image names", () => {
+  test("the objective is the one that the image names", () => {
     const instrument =
       '<Instrument><Objective ID="O:1" NominalMagnification="20"/><Objective ID="O:2" NominalMagnification="40"/></Instrument>';
     expect(image(">", '<ObjectiveSettings ID="O:2"/>', instrument).objectivePower).toBe(40);

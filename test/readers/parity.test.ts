@@ -28,7 +28,7 @@ if (!present) console.warn(`parity with OpenSlide is not tested: the real slides
 const store = new FsStore(root);
 afterAll(() => store.close());
 
-describe.skipIf(!present)("real slides read as OpenSlide and tifffile read them", () => {
+describe.skipIf(!present)("real slides are read like by OpenSlide and tifffile", () => {
   test.each(slides)("$path", async ({ path, sha256, crops, regions }) => {
     const file = await store.get(path);
     expect(createHash("sha256").update(file!.bytes).digest("hex"), "another file than the reference").toBe(

@@ -75,7 +75,7 @@ function jpeg(side: number): Uint8Array {
 
 const deflated = (side: number) => deflateSync(new Uint8Array(side * side * 3), { level: 1 });
 
-describe("a small file that unpacks to much takes little more than that", () => {
+describe("a decompression bomb takes little more memory than the limit", () => {
   // Beside the picture there is what is garbage and not yet collected; the JPEG codec holds one more.
   test.each<[string, (side: number) => Uint8Array, number]>([
     ["PackBits", (side) => tiff(side, 32773, packBits(side)), 1.5],

@@ -21,7 +21,7 @@ const made = fc.constantFrom(0, 2, 3, 4, 6).chain((colorType) =>
 );
 
 describe("decodePng", () => {
-  test("every colour type, depth, filter and interlacing comes back exactly", () => {
+  test("every colour type, depth, filter and interlacing is decoded exactly", () => {
     fc.assert(
       fc.property(made, ({ noise, shift, ...about }) => {
         const { colorType, depth, width, height } = about;
@@ -51,13 +51,13 @@ describe("decodePng", () => {
   const plain = { width: 3, height: 2, depth: 8, colorType: 2, interlaced: false, filter: () => 0 } as const;
   const rgb = Array.from({ length: 18 }, (_, i) => 10 * i);
 
-  test("a palette that is only suggested changes nothing", () => {
+  test("a suggested palette changes nothing", () => {
     const before = [{ type: "sPLT", data: [65, 0, 8, 1, 2, 3, 4, 5, 6] }];
     const { data } = decodePng(makePng({ ...plain, palette: [1, 2, 3], before }, rgb));
     expect(Array.from(data)).toEqual(rgb);
   });
 
-  test("what is wrong is told", () => {
+  test("damage is named", () => {
     const bytes = makePng(plain, rgb);
     expect(() => decodePng(bytes.subarray(0, 60))).toThrow(/cannot be unpacked|ends after 0 rows/);
     expect(() => decodePng(makePng({ ...plain, filter: () => 7 }, rgb))).toThrow(
@@ -70,7 +70,7 @@ describe("decodePng", () => {
     );
   });
 
-  test("an orientation other than the stored one is told", async () => {
+  test("an orientation other than the stored one is reported", async () => {
     const exif = [0x4d, 0x4d, 0, 42, 0, 0, 0, 8, 0, 1, 1, 18, 0, 3, 0, 0, 0, 1, 0, 3, 0, 0, 0, 0, 0, 0];
     const bytes = makePng({ ...plain, before: [{ type: "eXIf", data: exif }] }, rgb);
     const image = await openImage(new MemoryStore({ "a.png": bytes }), "a.png");

@@ -45,7 +45,7 @@ describe.skipIf(!present)("OME-Zarr files of other projects", () => {
     [`${examples}/warning/image-01.zarr`, /samples of type int64/],
     [`${examples}/valid/plate-01.zarr`, /an OME-Zarr plate or well/],
     [`${ngio}/test_image_tczyx.zarr`, /a series of 4 times/],
-  ])("%s is refused", async (key, reason) => {
+  ])("%s is rejected", async (key, reason) => {
     const opening = openImage(store, key);
     await expect(opening).rejects.toThrow(ImageFormatError);
     await expect(opening).rejects.toThrow(reason);

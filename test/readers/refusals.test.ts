@@ -43,7 +43,7 @@ async function expectRefusal(opening: Promise<unknown>, pattern: RegExp): Promis
   expect(error.message).not.toContain("\n");
 }
 
-describe("what is not an image is refused in one sentence", () => {
+describe("files that are not images are rejected in one sentence", () => {
   test.each<[string, Uint8Array, RegExp]>([
     ["an empty file", new Uint8Array(0), /is empty \(0 bytes\)/],
     ["a single byte", Uint8Array.of(0x49), /is not an image that can be read/],
@@ -73,7 +73,7 @@ describe("what is not an image is refused in one sentence", () => {
     await expectRefusal(open(bytes), pattern);
   });
 
-  test("nothing there, and a directory", async () => {
+  test("a missing file, and a directory", async () => {
     const store = new MemoryStore({ "slide/readme.txt": text("x") });
     await expect(openImage(store, "other.svs")).rejects.toThrow(ImageNotFoundError);
     await expect(openImage(store, "other.svs")).rejects.toThrow(
@@ -82,14 +82,14 @@ describe("what is not an image is refused in one sentence", () => {
     await expectRefusal(openImage(store, "slide"), /is a directory without OME-Zarr metadata/);
   });
 
-  test("a name that lies does not matter", async () => {
+  test("a wrong file name does not matter", async () => {
     expect((await open(await fixture("rgb.png"), "slide.svs")).format).toBe("PNG");
     expect((await open(await fixture("photo.jpg"), "slide.ndpi")).format).toBe("JPEG");
     expect((await open(await fixture("aperio-jpeg.svs"), "photo.png")).format).toBe("Aperio SVS (JPEG)");
   });
 });
 
-describe("what is stored in a way that is not read is named", () => {
+describe("unsupported encodings are named", () => {
   const image = pattern("uint8", [32, 32, 3]);
   const page = { image, tile: [16, 16] as [number, number] };
   test.each<[string, Record<number, { type: 3 | 4; values: number[] }>, RegExp]>([
@@ -230,7 +230,7 @@ describe("what is stored in a way that is not read is named", () => {
   });
 });
 
-describe("what a header claims is checked before anything of that size is allocated", () => {
+describe("sizes in a header are checked before anything of that size is allocated", () => {
   const image = pattern("uint8", [32, 32, 1]);
   const tiled = (override: Record<number, { type: 3 | 4; values: number[] }>) =>
     makeTiff([{ image, tile: [16, 16], override }]);
@@ -259,7 +259,7 @@ describe("what a header claims is checked before anything of that size is alloca
     await expectRefusal(readAll(tiled(override)), pattern);
   });
 
-  test("directories in a loop, or behind the end: those before are read, and what is wrong is told", async () => {
+  test("directories in a loop or behind the end: earlier ones are read, and the fault is reported", async () => {
     const bytes = makeTiff([{ image }]);
     const view = new DataView(bytes.buffer);
     const first = view.getUint32(4, true);
@@ -278,7 +278,7 @@ describe("what a header claims is checked before anything of that size is alloca
     await readAll(bytes.slice(0, pointer));
   });
 
-  test("directories that overlap cannot make a small file take long", async () => {
+  test("overlapping directories cannot make a small file take long", async () => {
     // A thousand of 3000 tags each, every one four bytes behind the one before.
     const bytes = new Uint8Array(65536);
     const view = new DataView(bytes.buffer);
@@ -350,7 +350,7 @@ describe("what a header claims is checked before anything of that size is alloca
   });
 });
 
-describe("damage anywhere is an ImageFormatError or goes unseen, and nothing else", () => {
+describe("damage anywhere gives an ImageFormatError or goes unnoticed, and nothing else", () => {
   const names = [
     "aperio-jpeg.svs",
     "aperio-j2k-rgb.svs",
@@ -420,7 +420,7 @@ describe.skipIf(!present)("real files", () => {
   test.each([
     ["unopenable.tiff", /compression 52479 \(unknown\), which is not supported/],
     ["unreadable.svs", /JPEG data is damaged/],
-  ])("%s is refused", async (name, reason) => {
+  ])("%s is rejected", async (name, reason) => {
     const opening = openImage(store, `😐 größe ${name}`);
     await expect(opening).rejects.toThrow(ImageFormatError);
     await expect(opening).rejects.toThrow(reason);

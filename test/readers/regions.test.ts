@@ -41,7 +41,7 @@ const LAYOUTS: { name: string; page: Omit<MadePage, "image"> }[] = [
   { name: "deflated tiles with predictor", page: { tile: [16, 16], compression: "deflate", predictor: 2 } },
 ];
 
-describe("a region equals the crop of the whole", () => {
+describe("a region equals the crop of the whole image", () => {
   for (const { name, page } of LAYOUTS) {
     for (const dtype of ["uint8", "uint16"] as const) {
       for (const channels of [1, 3, 4]) {
@@ -124,7 +124,7 @@ describe("a region equals the crop of the whole", () => {
     });
   }
 
-  test("OME-Zarr: spacing goes with its axis, in whatever unit", async () => {
+  test("OME-Zarr: spacing follows its axis, in any unit", async () => {
     const made = {
       version: "0.5",
       axes: "xyzc",
@@ -173,7 +173,7 @@ describe("reading", () => {
     expect(source.bytesRead).toBeLessThan(1_300_000);
   });
 
-  test("an aborted read rejects with the reason and leaves the image usable", async () => {
+  test("an aborted read rejects with its reason and leaves the image usable", async () => {
     const source = await open(makeTiff([{ image: pattern("uint8", [64, 64, 1]), tile: [16, 16] }]));
     const rect = { origin: [0, 0], size: [64, 64] };
     await expect(
@@ -182,7 +182,7 @@ describe("reading", () => {
     expect((await source.readRegion(0, rect)).data.length).toBe(4096);
   });
 
-  test("a read does not fail because another, sharing its tiles, was given up", async () => {
+  test("a read does not fail when another read of the same tiles is aborted", async () => {
     const image = pattern("uint8", [64, 64, 1]);
     const store = new MemoryStore({ "made.tif": makeTiff([{ image, tile: [16, 16] }]) });
     const source = await openImage(store, "made.tif");
@@ -201,7 +201,7 @@ describe("reading", () => {
     expect((await second).data).toEqual(image.data);
   });
 
-  test("an object replaced under the reader is an error, never a mix", async () => {
+  test("an object that is replaced during reading is an error, never a mix", async () => {
     const make = (channels: number) =>
       makeTiff([{ image: pattern("uint8", [512, 512, channels]), tile: [64, 64] }]);
     const store = new MemoryStore({ "made.tif": make(1) });

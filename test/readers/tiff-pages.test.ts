@@ -22,7 +22,7 @@ const filled = (shape: number[], value: number): Raster => {
 };
 const short = (...values: number[]) => ({ type: 3, values });
 
-describe("the image is chosen by what pages say, wherever they stand", () => {
+describe("the image is chosen by what pages state, in any order", () => {
   const image: MadePage = { image: picture };
   const small = filled([10, 15, 3], 9);
   const same = filled([40, 60, 3], 9);
@@ -53,7 +53,7 @@ describe("the image is chosen by what pages say, wherever they stand", () => {
     }
   });
 
-  test("tiles go before strips", async () => {
+  test("tiled pages come before stripped ones", async () => {
     const macro: MadePage = { image: filled([90, 90, 3], 1) };
     const { data, image: opened } = await read([macro, { ...image, tile: [16, 16] }]);
     expect(data).toEqual(picture.data);
@@ -70,16 +70,16 @@ describe("the image is chosen by what pages say, wherever they stand", () => {
         { image: small, description: "macro" },
       ],
     ],
-  ])("%s: refused", async (_, pages) => {
+  ])("%s: rejected", async (_, pages) => {
     await expect(open(pages)).rejects.toThrow(/so it holds no image itself; export the image/);
   });
 
-  test("an image below a reduced copy, as cameras put it", async () => {
+  test("an image below a reduced copy, as in files of cameras", async () => {
     const { data } = await read([{ image: small, subfileType: 1, subPages: [image] }]);
     expect(data).toEqual(picture.data);
   });
 
-  test("an image whose only page is called a label image is one", async () => {
+  test("a file whose only page is called a label is an image", async () => {
     expect((await read([{ ...image, description: "label image of nuclei" }])).data).toEqual(picture.data);
   });
 
@@ -156,7 +156,7 @@ describe("stacks as ImageJ and tifffile state them", () => {
     await expect(open(pages(imageJ, text.replace("=6", "=-1")))).rejects.toThrow("which cannot be read");
   });
 
-  test("times, and a number without a meaning, are refused; what the user says counts", async () => {
+  test("times and planes without a meaning are rejected; the user's choice counts", async () => {
     const times = text.replace("slices=3", "frames=3");
     await expect(open(pages(imageJ, times))).rejects.toThrow("a series of 3 times");
     const bare = "ImageJ=1.54f\nimages=6\nunit=micron\n";
@@ -193,7 +193,7 @@ describe("stacks as ImageJ and tifffile state them", () => {
     expect((await open(described("QYX"), { pagesAs: "channels" })).channels).toHaveLength(6);
   });
 
-  test("a plain stack: what the user says, with every page's own levels", async () => {
+  test("a plain stack: the user's choice, with every page's own levels", async () => {
     const sub = (list: Raster[]) =>
       list.map((image) => ({
         image,
@@ -212,7 +212,7 @@ describe("stacks as ImageJ and tifffile state them", () => {
     expect(new Set(lower.data)).toEqual(new Set([7]));
   });
 
-  test("MetaMorph: planes behind the only directory, of which the user says what they are", async () => {
+  test("MetaMorph: planes behind the only directory, whose meaning the user states", async () => {
     const all: Raster = { data: Uint16Array.from(imageJ.flatMap((p) => [...p.data])), shape: [36, 8, 1] };
     const long = (...values: number[]) => ({ type: 4, values });
     const override = { 257: long(6), 278: long(6), 279: long(96), 33629: long(1, 2, 3, 4, 5, 6) };
@@ -222,7 +222,7 @@ describe("stacks as ImageJ and tifffile state them", () => {
     expect(Array.from(data)).toEqual([...all.data]);
   });
 
-  test("a stack whose list of pages breaks off is refused", async () => {
+  test("a stack with a truncated list of pages is rejected", async () => {
     const bytes = makeTiff(pages(imageJ));
     const view = new DataView(bytes.buffer);
     let at = view.getUint32(4, true);
@@ -252,7 +252,7 @@ describe("OME-TIFF", () => {
     expect(image.channels.map(({ name }) => name)).toEqual(["red", "green", "blue"]);
   });
 
-  test("a colour map is how a channel was shown", async () => {
+  test("a colour map states how a channel was displayed", async () => {
     const image = pattern("uint8", [40, 60, 1]);
     const map = { type: 3, values: Array.from({ length: 768 }, (_, i) => (i * 40503) & 0xffff) };
     const description = ome('SizeC="1" SizeZ="1" SizeT="1"');
@@ -262,7 +262,7 @@ describe("OME-TIFF", () => {
   });
 
   test.each(['SizeC="60000" SizeZ="1"', 'SizeC="1" SizeZ="1000000"', 'SizeC="1000000" SizeZ="1000000"'])(
-    "%s in one page is refused at once",
+    "%s in one page is rejected at once",
     async (sizes) => {
       const datas = '<TiffData FirstC="0" PlaneCount="1000000"/>'.repeat(2000);
       const description = ome(`${sizes} SizeT="1"`, datas);
@@ -274,7 +274,7 @@ describe("OME-TIFF", () => {
     },
   );
 
-  test("sizes that are none, metadata elsewhere, nothing but companions", async () => {
+  test("invalid sizes, metadata elsewhere, and companions alone are rejected", async () => {
     const image = pattern("uint8", [40, 60, 1]);
     const refused = (description: string) => expect(open([{ image, description }])).rejects;
     await refused(ome('SizeC="-3"')).toThrow("sizes that are no whole numbers");

@@ -15,7 +15,7 @@ const short = (...values: number[]) => ({ type: 3, values });
 const reversed = (bytes: Uint8Array) =>
   bytes.map((b) => Number.parseInt(b.toString(2).padStart(8, "0").split("").reverse().join(""), 2));
 
-describe("the bits of each byte the other way round (FillOrder 2)", () => {
+describe("reversed bits of each byte (FillOrder 2)", () => {
   test.each([
     { dtype: "uint8", compression: "none" },
     { dtype: "uint16", compression: "none" },
@@ -32,7 +32,7 @@ describe("white as 0", () => {
     ["uint8", 255],
     ["uint16", 65535],
     ["uint32", 2 ** 32 - 1],
-  ])("%s is turned around at %d", async (dtype, max) => {
+  ])("%s is inverted at %d", async (dtype, max) => {
     const image = pattern(dtype, [8, 9, 1]);
     const { data } = await read({ image, photometric: 0 }, false);
     const wanted = image.data.slice();
@@ -42,7 +42,7 @@ describe("white as 0", () => {
 });
 
 test.each(["int16", "float32", "float64"] as const)(
-  "white as 0 of %s: nothing says what is black, so values are as stored, and that is told",
+  "white as 0 of %s: black is undefined, so values stay as stored, and a warning says so",
   async (dtype) => {
     const image = pattern(dtype, [8, 9, 1]);
     const { data, image: opened } = await read({ image, photometric: 0 });
@@ -129,7 +129,7 @@ describe("samples of other widths", () => {
   });
 });
 
-describe("tiles that the file leaves out hold what GDAL's no-data value says", () => {
+describe("tiles that the file omits have GDAL's no-data value", () => {
   test.each<[DType, string, number]>([
     ["uint16", "65535", 65535],
     ["int16", "-9999", -9999],
@@ -177,7 +177,7 @@ describe("colour maps", () => {
     expect(Array.from(data)).toEqual(Array.from(image.data).flatMap((i) => [0, 1, 2].map((c) => odd(c, i))));
   });
 
-  test("of 16 bits: declared as what comes out", async () => {
+  test("of 16 bits: the declared type is that of the result", async () => {
     const image = indices("uint16", 65536);
     const override = { 320: map(65536, (c, i) => (i * (c + 1) * 977) & 0xffff) };
     const { data, image: opened } = await read({ image, photometric: 3, override });
@@ -185,7 +185,7 @@ describe("colour maps", () => {
     expect(data[5]).toBe(((image.data[1]! * 3 * 977) & 0xffff) >> 8);
   });
 
-  test("an even ramp from black is a grey image, shown in a colour", async () => {
+  test("an even ramp from black means a grey image displayed in a colour", async () => {
     const image = indices("uint8", 256);
     const override = { 320: map(256, (c, i) => (c === 1 ? i * 257 : c === 2 ? i * 128 : 0)) };
     const { data, image: opened } = await read({ image, photometric: 3, override });
@@ -193,14 +193,14 @@ describe("colour maps", () => {
     expect(data).toEqual(image.data);
   });
 
-  test("a missing one is told", async () => {
+  test("a missing one is reported", async () => {
     await expect(read({ image: indices("uint8", 9), photometric: 3 })).rejects.toThrow(
       "its colour map is missing",
     );
   });
 });
 
-describe("tags as old and odd writers put them", () => {
+describe("tags of old and unusual writers", () => {
   const image = pattern("uint8", [32, 32, 3]);
   const swap = (bytes: Uint8Array, from: number, to: number) => {
     const view = new DataView(bytes.buffer);
@@ -222,7 +222,7 @@ describe("tags as old and odd writers put them", () => {
     expect(await open(bytes)).toEqual(image.data);
   });
 
-  test("tags of unknown types, and damage in tags that nobody needs", async () => {
+  test("tags of unknown types, and damage in unused tags", async () => {
     const bytes = makeTiff([{ image, override: { 65000: { type: 99, values: [1, 2, 3] }, 305: "nobody" } }]);
     const view = new DataView(bytes.buffer);
     const first = view.getUint32(4, true);

@@ -4,7 +4,7 @@ import type { Raster } from "../../src/tiling/grid/raster.ts";
 
 const tile = (bytes: number): Raster => ({ data: new Uint8Array(bytes), shape: [1, bytes, 1] });
 
-test("never holds more than its bytes, and drops what was used longest ago", async () => {
+test("never holds more than its limit, and evicts the least recently used tile", async () => {
   const cache = new TileCache(250);
   for (const id of [1, 2]) await cache.add(id, Promise.resolve(tile(100)));
   cache.get(1);
@@ -16,7 +16,7 @@ test("never holds more than its bytes, and drops what was used longest ago", asy
   expect(cache.byteLength).toBe(200);
 });
 
-test("a tile on its way is shared, and a failure is forgotten", async () => {
+test("a tile in progress is shared, and a failure is not cached", async () => {
   const cache = new TileCache(100);
   let fail = (_: Error) => {};
   const pending = cache.add(

@@ -38,7 +38,7 @@ const encodeBlosc = (bytes: Uint8Array, config: Parameters<typeof Blosc.fromConf
   Promise.resolve(Blosc.fromConfig(config).encode(bytes));
 const lz4Of = async (bytes: Uint8Array) => (await LZ4.fromConfig({}).encode(bytes)).subarray(4);
 
-describe("what c-blosc, liblz4 and libzstd pack is what is unpacked", () => {
+describe("data of c-blosc, liblz4 and libzstd is unpacked exactly", () => {
   test("blosc", async () => {
     await fc.assert(
       fc.asyncProperty(samples, blosc, async (bytes, config) => {
@@ -74,7 +74,7 @@ describe("what c-blosc, liblz4 and libzstd pack is what is unpacked", () => {
   });
 });
 
-describe("what is damaged is refused", () => {
+describe("damaged data is rejected", () => {
   const BYTES = Uint8Array.from({ length: 3000 }, (_, i) => (i % 700 < 300 ? i >> 3 : (i * i) >> 4));
 
   test.each(COMPRESSORS)("blosc with %s, cut anywhere", async (cname) => {
@@ -115,7 +115,7 @@ describe("what is damaged is refused", () => {
     }
   });
 
-  test("a flipped bit is an error or other samples, never more of them and never another fault", async () => {
+  test("a flipped bit gives an error or other samples, never more of them and never another error", async () => {
     await fc.assert(
       fc.asyncProperty(samples, blosc, fc.nat(), fc.nat(7), async (bytes, config, at, bit) => {
         const packed = (await encodeBlosc(bytes, config)).slice();
@@ -128,7 +128,7 @@ describe("what is damaged is refused", () => {
     );
   });
 
-  test("a checksum of Zstandard that does not fit", async () => {
+  test("a wrong checksum of Zstandard", async () => {
     const unzstd = await loadZstd();
     // `numcodecs.Zstd(level=3, checksum=True).encode(b"tile" * 40)`
     const packed = Uint8Array.from(atob("KLUv/SSgXQAAIHRpbGUBAJkpRwTHDBh2"), (c) => c.charCodeAt(0));
@@ -139,7 +139,7 @@ describe("what is damaged is refused", () => {
   });
 });
 
-describe("no more is allocated than a chunk has", () => {
+describe("no more is allocated than a chunk needs", () => {
   const BOMB = new Uint8Array(1 << 20);
 
   test.each(COMPRESSORS)("blosc with %s", async (cname) => {
@@ -182,7 +182,7 @@ describe("no more is allocated than a chunk has", () => {
     expect(() => unzstd(silent, 4096)).toThrow(/Zstandard data/);
   });
 
-  test("after a large chunk, whose heap is let go", async () => {
+  test("after a large chunk, whose heap is dropped", async () => {
     const big = new Uint8Array(12 << 20).fill(7);
     const packed = await Zstd.fromConfig({ level: 1 }).encode(big);
     const before = await loadZstd();
@@ -196,7 +196,7 @@ test.each([
   ["in Snappy", [2, 1, 0x40, 1], /compressed with Snappy/],
   ["in what nobody knows", [2, 1, 0xe0, 1], /in an unknown way \(7\)/],
   ["with samples of no bytes", [2, 1, 0x21, 0], /damaged or cut short/],
-])("a buffer %s is told from a damaged one", async (_, head, pattern) => {
+])("a buffer %s is distinguished from a damaged one", async (_, head, pattern) => {
   const bytes = new Uint8Array(64);
   bytes.set(head);
   const view = new DataView(bytes.buffer);

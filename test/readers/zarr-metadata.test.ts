@@ -92,7 +92,7 @@ function mutate(value: unknown, choices: Iterator<number>, replacement: unknown)
 }
 
 describe("metadata of a Zarr", () => {
-  it("is read or refused in a sentence, whatever stands in it", async () => {
+  it("is read or rejected in a sentence, for any JSON", async () => {
     const files = { "0.4": [".zattrs", ".zgroup", "0/.zarray"], "0.5": ["zarr.json", "0/zarr.json"] };
     const seen = { read: 0, refused: 0 };
     await fc.assert(
@@ -130,7 +130,7 @@ describe("metadata of a Zarr", () => {
       'the codec "bz2", which is not supported',
     ],
     ["text", { filters: [{ id: "vlen-utf8" }] }, 'the codec "vlen-utf8", which is not supported'],
-  ])("with %s is refused as that, and not called damaged", async (_, change, sentence) => {
+  ])("with %s is rejected as unsupported, not as damaged", async (_, change, sentence) => {
     const objects = zarr("0.4");
     const name = "made.ome.zarr/0/.zarray";
     const answer = await readOrRefuse({ ...objects, [name]: json({ ...parse(objects[name]!), ...change }) });
@@ -146,7 +146,7 @@ describe("metadata of a Zarr", () => {
     expect(await readOrRefuse(objects)).toContain(sentence);
   });
 
-  it("that is not there is called missing", async () => {
+  it("that is missing is called missing", async () => {
     const objects = zarr("0.4");
     const name = "made.ome.zarr/0/.zarray";
     const { shape: _, ...rest } = parse(objects[name]!);
@@ -158,7 +158,7 @@ describe("metadata of a Zarr", () => {
     );
   });
 
-  it("with a hundred thousand levels is refused at once", async () => {
+  it("with a hundred thousand levels is rejected at once", async () => {
     const objects = zarr("0.4");
     const attributes = parse(objects["made.ome.zarr/.zattrs"]!);
     const [dataset] = attributes.multiscales[0].datasets;
@@ -168,7 +168,7 @@ describe("metadata of a Zarr", () => {
     );
   });
 
-  it("with a depth of codecs in codecs is refused", async () => {
+  it("with deeply nested codecs is rejected", async () => {
     const objects = zarr("0.5");
     const name = "made.ome.zarr/0/zarr.json";
     const bytes = [{ name: "bytes", configuration: { endian: "little" } }];
@@ -201,7 +201,7 @@ describe("spacing of a Zarr", () => {
     return image.spacing;
   }
 
-  it("needs no unit along a z of one plane, as bioformats2raw leaves it out", async () => {
+  it("needs no unit along a z of one plane, which bioformats2raw omits", async () => {
     expect(await spacingOf({ y: "micrometer", x: "micrometer" })).toEqual({
       values: [0.5, 0.5],
       unit: "micrometer",
@@ -216,7 +216,7 @@ describe("spacing of a Zarr", () => {
     ["micron", 0.5],
     ["nm", 0.0005],
     ["nanometer", 0.0005],
-  ])("is taken in %s", async (unit, expected) => {
+  ])("is accepted in %s", async (unit, expected) => {
     expect(await spacingOf({ y: unit, x: unit })).toEqual({
       values: [expected, expected],
       unit: "micrometer",

@@ -24,7 +24,7 @@ const rangeIn = fc
   .map(([offset, length]) => ({ offset, length: Math.min(length, SIZE - offset) }));
 
 describe("ByteSource", () => {
-  test("reads what is there, by either way", async () => {
+  test("reads the object's bytes, by both methods", async () => {
     const { source } = await counting();
     await fc.assert(
       fc.asyncProperty(fc.array(rangeIn, { maxLength: 6 }), async (ranges) => {
@@ -48,7 +48,7 @@ describe("ByteSource", () => {
     expect(source.bytesRead).toBe(65_536);
   });
 
-  test("ranges that lie close share a request; far ones do not; order is kept", async () => {
+  test("close ranges share a request, far ones do not, and order is kept", async () => {
     const { source, ranges } = await counting();
     const [late, early, far] = await source.readRanges([
       { offset: 1500, length: 100 },
@@ -64,7 +64,7 @@ describe("ByteSource", () => {
     expect(far![0]).toBe(content[200_000]);
   });
 
-  test("beyond the end is a damaged file", async () => {
+  test("a range beyond the end means a damaged file", async () => {
     const { source } = await counting();
     await expect(source.read(SIZE - 5, 10)).rejects.toThrow(ImageFormatError);
     await expect(source.readRanges([{ offset: SIZE, length: 1 }])).rejects.toThrow(

@@ -47,7 +47,7 @@ const ranged =
 const text = (b: Uint8Array | undefined) => b && new TextDecoder().decode(b);
 
 describe("a server with ranges", () => {
-  test("size, etag and parts, with GET alone", async () => {
+  test("gives size, etag and parts, with GET alone", async () => {
     answer = ranged(content);
     const store = new HttpStore(base);
     expect(await store.head("a")).toEqual({ byteLength: 10, etag: '"one"' });
@@ -58,7 +58,7 @@ describe("a server with ranges", () => {
     expect(new Set(requests.map((r) => r.method))).toEqual(new Set(["GET"]));
   });
 
-  test("the signature of a presigned address goes with every request, and keys are encoded", async () => {
+  test("sends the signature of a presigned address with every request, and encodes keys", async () => {
     answer = ranged(content);
     const store = new HttpStore(base, { search: "X-Amz-Signature=a%2Bb" });
     await store.getRange("ä b/c#d.svs", 0, 1);
@@ -114,7 +114,7 @@ describe("a server with ranges", () => {
   });
 });
 
-test("an object is read whole only where it is as small as is allowed, whatever the server says", async () => {
+test("reads an object whole only within the limit, whatever the server states", async () => {
   for (const headers of [{ "Content-Length": content.length }, {}]) {
     answer = (_: IncomingMessage, response: ServerResponse) => response.writeHead(200, headers).end(content);
     await expect(new HttpStore(base, { maxWholeBytes: 9 }).get("a")).rejects.toThrow(/more than 9 bytes/);
@@ -150,7 +150,7 @@ describe("a server without ranges", () => {
   });
 });
 
-describe("failures are one sentence that says what to do", () => {
+describe("failures are one sentence with advice", () => {
   const failure = async (call: Promise<unknown>): Promise<StorageError> => {
     const error = await call.catch((e: StorageError) => e);
     if (!(error instanceof StorageError)) throw new Error("no StorageError was thrown");
@@ -158,7 +158,7 @@ describe("failures are one sentence that says what to do", () => {
     return error;
   };
 
-  test("an unreachable host may be tried again", async () => {
+  test("an unreachable host is retryable", async () => {
     // A port that was free a moment ago.
     const gone = createServer();
     await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
@@ -183,7 +183,7 @@ describe("failures are one sentence that says what to do", () => {
     expect(error.retryable).toBe(retryable);
   });
 
-  test("a connection that breaks in the middle may be tried again", async () => {
+  test("a connection that breaks in the middle is retryable", async () => {
     answer = (_, response) => {
       response.writeHead(206, { ETag: '"one"', "Content-Range": "bytes 0-9/10", "Content-Length": 10 });
       response.write("0123");
@@ -193,7 +193,7 @@ describe("failures are one sentence that says what to do", () => {
     expect(error.retryable).toBe(true);
   });
 
-  test("writing and listing are refused", async () => {
+  test("rejects writing and listing", async () => {
     const store = new HttpStore(base);
     expect((await failure(store.put("a", content))).message).toMatch(/web addresses are read only/);
     const listing = async () => {

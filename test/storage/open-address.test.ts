@@ -36,8 +36,8 @@ describe("parseSourceAddress", () => {
   });
 });
 
-describe("locate", () => {
-  test("a path is its directory and its name", async () => {
+describe("openAddress", () => {
+  test("opens the directory of a path with the name as key", async () => {
     const { store, key, name, close } = await openAddress("some/where/größe 😐.svs");
     expect(store).toBeInstanceOf(FsStore);
     expect((store as FsStore).root).toBe(path.resolve("some/where"));
@@ -49,7 +49,7 @@ describe("locate", () => {
     expect((await openAddress("some/image.zarr/")).key).toBe("image.zarr");
   });
 
-  test("the root directory is no image", async () => {
+  test("rejects the root directory", async () => {
     await expect(openAddress("/")).rejects.toThrow("is the root directory");
   });
 });

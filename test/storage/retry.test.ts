@@ -22,7 +22,7 @@ const lost = new StorageError("lost", { retryable: true });
 const fast = { firstDelayMs: 1 };
 
 describe("withRetry", () => {
-  test("tries again what may pass", async () => {
+  test("retries errors that are retryable", async () => {
     const { store, calls } = flaky(2, lost);
     expect((await withRetry(store, fast).head("a"))?.byteLength).toBe(3);
     expect(calls()).toBe(3);

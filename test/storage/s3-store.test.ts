@@ -14,7 +14,7 @@ const storeAt = (endpoint: string) =>
     credentials: { accessKeyId: "a", secretAccessKey: "b" },
   });
 
-test("an unreachable server may be tried again, and the sentence says what to check", async () => {
+test("an unreachable server is retryable, and the message says what to check", async () => {
   const error = await storeAt("http://127.0.0.1:9")
     .get("a")
     .catch((e) => e);
@@ -25,7 +25,7 @@ test("an unreachable server may be tried again, and the sentence says what to ch
   );
 });
 
-describe("answers written down from the S3 API reference", () => {
+describe("responses of the S3 API reference", () => {
   let status: number;
   let code: string;
   const server = createServer((request, response) => {
@@ -41,14 +41,14 @@ describe("answers written down from the S3 API reference", () => {
   const store = () => storeAt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   const putIfAbsent = () => store().put("a", Uint8Array.of(1), { ifNoneMatch: "*" });
 
-  test("412: the key is there already", async () => {
+  test("412: the key exists already", async () => {
     [status, code] = [412, "PreconditionFailed"];
     expect(await putIfAbsent()).toBe(false);
   });
 
   // "If a conflicting operation occurs during the upload S3 returns a 409 ConditionalRequestConflict response. On a
   // 409 failure you should retry": the other one may have been a delete, so the key may well be absent.
-  test("409: nothing is known yet, try again", async () => {
+  test("409: the outcome is unknown, and the call is retryable", async () => {
     [status, code] = [409, "ConditionalRequestConflict"];
     const error = await putIfAbsent().catch((e) => e);
     expect(error).toBeInstanceOf(StorageError);
@@ -58,7 +58,7 @@ describe("answers written down from the S3 API reference", () => {
     );
   });
 
-  test("503: too many requests, try again", async () => {
+  test("503: too many requests, retryable", async () => {
     [status, code] = [503, "SlowDown"];
     const error = await store()
       .head("a")

@@ -27,7 +27,7 @@ describe("the etag of a prefix", () => {
     );
   });
 
-  test("is another when any object is added, removed, renamed or written anew", async () => {
+  test("changes when any object is added, removed, renamed or rewritten", async () => {
     await fc.assert(
       fc.asyncProperty(objects, object, fc.nat(), async (listed, other, n) => {
         const at = n % listed.length;
@@ -46,7 +46,7 @@ describe("the etag of a prefix", () => {
     );
   });
 
-  test("does not take parts of one name for those of another", async () => {
+  test("does not confuse parts of different names", async () => {
     const one = { etag: "e", byteLength: 1 };
     expect(await prefixEtag([{ key: 'a","e",1],["b', ...one }])).not.toBe(
       await prefixEtag([
@@ -76,7 +76,7 @@ describe("a snapshot", () => {
     }
   });
 
-  test("lets a reader find out that an object was replaced", async () => {
+  test("lets a reader notice a replaced object", async () => {
     const inner = store();
     const snapshot = snapshotStore(inner, [await listed(inner, "a/1")]);
     const { etag } = (await snapshot.head("a/1"))!;

@@ -19,7 +19,7 @@ export function describeStoreContract(
   { conditionalWritesAreAtomic = true } = {},
 ): void {
   describe(`the store contract: ${name}`, () => {
-    test("what is put is read back, whole and in parts", async () => {
+    test("reads back what was put, whole and in parts", async () => {
       const store = await open();
       expect(await store.put("a/b.txt", bytes("0123456789"))).toBe(true);
       const info = await store.head("a/b.txt");
@@ -39,7 +39,7 @@ export function describeStoreContract(
       await store.close?.();
     });
 
-    test("an empty object is there, and has no bytes", async () => {
+    test("an empty object exists and has no bytes", async () => {
       const store = await open();
       await store.put("empty", bytes(""));
       expect((await store.head("empty"))?.byteLength).toBe(0);
@@ -60,7 +60,7 @@ export function describeStoreContract(
       await store.close?.();
     });
 
-    test("the etag tells a changed object, of equal size too", async () => {
+    test("the etag changes with the object, also at equal size", async () => {
       const store = await open();
       await store.put("a", bytes("first"));
       const etag = (await store.head("a"))!.etag;
@@ -115,7 +115,7 @@ export function describeStoreContract(
       },
     );
 
-    test("keys that lead out of the store are refused", async () => {
+    test("rejects keys that lead out of the store", async () => {
       const store = await open();
       for (const key of ["../x", "a/../x", "/etc/passwd", "a//b", "", ".", "a\0b"]) {
         await expect(store.put(key, bytes("x"))).rejects.toThrow(TypeError);

@@ -22,7 +22,7 @@ describe("fs", () => {
   let store: FsStore;
   afterEach(() => store.close());
 
-  test("a directory is no object, and files being written are not listed", async () => {
+  test("a directory is not an object, and unfinished files are not listed", async () => {
     store = new FsStore(path.join(root, "fs-1"));
     await store.put("d/a", bytes("x"));
     expect(await store.head("d")).toBeUndefined();
@@ -30,7 +30,7 @@ describe("fs", () => {
     expect(await keys(store, "")).toEqual(["d/a"]);
   });
 
-  test("nothing is left of a write that failed", async () => {
+  test("a failed write leaves nothing behind", async () => {
     store = new FsStore(path.join(root, "fs-2"));
     await store.put("taken", bytes("x"));
     await store.put("dir/a", bytes("x"));

@@ -36,14 +36,14 @@ describe("texts of a source", () => {
     ["\\ISO 2022 IR 149", [0x48, 0x5e, ESC, 0x24, 0x29, 0x43, 0xb1, 0xe8], "H^김"],
     ["constructor", [0xfc], "ü"],
     ["GB18030", [0xcd, 0xf5], "王"],
-  ])("in %s come through, also inside of sequences", async (characterSet, bytes, text) => {
+  ])("in %s are decoded, also inside sequences", async (characterSet, bytes, text) => {
     const attributes = await sourceAttributes(headWith(characterSet, bytes));
     expect(attributes["00100010"]!.Value![0]).toMatchObject({ Alphabetic: text });
     const inner = attributes["00400560"]!.Value![0] as DicomElements;
     expect(inner["00400600"]!.Value![0]).toBe(text);
   });
 
-  it("of a head that is cut where it names its set are refused in a sentence", async () => {
+  it("of a head that is cut inside its character set are rejected in a sentence", async () => {
     const head = headWith("ISO_IR 100", [0xfc]);
     const at = head.findIndex((byte, i) => byte === 0x43 && head[i + 1] === 0x53);
     await expect(sourceAttributes(head.slice(0, at + 2))).rejects.toThrow(
@@ -51,7 +51,7 @@ describe("texts of a source", () => {
     );
   });
 
-  it("of a file that was deflated, and is not any more", async () => {
+  it("of an inflated file", async () => {
     const attributes = await sourceAttributes(headWith("ISO_IR 100", [0xfc], "1.2.840.10008.1.2.1.99"));
     expect(attributes["00100010"]!.Value![0]).toMatchObject({ Alphabetic: "ü" });
   });

@@ -125,7 +125,7 @@ function labelsOf(file: ReturnType<typeof read>, info: LabelMapInfo): Uint8Array
 }
 
 describe("labels.seg.dcm of a series", () => {
-  it("holds the labels of any volume, whatever their type and shape", async () => {
+  it("holds the labels of any volume, for any type and shape", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.tuple(
@@ -152,7 +152,7 @@ describe("labels.seg.dcm of a series", () => {
     );
   });
 
-  it("tells whose it is, what it was made from and by what", async () => {
+  it("identifies its patient, its source and its software", async () => {
     const shape = [4, 6, 5] as const;
     const directory = await write(volumeInfo({ shape }), blobs(shape), madeSeries(4, AFFINE));
     const file = read(directory);
@@ -185,7 +185,7 @@ describe("labels.seg.dcm of a series", () => {
     expect((b! * 255) / 65535 - 128).toBeGreaterThan(30);
   });
 
-  it("has one empty frame where nothing was found", async () => {
+  it("has one empty frame when nothing was found", async () => {
     for (const type of SEGMENTATION_TYPES) {
       const info = volumeInfo({ shape: [3, 5, 5] });
       const file = read(await write(info, new Uint8Array(75), madeSeries(3, AFFINE), type));
@@ -194,7 +194,7 @@ describe("labels.seg.dcm of a series", () => {
     }
   });
 
-  it("refers to the frame of a file that holds several, and to nothing that has no name", async () => {
+  it("refers to single frames of multi-frame files, and to no file without a UID", async () => {
     const shape = [3, 5, 5] as const;
     const info = volumeInfo({ shape });
     const several = read(await write(info, blobs(shape), madeSeries(3, AFFINE, { multiFrame: true })));
@@ -205,7 +205,7 @@ describe("labels.seg.dcm of a series", () => {
     expect(nameless["00081115"]).toBeUndefined();
   });
 
-  it("is the same bytes when written again, and has other UIDs for other labels or types", async () => {
+  it("has the same bytes when written again, and other UIDs for other labels or types", async () => {
     const shape = [4, 9, 7] as const;
     const of = async (type: SegmentationType, chunk: readonly [number, number, number]) =>
       readFileSync(
@@ -228,7 +228,7 @@ describe("labels.seg.dcm of a series", () => {
     expect(uids.size).toBe(3);
   });
 
-  it("is refused, and leaves nothing, when the head cannot be read or frames are missing", async () => {
+  it("is rejected without leaving a file when the head is unreadable or frames are missing", async () => {
     const info = volumeInfo({ shape: [3, 5, 5] });
     const directory = freshDirectory();
     const sink = () => createFileSink(join(directory, "labels.seg.dcm"));
@@ -293,7 +293,7 @@ describe("labels.seg.dcm of a slide", () => {
     }
   });
 
-  it("lies on the glass where the slide does, also a region of a coarser level", async () => {
+  it("has the slide's position on the glass, also for a region of a coarser level", async () => {
     const info = {
       ...labelMapInfo([300, 530], [128, 128]),
       spacing: { values: [0.5, 0.5], unit: "micrometer" as const },
@@ -366,8 +366,8 @@ const REAL = [
   "dicom/wsi-three-encodings/jpeg.dicom",
 ];
 
-describe("read by others", () => {
-  it("highdicom, pydicom and dciodvfy have no complaint", async ({ skip }) => {
+describe("other readers", () => {
+  it("highdicom, pydicom and dciodvfy accept the files", async ({ skip }) => {
     const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
     const script = join(import.meta.dirname, "validate_dicom_seg.py");
     const canRead = spawnSync(python, [script, "--can-run"], { stdio: "ignore" }).status === 0;

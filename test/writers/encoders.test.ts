@@ -7,7 +7,7 @@ import { gzipTile, parseGzipTile, zlibTile } from "../../src/writers/base/label-
 import { encodePng } from "../../src/writers/png.ts";
 
 describe("encoders", () => {
-  it("checksums are zlib's", () => {
+  it("checksums equal zlib's", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 9000 }), (bytes) => {
         expect(crc32(bytes)).toBe(zlibCrc32(bytes));
@@ -22,7 +22,7 @@ describe("encoders", () => {
     );
   });
 
-  it("a staged tile comes back, and its deflate stream is used again unchanged", () => {
+  it("a stored tile is read back, and its deflate stream is reused unchanged", () => {
     fc.assert(
       fc.property(fc.uint32Array({ minLength: 64, maxLength: 64 }), (data) => {
         const bytes = gzipTile({ data }, 8);
@@ -36,7 +36,7 @@ describe("encoders", () => {
     );
   });
 
-  it("a PNG holds the pixels", async () => {
+  it("a PNG contains the pixels", async () => {
     const pictures = fc
       .tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }))
       .chain(([h, w]) =>

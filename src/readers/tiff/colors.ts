@@ -15,7 +15,7 @@ const RAMP_SLACK = 3 * 257;
  * picture.
  * @param map `[3, 2^bits]`, 16-bit
  */
-export function readPalette(map: ArrayLike<number>): Palette {
+export function parseColorMap(map: ArrayLike<number>): Palette {
   const entries = Math.floor(map.length / 3);
   let largest = 0;
   for (let i = 0; i < map.length; i++) largest = Math.max(largest, map[i]!);

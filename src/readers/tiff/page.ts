@@ -2,7 +2,7 @@ import type { FaxCoding } from "../../codecs/fax.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { type ImageLimits, MAX_SIDE } from "../../image/limits.ts";
 import type { DType } from "../../tiling/grid/raster.ts";
-import { type Palette, readPalette } from "./colors.ts";
+import { type Palette, parseColorMap } from "./colors.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { rowBytes, type SampleFormat, sampleFormat } from "./samples.ts";
 import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
@@ -179,7 +179,7 @@ async function readSamples(
 async function readColorMap(directory: TiffDirectory, photometric: number, signal?: AbortSignal) {
   if (photometric !== PHOTOMETRIC.palette) return undefined;
   const map = await directory.numbers(TAG.colorMap, signal);
-  return map && map.length >= 3 ? readPalette(map) : undefined;
+  return map && map.length >= 3 ? parseColorMap(map) : undefined;
 }
 
 async function faxKind(

@@ -39,12 +39,12 @@ const USUAL_ORIENTATION = [0, -1, 0, -1, 0, 0];
 
 /** @param head of the level that was segmented */
 export function slideGeometry(info: LabelMapInfo, head: DicomElements): FrameGeometry {
-  const stated = readNumbers(head, "00480102");
+  const stated = readNumberValues(head, "00480102");
   const orientation = stated.length === 6 ? stated : USUAL_ORIENTATION;
   const origin = firstItem(head, "00480008");
   const measures = firstItem(firstItem(head, "52009229"), "00289110");
   // Some files omit the origin. Readers then assume 0 for slide and labels alike, so they still match.
-  const [x = 0, y = 0] = [readNumbers(origin, "0040072A")[0], readNumbers(origin, "0040073A")[0]];
+  const [x = 0, y = 0] = [readNumberValues(origin, "0040072A")[0], readNumberValues(origin, "0040073A")[0]];
   if (info.spacing === undefined) {
     throw new ImageFormatError(
       "the slide does not state its pixel size, which labels.seg.dcm needs; choose another output",
@@ -61,7 +61,7 @@ export function slideGeometry(info: LabelMapInfo, head: DicomElements): FrameGeo
   return {
     orientation,
     pixelSpacing: [between, along],
-    depth: readNumbers(measures, "00180050")[0] ?? 0.001,
+    depth: readNumberValues(measures, "00180050")[0] ?? 0.001,
     position: ({ row, column }) => {
       const at = (axis: 0 | 1 | 2) =>
         (column0 + column) * along * orientation[axis]! + (row0 + row) * between * orientation[axis + 3]!;
@@ -74,11 +74,11 @@ export function firstItem(elements: DicomElements, tag: string): DicomElements {
   return (elements[tag]?.Value?.[0] ?? {}) as DicomElements;
 }
 
-export function readNumbers(elements: DicomElements, tag: string): number[] {
+export function readNumberValues(elements: DicomElements, tag: string): number[] {
   return (elements[tag]?.Value ?? []).map(Number).filter(Number.isFinite);
 }
 
-export function readText(elements: DicomElements, tag: string): string | undefined {
+export function readTextValue(elements: DicomElements, tag: string): string | undefined {
   const value = elements[tag]?.Value?.[0];
   return value === undefined || value === null || value === "" ? undefined : String(value);
 }

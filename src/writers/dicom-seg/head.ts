@@ -5,7 +5,7 @@ import type { LabelMapInfo } from "../../image/label-sink.ts";
 import type { Segmentation, SegmentationType } from "../../image/output-targets.ts";
 import { segmentationFrameSize } from "../../tiling/grid/segmentation-frame.ts";
 import { decimalString } from "./elements.ts";
-import { type FrameGeometry, readNumbers, readText } from "./geometry.ts";
+import { type FrameGeometry, readNumberValues, readTextValue } from "./geometry.ts";
 import { loadDcmjs } from "./source-attributes.ts";
 import { createUidFactory } from "./uids.ts";
 
@@ -72,7 +72,7 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
   const { info, segmentation, geometry, attributes, references } = head;
   const dcmjs = await loadDcmjs();
   const { type, algorithm } = segmentation;
-  const seriesUid = readText(attributes, "0020000E");
+  const seriesUid = readTextValue(attributes, "0020000E");
   const uid = await createUidFactory([
     segmentation.seed,
     type,
@@ -89,7 +89,9 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
   const [height, width] = info.axes === "zyx" ? info.shape.slice(1) : segmentationFrameSize(info.chunk);
   const dimensions = await uid("dimensions");
   const date =
-    readText(attributes, "00080023") ?? readText(attributes, "00080022") ?? readText(attributes, "00080020");
+    readTextValue(attributes, "00080023") ??
+    readTextValue(attributes, "00080022") ??
+    readTextValue(attributes, "00080020");
   const elements: DicomElements = {
     ...copied(attributes, { ...PATIENT, ...STUDY, ...(attributes[CONTAINER_IDENTIFIER] && CONTAINER) }),
     "00080005": one("CS", "ISO_IR 192"),
@@ -97,7 +99,10 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
     "00080016": one("UI", sopClass),
     "00080018": one("UI", sopInstance),
     "00080023": one("DA", date ?? NO_DATE),
-    "00080033": one("TM", readText(attributes, "00080033") ?? readText(attributes, "00080030") ?? "000000"),
+    "00080033": one(
+      "TM",
+      readTextValue(attributes, "00080033") ?? readTextValue(attributes, "00080030") ?? "000000",
+    ),
     "00080060": one("CS", "SEG"),
     "00080070": one("LO", "Tilewright"),
     "0008103E": one("LO", label(`Segmentation by ${algorithm.name}`)),
@@ -111,12 +116,12 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
       }),
     "00181000": one("LO", "1"),
     "00181020": one("LO", label(segmentation.software)),
-    "0020000D": one("UI", readText(attributes, "0020000D") ?? (await uid("study"))),
+    "0020000D": one("UI", readTextValue(attributes, "0020000D") ?? (await uid("study"))),
     "0020000E": one("UI", await uid("series")),
-    "00200011": one("IS", String(SERIES_NUMBER_OFFSET + (readNumbers(attributes, "00200011")[0] ?? 0))),
+    "00200011": one("IS", String(SERIES_NUMBER_OFFSET + (readNumberValues(attributes, "00200011")[0] ?? 0))),
     "00200013": one("IS", "1"),
     "00200020": { vr: "CS", Value: [] },
-    "00200052": one("UI", readText(attributes, "00200052") ?? (await uid("frame of reference"))),
+    "00200052": one("UI", readTextValue(attributes, "00200052") ?? (await uid("frame of reference"))),
     "00201040": attributes["00201040"] ?? { vr: "LO", Value: [] },
     "00209221": sequence({ "00209164": one("UI", dimensions) }),
     "00209222": sequence(
@@ -128,9 +133,9 @@ export async function segmentationHead(head: SegmentationHead): Promise<Uint8Arr
       })),
     ),
     ...pixelAttributes(type, head.frames, height!, width!),
-    ...(readText(attributes, "00282110") === "01" &&
+    ...(readTextValue(attributes, "00282110") === "01" &&
       Object.fromEntries(LOSSY.flatMap((tag) => (attributes[tag] ? [[tag, attributes[tag]]] : [])))),
-    "00282110": one("CS", readText(attributes, "00282110") === "01" ? "01" : "00"),
+    "00282110": one("CS", readTextValue(attributes, "00282110") === "01" ? "01" : "00"),
     ...(info.axes === "yx" && slideAttributes(info, geometry)),
     ...typeAttributes(type),
     "00620002": sequence(...segments(head, dcmjs.data.Colors.rgb2DICOMLAB)),

@@ -19,7 +19,7 @@ interface Expected {
 const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
 const script = path.join(import.meta.dirname, "make_files.py");
 
-test("what tifffile and Pillow write is read as they read it", { timeout: 300_000 }, async ({ skip }) => {
+test("files of tifffile and Pillow are read like by themselves", { timeout: 300_000 }, async ({ skip }) => {
   try {
     execFileSync(python, [script, "--can-run"], { stdio: "ignore" });
   } catch {

@@ -82,7 +82,7 @@ function expectAffine(image: ImageSource, affine: readonly (readonly number[])[]
       expect(image.affine![r]![c]!, `row ${r}, column ${c}`).toBeCloseTo(value, 4);
 }
 
-describe.skipIf(!present)("real files read as the libraries of the field read them", () => {
+describe.skipIf(!present)("real files are read like by nibabel, pydicom, highdicom and zarr-python", () => {
   test.each(references.nifti)("nibabel: $path", async (reference) => {
     const image = await expectValues(reference);
     expectAffine(image, reference.affine!);
@@ -112,7 +112,7 @@ describe.skipIf(!present)("real files read as the libraries of the field read th
     await expectValues(reference);
   });
 
-  test("and nothing that identifies their patients is told", async () => {
+  test("messages and descriptions never identify patients", async () => {
     const files = (await readdir(path.join(root, "dicom"), { recursive: true, withFileTypes: true }))
       .filter((entry) => entry.isFile())
       .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)));

@@ -23,7 +23,7 @@ const UNREAD = new Set(["jpeg2000-signed-8.dcm"]);
 const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
 const script = path.join(import.meta.dirname, "make_files.py");
 
-test("what nibabel and pydicom write is read as they mean it", async ({ skip }) => {
+test("files of nibabel and pydicom are read with their values", async ({ skip }) => {
   try {
     execFileSync(python, [script, "--can-run"], { stdio: "ignore" });
   } catch {

@@ -37,7 +37,7 @@ async function whole(store: FsStore, key: string): Promise<Expected> {
   return { shape: [...shape], sha256: createHash("sha256").update(values).digest("hex") };
 }
 
-describe.skipIf(!canRun)("what Python's Zarr writes is read as it means it", () => {
+describe.skipIf(!canRun)("arrays of zarr-python are read with their values", () => {
   let directory: string;
   let store: FsStore;
   beforeAll(async () => {
