@@ -173,6 +173,22 @@ describe("floors", () => {
     expect(cycles(folders.filter(([from, to]) => from !== to))).toEqual([]);
   });
 
+  it("every exported name has one definition", () => {
+    const places = new Map<string, string[]>();
+    for (const { name, path } of all) {
+      const text = readFileSync(path, "utf8");
+      const exported = text.matchAll(/^export (?:async )?(?:function\*?|class|interface|type|const) (\w+)/gm);
+      for (const [, word] of exported) places.set(word!, [...(places.get(word!) ?? []), name]);
+    }
+    expect(places.size).toBeGreaterThan(1000);
+    expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
+  });
+
+  it("no file has more than 400 lines", () => {
+    const long = all.filter(({ path }) => readFileSync(path, "utf8").split("\n").length > 401);
+    expect(long.map(({ name }) => name)).toEqual([]);
+  });
+
   it("commands that need no server load none: the runner is imported when it is started", () => {
     const text = readFileSync(join(ROOT, "src/cli/commands/runner.ts"), "utf8");
     const statics = [...text.matchAll(/^import (type )?[^;]*"(?:\.\.\/)+gpu-runner\/[^"]+";/gm)];

@@ -4,14 +4,14 @@ import { ServiceError, tryParseJson, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";
 import {
   completedFolderSchema,
-  completionSchema,
+  completedUploadSchema,
   folderFilesSchema,
   folderSchema,
   healthSchema,
   listingSchema,
   type OutputFile,
   type RemoteUpload,
-  uploadSchema,
+  remoteUploadSchema,
 } from "./schemas.ts";
 
 import { type JobClientOptions, ServiceHttp } from "./service-http.ts";
@@ -43,14 +43,16 @@ export class JobClient {
     byteLength: number;
     request: object | null;
   }): Promise<RemoteUpload> {
-    const begun = await this.#http.json(uploadSchema, "POST", "v1/uploads", { body: JSON.stringify(upload) });
+    const begun = await this.#http.json(remoteUploadSchema, "POST", "v1/uploads", {
+      body: JSON.stringify(upload),
+    });
     if (begun.byteLength === upload.byteLength) return begun;
     throw this.#http.unexpectedResponse("byteLength: it is another file's", false);
   }
 
   /** @returns undefined when the service does not have the upload, or no longer */
   async upload(id: string): Promise<RemoteUpload | undefined> {
-    return this.#http.json(uploadSchema, "GET", `v1/uploads/${id}`).catch(undefinedIfNotFound);
+    return this.#http.json(remoteUploadSchema, "GET", `v1/uploads/${id}`).catch(undefinedIfNotFound);
   }
 
   async putPart(id: string, n: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -60,7 +62,7 @@ export class JobClient {
 
   completeUpload(id: string): Promise<{ source: string; job?: string }> {
     const timeoutMs = COMPLETE_TIMEOUT_MS;
-    return this.#http.json(completionSchema, "POST", `v1/uploads/${id}/complete`, { timeoutMs });
+    return this.#http.json(completedUploadSchema, "POST", `v1/uploads/${id}/complete`, { timeoutMs });
   }
 
   async abortUpload(id: string): Promise<void> {

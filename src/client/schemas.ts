@@ -5,7 +5,7 @@ import { z } from "zod";
 const count = z.int().nonnegative();
 
 /** State of an upload. */
-export const uploadSchema = z
+export const remoteUploadSchema = z
   .object({
     id: z.string().regex(/^[\w-]{1,128}$/),
     state: z.enum(["open", "complete"]),
@@ -25,9 +25,9 @@ export const uploadSchema = z
     path: ["parts"],
     message: "they do not make up the file",
   });
-export type RemoteUpload = z.infer<typeof uploadSchema>;
+export type RemoteUpload = z.infer<typeof remoteUploadSchema>;
 
-export const completionSchema = z.object({ source: z.string(), job: z.string().optional() });
+export const completedUploadSchema = z.object({ source: z.string(), job: z.string().optional() });
 
 export const folderSchema = z.object({ id: z.string().regex(/^[\w-]{1,128}$/) });
 export const folderFilesSchema = z.object({

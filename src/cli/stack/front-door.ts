@@ -48,7 +48,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const server = createServer(
     { headersTimeout: HEADERS_MS, requestTimeout: 0, connectionsCheckingInterval: 5000 },
     (incoming, outgoing) => {
-      const refusal = refusalOf(incoming, options.allows);
+      const refusal = checkRequest(incoming, options.allows);
       if (refusal) return refuse(incoming, outgoing, refusal);
       pass(incoming, outgoing, options, agent);
     },
@@ -96,7 +96,7 @@ interface Refusal {
   headers?: Record<string, string>;
 }
 
-function refusalOf(
+function checkRequest(
   { method = "", url = "", headers }: IncomingMessage,
   allows: DoorOptions["allows"],
 ): Refusal | undefined {

@@ -38,7 +38,7 @@ const health = createRoute({
 });
 
 /** All routes of the job service. Webhooks authenticate senders themselves; /healthz and the OpenAPI document are public. */
-export function createApp(): OpenAPIHono<{ Bindings: Bindings }> {
+export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = new OpenAPIHono<{ Bindings: Bindings }>();
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   app.use(async (c, next) => {

@@ -1,5 +1,5 @@
 import type { ExecutionContext, MessageBatch } from "@cloudflare/workers-types";
-import { createApp } from "./app.ts";
+import { createJobsApp } from "./app.ts";
 import type { Bindings } from "./context/bindings.ts";
 import { consumeDeadLetters, consumeEvents, consumeTasks } from "./queues.ts";
 
@@ -11,7 +11,7 @@ export { JobLedger } from "./lifecycle/ledger.ts";
 export { JobWorkflow } from "./lifecycle/workflow.ts";
 export { UploadLedger } from "./uploads/upload-ledger.ts";
 
-const app = createApp();
+const app = createJobsApp();
 
 /** The job service. It queues its own tasks and consumes them. */
 export default {

@@ -10,7 +10,7 @@ import { ExpiringSemaphore } from "./expiring-semaphore.ts";
 import { describeRuntime, type Info } from "./info.ts";
 import type { ModelHost } from "./model-host.ts";
 import { segmentBatch } from "./segment-batch.ts";
-import { type Bindings, parseSettings } from "./settings.ts";
+import { parseSettings, type SegmentBindings } from "./settings.ts";
 
 /** Concurrent requests with pixels in memory: one computes, one is read. */
 const MAX_REQUESTS = 2;
@@ -20,8 +20,8 @@ const BODY_MS = 30_000;
 const MAX_REQUEST_AGE_MS = 120_000;
 
 /** The routes of the Worker that segments windows. All routes but /healthz require the bearer token. */
-export function createApp(host: ModelHost): Hono<{ Bindings: Bindings }> {
-  const app = new Hono<{ Bindings: Bindings }>();
+export function createSegmentApp(host: ModelHost): Hono<{ Bindings: SegmentBindings }> {
+  const app = new Hono<{ Bindings: SegmentBindings }>();
   const requests = new ExpiringSemaphore(MAX_REQUESTS, MAX_REQUEST_AGE_MS);
 
   app.get("/healthz", (c) => c.json({ ok: true }));

@@ -5,7 +5,7 @@ import type { SourceBindings } from "../sources/open-source-store.ts";
 const MIB = 2 ** 20;
 
 /** The Worker's bindings, unchecked: they come from a configuration file. */
-export interface Bindings extends SourceBindings {
+export interface SegmentBindings extends SourceBindings {
   MODELS?: R2Bucket;
   MODEL?: string;
   VARIANT?: string;
@@ -38,7 +38,7 @@ export interface Settings {
 }
 
 /** @throws {HttpError} 503 with the name of the binding that is missing or wrong */
-export function parseSettings(env: Bindings): Settings {
+export function parseSettings(env: SegmentBindings): Settings {
   if (typeof env.MODELS?.get !== "function") throw wrong("MODELS", "an R2 bucket");
   if (!env.MODEL || !/^[\w][\w.-]*$/.test(env.MODEL)) throw wrong("MODEL", "the name of a model package");
   return {

@@ -17,7 +17,7 @@ import { readPlan } from "../shared/read-plan.ts";
 import { resultsStore } from "../shared/results-store.ts";
 import { SourceHost } from "../sources/job-source.ts";
 import type { ModelHost } from "./model-host.ts";
-import { type Bindings, parseSettings } from "./settings.ts";
+import { parseSettings, type SegmentBindings } from "./settings.ts";
 
 /** A source that does not respond must not block the queue. */
 const TIMEOUT_SECONDS = 240;
@@ -31,7 +31,7 @@ export class ShardConsumer {
     this.#host = host;
   }
 
-  async consume(batch: MessageBatch<unknown>, env: Bindings): Promise<void> {
+  async consume(batch: MessageBatch<unknown>, env: SegmentBindings): Promise<void> {
     for (const message of batch.messages as readonly Message<ShardMessage>[]) {
       const { job, shard } = message.body;
       if (!env.LEDGERS) throw new Error("the binding LEDGERS is missing: shards cannot be reported");
@@ -44,7 +44,7 @@ export class ShardConsumer {
     }
   }
 
-  async #run(env: Bindings, jobId: string, id: number): Promise<TaskReport> {
+  async #run(env: SegmentBindings, jobId: string, id: number): Promise<TaskReport> {
     if (!env.RESULTS) throw new Error("the binding RESULTS is missing: records cannot be stored");
     const { job, plan } = await readPlan(env.RESULTS, jobId);
     const shard = shardAt(plan.grid, plan.kept, plan.shardBlock, id);
@@ -89,6 +89,6 @@ export class ShardConsumer {
   }
 }
 
-function seconds({ SHARD_TIMEOUT_SECONDS }: Bindings): number {
+function seconds({ SHARD_TIMEOUT_SECONDS }: SegmentBindings): number {
   return Number(SHARD_TIMEOUT_SECONDS) || TIMEOUT_SECONDS;
 }

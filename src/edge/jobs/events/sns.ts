@@ -3,7 +3,7 @@ import { fetchTextBounded } from "./fetch-text-bounded.ts";
 import { readS3Records } from "./s3-records.ts";
 import { confirmationUrl, snsMessageSchema } from "./sns-message.ts";
 import type { SnsVerifier } from "./sns-signature.ts";
-import { parseEvent, parseJson, type ReadEvents } from "./storage-event.ts";
+import { parseEvent, parseJsonText, type ReadEvents } from "./storage-event.ts";
 
 const MAX_AGE_MS = 3_600_000;
 const MAX_CONFIRMATION_BYTES = 64 * 1024;
@@ -41,7 +41,7 @@ export async function readSns(
   await verifier.verify(message, nowMs, fetch);
   if (message.Type === "UnsubscribeConfirmation" || (await deps.seen(id)))
     return { id, events: [], ignored: 1 };
-  if (message.Type === "Notification") return { id, ...readS3Records(parseJson(message.Message), "s3") };
+  if (message.Type === "Notification") return { id, ...readS3Records(parseJsonText(message.Message), "s3") };
 
   const url = confirmationUrl(message.SubscribeURL, topic);
   if (!url) throw new HttpError(403, "bad_signature", "the confirmation address is not a host of SNS");

@@ -56,7 +56,7 @@ export function parseEvent<T extends z.ZodType>(schema: T, value: unknown, sende
 }
 
 /** @throws {HttpError} 400 */
-export function parseJson(text: string): unknown {
+export function parseJsonText(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -12,7 +12,7 @@ import { readS3Records, s3RecordsSchema } from "./s3-records.ts";
 import { readSns, type SnsDeps } from "./sns.ts";
 import { snsMessageSchema } from "./sns-message.ts";
 import { SnsVerifier } from "./sns-signature.ts";
-import { parseJson, type ReadEvents, type StorageEvent } from "./storage-event.ts";
+import { parseJsonText, type ReadEvents, type StorageEvent } from "./storage-event.ts";
 import { parseWebhookSecrets, WEBHOOK_KINDS, type WebhookKind } from "./webhook-secrets.ts";
 
 /** Amazon's limit for a message. */
@@ -44,7 +44,7 @@ export function createWebhookRoutes<E extends WebhookEnv>(
     app.post(path, async (c) => {
       await authenticate(kind, c.env, (name) => c.req.header(name));
       const deps = createDeps(c.env);
-      const body = parseJson(await readText(c.req.raw, MAX_WEBHOOK_BYTES));
+      const body = parseJsonText(await readText(c.req.raw, MAX_WEBHOOK_BYTES));
       if (kind !== "sns") return c.json(await accept(READERS[kind](body), deps));
       const { topics } = parseWebhookSecrets(c.env, kind);
       const message = await readSns(body, topics, verifier, deps);

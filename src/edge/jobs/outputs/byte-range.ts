@@ -1,4 +1,4 @@
-export interface ByteRange {
+export interface RequestedRange {
   offset: number;
   length: number;
 }
@@ -11,7 +11,7 @@ export interface ByteRange {
 export function byteRange(
   header: string | undefined,
   byteLength: number,
-): ByteRange | "unsatisfiable" | undefined {
+): RequestedRange | "unsatisfiable" | undefined {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/i.exec(header?.replaceAll(/\s/g, "") ?? "");
   if (!match) return undefined;
   const [, first, last] = match as unknown as [string, string, string];
