@@ -10,7 +10,7 @@ import { readMask } from "../../src/local/read-mask.ts";
 import { ModelPackageError } from "../../src/model-package/errors.ts";
 import { loadPackage } from "../../src/model-package/load-package.ts";
 import { JobError } from "../../src/orchestrator/errors.ts";
-import { readThumbnail } from "../../src/orchestrator/input/thumbnail.ts";
+import { readRegionPicture } from "../../src/orchestrator/input/thumbnail.ts";
 import { parseNiftiHeader } from "../../src/readers/nifti/header.ts";
 import { openImage } from "../../src/readers/open-image.ts";
 import { ObjectChangedError, StorageError } from "../../src/storage/errors.ts";
@@ -145,7 +145,7 @@ async function readOverview(image: ImageSource): Promise<void> {
   const coarsest = levels.findLast(({ shape }) => Math.max(...shape) >= 1024) ?? levels[0]!;
   if (axes !== "yx" || product(coarsest.shape) * channels.length > OVERVIEW_SAMPLES) return;
   const rect = { origin: [0, 0], size: levels[0]!.shape };
-  await readThumbnail(
+  await readRegionPicture(
     image,
     rect,
     channels.slice(0, 3).map((_, c) => c),

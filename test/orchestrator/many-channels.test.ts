@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ImageSource } from "../../src/image/image-source.ts";
-import { readThumbnail } from "../../src/orchestrator/input/thumbnail.ts";
+import { readRegionPicture } from "../../src/orchestrator/input/thumbnail.ts";
 import { measurePercentiles } from "../../src/orchestrator/plan/intensity-percentiles.ts";
 import { product, type Rect } from "../../src/tiling/grid/raster.ts";
 import { planWindowGrid } from "../../src/tiling/grid/window-grid.ts";
@@ -34,7 +34,7 @@ const MOST_BYTES = 64 * 2 ** 20;
 describe("planning holds a bounded number of channels at once", () => {
   test("of a thumbnail", async () => {
     const { source, asked } = manyChannels();
-    const { shape } = await readThumbnail(source, whole, [0, 3], undefined);
+    const { shape } = await readRegionPicture(source, whole, [0, 3], undefined);
     expect(shape).toEqual([SIDE, SIDE, 2]);
     expect(asked.pixels).toBe(SIDE * SIDE);
     expect(asked.bytes).toBeLessThanOrEqual(MOST_BYTES);

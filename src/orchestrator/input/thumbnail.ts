@@ -14,7 +14,7 @@ const BLOCK_BYTES = 64 << 20;
  * Reads a small picture `[h, w, C]` (uint8, at most 2048 samples long) of a level-0 rect of a 2-D image. Each pixel is
  * the mean of its samples; deeper samples are scaled to bytes.
  */
-export async function readThumbnail(
+export async function readRegionPicture(
   source: ImageSource,
   rect: Rect,
   channels: readonly number[],

@@ -5,7 +5,7 @@ import type { WindowGrid } from "../../tiling/grid/window-grid.ts";
 import { JobError } from "../errors.ts";
 import { chooseChannels } from "../input/read-pixels.ts";
 import { reorientedImage } from "../input/reoriented-image.ts";
-import { readThumbnail } from "../input/thumbnail.ts";
+import { readRegionPicture } from "../input/thumbnail.ts";
 import type { JobPlan } from "../job-plan.ts";
 import type { FullJobSettings } from "../settings.ts";
 import { measureDomain } from "./domain.ts";
@@ -92,7 +92,7 @@ export async function planJob(
     windows.thumbnail && !settings.roi
       ? windows.thumbnail
       : wantsThumbnail
-        ? await readThumbnail(source, requested.region0, channels, signal)
+        ? await readRegionPicture(source, requested.region0, channels, signal)
         : undefined;
   const plan: JobPlan = {
     level,

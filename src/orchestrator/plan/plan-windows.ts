@@ -15,7 +15,7 @@ import { WindowSet } from "../../tiling/grid/window-set.ts";
 import { findTissue, type TissueFinding } from "../../tiling/pixels/tissue-mask.ts";
 import { JobError, NoTissueError } from "../errors.ts";
 import type { WindowSource } from "../input/reoriented-image.ts";
-import { readThumbnail } from "../input/thumbnail.ts";
+import { readRegionPicture } from "../input/thumbnail.ts";
 import type { FullJobSettings, JobSettings } from "../settings.ts";
 import type { ChosenLevel } from "./choose-level.ts";
 
@@ -85,7 +85,7 @@ export async function planWindows(options: PlanWindowsOptions): Promise<PlannedW
   const all = { origin: levelShape.map(() => 0), size: levelShape };
   const findsTissue = settings.tissueMask && !mask && source.axes === "yx";
   const thumbnail = findsTissue
-    ? await readThumbnail(source, { origin: all.origin, size: source.levels[0]!.shape }, channels, signal)
+    ? await readRegionPicture(source, { origin: all.origin, size: source.levels[0]!.shape }, channels, signal)
     : undefined;
   const tissue = thumbnail && findTissue(thumbnail);
   const raster = mask ?? tissue?.mask;
