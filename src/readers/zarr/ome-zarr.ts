@@ -2,6 +2,7 @@ import { type DataType, isZarritaError, open, root, type Array as ZarrArray } fr
 import { ImageFormatError } from "../../image/errors.ts";
 import type { ImageSource } from "../../image/image-source.ts";
 import { type ImageLimits, MAX_SIDE } from "../../image/limits.ts";
+import { forEachConcurrent } from "../../storage/concurrency.ts";
 import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { allocate, bytesPerSample, type DType, product, type Raster } from "../../tiling/grid/raster.ts";
@@ -192,6 +193,9 @@ function shown(path: string): string {
   return path.replace(/[\u0000-\u001f\u007f]/g, "?").slice(0, 80);
 }
 
+/** Bounds the memory of images with thousands of channels, each in its own chunk. */
+const MAX_CHUNKS_IN_FLIGHT = 32;
+
 /** One array as a grid: a tile combines the chunks at one spatial position, over all channels. */
 function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume: boolean): TileGrid {
   const spatial = (isVolume ? ["z", "y", "x"] : ["y", "x"]).map((name) => ({ axis: axes.indexOf(name) }));
@@ -204,32 +208,30 @@ function zarrLevel(key: string, level: Level, axes: readonly string[], isVolume:
   async function readTile(position: readonly number[], signal?: AbortSignal): Promise<Raster> {
     const data = allocate(level.dtype as DType, product(tileShape) * channels);
     const chunksAcross = Math.ceil(channels / channelChunk);
-    await Promise.all(
-      Array.from({ length: chunksAcross }, async (_, c) => {
-        const coords = axes.map(() => 0);
-        spatial.forEach(({ axis }, i) => {
-          coords[axis] = position[i]!;
-        });
-        if (channelAxis >= 0) coords[channelAxis] = c;
-        const chunk = await level
-          .getChunk(coords, { signal })
-          .catch((cause) => rethrow(cause, key, `its chunk ${coords.join("/")}`));
-        if (chunk.data.length !== chunkSamples) {
-          throw new ImageFormatError(
-            `${key} is damaged: its chunk ${coords.join("/")} holds ${chunk.data.length} samples where its shape has ${chunkSamples}; write it again`,
-          );
-        }
-        const firstChannel = c * channelChunk;
-        copyChunk(
-          chunk.data as ArrayLike<number>,
-          spatial.map(({ axis }) => chunk.stride[axis]!),
-          channelAxis < 0 ? 0 : chunk.stride[channelAxis]!,
-          { data, shape: [...tileShape, channels] },
-          firstChannel,
-          Math.min(channelChunk, channels - firstChannel),
+    await forEachConcurrent(Array(chunksAcross).keys(), MAX_CHUNKS_IN_FLIGHT, async (c) => {
+      const coords = axes.map(() => 0);
+      spatial.forEach(({ axis }, i) => {
+        coords[axis] = position[i]!;
+      });
+      if (channelAxis >= 0) coords[channelAxis] = c;
+      const chunk = await level
+        .getChunk(coords, { signal })
+        .catch((cause) => rethrow(cause, key, `its chunk ${coords.join("/")}`));
+      if (chunk.data.length !== chunkSamples) {
+        throw new ImageFormatError(
+          `${key} is damaged: its chunk ${coords.join("/")} holds ${chunk.data.length} samples where its shape has ${chunkSamples}; write it again`,
         );
-      }),
-    );
+      }
+      const firstChannel = c * channelChunk;
+      copyChunk(
+        chunk.data as ArrayLike<number>,
+        spatial.map(({ axis }) => chunk.stride[axis]!),
+        channelAxis < 0 ? 0 : chunk.stride[channelAxis]!,
+        { data, shape: [...tileShape, channels] },
+        firstChannel,
+        Math.min(channelChunk, channels - firstChannel),
+      );
+    });
     return { data, shape: [...tileShape, channels] };
   }
 
