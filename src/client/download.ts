@@ -69,9 +69,9 @@ export async function downloadOutputs(
   // A finished run was rejected above: another process finished in the meantime.
   if (typeof place === "string") return place;
   try {
-    const told = onBegin?.(rest.reduce((n, { byteLength }) => n + byteLength, 0));
+    const onBytes = onBegin?.(rest.reduce((n, { byteLength }) => n + byteLength, 0));
     const fetchOne = (file: OutputFile) =>
-      fetchFile(client, id, file, join(place.work, file.name), hashes.get(file.name), told);
+      fetchFile(client, id, file, join(place.work, file.name), hashes.get(file.name), onBytes);
     await forEachConcurrent(rest, concurrency, fetchOne, { signal });
     const chunks: Uint8Array[] = [];
     for await (const chunk of client.output(id, listed)) chunks.push(chunk);

@@ -178,10 +178,10 @@ export async function decodeJpeg2000(
   }
   const { width, height, componentCount, bitsPerSample, isSigned } = decoder.getFrameInfo();
   // For eight bits or fewer the wrapper turns negative samples into 0.
-  const unread = isSigned && (!options.allowSigned || bitsPerSample <= 8);
-  if (unread || bitsPerSample > 16) {
+  const isUnsupportedSign = isSigned && (!options.allowSigned || bitsPerSample <= 8);
+  if (isUnsupportedSign || bitsPerSample > 16) {
     throw new ImageFormatError(
-      `JPEG 2000 tiles with ${unread ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
+      `JPEG 2000 tiles with ${isUnsupportedSign ? "signed" : `${bitsPerSample}-bit`} samples are not supported`,
     );
   }
   const samples = width * height * componentCount;

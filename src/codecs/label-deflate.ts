@@ -189,11 +189,11 @@ class BlockWriter {
     for (const { symbol } of steps) counts[symbol]!++;
     const stepLengths = codeLengths(counts, 7);
     const stepCodes = canonicalCodes(stepLengths);
-    const told = Math.max(4, ORDER.findLastIndex((symbol) => stepLengths[symbol]! > 0) + 1);
+    const codeCount = Math.max(4, ORDER.findLastIndex((symbol) => stepLengths[symbol]! > 0) + 1);
     this.#put(literals - 257, 5);
     this.#put(distances - 1, 5);
-    this.#put(told - 4, 4);
-    for (const symbol of ORDER.slice(0, told)) this.#put(stepLengths[symbol]!, 3);
+    this.#put(codeCount - 4, 4);
+    for (const symbol of ORDER.slice(0, codeCount)) this.#put(stepLengths[symbol]!, 3);
     for (const { symbol, extra, extraBits } of steps) {
       this.#put(stepCodes[symbol]!, stepLengths[symbol]!);
       this.#put(extra, extraBits);

@@ -102,20 +102,20 @@ function head(columns: readonly string[]): string {
 }
 
 function flagged(outcomes: readonly RowOutcome[], flags: readonly (readonly string[])[]): string {
-  const any = outcomes.flatMap(({ row }, i) =>
+  const flaggedScans = outcomes.flatMap(({ row }, i) =>
     flags[i]!.length > 0 ? [{ id: row.id, flags: flags[i]! }] : [],
   );
   const rules = Object.entries(FLAG_RULES).map(
     ([name, rule]) => `<li>${escapeHtml(name)}: ${escapeHtml(rule)}</li>`,
   );
-  const rows = any
+  const rows = flaggedScans
     .slice(0, MAX_FAILURES)
     .map(
       ({ id, flags }) =>
         `<tr><td><a href="${escapeHtml(scanLink(id))}">${escapeHtml(id)}</a></td><td class="flag">${escapeHtml(flags.join(", "))}</td></tr>`,
     );
   return `<h2>To be looked at</h2>
-${any.length === 0 ? "<p>No scan is flagged.</p>" : `<table>${head(["id", "flags"])}<tbody>\n${rows.join("\n")}\n</tbody></table>`}
+${flaggedScans.length === 0 ? "<p>No scan is flagged.</p>" : `<table>${head(["id", "flags"])}<tbody>\n${rows.join("\n")}\n</tbody></table>`}
 <details><summary class="soft">Rules</summary><ul class="soft">${rules.join("")}</ul>
 <p class="soft">Outliers are told where at least ${LEAST_SLIDES} scans have a value.</p></details>`;
 }

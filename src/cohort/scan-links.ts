@@ -26,9 +26,9 @@ export function linkScans(
     if (lstatSync(link).isSymbolicLink() && readlinkSync(link) !== target(root, wanted.get(name)))
       rmSync(link);
   }
-  const there = new Set(existing(root));
+  const existingNames = new Set(existing(root));
   for (const [id, place] of wanted) {
-    if (there.has(id)) continue;
+    if (existingNames.has(id)) continue;
     try {
       symlinkSync(target(root, place)!, join(root, id), process.platform === "win32" ? "junction" : "dir");
     } catch {

@@ -98,13 +98,13 @@ export function computeCost({ seconds, backends }: Pick<RunManifest, "seconds" |
   const here = backends.filter((backend) => backend.bytesSent === undefined);
   const cores = Math.max(1, ...here.map((backend) => backend.threads));
   const mapping = seconds.segment ?? 0;
-  const beside = Math.max(0, (seconds.total ?? 0) - mapping);
+  const otherSeconds = Math.max(0, (seconds.total ?? 0) - mapping);
   const edges = backends.filter((backend) => backend.name?.startsWith("edge:"));
   const elsewhere = edges.reduce(
     (sum, { windows, requests }) => sum + edgeWindowsCost(windows, requests ?? 0),
     0,
   );
-  return coreCost(mapping * cores + beside) + elsewhere;
+  return coreCost(mapping * cores + otherSeconds) + elsewhere;
 }
 
 /** Metrics of jobs by their ids; each `run.json` is read once. */

@@ -13,8 +13,8 @@ const KEPT = `.thumbnail-${THUMBNAIL_PIXELS}.png`;
 
 /** A small PNG of a job's overlay, cached beside it; undefined without an overlay. */
 export function readThumbnailPng(directory: string): Uint8Array | undefined {
-  const kept = join(directory, KEPT);
-  if (existsSync(kept)) return readFileSync(kept);
+  const cached = join(directory, KEPT);
+  if (existsSync(cached)) return readFileSync(cached);
   const overlay = join(directory, "overlay.png");
   if (!existsSync(overlay) || statSync(overlay).size > MAX_BYTES) return undefined;
   try {
@@ -23,7 +23,7 @@ export function readThumbnailPng(directory: string): Uint8Array | undefined {
       return undefined;
     const picture = shrink({ data: new Uint8Array(data), shape: [height, width, 3] }, THUMBNAIL_PIXELS);
     const png = encodePng(picture);
-    writeFileAtomic(kept, png);
+    writeFileAtomic(cached, png);
     return png;
   } catch {
     // The report can do without one picture.

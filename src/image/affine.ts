@@ -11,7 +11,7 @@ const ENDS = [
 ] as const;
 
 /** @returns undefined when the matrix is not finite or is singular */
-export function checkedAffine(rows: Affine): Affine | undefined {
+export function validateAffine(rows: Affine): Affine | undefined {
   const [a, b, c] = rows as [readonly number[], readonly number[], readonly number[]];
   if (![a, b, c].every((row) => row.every(Number.isFinite))) return undefined;
   const lengths = columnLengths(rows);
@@ -82,7 +82,7 @@ export interface GridPlacement {
  * The matrix of a grid that lies in level 0 at `placement`. Positions are centres of samples: a sample that spans two
  * of level 0 has its centre between theirs.
  */
-export function placedAffine(affine: Affine, { origin, downsample }: GridPlacement): Affine {
+export function placeAffine(affine: Affine, { origin, downsample }: GridPlacement): Affine {
   const steps = downsample.toReversed();
   const first = origin.toReversed().map((o, axis) => o + (steps[axis]! - 1) / 2);
   return affine.map((row, r) =>

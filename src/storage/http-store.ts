@@ -94,14 +94,14 @@ export class HttpStore implements ObjectStore {
       await discard(response);
       throw new ObjectChangedError(key);
     }
-    const told = parseContentRange(response.headers.get("Content-Range"));
-    const wrong = describeRangeMismatch(told, offset, length);
+    const sent = parseContentRange(response.headers.get("Content-Range"));
+    const wrong = describeRangeMismatch(sent, offset, length);
     if (wrong !== undefined) {
       await discard(response);
       throw this.#unusable(key, wrong);
     }
     // A suffix range may return more than was requested.
-    const expected = Math.min(length, told!.after - told!.first);
+    const expected = Math.min(length, sent!.after - sent!.first);
     const { bytes, more } = await this.#body(key, response, expected);
     if (more && offset >= 0) {
       throw this.#unusable(key, `sends more than the ${expected} bytes that it was asked for`);

@@ -57,12 +57,14 @@ function isRetryable(error: unknown): error is RetryableError {
  * `ifNoneMatch` that is repeated after a lost response may find its own bytes and return `false`.
  */
 export function withRetry(store: ObjectStore, options: RetryOptions = {}): ObjectStore {
-  const again = <T>(call: () => Promise<T>, signal?: AbortSignal) => retry(call, { ...options, signal });
+  const callWithRetry = <T>(call: () => Promise<T>, signal?: AbortSignal) =>
+    retry(call, { ...options, signal });
   return {
-    head: (key, o) => again(() => store.head(key, o), o?.signal),
-    get: (key, o) => again(() => store.get(key, o), o?.signal),
-    getRange: (key, offset, length, o) => again(() => store.getRange(key, offset, length, o), o?.signal),
-    put: (key, bytes, o) => again(() => store.put(key, bytes, o), o?.signal),
+    head: (key, o) => callWithRetry(() => store.head(key, o), o?.signal),
+    get: (key, o) => callWithRetry(() => store.get(key, o), o?.signal),
+    getRange: (key, offset, length, o) =>
+      callWithRetry(() => store.getRange(key, offset, length, o), o?.signal),
+    put: (key, bytes, o) => callWithRetry(() => store.put(key, bytes, o), o?.signal),
     // A listing that broke cannot continue in the middle: its caller begins again.
     list: (prefix, o) => store.list(prefix, o),
   };

@@ -100,8 +100,8 @@ export class S3Store implements ObjectStore {
           discardBody(answer.Body);
           return new Uint8Array(0);
         }
-        const told = parseContentRange(answer.ContentRange);
-        const wrong = describeRangeMismatch(told, offset, length);
+        const range = parseContentRange(answer.ContentRange);
+        const wrong = describeRangeMismatch(range, offset, length);
         if (wrong !== undefined) {
           discardBody(answer.Body);
           const ignored = answer.ContentRange === undefined;
@@ -111,7 +111,7 @@ export class S3Store implements ObjectStore {
           );
         }
         // A suffix range may return more than was requested.
-        const expected = Math.min(length, told!.after - told!.first);
+        const expected = Math.min(length, range!.after - range!.first);
         const { bytes, more } = await readAtMost(toByteIterable(answer.Body), expected);
         if (more && offset >= 0) {
           throw this.#unusable(

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
   type Affine,
-  checkedAffine,
   columnLengths,
   orientationCode,
+  validateAffine,
   withPlaneSpacing,
 } from "../../src/image/affine.ts";
 
@@ -33,7 +33,7 @@ test("names permuted and flipped axes by their directions", () => {
         const affine: Affine = [...[0, 1, 2].map((r) => [...turned.map((c) => c[r]!), 7]), LAST];
         expect(orientationCode(affine)).toBe(order.map((row, c) => ENDS[row]![flips[c] ? 0 : 1]).join(""));
         for (const [c, length] of columnLengths(affine).entries()) expect(length).toBeCloseTo(lengths[c]!, 9);
-        expect(checkedAffine(affine)).toBe(affine);
+        expect(validateAffine(affine)).toBe(affine);
         const wider = columnLengths(withPlaneSpacing(affine, 3, 4));
         expect([wider[0], wider[1]].map((v) => Number(v.toFixed(9)))).toEqual([4, 3]);
       },
@@ -43,8 +43,8 @@ test("names permuted and flipped axes by their directions", () => {
 
 test("rejects matrices that are singular or not finite", () => {
   const unit = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], LAST];
-  expect(checkedAffine(unit)).toBe(unit);
-  expect(checkedAffine([[1, 0, 0, Number.NaN], ...unit.slice(1)])).toBeUndefined();
-  expect(checkedAffine([[0, 0, 0, 0], ...unit.slice(1)])).toBeUndefined();
-  expect(checkedAffine([unit[0]!, [1, 0, 0, 0], unit[2]!, LAST])).toBeUndefined();
+  expect(validateAffine(unit)).toBe(unit);
+  expect(validateAffine([[1, 0, 0, Number.NaN], ...unit.slice(1)])).toBeUndefined();
+  expect(validateAffine([[0, 0, 0, 0], ...unit.slice(1)])).toBeUndefined();
+  expect(validateAffine([unit[0]!, [1, 0, 0, 0], unit[2]!, LAST])).toBeUndefined();
 });

@@ -19,14 +19,14 @@ export async function fetchJob(
   directory: string,
   { download, model, signal }: { download: Download; model: CohortSnapshot["model"]; signal?: AbortSignal },
 ): Promise<void> {
-  const there = readRunManifest(directory);
-  if (there?.job === job && isComplete(directory, there, download)) return;
+  const existingRun = readRunManifest(directory);
+  if (existingRun?.job === job && isComplete(directory, existingRun, download)) return;
   const status = await client.status(job);
   const text = await downloadOutputs(client, status, {
     out: directory,
     only: download === "all" ? undefined : TABLE_INPUTS,
     // The directory holds what the tables needed, not everything.
-    force: there !== undefined,
+    force: existingRun !== undefined,
     signal,
   });
   const { name, version } = (JSON.parse(text) as RunManifest).model;

@@ -76,13 +76,13 @@ export class RemoteCohortRun {
     if (Object.keys(limits).length > 0) await this.#client.setLimits(limits);
     if (state === "paused" || state === "cancelled") await this.#client.resume();
     await this.catchUp();
-    const again = [...this.#reported.values()].filter(({ id, state, code }) => {
+    const retried = [...this.#reported.values()].filter(({ id, state, code }) => {
       if (state === "failed") return TRANSIENT_CODES.has(code!);
       // Done at the service, but its results were deleted since.
       const { key } = this.#rows.get(id)!;
       return state === "done" && this.#journal.states.get(key)?.status === "failed";
     });
-    if (again.length > 0) await this.#client.retry(again.map(({ id }) => id));
+    if (retried.length > 0) await this.#client.retry(retried.map(({ id }) => id));
   }
 
   /** Sends the rows that the service lacks and polls until nothing is in progress. */
@@ -142,8 +142,8 @@ export class RemoteCohortRun {
   #isCurrent({ id, source, mpp }: CohortRowStatus): boolean {
     const row = this.#rows.get(id)?.row;
     if (!row || row.mpp !== mpp) return false;
-    const there = isLocal(row.source) ? uploadedSource(this.#journal, row.source) : row.source;
-    return there !== undefined && withoutQuery(there) === source;
+    const uploaded = isLocal(row.source) ? uploadedSource(this.#journal, row.source) : row.source;
+    return uploaded !== undefined && withoutQuery(uploaded) === source;
   }
 
   /** The journal entry for a row that is not done; undefined if the journal has it already. */
@@ -218,12 +218,12 @@ export class RemoteCohortRun {
   /** Sends rows with remote sources at once, the others as their files are uploaded. */
   async #send(): Promise<void> {
     const rows = this.#snapshot.rows;
-    const given = (row: CohortRow, source = row.source) => ({
+    const toNewRow = (row: CohortRow, source = row.source) => ({
       id: row.id,
       source,
       ...(row.mpp !== undefined && { mpp: row.mpp }),
     });
-    await this.#client.add(rows.filter(({ source }) => !isLocal(source)).map((row) => given(row)));
+    await this.#client.add(rows.filter(({ source }) => !isLocal(source)).map((row) => toNewRow(row)));
     const uploads = new Map<string, Promise<string>>();
     await forEachConcurrent(
       rows.filter(({ source }) => isLocal(source)),
@@ -236,7 +236,7 @@ export class RemoteCohortRun {
             upload = this.#upload(row);
             uploads.set(row.source, upload);
           }
-          await this.#client.add([given(row, await upload)]);
+          await this.#client.add([toNewRow(row, await upload)]);
         } catch (error) {
           this.#options.signal?.throwIfAborted();
           this.#stop.signal.throwIfAborted();

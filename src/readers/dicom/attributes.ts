@@ -71,6 +71,6 @@ export const PIXEL_DATA = 0x7fe00010;
 /** Floating-point samples, instead of `PIXEL_DATA`. */
 export const FLOAT_PIXEL_DATA: ReadonlySet<number> = new Set([0x7fe00008, 0x7fe00009]);
 
-export const NAME_OF_TAG: ReadonlyMap<number, AttributeName> = new Map(
+export const ATTRIBUTE_BY_TAG: ReadonlyMap<number, AttributeName> = new Map(
   Object.entries(ATTRIBUTES).map(([name, [tag]]) => [tag, name as AttributeName]),
 );

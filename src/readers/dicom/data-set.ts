@@ -1,4 +1,10 @@
-import { ATTRIBUTES, type AttributeName, FLOAT_PIXEL_DATA, NAME_OF_TAG, PIXEL_DATA } from "./attributes.ts";
+import {
+  ATTRIBUTE_BY_TAG,
+  ATTRIBUTES,
+  type AttributeName,
+  FLOAT_PIXEL_DATA,
+  PIXEL_DATA,
+} from "./attributes.ts";
 import { NeedMoreBytesError } from "./errors.ts";
 
 /** The bytes are not a valid data set; the message completes "<file> is damaged: …". */
@@ -237,7 +243,7 @@ class ElementReader {
 
   #readElement(into: DataSet | undefined, encoding: Encoding, depth: number, end: number): void {
     const { tag, vr, length } = this.#readHeader(encoding);
-    const name = into && NAME_OF_TAG.get(tag);
+    const name = into && ATTRIBUTE_BY_TAG.get(tag);
     const wanted = name && ATTRIBUTES[name][1];
     if (
       vr === "SQ" ||

@@ -13,7 +13,7 @@ import { ycbcrToRgb } from "../../codecs/ycbcr.ts";
 import { allocate, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
 import { UnsupportedDicomError } from "./errors.ts";
 import { paint } from "./palette.ts";
-import { dtypeOfFormat, frameBytes, type PixelFormat, unreadJpeg } from "./pixel-format.ts";
+import { formatDtype, frameBytes, type PixelFormat, unsupportedJpegError } from "./pixel-format.ts";
 import { decodeRle } from "./rle.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
@@ -134,7 +134,7 @@ async function jpegSamples(bytes: Uint8Array, format: PixelFormat): Promise<Samp
   if (frame === SOF_LOSSLESS) return toRgb(codedSamples(decodeLosslessJpeg(stream), format), format);
   if (bitsPerSample !== 8) {
     const sequential = frame === SOF_BASELINE || frame === SOF_EXTENDED;
-    if (!sequential || bitsPerSample > 12 || format.samples > 1) throw unreadJpeg(bitsPerSample);
+    if (!sequential || bitsPerSample > 12 || format.samples > 1) throw unsupportedJpegError(bitsPerSample);
     return codedSamples(decodeExtendedJpeg(stream), format);
   }
   return codedSamples(await decodeJpeg(stream), format);
@@ -164,7 +164,7 @@ function codedSamples(image: DecodedImage, format: PixelFormat): SampleArray {
   const count = format.rows * format.columns * format.samples;
   if (image.data.length < count)
     throw new UnsupportedDicomError("a frame holds fewer pixels than its header announces");
-  const dtype = dtypeOfFormat(format);
+  const dtype = formatDtype(format);
   const data = allocate(dtype, count);
   // Typed arrays wrap around: unsigned samples of a codec become signed where the header says so.
   data.set(image.data.length === count ? image.data : image.data.subarray(0, count));
@@ -179,7 +179,7 @@ function wrongComponents(components: number, { samples }: PixelFormat): Unsuppor
 }
 
 function view(own: Uint8Array, format: PixelFormat): SampleArray {
-  const Samples = allocate(dtypeOfFormat(format), 0).constructor as new (
+  const Samples = allocate(formatDtype(format), 0).constructor as new (
     buffer: ArrayBufferLike,
     offset: number,
     length: number,

@@ -4,7 +4,7 @@ import type { DataSet } from "./data-set.ts";
 import { UnsupportedDicomError } from "./errors.ts";
 import type { PixelFormat } from "./pixel-format.ts";
 import { siemensCsa } from "./siemens-csa.ts";
-import { checkPlace, cross, dot, type SlicePlace, scale, toRas, type Vector, vector } from "./stack.ts";
+import { checkPosition, cross, dot, type SlicePosition, scale, toRas, type Vector, vector } from "./stack.ts";
 
 /** A Siemens mosaic: the slices of a volume side by side in one picture, row by row; the last row may not be full. */
 export interface Mosaic {
@@ -30,20 +30,20 @@ export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | unde
   const named = dataSet.texts("imageType").includes("MOSAIC") && dataSet.text("modality") === "MR";
   const count = csa?.imagesInMosaic ?? dataSet.number("imagesInMosaic");
   if (!named && !((csa?.imagesInMosaic ?? 0) > 1)) return undefined;
-  const lacking = (what: string) =>
+  const headerError = (what: string) =>
     new UnsupportedDicomError(
       `it is a mosaic of several slices in one picture, and its private Siemens header ${what}; convert the original files to NIfTI with dcm2niix`,
     );
-  if (count === undefined) throw lacking("does not state their number");
+  if (count === undefined) throw headerError("does not state their number");
   const across = Math.ceil(Math.sqrt(count));
   const rows = format.rows / across;
   const columns = format.columns / across;
   const whole = Number.isInteger(rows) && Number.isInteger(columns);
   if (!(Number.isInteger(count) && count >= 1 && whole))
-    throw lacking(`states ${count} slices, which ${format.columns} × ${format.rows} pixels do not hold`);
+    throw headerError(`states ${count} slices, which ${format.columns} × ${format.rows} pixels do not hold`);
   const sliceNormal = csa?.sliceNormal;
   if (sliceNormal === undefined || !sliceNormal.every(Number.isFinite) || Math.hypot(...sliceNormal) < 0.5)
-    throw lacking("does not state the direction in which they follow each other");
+    throw headerError("does not state the direction in which they follow each other");
   const between = positive(dataSet.number("spacingBetweenSlices"));
   const thickness = positive(dataSet.number("sliceThickness"));
   const spacing = between ?? thickness;
@@ -65,8 +65,8 @@ export function readMosaic(dataSet: DataSet, format: PixelFormat): Mosaic | unde
  * The affine of the volume. The file states the first pixel of the whole mosaic as if it were one picture about the
  * same centre, so the first slice begins half the difference further in (as in dcm2niix and nibabel).
  */
-export function mosaicAffine(mosaic: Mosaic, place: SlicePlace, { rows, columns }: PixelFormat): Affine {
-  checkPlace(place);
+export function mosaicAffine(mosaic: Mosaic, place: SlicePosition, { rows, columns }: PixelFormat): Affine {
+  checkPosition(place);
   const [betweenRows, betweenColumns] = place.pixelSpacing as [number, number];
   const alongRow = scale(vector(place.orientation, 0), betweenColumns);
   const alongColumn = scale(vector(place.orientation, 3), betweenRows);

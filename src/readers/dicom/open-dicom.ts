@@ -13,12 +13,12 @@ import { mosaicVolume, type OpenedSeries, seriesVolume, singlePlane } from "./se
 import {
   addFileName,
   type FrameGroups,
+  openSliceFile,
   readFrameGroups,
   readModality,
   type SliceFile,
-  sliceFile,
 } from "./slices.ts";
-import { FramePositions, isSlide, isSlideLevel, type SlideFile, slideFile, slideImage } from "./slide.ts";
+import { FramePositions, isSlide, isSlideLevel, openSlideFile, type SlideFile, slideImage } from "./slide.ts";
 
 /** Most files of a directory that are opened. */
 const MAX_FILES = 20_000;
@@ -150,7 +150,7 @@ async function readFiles(
     const info = await store.head(key, { signal });
     if (info === undefined || info.byteLength < SNIFFED_BYTES) return undefined;
     const file = await readFile(store, key, info, limits, signal, true).catch((error) => {
-      if (error instanceof ImageFormatError) return { read: damagedFile(key, error), bytesRead: 0 };
+      if (error instanceof ImageFormatError) return { read: toDamagedFile(key, error), bytesRead: 0 };
       throw error;
     });
     return file && { key, etag: info.etag, ...file };
@@ -159,7 +159,7 @@ async function readFiles(
 }
 
 /** Its series is known if its header got that far. */
-function damagedFile(key: string, reason: ImageFormatError): Read {
+function toDamagedFile(key: string, reason: ImageFormatError): Read {
   const dataSet = reason.cause instanceof DataSetError ? reason.cause.dataSet : undefined;
   return {
     kind: "refused",
@@ -302,8 +302,8 @@ async function classify(
     return { kind: "other", what: "the label, overview or thumbnail of a slide" };
   try {
     if (isSlide(instance))
-      return { kind: "slide", file: await slideFile(instance, places, info, limits, signal) };
-    return { kind: "slices", file: await sliceFile(instance, groups, info, limits, signal) };
+      return { kind: "slide", file: await openSlideFile(instance, places, info, limits, signal) };
+    return { kind: "slices", file: await openSliceFile(instance, groups, info, limits, signal) };
   } catch (reason) {
     if (!(reason instanceof UnsupportedDicomError)) throw reason;
     return {

@@ -12,7 +12,7 @@ import {
   parseFileMeta,
 } from "./data-set.ts";
 import { NeedMoreBytesError, UnsupportedDicomError } from "./errors.ts";
-import { parseTransferSyntax, type TransferSyntax, unstatedSyntax } from "./transfer-syntax.ts";
+import { impliedSyntax, parseTransferSyntax, type TransferSyntax } from "./transfer-syntax.ts";
 
 /** Covers the head of most files with one request. */
 const FIRST_READ_BYTES = 32 * 1024;
@@ -110,7 +110,7 @@ export async function openInstance(
       const { meta, end } = parseFileMeta(bytes, hasPreamble(bytes) ? PREAMBLE_BYTES : 0, whole);
       const stated = meta.text("transferSyntax");
       const found = stated === undefined ? firstElement(bytes, end) : undefined;
-      syntax = found ? unstatedSyntax(found) : parseTransferSyntax(stated);
+      syntax = found ? impliedSyntax(found) : parseTransferSyntax(stated);
       if (syntax.deflated && source === file) {
         source = await inflated(file, end, limits, signal);
         length = FIRST_READ_BYTES / 4;
@@ -121,13 +121,13 @@ export async function openInstance(
       return { key, dataSet, syntax, pixels, source };
     } catch (cause) {
       if (cause instanceof NeedMoreBytesError && length < maxHead) continue;
-      throw unreadable(key, cause, syntax, maxHead);
+      throw toFormatError(key, cause, syntax, maxHead);
     }
   }
 }
 
 /** Why the head of a file cannot be read, as an error for the user. */
-function unreadable(
+function toFormatError(
   key: string,
   cause: unknown,
   syntax: TransferSyntax | undefined,

@@ -80,18 +80,18 @@ export function readPixelFormat(dataSet: DataSet, coding: PixelCoding): PixelFor
 }
 
 /** An error for progressive or arithmetic coding. */
-export function unreadJpeg(bits: number): UnsupportedDicomError {
+export function unsupportedJpegError(bits: number): UnsupportedDicomError {
   return new UnsupportedDicomError(
     `its JPEG frames have ${bits} bits in a coding that is not supported; convert it to JPEG-LS`,
   );
 }
 
 /** Samples per pixel of the result. */
-export function givenSamples({ samples, palette }: PixelFormat): number {
+export function outputSamples({ samples, palette }: PixelFormat): number {
   return palette ? 3 : samples;
 }
 
-export function dtypeOfFormat({ bitsAllocated, signed }: PixelFormat): DType {
+export function formatDtype({ bitsAllocated, signed }: PixelFormat): DType {
   return `${signed ? "int" : "uint"}${bitsAllocated}`;
 }
 
@@ -104,5 +104,5 @@ export function frameBytes({ rows, columns, samples, bitsAllocated, photometric 
 /** Bytes of a decoded frame. */
 export function decodedBytes(format: PixelFormat): number {
   const { rows, columns, bitsAllocated } = format;
-  return rows * columns * givenSamples(format) * (bitsAllocated / 8);
+  return rows * columns * outputSamples(format) * (bitsAllocated / 8);
 }

@@ -1,5 +1,5 @@
 import { allocate, type DType, type Raster } from "../../tiling/grid/raster.ts";
-import { dtypeOfFormat, type PixelFormat } from "./pixel-format.ts";
+import { formatDtype, type PixelFormat } from "./pixel-format.ts";
 
 /** Stored · slope + intercept is the value (PS3.3 section C.11.1). */
 export interface Rescale {
@@ -22,7 +22,7 @@ const WHOLE: readonly [DType, number, number][] = [
  * are int16), others are float32.
  */
 export function rescaledType(format: PixelFormat, rescales: readonly Rescale[]): DType {
-  if (rescales.every(isIdentity)) return dtypeOfFormat(format);
+  if (rescales.every(isIdentity)) return formatDtype(format);
   if (!rescales.every(({ slope, intercept }) => Number.isInteger(slope) && Number.isInteger(intercept)))
     return "float32";
   const low = format.signed ? -(2 ** (format.bitsStored - 1)) : 0;

@@ -7,7 +7,7 @@ import type { DType, Raster } from "../../tiling/grid/raster.ts";
 import { type ImageDescription, TiledImage } from "../base/tiled-image.ts";
 import { UnsupportedDicomError } from "./errors.ts";
 import { mosaicAffine, splitMosaic } from "./mosaic.ts";
-import { dtypeOfFormat, givenSamples } from "./pixel-format.ts";
+import { formatDtype, outputSamples } from "./pixel-format.ts";
 import { invertGrey, isIdentity, type Rescale, rescale, rescaledType } from "./rescale.ts";
 import { addFileName, readHead, readSlice, type SliceFile } from "./slices.ts";
 import { stackSlices } from "./stack.ts";
@@ -48,7 +48,7 @@ export function seriesVolume(
     };
     const stored = await readSlice(store, file, frame, limits, count, signal);
     const { data } = toValues(stored, file, file.rescales[frame]!, rescales.every(isIdentity), dtype);
-    return { data, shape: [1, rows, columns, givenSamples(first.format)] };
+    return { data, shape: [1, rows, columns, outputSamples(first.format)] };
   }
 
   return new TiledImage(
@@ -187,13 +187,13 @@ function describe(
   return {
     format: slices === 1 ? "DICOM image" : files.length === 1 ? "DICOM multi-frame volume" : "DICOM series",
     dtype: format.palette ? "uint8" : rescaledType(format, rescales),
-    channels: givenSamples(format) === 3 ? RGB_CHANNELS : [{}],
+    channels: outputSamples(format) === 3 ? RGB_CHANNELS : [{}],
     objectivePower: undefined,
     bounds: undefined,
     details: {
       ...(modality && { modality }),
       transferSyntax: syntax.name,
-      stored: `${format.bitsStored}-bit ${dtypeOfFormat(format)}`,
+      stored: `${format.bitsStored}-bit ${formatDtype(format)}`,
       ...(format.palette && { colors: `${format.palette.colors.length / 3} of a palette` }),
       ...(scaled && { rescaled: `stored × ${scaled.slope} + ${scaled.intercept}` }),
       ...(files[0]!.inverted && !scaled && { inverted: "grey that grew to black grows to white" }),
@@ -208,7 +208,7 @@ function describe(
 function checkAlike(files: readonly SliceFile[]): void {
   const first = files[0]!.format;
   for (const { key, format, inverted } of files) {
-    const alike =
+    const haveSameSamples =
       format.rows === first.rows &&
       format.columns === first.columns &&
       format.samples === first.samples &&
@@ -217,7 +217,7 @@ function checkAlike(files: readonly SliceFile[]): void {
       format.signed === first.signed &&
       String(format.palette?.colors) === String(first.palette?.colors) &&
       inverted === files[0]!.inverted;
-    if (!alike) {
+    if (!haveSameSamples) {
       throw addFileName(
         new UnsupportedDicomError(
           "its slices differ in size or sample type from those before; give those of one stack",

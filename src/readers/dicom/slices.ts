@@ -11,7 +11,7 @@ import { type Mosaic, readMosaic } from "./mosaic.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
 import { decodedBytes, type PixelFormat, readPixelFormat } from "./pixel-format.ts";
 import { IDENTITY, type Rescale } from "./rescale.ts";
-import type { SlicePlace } from "./stack.ts";
+import type { SlicePosition } from "./stack.ts";
 import type { TransferSyntax } from "./transfer-syntax.ts";
 
 /** Frames limit: a slide of a million megapixels in tiles of 512 has half of it. */
@@ -35,7 +35,7 @@ export interface SliceFile {
   /** Stored bytes up to the samples. */
   headBytes: number;
   /** One per frame. */
-  places: SlicePlace[];
+  places: SlicePosition[];
   rescales: Rescale[];
   /** Slice distance that the file states: shown, and never used, because it is often wrong. */
   statedSpacing: number | undefined;
@@ -53,7 +53,7 @@ export interface FrameGroups {
 }
 
 /** @throws {UnsupportedDicomError} when the file has no samples that can be read */
-export async function sliceFile(
+export async function openSliceFile(
   instance: Instance,
   groups: readonly FrameGroups[],
   info: ObjectInfo,
@@ -85,7 +85,7 @@ export async function sliceFile(
   const frames = await indexFrames(instance, format, count, signal);
   const shared = readFrameGroups(dataSet.group("sharedGroups"));
   const own = readFrameGroups(dataSet);
-  const places: SlicePlace[] = [];
+  const places: SlicePosition[] = [];
   const rescales: Rescale[] = [];
   for (let frame = 0; frame < count; frame++) {
     const all = [groups[frame], shared, own];

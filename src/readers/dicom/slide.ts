@@ -11,7 +11,7 @@ import { decodeFrame } from "./decode-frame.ts";
 import { UnsupportedDicomError } from "./errors.ts";
 import { type FrameIndex, indexFrames, readFrames } from "./frames.ts";
 import { type Instance, openInstance } from "./open-instance.ts";
-import { decodedBytes, dtypeOfFormat, type PixelFormat, readPixelFormat } from "./pixel-format.ts";
+import { decodedBytes, formatDtype, type PixelFormat, readPixelFormat } from "./pixel-format.ts";
 import { invertGrey } from "./rescale.ts";
 import type { OpenedSeries } from "./series.ts";
 import { addFileName, frameCount, MAX_FRAMES, readModality } from "./slices.ts";
@@ -101,7 +101,7 @@ export function isSlideLevel({ dataSet }: Instance): boolean {
  * Checks one level and finds its frames.
  * @throws {UnsupportedDicomError} when it is of a kind that is not read
  */
-export async function slideFile(
+export async function openSlideFile(
   instance: Instance,
   places: FramePositions,
   info: ObjectInfo,
@@ -254,18 +254,19 @@ export function slideImage(
         `two of its levels have sizes that are not those of one pyramid (${finer.shape[1]} × ${finer.shape[0]} and ${level.shape[1]} × ${level.shape[0]} pixels); give the levels of one slide`,
       );
     }
-    const alike =
+    const haveSameSamples =
       level.format.samples === first.format.samples &&
-      dtypeOfFormat(level.format) === dtypeOfFormat(first.format) &&
+      formatDtype(level.format) === formatDtype(first.format) &&
       level.format.photometric.startsWith("MONO") === first.format.photometric.startsWith("MONO");
-    if (!alike) throw new UnsupportedDicomError("its levels differ in their samples; export them again");
+    if (!haveSameSamples)
+      throw new UnsupportedDicomError("its levels differ in their samples; export them again");
   }
   const before = levels.reduce((sum, { source }) => sum + source.bytesRead, 0);
   return new TiledImage(
     {
       format: `DICOM slide (${first.syntax.name})`,
       axes: "yx",
-      dtype: dtypeOfFormat(first.format),
+      dtype: formatDtype(first.format),
       channels: first.format.samples === 3 ? RGB_CHANNELS : [{}],
       spacing: first.spacing,
       objectivePower: first.objectivePower,
@@ -337,7 +338,7 @@ function slideGrid(level: SlideFile, limits: ImageLimits): TileGrid {
 async function background(format: PixelFormat): Promise<Raster> {
   const { rows, columns, samples } = format;
   const length = rows * columns * samples;
-  const data = allocate(dtypeOfFormat(format), length);
+  const data = allocate(formatDtype(format), length);
   if (samples === 3) data.fill(255);
   return { data, shape: [rows, columns, samples] };
 }

@@ -1,10 +1,10 @@
-import { type Affine, checkedAffine } from "../../image/affine.ts";
+import { type Affine, validateAffine } from "../../image/affine.ts";
 import { UnsupportedDicomError } from "./errors.ts";
 
 export type Vector = readonly [number, number, number];
 
 /** Position of a slice, in millimetres of the patient's frame, LPS+ as in DICOM. */
-export interface SlicePlace {
+export interface SlicePosition {
   /** Centre of the first pixel. */
   position: readonly number[];
   /** Directions of the rows (x) and of the columns (y): six cosines. */
@@ -31,9 +31,9 @@ const COSINE_TOLERANCE = 1e-3;
  * evenly spaced. The slice distance comes from positions, never from the thickness.
  * @throws {UnsupportedDicomError} when they do not; the message gives positions along the normal
  */
-export function stackSlices(slices: readonly SlicePlace[]): SliceStack {
+export function stackSlices(slices: readonly SlicePosition[]): SliceStack {
   const first = slices[0]!;
-  for (const slice of slices) checkPlace(slice);
+  for (const slice of slices) checkPosition(slice);
   if (slices.some((slice) => !isParallel(slice, first)))
     throw new UnsupportedDicomError("its slices lie in different directions; give those of one stack");
   if (slices.some((s) => s.pixelSpacing.some((v, i) => Math.abs(v / first.pixelSpacing[i]! - 1) > 1e-4)))
@@ -62,7 +62,7 @@ export function stackSlices(slices: readonly SlicePlace[]): SliceStack {
 
 /** Steps along i, j and k, and the first centre, LPS. */
 export function toRas(columns: readonly Vector[]): Affine {
-  const affine = checkedAffine([
+  const affine = validateAffine([
     // LPS to RAS: the first two axes change sign.
     ...[0, 1, 2].map((axis) => columns.map((column) => (axis < 2 ? 0 - column[axis]! : column[axis]!))),
     [0, 0, 0, 1],
@@ -72,7 +72,7 @@ export function toRas(columns: readonly Vector[]): Affine {
   return affine;
 }
 
-export function checkPlace({ position, orientation, pixelSpacing }: SlicePlace): void {
+export function checkPosition({ position, orientation, pixelSpacing }: SlicePosition): void {
   const numbers = [...position, ...orientation, ...pixelSpacing];
   const complete = position.length === 3 && orientation.length === 6 && pixelSpacing.length === 2;
   if (!complete || !numbers.every(Number.isFinite) || pixelSpacing.some((v) => !(v > 0)))
@@ -84,7 +84,7 @@ export function checkPlace({ position, orientation, pixelSpacing }: SlicePlace):
   if (!square) throw new UnsupportedDicomError("a slice's directions are not at right angles");
 }
 
-function isParallel(a: SlicePlace, b: SlicePlace): boolean {
+function isParallel(a: SlicePosition, b: SlicePosition): boolean {
   return a.orientation.every((v, i) => Math.abs(v - b.orientation[i]!) <= COSINE_TOLERANCE);
 }
 
@@ -124,7 +124,7 @@ function checkGaps(heights: readonly number[]): void {
 
 /** A tilted gantry shears the stack. Half a pixel is tolerated. */
 function checkShear(
-  slices: readonly SlicePlace[],
+  slices: readonly SlicePosition[],
   order: readonly number[],
   normal: Vector,
   pixelSpacing: readonly number[],

@@ -77,7 +77,7 @@ const UNREAD_FAMILIES: readonly [prefix: string, from: number, to: number, name:
 ];
 
 /** Syntax of a data set that does not state one and is not coded. */
-export function unstatedSyntax({ explicit, littleEndian }: Encoding): TransferSyntax {
+export function impliedSyntax({ explicit, littleEndian }: Encoding): TransferSyntax {
   const name = `${explicit ? "explicit" : "implicit"} ${littleEndian ? "little" : "big"}-endian (not stated)`;
   return { ...plain, explicit, littleEndian, name, coding: "native" };
 }
@@ -93,13 +93,14 @@ export function parseTransferSyntax(uid: string | undefined): TransferSyntax {
   const syntax = Object.hasOwn(SYNTAXES, uid) ? SYNTAXES[uid] : undefined;
   if (syntax) return syntax;
   const name =
-    unreadName(uid) ?? (/^[0-9.]{1,64}$/.test(uid) ? `the transfer syntax ${uid}` : "an unknown encoding");
+    unsupportedName(uid) ??
+    (/^[0-9.]{1,64}$/.test(uid) ? `the transfer syntax ${uid}` : "an unknown encoding");
   const advice = name.endsWith("video") ? "export its frames" : "convert it to explicit little-endian";
-  const refusal = `it is stored as ${name}, which is not supported; ${advice}`;
-  return { ...plain, name, coding: "unread", refusal };
+  const unsupportedReason = `it is stored as ${name}, which is not supported; ${advice}`;
+  return { ...plain, name, coding: "unread", refusal: unsupportedReason };
 }
 
-function unreadName(uid: string): string | undefined {
+function unsupportedName(uid: string): string | undefined {
   if (Object.hasOwn(UNREAD, uid)) return UNREAD[uid];
   return UNREAD_FAMILIES.find(([prefix, from, to]) => {
     const number = uid.startsWith(prefix) ? Number(uid.slice(prefix.length)) : Number.NaN;

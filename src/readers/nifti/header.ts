@@ -1,7 +1,7 @@
-import { type Affine, checkedAffine } from "../../image/affine.ts";
+import { type Affine, validateAffine } from "../../image/affine.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { MAX_SIDE } from "../../image/limits.ts";
-import { NIFTI_TYPES, type NiftiType, UNREAD_TYPES } from "./sample-types.ts";
+import { NIFTI_TYPES, type NiftiType, UNSUPPORTED_TYPES } from "./sample-types.ts";
 
 /** Bytes that hold either version of the header. */
 export const NIFTI_HEADER_BYTES = 540;
@@ -51,40 +51,43 @@ export function niftiKind(
  * @throws {ImageFormatError} with a message that begins with `key`
  */
 export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): NiftiHeader {
-  const refuse = (reason: string) => new ImageFormatError(`${key} ${reason}`);
+  const formatError = (reason: string) => new ImageFormatError(`${key} ${reason}`);
   const kind = niftiKind(head);
-  if (kind === undefined) throw refuse("is not a NIfTI file: its header is missing");
+  if (kind === undefined) throw formatError("is not a NIfTI file: its header is missing");
   const { version, littleEndian, magic } = kind;
   if (magic === "ni1\0" || magic === "ni2\0")
-    throw refuse("is one half of a NIfTI pair (.hdr and .img); convert it to a single .nii");
+    throw formatError("is one half of a NIfTI pair (.hdr and .img); convert it to a single .nii");
   if (magic !== (version === 1 ? "n+1\0" : "n+2\0"))
-    throw refuse("is an Analyze file or a damaged NIfTI file; convert it to NIfTI");
+    throw formatError("is an Analyze file or a damaged NIfTI file; convert it to NIfTI");
 
   const field = readFields(head, version, littleEndian);
   const dim = field.dim;
   const rank = dim[0]!;
-  if (!(rank >= 1 && rank <= 7)) throw refuse(`is damaged: its header states ${rank} dimensions`);
+  if (!(rank >= 1 && rank <= 7)) throw formatError(`is damaged: its header states ${rank} dimensions`);
   const sides = dim.slice(1, 1 + rank);
   if (sides.some((n) => !(Number.isSafeInteger(n) && n >= 1 && n <= MAX_SIDE)))
-    throw refuse(`is damaged: its header states a size of ${sides.join(" × ")}`);
+    throw formatError(`is damaged: its header states a size of ${sides.join(" × ")}`);
   const [times = 1, ...more] = sides.slice(3);
   if (times > 1 && time === undefined)
-    throw refuse(`is a series of ${times} volumes; choose one by its number (--time 1 to ${times})`);
+    throw formatError(`is a series of ${times} volumes; choose one by its number (--time 1 to ${times})`);
   if (time !== undefined && time > times)
-    throw refuse(`holds ${times === 1 ? "one volume" : `${times} volumes`}, and number ${time} is wanted`);
+    throw formatError(
+      `holds ${times === 1 ? "one volume" : `${times} volumes`}, and number ${time} is wanted`,
+    );
   if (more.some((n) => n > 1))
-    throw refuse(
+    throw formatError(
       `holds several values a sample (${sides.join(" × ")}), which is not supported; export one of them`,
     );
-  if (rank < 2) throw refuse("is not an image: it has one dimension");
+  if (rank < 2) throw formatError("is not an image: it has one dimension");
 
-  const unread = UNREAD_TYPES[field.datatype];
-  if (unread !== undefined)
-    throw refuse(`holds ${unread} samples, which are not supported; export real numbers`);
+  const unsupportedType = UNSUPPORTED_TYPES[field.datatype];
+  if (unsupportedType !== undefined)
+    throw formatError(`holds ${unsupportedType} samples, which are not supported; export real numbers`);
   const type = NIFTI_TYPES[field.datatype];
-  if (type === undefined) throw refuse(`is damaged: its header states the sample type ${field.datatype}`);
+  if (type === undefined)
+    throw formatError(`is damaged: its header states the sample type ${field.datatype}`);
   if (field.bitpix !== type.bytes * 8) {
-    throw refuse(`is damaged: its header states ${field.bitpix} bits for samples of type ${type.name}`);
+    throw formatError(`is damaged: its header states ${field.bitpix} bits for samples of type ${type.name}`);
   }
   const headerBytes = version === 1 ? 348 : 540;
   // The four bytes in between announce extensions.
@@ -92,13 +95,15 @@ export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): 
   // Some writers use it for "right behind the header".
   const firstOffset = field.voxOffset === 0 ? earliest : field.voxOffset;
   if (!(Number.isSafeInteger(firstOffset) && firstOffset >= earliest))
-    throw refuse(`is damaged: its samples are said to begin at byte ${field.voxOffset}, inside the header`);
+    throw formatError(
+      `is damaged: its samples are said to begin at byte ${field.voxOffset}, inside the header`,
+    );
 
   const size: [number, number, number] = [sides[0]!, sides[1]!, sides[2] ?? 1];
   const volumeBytes = size[0] * size[1] * size[2] * type.bytes;
   const dataOffset = firstOffset + volumeBytes * ((time ?? 1) - 1);
   if (!Number.isSafeInteger(dataOffset + volumeBytes))
-    throw refuse(`is damaged: its header states a size of ${sides.join(" × ")}`);
+    throw formatError(`is damaged: its header states a size of ${sides.join(" × ")}`);
   return {
     version,
     littleEndian,
@@ -106,8 +111,8 @@ export function parseNiftiHeader(head: Uint8Array, key: string, time?: number): 
     type,
     dataOffset,
     times,
-    scale: parseScale(field.slope, field.intercept, refuse),
-    ...readAffine(field, size, refuse),
+    scale: parseScale(field.slope, field.intercept, formatError),
+    ...readAffine(field, size, formatError),
     bytes: head.slice(0, headerBytes),
   };
 }
@@ -178,10 +183,10 @@ function readFields(head: Uint8Array, version: 1 | 2, little: boolean): Fields {
 function parseScale(
   slope: number,
   intercept: number,
-  refuse: (reason: string) => Error,
+  formatError: (reason: string) => Error,
 ): NiftiHeader["scale"] {
   if (slope === 0 || !Number.isFinite(slope)) return undefined;
-  if (!Number.isFinite(intercept)) throw refuse("is damaged: its header scales by an invalid number");
+  if (!Number.isFinite(intercept)) throw formatError("is damaged: its header scales by an invalid number");
   return slope === 1 && intercept === 0 ? undefined : { slope, intercept };
 }
 
@@ -192,11 +197,11 @@ function parseScale(
 function readAffine(
   field: Fields,
   size: readonly number[],
-  refuse: (reason: string) => Error,
+  formatError: (reason: string) => Error,
 ): Pick<NiftiHeader, "affine" | "affineFrom" | "warnings"> {
   const unit = millimetresPerUnit(field.units);
   const inMillimetres = (rows: number[][]) =>
-    checkedAffine([...rows.map((row) => row.map((v) => v * unit)), [0, 0, 0, 1]]);
+    validateAffine([...rows.map((row) => row.map((v) => v * unit)), [0, 0, 0, 1]]);
   const warnings: string[] = [];
   if (field.sformCode > 0) {
     const affine = inMillimetres(field.srow);
@@ -216,7 +221,7 @@ function readAffine(
     );
   if (field.qformCode > 0) {
     const rotation = rotationMatrix(field);
-    if (rotation === undefined) throw refuse("is damaged: its orientation (qform) is not a rotation");
+    if (rotation === undefined) throw formatError("is damaged: its orientation (qform) is not a rotation");
     const flip = field.pixdim[0]! < 0 ? -1 : 1;
     const scales = [zooms[0]!, zooms[1]!, zooms[2]! * flip];
     const rows = rotation.map((row, r) => [...row.map((v, c) => v * scales[c]!), field.offset[r]!]);

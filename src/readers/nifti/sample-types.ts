@@ -25,7 +25,7 @@ export const NIFTI_TYPES: Readonly<Record<number, NiftiType>> = {
 };
 
 /** Standard types that are not a single number of a known size. */
-export const UNREAD_TYPES: Readonly<Record<number, string>> = {
+export const UNSUPPORTED_TYPES: Readonly<Record<number, string>> = {
   1: "one-bit",
   32: "complex",
   128: "RGB",

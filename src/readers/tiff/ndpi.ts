@@ -16,7 +16,7 @@ import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { outlinePage } from "./page.ts";
 import { reducedPages } from "./pyramid.ts";
 import { resolutionSpacing } from "./resolution.ts";
-import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
+import { COMPRESSION, PHOTOMETRIC, TAG, UNSUPPORTED_COMPRESSIONS } from "./tags.ts";
 
 /** The JPEG header of a strip had 660 bytes in every known file; the larger read is for longer ones. */
 const HEAD_BYTES = 4 * 1024;
@@ -95,7 +95,7 @@ async function readNdpiPage(
   const compression = (await directory.number(TAG.compression, signal)) ?? COMPRESSION.none;
   const samples = (await directory.number(TAG.samplesPerPixel, signal)) ?? 1;
   if (compression !== COMPRESSION.jpeg || samples !== 3) {
-    const name = UNREAD_COMPRESSIONS[compression] ?? `compression ${compression}`;
+    const name = UNSUPPORTED_COMPRESSIONS[compression] ?? `compression ${compression}`;
     throw new ImageFormatError(
       `${key}: this NDPI file stores ${samples} samples as ${name}, which is not supported; convert it to OME-TIFF`,
     );

@@ -32,22 +32,22 @@ export async function openOmeTiff(
   signal?: AbortSignal,
 ): Promise<TiledImage> {
   const { source } = file;
-  const refuse = (reason: string) => new ImageFormatError(`${source.key}: ${reason}`);
+  const formatError = (reason: string) => new ImageFormatError(`${source.key}: ${reason}`);
   const document = parseOmeXml(xml);
-  if (document === undefined) throw refuse("its OME-XML is damaged; export it again");
-  const image = chooseImage(document, refuse);
+  if (document === undefined) throw formatError("its OME-XML is damaged; export it again");
+  const image = chooseImage(document, formatError);
   const named = document.images.filter(({ name }) => !COMPANION.test(name)).length;
   if (named > 1) file.notes.series = `the first of ${named} images that the file holds`;
-  const samples = await samplesOfPages(image, directories, refuse, signal);
+  const samples = await samplesOfPages(image, directories, formatError, signal);
   const places = image.resolvePages(samples.length);
-  if (places === undefined) throw refuse("its OME-XML names more planes than it has; export it again");
+  if (places === undefined) throw formatError("its OME-XML names more planes than it has; export it again");
   const base: TiffPage[][] = [];
   for (const [z, row] of places.entries()) {
     const pages: TiffPage[] = [];
     for (const [c, place] of row.entries()) {
       const directory = place === undefined ? undefined : directories[place];
       if (directory === undefined) {
-        throw refuse(
+        throw formatError(
           `the page of channel ${c}, plane ${z} is missing; copy the file again or export it again`,
         );
       }
@@ -58,7 +58,7 @@ export async function openOmeTiff(
   }
   const first = base[0]![0]!;
   if (first.width !== image.sizeX || first.height !== image.sizeY) {
-    throw refuse(
+    throw formatError(
       `its OME-XML states ${image.sizeX} × ${image.sizeY} pixels but the page has ${first.width} × ${first.height}; export it again`,
     );
   }
@@ -80,19 +80,19 @@ export async function openOmeTiff(
   );
 }
 
-type Refuse = (reason: string) => ImageFormatError;
+type FormatError = (reason: string) => ImageFormatError;
 
 /** The first image that is not a label or macro and has valid sizes. */
-function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeImage {
+function chooseImage({ images, companion }: OmeDocument, formatError: FormatError): OmeImage {
   if (companion !== undefined) {
-    throw refuse(
+    throw formatError(
       `it holds planes alone, and its metadata is in another file (${companion}), which is not read; convert both to one OME-TIFF, for instance with bioformats2raw and raw2ometiff`,
     );
   }
   const chosen =
     images.find(({ name }) => !COMPANION.test(name)) ?? (images.length === 1 ? images[0] : undefined);
   if (chosen === undefined) {
-    throw refuse(
+    throw formatError(
       images.length === 0
         ? "its OME-XML describes no image; export it again"
         : `its ${images.length} images are all called label, macro, thumbnail or overview; export the image itself`,
@@ -101,12 +101,12 @@ function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeIma
   const image = chosen.read();
   const { sizeX, sizeY, sizeZ, sizeC, sizeT } = image;
   if (![sizeX, sizeY, sizeZ, sizeC, sizeT].every((n) => Number.isInteger(n) && n >= 1)) {
-    throw refuse("its OME-XML states sizes that are no whole numbers from 1; export it again");
+    throw formatError("its OME-XML states sizes that are no whole numbers from 1; export it again");
   }
   if (sizeT > 1)
-    throw refuse(`it is a series of ${sizeT} times, and one image is wanted; export one time point`);
+    throw formatError(`it is a series of ${sizeT} times, and one image is wanted; export one time point`);
   if (image.otherFile !== undefined) {
-    throw refuse(
+    throw formatError(
       `its planes are spread over several files (${image.otherFile}, …); export it as one OME-TIFF`,
     );
   }
@@ -121,7 +121,7 @@ function chooseImage({ images, companion }: OmeDocument, refuse: Refuse): OmeIma
 async function samplesOfPages(
   image: OmeImage,
   directories: readonly TiffDirectory[],
-  refuse: Refuse,
+  formatError: FormatError,
   signal?: AbortSignal,
 ): Promise<number[]> {
   const { sizeC, sizeZ, channelSamples } = image;
@@ -132,7 +132,7 @@ async function samplesOfPages(
   const samples = (await first.number(TAG.samplesPerPixel, signal)) ?? 1;
   const count = sizeC % samples === 0 ? sizeC / samples : sizeC;
   if (count * sizeZ > pages) {
-    throw refuse(
+    throw formatError(
       `its OME-XML states ${sizeC} channels and ${sizeZ} planes of depth, which is ${count * sizeZ} pages, and it has ${pages}; copy the file again or export it again`,
     );
   }

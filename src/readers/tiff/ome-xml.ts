@@ -70,7 +70,7 @@ function readImage(root: XmlElement, image: XmlElement, pixels: XmlElement): Ome
       const samples = Number(c.attributes.SamplesPerPixel ?? Number.NaN);
       return Number.isInteger(samples) && samples >= 1 ? samples : undefined;
     }),
-    firstPage: whole(datas[0]?.attributes.IFD, 0),
+    firstPage: parseCount(datas[0]?.attributes.IFD, 0),
     otherFile: datas.map(readFileName).find((file) => file !== undefined && file !== ownFile),
     spacing: y && x ? { values: [y, x], unit: "micrometer" } : undefined,
     spacingZ: length(pixels, "Z"),
@@ -125,13 +125,13 @@ function planePages(
   // Each plane is named once, and each element is visited once.
   let steps = 2 * total + datas.length;
   for (const { attributes: a } of datas.length > 0 ? datas : [{ attributes: {} as Record<string, string> }]) {
-    const first = whole(a.IFD, 0);
-    const count = whole(a.PlaneCount, a.IFD === undefined ? total : 1);
-    let c = whole(a.FirstC, 0);
-    let z = whole(a.FirstZ, 0);
+    const first = parseCount(a.IFD, 0);
+    const count = parseCount(a.PlaneCount, a.IFD === undefined ? total : 1);
+    let c = parseCount(a.FirstC, 0);
+    let z = parseCount(a.FirstZ, 0);
     // Some writers count the samples of a colour as channels.
     if (c >= channels)
-      c = channels === 1 ? 0 : Math.floor((c * channels) / whole(pixels.attributes.SizeC, channels));
+      c = channels === 1 ? 0 : Math.floor((c * channels) / parseCount(pixels.attributes.SizeC, channels));
     for (let i = 0; i < count && c < channels && z < depths; i++) {
       if (steps-- === 0) return undefined;
       pages[z]![c] = first + i;
@@ -150,7 +150,7 @@ function planePages(
 }
 
 /** A whole number from 0; the default for anything else. */
-function whole(text: string | undefined, otherwise: number): number {
+function parseCount(text: string | undefined, otherwise: number): number {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : otherwise;
 }
 

@@ -5,7 +5,7 @@ import type { DType } from "../../tiling/grid/raster.ts";
 import { type Palette, parseColorMap } from "./colors.ts";
 import type { TiffDirectory, TiffFile } from "./directory.ts";
 import { rowBytes, type SampleFormat, sampleFormat } from "./samples.ts";
-import { COMPRESSION, PHOTOMETRIC, TAG, UNREAD_COMPRESSIONS } from "./tags.ts";
+import { COMPRESSION, PHOTOMETRIC, TAG, UNSUPPORTED_COMPRESSIONS } from "./tags.ts";
 
 /** The tags that describe how a page's samples are stored, checked and with their defaults. */
 export interface TiffPage {
@@ -74,10 +74,10 @@ export async function readPage(
   limits: ImageLimits,
   signal?: AbortSignal,
 ): Promise<TiffPage> {
-  const refuse = (reason: string) => new ImageFormatError(`${file.source.key}: ${reason}`);
-  const sizes = await readSizes(directory, refuse, signal);
-  const coding = await readCoding(directory, refuse, signal);
-  const samples = await readSamples(directory, coding, refuse, signal);
+  const formatError = (reason: string) => new ImageFormatError(`${file.source.key}: ${reason}`);
+  const sizes = await readSizes(directory, formatError, signal);
+  const coding = await readCoding(directory, formatError, signal);
+  const samples = await readSamples(directory, coding, formatError, signal);
   const page: TiffPage = {
     file,
     directory,
@@ -86,20 +86,20 @@ export async function readPage(
     ...samples,
     // With one sample per pixel there is nothing to separate.
     planar: samples.samplesPerPixel === 1 ? 1 : coding.planar,
-    fax: await faxKind(directory, coding.compression, samples, refuse, signal),
+    fax: await faxKind(directory, coding.compression, samples, formatError, signal),
     noData: await readNoData(directory, signal),
     planeShift: 0,
   };
-  checkTileBytes(page, limits, refuse);
+  checkTileBytes(page, limits, formatError);
   return page;
 }
 
-type Refuse = (reason: string) => ImageFormatError;
+type FormatError = (reason: string) => ImageFormatError;
 
-async function readSizes(directory: TiffDirectory, refuse: Refuse, signal?: AbortSignal) {
+async function readSizes(directory: TiffDirectory, formatError: FormatError, signal?: AbortSignal) {
   const { width, height, tiled } = await outlinePage(directory, signal);
   if (![width, height].every((n) => Number.isInteger(n) && n >= 1 && n <= MAX_SIDE)) {
-    throw refuse(
+    throw formatError(
       `its header states an image of ${width} × ${height} pixels, which is impossible; the file is damaged`,
     );
   }
@@ -109,23 +109,23 @@ async function readSizes(directory: TiffDirectory, refuse: Refuse, signal?: Abor
     ? ((await directory.number(TAG.tileLength, signal)) ?? 0)
     : Math.min(rows === 0 ? height : rows, height);
   if (![tileWidth, tileHeight].every((n) => Number.isInteger(n) && n >= 1 && n <= MAX_SIDE)) {
-    throw refuse(`its header states tiles of ${tileWidth} × ${tileHeight} pixels; the file is damaged`);
+    throw formatError(`its header states tiles of ${tileWidth} × ${tileHeight} pixels; the file is damaged`);
   }
   return { width, height, tiled, tileWidth, tileHeight };
 }
 
-async function readCoding(directory: TiffDirectory, refuse: Refuse, signal?: AbortSignal) {
+async function readCoding(directory: TiffDirectory, formatError: FormatError, signal?: AbortSignal) {
   const compression = (await directory.number(TAG.compression, signal)) ?? COMPRESSION.none;
   const known: readonly number[] = Object.values(COMPRESSION);
   if (!known.includes(compression)) {
-    const name = UNREAD_COMPRESSIONS[compression] ?? "unknown";
-    throw refuse(
+    const name = UNSUPPORTED_COMPRESSIONS[compression] ?? "unknown";
+    throw formatError(
       `its pixels are stored with compression ${compression} (${name}), which is not supported; convert it, for instance with "vips tiffsave --tile --pyramid --compression deflate"`,
     );
   }
   const planar = (await directory.number(TAG.planarConfiguration, signal)) ?? 1;
   if (planar !== 1 && planar !== 2)
-    throw refuse(`its planar configuration ${planar} is unknown; the file is damaged`);
+    throw formatError(`its planar configuration ${planar} is unknown; the file is damaged`);
   return {
     compression,
     planar: planar as 1 | 2,
@@ -137,41 +137,43 @@ async function readCoding(directory: TiffDirectory, refuse: Refuse, signal?: Abo
 async function readSamples(
   directory: TiffDirectory,
   { compression }: { compression: number },
-  refuse: Refuse,
+  formatError: FormatError,
   signal?: AbortSignal,
 ) {
   const samplesPerPixel = (await directory.number(TAG.samplesPerPixel, signal)) ?? 1;
   const bits = Array.from((await directory.numbers(TAG.bitsPerSample, signal)) ?? [1]);
   const formats = Array.from((await directory.numbers(TAG.sampleFormat, signal)) ?? [1]);
   if (samplesPerPixel < 1 || samplesPerPixel > 1024) {
-    throw refuse(`its header states ${samplesPerPixel} samples per pixel; the file is damaged`);
+    throw formatError(`its header states ${samplesPerPixel} samples per pixel; the file is damaged`);
   }
   if (bits.some((b) => b !== bits[0]) || formats.some((f) => f !== formats[0])) {
-    throw refuse(
+    throw formatError(
       `its channels have different sample types (${bits.slice(0, 8).join(", ")} bits), which is not supported`,
     );
   }
   const format = sampleFormat(bits[0]!, formats[0]!);
   if (format === undefined) {
-    throw refuse(
+    throw formatError(
       `its samples have ${bits[0]} bits (sample format ${formats[0]}), which is not supported; convert to 8 or 16 bits`,
     );
   }
   const photometric = (await directory.number(TAG.photometric, signal)) ?? PHOTOMETRIC.blackIsZero;
   if (photometric === PHOTOMETRIC.whiteIsZero && format.bits === 64 && format.kind === "uint")
-    throw refuse("it has 64-bit samples with white as 0, which is not supported; convert to 8 or 16 bits");
+    throw formatError(
+      "it has 64-bit samples with white as 0, which is not supported; convert to 8 or 16 bits",
+    );
   const extra = Array.from((await directory.numbers(TAG.extraSamples, signal)) ?? []);
   const palette = await readColorMap(directory, photometric, signal);
   const stated = channelCount(photometric, samplesPerPixel, extra);
   const channels = palette?.kind === "lut" && stated !== undefined ? 1 : stated;
   const coded = isImageCoded(compression);
   if (channels === undefined || (photometric === PHOTOMETRIC.ycbcr && !coded)) {
-    throw refuse(
+    throw formatError(
       `its colours are stored as photometric interpretation ${photometric} with ${samplesPerPixel} samples, which is not supported; convert it to RGB`,
     );
   }
   if (photometric === PHOTOMETRIC.palette && palette === undefined)
-    throw refuse("it is damaged: its colour map is missing; export it again");
+    throw formatError("it is damaged: its colour map is missing; export it again");
   const dtype: DType = palette?.kind === "colors" ? "uint8" : format.dtype;
   return { samplesPerPixel, format, photometric, palette, channels, dtype };
 }
@@ -186,7 +188,7 @@ async function faxKind(
   directory: TiffDirectory,
   compression: number,
   { samplesPerPixel, format }: Pick<TiffPage, "samplesPerPixel" | "format">,
-  refuse: Refuse,
+  formatError: FormatError,
   signal?: AbortSignal,
 ): Promise<FaxCoding["kind"] | undefined> {
   const kinds = {
@@ -196,7 +198,7 @@ async function faxKind(
   } as const;
   const kind: FaxCoding["kind"] | undefined = kinds[compression as keyof typeof kinds];
   if (kind !== undefined && (samplesPerPixel !== 1 || format.bits !== 1)) {
-    throw refuse(
+    throw formatError(
       `it is packed as black and white, and has ${samplesPerPixel} samples of ${format.bits} bits; export it again`,
     );
   }
@@ -212,24 +214,24 @@ async function readNoData(directory: TiffDirectory, signal?: AbortSignal): Promi
 }
 
 /** Unpacked bytes of a tile; coded pictures are held twice or more while they are decoded. */
-function checkTileBytes(page: TiffPage, limits: ImageLimits, refuse: Refuse): void {
+function checkTileBytes(page: TiffPage, limits: ImageLimits, formatError: FormatError): void {
   const { tileWidth, tileHeight, samplesPerPixel, tiled, compression, format } = page;
   const bytes = tileHeight * rowBytes(tileWidth * samplesPerPixel, format);
   const decoded =
     tileHeight * tileWidth * Math.max(samplesPerPixel, page.channels) * Math.ceil(format.bits / 8);
   // An uncompressed strip of the whole image can be read in parts: see `tile-layout.ts`.
   if (!tiled && compression === COMPRESSION.none && tileHeight >= page.height) return;
-  const limit = Math.floor(limits.tileBytes / heldTimes(page));
+  const limit = Math.floor(limits.tileBytes / decoderCopies(page));
   const needed = Math.max(bytes, decoded);
   if (needed > limit) {
-    throw refuse(
+    throw formatError(
       `one ${tiled ? "tile" : "strip"} of ${tileWidth} × ${tileHeight} pixels needs ${needed} bytes, over the limit of ${limit}; convert it to a tiled pyramid, for instance with "vips tiffsave --tile --pyramid"`,
     );
   }
 }
 
 /** How often a decoder holds a tile, besides the result. */
-function heldTimes({ compression }: TiffPage): number {
+function decoderCopies({ compression }: TiffPage): number {
   if (compression === COMPRESSION.jpeg || compression === COMPRESSION.zstd) return 2;
   // openjpeg uses 32 bits for each sample.
   return isImageCoded(compression) ? 8 : 1;

@@ -40,8 +40,8 @@ function parseImageJ(text: string): StatedStack {
     { axis: "Z", size: count("slices") },
     { axis: "C", size: count("channels") },
   ];
-  const whole = dimensions.every(({ size }) => Number.isInteger(size) && size >= 1);
-  const fits = whole && dimensions.reduce((product, { size }) => product * size, 1) === planes;
+  const areWholeSizes = dimensions.every(({ size }) => Number.isInteger(size) && size >= 1);
+  const fits = areWholeSizes && dimensions.reduce((product, { size }) => product * size, 1) === planes;
   const unit = pairs.get("yunit") === undefined ? pairs.get("unit") : undefined;
   return {
     name: "ImageJ",

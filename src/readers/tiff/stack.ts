@@ -43,20 +43,20 @@ export async function stackLayout(
   const stated = (await metaMorphStack(first, signal)) ?? parseStack(description, first);
   if (stated === undefined && pages.length === 1) return undefined;
   const { key } = file.source;
-  const refuse = (reason: string) => new ImageFormatError(`${key}: ${reason}`);
+  const formatError = (reason: string) => new ImageFormatError(`${key}: ${reason}`);
   const count = stated?.planes ?? pages.length;
   if (!Number.isInteger(count) || count < 1 || count > MAX_PLANES)
-    throw refuse(`its description states ${count} planes, which cannot be read; export it again`);
+    throw formatError(`its description states ${count} planes, which cannot be read; export it again`);
   if (count > 1 && file.chainFault)
-    throw refuse(`${file.chainFault}, so planes are missing; copy the file again or export it again`);
+    throw formatError(`${file.chainFault}, so planes are missing; copy the file again or export it again`);
   const virtual = pages.length === 1 && count > 1;
-  const planes = virtual ? await planesBehind(file, first, count, refuse, signal) : [...pages];
+  const planes = virtual ? await planesBehind(file, first, count, formatError, signal) : [...pages];
   if (planes.length !== count) {
-    throw refuse(
+    throw formatError(
       `its description states ${count} planes and ${planes.length} pages are there; copy the file again or export it again`,
     );
   }
-  const order = resolvePlaneOrder(count, stated, pagesAs, refuse);
+  const order = resolvePlaneOrder(count, stated, pagesAs, formatError);
   const rows = Array.from({ length: order.z }, (_, z) =>
     Array.from({ length: order.c }, (_, c) => planes[order.at(c, z)]!),
   );
@@ -93,17 +93,19 @@ function resolvePlaneOrder(
   count: number,
   stated: StatedStack | undefined,
   pagesAs: PagesAs | undefined,
-  refuse: (reason: string) => ImageFormatError,
+  formatError: (reason: string) => ImageFormatError,
 ): PlaneOrder {
   if (count === 1) return { c: 1, z: 1, at: () => 0 };
   if (pagesAs === "channels") return { c: count, z: 1, at: (c) => c };
   if (pagesAs === "z") return { c: 1, z: count, at: (_, z) => z };
   const times = stated?.dimensions?.find(({ axis }) => axis === "T");
   if (times)
-    throw refuse(`it is a series of ${times.size} times, and one image is wanted; export one time point`);
+    throw formatError(
+      `it is a series of ${times.size} times, and one image is wanted; export one time point`,
+    );
   const known = stated?.dimensions?.every(({ axis }) => axis === "C" || axis === "Z");
   if (!stated?.dimensions || !known) {
-    throw refuse(
+    throw formatError(
       `it is a stack of ${count} pages of equal size, and it does not say whether they are channels, depths or times; say it with --pages-as channels or --pages-as z, or convert it to OME-TIFF`,
     );
   }
@@ -123,13 +125,13 @@ async function planesBehind(
   file: TiffFile,
   page: TiffPage,
   count: number,
-  refuse: (reason: string) => ImageFormatError,
+  formatError: (reason: string) => ImageFormatError,
   signal?: AbortSignal,
 ): Promise<TiffPage[]> {
   const offsets = page.directory.array(TAG.stripOffsets);
   const strips = Math.ceil(page.height / page.tileHeight);
   if (page.tiled || page.compression !== COMPRESSION.none || offsets === undefined || page.planar === 2) {
-    throw refuse(
+    throw formatError(
       `its description states ${count} planes, and it has one page alone; copy the file again or export it again`,
     );
   }
@@ -138,7 +140,7 @@ async function planesBehind(
   const [begin, last] = await offsets.at([0, Math.min(strips, offsets.length) - 1], signal);
   const held = Math.floor((file.source.byteLength - begin!) / bytes);
   if (held < count || last! - begin! !== (strips - 1) * page.tileHeight * row) {
-    throw refuse(
+    throw formatError(
       `its description states ${count} planes, and the file holds ${Math.max(1, held)}; copy the file again or export it again`,
     );
   }

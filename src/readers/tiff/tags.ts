@@ -59,7 +59,7 @@ export const COMPRESSION = {
 } as const;
 
 /** Compressions that are not supported, by the name that a user would search for. */
-export const UNREAD_COMPRESSIONS: Record<number, string> = {
+export const UNSUPPORTED_COMPRESSIONS: Record<number, string> = {
   6: "old-style JPEG",
   32766: "NeXT 2-bit",
   32771: "CCITT RLE with word alignment",

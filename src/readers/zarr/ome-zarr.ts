@@ -76,10 +76,11 @@ export async function openOmeZarr(
   const reader = new ZarrReader(store, key);
   const node = await readNode(reader, key, signal);
   if (node === undefined) return undefined;
-  const refuse = (reason: string, cause?: unknown) => new ImageFormatError(`${key} ${reason}`, { cause });
+  const formatError = (reason: string, cause?: unknown) =>
+    new ImageFormatError(`${key} ${reason}`, { cause });
   const { attributes } = node;
   if (node.isArray) {
-    throw refuse(
+    throw formatError(
       "is a bare Zarr array, which does not name its axes; give the OME-Zarr image group above it",
     );
   }
@@ -88,16 +89,20 @@ export async function openOmeZarr(
     if (attributes["bioformats2raw.layout"] !== undefined)
       return openOmeZarr(store, `${key}/0`, limits, signal);
     if (attributes.plate !== undefined || attributes.well !== undefined) {
-      throw refuse("is an OME-Zarr plate or well of many images; give one of them, for instance its A/1/0");
+      throw formatError(
+        "is an OME-Zarr plate or well of many images; give one of them, for instance its A/1/0",
+      );
     }
-    throw refuse("is a Zarr group without OME-Zarr image metadata (multiscales); give the group of an image");
+    throw formatError(
+      "is a Zarr group without OME-Zarr image metadata (multiscales); give the group of an image",
+    );
   }
 
   let image: OmeZarrImage;
   try {
     image = parseOmeZarr(attributes);
   } catch (cause) {
-    throw refuse(`is not a valid OME-Zarr image: ${(cause as Error).message}`, cause);
+    throw formatError(`is not a valid OME-Zarr image: ${(cause as Error).message}`, cause);
   }
   const levels: Level[] = [];
   for (const path of image.paths) {
@@ -112,14 +117,14 @@ export async function openOmeZarr(
       if (signal?.aborted || cause instanceof StorageError || cause instanceof ObjectChangedError)
         throw cause;
       const { message } = cause as Error;
-      if (cause instanceof UnsupportedCodecError) throw refuse(`cannot be read: ${message}`, cause);
-      throw refuse(
+      if (cause instanceof UnsupportedCodecError) throw formatError(`cannot be read: ${message}`, cause);
+      throw formatError(
         `is not a valid OME-Zarr image: its level "${shown(path)}" cannot be opened (${message})`,
         cause,
       );
     }
   }
-  checkLevels(levels, image, limits, refuse);
+  checkLevels(levels, image, limits, formatError);
 
   const axisAt = (name: string) => image.axes.indexOf(name);
   const first = levels[0]!;
@@ -150,37 +155,38 @@ function checkLevels(
   levels: readonly Level[],
   image: OmeZarrImage,
   limits: ImageLimits,
-  refuse: (reason: string) => ImageFormatError,
+  formatError: (reason: string) => ImageFormatError,
 ): void {
   const first = levels[0]!;
   for (const [i, level] of levels.entries()) {
     const { shape, chunks, dtype } = level;
     if (shape.length !== image.axes.length) {
-      throw refuse(
+      throw formatError(
         `is not a valid OME-Zarr image: it names ${image.axes.length} axes but level ${i} has ${shape.length} dimensions`,
       );
     }
-    if (!DTYPES.has(dtype)) throw refuse(`holds samples of type ${dtype}, which is not supported`);
-    if (dtype !== first.dtype) throw refuse("has levels of different sample types; export it again");
+    if (!DTYPES.has(dtype)) throw formatError(`holds samples of type ${dtype}, which is not supported`);
+    if (dtype !== first.dtype) throw formatError("has levels of different sample types; export it again");
     if (shape.some((n) => n < 1 || n > MAX_SIDE))
-      throw refuse(`states a level of ${shape.join(" × ")}, which is impossible`);
+      throw formatError(`states a level of ${shape.join(" × ")}, which is impossible`);
     for (const [axis, name] of image.axes.entries()) {
       const n = shape[axis]!;
       if (name === "t" && n > 1) {
-        throw refuse(`is a series of ${n} times, and one image is wanted; export one time point`);
+        throw formatError(`is a series of ${n} times, and one image is wanted; export one time point`);
       }
       if (name === "c" && n !== first.shape[axis])
-        throw refuse("has levels with different numbers of channels");
-      if (i > 0 && n > levels[i - 1]!.shape[axis]!) throw refuse("has levels that grow; they must shrink");
+        throw formatError("has levels with different numbers of channels");
+      if (i > 0 && n > levels[i - 1]!.shape[axis]!)
+        throw formatError("has levels that grow; they must shrink");
     }
     const channels = image.axes.includes("c") ? shape[image.axes.indexOf("c")]! : 1;
     if (channels > MAX_CHANNELS)
-      throw refuse(
+      throw formatError(
         `has ${channels} channels, over the limit of ${MAX_CHANNELS}; export those that are needed`,
       );
     const chunkBytes = product(chunks) * bytesPerSample(dtype as DType) * channels;
     if (chunkBytes > limits.tileBytes) {
-      throw refuse(
+      throw formatError(
         `has chunks of ${chunks.join(" × ")} samples, over the limit of ${limits.tileBytes} bytes; write it with smaller chunks`,
       );
     }

@@ -1,5 +1,5 @@
 import type { DicomElements } from "dcmjs";
-import { type Affine, columnLengths, placedAffine } from "../../image/affine.ts";
+import { type Affine, columnLengths, placeAffine } from "../../image/affine.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 import { decimalString } from "./elements.ts";
@@ -20,7 +20,7 @@ export interface FrameGeometry {
 
 /** @param affine of level 0 of the source */
 export function seriesGeometry(info: LabelMapInfo, affine: Affine): FrameGeometry {
-  const placed = placedAffine(affine, info.placement);
+  const placed = placeAffine(affine, info.placement);
   const steps = columnLengths(placed);
   // RAS to LPS: the first two axes change sign.
   const column = (c: number): Vector => [-placed[0]![c]!, -placed[1]![c]!, placed[2]![c]!];

@@ -1,4 +1,4 @@
-import { type Affine, columnLengths, placedAffine } from "../../image/affine.ts";
+import { type Affine, columnLengths, placeAffine } from "../../image/affine.ts";
 import type { LabelMapInfo } from "../../image/label-sink.ts";
 import { parseNiftiHeader } from "../../readers/nifti/header.ts";
 
@@ -85,7 +85,7 @@ export function niftiLabelHeader(
   fields.setReal(at.calMax, 0, Math.max(0, info.classes.length - 1));
   fields.setReal(at.calMin, 0, 0);
 
-  const placed = affine && placedAffine(affine, info.placement);
+  const placed = affine && placeAffine(affine, info.placement);
   if (parsed?.affine !== undefined && placed !== undefined && sameAffine(parsed.affine, placed))
     return fields.bytes;
   if (parsed === undefined) fields.setText(at.descrip, 80, "Tilewright");

@@ -98,19 +98,19 @@ export class ZarrLabelStore implements LabelStore {
   levelSink(target: Omit<OmeZarrTarget, "store" | "prefix">): LabelSink {
     const parts: ConstructorParameters<typeof OmeZarrSink>[2] = [];
     const inner = new OmeZarrSink({ ...target, store: this.#store, prefix: this.#prefix }, this.info, parts);
-    const told = new Set<string>();
+    const written = new Set<string>();
     const partKey = (index: string) => `0/c/${index}`;
     return {
       writeTile: async (level: number, index: readonly number[], tile: LabelTile): Promise<void> => {
         if (level > 0) return inner.writeTile(level, index, tile);
         const key = index.join("/");
-        if (!this.#present.has(key) || told.has(key))
+        if (!this.#present.has(key) || written.has(key))
           throw new RangeError(`chunk ${key} is not in the label store ${this.#prefix}`);
-        told.add(key);
+        written.add(key);
         parts.push(await describeObject(partKey(key), gzipTile(tile, this.info.chunk.at(-1)!)));
       },
       finalize: async (): Promise<WrittenOutput> => {
-        const background = [...this.#present].filter((key) => !told.has(key));
+        const background = [...this.#present].filter((key) => !written.has(key));
         for (const key of background) parts.push(await describeObject(partKey(key), this.#empty));
         return inner.finalize();
       },
