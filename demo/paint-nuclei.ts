@@ -1,4 +1,4 @@
-/** A field of made-up nuclei, seeded: the same picture on every machine. */
+/** A seeded picture of synthetic nuclei: the same on every machine. */
 export interface NucleiField {
   width: number;
   height: number;
@@ -16,7 +16,7 @@ interface Nucleus {
   brightness: number;
 }
 
-/** Bright, textured ellipses of 7 to 12 µm on a dark, unevenly lit ground, some touching, as under DAPI. */
+/** Bright, textured ellipses of 7 to 12 µm on a dark, unevenly lit background, some touching, like under DAPI. */
 export function paintNuclei(width: number, height: number, mpp: number, seed = 7): NucleiField {
   const random = mulberry32(seed);
   const nuclei: Nucleus[] = [];
@@ -31,7 +31,7 @@ export function paintNuclei(width: number, height: number, mpp: number, seed = 7
       angle: random() * Math.PI,
       brightness: 90 + 120 * random(),
     };
-    // Nuclei may touch, they do not lie on each other.
+    // Nuclei may touch but not overlap.
     const free = nuclei.every((n) => Math.hypot(n.x - next.x, n.y - next.y) > 0.98 * (n.b + next.b));
     if (free) nuclei.push(next);
   }

@@ -5,7 +5,7 @@ import { segment } from "../src/index.ts";
 import { paintNuclei } from "./paint-nuclei.ts";
 import { writeTiledTiff } from "./tiled-tiff.ts";
 
-/** The main job on a slide made here: paint, segment with the bundled model, tell where everything lies. */
+/** Paints a slide, segments it with the bundled model, and prints where the results are. */
 const OUT = process.argv[2] ?? "demo-out";
 const [WIDTH, HEIGHT, MPP, TILE] = [1600, 1200, 0.25, 256];
 

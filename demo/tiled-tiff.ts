@@ -7,11 +7,11 @@ export interface TiledTiffOptions {
   tileSize: number;
   /** Micrometres per pixel of level 0. */
   mpp: number;
-  /** RGB samples `[tileSize, tileSize, 3]`; the same array for equal tiles, which are then stored once. */
+  /** RGB samples `[tileSize, tileSize, 3]`; return the same array for equal tiles, which are then stored once. */
   tile: (level: number, column: number, row: number) => Uint8Array;
 }
 
-/** Writes a plain pyramidal TIFF: RGB, Deflate, one page a level. For demo, bench and tests: not a product feature. */
+/** Writes a plain pyramidal TIFF: RGB, Deflate, one page per level. For demo, bench and tests only. */
 export function writeTiledTiff(path: string, options: TiledTiffOptions): void {
   const { levels, tileSize, mpp, tile } = options;
   const parts: Uint8Array[] = [new Uint8Array(8)];

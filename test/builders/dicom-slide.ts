@@ -2,7 +2,10 @@ import { makeDicom } from "./make-dicom.ts";
 
 const TILE = 64;
 
-/** Level of a made DICOM slide: TILED_FULL, RGB, 0.5 µm at a downsample of 1, the same picture at every level. */
+/**
+ * One level of a generated DICOM slide: TILED_FULL, RGB, 0.5 µm at a downsample of 1, the same picture at every
+ * level.
+ */
 export function makeSlideLevel(downsample: number, width = 400, height = 300): Uint8Array {
   const [columns, rows] = [Math.ceil(width / downsample), Math.ceil(height / downsample)];
   const [across, down] = [Math.ceil(columns / TILE), Math.ceil(rows / TILE)];

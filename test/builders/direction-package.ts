@@ -4,13 +4,14 @@ import { join } from "node:path";
 import { product } from "../../src/tiling/grid/raster.ts";
 import { onnxNetwork } from "./onnx-network.ts";
 
-/** Score of a place where nothing grows. */
+/** Score of a position without a gradient. */
 const FLAT = 0.15;
 const GAIN = 8;
 
 /**
- * A package whose network tells where intensities grow: to larger x, y or z, or to smaller ones. So it must know how a
- * volume lies, as a network that was trained on patients must. Over volumes, or slice by slice with one neighbour on each side.
+ * A package whose network finds the direction in which intensities grow: to larger x, y or z, or to smaller ones. So
+ * its result depends on the volume's orientation, like that of networks trained on patients. For volumes, or slice by
+ * slice with one neighbour on each side.
  */
 export function writeDirectionPackage(
   directory: string,
@@ -19,7 +20,7 @@ export function writeDirectionPackage(
   const isVolume = kind === "volume";
   const window = isVolume ? [12, 14, 16] : [14, 16];
   const channels = isVolume ? 1 : 3;
-  // 3×3×3, or 3 channels of 3×3: the same places.
+  // 3×3×3, or 3 channels of 3×3: the same positions.
   const taps = 27;
   const weights = [new Array<number>(taps).fill(0)];
   // Neighbours along x, y and z in the order z, y, x.
@@ -85,7 +86,7 @@ export function writeDirectionPackage(
   return directory;
 }
 
-/** The convolution, written plainly. @param shape of the input: z, y, x, or channels, y, x */
+/** The convolution as plain loops. @param shape of the input: z, y, x, or channels, y, x */
 function goldenOutput(
   input: Uint8Array,
   shape: readonly number[],

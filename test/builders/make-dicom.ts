@@ -1,9 +1,9 @@
 import { deflateSync } from "fflate";
 
-/** A value as it is written: text, numbers by the representation, bytes, or the items of a sequence. */
+/** A value to write: text, numbers by their representation, bytes, or the items of a sequence. */
 export type Value = string | number | readonly number[] | Uint8Array | readonly Elements[];
 
-/** Elements by tag, written in the order of the tags. */
+/** Elements by tag, written in the order of tags. */
 export type Elements = Readonly<Record<number, readonly [vr: string, value: Value]>>;
 
 export const SYNTAX = {
@@ -21,9 +21,9 @@ export const SYNTAX = {
 export interface MadeDicom {
   syntax?: string;
   elements: Elements;
-  /** Native samples, or the fragments of each frame with the tables that tell where they are. */
+  /** Native samples, or the fragments of each frame with their offset tables. */
   pixels?: Uint8Array | { frames: readonly (readonly Uint8Array[])[]; table: "basic" | "extended" | "none" };
-  /** Sequences and items without a length, as some write them. */
+  /** Writes sequences and items without a length, as some programs do. */
   undefinedLengths?: boolean;
 }
 
@@ -36,7 +36,7 @@ interface Style {
   undefinedLengths: boolean;
 }
 
-/** A DICOM file, written element by element. */
+/** Writes a DICOM file, element by element. */
 export function makeDicom(made: MadeDicom): Uint8Array {
   const syntax = made.syntax ?? SYNTAX.explicit;
   const style: Style = {
@@ -160,7 +160,7 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
-/** A frame in RLE: byte planes, most significant first, in runs and literals. */
+/** Encodes a frame in RLE: byte planes, most significant first, in runs and literals. */
 export function encodeRle(samples: Uint8Array, bytesPerSample: number, components: number): Uint8Array {
   const pixels = samples.length / (bytesPerSample * components);
   const segments: Uint8Array[] = [];
@@ -201,5 +201,5 @@ function packBits(bytes: Uint8Array): Uint8Array {
   return Uint8Array.from(out);
 }
 
-/** Sixteen characters at most. */
+/** At most sixteen characters. */
 const decimal = (v: number) => String(Math.abs(v) < 1e-9 ? 0 : Number(v.toPrecision(9)));

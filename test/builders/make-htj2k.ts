@@ -9,7 +9,7 @@ export interface MadeHtj2k {
   signed: boolean;
 }
 
-/** Encoded by openjph itself. */
+/** Encoded by openjph. */
 export async function makeHtj2k(
   { width, height, components, bits, signed }: MadeHtj2k,
   samples: ArrayLike<number>,

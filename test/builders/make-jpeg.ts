@@ -1,4 +1,4 @@
-/** Bits to bytes, most significant first, zeros stuffed behind 0xff, the rest filled with ones. */
+/** Packs bits to bytes, most significant first, stuffs zeros behind 0xff, and fills the rest with ones. */
 class BitWriter {
   readonly bytes: number[] = [];
   #value = 0;
@@ -23,7 +23,7 @@ class BitWriter {
   }
 }
 
-/** A table of codes of five bits for the values from 0 on: the body of a DHT segment. */
+/** A Huffman table with codes of five bits for the values from 0 on: the body of a DHT segment. */
 const table = (id: number, values: number) => [
   id,
   ...[0, 0, 0, 0, values, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -51,14 +51,14 @@ export interface MadeJpeg {
   components: number;
   /** MCUs between restart markers. */
   restart?: number;
-  /** Put in front of each restart marker and of the end. */
+  /** Inserted before each restart marker and the end. */
   junk?: number[];
   bits?: 8 | 12;
 }
 
 /**
- * A sequential JPEG of even blocks, baseline unless it has 12 bits: what `value` gives for each block of 8 × 8 and
- * component is decoded exactly.
+ * A sequential JPEG of constant blocks, baseline unless it has 12 bits: decodes exactly to what `value` gives for
+ * each 8 × 8 block and component.
  */
 export function makeBlockJpeg(
   { width, height, components, restart = 0, junk = [], bits = 8 }: MadeJpeg,
@@ -112,7 +112,7 @@ export interface MadeLossless {
   restartRows: number;
 }
 
-/** A lossless JPEG (SOF3) of interleaved samples; those bits that the point transform drops must be 0. */
+/** A lossless JPEG (SOF3) of interleaved samples; the bits that the point transform drops must be 0. */
 export function makeLosslessJpeg(made: MadeLossless, samples: ArrayLike<number>): Uint8Array {
   const { width, height, components, bits, predictor, pointTransform, restartRows } = made;
   const out = new BitWriter();

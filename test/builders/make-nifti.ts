@@ -34,7 +34,7 @@ export interface MadeNifti {
   gzip?: boolean;
 }
 
-/** A NIfTI file, written field by field. */
+/** Writes a NIfTI file, field by field. */
 export function makeNifti(made: MadeNifti): Uint8Array {
   const { version = 1, littleEndian: little = true, type, size, data } = made;
   const [code, bytes] = CODES[type];

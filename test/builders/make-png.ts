@@ -6,10 +6,10 @@ export interface MadePng {
   depth: number;
   colorType: 0 | 2 | 3 | 4 | 6;
   interlaced: boolean;
-  /** Which filter each row gets. */
+  /** The filter of each row. */
   filter: (row: number) => number;
   palette?: number[];
-  /** Whole chunks put in front of the image data. */
+  /** Chunks inserted before the image data. */
   before?: { type: string; data: number[] }[];
 }
 
@@ -24,7 +24,7 @@ const PASSES = [
   [0, 1, 1, 2],
 ];
 
-/** A PNG of these samples, `[height, width, samples]`. Check sums are left 0. */
+/** Encodes samples `[height, width, samples]` as PNG. Checksums are 0. */
 export function makePng(made: MadePng, samples: ArrayLike<number>): Uint8Array {
   const { width, height, depth, colorType, interlaced } = made;
   const count = SAMPLES[colorType];
@@ -60,7 +60,7 @@ export function makePng(made: MadePng, samples: ArrayLike<number>): Uint8Array {
     ...chunk("IHDR", header),
     ...(made.palette ? chunk("PLTE", made.palette) : []),
     ...(made.before ?? []).flatMap(({ type, data }) => chunk(type, data)),
-    // In two parts, as large ones are.
+    // In two parts, like large files.
     ...chunk("IDAT", packed.subarray(0, 5)),
     ...chunk("IDAT", packed.subarray(5)),
     ...chunk("IEND", []),

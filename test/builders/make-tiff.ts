@@ -1,7 +1,7 @@
 import { zlibSync } from "fflate";
 import type { Raster, SampleArray } from "../../src/tiling/grid/raster.ts";
 
-/** One page of a made TIFF. Samples `[height, width, samples]`. */
+/** One page of a generated TIFF. Samples `[height, width, samples]`. */
 export interface MadePage {
   image: Raster;
   /** `[height, width]` of tiles; strips of `rowsPerStrip` rows when absent. */
@@ -18,9 +18,9 @@ export interface MadePage {
   resolution?: number;
   /** Pages listed in this page's SubIFD tag. */
   subPages?: MadePage[];
-  /** Each block as it is to be stored, its samples given in the file's byte order: any packing, or damage. */
+  /** Packs each block for storage, given its samples in the file's byte order: any compression, or damage. */
   pack?: (bytes: Uint8Array) => Uint8Array;
-  /** Raw values put over what was computed, by tag; undefined leaves it out: to make odd and damaged files. */
+  /** Raw values that replace computed ones, by tag; undefined omits the tag: for unusual and damaged files. */
   override?: Record<number, { type: number; values: number[] } | string | undefined>;
 }
 
@@ -184,7 +184,7 @@ function tagsOf(
   return tags.sort((a, b) => a.tag - b.tag);
 }
 
-/** Longs for 4, shorts for any other type: unknown ones too. */
+/** Longs for type 4, shorts for any other type, also unknown ones. */
 function numbers(tag: number, type: number, values: number[], littleEndian: boolean): Tag {
   const step = type === 4 ? 4 : 2;
   const bytes = new Uint8Array(values.length * step);

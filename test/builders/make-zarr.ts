@@ -12,13 +12,16 @@ export interface MadeZarr {
   /** Per axis; default 0.5 each. */
   scale?: readonly number[];
   unit?: string;
-  /** Put into the OME attributes. */
+  /** Added to the OME attributes. */
   attributes?: Record<string, unknown>;
 }
 
 const V2_TYPES: Partial<Record<DType, string>> = { uint8: "|u1", uint16: "<u2", float32: "<f4" };
 
-/** An OME-Zarr image of one level, and what a reader must see: `[...spatial, channels]`, one z dropped. */
+/**
+ * Writes an OME-Zarr image of one level. @returns what a reader must give: `[...spatial, channels]`, a single z
+ * dropped
+ */
 export function makeOmeZarr(made: MadeZarr): { objects: Record<string, Uint8Array>; whole: Raster } {
   const { version, axes, shape, chunks, dtype, key = "made.ome.zarr" } = made;
   const size = (name: string) => (axes.includes(name) ? shape[axes.indexOf(name)]! : 1);

@@ -3,7 +3,7 @@ import { manifestSchema } from "../../src/model-package/manifest.ts";
 import type { Activation } from "../../src/tiling/pixels/activation.ts";
 import { type Network, onnxNetwork } from "./onnx-network.ts";
 
-/** A package in memory around a made network; its golden tile is empty. */
+/** A package in memory around a generated network; its golden tile is empty. */
 export function networkPackage(network: Network, activation: Activation): ModelPackage {
   const { window, channels, scores } = network;
   const classes = activation === "sigmoid" ? scores + 1 : scores;

@@ -1,22 +1,22 @@
 import { ELEMENT, type Node, wrapGraph } from "../../src/inference/graph/onnx-file.ts";
 
-/** IR version 8, opset 17, a graph named "g" with nothing in it. */
+/** IR version 8, opset 17, an empty graph named "g". */
 const EMPTY = Uint8Array.of(0x08, 0x08, 0x42, 0x02, 0x10, 0x11, 0x3a, 0x03, 0x12, 0x01, 0x67);
 
 export interface Network {
   window: readonly number[];
   channels: number;
   scores: number;
-  /** Samples along each axis that a score looks at, odd; default 1. */
+  /** Samples along each axis that a score depends on, odd; default 1. */
   kernel?: number;
   /** `[scores, channels, ...kernel]`, row-major. */
   weights: readonly number[];
   biases: readonly number[];
-  /** Applied to the scores, e.g. "Sqrt" for scores that may be no number. */
+  /** Applied to the scores, such as "Sqrt" for scores that may be NaN. */
   last?: string;
   opset?: number;
   element?: number;
-  /** Names of the tensors inside begin so. */
+  /** Prefix of the names of inner tensors. */
   prefix?: string;
 }
 

@@ -1,6 +1,6 @@
 import { allocate, type DType, product, type Raster, type Rect } from "../../src/tiling/grid/raster.ts";
 
-/** A picture whose every sample differs from its neighbours in a known way: `[...spatial, channels]`. */
+/** A picture in which every sample differs from its neighbours in a known way: `[...spatial, channels]`. */
 export function pattern(dtype: DType, shape: readonly number[]): Raster {
   const data = allocate(dtype, product(shape));
   const channels = shape.at(-1)!;
@@ -15,7 +15,7 @@ export function pattern(dtype: DType, shape: readonly number[]): Raster {
   return { data, shape };
 }
 
-/** The part of a raster inside `rect`, by plain loops: what `readRegion` must equal. */
+/** The part of a raster inside `rect`, by plain loops: the reference for `readRegion`. */
 export function crop(raster: Raster, rect: Rect): Raster {
   const channels = raster.shape.at(-1)!;
   const [depth, height, width] = three(rect.size, 1);

@@ -3,9 +3,12 @@ import { openProvider, type ProviderName } from "../../src/inference/node/open-p
 import { loadModel } from "../../src/local/resolve-model.ts";
 
 /**
- * A process of its own, for what an environment or a limit of memory makes of a provider:
- *   node test/builders/probe-provider.ts <package> <provider> [windows]    prints {"runtime", "bytes"} or {"error", "outOfMemory"}
- * `bytes` is a checksum of what `windows` windows of a ramp give.
+ * Runs a provider in a process of its own, to test environments and memory limits:
+ *
+ *   node test/builders/probe-provider.ts <package> <provider> [windows]
+ *
+ * It prints {"runtime", "bytes"} or {"error", "outOfMemory"}; `bytes` is a checksum of the result for `windows` windows of
+ * a ramp.
  */
 const [directory, provider, windows] = process.argv.slice(2);
 const model = await loadModel(directory!, { half: true });

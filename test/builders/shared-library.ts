@@ -5,7 +5,7 @@ const SIZE = { header: 64, segment: 56, entry: 16, symbol: 24 };
 const [LOAD, DYNAMIC] = [1, 2];
 const [NEEDED, STRTAB, SYMTAB, STRSZ, SYMENT] = [1, 5, 6, 10, 11];
 
-/** A shared library for Linux on x64 that has nothing in it and needs another. */
+/** An empty shared library for Linux on x64 that depends on another. */
 export function writeSharedLibrary(path: string, needs: string): void {
   const names = Buffer.from(`\0${needs}\0`);
   const dynamicAt = SIZE.header + 2 * SIZE.segment;

@@ -6,7 +6,7 @@ import { openImage } from "../../src/readers/open-image.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
 import type { SampleArray } from "../../src/tiling/grid/raster.ts";
 
-/** Labels as `labels.ome.zarr` of an output directory holds them. */
+/** Labels of `labels.ome.zarr` in an output directory. */
 export async function readLabelZarr(out: string): Promise<{ data: SampleArray; shape: readonly number[] }> {
   const store = new FsStore(out);
   const image = await openImage(store, "labels.ome.zarr", { mpp: 1 });

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 
-/** sha256 of every file under a run's directory but the manifest, whose times differ from run to run. */
+/** SHA-256 of every file of a run's directory except the manifest, whose times differ between runs. */
 export function treeHashes(root: string): Record<string, string> {
   const hashes: Record<string, string> = {};
   const walk = (folder: string) => {

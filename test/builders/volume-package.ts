@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { product } from "../../src/tiling/grid/raster.ts";
 import { onnxNetwork } from "./onnx-network.ts";
 
-/** Scores of class k for an intensity x in 0 to 1: peaks one after the other along the intensities. */
+/** Scores of class k for an intensity x in 0 to 1: one peak after the other. */
 const SLOPES = [0, 10, 24, 42, 64];
 const OFFSETS = [0, -2, -7, -17, -33];
 
@@ -14,7 +14,7 @@ export function volumeLabel(x: number): number {
   return scores.indexOf(Math.max(...scores));
 }
 
-/** Writes a package of a network over volumes without a receptive field, five classes, and returns its directory. */
+/** Writes a package of a network over volumes without a receptive field, with five classes. @returns its directory */
 export function writeVolumePackage(
   directory: string,
   options: {

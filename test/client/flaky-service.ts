@@ -13,30 +13,27 @@ interface Upload {
   complete: boolean;
 }
 
-/** What a request meets instead of its answer. "drop" ends the connection; a number is a status. */
+/** What a request gets instead of its response. "drop" closes the connection; a number is a status. */
 export type Fault = "drop" | "drop after body" | number | undefined;
 
-/**
- * The far end of the job service's contract, in memory, which misbehaves as it is told. Real Workers do not drop
- * connections on demand.
- */
+/** An in-memory job service that misbehaves on demand. Real Workers do not drop connections on demand. */
 export class FlakyService {
   readonly partBytes = MIB;
   readonly uploads = new Map<string, Upload>();
   /** "METHOD path" of every request, in order. */
   readonly requests: string[] = [];
   readonly headers: IncomingMessage["headers"][] = [];
-  /** Decides on the `nth` request (from 1) of that kind, "PUT part" for instance. */
+  /** Decides on the `nth` request (from 1) of that kind, such as "PUT part". */
   fault: (kind: string, nth: number) => Fault = () => undefined;
   retryAfter = "0";
-  /** Statuses that the job goes through; the last one stays. */
+  /** States that the job goes through; the last one stays. */
   states: object[] = [{ state: "done", windows: { total: 9, done: 9 } }];
-  /** How many of them one stream of events tells before it breaks; 0: there is no such route. */
+  /** Number of statuses that a stream of events sends before it breaks; 0: the route does not exist. */
   eventsAtATime = 0;
   files = new Map<string, Buffer>([["run.json", Buffer.from('{"outputs":[]}')]]);
-  /** Instead of the true ones. */
+  /** Replaces the true ones. */
   hashes = new Map<string, string>();
-  /** Breaks a download after so many bytes, once a file. */
+  /** Breaks a download after so many bytes, once per file. */
   breakAfter: number | undefined;
 
   #server: Server;
@@ -64,7 +61,7 @@ export class FlakyService {
     return this.#counts.get(kind) ?? 0;
   }
 
-  /** The scan as it arrived. */
+  /** The scan as received. */
   scan(): Buffer | undefined {
     const upload = [...this.uploads.values()].find((u) => u.complete);
     if (!upload) return undefined;

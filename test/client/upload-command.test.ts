@@ -126,7 +126,7 @@ describe("with the Worker's own routes", () => {
       settings: { tissueMask: false, precision: "u8" },
     });
 
-    // The finished run is kept before a byte is sent, unless it is to be replaced.
+    // An existing run is kept unless it is to be replaced; nothing is sent before that is checked.
     expectRefusal(await tilewright(args), 5, /holds a finished run: choose another --out, or --force/);
     writeFileSync(join(out, "objects.geojson"), "mine");
     expect((await tilewright([...args, "--force"])).code).toBe(0);
@@ -192,7 +192,7 @@ describe("with a service that misbehaves", () => {
     expect(existsSync(join(out, ".tilewright"))).toBe(false);
     expect(stderr).toContain("trying again in");
     expect(stderr).toMatch(/planning\nsegmenting\n.*5\/5 windows/s);
-    // A download that broke was taken up where it broke.
+    // The broken download was resumed where it broke.
     expect(service.headers.filter(({ range }) => range === "bytes=100000-")).toHaveLength(2);
     for (const { authorization } of service.headers) expect(authorization).toBe(`Bearer ${TOKEN}`);
     expect(service.count("GET events")).toBeGreaterThan(1);
@@ -201,7 +201,7 @@ describe("with a service that misbehaves", () => {
   it.each(["SIGINT", "SIGKILL"] as const)(
     "an upload ended by %s goes on with the same command",
     async (signal) => {
-      // The fourth part hangs until the command is gone.
+      // The fourth part hangs until the command ends.
       let hold = true;
       let arrived = () => {};
       const fourth = new Promise<void>((resolve) => {
@@ -229,7 +229,7 @@ describe("with a service that misbehaves", () => {
       const sent = service.requests.filter((r) => r.startsWith("PUT")).map((r) => r.split("/").at(-1));
       expect(sent).toEqual(["1", "2", "3", "4", "4", "5", "6"]);
 
-      // Done: from now on the same command is another upload.
+      // Done: from now on the same command is a new upload.
       expect((await tilewright(args)).code).toBe(0);
       expect(service.uploads.size).toBe(2);
     },
@@ -277,7 +277,7 @@ describe("with a service that misbehaves", () => {
     const args = ["upload", scan, "--server", to, "--out", out];
     expectRefusal(await tilewright(args), 6, /measurements.csv arrived damaged/);
     expect(readdirSync(out)).toEqual([".tilewright"]);
-    // The same command takes it up; the scan is not sent again.
+    // The same command continues it; the scan is not sent again.
     service.hashes.clear();
     const again = await tilewright(args);
     expect(again.code, again.stderr).toBe(0);

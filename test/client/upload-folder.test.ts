@@ -27,7 +27,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Enough of a DICOM file to be sent: nothing here reads more. */
+/** Enough of a DICOM file to be sent: nothing reads further. */
 function dicom(): Uint8Array {
   const bytes = new Uint8Array(randomBytes(400));
   bytes.set(new TextEncoder().encode("DICM"), 128);
@@ -47,7 +47,7 @@ function write(files: Record<string, Uint8Array | string>): void {
   }
 }
 
-/** What lies in the bucket of this test's directory: contents by path, and the folders they lie in. */
+/** Contents of the bucket by path, and the folders they are in. */
 async function stored(): Promise<{ folders: Set<string>; files: Map<string, Buffer> }> {
   const scans = await worker.getR2Bucket("SCANS");
   const files = new Map<string, Buffer>();
@@ -114,7 +114,7 @@ test("an interrupted upload is resumed and ends with one complete folder", async
   const after = await stored();
   expect(after.folders).toEqual(between.folders);
   expect([...after.files.keys()].sort()).toEqual(names.sort());
-  // What has ended is not gone on with: the same command is a new upload.
+  // A finished upload is not resumed: the same command is a new upload.
   await upload({ file: path, server: to });
   expect((await stored()).folders.size).toBe(2);
 });

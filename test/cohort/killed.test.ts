@@ -44,12 +44,12 @@ function start(out: string, ...flags: string[]) {
   const ended = new Promise<{ code: number | null; stderr: string }>((resolve) =>
     child.on("close", (code) => resolve({ code, stderr })),
   );
-  /** When n slides are settled. */
+  /** Resolves when n slides are settled. */
   const at = (n: number) => new Promise<void>((resolve) => watchers.push({ n, resolve }));
   return { child, ended, at };
 }
 
-/** Whatever the moment: a row is done only where its results are, and the files are whole. */
+/** At any moment a row is done only if its results exist, and files are complete. */
 async function expectConsistent(out: string) {
   if (existsSync(join(out, "cohort.csv"))) {
     for (const { status, job } of readTable(out)) {
@@ -115,7 +115,7 @@ describe("a cohort that is killed", () => {
       timeout: 300_000,
     });
     const stopped = await second.ended;
-    // The last scans may have been done before it saw that.
+    // The last scans may have finished before the request was noticed.
     expect([130, 7], stopped.stderr).toContain(stopped.code);
     if (stopped.code === 130) expect(cancel.status, cancel.stderr).toBe(0);
     expect((await start(out).ended).code).toBe(7);

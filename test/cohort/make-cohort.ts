@@ -24,10 +24,10 @@ export function readTable(out: string): Record<string, string>[] {
   return parse(readFileSync(join(out, "cohort.csv")), { columns: true });
 }
 
-/** The table without what differs from run to run. */
+/** The table without values that differ between runs. */
 export function lastingTable(out: string): Record<string, string>[] {
   return readTable(out).map(
-    // What windows disagreed on is counted as they are merged: a killed attempt takes its share with it (docs/cohorts.md).
+    // Disagreement is counted during merging: a killed attempt takes its share with it (docs/cohorts.md).
     ({ seconds, bytes_read, cost_usd, forecast_usd, disagreement, ...lasting }) => lasting,
   );
 }

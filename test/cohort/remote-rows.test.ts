@@ -19,7 +19,7 @@ describe("rows sent to a service", () => {
         expect(pages.flat()).toEqual(rows);
         for (const page of pages) {
           expect(rowsSchema.safeParse(page).success).toBe(true);
-          // Three bytes a character at most, below the 1 MiB of a body.
+          // At most three bytes per character, below the 1 MiB of a request.
           expect(new TextEncoder().encode(JSON.stringify({ rows: page })).length).toBeLessThan(2 ** 20);
         }
       }),

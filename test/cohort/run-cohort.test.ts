@@ -115,7 +115,7 @@ describe("a cohort", () => {
     const other = await run(manifest("other.csv", ["source", "s1.tiff", "s0.tiff"]), { store });
     expect(worked(other.events)).toEqual([]);
     expect(other.result.done).toBe(2);
-    // Other settings are other work.
+    // Other settings mean other work.
     expect(
       worked((await run(join(directory, "other.csv"), { store, overlapRatio: 0.5 })).events),
     ).toHaveLength(2);
@@ -137,7 +137,7 @@ describe("a cohort", () => {
       await expect(run(file, { ...options, out })).rejects.toThrow(/--restart to segment every scan again/);
     }
     expect(treeHashes(out)).toEqual(before);
-    // Where the work is done changes nothing.
+    // The backend does not matter.
     expect(worked((await run(file, { roi: [0, 0, 200, 150], threads: 2, out })).events)).toEqual([]);
     const again = await run(file, { roi: [0, 0, 150, 150], restart: true, out });
     expect(worked(again.events).sort()).toEqual(["s0.tiff", "s1.tiff"]);
@@ -173,7 +173,7 @@ describe("a cohort", () => {
     rmSync(join(place, "b.tiff"));
     const last = await run(file, { out });
     expect(worked(last.events).toSorted()).toEqual(["c.tiff", "d.tiff"]);
-    // What is done stays so when its source is moved away, and says that.
+    // A done scan stays done when its source is moved, and is flagged.
     expect(readTable(out).map((r) => [r.status, r.flags!.includes("source-gone")])).toEqual([
       ["done", false],
       ["done", true],
@@ -190,7 +190,7 @@ describe("a cohort", () => {
     copyFileSync(slides[0]!, join(place, "good.tiff"));
     writeFileSync(join(place, "text.svs"), "words");
     writeFileSync(join(place, "cut.tiff"), readFileSync(slides[0]!).subarray(0, 3000));
-    // Bright everywhere: glass.
+    // Bright everywhere: background.
     writeFileSync(join(place, "empty.tiff"), "");
     const file = writeManifest(join(place, "m.csv"), [
       "id,source,mpp,mask",
@@ -252,7 +252,7 @@ describe("a cohort", () => {
     writeFileSync(join(place, "notes.txt"), "");
     const { out } = await run(place, { out: join(place, "results") });
     expect(readTable(out).map((r) => r.id)).toEqual(["x__same.tiff", "y__same.tiff"]);
-    // Its own results are none of the folder's images.
+    // The cohort's own results are not images of the folder.
     const again = await run(place, { out });
     expect(again.result.rows).toBe(2);
     expect((await run(join(place, "*", "same.t*"))).result.rows).toBe(2);
@@ -285,7 +285,7 @@ describe("a cohort", () => {
       failures: [{ id: "r2", code: "missing" }],
     });
     copyFileSync(slides[0]!, join(place, "none.png"));
-    // The scan itself is the same as when it failed.
+    // The scan is unchanged since it failed.
     expect((await run(file, { out })).result.failed).toBe(1);
     expect(() => markForRetry(out, ["who"])).toThrow(/no scan "who"/);
     expect(markForRetry(out, ["r1"])).toBe(0);
@@ -298,7 +298,7 @@ describe("a cohort", () => {
     await exportCohort(out);
     expect(lastingTable(out)).toEqual(table);
     expect(existsSync(join(out, "objects", "id=r1", "part.parquet"))).toBe(true);
-    // Results that somebody removed are not spoken of, and are made again.
+    // Deleted results are not listed, and are made again.
     rmSync(join(out, "jobs", table[0]!.job!), { recursive: true });
     await exportCohort(out);
     expect(readTable(out).map((r) => r.status)).toEqual(["pending", "done"]);
@@ -338,7 +338,7 @@ describe("a cohort", () => {
       const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
       const lines = ["source", `${base}/s0.tiff`, `${base}/s1.tiff`, `${base}/s2.tiff`];
       const { out } = await run(manifest("web.csv", lines));
-      // A server may give the same etag to every file: it means nothing beyond its address.
+      // A server may give every file the same etag: it is only valid for its address.
       expect(new Set(readTable(out).map((r) => r.job)).size).toBe(3);
       expect(requests.length).toBeGreaterThan(6);
       requests = [];
@@ -347,7 +347,7 @@ describe("a cohort", () => {
       expect(requests.toSorted()).toEqual(["GET /s0.tiff 0-0", "GET /s1.tiff 0-0", "GET /s2.tiff 0-0"]);
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
-      // Nobody there to ask: what is done is done, and says that it was not looked at.
+      // The server is gone: the done scan stays done, flagged as not checked.
       const offline = await run(manifest("web.csv", lines), { out });
       expect(offline.result.done).toBe(3);
       expect(readTable(out).every((r) => r.flags!.includes("source-not-checked"))).toBe(true);

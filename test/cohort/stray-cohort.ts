@@ -1,4 +1,7 @@
-/** A cohort whose codec throws where nobody can catch it: `node stray-cohort.ts <manifest> <model> <out> <callback|promise>`. */
+/**
+ * A cohort whose codec throws where no caller can catch it: `node stray-cohort.ts <manifest> <model> <out>
+ * <callback|promise>`.
+ */
 import { registry } from "zarrita";
 import { runCohort } from "../../src/cohort/run-cohort.ts";
 import { registerBoundedCodecs } from "../../src/readers/zarr/bounded-codecs.ts";

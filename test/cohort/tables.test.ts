@@ -95,7 +95,7 @@ describe("the table", () => {
   it("flags outliers by a robust score, and none among few slides", () => {
     fc.assert(
       fc.property(
-        // In steps: differences that a shift would round away are nobody's measurement.
+        // In steps: smaller differences would be lost in a shift.
         fc.array(
           fc.integer({ min: -10_000, max: 10_000 }).map((n) => n / 1000),
           { minLength: 8, maxLength: 30 },
@@ -157,7 +157,7 @@ describe("object tables", () => {
     await writeObjectTables(root, [{ ...a, job: "three", directory: job("three", 5) }]);
     expect(await read(a.id)).toHaveLength(5);
     expect(readdirSync(root).filter((n) => n.startsWith("id="))).toEqual([partitionName(a.id)]);
-    // A folder that somebody removed comes again.
+    // A deleted folder is made again.
     rmSync(join(root, partitionName(a.id)), { recursive: true });
     await writeObjectTables(root, [{ ...a, job: "three", directory: job("three", 5) }]);
     expect(await read(a.id)).toHaveLength(5);
@@ -229,13 +229,13 @@ describe("the report", () => {
     expect(new Set(elements.map((m) => m[1]!.toLowerCase())).has("script")).toBe(false);
     expect(elements.length).toBeGreaterThan(20);
     for (const [, name, attributes] of elements) {
-      // Outside of quotes there is nothing but names: what others wrote is inside them.
+      // Outside of quotes there are only names: texts of others are inside quotes.
       const named = [...attributes!.matchAll(/\s([\w-]+)="([^"]*)"/g)];
       expect(named.map(([whole]) => whole).join(""), name).toBe(attributes!.replace(/\s*\/$/, ""));
       for (const [, attribute, value] of named) {
         expect(attribute, name).not.toMatch(/^on/i);
         if (attribute === "src") expect(value).toMatch(/^data:image\/png;base64,/);
-        // To what lies beside the report, whatever a scan is called.
+        // Links lead to files beside the report, for any name of a scan.
         if (attribute === "href") expect(value).toMatch(/^scans\/[\w%.!~*()&#;-]+\/(overlay\.png)?$/);
       }
     }

@@ -6,14 +6,14 @@ import type { Begun, Task, Tried } from "./child.ts";
 import { FORMATS, type Format } from "./seeds.ts";
 
 const CHILDREN = 2;
-/** Files of one child; memory is measured anew with the next. */
+/** Files of one child process; the next one measures memory afresh. */
 const BATCH = 200;
-/** Of the processor: the machine may have other work. */
+/** CPU time: the machine may have other work. */
 const MOST_MILLISECONDS = 10_000;
-/** By the clock, where nothing is computed, and for making a file. */
+/** Wall time, for waits without CPU time and for making a file. */
 const MOST_WAITING = 30_000;
 const MOST_BYTES = 1e9;
-/** Beyond it a child is ended, for the machine's sake. */
+/** A child above this is killed, to protect the machine. */
 const STOP_BYTES = 3e9;
 const SHOWN = 3;
 
@@ -25,7 +25,7 @@ interface Find {
 
 type Ended = { last?: Tried; at: number; reason?: "hang" | "memory" | "ended"; detail: string };
 
-/** Runs numbers in child processes and counts what becomes of them. */
+/** Runs cases by number in child processes and counts their outcomes. */
 export class Campaign {
   readonly #end: number;
   readonly #only: Format | undefined;
@@ -45,7 +45,7 @@ export class Campaign {
     this.#only = only;
   }
 
-  /** @returns whether nothing was found */
+  /** @returns whether there was no finding */
   async run(): Promise<boolean> {
     const count = this.#end - this.#start;
     console.log(`files ${this.#start} to ${this.#end - 1}${this.#only ? ` of ${this.#only}` : ""}`);
@@ -72,7 +72,7 @@ export class Campaign {
     }
   }
 
-  /** @returns the number to go on with */
+  /** @returns the number to continue with */
   async #batch(from: number, to: number): Promise<number> {
     const ended = await this.#child({ from, to, only: this.#only }, (tried) => {
       this.#take(tried);
@@ -81,7 +81,7 @@ export class Campaign {
     const { last, at, reason, detail } = ended;
     if (reason === undefined && at >= to) return to;
     if (reason === undefined && last) {
-      // It was too much or too long at its end: perhaps for what came before, or for the machine. Once more, alone.
+      // Too much memory or time at its end: perhaps because of earlier files or of the machine. Run once more, alone.
       await this.#alone(last.number, last);
       return at;
     }
@@ -128,7 +128,7 @@ export class Campaign {
   }
 
   #find(number: number, what: string, about: string): void {
-    // Alike but for numbers and quoted words.
+    // Groups messages that differ only in numbers and quoted words.
     const [head, ...stack] = what.split("\n");
     const place = stack.find((line) => line.includes("/src/"))?.replace(/^.*(\/src\/[^)]*).*$/, "$1") ?? "";
     const kind = `${head!
@@ -144,7 +144,7 @@ export class Campaign {
     }
   }
 
-  /** Which seed and operation, of a number that ended its process. */
+  /** Seed and operation of the number that ended its process. */
   async #about(number: number): Promise<string> {
     const { makeCase } = await import("./cases.ts");
     const { findSeeds } = await import("./seeds.ts");
@@ -153,7 +153,7 @@ export class Campaign {
 
   #child(task: Task, take: (tried: Tried) => boolean): Promise<Ended> {
     const child = fork(path.join(import.meta.dirname, "child.ts"), [], {
-      // As the command line is started.
+      // Started like the command line.
       cwd: mkdtempSync(path.join(this.#directory, "child-")),
       execArgv: ["--max-semi-space-size=8"],
       stdio: ["ignore", "pipe", "pipe", "ipc"],
@@ -178,7 +178,7 @@ export class Campaign {
     let isFirst = true;
     child.on("message", (message: Begun | Tried) => {
       since = Date.now();
-      // Known while a file is tried, and not while the next is made.
+      // Known while a file is tried, not while the next one is made.
       used = message.format === undefined ? cpuMilliseconds(child) : undefined;
       if (message.format === undefined) return;
       isFirst = false;
@@ -230,7 +230,7 @@ export class Campaign {
   }
 }
 
-/** Of a process of Linux; 0 of others, whose hangs end after `MOST_WAITING`. */
+/** CPU time of a process on Linux; 0 elsewhere, where hangs end after `MOST_WAITING`. */
 function cpuMilliseconds(child: ChildProcess): number {
   try {
     const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
@@ -246,7 +246,7 @@ function residentBytes(child: ChildProcess): number {
     const pages = Number(readFileSync(`/proc/${child.pid}/statm`, "utf8").split(" ")[1]);
     return pages * 4096;
   } catch {
-    // Not Linux, or ended.
+    // Not Linux, or the process has ended.
     return 0;
   }
 }

@@ -15,7 +15,7 @@ import { dicomFields, mutateElement } from "./mutate-dicom.ts";
 import { mutateJsonBytes, mutateText, mutateXml } from "./mutate-text.ts";
 import type { Format, Objects, Seed } from "./seeds.ts";
 
-/** One mutated file or folder, and how it is opened. */
+/** One mutated file or folder, and how to open it. */
 export interface Case {
   number: number;
   format: Format;
@@ -24,11 +24,11 @@ export interface Case {
   key: string;
   objects: Objects;
   options: OpenOptions;
-  /** Whether it lies on a disk, and not in memory. */
+  /** Whether it is on disk, not in memory. */
   onDisk: boolean;
 }
 
-/** How often each format comes, of 100. */
+/** Frequency of each format, of 100. */
 const SHARES: Record<Format, number> = {
   tiff: 26,
   ome: 10,
@@ -44,7 +44,7 @@ const SHARES: Record<Format, number> = {
   mask: 2,
 };
 
-/** The case of a number: the same for the same seeds. */
+/** The case of a number: always the same for the same seeds. */
 export function makeCase(number: number, seeds: Record<Format, Seed[]>, only?: Format): Case {
   const dice = new Dice(number);
   const formats = Object.keys(SHARES) as Format[];
@@ -83,7 +83,7 @@ function optionsFor(format: Format, dice: Dice): OpenOptions {
   return options;
 }
 
-/** Changes a file of several, or which files there are. */
+/** Changes one of several files, or which files exist. */
 function mutateObjects(
   format: Format,
   objects: Objects,
@@ -145,7 +145,7 @@ function mutateFile(format: Format, bytes: Uint8Array, dice: Dice): Mutated {
   }
 }
 
-/** The volume inside of a packed one most of the time, and the packing at others. */
+/** Mostly mutates the volume inside the gzip file, sometimes the gzip file. */
 function mutateNifti(bytes: Uint8Array, dice: Dice): Mutated {
   if (bytes[0] !== 0x1f) return mutateField(bytes, niftiFields(bytes), dice);
   if (dice.chance(0.3)) return mutateField(bytes, gzipFields(bytes), dice);
@@ -161,7 +161,7 @@ function mutateNifti(bytes: Uint8Array, dice: Dice): Mutated {
   return { bytes: gzipSync(changed, { level: 1 }), what: `unpacked, ${what}, packed` };
 }
 
-/** Changes the text of a tag 270 and puts it at the end of the file, where any length fits. */
+/** Changes the text of tag 270 and moves it to the end of the file, where any length fits. */
 function mutateDescription(bytes: Uint8Array, dice: Dice): Mutated {
   const texts = tiffTexts(bytes);
   if (texts.length === 0) return mutateField(bytes, tiffFields(bytes), dice);
@@ -185,7 +185,7 @@ function mutateDescription(bytes: Uint8Array, dice: Dice): Mutated {
     else view.setUint32(at, value, little);
   };
   put(at, text.length + 1);
-  // A text of a few bytes would lie in the entry itself.
+  // A text of a few bytes would be stored in the entry itself.
   if (text.length >= 8) put(at + 1, bytes.length);
   return { bytes: out, what: `description, ${what}` };
 }

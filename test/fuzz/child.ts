@@ -1,4 +1,6 @@
-/** Tries the numbers that it is sent, one after the other, in the directory where it is started, and tells what each came to. */
+/**
+ * Runs the case numbers that it receives, one after the other, in its working directory, and reports each outcome.
+ */
 import { makeCase } from "./cases.ts";
 import { type Format, findSeeds } from "./seeds.ts";
 import { tryCase } from "./try-case.ts";
@@ -15,9 +17,9 @@ export interface Tried {
   operation: string;
   outcome: "read" | "refused" | "failed";
   finds: string[];
-  /** Of the processor or of the clock, whichever is less. */
+  /** CPU or wall time, whichever is less. */
   milliseconds: number;
-  /** The most memory that the process ever had. */
+  /** Peak memory of the process. */
   peakBytes: number;
 }
 
@@ -27,7 +29,7 @@ export interface Task {
   only?: Format;
 }
 
-/** What has nobody who awaits it, and what a library says by itself. */
+/** Unhandled rejections, and output of libraries. */
 const heard: string[] = [];
 const hear = (what: string) => (reason: unknown) =>
   void heard.push(`${what}: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`);
@@ -54,9 +56,9 @@ async function tryAll({ from, to, only }: Task): Promise<void> {
     const before = process.cpuUsage();
     const { outcome, find } = await tryCase(one);
     const { user, system } = process.cpuUsage(before);
-    // On a machine that others use as well a file takes longer than it needs.
+    // On a shared machine a file takes longer than it needs.
     const milliseconds = Math.min(performance.now() - begun, (user + system) / 1000);
-    // For promises that fail when the call is over.
+    // For promises that fail after the call.
     await pause(1);
     const { format, seed, operation } = one;
     const finds = [...(find === undefined ? [] : [find]), ...heard.splice(0)];
@@ -78,7 +80,7 @@ process.once("message", async (task: Task) => {
   try {
     await tryAll(task);
   } catch {
-    // A fault of the campaign: the parent tells the number.
+    // A bug of the campaign: the parent reports the number.
     process.exit(70);
   }
   process.disconnect();

@@ -1,9 +1,9 @@
-/** Random choices that follow from one number alone: a case is made again from its number. */
+/** Random choices derived from one number, so that a case can be made again from its number. */
 export class Dice {
   #state: number;
 
   constructor(start: number) {
-    // Neighbouring numbers must not give alike rows of choices.
+    // Neighbouring numbers must give different sequences.
     this.#state = Math.imul(start ^ 0x9e3779b9, 0x85ebca6b) >>> 0;
     this.next();
   }
@@ -17,7 +17,7 @@ export class Dice {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number from 0, below `n`; 0 where there is none. */
+  /** A whole number from 0, below `n`; 0 for an empty range. */
   below(n: number): number {
     return Math.floor(this.next() * Math.max(1, n));
   }

@@ -3,7 +3,7 @@ import { readField } from "./mutate-bytes.ts";
 
 const MOST_FIELDS = 4000;
 
-/** The numbers of a TIFF's directories, as far as they can be followed. */
+/** The numeric fields of a TIFF's directories, as far as they can be followed. */
 export function tiffFields(bytes: Uint8Array): Field[] {
   const little = bytes[0] === 0x49;
   const big = bytes[little ? 2 : 3] === 43;
@@ -41,7 +41,7 @@ export function tiffFields(bytes: Uint8Array): Field[] {
   return fields;
 }
 
-/** Where the text of a tag lies: its entry, and its bytes where they are outside of it. */
+/** Position of a tag's text: its entry, and its bytes if they are outside of it. */
 export function tiffTexts(bytes: Uint8Array): { from: number; to: number }[] {
   const fields = tiffFields(bytes);
   const texts: { from: number; to: number }[] = [];
@@ -144,7 +144,7 @@ export function jpegFields(bytes: Uint8Array): Field[] {
 }
 
 const ZIP_FIELDS: Record<number, [string, number, Field["size"]][]> = {
-  // A file's own header, an entry of the directory, and the end of the directory.
+  // Local headers, directory entries, and the end of the directory.
   3: ["flags", "method", "crc", "packed", "size", "name length", "extra length"].map((name, i) => [
     `local ${name}`,
     [6, 8, 14, 18, 22, 26, 28][i]!,

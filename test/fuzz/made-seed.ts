@@ -15,7 +15,7 @@ const KEYS: Record<Format, string> = {
   mask: "made.geojson",
 };
 
-/** A seed that is made when it is first asked for. */
+/** A seed that is made on first use. */
 export function seed(format: Format, name: string, make: () => Uint8Array | Objects, size = 10_000): Seed {
   let made: Objects | undefined;
   const key = KEYS[format];

@@ -13,7 +13,7 @@ import { packages, texts } from "./made-texts.ts";
 import { concat } from "./mutate-bytes.ts";
 import type { Format, Objects, Seed } from "./seeds.ts";
 
-/** Seeds of the repo's own making; each is made when it is first asked for. */
+/** Generated seeds, each made on first use. */
 export function madeSeeds(): Seed[] {
   return [
     ...large(),
@@ -27,10 +27,10 @@ export function madeSeeds(): Seed[] {
   ];
 }
 
-/** Rarely taken, for the time they need. */
+/** Rarely chosen, because they take long. */
 const RARE = 600_000;
 
-/** Pictures of zeros: small files of many samples, which memory is measured on. */
+/** Pictures of zeros: small files with many samples, to measure memory. */
 function large(): Seed[] {
   const side = 9000;
   const black = (depth: number, colorType: number, interlaced: number) => () => {

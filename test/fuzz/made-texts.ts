@@ -55,7 +55,7 @@ export function texts(): Seed[] {
   ];
 }
 
-/** Small packages; the JSON is what is changed. */
+/** Small packages; the mutations change their JSON. */
 export function packages(): Seed[] {
   const written = (name: string, write: (directory: string) => unknown) =>
     seed("model", name, () => {

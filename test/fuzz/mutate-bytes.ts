@@ -2,11 +2,11 @@ import type { Dice } from "./dice.ts";
 
 export interface Mutated {
   bytes: Uint8Array;
-  /** What was done, for a person who repeats it. */
+  /** The mutation, for a person who reproduces it. */
   what: string;
 }
 
-/** A number of a header. */
+/** A numeric field of a header. */
 export interface Field {
   name: string;
   at: number;
@@ -38,7 +38,7 @@ function writeField(bytes: Uint8Array, { at, size, little }: Field, value: bigin
   }
 }
 
-/** Puts another value into one of the fields of a header. */
+/** Changes the value of one header field. */
 export function mutateField(bytes: Uint8Array, fields: readonly Field[], dice: Dice): Mutated {
   if (fields.length === 0) return mutateBytes(bytes, dice);
   const field = dice.pick(fields);
@@ -71,7 +71,7 @@ export function mutateField(bytes: Uint8Array, fields: readonly Field[], dice: D
 
 const NUMBERS = [0n, 1n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0xffffn, 0x7fffffffn, 0x80000000n, 0xffffffffn];
 
-/** Damage that knows nothing of the format. Half of it falls on the beginning, where headers are. */
+/** Format-independent damage. Half of it hits the beginning, where headers are. */
 export function mutateBytes(bytes: Uint8Array, dice: Dice): Mutated {
   const somewhere = () => dice.below(dice.chance(0.5) ? Math.min(bytes.length, 1024) : bytes.length);
   const block = () => {

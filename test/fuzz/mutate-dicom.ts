@@ -16,7 +16,7 @@ const LONG = new Set(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UC", "UN", "UR"
 const NUMBERS = new Set(["US", "SS", "UL", "SL", "FL", "FD", "AT"]);
 const BIG_ENDIAN = "1.2.840.10008.1.2.2";
 
-/** Elements in the order of the file, those in sequences too; where it becomes strange, it ends. */
+/** Elements in file order, also those in sequences; stops at invalid ones. */
 function elementsOf(bytes: Uint8Array): { elements: Element[]; little: boolean } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const head = new TextDecoder("latin1").decode(bytes.subarray(0, 1024));
@@ -41,7 +41,7 @@ function elementsOf(bytes: Uint8Array): { elements: Element[]; little: boolean }
     if (valueAt > bytes.length) break;
     const length = lengthSize === 2 ? view.getUint16(lengthAt, little) : view.getUint32(lengthAt, little);
     elements.push({ at, tag, vr, lengthAt, lengthSize, valueAt, length });
-    // Into sequences, and past everything else.
+    // Descends into sequences, and skips everything else.
     const isSequence = vr === "SQ" || length === 0xffffffff;
     if (tag === "7fe0,10") break;
     at = isSequence ? valueAt : valueAt + length;
@@ -64,7 +64,7 @@ export function dicomFields(bytes: Uint8Array): Field[] {
   });
 }
 
-/** Another value, no value, or the element twice, with its length as it then is. */
+/** Another value, no value, or the element twice, with its new length. */
 export function mutateElement(bytes: Uint8Array, dice: Dice): Mutated {
   const { elements, little } = elementsOf(bytes);
   const whole = elements.filter(

@@ -1,7 +1,7 @@
 import type { Dice } from "./dice.ts";
 import type { Mutated } from "./mutate-bytes.ts";
 
-/** What stands where a text, a number or a name belongs. */
+/** Replacements for a text, a number or a name. */
 export const ODD_TEXTS = [
   "",
   " ",
@@ -31,13 +31,13 @@ export const ODD_TEXTS = [
 
 const MOST_REPEATED_BYTES = 2 << 20;
 
-/** How often something of a length is repeated: once or a few times, and rarely by the thousands. */
+/** Length of a repetition: mostly short, rarely thousands. */
 export function times(dice: Dice, length: number): number {
   const count = dice.weighted([1, 1 + dice.below(50), 20_000], (n) => (n === 20_000 ? 0.1 : 0.45));
   return Math.max(1, Math.min(count, Math.floor(MOST_REPEATED_BYTES / (length + 1))));
 }
 
-/** Values that stand where others belong in JSON. */
+/** Values of the wrong type for JSON. */
 const ODD_VALUES: readonly unknown[] = [
   ...ODD_TEXTS,
   null,
@@ -72,7 +72,7 @@ const ODD_VALUES: readonly unknown[] = [
   { name: "sharding_indexed", configuration: { chunk_shape: [1], codecs: [], index_codecs: [] } },
 ];
 
-/** Changes one place of a JSON value: another value, nothing, its neighbour's, itself twice, or a number nearby. */
+/** Changes one place of a JSON value: another value, none, its neighbour's, a duplicate, or a number nearby. */
 export function mutateJson(value: unknown, dice: Dice, path = "$"): { value: unknown; what: string } {
   const isLeaf = typeof value !== "object" || value === null || Object.keys(value).length === 0;
   if (isLeaf || dice.chance(0.12)) {
@@ -126,7 +126,7 @@ export function mutateJsonBytes(bytes: Uint8Array, dice: Dice, text: (dice: Dice
   return { bytes: new TextEncoder().encode(JSON.stringify(value)), what };
 }
 
-/** Changes in attributes and elements of XML. */
+/** Changes attributes and elements of XML. */
 export function mutateXml(source: string, dice: Dice): { text: string; what: string } {
   const attributes = [...source.matchAll(/([\w:]+)="([^"]*)"/g)];
   const elements = [...source.matchAll(/<(\w+)\b[^<>]*\/?>/g)];
@@ -180,7 +180,7 @@ const PIECES = [
   "\t",
   '"',
   '""',
-  // Deeper than a stack.
+  // Deeper than a call stack.
   "[".repeat(50_000),
   "\r\n",
   "\n",
@@ -195,7 +195,7 @@ const PIECES = [
   ...ODD_TEXTS,
 ];
 
-/** Changes in letters, signs and lines. */
+/** Changes letters, signs and lines. */
 export function mutateText(bytes: Uint8Array, dice: Dice): Mutated {
   const text = new TextDecoder("latin1").decode(bytes);
   const at = dice.below(text.length + 1);

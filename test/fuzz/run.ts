@@ -1,6 +1,6 @@
 /**
- * A campaign of mutated files: `npm run test:fuzz -- [--start N] [--count K] [--only FORMAT]`. Every file has a number that it
- * is made again from. Ends with 1 where a file led to an untyped error, to more than 10 s or to more than 1 GB.
+ * Fuzzing by mutated files: `npm run test:fuzz -- [--start N] [--count K] [--only FORMAT]`. Every file can be made
+ * again from its number. Exits with 1 if a file leads to an untyped error, takes more than 10 s or more than 1 GB.
  */
 import { parseArgs } from "node:util";
 import { Campaign } from "./campaign.ts";

@@ -23,16 +23,16 @@ export type Objects = Readonly<Record<string, Uint8Array>>;
 export interface Seed {
   format: Format;
   name: string;
-  /** What is opened: a key of `load()`, or what its keys begin with. */
+  /** What to open: a key of `load()`, or a prefix of its keys. */
   key: string;
-  /** Stored bytes, about: large ones are taken more rarely. */
+  /** Approximate stored bytes: large seeds are chosen more rarely. */
   size: number;
   load(): Objects;
 }
 
 const MOST_BYTES = 4 << 20;
 const MOST_FILES = 200;
-/** Of folders with hundreds of alike files. */
+/** For folders of hundreds of similar files. */
 const OF_A_FOLDER = 6;
 
 const root = path.join(import.meta.dirname, "../..");
@@ -49,7 +49,10 @@ const EXTENSIONS: readonly [RegExp, Format][] = [
   [/\.geojson$/, "mask"],
 ];
 
-/** All seeds by format, in an order that depends on the files alone. Those that lie beside the repo where they are there. */
+/**
+ * All seeds by format, in an order that depends on the files alone. Includes the test data beside the repo, if
+ * present.
+ */
 export function findSeeds(): Record<Format, Seed[]> {
   const seeds = Object.fromEntries(FORMATS.map((format) => [format, [] as Seed[]])) as Record<Format, Seed[]>;
   for (const seed of madeSeeds()) seeds[seed.format].push(seed);

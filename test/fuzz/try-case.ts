@@ -31,7 +31,7 @@ const TYPED = [
   ModelPackageError,
 ];
 
-/** Reads a case as a run would, in the directory where the process stands: what was read, refused, or is a fault of ours. */
+/** Reads a case like a run would, in the working directory. Reports whether it was read, rejected, or hit a bug. */
 export async function tryCase(one: Case): Promise<Outcome> {
   try {
     await readers[
@@ -44,7 +44,7 @@ export async function tryCase(one: Case): Promise<Outcome> {
   }
 }
 
-/** What is wrong about an error: nothing, where it is a sentence for a person. */
+/** What is wrong with an error; nothing if it is a sentence for a person. */
 function faultOf(error: unknown): string | undefined {
   const told = error instanceof Error ? (error.stack ?? String(error)) : `not an Error: ${String(error)}`;
   if (!TYPED.some((type) => error instanceof type)) return `untyped ${told}`;
@@ -91,7 +91,7 @@ function writeObjects(objects: Case["objects"]): FsStore {
   return new FsStore(root);
 }
 
-/** The headers that writers build on, first and last. */
+/** The headers that writers use, first and last. */
 async function readHeaders({ headers }: ImageSource): Promise<void> {
   if (!headers) return;
   for (const index of new Set([0, headers.count - 1])) {
@@ -104,7 +104,7 @@ async function readHeaders({ headers }: ImageSource): Promise<void> {
 const WINDOW = [256, 256];
 const VOLUME_WINDOW = [8, 128, 128];
 
-/** Windows at both ends and in the middle, and the slice that intensities would be sampled from. */
+/** Windows at both ends and in the middle, and the slice that intensities are sampled from. */
 async function readLevel(image: ImageSource, level: number): Promise<void> {
   const { shape, chunk } = image.levels[level]!;
   const window = shape.length === 2 ? WINDOW : VOLUME_WINDOW;
@@ -139,7 +139,7 @@ async function readRegion(
 
 const OVERVIEW_SAMPLES = 16 << 20;
 
-/** What tissue is looked for in, where the level it is read from is small enough to be read of every file. */
+/** The thumbnail for the tissue mask, if its level is small enough to read for every file. */
 async function readOverview(image: ImageSource): Promise<void> {
   const { levels, channels, axes } = image;
   const coarsest = levels.findLast(({ shape }) => Math.max(...shape) >= 1024) ?? levels[0]!;
