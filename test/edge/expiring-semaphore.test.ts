@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { ExpiringSemaphore } from "../../src/edge/segment/expiring-semaphore.ts";
 
-it("gives as many places as there are, and again what was given back, once", () => {
+it("grants as many permits as it has, and a released permit once more", () => {
   const semaphore = new ExpiringSemaphore(2, 1000);
   const first = semaphore.tryAcquire(0)!;
   expect(semaphore.tryAcquire(0)).toBeDefined();
@@ -12,7 +12,7 @@ it("gives as many places as there are, and again what was given back, once", () 
   expect(semaphore.tryAcquire(1)).toBeUndefined();
 });
 
-it("a place that nobody gives back falls free with age, and giving it back late takes none away", () => {
+it("a permit that is never released expires, and a late release frees no other permit", () => {
   const semaphore = new ExpiringSemaphore(1, 1000);
   const lost = semaphore.tryAcquire(0)!;
   expect(semaphore.tryAcquire(999)).toBeUndefined();

@@ -22,7 +22,7 @@ let made = 0;
 const open = async () => new RemoteStore(url, `store-${++made}/`);
 describeStoreContract("r2", open);
 
-test("a listing goes on where its page ends", async () => {
+test("a listing continues after a page", async () => {
   const store = await open();
   // The Worker asks for three at a time.
   const names = Array.from({ length: 10 }, (_, i) => `k${i}`);
@@ -30,7 +30,7 @@ test("a listing goes on where its page ends", async () => {
   expect(await keys(store, "")).toEqual(names);
 });
 
-test("a listing tells of each object what looking it up does", async () => {
+test("a listing has the same etags and sizes as head", async () => {
   const store = await open();
   for (let i = 0; i < 7; i++) await store.put(`a/${i}`, bytes("x".repeat(i)));
   await store.put("b", bytes("x"));
@@ -39,7 +39,7 @@ test("a listing tells of each object what looking it up does", async () => {
   for (const { key, ...info } of listed) expect(info).toEqual(await store.head(key));
 });
 
-test("an object is read whole only where it is as small as is allowed; by range it is read in any case", async () => {
+test("an object above the limit is read by range only", async () => {
   const prefix = `store-${++made}/`;
   const store = new RemoteStore(url, prefix, 4);
   await store.put("small", bytes("1234"));

@@ -52,7 +52,7 @@ const authorized = (headers: Record<string, string> = {}) => ({
   ...headers,
 });
 
-it("the bundle is well inside what Cloudflare takes", () => {
+it("the bundle is well below the limit of Cloudflare", () => {
   const [, kib] = /Total Upload: ([\d.]+) KiB/.exec(bundle.log)!;
   expect(Number(kib) / 1024).toBeLessThan(20);
 });
@@ -83,7 +83,7 @@ describe("the bundled model at the edge", () => {
   });
   afterAll(() => local?.close());
 
-  it("takes no harm from clients that go away while it loads its model", async () => {
+  it("survives clients that disconnect while it loads its model", async () => {
     for (const patienceMs of [30, 300]) {
       const signal = AbortSignal.timeout(patienceMs);
       const gone = fetch(new URL("/v1/info", url), { headers: authorized(), signal });
@@ -92,7 +92,7 @@ describe("the bundled model at the edge", () => {
     expect((await fetch(new URL("/v1/info", url), { headers: authorized() })).status).toBe(200);
   });
 
-  it("tells what it runs, that it may share memory, and a heap under its cap", async () => {
+  it("reports its model, shared memory, and a heap below its cap", async () => {
     const info = await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json();
     expect(info).toMatchObject({
       model: { name: "nuclei", variant: "int4", hash: model.hash },
@@ -112,7 +112,7 @@ describe("the bundled model at the edge", () => {
   });
 
   it.each(["u8", "f16", "f32"] as const)(
-    "gives the bytes that the same runtime gives here, as %s",
+    "gives the same bytes as the same runtime in Node, as %s",
     async (precision) => {
       const batch: WindowBatch = {
         model: model.hash,
@@ -140,7 +140,7 @@ describe("the bundled model at the edge", () => {
     },
   );
 
-  it("serves a client that is a Segmenter as any other, and stays under its cap", async () => {
+  it("serves RemoteSegmenter, and stays below its cap", async () => {
     const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
     expect(edge.info).toMatchObject({ model: "nuclei", variant: "int4", window: [224, 224], classes: 3 });
     await checkGoldenTile(edge, model);
@@ -155,7 +155,7 @@ describe("the bundled model at the edge", () => {
     expect(info.runtime.heapBytes).toBeLessThanOrEqual(CAP_MIB * MIB);
   });
 
-  it("refuses the client that expects other weights, and the one whose token is wrong", async () => {
+  it("rejects a client that expects other weights, and one with a wrong token", async () => {
     await expect(
       RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: "0".repeat(64) }),
     ).rejects.toMatchObject({
@@ -175,7 +175,7 @@ describe("a heap that is too small for the model", () => {
   it.each([
     ["to load it", "20", /does not load: .+ \(its heap has [\d.]+ MiB of at most 20\.0\)/],
     ["to run it", "32", /failed to run: .*bad_alloc.* \(its heap has [\d.]+ MiB of at most 32\.0\)/],
-  ])("%s is a clean error, and the isolate answers the next request", async (_, cap, message) => {
+  ])("%s gives an error, and the isolate serves the next request", async (_, cap, message) => {
     const url = await start(
       { MODEL: "nuclei", TOKEN, HEAP_CAP_MIB: cap },
       { nuclei: join(MODELS, "nuclei") },
@@ -191,7 +191,7 @@ describe("a heap that is too small for the model", () => {
   });
 });
 
-describe("what is not as it should be", () => {
+describe("invalid requests and configurations", () => {
   const LIMITS = { MAX_WINDOWS: "3", MAX_BODY_MIB: "1" };
   let url: URL;
   let good: WindowBatch;
@@ -211,7 +211,7 @@ describe("what is not as it should be", () => {
 
   itKeepsTheContract(() => ({ url, token: TOKEN, good, maxWindows: 3, maxBodyBytes: MIB }));
 
-  it("the client: abort, pixels of other types, nobody there, a server of another kind", async () => {
+  it("the client handles abort, other pixel types, an absent server and another kind of server", async () => {
     const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN });
     const scaling = { low: 0, high: 255 };
     const reason = new Error("enough");
@@ -234,8 +234,8 @@ describe("what is not as it should be", () => {
   });
 });
 
-describe("a Worker that is not set up", () => {
-  it("without a token it refuses everything but /healthz, and says why", async () => {
+describe("a Worker without configuration", () => {
+  it("rejects everything but /healthz without a token, and says why", async () => {
     for (const token of [undefined, "short"]) {
       const url = await start({ MODEL: "nuclei", ...(token && { TOKEN: token }) }, {});
       for (const path of ["/v1/info", "/v1/segment"]) {

@@ -34,7 +34,7 @@ async function read(origin: readonly number[], size: readonly number[]): Promise
   return data;
 }
 
-describe("in workerd", () => {
+describe("volumes in workerd", () => {
   const size = [16, 16, 300] as const;
   const samples = Int16Array.from({ length: 16 * 16 * 300 }, (_, i) => (i * 31) % 4001);
   const plain = makeNifti({ type: "int16", size, data: samples });

@@ -8,13 +8,13 @@ const template = (name: string) => readFileSync(join(import.meta.dirname, "../..
 const number = (text: string, name: string) => Number(new RegExp(`${name}: (\\d+)`).exec(text)![1]);
 
 /** Whether they are valid CloudFormation is for infra/aws/check.sh. */
-describe("the templates fit the job service", () => {
-  it("SNS stops trying before its messages are too old, within its own limit of 3600 s", () => {
+describe("the AWS templates match the job service", () => {
+  it("SNS stops retrying before its messages are too old, within its limit of 3600 s", () => {
     const text = template("sns.yaml");
     expect(number(text, "numRetries") * number(text, "maxDelayTarget")).toBeLessThan(3600);
   });
 
-  it("SNS signs what is taken, from a topic whose name may be listed", () => {
+  it("SNS uses an accepted signature version, and a valid topic name", () => {
     const text = template("sns.yaml");
     expect(text).toContain('SignatureVersion: "2"');
     expect(text).toContain("RawMessageDelivery: false");
@@ -25,22 +25,19 @@ describe("the templates fit the job service", () => {
     );
   });
 
-  it("EventBridge sends its key in the header that is looked at, one the service takes", () => {
+  it("EventBridge sends a valid key in the expected header", () => {
     const text = template("eventbridge.yaml");
     expect(text).toContain("ApiKeyName: X-Api-Key");
     const minLength = number(text.slice(text.indexOf("  ApiKey:")), "MinLength");
     expect(minLength).toBeGreaterThanOrEqual(MIN_TOKEN_LENGTH);
   });
 
-  it.each(["sns", "eventbridge"])(
-    "%s may read objects and nothing else, and posts to its own route",
-    (kind) => {
-      const text = template(`${kind}.yaml`);
-      expect(
-        [...text.matchAll(/s3:[A-Z]\w+/g)].map(([action]) => action).filter((a) => a !== "s3:ObjectCreated"),
-      ).toEqual(["s3:GetObject", "s3:GetObjectVersion"]);
-      expect(text).toContain(`/v1/webhooks/${kind}$"`);
-      expect(text).not.toContain('Principal: "*"');
-    },
-  );
+  it.each(["sns", "eventbridge"])("%s may only read objects, and posts to its own route", (kind) => {
+    const text = template(`${kind}.yaml`);
+    expect(
+      [...text.matchAll(/s3:[A-Z]\w+/g)].map(([action]) => action).filter((a) => a !== "s3:ObjectCreated"),
+    ).toEqual(["s3:GetObject", "s3:GetObjectVersion"]);
+    expect(text).toContain(`/v1/webhooks/${kind}$"`);
+    expect(text).not.toContain('Principal: "*"');
+  });
 });

@@ -57,10 +57,10 @@ const bothVars = (given: Configuration, name: string, value: string) => {
   (given.segment.vars as Record<string, string>)[name] = value;
 };
 
-describe("the configuration as it ships", () => {
-  it("fits together", () => expect(findProblems(SHIPPED)).toEqual([]));
+describe("the shipped configuration", () => {
+  it("is valid", () => expect(findProblems(SHIPPED)).toEqual([]));
 
-  it("fits together with everything set up", () => {
+  it("is valid with everything configured", () => {
     expect(
       problems((given) => {
         bothVars(given, "SOURCES", SOURCES);
@@ -95,29 +95,29 @@ describe("several queues of shards", () => {
     for (const n of bound) Object.assign(given.jobs.produces, { [`SHARDS_${n}`]: `tilewright-shards-${n}` });
   };
 
-  it("fit together", () => expect(problems((g) => more(g, [1, 2, 3], [1, 2, 3]))).toEqual([]));
+  it("are valid", () => expect(problems((g) => more(g, [1, 2, 3], [1, 2, 3]))).toEqual([]));
 
-  it("may be consumed and no longer chosen, while they are emptied", () =>
+  it("may be consumed without being chosen, to drain them", () =>
     expect(problems((g) => more(g, [1], [1, 2, 3]))).toEqual([]));
 
-  it("are not chosen where nobody consumes them", () => {
+  it("are not chosen without a consumer", () => {
     expect(problems((g) => more(g, [1, 2], [1]))).toEqual([
       "tilewright uses the queue tilewright-shards-2, which config.json does not name",
     ]);
   });
 
-  it("have no gap, for those behind it would never be chosen", () => {
+  it("have no gap, behind which queues would never be chosen", () => {
     expect(problems((g) => more(g, [2], [1, 2])).join("\n")).toContain("binds no queue to SHARDS_1");
   });
 
-  it("are not one queue twice", () => {
+  it("are different queues", () => {
     expect(problems((g) => void Object.assign(g.jobs.produces, { SHARDS_1: "tilewright-shards" }))).toEqual([
       "tilewright binds one queue of shards twice",
     ]);
   });
 });
 
-describe("what would not work is told", () => {
+describe("reports configurations that would not work", () => {
   it.each<[string, (given: Configuration) => void, RegExp]>([
     [
       "another bucket",

@@ -65,8 +65,8 @@ const shell = [...FILES.guide.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, blo
     .filter((line) => line !== ""),
 );
 
-describe("what runs the runner in containers", () => {
-  it("gives it flags that it has", () => {
+describe("the container files of the runner", () => {
+  it("use existing flags", () => {
     for (const [command, ...args] of commands) {
       const flags = args.filter((arg) => arg.startsWith("--"));
       expect(flags.length).toBeGreaterThan(1);
@@ -74,14 +74,14 @@ describe("what runs the runner in containers", () => {
     }
   });
 
-  it("sets variables that it looks at", () => {
+  it("set variables that the runner reads", () => {
     const names = Object.values(FILES).flatMap((text) => text.match(/TILEWRIGHT_[A-Z_]+/g) ?? []);
     const known = [...helps.values()].join("") + read("src/local/backends.ts");
     expect(new Set(names).size).toBeGreaterThan(2);
     for (const name of names) expect(known, name).toContain(name);
   });
 
-  it("waits longer than it drains", () => {
+  it("wait longer than the shutdown timeout", () => {
     const drain = (args: string[]) => Number(args[args.indexOf("--shutdown-timeout") + 1]);
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(drain(container.args) + 10);
     for (const name of ["runner", "puller"]) {
@@ -90,7 +90,7 @@ describe("what runs the runner in containers", () => {
     }
   });
 
-  it("agrees on the port and on where the image has what", () => {
+  it("agree on the port and the paths of the image", () => {
     const port = Number(/--port <n>.*?default:\s+(\d+)/s.exec(helps.get("runner")!)![1]);
     expect(entrypoint.slice(entrypoint.indexOf("--port"))[1]).toBe(String(port));
     expect(FILES.dockerfile).toContain(`EXPOSE ${port}\n`);
@@ -105,7 +105,7 @@ describe("what runs the runner in containers", () => {
     expect(existsSync(join(ROOT, compose.services.runner.build.dockerfile))).toBe(true);
   });
 
-  it("builds the image of files that are there and that its context lets in", () => {
+  it("build the image from existing files of its context", () => {
     const allowed = read("gpu-runner/Dockerfile.dockerignore").match(/(?<=^!).*/gm)!;
     const copied = [...FILES.dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, s]) =>
       s!.split(" "),
@@ -114,7 +114,7 @@ describe("what runs the runner in containers", () => {
     for (const path of copied) expect(existsSync(join(ROOT, path)), path).toBe(true);
   });
 
-  it("has the CUDA that the guide installs, and fetches its provider as the guide does", () => {
+  it("have the CUDA version of the guide, and its way to fetch the provider", () => {
     const [, cuda, minor] = /^ARG BASE=nvidia\/cuda:(\d+)\.(\d+)\.\d+-cudnn-runtime-/m.exec(
       FILES.dockerfile,
     )!;
@@ -130,7 +130,7 @@ describe("what runs the runner in containers", () => {
     expect(requirements["linux/x64"]).toContain(what);
   });
 
-  it("runs it as nobody, on a file system that it cannot write to", () => {
+  it("run it as user nobody, with a read-only file system", () => {
     expect(FILES.dockerfile).toMatch(/^USER 10001:10001$/m);
     expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 10001 });
     expect(container.securityContext).toMatchObject({
@@ -145,7 +145,7 @@ describe("what runs the runner in containers", () => {
     for (const { name, value } of container.env) if (name.includes("TOKEN")) expect(value).toBeUndefined();
   });
 
-  it("selects what it labels, and reads secrets that are said to be made", () => {
+  it("select their own labels, and read secrets that the guide creates", () => {
     const { labels } = deployment.template.metadata;
     for (const selector of [
       deployment.selector.matchLabels,
@@ -165,7 +165,7 @@ describe("what runs the runner in containers", () => {
     );
   });
 
-  it("scales by a metric that a runner shows, at an address that the service has", async () => {
+  it("scale by an existing metric, at an address of the service", async () => {
     const { scaleTargetRef, triggers } = kind("ScaledObject").spec;
     expect(scaleTargetRef.name).toBe(kind("Deployment").metadata.name);
     const { metadata, authenticationRef, type } = triggers[0];
@@ -187,7 +187,7 @@ describe("what runs the runner in containers", () => {
   describe("probes", () => {
     const directory = mkdtempSync(join(tmpdir(), "tilewright-probes-"));
     afterAll(() => rmSync(directory, { recursive: true }));
-    it("ask without a token for what a runner answers without one", async () => {
+    it("call routes that need no token", async () => {
       const { runner, url } = await runRunner(
         await loadModel(writePointwisePackage(directory, { window: 32 })),
       );
@@ -202,7 +202,7 @@ describe("what runs the runner in containers", () => {
 });
 
 describe("docs/runner.md", () => {
-  it("has commands whose flags there are", () => {
+  it("uses existing flags", () => {
     let flags = 0;
     for (const line of shell) {
       const [command, rest] = commandOf(line) ?? [];
@@ -215,13 +215,13 @@ describe("docs/runner.md", () => {
     expect(flags).toBeGreaterThan(10);
   });
 
-  it("tells every option of the runner", () => {
+  it("documents every option of the runner", () => {
     const flags = [...helps.get("runner")!.matchAll(/^ {2}(--[a-z-]+)/gm)];
     expect(flags.length).toBeGreaterThan(10);
     for (const [, flag] of flags) expect(FILES.guide).toContain(`\`${flag}`);
   });
 
-  it("asks of wrangler what it can do", async () => {
+  it("uses existing commands of wrangler", async () => {
     const lines = shell.filter((line) => line.startsWith("npx wrangler "));
     expect(lines.length).toBeGreaterThan(1);
     for (const line of lines) {
@@ -233,7 +233,7 @@ describe("docs/runner.md", () => {
     }
   }, 300_000);
 
-  it("tells every metric", async () => {
+  it("documents every metric", async () => {
     const metrics = createMetrics(
       { queuedWindows: () => 0, requests: () => 0, batchLimit: () => 1, incomingBytes: () => 0 },
       {},

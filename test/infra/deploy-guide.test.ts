@@ -41,7 +41,7 @@ describe("docs/deploy.md", () => {
     },
   );
 
-  it("has examples that the Workers take", () => {
+  it("has examples that the Workers accept", () => {
     expect(
       parseRules({ RULES: block("json RULES"), RESULTS_BUCKET: "tilewright-results" }).list,
     ).toHaveLength(2);
@@ -71,7 +71,7 @@ describe("docs/deploy.md", () => {
     expect(isFromTilewright(body, undefined, "secret", 1010)).toBe(false);
   });
 
-  it("computes the example as the service does", () => {
+  it("computes the signature of the example like the service", () => {
     const grid = planWindowGrid({ shape: [30_000, 40_000], window: [224, 224] });
     expect(Math.round(windowCount(grid) * 0.4)).toBe(17_041);
     expect(edgeShardBlock({ window: [224, 224], channels: 3 }, 3, "u8")).toEqual([4, 8]);
@@ -83,7 +83,7 @@ describe("docs/deploy.md", () => {
     }
   });
 
-  it("has links that lead somewhere", async () => {
+  it("has valid links", async () => {
     const links = [...guide.matchAll(/\]\(([^)#\s]*)#?([^)]*)\)/g)];
     expect(links.length).toBeGreaterThan(5);
     for (const [, path = "", anchor] of links) {
@@ -98,7 +98,7 @@ describe("docs/deploy.md", () => {
     }
   });
 
-  it("has no command that the installed wrangler would not take", { timeout: 300_000 }, async () => {
+  it("has commands that the installed wrangler accepts", { timeout: 300_000 }, async () => {
     const commands = new Set(
       [...guide.matchAll(/npx wrangler ([^\n`#]+)/g)].map(([, words]) =>
         words!.trim().replaceAll(/<[^>]+>/g, "x"),

@@ -48,7 +48,7 @@ const commandOf = (argv: readonly string[]) =>
 const argvs = (steps: readonly Step[]) =>
   steps.flatMap((s) => (s.unless ? [s.argv, s.unless.argv] : [s.argv]));
 
-describe("every planned call, against the help of the installed wrangler", () => {
+describe("the planned calls, checked against the help of the installed wrangler", () => {
   const plans = {
     setup: planSetup(SHIPPED, KNOWN),
     full: planSetup(FULL, KNOWN),
@@ -69,12 +69,12 @@ describe("every planned call, against the help of the installed wrangler", () =>
     }
   });
 
-  it("uses every command that is looked up", () => {
+  it("use every command that is checked", () => {
     const used = new Set(argvs(plans.full).map(commandOf));
     expect([...COMMANDS].filter((command) => !used.has(command))).toEqual([]);
   });
 
-  it("would notice", async () => {
+  it("fail the check where they are wrong", async () => {
     const create = help.get("r2 bucket notification create")!;
     const good = ["scans", "--event-type", "object-create", "--queue", "events"];
     expect(refusal(create, good)).toBeUndefined();
@@ -93,9 +93,9 @@ describe("the order of the plan", () => {
   const at = (...words: string[]) =>
     steps.findIndex(({ argv }) => words.every((word) => argv.includes(word)));
 
-  it("is signed in first", () => expect(steps[0]!.argv[0]).toBe("whoami"));
+  it("checks the login first", () => expect(steps[0]!.argv[0]).toBe("whoami"));
 
-  it("makes what Workers refer to before it deploys them", () => {
+  it("creates resources before the Workers that bind them", () => {
     const deployed = at("deploy", WORKERS.jobs);
     for (const worker of ["jobs", "segment"] as const) {
       const { buckets, produces, consumes } = readWorkerConfig(worker);
@@ -116,7 +116,7 @@ describe("the order of the plan", () => {
     expect(at("deploy", WORKERS.jobs)).toBeLessThan(at("deploy", WORKERS.segment));
   });
 
-  it("gives a Worker its secrets once it is there, and has events told last", () => {
+  it("sets secrets after deploying a Worker, and notifications last", () => {
     for (const worker of ["jobs", "segment"] as const) {
       for (const { name } of SECRETS[worker]) {
         expect(at("secret", name, WORKERS[worker])).toBeGreaterThan(at("deploy", WORKERS[worker]));
@@ -132,20 +132,20 @@ describe("the order of the plan", () => {
     expect(puts.at(-1)).toBe("tilewright-models/nuclei/model.json");
   });
 
-  it("asks for nothing: what wrangler would confirm is forced, what it would prompt for comes from standard input", () => {
+  it("needs no prompts: confirmations are forced, inputs come from standard input", () => {
     for (const { argv, secret } of steps) {
       if (argv[0] === "r2" && (argv[3] === "set" || argv[1] === "object")) expect(argv).toContain("--force");
       if (argv[0] === "secret") expect(secret).toBe(argv[2]);
     }
   });
 
-  it("has no secret that is not at hand, and no CORS without a page", () => {
+  it("sets no absent secret, and no CORS without a page", () => {
     const few = planSetup(SHIPPED, { ...KNOWN, secrets: ["TOKENS", "TOKEN"] });
     expect(few.flatMap((s) => (s.secret ? [s.secret] : []))).toEqual(["TOKENS", "TOKEN"]);
     expect(few.some(({ argv }) => argv.includes("cors"))).toBe(false);
   });
 
-  it("does not let the probe need queues or the job service", () => {
+  it("needs no queues and no job service for the probe", () => {
     const probe = planProbe(FULL, KNOWN);
     expect(probe.some(({ argv }) => argv[0] === "queues")).toBe(false);
     const { produces, consumes, foreignObjects, buckets, vars } = readWorkerConfig("probe");
@@ -161,7 +161,7 @@ describe("the order of the plan", () => {
 });
 
 describe("rules of the buckets", () => {
-  it("remove work and never results, scans or models", () => {
+  it("delete work/, and never results, scans or models", () => {
     const { rules } = resultsLifecycle(SHIPPED);
     const removing = rules.filter((rule) => rule.deleteObjectsTransition);
     expect(removing).toHaveLength(1);
@@ -223,9 +223,9 @@ describe("the configuration", () => {
     ["no days at all", (c) => (c.keepWorkDays = 0), /keepWorkDays/],
     ["a field of no meaning", (c) => (c.bukets = {}), /the whole/],
     ["a way out of the repository", (c) => (c.modelPackage = "../nuclei"), /modelPackage/],
-  ])("refuses %s", (_, change, message) => expect(changed(change)).toThrow(message));
+  ])("rejects %s", (_, change, message) => expect(changed(change)).toThrow(message));
 
-  it("takes one queue of shards, or several, and makes them all", () => {
+  it("accepts one or several shard queues, and creates all", () => {
     const shards = ["tilewright-shards", "tilewright-shards-1", "tilewright-shards-2"];
     expect(SHIPPED.queues.shards).toEqual(["tilewright-shards"]);
     const steps = planSetup(changed((c) => (c.queues.shards = shards))(), KNOWN);
@@ -233,9 +233,9 @@ describe("the configuration", () => {
     expect(made).toEqual([...shards, "tilewright-tasks", "tilewright-events", "tilewright-dead"]);
   });
 
-  it("refuses what is not JSON", () => expect(() => readConfig("{")).toThrow(/not JSON/));
+  it("rejects a file that is not JSON", () => expect(() => readConfig("{")).toThrow(/not JSON/));
 
-  it("tells of an upload exactly once, whatever rules it lets through", () => {
+  it("publishes an upload exactly once, for all rules", () => {
     const part = fc.constantFrom("", "u", "uploads/", "uploads/a", "in/", ".svs", "s", ".tif");
     const rules = fc.array(fc.record({ prefix: part, suffix: part }), { minLength: 1, maxLength: 4 });
     fc.assert(

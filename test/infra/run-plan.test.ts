@@ -45,7 +45,7 @@ describe("running a plan", () => {
     return { calls, lines, failure, called: calls.map(({ argv }) => argv.join(" ")) };
   };
 
-  it("goes through it in order; a secret goes to the standard input alone", async () => {
+  it("runs steps in order, and passes secrets by standard input only", async () => {
     const { calls, lines, called, failure } = await run({});
     expect(failure).toBeUndefined();
     expect(called).toEqual(["a", "list", "b", "c"]);
@@ -54,7 +54,7 @@ describe("running a plan", () => {
     expect(JSON.stringify([lines, called])).not.toContain(SECRET);
   });
 
-  it("leaves out what is there, however that is known", async () => {
+  it("skips existing resources", async () => {
     const listing = "rule_id:     0\nqueue_name:  q\nprefix:      p\n";
     const { called, lines } = await run({
       a: { code: 1, output: "it already exists [code: 1]" },
@@ -64,7 +64,7 @@ describe("running a plan", () => {
     expect(lines.filter((line) => line.endsWith("there already"))).toHaveLength(2);
   });
 
-  it("stops at what fails, and says what was called", async () => {
+  it("stops at the first failure, and reports the command", async () => {
     const { called, failure } = await run({
       list: { code: 1, output: "" },
       b: { code: 1, output: "no right" },
@@ -73,7 +73,7 @@ describe("running a plan", () => {
     expect(failure).toMatch(/\[2\/3\] second failed: wrangler b\nno right/);
   });
 
-  it("finds a rule only where one thing has all of its values", () => {
+  it("finds a rule only if one entry has all its values", () => {
     const listing = "Fetching…\nqueue_name:  a\nprefix:      x/\n\nqueue_name:  b\nprefix:      y/\n";
     expect(listsOneWith(listing, { queue_name: "b", prefix: "y/" })).toBe(true);
     expect(listsOneWith(listing, { queue_name: "a", prefix: "y/" })).toBe(false);
@@ -82,7 +82,7 @@ describe("running a plan", () => {
 });
 
 describe("secrets", () => {
-  it("are made once, for their owner alone, and fit", async () => {
+  it("are generated once, readable by their owner only, and valid", async () => {
     const directory = join(scratch, "secrets");
     const made = newSecrets({});
     expect(Object.keys(made).sort()).toEqual(["CALLBACK_SECRET", "TOKEN", "TOKENS"]);
@@ -96,7 +96,7 @@ describe("secrets", () => {
     await expect(writeSecrets(directory, { TOKEN: "another" })).rejects.toThrow(/EEXIST/);
   });
 
-  it("come from files first, then from the environment; blank ones are none", async () => {
+  it("come from files first, then from the environment; blank values are ignored", async () => {
     const environment = {
       TILEWRIGHT_SECRET_TOKEN: ` ${SECRET}\n`,
       TILEWRIGHT_SECRET_WEBHOOKS: " ",
@@ -113,7 +113,7 @@ describe("the installed wrangler, without a terminal", () => {
   });
   afterAll(() => account.stop());
 
-  it("carries out the whole plan, and a second time finds what is there", { timeout: 300_000 }, async () => {
+  it("runs the whole plan, and skips existing resources the second time", { timeout: 300_000 }, async () => {
     const steps = await planOf();
     const wrangler = installedWrangler(ROOT, {
       ...process.env,
@@ -187,7 +187,7 @@ describe("the installed wrangler, without a terminal", () => {
     await empty.stop();
   });
 
-  it("stops where nobody is signed in", { timeout: 300_000 }, async () => {
+  it("stops without a login", { timeout: 300_000 }, async () => {
     const wrangler = installedWrangler(ROOT, {
       ...process.env,
       CLOUDFLARE_API_BASE_URL: account.url,

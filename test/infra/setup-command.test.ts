@@ -43,7 +43,7 @@ describe("node infra/cloudflare/setup.ts", () => {
     expect(stdout).not.toContain(SECRET);
   });
 
-  it("--dry-run --generate counts on what would be made, and makes nothing", async () => {
+  it("--dry-run --generate assumes generated secrets, and generates none", async () => {
     const none = join(directory, "none");
     const { code, stdout } = await setup("--dry-run", "--generate", "--secrets", none);
     expect(code).toBe(0);
@@ -51,7 +51,7 @@ describe("node infra/cloudflare/setup.ts", () => {
     await expect(readdir(none)).rejects.toThrow(/ENOENT/);
   });
 
-  it("tells what is missing, and changes nothing then", async () => {
+  it("reports what is missing, and changes nothing", async () => {
     const dry = await setup("--dry-run", "--secrets", join(directory, "none"));
     expect(dry.code).toBe(2);
     expect(dry.stderr).toMatch(/problem: there is no secret TOKENS/);
@@ -60,7 +60,7 @@ describe("node infra/cloudflare/setup.ts", () => {
     expect(real.stderr).toMatch(/nothing was changed/);
   });
 
-  it("refuses a configuration that makes no sense in a sentence", async () => {
+  it("rejects an invalid configuration with a sentence", async () => {
     const path = join(directory, "config.json");
     const config = JSON.parse(await readFile(join(ROOT, "infra/cloudflare/config.json"), "utf8"));
     await writeFile(path, JSON.stringify({ ...config, notifications: [] }));
@@ -88,7 +88,7 @@ describe("the probe", () => {
     await bundle?.remove();
   });
 
-  it("loads the model and tells of the isolate, without queue or job service", async () => {
+  it("loads the model and describes the isolate, without queue or job service", async () => {
     const headers = { Authorization: `Bearer ${SECRET}` };
     const response = await fetch(new URL("/v1/info", url), { headers });
     expect(response.status).toBe(200);

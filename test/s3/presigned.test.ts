@@ -48,7 +48,7 @@ async function ask(method: string, path: string, body?: unknown): Promise<{ stat
 }
 const put = (address: string, body: Uint8Array<ArrayBuffer>) => fetch(address, { method: "PUT", body });
 
-it("parts go to the storage by their addresses, and are checked when they become one object", async () => {
+it("parts go to the storage by presigned URLs, and are checked on completion", async () => {
   const file = randomBytes(2 * PART + 777);
   const name = "größe (1) & +.svs";
   const begun = await ask("POST", "/v1/uploads", {
@@ -94,7 +94,7 @@ it("parts go to the storage by their addresses, and are checked when they become
   expect(hash(await object.Body!.transformToByteArray())).toBe(hash(file));
 });
 
-it("an address is of no use for another part, nor once the upload is given up", async () => {
+it("a presigned URL works for its part only, and not after an abort", async () => {
   const { id, urls } = (
     await ask("POST", "/v1/uploads", { name: "a", byteLength: PART + 1, presigned: true })
   ).body;
@@ -105,7 +105,7 @@ it("an address is of no use for another part, nor once the upload is given up", 
   expect((await ask("GET", `/v1/uploads/${id}`)).status).toBe(404);
 });
 
-it("addresses come a hundred at a time", async () => {
+it("returns a hundred presigned URLs at a time", async () => {
   const { id, parts, urls } = (
     await ask("POST", "/v1/uploads", { name: "a", byteLength: 250 * PART, presigned: true })
   ).body;
@@ -118,7 +118,7 @@ it("addresses come a hundred at a time", async () => {
   expect((await ask("GET", `/v1/uploads/${id}?urls=0`)).status).toBe(422);
 });
 
-it("a service that is set up by half says what is missing, and not the secret", async () => {
+it("an incomplete configuration is reported without the secret", async () => {
   const half = await runTransferWorker(bundle, {
     bindings: { SCANS_S3_ENDPOINT: "https://storage.example", SCANS_S3_KEYS: '{"secretAccessKey":"hidden"}' },
   });

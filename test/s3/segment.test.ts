@@ -72,7 +72,7 @@ describe("segment", () => {
     expect(fromBucket.manifest.source.name).toBe("slide.tiff");
   });
 
-  test("reads of a region what the region needs, also below folders and blanks", async () => {
+  test("reads only the bytes that a region needs, also below folders and names with spaces", async () => {
     const large = writeMadeSlide(join(directory, "large.tiff"), { width: 2100, height: 1500 });
     const key = "größe 1/case #2/large.tiff";
     const byteLength = await upload(large.path, key);
@@ -87,7 +87,7 @@ describe("segment", () => {
     expect(fromBucket.manifest.bytesRead).toBeLessThan(byteLength / 2);
   });
 
-  test("a slide written over while it is read is noticed, never mixed", async () => {
+  test("notices a slide that is overwritten while it is read", async () => {
     await upload(slide.path, "changing.tiff");
     const { source, close } = await openSource(`s3://${bucket}/changing.tiff`, undefined);
     try {
@@ -100,7 +100,7 @@ describe("segment", () => {
     }
   });
 
-  test("a slide that is not there is named", async () => {
+  test("names a missing slide", async () => {
     await expect(run(`s3://${bucket}/no.tiff`)).rejects.toThrow("no.tiff");
   });
 });

@@ -26,7 +26,7 @@ const NAMES = [
   "a:b@c;d,e$.svs",
 ];
 
-test.each(NAMES)("the job service reads %s as the SDK wrote it", async (key) => {
+test.each(NAMES)("the job service reads %s that the SDK wrote", async (key) => {
   const bucket = await makeBucket();
   const written = openStore(bucket);
   await written.put(key, bytes("0123456789"));
@@ -43,7 +43,7 @@ test.each(NAMES)("the job service reads %s as the SDK wrote it", async (key) => 
   await expect(store.getRange(key, 0, 1, { ifMatch: info.etag })).rejects.toThrow(ObjectChangedError);
 });
 
-describe("access that is denied is told, without the keys", () => {
+describe("reports denied access, without the keys", () => {
   test.each([
     ["a wrong secret", { ...KEYS, secretAccessKey: "not-the-secret" }, "SOURCE_KEYS"],
     ["an unknown key", { accessKeyId: "nobody", secretAccessKey: "not-the-secret" }, "SOURCE_KEYS"],

@@ -97,7 +97,7 @@ function tell(key: string, eTag: string, token: string): Promise<Response> {
 }
 
 describe.runIf(existsSync(SVS))("a slide that lands in a bucket", () => {
-  it("becomes a segmentation by itself, the same as on one machine", async () => {
+  it("is segmented automatically, with the result of one machine", async () => {
     const key = "slides/CMU-1-Small-Region.svs";
     const etag = await multipart(key, SVS);
     expect((await tell(key, etag, "wrong")).status).toBe(401);
@@ -131,7 +131,7 @@ describe.runIf(existsSync(SVS))("a slide that lands in a bucket", () => {
     expect(run.summary.objects[0].count).toBeGreaterThan(20);
   }, 240_000);
 
-  it("that no rule is about starts nothing", async () => {
+  it("without a matching rule starts no job", async () => {
     const key = "elsewhere/CMU-1-Small-Region.svs";
     const etag = await multipart(key, SVS);
     expect((await tell(key, etag, WEBHOOK_TOKEN)).status).toBe(200);

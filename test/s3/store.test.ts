@@ -17,7 +17,7 @@ const belowAPrefix = async () => {
 };
 describeStoreContract("s3 below a prefix", belowAPrefix, swift);
 
-test("a prefix hides what lies beside it", async () => {
+test("a prefix hides objects outside it", async () => {
   const bucket = await makeBucket();
   const [whole, part] = [openStore(bucket), openStore(bucket, "a/")];
   await whole.put("b", bytes("beside"));
@@ -27,7 +27,7 @@ test("a prefix hides what lies beside it", async () => {
   expect(text((await part.get("b"))?.bytes)).toBe("below");
 });
 
-test("a server without conditional writes is asked first: what is there is never written over", async () => {
+test("never overwrites objects, also on a server without conditional writes", async () => {
   const bucket = await makeBucket();
   const conditional = new PutObjectCommand({ Bucket: bucket, Key: "a", Body: "0", IfNoneMatch: "*" });
   // If this fails, Swift has learned it: `conditionalWritesAreAtomic` above may go.
@@ -41,7 +41,7 @@ test("a server without conditional writes is asked first: what is there is never
   expect(await store.get("a")).toEqual({ bytes: bytes("1"), byteLength: 1, etag });
 });
 
-test("a listing of several pages is whole and in order", async () => {
+test("a listing of several pages is complete and in order", async () => {
   const bucket = await makeBucket();
   const store = openStore(bucket, "pages/");
   const names = Array.from({ length: 120 }, (_, i) => `k ${String(i).padStart(3, "0")} é`);
@@ -56,7 +56,7 @@ test("a listing of several pages is whole and in order", async () => {
   expect(await keys(store, "k 11")).toEqual(names.slice(110));
 });
 
-test("a few megabytes come back as they went, whole and in ranges", async () => {
+test("reads back a few megabytes, whole and by range", async () => {
   const store = openStore(await makeBucket());
   const data = new Uint8Array(3_000_001);
   for (let i = 0; i < data.length; i++) data[i] = (i * 2654435761) >>> 13;
@@ -107,7 +107,7 @@ describe("failures are one sentence that says what to check", () => {
     expect(text((await openStore(bucket).get("a b.svs"))?.bytes)).toBe("x");
   });
 
-  test("a bucket that is not there", async () => {
+  test("a missing bucket", async () => {
     const store = openStore("tilewright-no-such-bucket");
     expect(await store.head("a")).toBeUndefined();
     expect(await store.getRange("a", 0, 1)).toBeUndefined();
@@ -118,7 +118,7 @@ describe("failures are one sentence that says what to check", () => {
     }
   });
 
-  test("a name that no bucket may have", async () => {
+  test("an invalid bucket name", async () => {
     const { message, retryable } = await failure(openStore("No_Bucket").head("a"));
     expect(message).toBe(
       "the S3 server answers 400 for s3://No_Bucket/a; check the bucket's name and AWS_REGION",

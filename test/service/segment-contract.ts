@@ -123,11 +123,11 @@ export function itKeepsTheContract(served: () => Served): void {
     ["an empty body", 400, "bad_message", () => new Uint8Array(0)],
     ["text", 400, "bad_message", () => new TextEncoder().encode("segment this, please, and quickly")],
   ];
-  it.each(batches)("%s is answered with %i %s", async (_, status, code, body) => {
+  it.each(batches)("%s gives %i %s", async (_, status, code, body) => {
     expect(await problem(await post(served(), body()))).toMatchObject({ status, code });
   });
 
-  it("another type of body, and one whose length is not stated, are refused before they are read", async () => {
+  it("rejects another content type and an unstated length before reading the body", async () => {
     const wrongType = await post(served(), encodeWindowBatch(served().good), {
       "Content-Type": "application/json",
     });
@@ -141,11 +141,11 @@ export function itKeepsTheContract(served: () => Served): void {
     expect(await problem(unstated)).toMatchObject({ status: 411, code: "length_required" });
   });
 
-  it("pixels that are no number stand for no data, and are taken", async () => {
+  it("accepts NaN pixels as no data", async () => {
     expect((await post(served(), floats(Number.NaN))).status).toBe(200);
   });
 
-  it("a client may have one intensity alone, or infinite ones: they are sent as what is scaled just as they", async () => {
+  it("accepts constant and infinite intensities from a client", async () => {
     const service = await RemoteSegmenter.connect(served().url.href, { token: served().token });
     const segment = (values: number[], scaling: WindowBatch["scaling"]) => {
       const data = Float32Array.from({ length: 32 * 32 }, (_, i) => values[i % values.length]!);
@@ -165,7 +165,7 @@ export function itKeepsTheContract(served: () => Served): void {
     expect(infinite.data).toEqual(clipped.data);
   });
 
-  it("unknown places and methods are told so", async () => {
+  it("rejects unknown routes and methods", async () => {
     const get = (path: string, method = "GET") =>
       fetch(new URL(path, served().url), { method, headers: authorized(served()) });
     expect(await problem(await get("/v1/nothing"))).toMatchObject({ status: 404, code: "not_found" });
@@ -182,7 +182,7 @@ export function itKeepsTheContract(served: () => Served): void {
     ["a token and more", (token: string) => ({ Authorization: `Bearer ${token}x` })],
     ["a token without its scheme", (token: string) => ({ Authorization: token })],
     ["an empty token", () => ({ Authorization: "Bearer " })],
-  ])("%s opens nothing but /healthz", async (_, headers) => {
+  ])("%s gives access to /healthz only", async (_, headers) => {
     for (const path of ["/v1/info", "/v1/segment", "/v1/nothing"]) {
       const response = await fetch(new URL(path, served().url), {
         method: "POST",
@@ -195,7 +195,7 @@ export function itKeepsTheContract(served: () => Served): void {
     expect(await (await fetch(new URL("/healthz", served().url))).json()).toEqual({ ok: true });
   });
 
-  it("after all that, good requests are served: grey and 16 bits too, and as many as it is sent", async () => {
+  it("still serves valid requests after that: grey, 16 bits, and several at a time", async () => {
     const service = await RemoteSegmenter.connect(served().url.href, { token: served().token });
     const shape = [8, 32, 32, 1];
     const data = Uint16Array.from({ length: 8 * 1024 }, (_, i) => (i >> 10) * 8192);

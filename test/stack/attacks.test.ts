@@ -143,7 +143,7 @@ const DEVELOPMENT = [
 ];
 
 describe("routes for development", () => {
-  it.each(DEVELOPMENT)("%s is not there, neither at the door nor behind it", async (path) => {
+  it.each(DEVELOPMENT)("%s does not exist, neither at the front door nor behind it", async (path) => {
     const behind = await stack.miniflare.ready;
     for (const way of [
       path,
@@ -176,7 +176,7 @@ describe("routes for development", () => {
     expect((await ask(`/v1/jobs/${JOB}`, { headers: authorized(headers) })).status).toBe(404);
   });
 
-  it("workerd listens on loopback alone, the door where it was told to", async () => {
+  it("workerd listens on loopback only, the front door on its own address", async () => {
     const behind = await stack.miniflare.ready;
     expect(behind.hostname).toBe("127.0.0.1");
     const refused = await ask("/healthz", { at: new URL(`http://127.0.0.2:${behind.port}`) }).catch(
@@ -186,7 +186,7 @@ describe("routes for development", () => {
     expect((await ask("/healthz", { at: new URL(`http://127.0.0.2:${stack.url.port}`) })).status).toBe(200);
   });
 
-  it("from another machine the door is all there is", async ({ skip }) => {
+  it("only the front door is reachable from another machine", async ({ skip }) => {
     const name = `tw${process.pid}`;
     const sh = (script: string) =>
       execFileSync("/bin/sh", ["-ec", script], { encoding: "utf8", stdio: "pipe" });
@@ -223,12 +223,15 @@ describe("routes for development", () => {
   });
 });
 
-describe("requests that are none of ours", () => {
-  it.each(["TRACE", "PROPFIND", "PATCH", "OPTIONS", "PURGE"])("%s is refused in words", async (method) => {
-    const answer = await ask(`/v1/jobs/${JOB}`, { method, headers: authorized() });
-    expect([404, 405]).toContain(answer.status);
-    expectProblem(answer, method);
-  });
+describe("invalid requests", () => {
+  it.each(["TRACE", "PROPFIND", "PATCH", "OPTIONS", "PURGE"])(
+    "%s is rejected with a message",
+    async (method) => {
+      const answer = await ask(`/v1/jobs/${JOB}`, { method, headers: authorized() });
+      expect([404, 405]).toContain(answer.status);
+      expectProblem(answer, method);
+    },
+  );
 
   it.each([
     "text/plain",
@@ -237,7 +240,7 @@ describe("requests that are none of ours", () => {
     "",
     "application/jsonx",
     "\u00ff",
-  ])("a body of the type %j is refused with 415", async (type) => {
+  ])("a body of the type %j is rejected with 415", async (type) => {
     for (const [method, path] of [
       ["POST", "/v1/jobs"],
       ["POST", "/v1/uploads"],
@@ -264,7 +267,7 @@ describe("requests that are none of ours", () => {
     ["nothing", ""],
     ["a deep nesting", "[".repeat(60_000)],
     ["a deep nesting that ends", "[".repeat(8_000) + "]".repeat(8_000)],
-  ])("a body with %s is refused with 400 or 422", async (_, body) => {
+  ])("a body with %s is rejected with 400 or 422", async (_, body) => {
     for (const path of ["/v1/jobs", "/v1/uploads", "/v1/folders", "/v1/cohorts"]) {
       const answer = await ask(path, { method: "POST", headers: authorized(json), body });
       expect([400, 413, 422], `${path} ${answer.body}`).toContain(answer.status);
@@ -311,14 +314,14 @@ describe("requests that are none of ours", () => {
     "%2F",
     "run.json%00.png",
     "%c0%ae%c0%ae/x",
-  ])("no path leads out of a job's results: %s", async (path) => {
+  ])("no path leaves the results of a job: %s", async (path) => {
     for (const id of [JOB, "%2e%2e"]) {
       const answer = await ask(`/v1/jobs/${id}/outputs/${path}`, { headers: authorized() });
       expect([400, 404], answer.body).toContain(answer.status);
     }
   });
 
-  it("larger bodies than allowed are refused, stated or not", async () => {
+  it("rejects bodies that are too large, stated or not", async () => {
     const large = Buffer.alloc(3_000_000, 32);
     for (const path of ["/v1/jobs", "/v1/uploads", "/v1/folders", "/v1/cohorts"]) {
       const answer = await ask(path, { method: "POST", headers: authorized(json), body: large });
@@ -339,7 +342,7 @@ describe("requests that are none of ours", () => {
     expect(huge.status).toBe(413);
   });
 
-  it("slow and silent connections keep nobody waiting", async () => {
+  it("slow and silent connections block no others", async () => {
     const sockets = Array.from({ length: 150 }, () => connect(Number(stack.url.port), "127.0.0.1"));
     for (const [n, socket] of sockets.entries()) {
       socket.on("error", () => {});
@@ -354,7 +357,7 @@ describe("requests that are none of ours", () => {
     for (const socket of sockets) socket.destroy();
   });
 
-  it("open nothing without a token, and no more than a token's scope with one", async () => {
+  it("get no access without a token, and only that of its scopes with one", async () => {
     const body = JSON.stringify({ source: "r2://tilewright-scans/secret.txt" });
     for (const headers of [{}, { Authorization: "Bearer " }, { Authorization: `Basic ${TOKEN}` }]) {
       const all = { ...json, ...headers } as Record<string, string>;
@@ -368,7 +371,7 @@ describe("requests that are none of ours", () => {
   });
 });
 
-describe("sources that lead elsewhere", () => {
+describe("sources that redirect", () => {
   const addresses = [
     ...[
       "127.0.0.1",
@@ -425,7 +428,7 @@ describe("sources that lead elsewhere", () => {
     expect(asked).toBe(before);
   });
 
-  it("redirects do not lead to what may not be read", async () => {
+  it("do not reach hosts that are not allowed", async () => {
     for (const location of [
       `http://127.0.0.1:${stack.url.port}/healthz`,
       "http://169.254.169.254/latest/meta-data/",
@@ -441,15 +444,15 @@ describe("sources that lead elsewhere", () => {
   });
 });
 
-describe("hosts that may be read and misbehave", () => {
-  it("one that never answers is told as a timeout", async () => {
+describe("allowed hosts that misbehave", () => {
+  it("a host that never responds is a timeout", async () => {
     behave = () => {};
     const answer = await job(`http://${hostAt}/never.tiff`);
     expect(answer.status).toBe(504);
     expect(expectProblem(answer, "").code).toBe("source_timeout");
   });
 
-  it("one that sends without end is not read on", async () => {
+  it("an endless response is not read to its end", async () => {
     let sent = 0;
     behave = (_, response) => {
       response.writeHead(206, { ETag: '"one"', "Content-Range": "bytes 0-0/100000000" });
@@ -491,7 +494,7 @@ describe("hosts that may be read and misbehave", () => {
       "of one key a page that is not read",
       (n: number) => `<Contents><Key>a//${n}</Key><ETag>"e"</ETag><Size>1</Size></Contents>`,
     ],
-  ])("a listing without end %s has an end here", async (_, contents) => {
+  ])("stops an endless listing %s", async (_, contents) => {
     let pages = 0;
     behave = (path, response) => {
       if (!path.includes("list-type")) return void response.writeHead(404).end();
@@ -505,7 +508,7 @@ describe("hosts that may be read and misbehave", () => {
     expect(pages).toBeLessThanOrEqual(200);
   });
 
-  it("one that is not there is told as such", async () => {
+  it("an unreachable host is reported", async () => {
     behave = (_, response) => response.destroy();
     const answer = await job(`http://${hostAt}/gone.tiff`);
     expect(answer.status).toBe(503);
@@ -514,7 +517,7 @@ describe("hosts that may be read and misbehave", () => {
 });
 
 describe("webhooks", () => {
-  it("take nothing that is not proven", async () => {
+  it("accept no unauthenticated events", async () => {
     const body = JSON.stringify(s3Body("a.tiff"));
     const post = (kind: string, headers: Record<string, string>, text = body) =>
       ask(`/v1/webhooks/${kind}`, { method: "POST", headers: { ...json, ...headers }, body: text });
@@ -556,7 +559,7 @@ interface Operation {
 }
 
 describe("every route of /v1/openapi.json", () => {
-  it("answers whatever is asked in words, never with a fault of its own", async () => {
+  it("responds to any request with a message and never with an internal error", async () => {
     const document = JSON.parse((await ask("/v1/openapi.json")).body) as {
       paths: Record<string, Record<string, Operation>>;
     };
@@ -652,7 +655,7 @@ describe("every route of /v1/openapi.json", () => {
     );
   }, 300_000);
 
-  it("answers requests that are good but for one field in words, too", async () => {
+  it("responds to requests with one invalid field with a message", async () => {
     behave = (_, response) => response.writeHead(404).end();
     const job = {
       model: "pointwise",
@@ -739,14 +742,14 @@ describe("every route of /v1/openapi.json", () => {
     );
   }, 300_000);
 
-  it("has left no trace of a fault in the log", () => {
+  it("has logged no internal error", () => {
     const traces = logged.filter((line) => /\n\s+at |TypeError|RangeError|URIError|SyntaxError/.test(line));
     expect(traces).toEqual([]);
   });
 });
 
-describe("a service that stands still", () => {
-  it("says so while its queue delivers nothing, and takes it back", async () => {
+describe("a service without progress", () => {
+  it("fails its health check while its queue delivers nothing, and recovers", async () => {
     // Each event waits for a source that never answers.
     behave = () => {};
     const body = JSON.stringify(s3Body("slow-a.tiff", "slow-b.tiff", "slow-c.tiff"));

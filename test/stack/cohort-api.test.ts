@@ -88,7 +88,7 @@ const ended = (id: string, seconds = 90) =>
   }, seconds);
 
 describe("a cohort", () => {
-  it("is done in waves, never more scans at a time than it may have", { timeout: 300_000 }, async () => {
+  it("never runs more scans than its concurrency", { timeout: 300_000 }, async () => {
     const keys = await put("waves", 5);
     const { id } = await open({ limits: { concurrency: 2 }, rows: rowsOf(keys) });
     let most = 0;
@@ -127,7 +127,7 @@ describe("a cohort", () => {
     expect(second.get("twin")!.job).toBe(second.get("s0")!.job);
   });
 
-  it("says of each scan that fails why, and does the others", { timeout: 300_000 }, async () => {
+  it("reports why scans failed, and completes the others", { timeout: 300_000 }, async () => {
     const [good] = await put("mixed", 1);
     const text = join(directory, "text.tiff");
     writeFileSync(text, "no image at all, ".repeat(100));
@@ -166,7 +166,7 @@ describe("a cohort", () => {
     expect((await rows(id, before.cursor)).map((row) => row.id)).toEqual(["missing"]);
   });
 
-  it("waits where another scan would pass its limit, and goes on when that is raised", {
+  it("waits where another scan would exceed its limit, and continues when the limit is raised", {
     timeout: 120_000,
   }, async () => {
     const keys = await put("spend", 4);
@@ -193,7 +193,7 @@ describe("a cohort", () => {
     expect((await ended(id)).rows.done).toBe(4);
   });
 
-  it("pauses and is cancelled, and goes on with what is left", { timeout: 300_000 }, async () => {
+  it("can be paused and cancelled, and continues with the rest", { timeout: 300_000 }, async () => {
     const big = writeMadeSlide(join(directory, "big.tiff"), { width: 2600, height: 2100 }).path;
     const keys = await put("stopped", 3, big);
     const { id } = await open({ limits: { concurrency: 1 }, rows: rowsOf(keys) });
@@ -238,7 +238,7 @@ describe("a cohort", () => {
     expect((await ended(id)).rows).toMatchObject({ total: 1, done: 1 });
   });
 
-  it("begins with the largest where it is asked to, and takes rows while it runs", {
+  it("starts with the largest scan on request, and accepts rows while it runs", {
     timeout: 120_000,
   }, async () => {
     const small = await put("sizes", 1);
@@ -266,7 +266,7 @@ describe("a cohort", () => {
     expect((await rows(id)).find((row) => row.id === "more")!.job).not.toBe(before);
   });
 
-  it("whose job another cohort cancels starts it again", { timeout: 300_000 }, async () => {
+  it("restarts its job when another cohort cancels it", { timeout: 300_000 }, async () => {
     const [key] = await put("shared", 1, join(directory, "big.tiff"));
     const mine = await open({ rows: rowsOf([key!]) });
     const theirs = await (async () => {
@@ -281,7 +281,7 @@ describe("a cohort", () => {
 });
 
 describe("a scan that is uploaded for a cohort", () => {
-  it("starts no job, though a rule would", async () => {
+  it("starts no job, even if a rule matches", async () => {
     const silent = await service.upload(slide, "silent.tiff", null);
     const refusal = await until(async () => {
       const upload = (await (await service.fetch(`/v1/uploads/${silent.id}`)).json()) as {
@@ -297,7 +297,7 @@ describe("a scan that is uploaded for a cohort", () => {
 });
 
 describe("the routes of cohorts", () => {
-  it("find a cohort by the id that was asked for, and refuse another under it", async () => {
+  it("find a cohort by its id, and reject another with that id", async () => {
     const id = "a".repeat(32);
     const asked = { id, job: { mpp: 0.5 }, limits: { concurrency: 3 } };
     expect(await open(asked)).toMatchObject({ id, state: "done", rows: { total: 0 } });
@@ -308,7 +308,7 @@ describe("the routes of cohorts", () => {
     expect(other.error.code).toBe("cohort_differs");
   });
 
-  it("refuse what does not fit, naming it", async () => {
+  it("reject invalid requests, and name the field", async () => {
     const refused = (body: unknown, path = "") =>
       ask<{ error: { code: string; message: string } }>("POST", path, body, [413, 422]);
     const row = { id: "x", source: `${BUCKET}/x.tiff` };
@@ -326,7 +326,7 @@ describe("the routes of cohorts", () => {
     expect(answer.status).toBe(422);
   });
 
-  it("know nothing of what is not there, and let nobody in who may not", async () => {
+  it("give 404 for unknown cohorts, and no access without the scope", async () => {
     const none = "b".repeat(32);
     const calls: [string, string, unknown?][] = [
       ["GET", `/${none}`],
@@ -357,7 +357,7 @@ describe("the routes of cohorts", () => {
     expect(Object.keys(document.paths).filter((path) => path.startsWith("/v1/cohorts"))).toHaveLength(7);
   });
 
-  it("take no more scans than a cohort may have", { timeout: 300_000 }, async () => {
+  it("accept no more scans than a cohort may have", { timeout: 300_000 }, async () => {
     const { id } = await open({ limits: { concurrency: 1 } });
     await ask("POST", `/${id}/pause`);
     const row = (i: number) => ({ id: `r${i}`, source: `${BUCKET}/none-${i}.tiff` });

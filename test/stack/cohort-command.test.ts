@@ -114,7 +114,7 @@ async function statusOf(out: string): Promise<RemoteCohortStatus> {
 }
 
 describe("a cohort at a service", () => {
-  it("gives the table of one machine, fetches what is asked for, and never keeps the token", {
+  it("gives the table of one machine, downloads requested outputs, and never stores the token", {
     timeout: 180_000,
   }, async () => {
     const out = join(directory, "there");
@@ -153,7 +153,7 @@ describe("a cohort at a service", () => {
     expect(refused.stderr).toContain("the bearer token is missing or wrong");
   });
 
-  it("takes more rows and mended ones, and knows the results of other cohorts", {
+  it("accepts more rows and corrected ones, and reuses results of other cohorts", {
     timeout: 180_000,
   }, async () => {
     const out = join(directory, "more");
@@ -181,7 +181,7 @@ describe("a cohort at a service", () => {
     expect(readTable(out)[2]!.job).not.toBe(b.job);
   });
 
-  it("has one job for rows of the same scan, fetches it once and pays for it once", {
+  it("has one job for rows with the same scan, downloads and pays for it once", {
     timeout: 180_000,
   }, async () => {
     const out = join(directory, "twins");
@@ -212,7 +212,7 @@ describe("a cohort at a service", () => {
     );
   });
 
-  it("waits for a higher spend limit without failing anything, and goes on with one", {
+  it("waits for a higher spend limit without failures, and continues with it", {
     timeout: 180_000,
   }, async () => {
     const out = join(directory, "spend");
@@ -231,7 +231,7 @@ describe("a cohort at a service", () => {
     expect(readTable(out).map((row) => row.status)).toEqual(["done", "done", "done"]);
   });
 
-  it("is cancelled there and gone on with, retried, and exported", { timeout: 240_000 }, async () => {
+  it("can be cancelled and continued, retried, and exported", { timeout: 240_000 }, async () => {
     const out = join(directory, "cancelled");
     const large = join(directory, "large.csv");
     for (let i = 0; i < 3; i++)
@@ -276,7 +276,7 @@ describe("a cohort at a service", () => {
   });
 
   it.each([[[0.4, 1.5]], [[2.5]], [[4, 0.2]]])(
-    "whose service is killed after %j s ends with the same table, nothing done twice",
+    "ends with the same table when its service is killed after %j s, and repeats no job",
     { timeout: 240_000 },
     async (moments) => {
       // A cohort of its own: other pixels, so that nothing is found done.
@@ -314,7 +314,7 @@ describe("a cohort at a service", () => {
     },
   );
 
-  it("whose client is killed goes on with the same command", { timeout: 180_000 }, async () => {
+  it("continues with the same command when its client is killed", { timeout: 180_000 }, async () => {
     const out = join(directory, "client");
     const cohort = join(directory, "client.csv");
     for (let i = 0; i < 3; i++)
@@ -333,8 +333,8 @@ describe("a cohort at a service", () => {
   });
 });
 
-describe("what a service cannot do", () => {
-  it("is refused with a sentence before anything is sent", { timeout: 300_000 }, async () => {
+describe("what a service does not support", () => {
+  it("is rejected with a sentence before anything is sent", { timeout: 300_000 }, async () => {
     const out = join(directory, "refused");
     const masked = join(directory, "masked.csv");
     writeManifest(masked, ["source,mask", "s0.tiff,", "s1.tiff,m.png"]);
@@ -353,7 +353,7 @@ describe("what a service cannot do", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it("and an address or a token that is wrong binds no directory to it", { timeout: 300_000 }, async () => {
+  it("a wrong address or token leaves the directory unbound", { timeout: 300_000 }, async () => {
     const out = join(directory, "mistyped");
     const free = await freePort();
     const away = await run([...toService(out), "--server", `http://127.0.0.1:${free}`]);
@@ -364,7 +364,7 @@ describe("what a service cannot do", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it("keeps cohorts of a service and of this machine apart, and those of other settings", async () => {
+  it("keeps cohorts of a service, of this machine, and of other settings apart", async () => {
     const there = join(directory, "there");
     const local = await run(["run", manifest, "--model", model, "--out", there]);
     expect(local.stderr).toMatch(/holds a cohort of the service .* continue with --server/);

@@ -85,7 +85,7 @@ async function expectDoneOnce(id: string): Promise<void> {
 }
 
 describe("a cohort that is cut off", () => {
-  it("while its jobs are being made makes them when it is back", { timeout: 150_000 }, async () => {
+  it("while it creates jobs creates them after the restart", { timeout: 150_000 }, async () => {
     await startStack();
     hangs = true;
     const { id } = await open({ rows: rowsOf("made") });
@@ -98,7 +98,9 @@ describe("a cohort that is cut off", () => {
     await expectDoneOnce(id);
   });
 
-  it("and is cancelled meanwhile cancels what it makes, and goes on", { timeout: 150_000 }, async () => {
+  it("and is cancelled meanwhile cancels the jobs it creates, and continues", {
+    timeout: 150_000,
+  }, async () => {
     hangs = true;
     waiting = 0;
     const { id } = await open({ rows: rowsOf("cancelled") });
@@ -119,7 +121,7 @@ describe("a cohort that is cut off", () => {
     expect(end.rows).toMatchObject({ done: 3, failed: 0 });
   });
 
-  it("with its source replaced while its job is made does the new one alone", {
+  it("with its source replaced while its job is created runs the new one only", {
     timeout: 150_000,
   }, async () => {
     hangs = true;

@@ -33,7 +33,7 @@ it.each([
   [1, 1000, { largestFirst: true }],
   [15, 100, {}],
 ])(
-  "%i cohorts of %i sources that are not there let others have their turn, with %j",
+  "%i cohorts of %i missing sources do not block others, with %j",
   async (cohorts, length, limits) => {
     const ids: string[] = [];
     for (let n = 0; n < cohorts; n++) {

@@ -81,7 +81,9 @@ async function bothWays(name: string, model: string, manifest: string, options: 
 }
 
 describe.skipIf(!existsSync(data))("real files", () => {
-  it("slides of several scanners, broken and missing ones among them", { timeout: 400_000 }, async () => {
+  it("segments slides of several scanners, and reports damaged and missing ones", {
+    timeout: 400_000,
+  }, async () => {
     const below = (folder: string) =>
       readdirSync(join(data, "slides", folder))
         .filter((name) => /\.(svs|tiff?|ndpi)$/i.test(name))
@@ -108,7 +110,7 @@ describe.skipIf(!existsSync(data))("real files", () => {
     ).toEqual(["measurements.csv", "overlay.png", "run.json"]);
   });
 
-  it("volumes", { timeout: 400_000 }, async () => {
+  it("segments volumes", { timeout: 400_000 }, async () => {
     const images = join(data, "vol-msd-hippocampus", "images");
     const few = readdirSync(images)
       .filter((name) => name.endsWith(".nii.gz"))

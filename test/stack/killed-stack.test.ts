@@ -31,10 +31,10 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-describe("a stack that is killed with all that runs in it", () => {
+describe("a stack that is killed with its running jobs", () => {
   // Moments after the upload, in seconds; what is under way then differs from run to run.
   it.each([[[0, 0.3, 1.1]], [[2.0, 0.7]], [[3.7]]])(
-    "after %j s goes on where it was, to the same bytes",
+    "after %j s continues after a restart, to the same bytes",
     async (moments) => {
       const state = join(directory, `state-${moments.join("-")}`);
       stack = await KillableStack.start(state, model, bundles);

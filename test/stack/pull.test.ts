@@ -101,7 +101,7 @@ function unnamed(hashes: Record<string, string>): Record<string, string> {
 }
 
 describe("a runner that pulls shards", () => {
-  it("does a job to the bytes of one machine, and its log names no file", async () => {
+  it("gives the bytes of one machine, and logs no file name", async () => {
     const { log } = await startRunnerHere();
     const id = await start();
     const hashes = await finished(id);
@@ -112,7 +112,7 @@ describe("a runner that pulls shards", () => {
     expect(log.lines.join("")).not.toMatch(/slide-\d|Mustermann/);
   });
 
-  it("shares the work with others, one of which is killed in the middle of it", async () => {
+  it("shares the work with others, one of which is killed", async () => {
     const victim = startRunnerProcess();
     const id = await start();
     await until(async () => ((await service.job(id)).shards?.done ? true : undefined), 60, 5);
@@ -122,7 +122,7 @@ describe("a runner that pulls shards", () => {
     expect(log.lines.some((line) => line.includes("a shard is done"))).toBe(true);
   });
 
-  it("gives back at once what it had not begun when it is stopped", async () => {
+  it("returns shards that it has not started when it is stopped", async () => {
     const { runner } = await startRunnerHere();
     const id = await start();
     await until(async () => ((await service.job(id)).shards?.done ? true : undefined), 60, 5);
@@ -131,7 +131,7 @@ describe("a runner that pulls shards", () => {
     expect(unnamed(await finished(id))).toEqual(unnamed(expected));
   });
 
-  it("ends a job that was planned for another model, with a sentence", async () => {
+  it("fails a job that was planned for another model, with a sentence", async () => {
     await startRunnerHere(await loadModel("nuclei"));
     const job = await service.ended(await start());
     expect(job).toMatchObject({ state: "failed", error: { code: "job_refused" } });
@@ -140,7 +140,7 @@ describe("a runner that pulls shards", () => {
 });
 
 describe("a source of many objects", () => {
-  it("is read by the runner too: a DICOM slide of three files, to the bytes of one machine", async () => {
+  it("gives the bytes of one machine at a runner: a DICOM slide of three files", async () => {
     const path = join(directory, "folder");
     mkdirSync(path);
     for (const n of [1, 2, 4]) writeFileSync(join(path, `${n}.dcm`), makeSlideLevel(n, 900, 700));
@@ -201,7 +201,7 @@ describe("the work routes", () => {
       headers: { "Content-Type": MASK_BATCH_TYPE, ...headers },
     });
 
-  it("ask for the scope work", async () => {
+  it("need the scope work", async () => {
     for (const path of ["plan", "source/slide.tiff"]) {
       const answer = await service.fetch(`/v1/work/${id}/${path}`, {}, READ_TOKEN);
       expect(answer.status).toBe(403);
@@ -211,7 +211,7 @@ describe("the work routes", () => {
     }
   });
 
-  it("hand out the source by ranges, and nothing beside it", async () => {
+  it("send the source by range, and no other object", async () => {
     const { source } = await service.job(id);
     const name = source.uri.split("/").at(-1);
     const bytes = readFileSync(slide);
@@ -274,7 +274,7 @@ describe("the work routes", () => {
       "job_missing",
       () => service.post(`/v1/work/${"0".repeat(32)}/shards/0`, { event: "take" }),
     ],
-  ])("refuse %s", async (_, status, code, ask) => {
+  ])("reject %s", async (_, status, code, ask) => {
     const response = await ask();
     const body = (await response.json()) as { error: { code: string } };
     expect({ status: response.status, code: body.error.code }).toEqual({ status, code });

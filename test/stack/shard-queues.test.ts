@@ -47,7 +47,7 @@ async function start(name: string) {
   return (await service.start({ model: "pointwise", outputs: OUTPUTS, source })).job;
 }
 
-it("jobs over both queues become the bytes of one machine, a few tasks at a time", async () => {
+it("jobs over both queues give the bytes of one machine, with few tasks in flight", async () => {
   const jobs = [(await start("0.tiff")).id, (await start("1.tiff")).id];
   for (const id of jobs) {
     const job = await service.ended(id);
@@ -61,7 +61,7 @@ it("jobs over both queues become the bytes of one machine, a few tasks at a time
   }
 });
 
-it("a shard is done from whichever queue it comes, as when their number changed while a job ran", async () => {
+it("a shard from any queue is accepted, so the number of queues may change while jobs run", async () => {
   const { id } = await start("moved.tiff");
   const queues = [
     await stack.miniflare.getQueueProducer("SHARDS", "tilewright"),

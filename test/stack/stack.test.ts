@@ -142,7 +142,7 @@ async function openLedger(id: string): Promise<Ledger> {
   return ledger;
 }
 
-it("both Workers are far below the 64 MiB that a Worker may have", () => {
+it("both Workers are far below the limit of 64 MiB", () => {
   for (const bundle of [bundles.jobs, bundles.segment]) {
     const code = readdirSync(bundle).filter((name) => /\.(js|wasm)$/.test(name));
     const bytes = code.reduce((sum, name) => sum + statSync(join(bundle, name)).size, 0);
@@ -152,7 +152,7 @@ it("both Workers are far below the 64 MiB that a Worker may have", () => {
 });
 
 describe("a scan that is uploaded", () => {
-  it("becomes the bytes that one machine makes of it, and its work is removed", async () => {
+  it("gives the bytes of one machine, and its temporary objects are deleted", async () => {
     const upload = await service.upload(slide, "slide.tiff", REQUEST);
     const id = await service.jobOf(upload.id);
     const job = await service.ended(id);
@@ -172,7 +172,7 @@ describe("a scan that is uploaded", () => {
     );
   });
 
-  it("starts one job however often it is told of, and a request finds it", async () => {
+  it("starts one job for repeated events, and a request finds it", async () => {
     const upload = await service.upload(slide, "told-twice.tiff", REQUEST);
     const id = await service.jobOf(upload.id);
     const queue = await stack.miniflare.getQueueProducer("EVENTS", "tilewright");
@@ -192,7 +192,7 @@ describe("a scan that is uploaded", () => {
     expect([status, job.id]).toEqual([200, id]);
   });
 
-  it("of no use to any rule starts none, and its upload says so", async () => {
+  it("without a matching rule starts no job, and its upload says so", async () => {
     const upload = await service.upload(slide, "alone.tiff");
     const state = await until(async () => {
       const now = (await (await service.fetch(`/v1/uploads/${upload.id}`)).json()) as { refusal?: string };
@@ -221,7 +221,7 @@ describe("a job", () => {
     expect([...states].sort((a, b) => order(a) - order(b))).toEqual(states);
   });
 
-  it("tells its end to whom the request named, signed, and again where it is not taken", async () => {
+  it("sends a signed callback at its end, and retries it", async () => {
     await put("in/told.tiff", slide);
     const { job } = await service.start({
       ...REQUEST,
@@ -240,7 +240,7 @@ describe("a job", () => {
     }
   });
 
-  it("that is cancelled stops, leaves nothing, and can be asked for again", async () => {
+  it("that is cancelled stops, leaves no objects, and can be requested again", async () => {
     await put("in/cancelled.tiff", larger);
     const request = { ...REQUEST, source: "r2://tilewright-scans/in/cancelled.tiff" };
     const { job } = await service.start(request);
@@ -261,7 +261,7 @@ describe("a job", () => {
     expect((await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).status).toBe(409);
   });
 
-  it("that has ended is removed whole when an operator says so, and can be asked for again", async () => {
+  it("that has ended is deleted completely on request, and can be requested again", async () => {
     await put("in/removed.tiff", slide);
     const request = { ...REQUEST, source: "r2://tilewright-scans/in/removed.tiff" };
     const { job } = await service.start(request);
@@ -292,7 +292,7 @@ describe("a job", () => {
     expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expected)));
   });
 
-  it("that failed or was cancelled is removed, too", async () => {
+  it("that failed or was cancelled can be deleted too", async () => {
     const { job } = await service.start({ ...REQUEST, source: `http://${host.host}/removed-early.tiff` });
     await planOf(job.id);
     await (await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).text();
@@ -304,7 +304,7 @@ describe("a job", () => {
     await until(async () => ((await bucket.head(`work/${job.id}/records/0`)) ? undefined : true));
   });
 
-  it("that was started over while it was removed has failed, for what it had made may be gone", async () => {
+  it("that was started over while it was deleted fails, because its objects may be missing", async () => {
     const ledger = await openLedger("b".repeat(32));
     expect(await ledger.delete()).toBe(false);
     const { state, error } = (await ledger.status())!;
@@ -315,7 +315,7 @@ describe("a job", () => {
     expect(await ledger.delete()).toBe(true);
   });
 
-  it("that ends has removed what its last tasks write after that", async () => {
+  it("that has ended deletes objects that late tasks write", async () => {
     await put("in/late.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/late.tiff" });
     await planOf(job.id);
@@ -330,7 +330,7 @@ describe("a job", () => {
     });
   });
 
-  it("that ends where its Workflow cannot be told is cleaned up all the same", async () => {
+  it("that ends while its Workflow cannot be notified is cleaned up", async () => {
     // As a request leaves it that is cut off between the ledger and the Workflow.
     const id = "f".repeat(32);
     await openLedger(id);
@@ -341,7 +341,7 @@ describe("a job", () => {
     await until(async () => ((await bucket.head(`work/${id}/plan`)) ? undefined : true), 30);
   });
 
-  it("whose plan is gone when it is needed fails, and is not tried for ever", async () => {
+  it("whose plan is missing fails, and is not retried forever", async () => {
     const id = "e".repeat(32);
     const ledger = await openLedger(id);
     await ledger.register("plan", [0], 1);
@@ -349,7 +349,7 @@ describe("a job", () => {
     expect(await service.ended(id)).toMatchObject({ state: "failed", error: { code: "work_lost" } });
   });
 
-  it("goes on where its Workflow is told of the end of a run before", async () => {
+  it("continues when its Workflow gets an event of an earlier run", async () => {
     await put("in/stale.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/stale.tiff" });
     await planOf(job.id);
@@ -363,7 +363,7 @@ describe("a job", () => {
     expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
   });
 
-  it("whose messages come twice and in any order gives the same bytes, each window once", async () => {
+  it("whose messages arrive twice and in any order gives the same bytes, each window once", async () => {
     await put("in/larger.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/larger.tiff" });
     const plan = await planOf(job.id);
@@ -392,7 +392,7 @@ describe("a job", () => {
     expect(await results(job.id)).toEqual(expectedLarger);
   });
 
-  it("whose records are damaged or of another window has them made again", async () => {
+  it("whose records are damaged or of another window computes them again", async () => {
     await put("in/damaged.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/damaged.tiff" });
     const plan = await planOf(job.id);
@@ -409,7 +409,7 @@ describe("a job", () => {
     expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
   });
 
-  it("that is too large to be finished is refused when it is planned", async () => {
+  it("that is too large to be finished is rejected when it is planned", async () => {
     const { path } = writeMadeSlide(join(directory, "large.tiff"), { width: 3300, height: 2400 });
     await put("in/large.tiff", path);
     const { job } = await service.start({
@@ -423,7 +423,7 @@ describe("a job", () => {
     expect(ended.shards).toBeUndefined();
   });
 
-  it("whose source is replaced fails, and mixes nothing", async () => {
+  it("whose source is replaced fails, and mixes no data", async () => {
     await put("in/replaced.tiff", larger);
     const { job } = await service.start({ ...REQUEST, source: "r2://tilewright-scans/in/replaced.tiff" });
     await planOf(job.id);
@@ -433,22 +433,25 @@ describe("a job", () => {
     expect((await service.fetch(`/v1/jobs/${job.id}/outputs`)).status).toBe(404);
   });
 
-  it.each(["fails", "hangs", "breaks off"] as const)("whose source %s for a while goes on", async (fault) => {
-    host.reset(fault);
-    const { job } = await service.start({
-      ...REQUEST,
-      source: `http://${host.host}/${fault.replace(" ", "-")}.tiff`,
-    });
-    const plan = await planOf(job.id);
-    host.fail(4);
-    const ended = await service.ended(job.id);
-    expect(ended.error).toBeUndefined();
-    expect(host.failures).toBeGreaterThan(0);
-    expect(ended.windows!.done).toBe(plan.kept.size);
-    expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
-  });
+  it.each(["fails", "hangs", "breaks off"] as const)(
+    "whose source %s for a while continues",
+    async (fault) => {
+      host.reset(fault);
+      const { job } = await service.start({
+        ...REQUEST,
+        source: `http://${host.host}/${fault.replace(" ", "-")}.tiff`,
+      });
+      const plan = await planOf(job.id);
+      host.fail(4);
+      const ended = await service.ended(job.id);
+      expect(ended.error).toBeUndefined();
+      expect(host.failures).toBeGreaterThan(0);
+      expect(ended.windows!.done).toBe(plan.kept.size);
+      expect(await results(job.id)).toEqual(expect.objectContaining(labelsOf(expectedLarger)));
+    },
+  );
 
-  it("that cannot succeed fails with its reason after bounded tries, and others go on", async () => {
+  it("that cannot succeed fails with its reason after its last attempt, and others continue", async () => {
     host.reset("fails");
     const { job } = await service.start({
       ...REQUEST,
@@ -477,7 +480,7 @@ describe("every route", () => {
     body: JSON.stringify(init),
   });
 
-  it("is in the OpenAPI document, and no other is", async () => {
+  it("is in the OpenAPI document, and the document has no other", async () => {
     const document = (await (await service.fetch("/v1/openapi.json", {}, "")).json()) as {
       openapi: string;
       paths: Record<string, Record<string, unknown>>;
@@ -547,7 +550,7 @@ describe("every route", () => {
     [`/v1/uploads/${ID}`, { method: "DELETE" }],
     [`/v1/uploads/${ID}/complete`, body({})],
     [`/v1/uploads/${ID}/parts/1`, { method: "PUT", body: "x" }],
-  ])("%s needs a token, and one of the right scope", async (path, init) => {
+  ])("%s needs a token with the right scope", async (path, init) => {
     const close = { ...init, headers: { ...(init.headers as Record<string, string>), Connection: "close" } };
     for (const token of ["", "a-token-that-nobody-was-given"]) {
       const response = await service.fetch(path, close, token);
@@ -588,7 +591,7 @@ describe("every route", () => {
       422,
       "callback",
     ],
-  ])("POST /v1/jobs refuses %s in a sentence", async (_, request, status, word) => {
+  ])("POST /v1/jobs rejects %s with a sentence", async (_, request, status, word) => {
     const response =
       typeof request === "string"
         ? await service.fetch("/v1/jobs", {
@@ -601,7 +604,7 @@ describe("every route", () => {
     expect([response.status, answer.error.message]).toEqual([status, expect.stringContaining(word)]);
   });
 
-  it("answers 404 for what is not there", async () => {
+  it("gives 404 for missing resources", async () => {
     for (const path of [`/v1/jobs/${ID}`, "/v1/jobs/short", "/v1/none", "/v1/webhooks/s3"]) {
       const response = await service.fetch(path);
       expect([path, response.status < 500 && response.status >= 400]).toEqual([path, true]);
@@ -620,7 +623,7 @@ function labelsOf(hashes: Record<string, string>): Record<string, string> {
 }
 
 describe("a scan whose pixels are far coarser than the model's", () => {
-  it("is refused when it is planned, and segmented where that is insisted on", async () => {
+  it("is rejected when it is planned, and segmented with a forced level", async () => {
     const options = {
       file: slide,
       server: stack.url.href,
@@ -641,7 +644,7 @@ describe("a scan whose pixels are far coarser than the model's", () => {
   });
 });
 
-describe("an OME-Zarr in the codecs that most are in", () => {
+describe("an OME-Zarr in common codecs", () => {
   const fixtures = new URL("../readers/fixtures/", import.meta.url).pathname;
   const shared = new URL("../../../shared/data/zarr/", import.meta.url).pathname;
   const uploadOptions = () => ({
@@ -680,14 +683,14 @@ describe("an OME-Zarr in the codecs that most are in", () => {
   it.each([
     ["v2-blosc-fortran.ome.zarr", "0/0/1/1", 40, /is damaged: .* \(its Blosc data is damaged or cut short\)/],
     ["v3-zstd.ome.zarr", "0/c/0/1/1", 30, /is damaged: .* \(its Zstandard data is damaged/],
-  ])("a chunk of %s that is cut short ends the job, and says so", async (name, chunk, length, sentence) => {
+  ])("a truncated chunk of %s fails the job with a reason", async (name, chunk, length, sentence) => {
     const file = join(directory, `cut-${name}`);
     cpSync(join(fixtures, name), file, { recursive: true });
     truncateSync(join(file, chunk), length);
     await expect(upload({ ...uploadOptions(), file, settings: { channels: [0] } })).rejects.toThrow(sentence);
   });
 
-  it("a chunk that states more than its shape holds is refused before it is unpacked", async () => {
+  it("a chunk that states more bytes than its shape is rejected before it is decompressed", async () => {
     const file = join(directory, "bomb.ome.zarr");
     cpSync(join(fixtures, "v2-blosc-fortran.ome.zarr"), file, { recursive: true });
     const chunk = readFileSync(join(file, "0/0/0/0"));

@@ -58,7 +58,7 @@ async function tell(id: string, event: object): Promise<boolean> {
 const take = (id: string) => tell(id, { event: "take" });
 
 describe("a task", () => {
-  it("that stops its worker three times ends its job, with a reason", async () => {
+  it("that stops its worker three times fails its job, with a reason", async () => {
     const id = await start("stops.tiff");
     let stopped = 0;
     // Whoever takes it is never heard of again.
@@ -76,7 +76,7 @@ describe("a task", () => {
     expect(error!.message).toMatch(/^shard 0 stopped its worker 3 times without an error: /);
   }, 300_000);
 
-  it("that says why it failed may be tried as often as before", async () => {
+  it("that reports its error keeps all its attempts", async () => {
     const id = await start("fails.tiff");
     for (let n = 0; n < 6; n++) {
       expect(await take(id)).toBe(true);
@@ -86,7 +86,7 @@ describe("a task", () => {
     expect((await service.job(id)).state).toBe("mapping");
   }, 300_000);
 
-  it("that takes its time and says so is not sent again", async () => {
+  it("that sends heartbeats is not dispatched again", async () => {
     const id = await start("slow.tiff");
     expect(await take(id)).toBe(true);
     for (let n = 0; n < 8; n++) {
@@ -98,7 +98,7 @@ describe("a task", () => {
   }, 300_000);
 });
 
-it("a workerd that hangs is ended and started again, and jobs are still known", async () => {
+it("a workerd that hangs is restarted, and keeps its jobs", async () => {
   const id = await start("hangs.tiff");
   const [pid] = runtime;
   process.kill(pid!, "SIGSTOP");

@@ -33,7 +33,7 @@ function lives(pid: number): boolean {
 }
 
 describe("tilewright up", () => {
-  it("takes workerd with it when it is killed, and starts again on the same state", async () => {
+  it("ends workerd when it is killed, and starts again on the same state", async () => {
     const state = join(directory, "killed");
     up = await UpProcess.start(state, model);
     const { pid, runtime } = running(state);
@@ -49,7 +49,7 @@ describe("tilewright up", () => {
     expect(running(state).runtime).toEqual([]);
   });
 
-  it("refuses a second one on the same state, and says where the first is", async () => {
+  it("rejects a second one on the same state, and says where the first is", async () => {
     const state = join(directory, "twice");
     up = await UpProcess.start(state, model);
     const { code, said } = await UpProcess.refused(state, model);
@@ -58,7 +58,7 @@ describe("tilewright up", () => {
     expect((await up.service.fetch("/healthz")).status).toBe(200);
   });
 
-  it("listens where it is told to, to its own routes alone, and says what that means", async () => {
+  it("listens on the given address with its own routes only, and warns about it", async () => {
     up = await UpProcess.start(join(directory, "everywhere"), model, ["--host", "0.0.0.0"]);
     expect(up.said).toMatch(/other machines reach it at 0\.0\.0\.0, without TLS/);
     const at = (path: string) => new URL(path, `http://127.0.0.2:${up!.service.url.port}`);
@@ -74,7 +74,7 @@ describe("tilewright up", () => {
     expect((await fetch(at(job))).status).toBe(401);
   });
 
-  it("ends a workerd that one before it left behind, and says so", async () => {
+  it("ends a workerd that an earlier run left behind, and says so", async () => {
     const state = join(directory, "orphan");
     mkdirSync(state);
     const fakeWorkerd = join(directory, "workerd");
@@ -88,7 +88,7 @@ describe("tilewright up", () => {
     expect(up.said).toContain(`ended workerd (process ${orphan.pid})`);
   });
 
-  it("ends no process that is not workerd, whatever its notes say", async () => {
+  it("ends no process that is not workerd, whatever its state file says", async () => {
     const state = join(directory, "notes");
     up = await UpProcess.start(state, model);
     await up.end();

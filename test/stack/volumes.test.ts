@@ -206,7 +206,7 @@ describe("a directory through the service", () => {
   it.each([
     ["a folder", () => writeFiles("case 3", seriesFiles())],
     ["a file", () => join(writeFiles("files", { "mr.nii.gz": nifti() }), "mr.nii.gz")],
-  ])("%s for a model that is not served is refused before a byte of it is sent", async (_, make) => {
+  ])("rejects %s for a model that is not served before a byte is sent", async (_, make) => {
     const stages: string[] = [];
     const refused = upload({
       file: make(),
@@ -219,7 +219,7 @@ describe("a directory through the service", () => {
     expect(stages).not.toContain("progress");
   });
 
-  it("one of several series, by its number", async () => {
+  it("segments one of several series, by its number", async () => {
     const second = Object.entries(seriesFiles("1.2.840.999.88"));
     const path = writeFiles("two", {
       ...seriesFiles(),
@@ -237,10 +237,10 @@ describe("a directory through the service", () => {
   });
 });
 
-describe("a prefix of somebody's bucket", () => {
+describe("a prefix of an S3 bucket", () => {
   const source = "s3://scans-elsewhere/hospital/case 7/";
 
-  it("a DICOM series: the bytes of one machine, and another job when one slice is another", async () => {
+  it("gives the bytes of one machine for a DICOM series, and another job when a slice changes", async () => {
     bucket.objects.clear();
     for (const [key, bytes] of Object.entries(seriesFiles()))
       bucket.objects.set(`hospital/case 7/${key}`, bytes);
@@ -267,7 +267,7 @@ describe("a prefix of somebody's bucket", () => {
     expect((await service.start({ source, model: "volume" })).job.id).not.toBe(first.job);
   });
 
-  it("an OME-Zarr, there and on a web server: the bytes of one machine", async () => {
+  it("gives the bytes of one machine for an OME-Zarr, there and on a web server", async () => {
     bucket.objects.clear();
     for (const [key, bytes] of Object.entries(zarrFiles())) bucket.objects.set(`z/mr.ome.zarr/${key}`, bytes);
     const alone = join(directory, "alone-zarr");
@@ -291,7 +291,7 @@ describe("a prefix of somebody's bucket", () => {
     }
   });
 
-  it("an object that is replaced after the job was made ends the job, and says so", async () => {
+  it("fails the job when an object is replaced after its creation", async () => {
     bucket.objects.clear();
     const files = Object.entries(seriesFiles());
     for (const [key, bytes] of files) bucket.objects.set(`hospital/case 8/${key}`, bytes);
@@ -306,7 +306,7 @@ describe("a prefix of somebody's bucket", () => {
     expect(ended).toMatchObject({ state: "failed", error: { code: "source_changed" } });
   });
 
-  it("nothing there, or too much, is told at once", async () => {
+  it("rejects an empty prefix and one with too many objects at once", async () => {
     bucket.objects.clear();
     const empty = await service.post("/v1/jobs", { source, model: "volume" });
     expect(empty.status).toBe(404);

@@ -39,7 +39,7 @@ async function ask(scope: Scope, authorization?: string, env: { TOKENS?: string 
   return { status: response.status, text, headers: response.headers };
 }
 
-describe("a token opens what its scopes say", () => {
+describe("a token gives access to the routes of its scopes", () => {
   test.each([
     [SUBMIT, "scanner", ["submit"]],
     [READ, "viewer", ["read"]],
@@ -57,7 +57,7 @@ describe("a token opens what its scopes say", () => {
   });
 });
 
-test.each(["/jobs", "/jobs/1"])("below %s looking needs read, everything else submit", async (path) => {
+test.each(["/jobs", "/jobs/1"])("below %s GET needs read, other methods submit", async (path) => {
   const statusOf = async (method: string, token?: string) => {
     const headers = { Authorization: `Bearer ${token}` };
     return (await app.request(path, { method, headers }, { TOKENS })).status;
@@ -82,17 +82,17 @@ test.each([
   `Bearer ${SUBMIT.slice(0, -1)}`,
   `Bearer ${SUBMIT.toUpperCase()}`,
   `Bearer ${SUBMIT} ${READ}`,
-])("%s opens nothing", async (authorization) => {
+])("%s gives no access", async (authorization) => {
   const answer = await ask("submit", authorization);
   expect(answer.status).toBe(401);
   expect(answer.headers.get("WWW-Authenticate")).toBe("Bearer");
 });
 
-test.each(["token", "access_token", "authorization"])("a token in ?%s= is not looked at", async (name) => {
+test.each(["token", "access_token", "authorization"])("ignores a token in ?%s=", async (name) => {
   expect((await ask("submit", undefined, { TOKENS }, `?${name}=${SUBMIT}`)).status).toBe(401);
 });
 
-describe("a Worker without proper tokens is shut", () => {
+describe("a Worker without valid TOKENS gives no access", () => {
   const secret = "secret-0123456789abcdef";
   const good = { name: "a", token: secret, scopes: ["submit"] };
   test.each([

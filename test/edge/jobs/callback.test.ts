@@ -6,7 +6,7 @@ const env = {
   CALLBACK_SECRET: "secret-of-the-callbacks",
 };
 
-describe("a callback goes to hosts that are named", () => {
+describe("a callback goes to allowed hosts only", () => {
   it.each([
     "https://lab.example.org/done?job=1",
     "https://LAB.example.org:443/",
@@ -25,11 +25,11 @@ describe("a callback goes to hosts that are named", () => {
     "https://lab.example.org@evil.example/",
     "https://user:password@lab.example.org/",
     "ftp://lab.example.org/",
-  ])("and not to %s", (address) => {
+  ])("is not sent to %s", (address) => {
     expect(callbackAllowed(env, address)).toBe(false);
   });
 
-  it("and nowhere without a secret, or where none is named", () => {
+  it("is not sent without a secret or without allowed hosts", () => {
     expect(callbackAllowed({ ...env, CALLBACK_SECRET: "" }, "https://lab.example.org/")).toBe(false);
     expect(callbackAllowed({ CALLBACK_SECRET: env.CALLBACK_SECRET }, "https://lab.example.org/")).toBe(false);
   });

@@ -5,10 +5,10 @@ import { JobError } from "../../../src/orchestrator/errors.ts";
 import { HttpError } from "../../../src/service/http-error.ts";
 import { StorageError } from "../../../src/storage/errors.ts";
 
-describe("why a scan failed", () => {
+describe("the failure of a scan", () => {
   const source = { uri: "r2://scans/uploads/abc/x.svs", etag: "e", byteLength: 1 };
 
-  it("has the codes that cohorts have everywhere, without the folder it was uploaded to", () => {
+  it("has the failure codes of cohorts, and no upload folder in its message", () => {
     const failed = (code: string, message = "uploads/abc/x.svs: it is no image") =>
       jobFailure({ state: "failed", source, error: { code, message } });
     expect(failed("source_unreadable")).toEqual({ code: "unreadable", reason: "x.svs: it is no image" });
@@ -23,7 +23,7 @@ describe("why a scan failed", () => {
     expect(jobFailure({ state: "failed", source }).reason.length).toBeGreaterThan(10);
   });
 
-  it("says whether starting it again may help", () => {
+  it("says whether a retry may succeed", () => {
     const verdict = (error: unknown) => {
       const { code, transient } = classifyStartError(error, "r2://scans/uploads/1/a.svs");
       return [code, transient];

@@ -11,8 +11,8 @@ beforeEach(() => {
 
 const next = (nowMs: number) => rows.next(nowMs)!;
 
-describe("when a row began", () => {
-  it("is when its first try did, as long as none came to anything: the job of any of them is this cohort's", () => {
+describe("the start time of a row", () => {
+  it("is that of its first attempt until one succeeds, so that the job of any attempt is billed to the cohort", () => {
     for (const nowMs of [1000, 7000, 20_000]) {
       const begun = rows.begin(next(nowMs), nowMs);
       expect(begun.started_at).toBe(1000);
@@ -38,7 +38,7 @@ describe("when a row began", () => {
       "its source is another",
       (row: ReturnType<typeof next>) => rows.replace(row, { source: "r2://scans/b.tiff" }),
     ],
-  ])("is forgotten where %s: what was made before is older than the next start", (_, happens) => {
+  ])("is reset where %s, so that earlier jobs are older than the next start", (_, happens) => {
     const first = rows.begin(next(1000), 1000);
     rows.postpone(first, 2000);
     const second = rows.begin(next(2000), 2000);
@@ -57,7 +57,7 @@ describe("when a row began", () => {
         rows.reopen(rows.failed()[0]!);
       },
     ],
-  ])("leaves the job %s to be told: whoever removes the cohort removes that, too", (_, happens) => {
+  ])("keeps the id of a job %s, so that clients can delete it with the cohort", (_, happens) => {
     const row = rows.begin(next(1000), 1000);
     rows.started(row, "c".repeat(32), true);
     happens(row);
@@ -67,7 +67,7 @@ describe("when a row began", () => {
     expect(rows.running()[0]!.job).toBeNull();
   });
 
-  it("leaves to others the job that they started", () => {
+  it("keeps no job that others started", () => {
     const row = rows.begin(next(1000), 1000);
     rows.started(row, "c".repeat(32), false);
     rows.requeue(row, 0, false);

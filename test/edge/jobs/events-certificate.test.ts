@@ -55,7 +55,7 @@ test.skipIf(!hasOpenssl())("a certificate of OpenSSL, with extensions, too", () 
   expect(readCertificate(pem)).toEqual(referee(pem));
 });
 
-test("damaged bytes give a TypeError or what can be read, and nothing else", () => {
+test("damaged bytes give a TypeError or a certificate, and no other error", () => {
   const { pem } = makeCertificate();
   const der = Buffer.from(pem.replace(/-----.*-----/g, ""), "base64");
   const wrap = (bytes: Uint8Array) =>
@@ -82,7 +82,7 @@ test("damaged bytes give a TypeError or what can be read, and nothing else", () 
   fc.assert(fc.property(fc.string(), read));
 });
 
-test("the key is one that can be used", () => {
+test("reads a key that WebCrypto imports", () => {
   const { pem, privateKey } = makeCertificate();
   const key = createPublicKey({ key: Buffer.from(readCertificate(pem).spki), type: "spki", format: "der" });
   expect(key.equals(createPublicKey(privateKey))).toBe(true);

@@ -24,7 +24,7 @@ const encode = (key: string) => encodeURIComponent(key).replaceAll("%20", "+").r
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const KEY = "größe 1/a+b & c%20d.svs";
 
-test("every sender's message gives the same event", () => {
+test("messages of all senders give the same event", () => {
   const bare = { key: KEY, etag: ETAG, action: "create" };
   expect(readS3(s3Body(encode(KEY))).events).toEqual([
     { ...bare, bucket: "slides", byteLength: 1024, sequencer: "0055AED6DCD90281E5", provider: "s3" },
@@ -49,7 +49,7 @@ test("every sender's message gives the same event", () => {
   }
 });
 
-test("any key that S3 and MinIO encode comes back as it was", () => {
+test("decodes every key that S3 and MinIO encode", () => {
   const key = fc
     .string({ unit: "grapheme", minLength: 1, maxLength: 60 })
     .filter((k) => !LONE_SURROGATE.test(k));
@@ -63,7 +63,7 @@ test("any key that S3 and MinIO encode comes back as it was", () => {
   );
 });
 
-test("the queue of events takes what R2 puts there and what webhooks accepted", () => {
+test("reads queue messages of R2 and of webhooks", () => {
   const { events } = readS3(s3Body(encode(KEY)));
   // As a queue carries it.
   expect(readQueuedEvent(JSON.parse(JSON.stringify(events[0])))).toEqual({ events, ignored: 0 });
@@ -81,7 +81,7 @@ test("the queue of events takes what R2 puts there and what webhooks accepted", 
   }
 });
 
-test("several records give several events, in order; versions are told", () => {
+test("several records give several events, in order and with versions", () => {
   const records = [
     s3Record("a", { object: { versionId: "v1" } }),
     s3Record("b", { object: { versionId: "" } }),
@@ -93,7 +93,7 @@ test("several records give several events, in order; versions are told", () => {
   ]);
 });
 
-test.each([`"${ETAG}"`, ETAG, `"${ETAG}-12"`])("the etag %s loses its quotes", (eTag) => {
+test.each([`"${ETAG}"`, ETAG, `"${ETAG}-12"`])("removes the quotes of the etag %s", (eTag) => {
   const bare = eTag.replaceAll('"', "");
   expect(bareEtag(eTag)).toBe(bare);
   expect(isSameEtag(eTag, bare)).toBe(true);
@@ -102,7 +102,7 @@ test.each([`"${ETAG}"`, ETAG, `"${ETAG}-12"`])("the etag %s loses its quotes", (
   expect(readR2Notification(r2Body("a", "PutObject", { size: 1, eTag })).events[0]!.etag).toBe(bare);
 });
 
-describe("what is no new object is ignored", () => {
+describe("events other than new objects are ignored", () => {
   const gone = { size: undefined, eTag: undefined };
   test.each([
     ["a test event", readS3, S3_TEST_EVENT, 1],
@@ -133,7 +133,7 @@ describe("what is no new object is ignored", () => {
     expect(read(body)).toEqual({ events: [], ignored });
   });
 
-  test("deletions of R2 are told as such", () => {
+  test("reads deletions of R2 as deletions", () => {
     for (const action of ["DeleteObject", "LifecycleDeletion"]) {
       expect(readR2Notification(r2Body("a", action, {})).events).toEqual([
         { bucket: "scans", key: "a", etag: "", action: "delete", provider: "r2" },
@@ -162,7 +162,7 @@ test.each([
   expect(readR2Notification(r2Body(key))).toEqual(ignored);
 });
 
-describe("what is no message of the sender is refused with 400", () => {
+describe("other messages are rejected with 400", () => {
   const withObject = (object: object) => ({ Records: [s3Record("a", { object })] });
   test.each([
     [readS3, undefined],
@@ -202,7 +202,7 @@ describe("what is no message of the sender is refused with 400", () => {
     }
   });
 
-  test("or read, whatever JSON it is", () => {
+  test("for any JSON, or read as events", () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         for (const read of [readS3, readMinio, readEventBridge, readR2Notification]) {

@@ -20,12 +20,12 @@ const sources = (list: unknown[], e: StorageEvent) => matchRules(rules(list), e)
 
 const EVERYTHING = { name: "everything", bucket: "scans" };
 
-test("without rules nothing starts", () => {
+test("no rules start no job", () => {
   for (const RULES of [undefined, "", "[]"])
     expect(matchRules(parseRules({ RULES }), event("a.svs"))).toEqual([]);
 });
 
-test("a rule's request becomes a whole job request, and the first rule that is met is the one", () => {
+test("the first matching rule gives a complete job request", () => {
   const list = [
     {
       name: "kidneys",
@@ -65,7 +65,7 @@ test("a rule's request becomes a whole job request, and the first rule that is m
   }
 });
 
-test("where an object lies is told by who told of it", () => {
+test("the address of an object depends on the sender of the event", () => {
   expect(toSourceAddress(event("a b#?.svs"))).toBe("r2://scans/a b#?.svs");
   expect(toSourceAddress(event("a", { provider: "s3" }))).toBe("s3://scans/a");
   expect(toSourceAddress(event("a", { provider: "minio" }))).toBe("s3://scans/a");
@@ -82,11 +82,11 @@ test.each([
   ["an absolute key", event("/a.svs")],
   ["a control character", event("a\u0007.svs")],
   ["a key that is too long", event(`${"a".repeat(1021)}.svs`)],
-])("%s starts nothing", (_, e) => {
+])("%s starts no job", (_, e) => {
   expect(sources([EVERYTHING], e)).toEqual([]);
 });
 
-test("outputs never start a job, whatever the rules", () => {
+test("outputs start no job under any rules", () => {
   const RESULTS_BUCKET = "scans";
   const anyRule = fc.record({
     name: fc.constant("a"),
@@ -103,7 +103,7 @@ test("outputs never start a job, whatever the rules", () => {
   );
 });
 
-describe("rules that cannot be meant are refused", () => {
+describe("invalid rules are rejected", () => {
   test.each([
     "not JSON",
     "{}",

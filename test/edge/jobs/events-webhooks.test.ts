@@ -90,12 +90,12 @@ const SENDERS: [string, unknown, Record<string, string>][] = [
 ];
 
 describe.each(SENDERS)("%s", (kind, body, proof) => {
-  test("with its proof is listened to", async () => {
+  test("is accepted with its credentials", async () => {
     expect(await post(kind, body, proof)).toMatchObject({ status: 200, answer: { accepted: 1, ignored: 0 } });
     expect(accepted).toMatchObject([{ bucket: "slides", key: "a b.svs" }]);
   });
 
-  test("without it is not, and its body is not even read", async () => {
+  test("is rejected without them, before its body is read", async () => {
     const wrong = [bearer("wrong-0123456789abcdef"), bearer(API_KEY), { "X-Api-Key": TOKEN }, undefined];
     for (const headers of wrong) {
       expect(await post(kind, "{", headers)).toMatchObject({ status: 401, code: "unauthorized" });
@@ -105,7 +105,7 @@ describe.each(SENDERS)("%s", (kind, body, proof) => {
     expect(accepted).toEqual([]);
   });
 
-  test("with a body that does not fit is told so", async () => {
+  test("is rejected with an invalid body", async () => {
     for (const bad of ["", "{", "[]", "{}", '"x"']) {
       expect(await post(kind, bad, proof)).toMatchObject({ status: 400, code: "bad_event" });
     }
@@ -117,7 +117,7 @@ describe.each(SENDERS)("%s", (kind, body, proof) => {
     expect(response.status).toBe(400);
   });
 
-  test("with a body that is too large is stopped, whether it says so or not", async () => {
+  test("is rejected with a body that is too large, stated or not", async () => {
     const large = " ".repeat(256 * 1024) + JSON.stringify(body);
     expect(await post(kind, large, { ...proof, "Content-Length": String(large.length) })).toMatchObject({
       status: 413,
@@ -136,7 +136,7 @@ describe.each(SENDERS)("%s", (kind, body, proof) => {
     expect((await post(kind, allowed, proof)).status).toBe(200);
   });
 
-  test("is asked to come again where events cannot be taken, and told nothing of why", async () => {
+  test("is asked to retry where events cannot be accepted, without a reason", async () => {
     failure = new Error("queue number 7 is full");
     const { status, answer, headers } = await post(kind, body, proof);
     expect(status).toBe(503);
@@ -145,7 +145,7 @@ describe.each(SENDERS)("%s", (kind, body, proof) => {
     expect(logged).toContain("number 7");
   });
 
-  test("is not there when it is not set up", async () => {
+  test("gives 404 when it is not configured", async () => {
     const others = JSON.parse(WEBHOOKS);
     delete others[kind];
     for (const WEBHOOKS of [undefined, "{}", JSON.stringify(others)]) {
@@ -153,7 +153,7 @@ describe.each(SENDERS)("%s", (kind, body, proof) => {
     }
   });
 
-  test("takes nothing but POST", async () => {
+  test("accepts POST only", async () => {
     for (const method of ["GET", "PUT", "DELETE"]) {
       const response = await app.request(`/v1/webhooks/${kind}`, { method, headers: proof }, { WEBHOOKS });
       expect(response.status).toBe(405);
@@ -162,14 +162,14 @@ describe.each(SENDERS)("%s", (kind, body, proof) => {
   });
 });
 
-test("a test event of S3 is answered and ignored", async () => {
+test("a test event of S3 is acknowledged and ignored", async () => {
   expect(await post("s3", S3_TEST_EVENT, bearer(TOKEN))).toMatchObject({
     status: 200,
     answer: { accepted: 0, ignored: 1 },
   });
 });
 
-test("MinIO finds someone there where it is set up", async () => {
+test("MinIO can check the endpoint where it is configured", async () => {
   const head = (WEBHOOKS: string | undefined) =>
     app.request("/v1/webhooks/minio", { method: "HEAD" }, { WEBHOOKS });
   expect((await head(WEBHOOKS)).status).toBe(200);
@@ -177,7 +177,7 @@ test("MinIO finds someone there where it is set up", async () => {
   expect((await app.request("/v1/webhooks/s3", { method: "HEAD" }, { WEBHOOKS })).status).toBe(405);
 });
 
-test.each(["gcs", "s3/x", "sns%2Fx", ""])("there is no webhook %s", async (kind) => {
+test.each(["gcs", "s3/x", "sns%2Fx", ""])("gives 404 for the webhook %s", async (kind) => {
   const response = await app.request(`/v1/webhooks/${kind}`, { method: "POST" }, { WEBHOOKS });
   expect(response.status).toBe(404);
 });
@@ -190,7 +190,7 @@ test.each([
   JSON.stringify({ s3: { token: TOKEN }, sns: { topics: [] } }),
   JSON.stringify({ s3: { token: TOKEN }, sns: { topics: ["*"] } }),
   JSON.stringify({ s3: { token: TOKEN }, sns: { topics: ["arn:aws:sns:eu-central-1:123456789012:*"] } }),
-])("a Worker with WEBHOOKS of %s takes no events and tells no secret", async (WEBHOOKS) => {
+])("a Worker with WEBHOOKS of %s accepts no events and reveals no secret", async (WEBHOOKS) => {
   const answer = await post("s3", s3Body("a"), bearer(TOKEN), { WEBHOOKS });
   expect(answer).toMatchObject({ status: 503, code: "not_configured" });
   expect(JSON.stringify(answer) + logged).not.toMatch(/short-secret|0123456789abcdef/);
@@ -211,30 +211,27 @@ test("every route is documented", () => {
 describe("sns", () => {
   const notify = (fields?: Message) => sender.notification(s3Body("a+b.svs"), fields);
 
-  test.each(["1", "2"])(
-    "a message with signature version %s is listened to, once",
-    async (SignatureVersion) => {
-      const extras: Message[] = [{}, { Subject: "Amazon S3 Notification" }, { Subject: "größe\nTimestamp" }];
-      for (const extra of extras) {
-        const message = notify({ SignatureVersion, ...extra });
-        // As SNS sends it.
-        const headers = { "Content-Type": "text/plain; charset=UTF-8" };
-        expect(await post("sns", message, headers)).toMatchObject({ status: 200, answer: { accepted: 1 } });
-        expect(await post("sns", message)).toMatchObject({
-          status: 200,
-          answer: { accepted: 0, ignored: 1 },
-        });
-      }
-      expect(accepted.map((e) => e.key)).toEqual(["a b.svs", "a b.svs", "a b.svs"]);
-    },
-  );
+  test.each(["1", "2"])("accepts a message with signature version %s, once", async (SignatureVersion) => {
+    const extras: Message[] = [{}, { Subject: "Amazon S3 Notification" }, { Subject: "größe\nTimestamp" }];
+    for (const extra of extras) {
+      const message = notify({ SignatureVersion, ...extra });
+      // As SNS sends it.
+      const headers = { "Content-Type": "text/plain; charset=UTF-8" };
+      expect(await post("sns", message, headers)).toMatchObject({ status: 200, answer: { accepted: 1 } });
+      expect(await post("sns", message)).toMatchObject({
+        status: 200,
+        answer: { accepted: 0, ignored: 1 },
+      });
+    }
+    expect(accepted.map((e) => e.key)).toEqual(["a b.svs", "a b.svs", "a b.svs"]);
+  });
 
   test("the certificate is fetched once", async () => {
     for (let i = 0; i < 3; i++) expect((await post("sns", notify())).status).toBe(200);
     expect(fetched).toEqual([CERTIFICATE_URL]);
   });
 
-  test("a message whose events could not be taken is welcome again", async () => {
+  test("accepts a message again after a failure to accept its events", async () => {
     const message = notify();
     failure = new Error("full");
     expect((await post("sns", message)).status).toBe(503);
@@ -242,14 +239,14 @@ describe("sns", () => {
     expect(await post("sns", message)).toMatchObject({ status: 200, answer: { accepted: 1 } });
   });
 
-  test("a test event of S3 is answered and ignored", async () => {
+  test("a test event of S3 is acknowledged and ignored", async () => {
     expect(await post("sns", sender.notification(S3_TEST_EVENT))).toMatchObject({
       status: 200,
       answer: { accepted: 0, ignored: 1 },
     });
   });
 
-  test("a subscription to an allowed topic is confirmed, once", async () => {
+  test("confirms a subscription to an allowed topic, once", async () => {
     const message = sender.confirmation();
     expect((await post("sns", message)).status).toBe(200);
     expect((await post("sns", message)).status).toBe(200);
@@ -257,7 +254,7 @@ describe("sns", () => {
     expect(accepted).toEqual([]);
   });
 
-  test("a confirmation that fails is tried again", async () => {
+  test("a confirmation that failed can be retried", async () => {
     const message = sender.confirmation();
     for (const broken of [
       () => new Response("", { status: 500 }),
@@ -274,7 +271,7 @@ describe("sns", () => {
     expect((await post("sns", message)).status).toBe(200);
   });
 
-  test("the end of a subscription is taken note of", async () => {
+  test("accepts the end of a subscription", async () => {
     const message = sender.confirmation({ Type: "UnsubscribeConfirmation" });
     expect(await post("sns", message)).toMatchObject({ status: 200, answer: { accepted: 0 } });
     expect(fetched).toEqual([CERTIFICATE_URL]);
@@ -289,7 +286,7 @@ describe("sns", () => {
     "Signature",
     "SignatureVersion",
     "Type",
-  ])("a message whose %s was changed is refused", async (field) => {
+  ])("rejects a message whose %s was changed", async (field) => {
     const changed: Message = {
       Message: JSON.stringify(s3Body("other.svs")),
       MessageId: "00000000-0000-4000-8000-ffffffffffff",
@@ -310,7 +307,7 @@ describe("sns", () => {
     expect((await post("sns", message)).status).toBe(200);
   });
 
-  test.each(["Token", "SubscribeURL"])("a confirmation whose %s was changed is refused", async (field) => {
+  test.each(["Token", "SubscribeURL"])("rejects a confirmation whose %s was changed", async (field) => {
     const message = { ...sender.confirmation(), [field]: `${SUBSCRIBE_URL}&x=1` };
     expect(await post("sns", message)).toMatchObject({ status: 403, code: "bad_signature" });
     expect(fetched).toEqual([CERTIFICATE_URL]);
@@ -321,7 +318,7 @@ describe("sns", () => {
     "arn:aws:sns:eu-central-1:210987654321:scans",
     "arn:aws:sns:us-east-1:123456789012:scans",
     "",
-  ])("the topic %s is unknown, and nothing is fetched for it", async (TopicArn) => {
+  ])("rejects the topic %s without fetching anything", async (TopicArn) => {
     for (const message of [notify({ TopicArn }), sender.confirmation({ TopicArn })]) {
       expect(await post("sns", message)).toMatchObject({ status: 403, code: "unknown_topic" });
     }
@@ -333,7 +330,7 @@ describe("sns", () => {
     [-59, 200],
     [0, 200],
     [61, 403],
-  ])("a message of %i minutes from now is answered %i", async (minutes, status) => {
+  ])("a message dated %i minutes from now gives %i", async (minutes, status) => {
     const Timestamp = new Date(Date.now() + minutes * MINUTE_MS).toISOString();
     expect((await post("sns", notify({ Timestamp }))).status).toBe(status);
   });
@@ -358,7 +355,7 @@ describe("sns", () => {
     "file:///SimpleNotificationService-1.pem",
     "SimpleNotificationService-1.pem",
     "",
-  ])("a certificate at %s is not fetched", async (SigningCertURL) => {
+  ])("does not fetch a certificate from %s", async (SigningCertURL) => {
     expect(await post("sns", notify({ SigningCertURL }))).toMatchObject({
       status: 403,
       code: "bad_signature",
@@ -370,7 +367,7 @@ describe("sns", () => {
     "https://sns.us-gov-west-1.amazonaws.com/SimpleNotificationService-1.pem",
     "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-1.pem",
     "https://sns.ap-southeast-7.amazonaws.com/SimpleNotificationService-0a9f.pem",
-  ])("a certificate at %s is", async (SigningCertURL) => {
+  ])("fetches a certificate from %s", async (SigningCertURL) => {
     pages[SigningCertURL] = pages[CERTIFICATE_URL]!;
     expect((await post("sns", notify({ SigningCertURL }))).status).toBe(200);
   });
@@ -380,12 +377,12 @@ describe("sns", () => {
     `http://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=${TOPIC}&Token=1`,
     `https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=${TOPIC}2&Token=1`,
     `https://sns.eu-central-1.amazonaws.com/?Action=DeleteTopic&TopicArn=${TOPIC}`,
-  ])("a subscription is not confirmed at %s, even if signed", async (SubscribeURL) => {
+  ])("confirms no subscription at %s, even if signed", async (SubscribeURL) => {
     expect(await post("sns", sender.confirmation({ SubscribeURL }))).toMatchObject({ status: 403 });
     expect(fetched).toEqual([CERTIFICATE_URL]);
   });
 
-  describe("a certificate that cannot be used", () => {
+  describe("an unusable certificate is rejected", () => {
     test.each([
       ["is another's", () => new Response(makeCertificate().pem), 403],
       ["has no key of RSA", () => new Response(makeCertificate({ kind: "ec" }).pem), 403],
@@ -430,7 +427,7 @@ describe("sns", () => {
     });
   });
 
-  test("a certificate that ends while it is kept is not used on", async () => {
+  test("a cached certificate is not used after its end", async () => {
     expect((await post("sns", notify())).status).toBe(200);
     nowMs = Date.now() + 2 * 86_400_000;
     const Timestamp = new Date(nowMs).toISOString();
@@ -453,12 +450,12 @@ describe("sns", () => {
     expect(fetched).toEqual([]);
   });
 
-  test.each(["hello", "{}", "[1]"])("a signed message that says %j is no event", async (Message) => {
+  test.each(["hello", "{}", "[1]"])("rejects a signed message with the content %j", async (Message) => {
     const message = sender.signed({ Type: "Notification", Message });
     expect(await post("sns", message)).toMatchObject({ status: 400, code: "bad_event" });
   });
 
-  test("is not there when it is not set up", async () => {
+  test("gives 404 when it is not configured", async () => {
     expect((await post("sns", notify(), {}, {})).status).toBe(404);
     expect(fetched).toEqual([]);
   });

@@ -77,7 +77,7 @@ async function acceptedKeys(): Promise<string[]> {
 }
 
 describe("SNS, verified by workerd", () => {
-  test.each(["1", "2"])("signature version %s", async (SignatureVersion) => {
+  test.each(["1", "2"])("accepts signature version %s", async (SignatureVersion) => {
     const key = `sns-${SignatureVersion}.svs`;
     const message = sender.notification(s3Body(key), { SignatureVersion });
     expect(await post("sns", message)).toEqual({ status: 200, answer: { accepted: 1, ignored: 0 } });
@@ -89,19 +89,19 @@ describe("SNS, verified by workerd", () => {
     expect(await acceptedKeys()).not.toContain("other.svs");
   });
 
-  test("a subscription is confirmed", async () => {
+  test("confirms a subscription", async () => {
     expect((await post("sns", sender.confirmation())).status).toBe(200);
     expect(fetched.map((r) => r.url)).toContain(SUBSCRIBE_URL);
   });
 
-  test("a certificate that is moved is not followed", async () => {
+  test("does not follow a redirect of the certificate", async () => {
     const SigningCertURL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-1.pem";
     expect((await post("sns", sender.notification(s3Body("a"), { SigningCertURL }))).status).toBe(503);
     expect(fetched.map((r) => r.url)).toEqual([SigningCertURL]);
   });
 });
 
-test("the other senders", async () => {
+test("accepts events of the other senders", async () => {
   const bearer = { Authorization: `Bearer ${TOKEN}` };
   expect((await post("s3", s3Body("s3.svs"), bearer)).status).toBe(200);
   expect((await post("minio", minioBody("minio.svs"), bearer)).status).toBe(200);
@@ -119,7 +119,7 @@ describe("sources", () => {
     return { status: response.status, answer: (await response.json()) as { error?: { code: string } } };
   }
 
-  test("of R2", async () => {
+  test("read from R2", async () => {
     const bucket = await worker.getR2Bucket("SCANS");
     await bucket.put("dir/ä #1.svs", "0123456789");
     expect(await read("r2://scans/dir/ä #1.svs")).toMatchObject({
@@ -131,13 +131,13 @@ describe("sources", () => {
     expect(fetched).toEqual([]);
   });
 
-  test("of the web, through an allowed redirect", async () => {
+  test("read from a web server, through an allowed redirect", async () => {
     const whole = { info: { byteLength: 10, etag: '"one"' }, text: "123" };
     expect((await read("https://slides.example.org/dir/a.svs")).answer).toMatchObject(whole);
     expect((await read("https://slides.example.org/near")).answer).toMatchObject(whole);
   });
 
-  test("of the web, but not where it must not lead", async () => {
+  test("follow no redirect to a host that is not allowed", async () => {
     expect(await read("https://slides.example.org/far")).toMatchObject({
       status: 422,
       answer: { error: { code: "source_refused" } },
@@ -147,7 +147,7 @@ describe("sources", () => {
     expect(fetched).toHaveLength(1);
   });
 
-  test("of S3, with what workerd adds left out of the signature", async () => {
+  test("read from S3, with headers that workerd adds left out of the signature", async () => {
     expect((await read("s3://slides/dir/a b.svs")).answer).toMatchObject({ text: "123" });
     for (const { url, headers } of fetched) {
       expect(url).toBe("https://s3.example.org/slides/dir/a%20b.svs");
@@ -156,7 +156,7 @@ describe("sources", () => {
     expect(fetched).toHaveLength(2);
   });
 
-  test("only for who may read", async () => {
+  test("need the scope read", async () => {
     expect((await read("r2://scans/a", "wrong-0123456789abcdef")).status).toBe(401);
   });
 });

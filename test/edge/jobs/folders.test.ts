@@ -58,7 +58,7 @@ const begin = async (name = "case 1") =>
   (await ask("POST", "v1/folders", { name })).body as { id: string; source: string };
 
 describe("a folder", () => {
-  test("comes in file by file, and its job starts when the etag of all says that it is whole", async () => {
+  test("is uploaded file by file, and its job starts when the etag of all files matches", async () => {
     const { id, source } = await begin();
     expect(source).toBe(`r2://scans/uploads/${id}/case 1`);
     const files = { "a.dcm": randomBytes(5000), "b/ü #?%.dcm": randomBytes(7), empty: new Uint8Array(0) };
@@ -95,7 +95,7 @@ describe("a folder", () => {
     ]);
   });
 
-  test("a file is written once, and only as it was meant", async () => {
+  test("a file is written once, and only if its MD5 matches", async () => {
     const { id } = await begin();
     const bytes = randomBytes(3000);
     const other = randomBytes(3000);
@@ -112,7 +112,7 @@ describe("a folder", () => {
     expect(Buffer.from(await object!.arrayBuffer()).equals(bytes)).toBe(true);
   });
 
-  test("a file that is too large is refused before it is stored", async () => {
+  test("rejects a file that is too large before storing it", async () => {
     const { id } = await begin();
     const large = new Uint8Array(60 * 2 ** 20 + 1);
     expect(await put(id, "case%201/a", large)).toEqual({ status: 413, code: "too_large" });
@@ -130,7 +130,7 @@ describe("a folder", () => {
     "%20x/a",
     "case%201/a%00",
     "case%201/a%5cb",
-  ])("%s is no path of a file in it", async (path) => {
+  ])("rejects the path %s", async (path) => {
     const { id } = await begin();
     const { status } = await put(id, path, new Uint8Array(3));
     expect([404, 422]).toContain(status);
@@ -142,7 +142,7 @@ describe("a folder", () => {
     expect((await ask("POST", "v1/folders", { name })).status).toBe(422);
   });
 
-  test("ids of another form are not looked for", async () => {
+  test("rejects invalid ids", async () => {
     for (const id of ["0", "..", `${"0".repeat(31)}G`]) {
       expect((await ask("GET", `v1/folders/${id}/files`)).status).toBeGreaterThanOrEqual(404);
       expect((await put(id, "case/a", new Uint8Array(1))).status).toBe(404);
@@ -150,7 +150,7 @@ describe("a folder", () => {
   });
 });
 
-test("keys of its files are told from those of single uploads", () => {
+test("its keys differ from those of single uploads", () => {
   const id = "0".repeat(32);
   expect(folderFileKey(id, "case/1.dcm")).toBe(`uploads/${id}/case/1.dcm`);
   expect(isFolderFile(`uploads/${id}/case/1.dcm`)).toBe(true);

@@ -53,7 +53,7 @@ it.each([
   },
 );
 
-it("what is given up leaves nothing under its name", async () => {
+it("an aborted object does not exist", async () => {
   const bucket = await worker.getR2Bucket("BUCKET");
   await bucket.delete("results/out");
   await write(`bytes=${3 * PART}&piece=${PART}&abort`);

@@ -44,7 +44,7 @@ async function expectProblem(response: Response, status: number, sentence: RegEx
 }
 
 describe("the listing", () => {
-  it("has every file, by pages", async () => {
+  it("returns every file, in pages", async () => {
     const names: string[] = [];
     let pages = 0;
     let cursor: string | undefined;
@@ -69,7 +69,7 @@ describe("the listing", () => {
     expect(new Set(names).size).toBe(names.length);
   });
 
-  it("of a job that has nothing, or is none", async () => {
+  it("gives 404 for a job without results and for invalid ids", async () => {
     const list = (job: string) => fetch(new URL(`/v1/jobs/${job}/outputs`, url));
     await expectProblem(await list("e".repeat(32)), 404, /has no results, or none yet/);
     await expectProblem(await list("..%2fwork"), 404, /no such job/);
@@ -79,7 +79,7 @@ describe("the listing", () => {
 });
 
 describe("a file", () => {
-  it("comes whole, with what it is", async () => {
+  it("is sent whole, with its type", async () => {
     const response = await get("/measurements.csv");
     expect(Buffer.from(await response.arrayBuffer())).toEqual(csv);
     expect(response.status).toBe(200);
@@ -93,7 +93,7 @@ describe("a file", () => {
     expect(response.headers.has("content-disposition")).toBe(false);
   });
 
-  it("in ranges", async () => {
+  it("is sent by range", async () => {
     const size = csv.length;
     for (const [range, start, end] of [
       ["bytes=0-0", 0, 1],
@@ -119,7 +119,7 @@ describe("a file", () => {
     }
   });
 
-  it("is not sent where the caller has it, nor in part where its beginning is another's", async () => {
+  it("is not sent for a matching If-None-Match, and sent whole for another If-Range", async () => {
     const etag = (await get("/measurements.csv", {}, "HEAD")).headers.get("ETag")!;
     for (const header of [etag, `"x", W/${etag}`, "*"]) {
       const response = await get("/measurements.csv", { "If-None-Match": header });
@@ -131,7 +131,7 @@ describe("a file", () => {
     expect((await get("/measurements.csv", { Range: "bytes=1-2", "If-Range": '"x"' })).status).toBe(200);
   });
 
-  it("is told of by HEAD", async () => {
+  it("is described by HEAD", async () => {
     const response = await get("/measurements.csv", {}, "HEAD");
     expect(response.status).toBe(200);
     expect(response.headers.get("Content-Length")).toBe(String(csv.length));
@@ -139,7 +139,7 @@ describe("a file", () => {
     expect((await get("/nothing.csv", {}, "HEAD")).status).toBe(404);
   });
 
-  it("below folders, of an odd name, and empty; what a browser could run is only saved", async () => {
+  it("is sent from folders, with odd names and empty; active content is sent as a download", async () => {
     expect(await (await get("/labels.ome.zarr/0/c/17")).text()).toBe("17");
     const page = await get(`/${encodeURIComponent("odd näme+%41.html")}`);
     expect(await page.text()).toBe("<script>");
@@ -162,14 +162,14 @@ describe("a file", () => {
     "/a%00b",
     "/%zz",
     "/",
-  ])("%s is not there", async (path) => {
+  ])("gives 404 for %s", async (path) => {
     const response = await get(path);
     expect(response.status).toBe(404);
     expect(await response.text()).not.toContain("not yours");
   });
 });
 
-describe("laws", () => {
+describe("ranges, paths and etags", () => {
   it("a range is always part of the file", () => {
     const part = fc.option(fc.nat(200), { nil: "" });
     fc.assert(

@@ -30,13 +30,13 @@ function source(objects: Record<string, Uint8Array>, key: string): SourceStore {
 
 const bytes = (n: number) => new Uint8Array(n);
 
-describe("what lies at an address", () => {
-  test("an object, also where others lie below its name", async () => {
+describe("the source at an address", () => {
+  test("is an object, even with others below its name", async () => {
     const found = await resolveSource(source({ "a/b": bytes(7), "a/b/c": bytes(1) }, "a/b"), signal);
     expect(found).toMatchObject({ kind: "object", info: { byteLength: 7 } });
   });
 
-  test("a prefix, whose etag is that of all below it and of nothing beside it", async () => {
+  test("is a prefix, whose etag covers all objects below it and no others", async () => {
     const objects = { "a/b/1": bytes(1), "a/b/c/2": bytes(2), "a/bb/3": bytes(4), "a/b2": bytes(8) };
     const found = await resolveSource(source(objects, "a/b"), signal);
     expect(found).toMatchObject({ kind: "prefix", info: { byteLength: 3 } });
@@ -50,7 +50,7 @@ describe("what lies at an address", () => {
     );
   });
 
-  test("nothing", async () => {
+  test("is missing", async () => {
     expect(await resolveSource(source({ "a/bc": bytes(1) }, "a/b"), signal)).toBeUndefined();
     const { objects: _, ...web } = source({ "a/b/c": bytes(1) }, "a/b");
     expect(await resolveSource(web, signal)).toBeUndefined();
@@ -60,7 +60,7 @@ describe("what lies at an address", () => {
     });
   });
 
-  test("keys that are nobody's scans do not count", async () => {
+  test("ignores invalid keys", async () => {
     const store = source({ "a/1": bytes(1) }, "a");
     const odd = async function* (): AsyncGenerator<ListedObject> {
       for (const key of ["a/", "a//1", "a/../b", "a/x\u0007", "a/1"]) yield { key, etag: "e", byteLength: 1 };
@@ -69,7 +69,7 @@ describe("what lies at an address", () => {
     expect((found as { objects: readonly ListedObject[] }).objects.map(({ key }) => key)).toEqual(["a/1"]);
   });
 
-  test("more than is read is refused without listing all of it", async () => {
+  test("rejects too many objects without listing them all", async () => {
     let listed = 0;
     const endless = async function* (): AsyncGenerator<ListedObject> {
       for (;;) yield { key: `a/${listed++}`, etag: "e", byteLength: 1 };
@@ -80,7 +80,7 @@ describe("what lies at an address", () => {
   });
 
   test.each(["scan.ome.zarr", "scan"])(
-    "an OME-Zarr by the name %s, told by its metadata alone",
+    "recognizes an OME-Zarr named %s by its metadata alone",
     async (key) => {
       const { objects } = makeOmeZarr({
         version: "0.4",
@@ -110,7 +110,7 @@ describe("what lies at an address", () => {
     },
   );
 
-  test("a Zarr that is none is refused in a sentence when the job is asked for", async () => {
+  test("rejects an invalid Zarr when the job is requested", async () => {
     const store = source({ "a.zarr/.zgroup": new TextEncoder().encode("{}") }, "a.zarr");
     await expect(fingerprintSource(store, signal)).rejects.toMatchObject({
       status: 422,
@@ -126,7 +126,7 @@ describe("the bucket of results", () => {
     RESULTS_BUCKET: "scans",
   };
   test.each(["work", "results", "results/", "work/0123", "results/0123/labels.ome.zarr"])(
-    "%s is read neither as an object nor as a prefix",
+    "rejects %s as an object and as a prefix",
     (key) => {
       expect(() => openSourceStore(env, `r2://scans/${key}`)).toThrow(
         expect.objectContaining({ status: 422 }),
@@ -165,7 +165,7 @@ describe("listing a bucket of S3", () => {
     return found;
   };
 
-  test("gives every key below the prefix as it is, over pages", async () => {
+  test("gives every key below the prefix unchanged, over pages", async () => {
     const name = fc
       .string({ unit: "grapheme", minLength: 1, maxLength: 6 })
       .filter((s) => !/\p{Surrogate}/u.test(s));
@@ -203,7 +203,7 @@ describe("listing a bucket of S3", () => {
     await expect(all(badServer(), "a")).rejects.toMatchObject({ name: "StorageError", retryable });
   });
 
-  test("one that never goes on ends, as does an answer without end", async () => {
+  test("rejects a listing that repeats a page, and an endless response", async () => {
     answer = (_url, response) =>
       void response.end(
         `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>${contents}</ListBucketResult>`,

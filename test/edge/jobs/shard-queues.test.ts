@@ -6,7 +6,7 @@ import { chooseShardQueue, shardQueueIndex } from "../../../src/edge/jobs/lifecy
 const hex = fc.stringMatching(/^[0-9a-f]{32}$/);
 
 describe("the queue of shards", () => {
-  it("is one of those that are bound, and the same each time", () => {
+  it("is one of the bound queues, and always the same", () => {
     fc.assert(
       fc.property(fc.string(), fc.integer({ min: 1, max: 100 }), (job, count) => {
         const index = shardQueueIndex(job, count);
@@ -16,7 +16,7 @@ describe("the queue of shards", () => {
     );
   });
 
-  it("gets its even share", () => {
+  it("gets an even share of shards", () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(hex, { minLength: 4000, maxLength: 4000 }),
@@ -34,7 +34,7 @@ describe("the queue of shards", () => {
     );
   });
 
-  it("is among SHARDS, SHARDS_1 … up to the first that is missing", () => {
+  it("is among SHARDS, SHARDS_1 … up to the first gap", () => {
     const named = (name: string) => ({ name }) as unknown as Bindings["SHARDS"];
     const env: Bindings = { SHARDS: named("0"), SHARDS_1: named("1"), SHARDS_3: named("3") };
     const chosen = Array.from({ length: 50 }, (_, n) => chooseShardQueue(env, "job", 100 * n));

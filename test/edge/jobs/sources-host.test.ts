@@ -5,7 +5,7 @@ import { isLoopback } from "../../../src/service/loopback.ts";
 
 const hostOf = (text: string) => new URL(`https://${text}/`).hostname;
 
-describe("addresses that only some networks know are internal, in every notation", () => {
+describe("recognizes internal addresses in every notation", () => {
   // As they come without URL, which writes four decimals.
   test.each([
     "0x7f.1",
@@ -134,11 +134,11 @@ test.each([
   "slides.example.org",
   "10.0.0.1.example.org",
   "internal.example.org",
-])("%s is not", (text) => {
+])("%s is not internal", (text) => {
   expect(isInternal(hostOf(text))).toBe(false);
 });
 
-test("every address of the ranges is internal, also mapped into IPv6", () => {
+test("recognizes every address of private ranges, also mapped into IPv6", () => {
   const ranges = [
     [0x0a000000, 8],
     [0x7f000000, 8],

@@ -62,7 +62,7 @@ async function refusalOf(call: () => unknown): Promise<HttpError> {
 beforeEach(() => void vi.spyOn(console, "error").mockImplementation(() => {}));
 afterEach(() => void vi.restoreAllMocks());
 
-describe("what is configured is read", () => {
+describe("configured sources are read", () => {
   test.each([
     ["https://slides.example.org/a/b.svs", "https://slides.example.org/a/b.svs", "b.svs", "b.svs"],
     [
@@ -89,7 +89,7 @@ describe("what is configured is read", () => {
     expect(openSourceStore(environment(), source.uri, { fetch }).uri).toBe(source.uri);
   });
 
-  test("a bucket with keys is asked with a signature of host and date alone", async () => {
+  test("requests to a bucket with keys sign host and date only", async () => {
     const headersOfRange = { ETag: '"e"', "Content-Range": "bytes 2-4/10" };
     const { fetch, asked } = spy(() => new Response("234", { status: 206, headers: headersOfRange }));
     const { store, key } = openSourceStore(environment(), "s3://slides/a/b c.svs", { fetch });
@@ -105,7 +105,7 @@ describe("what is configured is read", () => {
     expect(JSON.stringify([...headers])).not.toContain(SECRET);
   });
 
-  test("the bucket of scans by its binding, which no address reaches otherwise", async () => {
+  test("reads the bucket of scans by its binding, which no other address reaches", async () => {
     const { fetch, asked } = spy();
     const source = openSourceStore(environment(), "r2://scans/a/b?c#d.svs", { fetch });
     expect(source).toMatchObject({ key: "a/b?c#d.svs", name: "b?c#d.svs", uri: "r2://scans/a/b?c#d.svs" });
@@ -113,7 +113,7 @@ describe("what is configured is read", () => {
     expect(asked).toEqual([]);
   });
 
-  test("the signature of a presigned address is sent and not shown", async () => {
+  test("the signature of a presigned URL is sent and not shown", async () => {
     const { fetch, asked } = spy(() => new Response("", { status: 403 }));
     const uri = "https://slides.example.org/a.svs?X-Amz-Signature=5ec2e7";
     const source = openSourceStore(environment(), uri, { fetch });
@@ -125,7 +125,7 @@ describe("what is configured is read", () => {
   });
 });
 
-describe("anything else is refused", () => {
+describe("other sources are rejected", () => {
   test.each([
     "",
     "a.svs",
@@ -189,7 +189,7 @@ describe("anything else is refused", () => {
     expect(asked).toEqual([]);
   });
 
-  test("results are not read even where they share a bucket with scans", async () => {
+  test("rejects results in the bucket of scans", async () => {
     const env = { ...environment(), RESULTS_BUCKET: "scans" };
     for (const key of ["results/1/run.json", "work/1/plan.json"]) {
       expect((await refusalOf(() => openSourceStore(env, `r2://scans/${key}`))).code).toBe("source_refused");
@@ -197,14 +197,14 @@ describe("anything else is refused", () => {
     expect(openSourceStore(env, "r2://scans/a.svs").key).toBe("a.svs");
   });
 
-  test("without a bucket of scans that is told", async () => {
+  test("reports a missing bucket of scans", async () => {
     for (const env of [{}, { SCANS_BUCKET: "scans" }, { SCANS: bucketThatIs("scans") }]) {
       expect((await refusalOf(() => openSourceStore(env, "r2://scans/a"))).status).toBe(503);
     }
   });
 });
 
-describe("no address outside the configuration is ever fetched", () => {
+describe("never fetches an address outside the configuration", () => {
   const allowed = new Set(["https://slides.example.org", "https://data.example.org:8443"]);
   const buckets = ["https://s3.eu-central-1.amazonaws.com/slides/", "https://s3.amazonaws.com/open-data/"];
   const isAllowed = (url: string) =>
@@ -279,7 +279,7 @@ describe("no address outside the configuration is ever fetched", () => {
     });
   };
 
-  test("whatever the address", async () => {
+  test("for any address", async () => {
     let fetched = 0;
     await fc.assert(
       fc.asyncProperty(uri, async (address) => {
@@ -296,7 +296,7 @@ describe("no address outside the configuration is ever fetched", () => {
     expect(fetched).toBeGreaterThan(50);
   });
 
-  test("wherever it redirects", async () => {
+  test("for any redirect", async () => {
     const start = fc.constantFrom(
       "https://slides.example.org/a.svs",
       "s3://slides/a.svs",
@@ -394,7 +394,7 @@ describe("a server over real HTTP", () => {
     expect(requests[1]!.url).toBe("/a%20b.svs");
   });
 
-  test("may redirect within what is allowed, three times", async () => {
+  test("may redirect to allowed hosts, three times", async () => {
     const { store, key } = open("/0");
     const chain = (last: number) => (request: IncomingMessage, response: ServerResponse) => {
       const n = Number(request.url!.slice(1));
@@ -418,7 +418,7 @@ describe("a server over real HTTP", () => {
     expect(requests).toHaveLength(8);
   });
 
-  test("may not redirect to a host that is not allowed, and is asked once", async () => {
+  test("may not redirect to another host, and gets one request", async () => {
     for (const target of [
       `http://${hostOf(elsewhere)}/`,
       `//${hostOf(elsewhere)}/`,
@@ -438,7 +438,7 @@ describe("a server over real HTTP", () => {
     expect(strayed).toBe(0);
   });
 
-  test("of this machine is not reached from elsewhere", async () => {
+  test("on this machine is not reached by redirects of others", async () => {
     const target = `http://${hostOf(server)}/a.svs`;
     const env = environment([...SOURCES, { kind: "http", host: hostOf(server) }]);
     const { fetch, asked } = spy(() => new Response("", { status: 302, headers: { Location: target } }));
@@ -447,7 +447,7 @@ describe("a server over real HTTP", () => {
     expect(asked).toHaveLength(1);
   });
 
-  test("is tried again when it fails for a moment", async () => {
+  test("is retried after a transient failure", async () => {
     answer = (request, response) =>
       requests.length < 2 ? response.writeHead(503).end() : ranged(request, response);
     const { store, key } = open("/a.svs");
@@ -455,7 +455,7 @@ describe("a server over real HTTP", () => {
     expect(requests).toHaveLength(2);
   });
 
-  test("of S3 is asked below its own path, signed", async () => {
+  test("of S3 gets signed requests below its own path", async () => {
     answer = ranged;
     const { store, key } = openBucket();
     expect((await store.head(key))?.byteLength).toBe(10);
@@ -463,7 +463,7 @@ describe("a server over real HTTP", () => {
     expect(requests[0]!.headers.authorization).toContain("AKIDEXAMPLE");
   });
 
-  test("of S3 may not redirect: the keys stay where they belong", async () => {
+  test("of S3 may not redirect, so keys never leave it", async () => {
     for (const target of [`http://${hostOf(elsewhere)}/`, "/other"]) {
       requests = [];
       answer = redirect(target, 307);
@@ -476,7 +476,7 @@ describe("a server over real HTTP", () => {
     expect(strayed).toBe(0);
   });
 
-  test("of S3 that denies is told apart from one that is down, and keys are never told", async () => {
+  test("of S3 that denies access differs from one that is down, and errors contain no keys", async () => {
     answer = (_, response) => response.writeHead(403).end(`<Error>${SECRET}</Error>`);
     const { store, key } = openBucket();
     const error = (await store.get(key).catch((e: Error) => e)) as StorageError;
@@ -493,7 +493,7 @@ describe("a server over real HTTP", () => {
   });
 });
 
-describe("a configuration that cannot be meant is refused, and no secret is told", () => {
+describe("an invalid configuration is rejected without revealing secrets", () => {
   const http = (host: string) => [{ kind: "http", host }];
   const s3 = (over: object) => [{ kind: "s3", bucket: "a", endpoint: "https://s3.example.org", ...over }];
   const logged = () => JSON.stringify(vi.mocked(console.error).mock.calls);

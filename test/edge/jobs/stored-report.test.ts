@@ -14,7 +14,7 @@ const merge = fc.option(
   { nil: undefined },
 );
 
-it("a report is read from a ledger's row as it was stored, in a few bytes", () => {
+it("a stored report is short and reads back unchanged", () => {
   const report = fc.record({ windows: count, bytesRead: count, modelMilliseconds: count, merge });
   fc.assert(
     fc.property(report, (given) => {

@@ -13,7 +13,7 @@ import {
 
 const MIB = 2 ** 20;
 
-it("parts make up the file, and each is one that storage and Worker take", () => {
+it("parts cover the file, each of a size that storage and Worker accept", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 200 * 2 ** 30 }), (byteLength) => {
       const cut = { byteLength, partBytes: partSize(byteLength) };
@@ -31,7 +31,7 @@ it("parts make up the file, and each is one that storage and Worker take", () =>
   expect(() => partSize(2 ** 50)).toThrow(/are more than 10000 parts/);
 });
 
-it("a name that is taken makes a key of exactly one folder, which tells its upload", () => {
+it("a valid name gives a key in one folder, from which the upload id is read", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), (given) => {
       const name = fileName(given);
@@ -50,7 +50,7 @@ it("a name that is taken makes a key of exactly one folder, which tells its uplo
   }
 });
 
-it("a request is ASCII and means the same", () => {
+it("an encoded request is ASCII and decodes to the same value", () => {
   fc.assert(
     fc.property(
       fc.dictionary(fc.string({ unit: "grapheme" }), fc.string({ unit: "grapheme" })),

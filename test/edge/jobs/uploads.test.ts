@@ -88,7 +88,7 @@ async function scanHash(miniflare: Miniflare, key: string): Promise<{ hash: stri
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 describe("an upload", () => {
-  it("in parts of any order becomes the object, which carries the job that was asked for", async () => {
+  it("becomes an object from parts in any order, with the job request in its metadata", async () => {
     const file = randomBytes(2 * PART + 12_345);
     const request = { model: "nuclei", mpp: 0.25, settings: { level: 1 }, callback: "https://example.org/ü" };
     const { status, body: upload } = await begin(file.length, { name: " größe 1.svs ", request });
@@ -143,7 +143,7 @@ describe("an upload", () => {
     expectProblem(late, 409, "complete", /the upload is complete already/);
   });
 
-  it("completed by two at once is completed once", async () => {
+  it("is completed once by concurrent requests", async () => {
     const file = randomBytes(1000);
     const { id, key } = (await begin(file.length)).body;
     await sendAll(id, file, [1]);
@@ -155,7 +155,7 @@ describe("an upload", () => {
     expect((await scanHash(worker, key)).hash).toBe(sha256(file));
   });
 
-  it("goes on where it was when the service was stopped and started again", async () => {
+  it("continues after a restart of the service", async () => {
     const directory = await mkdtemp(join(tmpdir(), "tilewright-uploads-"));
     const file = randomBytes(2 * PART + 1);
     const first = await runTransferWorker(bundle, { directory });
@@ -172,7 +172,7 @@ describe("an upload", () => {
     expect((await scanHash(second, key)).hash).toBe(sha256(file));
   });
 
-  it("a part that is sent again replaces the one before", async () => {
+  it("replaces a part that is sent again", async () => {
     const file = randomBytes(PART + 10);
     const { id, key } = (await begin(file.length)).body;
     await sendAll(id, randomBytes(file.length), [1, 2]);
@@ -181,7 +181,7 @@ describe("an upload", () => {
     expect((await scanHash(worker, key)).hash).toBe(sha256(file));
   });
 
-  it("the same part sent many times at once never breaks the upload", async () => {
+  it("survives concurrent requests with the same part", async () => {
     const file = randomBytes(PART + 10);
     const { id, key } = (await begin(file.length)).body;
     const answers = await Promise.all(
@@ -201,7 +201,7 @@ describe("an upload", () => {
     expect((await scanHash(worker, key)).hash).toBe(sha256(file));
   });
 
-  it("a part that breaks off counts as not there", async () => {
+  it("counts an incomplete part as missing", async () => {
     const { id } = (await begin(PART + 10)).body;
     await new Promise<void>((resolve, reject) => {
       const socket = connect(Number(url.port), url.hostname, () => {
@@ -215,7 +215,7 @@ describe("an upload", () => {
     expect((await ask("GET", `/v1/uploads/${id}`)).body.done).toEqual([]);
   });
 
-  it("given up is gone, with its parts", async () => {
+  it("is deleted with its parts when aborted", async () => {
     const { id, key } = (await begin(PART + 10)).body;
     await sendAll(id, randomBytes(PART + 10), [1]);
     expect((await ask("DELETE", `/v1/uploads/${id}`)).status).toBe(204);
@@ -230,7 +230,7 @@ describe("an upload", () => {
     expect(await (await worker.getR2Bucket("SCANS")).head(key)).toBeNull();
   });
 
-  it("that nothing is heard of is given up by itself, one that goes on is not", async () => {
+  it("expires without activity, and not with activity", async () => {
     const miniflare = await runTransferWorker(bundle, { bindings: { IDLE_MS: "1500" } });
     others.push({ miniflare });
     const base = await miniflare.ready;
@@ -248,7 +248,7 @@ describe("an upload", () => {
     expect((await ask("GET", `/v1/uploads/${busy}`, undefined, {}, base)).status).toBe(404);
   });
 
-  it("tells of its job: at once, later, or why there is none", async () => {
+  it("reports its job: at once, later, or why there is none", async () => {
     for (const [when, tells] of [
       ["at once", { job: "0123456789abcdef0123456789abcdef" }],
       ["later", { job: "0123456789abcdef0123456789abcdef" }],
@@ -269,7 +269,7 @@ describe("an upload", () => {
     ["before", [503]],
     ["after", []],
     ["parts", [409]],
-  ] as const)("whose completion fails %s is completed in the end", async (when, refusals) => {
+  ] as const)("is completed in the end when completion fails %s", async (when, refusals) => {
     const miniflare = await runTransferWorker(bundle, { bindings: { COMPLETION_FAILS: when } });
     others.push({ miniflare });
     const base = await miniflare.ready;
@@ -287,7 +287,7 @@ describe("an upload", () => {
     expect((await ask("GET", "/test/told", undefined, {}, base)).body).toHaveLength(1);
   });
 
-  it("the service is told in the end, also where the first try fails", async () => {
+  it("is published in the end, even if the first attempt fails", async () => {
     const { id, key } = (await begin(10)).body;
     await sendAll(id, randomBytes(10), [1]);
     await ask("POST", "/test/fail-next");
@@ -298,7 +298,7 @@ describe("an upload", () => {
   });
 });
 
-describe("what is refused, in a sentence", () => {
+describe("rejects with a sentence", () => {
   it.each<[string, object, number, string, RegExp]>([
     ["a folder in the name", { name: "a/b.svs" }, 422, "bad_name", /plain name of a file/],
     ["a way out", { name: ".." }, 422, "bad_name", /plain name of a file/],
@@ -329,7 +329,7 @@ describe("what is refused, in a sentence", () => {
     expectProblem(await begin(10, change), status, code, sentence);
   });
 
-  it("no JSON, and none at all", async () => {
+  it("a body that is not JSON, or empty", async () => {
     for (const body of ["{", ""]) {
       const response = await fetch(new URL("/v1/uploads", url), {
         method: "POST",
@@ -341,7 +341,7 @@ describe("what is refused, in a sentence", () => {
     }
   });
 
-  it("parts of another length, number, or upload", async () => {
+  it("parts with a wrong length, number, or upload", async () => {
     const { id } = (await begin(PART + 10)).body;
     const put = (n: number | string, bytes: number, upload = id) =>
       ask("PUT", `/v1/uploads/${upload}/parts/${n}`, randomBytes(bytes));
@@ -361,7 +361,7 @@ describe("what is refused, in a sentence", () => {
     expect((await ask("GET", `/v1/uploads/${id}`)).body.done).toEqual([]);
   });
 
-  it("a part that does not state its length", async () => {
+  it("a part without a stated length", async () => {
     const { id } = (await begin(10)).body;
     const response = await fetch(new URL(`/v1/uploads/${id}/parts/1`, url), {
       method: "PUT",
@@ -372,7 +372,7 @@ describe("what is refused, in a sentence", () => {
   });
 });
 
-it("large files are cut into parts that a Worker takes", async () => {
+it("large files have parts that a Worker accepts", async () => {
   for (const byteLength of [1, PART, PART + 1, 3 * 2 ** 30, 300 * 2 ** 30]) {
     const { partBytes, parts } = (await begin(byteLength)).body;
     expect(partBytes % PART).toBe(0);
