@@ -2,7 +2,7 @@ import type { Config } from "./config.ts";
 
 const DAY_SECONDS = 86_400;
 
-/** Rules of R2's API, as `wrangler r2 bucket lifecycle set` takes them: they replace all that a bucket has. */
+/** Rules for `wrangler r2 bucket lifecycle set`, in the format of R2's API. They replace all rules of a bucket. */
 export interface LifecycleRules {
   rules: {
     id: string;
@@ -13,12 +13,12 @@ export interface LifecycleRules {
   }[];
 }
 
-/** Scans stay; parts of uploads that nobody completes do not. */
+/** Deletes parts of incomplete uploads. Scans stay. */
 export function scansLifecycle(config: Config): LifecycleRules {
   return { rules: [unfinishedUploads(config)] };
 }
 
-/** A job removes its `work/` itself; this is for jobs that were never heard of again. `results/` stays. */
+/** Deletes `work/` of jobs that were cut off; others delete their own. `results/` stays. */
 export function resultsLifecycle(config: Config): LifecycleRules {
   return {
     rules: [
@@ -55,7 +55,7 @@ export interface CorsRules {
   }[];
 }
 
-/** A page puts parts to presigned addresses and must see the etag of each. */
+/** A web page puts parts to presigned URLs and must read the etag of each. */
 export function scansCors({ browserOrigins }: Config): CorsRules {
   return {
     rules: [

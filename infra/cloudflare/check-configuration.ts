@@ -9,9 +9,9 @@ import { type Config, modelName } from "./config.ts";
 import type { Secrets } from "./secrets.ts";
 import type { WorkerConfig } from "./worker-config.ts";
 
-/** Of a variable or secret of a Worker. */
+/** Value of a variable or secret of a Worker. */
 const MAX_BINDING_BYTES = 5 * 1024;
-/** Both Workers must be told the same. */
+/** Variables that must be equal in both Workers. */
 const SHARED_VARS = ["MODEL", "VARIANT", "SCANS_BUCKET", "SOURCES"] as const;
 
 export interface Configuration {
@@ -22,7 +22,7 @@ export interface Configuration {
   secrets: Secrets;
 }
 
-/** What would not work once it is deployed, a sentence each; no sentence holds a part of a secret. */
+/** Finds what would not work after deployment, one sentence each. No sentence contains a part of a secret. */
 export function findProblems(given: Configuration): string[] {
   return [...checkNames(given), ...checkVars(given), ...checkRules(given), ...checkSecrets(given)];
 }
@@ -54,7 +54,7 @@ function* checkNames({ config, jobs, segment, probe }: Configuration): Generator
   }
   const consumed = [...jobs.consumes, ...segment.consumes].map(({ queue }) => queue);
   for (const queue of known) {
-    if (!consumed.includes(queue)) yield `nobody consumes the queue ${queue}`;
+    if (!consumed.includes(queue)) yield `the queue ${queue} has no consumer`;
   }
   yield* checkShardQueues(jobs);
   for (const worker of [jobs, segment, probe]) {
@@ -63,7 +63,7 @@ function* checkNames({ config, jobs, segment, probe }: Configuration): Generator
   }
 }
 
-/** A queue that is consumed and not bound is being emptied, which is well; one behind a gap would never be chosen. */
+/** A queue with a consumer and no binding is drained, which is allowed. A binding behind a gap would never be chosen. */
 function* checkShardQueues({ name, produces }: WorkerConfig): Generator<string> {
   const bindings = Object.keys(produces).filter((binding) => /^SHARDS(_|$)/.test(binding));
   for (let n = 0; n < Math.max(1, bindings.length); n++) {
@@ -79,7 +79,7 @@ function* checkShardQueues({ name, produces }: WorkerConfig): Generator<string> 
 function* checkVars({ config, jobs, segment }: Configuration): Generator<string> {
   if (jobs.vars.SCANS_BUCKET !== config.buckets.scans) yield `SCANS_BUCKET must be ${config.buckets.scans}`;
   if (jobs.vars.RESULTS_BUCKET !== config.buckets.results) {
-    yield `RESULTS_BUCKET must be ${config.buckets.results}: without it what is written there could start jobs`;
+    yield `RESULTS_BUCKET must be ${config.buckets.results}: otherwise its objects could start jobs`;
   }
   for (const name of SHARED_VARS) {
     if ((jobs.vars[name] ?? "") !== (segment.vars[name] ?? "")) {
@@ -89,7 +89,7 @@ function* checkVars({ config, jobs, segment }: Configuration): Generator<string>
   for (const [name, value] of Object.entries(jobs.vars)) yield* checkSize(name, value);
 }
 
-/** Jobs that a rule would start in vain: nobody sees their refusal but the log. */
+/** Finds rules whose jobs would fail: only the log would show their errors. */
 function* checkRules({ jobs, secrets }: Configuration): Generator<string> {
   let rules: readonly Rule[];
   let sources: ReadonlyMap<string, unknown>;
@@ -116,10 +116,9 @@ function* checkRules({ jobs, secrets }: Configuration): Generator<string> {
 }
 
 function* checkSecrets({ jobs, secrets }: Configuration): Generator<string> {
-  if (secrets.TOKENS === undefined)
-    yield "there is no secret TOKENS: give it, or have it made with --generate";
+  if (secrets.TOKENS === undefined) yield "there is no secret TOKENS: set it, or generate it with --generate";
   else yield* refusalOf(() => parseTokens(secrets));
-  if (secrets.TOKEN === undefined) yield "there is no secret TOKEN: give it, or have it made with --generate";
+  if (secrets.TOKEN === undefined) yield "there is no secret TOKEN: set it, or generate it with --generate";
   else if (!isToken(secrets.TOKEN)) {
     yield `the secret TOKEN must have at least ${MIN_TOKEN_LENGTH} characters, none of them blank`;
   }
@@ -146,7 +145,7 @@ function* checkWebhooks(text: string): Generator<string> {
     kinds = undefined;
   }
   const kind = kinds && typeof kinds === "object" ? Object.keys(kinds)[0] : undefined;
-  // Any kind that is set up has the whole checked; one that is none of them does so too.
+  // The check of any kind parses the whole value, even if that kind is not configured.
   yield* refusalOf(() => parseWebhookSecrets({ WEBHOOKS: text }, (kind ?? "s3") as "s3"));
 }
 
@@ -161,7 +160,7 @@ function* checkSize(name: string, value: string): Generator<string> {
   }
 }
 
-/** The Workers' own checks; their sentences tell what a binding must be and not what it is. */
+/** Runs the Workers' own checks; their errors say what a binding must be, not its value. */
 function* refusalOf(check: () => unknown): Generator<string> {
   try {
     check();

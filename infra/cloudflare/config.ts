@@ -1,20 +1,20 @@
 import { z } from "zod";
 
 const bucket = z.string().regex(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/, "must be the name of an R2 bucket");
-/** The job service tells its queues apart by how their names begin. */
+/** The job service distinguishes its queues by the prefix of their names. */
 const queue = (begin: string) =>
   z
     .string()
     .regex(new RegExp(`^${begin}(-[a-z0-9-]{0,30}[a-z0-9])?$`), `must be ${begin}, or begin with ${begin}-`);
 const days = z.int().min(1).max(365);
 
-/** Below it lies what `POST /v1/uploads` takes. */
+/** Prefix of the keys of `POST /v1/uploads`. */
 export const UPLOADS_PREFIX = "uploads/";
 
 const notificationSchema = z.strictObject({
-  /** Keys that begin with it are told of; "" for all. */
+  /** Prefix of the keys with notifications; "" for all. */
   prefix: z.string().max(512),
-  /** As the keys are written: R2 tells ".svs" from ".SVS". */
+  /** Case-sensitive: R2 distinguishes ".svs" and ".SVS". */
   suffix: z.string().max(512).default(""),
 });
 
@@ -22,11 +22,11 @@ export const configSchema = z.strictObject({
   buckets: z
     .strictObject({ scans: bucket, results: bucket, models: bucket })
     .refine((buckets) => areDistinct(Object.values(buckets)), {
-      error: "each bucket needs a name of its own",
+      error: "bucket names must differ",
     }),
   queues: z
     .strictObject({
-      /** Shards of a job go to one of those that the job service is bound to; all are consumed. */
+      /** Shards go to the queues that the job service binds; the edge function consumes all. */
       shards: z
         .union([queue("tilewright-shards"), z.array(queue("tilewright-shards")).min(1).max(100)])
         .transform((names) => (typeof names === "string" ? [names] : names)),
@@ -35,22 +35,22 @@ export const configSchema = z.strictObject({
       dead: queue("tilewright-dead"),
     })
     .refine((queues) => areDistinct(Object.values(queues).flat()), {
-      error: "each queue needs a name of its own",
+      error: "queue names must differ",
     }),
-  /** Where new buckets lie, as a hint; default near to whoever creates them. */
+  /** Location hint for new buckets; default: near the caller. */
   location: z.enum(["weur", "eeur", "apac", "wnam", "enam", "oc"]).optional(),
-  /** Directory of the model package, from the root of the repository; its last part is the package's name. */
+  /** Directory of the model package, from the root of the repository; its last part is the name of the package. */
   modelPackage: z.string().regex(/^([\w][\w.-]*\/)*[\w][\w.-]*$/, "must be a directory of the repository"),
-  /** Of SCANS, for objects that are created. R2 refuses rules that overlap. */
+  /** Notifications of SCANS for created objects. R2 rejects overlapping rules. */
   notifications: z
     .array(notificationSchema)
     .min(1)
     .max(100)
     .refine((rules) => !rules.some((a, i) => rules.some((b, j) => i < j && overlap(a, b))), {
-      error: "rules overlap: no key may meet two of them",
+      error: "rules overlap: a key may match one rule only",
     })
     .refine((rules) => rules.some((r) => r.suffix === "" && UPLOADS_PREFIX.startsWith(r.prefix)), {
-      error: `no rule tells of all of ${UPLOADS_PREFIX}, where uploads go: nothing would start their jobs`,
+      error: `no rule covers all of ${UPLOADS_PREFIX}, the prefix of uploads: they would start no jobs`,
     }),
   /** Origins of web pages that send presigned parts to SCANS; none: no CORS rules are set. */
   browserOrigins: z.array(z.string().regex(/^https?:\/\/[\w.-]+(:\d+)?$/, "must be an origin")).max(50),
@@ -74,7 +74,7 @@ export function readConfig(text: string): Config {
   throw new Error(`configuration: ${path.join(".") || "the whole"}: ${message}`);
 }
 
-/** Name of the package, which is its folder in the bucket. */
+/** Name of the package and of its folder in the bucket. */
 export function modelName({ modelPackage }: Config): string {
   return modelPackage.slice(modelPackage.lastIndexOf("/") + 1);
 }

@@ -3,36 +3,35 @@ import { type Config, modelName } from "./config.ts";
 import { SECRETS, type SecretName } from "./secrets.ts";
 import { WORKERS, type WorkerName } from "./worker-config.ts";
 
-/** One call of wrangler. All of it may be shown: the value of a secret is not part of it. */
+/** One call of wrangler. It contains no value of a secret, so it may be shown. */
 export interface Step {
   reason: string;
-  /** What follows `wrangler`. */
+  /** Arguments of `wrangler`. */
   argv: readonly string[];
-  /** Not needed where this call succeeds and, if lines are given, lists something with all of them. */
+  /** The step is skipped if this call succeeds and, if lines are given, lists an entry with all of them. */
   unless?: { argv: readonly string[]; lists?: Readonly<Record<string, string>> };
-  /** Part of an error that means: there already. */
+  /** Part of an error that means that the resource exists. */
   settled?: string;
-  /** Whose value goes to the standard input. */
+  /** Secret whose value goes to standard input. */
   secret?: SecretName;
-  /** What must lie at a path in `argv`. */
+  /** Content of a file in `argv`. */
   file?: { path: string; json: unknown };
-  /** It tells where a Worker can be reached. */
+  /** Its output contains the address of a Worker. */
   showsAddress?: boolean;
 }
 
-/** What is known beforehand, beside the configuration. */
+/** Input of the plan besides the configuration. */
 export interface Known {
-  /** Secrets whose value is at hand. */
+  /** Secrets with a known value. */
   secrets: readonly SecretName[];
   /** Files of the model package, relative to its directory. */
   modelFiles: readonly string[];
-  /** Directory for files that wrangler is to read. */
+  /** Directory for files that wrangler reads. */
   scratch: string;
 }
 
 /**
- * The whole service, in an order in which everything is there before it is referred to. Repeating it changes nothing
- * that has not changed here.
+ * The steps that deploy the whole service, in an order in which resources exist before they are used. Idempotent.
  */
 export function planSetup(config: Config, known: Known): Step[] {
   const { buckets, queues } = config;
@@ -40,21 +39,27 @@ export function planSetup(config: Config, known: Known): Step[] {
     signedIn(),
     ...Object.values(buckets).map((name) => createBucket(config, name)),
     ...Object.values(queues).flat().map(createQueue),
-    bucketFile(known, buckets.scans, "lifecycle", scansLifecycle(config), "parts of unfinished uploads go"),
-    bucketFile(known, buckets.results, "lifecycle", resultsLifecycle(config), "work/ of lost jobs goes"),
+    bucketFile(
+      known,
+      buckets.scans,
+      "lifecycle",
+      scansLifecycle(config),
+      "delete parts of unfinished uploads",
+    ),
+    bucketFile(known, buckets.results, "lifecycle", resultsLifecycle(config), "delete work/ of lost jobs"),
     ...(config.browserOrigins.length > 0
-      ? [bucketFile(known, buckets.scans, "cors", scansCors(config), "web pages may send presigned parts")]
+      ? [bucketFile(known, buckets.scans, "cors", scansCors(config), "let web pages send presigned parts")]
       : []),
     ...uploadModel(config, known),
     // The edge function binds the ledgers, which live in the job service.
     ...deploy("jobs", known, "the job service"),
     ...deploy("segment", known, "the edge function"),
-    // Last: only now are events understood.
+    // Last: the Workers can handle events now.
     ...config.notifications.map((rule) => notify(config, rule)),
   ];
 }
 
-/** The model in a Worker of its own that needs neither queue nor job service: to ask what the platform allows. */
+/** Deploys the model alone, without queue and job service, to probe what the platform allows. */
 export function planProbe(config: Config, known: Known): Step[] {
   return [
     signedIn(),
@@ -106,7 +111,7 @@ function bucketFile(
 
 function uploadModel(config: Config, { modelFiles }: Known): Step[] {
   const name = modelName(config);
-  // What names the others goes last.
+  // The manifest last, because it names the other files.
   const files = [...modelFiles.filter((file) => file !== "model.json"), "model.json"];
   return files.map((file) => ({
     reason: `model ${name}: ${file}`,
@@ -133,7 +138,7 @@ function deploy(worker: WorkerName, { secrets }: Known, title: string): Step[] {
 
 function notify({ buckets, queues }: Config, { prefix, suffix }: Config["notifications"][number]): Step {
   return {
-    reason: `objects created in ${buckets.scans}${prefix || suffix ? ` as ${prefix}*${suffix}` : ""} are told to ${queues.events}`,
+    reason: `objects created in ${buckets.scans}${prefix || suffix ? ` as ${prefix}*${suffix}` : ""} are sent to ${queues.events}`,
     argv: [
       ...["r2", "bucket", "notification", "create", buckets.scans],
       ...["--event-type", "object-create", "--queue", queues.events],

@@ -7,14 +7,14 @@ import type { Secrets } from "./secrets.ts";
 
 export interface Answer {
   code: number;
-  /** Standard output and error, as they came. */
+  /** Standard output and error, interleaved. */
   output: string;
 }
 
-/** Calls wrangler; `input` is all there is on its standard input, which is no terminal: it asks for nothing. */
+/** Calls wrangler with `input` on standard input, which is not a terminal, so wrangler prompts for nothing. */
 export type Wrangler = (argv: readonly string[], input: string) => Promise<Answer>;
 
-/** @throws {Error} at the first step that fails; all before it are done, and doing them again does no harm */
+/** @throws {Error} at the first step that fails; the steps before it are done and can be repeated */
 export async function runPlan(
   steps: readonly Step[],
   deps: { wrangler: Wrangler; secrets: Secrets; log: (line: string) => void },
@@ -23,7 +23,7 @@ export async function runPlan(
   for (const [i, step] of steps.entries()) {
     const place = `[${i + 1}/${steps.length}] ${step.reason}`;
     if (await isThere(step, wrangler)) {
-      log(`${place}: there already`);
+      log(`${place}: exists already`);
       continue;
     }
     if (step.file) {
@@ -32,7 +32,7 @@ export async function runPlan(
     }
     const { code, output } = await wrangler(step.argv, step.secret ? secrets[step.secret]! : "");
     if (code !== 0 && step.settled && output.includes(step.settled)) {
-      log(`${place}: there already`);
+      log(`${place}: exists already`);
       continue;
     }
     if (code !== 0) {
@@ -50,7 +50,7 @@ async function isThere({ unless }: Step, wrangler: Wrangler): Promise<boolean> {
   return code === 0 && (unless.lists === undefined || listsOneWith(output, unless.lists));
 }
 
-/** Whether a listing of wrangler, things apart by blank lines with a "label: value" a line, has one with all values. */
+/** Whether a listing of wrangler (entries separated by blank lines, each line "label: value") has an entry with all values. */
 export function listsOneWith(listing: string, wanted: Readonly<Record<string, string>>): boolean {
   return listing.split(/\n\s*\n/).some((block) => {
     const values = new Map(
@@ -70,7 +70,7 @@ export function installedWrangler(root: string, environment = process.env): Wran
           ...environment,
           WRANGLER_SEND_METRICS: "false",
           WRANGLER_HIDE_BANNER: "true",
-          // Its log files would hold the bodies of requests otherwise.
+          // Otherwise its log files would contain bodies of requests.
           WRANGLER_LOG_SANITIZE: "true",
         },
         stdio: ["pipe", "pipe", "pipe"],
@@ -81,7 +81,7 @@ export function installedWrangler(root: string, environment = process.env): Wran
       };
       child.stdout.setEncoding("utf8").on("data", keep);
       child.stderr.setEncoding("utf8").on("data", keep);
-      // One that ends before it has read its input says why in its output.
+      // wrangler may exit before it reads its input; its output says why.
       child.stdin.on("error", () => {}).end(input);
       child.on("error", reject);
       child.on("close", (code) => resolve({ code: code ?? 1, output: stripVTControlCharacters(output) }));

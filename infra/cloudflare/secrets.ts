@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { WorkerName } from "./worker-config.ts";
 
-/** Secrets of each Worker; those that are not optional are asked for by every request. */
+/** Secrets of each Worker; requests fail without those that are not optional. */
 export const SECRETS: Record<WorkerName, readonly { name: SecretName; optional: boolean }[]> = {
   jobs: [
     { name: "TOKENS", optional: false },
@@ -23,10 +23,10 @@ const NAMES = ["TOKENS", "WEBHOOKS", "SOURCE_KEYS", "CALLBACK_SECRET", "SCANS_S3
 export type SecretName = (typeof NAMES)[number];
 export type Secrets = Partial<Record<SecretName, string>>;
 
-/** TILEWRIGHT_TOKEN is another one: what the upload command sends. */
+/** Not TILEWRIGHT_TOKEN, which is the token that the upload command sends. */
 const ENVIRONMENT_PREFIX = "TILEWRIGHT_SECRET_";
 
-/** Values from the files of a directory, each named as its secret, or else from the environment. */
+/** Reads values from files of a directory, named like the secrets, otherwise from the environment. */
 export async function readSecrets(
   directory: string,
   environment: Readonly<Record<string, string | undefined>>,
@@ -34,13 +34,13 @@ export async function readSecrets(
   const secrets: Secrets = {};
   for (const name of NAMES) {
     const value = (await readIfThere(join(directory, name))) ?? environment[ENVIRONMENT_PREFIX + name];
-    // wrangler cuts what is blank at the end as well.
+    // wrangler trims the end, too.
     if (value !== undefined && value.trim() !== "") secrets[name] = value.trim();
   }
   return secrets;
 }
 
-/** New values for the secrets that need no one else's word and are not there yet. */
+/** Generates values for missing secrets that need no external value. */
 export function newSecrets(present: Secrets): Secrets {
   const tokens = [
     { name: "admin", token: newToken(), scopes: ["admin"] },
@@ -56,7 +56,7 @@ export function newSecrets(present: Secrets): Secrets {
   );
 }
 
-/** For their owner's eyes alone. @returns paths of the files @throws {Error} rather than write over one */
+/** Writes secrets to files that only their owner can read. @returns paths of the files @throws {Error} where a file exists */
 export async function writeSecrets(directory: string, secrets: Secrets): Promise<string[]> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const paths: string[] = [];
@@ -68,7 +68,7 @@ export async function writeSecrets(directory: string, secrets: Secrets): Promise
   return paths;
 }
 
-/** 256 bits, in characters that every header can carry. */
+/** 256 random bits, in characters that headers can hold. */
 function newToken(): string {
   return randomBytes(32).toString("base64url");
 }

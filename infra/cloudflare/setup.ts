@@ -1,5 +1,5 @@
 /**
- * Puts Tilewright into a Cloudflare account, or tells how it would: docs/deploy.md.
+ * Deploys Tilewright to a Cloudflare account, or prints the plan: docs/deploy.md.
  *   npm run setup:cloudflare -- [--dry-run] [--probe] [--generate] [--config <file>] [--secrets <directory>]
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -42,7 +42,7 @@ async function main(): Promise<void> {
   });
   for (const problem of problems) console.error(`problem: ${problem}`);
   if (problems.length > 0 && !flags["dry-run"]) {
-    throw new Error("nothing was changed: mend these first");
+    throw new Error("nothing was changed: fix these first");
   }
 
   const scratch = await mkdtemp(join(tmpdir(), "tilewright-setup-"));
@@ -64,7 +64,7 @@ async function main(): Promise<void> {
 function describe({ reason, argv, unless, secret, file }: Step): string[] {
   return [
     `# ${reason}`,
-    ...(unless ? [`#   left out where this finds it: wrangler ${unless.argv.map(quoted).join(" ")}`] : []),
+    ...(unless ? [`#   skipped if this finds it: wrangler ${unless.argv.map(quoted).join(" ")}`] : []),
     ...(file ? [`#   ${file.path} holds ${JSON.stringify(file.json)}`] : []),
     `wrangler ${argv.map(quoted).join(" ")}${secret ? `   # the value of ${secret} on standard input` : ""}`,
   ];

@@ -13,9 +13,9 @@ export const WORKERS = {
 
 export type WorkerName = keyof typeof WORKERS;
 
-/** What is looked at of a Worker's configuration. */
+/** The used part of a Worker's configuration. */
 export interface WorkerConfig {
-  /** As wrangler deploys it. */
+  /** The deployed name. */
   name: string;
   vars: Readonly<Record<string, string>>;
   /** Names of buckets by binding. */
@@ -23,11 +23,11 @@ export interface WorkerConfig {
   /** Queues by binding. */
   produces: Readonly<Record<string, string>>;
   consumes: readonly { queue: string; deadLetterQueue?: string }[];
-  /** Durable Objects that live in another Worker: its name, by binding. */
+  /** Name of the Worker, by binding, for Durable Objects of another Worker. */
   foreignObjects: Readonly<Record<string, string>>;
 }
 
-/** What wrangler makes of a file: its own types lack those of a dependency it does not bring. */
+/** The used part of wrangler: its own types need a dependency that it does not install. */
 const rawSchema = z.object({
   name: z.string(),
   vars: z.record(z.string(), z.unknown()),
@@ -41,7 +41,7 @@ const rawSchema = z.object({
   }),
 });
 
-/** Reads the configuration as wrangler itself does. */
+/** Reads a configuration with wrangler. */
 export function readWorkerConfig(worker: WorkerName): WorkerConfig {
   const { name, vars, r2_buckets, queues, durable_objects } = rawSchema.parse(
     unstable_readConfig({ config: join(ROOT, WORKERS[worker]) }, { hideWarnings: true }),

@@ -6,29 +6,29 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MIRROR = process.env.DEBIAN_MIRROR ?? "http://deb.debian.org/debian";
-/** What Node's own image has beside Node. */
+/** Packages of Node's image besides Node. */
 const NPM = "npm@11.21.2";
 
 export interface Image {
-  /** Its files, mounted; whoever writes there writes to a copy. */
+  /** Mounted files of the image; writes go to a copy. */
   root: string;
   entrypoint: readonly string[];
   healthcheck: readonly string[];
   env: Readonly<Record<string, string>>;
   user: string;
   workingDirectory: string;
-  /** Afterwards `directory` can be deleted. */
+  /** Unmounts, so that `directory` can be deleted. */
   release(): void;
 }
 
 /**
- * Builds the runner's image for the CPU as the guide does, on a Debian that debootstrap makes in place of the bases from
- * Docker's registry. As root; everything it makes lies below `directory`.
- * @throws what the first tool that fails says
+ * Builds the runner's image for the CPU like the guide, on a Debian of debootstrap instead of base images from Docker's
+ * registry. Needs root; writes only below `directory`.
+ * @throws the output of the first tool that fails
  */
 export function buildImage(directory: string): Image {
   const storage = ["--root", join(directory, "storage"), "--runroot", join(directory, "run")];
-  // Where overlays are not to be had, as in a container, "vfs" copies every layer.
+  // "vfs" copies every layer; it works without overlays, for example in a container.
   storage.push("--storage-driver", process.env.STORAGE_DRIVER ?? "overlay");
   const buildah = (...args: string[]) =>
     execFileSync("buildah", [...storage, ...args], {
@@ -38,7 +38,7 @@ export function buildImage(directory: string): Image {
       maxBuffer: 1 << 28,
       env: { ...process.env, BUILDAH_ISOLATION: "chroot", BUILDAH_FORMAT: "docker" },
     }).trim();
-  /** An image of what `fill` puts on top of another. */
+  /** Creates an image from another and the files of `fill`. */
   const make = (from: string, name: string, fill: (root: string) => string[]) => {
     const container = buildah("from", from);
     const root = buildah("mount", container);
@@ -85,7 +85,7 @@ export function buildImage(directory: string): Image {
   return {
     root: buildah("mount", container),
     entrypoint: config.Entrypoint,
-    // Of ["CMD", ...]: without a shell.
+    // ["CMD", ...]: without a shell.
     healthcheck: config.Healthcheck.Test.slice(1),
     env: Object.fromEntries(config.Env.map((line: string) => line.split(/=(.*)/s).slice(0, 2))),
     user: config.User,
@@ -94,7 +94,7 @@ export function buildImage(directory: string): Image {
   };
 }
 
-/** Behind a proxy that opens TLS, npm has to trust what this machine trusts. */
+/** Behind a proxy that intercepts TLS, npm must trust the certificates of this machine. */
 function certificates(root: string): string[] {
   const { NODE_EXTRA_CA_CERTS } = process.env;
   if (!NODE_EXTRA_CA_CERTS) return [];

@@ -1,6 +1,6 @@
 /**
- * Builds the runner's image for the CPU and runs it as the guide says (docs/runner.md), without Docker: buildah and debootstrap, which
- * are installed where they are missing (Debian or Ubuntu, as root). TILEWRIGHT_NEEDS_IMAGE=1 makes an error of what would be skipped.
+ * Builds the runner's image for the CPU and runs it like the guide (docs/runner.md), with buildah and debootstrap instead of Docker.
+ * Installs them where they are missing (Debian or Ubuntu, as root). TILEWRIGHT_NEEDS_IMAGE=1 turns a skip into an error.
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -16,13 +16,13 @@ import { buildImage, type Image } from "./build-image.ts";
 import { type Process, startIn } from "./container.ts";
 
 const TOKEN = "a-token-of-the-check-alone";
-/** As the image says. */
+/** As in the image. */
 const URL_OF_IT = "http://127.0.0.1:8788";
 const PACKAGES = ["buildah", "debootstrap"];
 
 const why = missing();
 if (why) {
-  console.log(`the image was not checked: ${why}`);
+  console.log(`skipped the check of the image: ${why}`);
   process.exit(process.env.TILEWRIGHT_NEEDS_IMAGE ? 1 : 0);
 }
 const directory = mkdtempSync(join(tmpdir(), "tilewright-image-"));
@@ -34,9 +34,9 @@ try {
   console.log(`built: ${mebibytes(join(image.root, image.workingDirectory))} MiB beside the base and Node`);
   holdsNoMoreThanItNeeds(image);
   await wantsToken(image);
-  // Whoever it is run as.
+  // For any user id.
   for (const user of [image.user, "4711:4711"]) await runs(image, user);
-  console.log("the image builds, runs as anybody on a read-only root, and segments to the same bytes");
+  console.log("the image builds, runs as any user on a read-only root, and gives the same bytes");
 } finally {
   for (const { child } of running) child.kill("SIGKILL");
   await Promise.all([...running].map(({ ended }) => ended));
@@ -51,7 +51,7 @@ function holdsNoMoreThanItNeeds({ root, workingDirectory }: Image): void {
   const modules = new Set(readdirSync(at("node_modules")));
   for (const name of ["node", "typescript", "vitest", "wrangler", "miniflare"]) {
     ok(name in devDependencies, name);
-    ok(!modules.has(name), `${name} is of no use in the image`);
+    ok(!modules.has(name), `${name} is not needed in the image`);
   }
   const systems = readdirSync(at("node_modules/onnxruntime-node/bin/napi-v6"), { recursive: true });
   ok(!systems.some((path) => /\.(dll|dylib)$/.test(String(path))), "libraries of other systems");
@@ -97,7 +97,7 @@ async function runs(image: Image, user: string): Promise<void> {
   };
   execFileSync("diff", ["--recursive", await results(`runner:${URL_OF_IT}`), await results("local")]);
 
-  // What is under way when it is told to stop is answered.
+  // Running requests are answered after the stop signal.
   const model = await loadModel("nuclei");
   const client = await RemoteSegmenter.connect(URL_OF_IT, { token: TOKEN, modelHash: model.hash });
   const batch = { data: new Uint8Array(8 * 224 * 224 * 3).fill(90), shape: [8, 224, 224, 3] };
@@ -129,7 +129,7 @@ function mebibytes(path: string): number {
   return Number(execFileSync("du", ["-sm", path], { encoding: "utf8" }).split("\t")[0]);
 }
 
-/** @returns why there can be no check here; what can be installed is */
+/** Installs missing tools. @returns why the check is impossible here; undefined where it is possible */
 function missing(): string | undefined {
   const there = (program: string) => {
     try {
@@ -139,7 +139,7 @@ function missing(): string | undefined {
       return false;
     }
   };
-  if (process.platform !== "linux" || process.getuid?.() !== 0) return "it takes root on Linux";
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return "it needs root on Linux";
   if (PACKAGES.every(there)) return undefined;
   if (!there("apt-get")) return `${PACKAGES.join(" and ")} are not installed`;
   const apt = (...args: string[]) =>

@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Image } from "./build-image.ts";
 
-/** As `docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges` has the files of an image. */
+/** A container like `docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges`. */
 const ENTER = `
 set -e
 mount --bind "$ROOT" "$ROOT"
@@ -16,13 +16,13 @@ exec chroot "$ROOT" setpriv --reuid="$ID" --regid="$ID" --clear-groups --no-new-
 
 export interface Process {
   child: ChildProcessWithoutNullStreams;
-  /** What it wrote so far, both streams. */
+  /** Its output so far, both streams. */
   output(): string;
-  /** Its exit code; the signal's name where one ended it. */
+  /** Its exit code, or the name of the signal that ended it. */
   ended: Promise<number | string>;
 }
 
-/** Starts a program in the image, on the network of this machine; signals to `child` reach it itself. */
+/** Starts a program in the image, on the network of this machine; signals to `child` reach the program. */
 export function startIn(
   image: Image,
   command: readonly string[],

@@ -126,11 +126,15 @@ describe("reports configurations that would not work", () => {
     ],
     ["another bucket of the probe", (g) => void Object.assign(g.probe.buckets, { MODELS: "other" }), /probe/],
     [
-      "a queue nobody makes",
+      "a queue that config.json does not create",
       (g) => void Object.assign(g.jobs.produces, { NEW: "tilewright-new" }),
       /tilewright-new/,
     ],
-    ["a queue nobody reads", (g) => void (g.segment.consumes as unknown[]).pop(), /nobody consumes.*shards/],
+    [
+      "a queue without a consumer",
+      (g) => void (g.segment.consumes as unknown[]).pop(),
+      /shards.* has no consumer/,
+    ],
     [
       "ledgers elsewhere",
       (g) => void Object.assign(g.segment.foreignObjects, { LEDGERS: "x" }),
@@ -139,11 +143,7 @@ describe("reports configurations that would not work", () => {
     ["another model", (g) => bothVars(g, "MODEL", "hippocampus"), /MODEL hippocampus/],
     ["another variant in one Worker", (g) => (jobVars(g).VARIANT = "int4"), /VARIANT is not the same/],
     ["another SCANS_BUCKET", (g) => bothVars(g, "SCANS_BUCKET", "x"), /SCANS_BUCKET must/],
-    [
-      "a rule for a bucket that is not read",
-      (g) => (jobVars(g).RULES = rule({ bucket: "other" })),
-      /bucket other/,
-    ],
+    ["a rule for an unknown bucket", (g) => (jobVars(g).RULES = rule({ bucket: "other" })), /bucket other/],
     ["a rule for another model", (g) => (jobVars(g).RULES = rule({ request: { model: "x" } })), /asks for x/],
     [
       "a rule for another variant",
@@ -151,7 +151,7 @@ describe("reports configurations that would not work", () => {
       /nuclei int4,/,
     ],
     [
-      "a rule that calls back where it may not",
+      "a rule with a callback that is not allowed",
       (g) => {
         g.secrets.CALLBACK_SECRET = SECRET;
         jobVars(g).CALLBACK_HOSTS = "lab.example.org";
@@ -160,13 +160,9 @@ describe("reports configurations that would not work", () => {
       /callback to a host/,
     ],
     ["no RESULTS_BUCKET", (g) => delete jobVars(g).RESULTS_BUCKET, /RESULTS_BUCKET must/],
-    ["rules that cannot be read", (g) => (jobVars(g).RULES = '[{"name":"a"}]'), /RULES must be/],
-    [
-      "sources that may not be read",
-      (g) => bothVars(g, "SOURCES", '[{"kind":"http","host":"10.0.0.1"}]'),
-      /SOURCES/,
-    ],
-    ["sources of one Worker alone", (g) => (jobVars(g).SOURCES = SOURCES), /SOURCES is not the same/],
+    ["invalid rules", (g) => (jobVars(g).RULES = '[{"name":"a"}]'), /RULES must be/],
+    ["internal sources", (g) => bothVars(g, "SOURCES", '[{"kind":"http","host":"10.0.0.1"}]'), /SOURCES/],
+    ["sources in one Worker only", (g) => (jobVars(g).SOURCES = SOURCES), /SOURCES is not the same/],
     [
       "keys of an unknown bucket",
       (g) => (g.secrets.SOURCE_KEYS = '{"b":{"accessKeyId":"i","secretAccessKey":"s"}}'),
@@ -174,7 +170,7 @@ describe("reports configurations that would not work", () => {
     ],
     ["callbacks without a signature", (g) => (jobVars(g).CALLBACK_HOSTS = "a.example"), /CALLBACK_SECRET/],
     [
-      "presigned by half",
+      "incomplete access for presigned uploads",
       (g) => (g.secrets.SCANS_S3_KEYS = `{"accessKeyId":"${SECRET}"`),
       /SCANS_S3_ENDPOINT/,
     ],
@@ -202,7 +198,7 @@ describe("reports configurations that would not work", () => {
       (g) => (g.secrets.WEBHOOKS = `{"gcs":{"token":"${SECRET}"}}`),
       /WEBHOOKS must be/,
     ],
-    ["no webhooks at all", (g) => (g.secrets.WEBHOOKS = "{}"), /takes no events/],
+    ["no webhooks at all", (g) => (g.secrets.WEBHOOKS = "{}"), /accepts no events/],
     ["a secret that is too long", (g) => (g.secrets.CALLBACK_SECRET = SECRET.repeat(300)), /7200 bytes/],
   ])("%s", (_, change, message) => {
     expect(problems(change).join("\n")).toMatch(message);

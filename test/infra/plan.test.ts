@@ -214,7 +214,7 @@ describe("the configuration", () => {
     [
       "a queue of shards twice",
       (c) => (c.queues.shards = ["tilewright-shards", "tilewright-shards"]),
-      /name of its own/,
+      /queue names must differ/,
     ],
     ["no queue of shards", (c) => (c.queues.shards = []), /queues\.shards/],
     ["no rule for uploads", (c) => (c.notifications = [{ prefix: "in/" }]), /uploads\//],

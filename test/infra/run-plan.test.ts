@@ -61,7 +61,7 @@ describe("running a plan", () => {
       list: { code: 0, output: listing },
     });
     expect(called).toEqual(["a", "list", "c"]);
-    expect(lines.filter((line) => line.endsWith("there already"))).toHaveLength(2);
+    expect(lines.filter((line) => line.endsWith("exists already"))).toHaveLength(2);
   });
 
   it("stops at the first failure, and reports the command", async () => {
@@ -161,7 +161,7 @@ describe("the installed wrangler, without a terminal", () => {
     const checked = steps.filter(({ unless }) => unless);
     await run(checked);
     expect(account.changes).toEqual([]);
-    expect(lines.filter((line) => line.endsWith("there already"))).toHaveLength(checked.length);
+    expect(lines.filter((line) => line.endsWith("exists already"))).toHaveLength(checked.length);
 
     expect(lines.join("\n")).not.toContain(SECRET);
     const logs = await readdir(join(scratch, "log"));

@@ -127,12 +127,12 @@ const startFolderJob: FolderRouteOptions["start"] = async (env, source, request)
 /** Unknown errors give an id of the log entry and no detail. */
 function toErrorResponse(error: unknown): Response {
   // Thrown by Hono for bodies that are not JSON.
-  const problem =
+  const httpError =
     error instanceof HTTPException && error.status === 400
       ? new HttpError(400, "bad_request", "the body is not valid JSON")
       : toHttpError(error);
-  const { code, message, status, headers } = problem;
-  if (status < 500 || problem === error)
+  const { code, message, status, headers } = httpError;
+  if (status < 500 || httpError === error)
     return Response.json({ error: { code, message } }, { status, headers });
   const id = crypto.randomUUID();
   console.error(id, error);

@@ -5,7 +5,7 @@ import { requireBearer } from "../../service/bearer.ts";
 import { HttpError, toHttpError } from "../../service/http-error.ts";
 import { configuredToken } from "../shared/configured-token.ts";
 import { parseJson } from "../shared/json-body.ts";
-import { readText } from "../shared/read-text.ts";
+import { readTextBody } from "../shared/read-text-body.ts";
 import type { LeasedMessages } from "./leased-messages.ts";
 
 export { LeasedMessages } from "./leased-messages.ts";
@@ -67,8 +67,8 @@ app.post("/client/v4/accounts/:account/queues/:queue/messages/ack", async (c) =>
   );
   return answer({ ackCount: acks.length, retryCount: retries.length });
 });
-app.notFound(() => refuse(new HttpError(404, "not_found", "there is no such call")));
-app.onError((error) => refuse(toHttpError(error)));
+app.notFound(() => toErrorResponse(new HttpError(404, "not_found", "there is no such call")));
+app.onError((error) => toErrorResponse(toHttpError(error)));
 
 export default {
   fetch: (request: Request, env: Bindings) => app.fetch(request, env),
@@ -89,7 +89,7 @@ function getMessages({ MESSAGES }: Bindings, queue: string) {
 
 async function read<T extends z.ZodType>(request: Request, schema: T): Promise<z.output<T>> {
   const parsed = schema.safeParse(
-    parseJson(new TextEncoder().encode(await readText(request, MAX_BODY_BYTES))),
+    parseJson(new TextEncoder().encode(await readTextBody(request, MAX_BODY_BYTES))),
   );
   if (parsed.success) return parsed.data;
   throw new HttpError(400, "bad_request", z.prettifyError(parsed.error));
@@ -99,7 +99,7 @@ function answer(result: unknown): Response {
   return Response.json({ success: true, errors: [], messages: [], result });
 }
 
-function refuse({ status, message, headers }: HttpError): Response {
+function toErrorResponse({ status, message, headers }: HttpError): Response {
   return Response.json(
     { success: false, errors: [{ code: status, message }], result: null },
     { status, headers },

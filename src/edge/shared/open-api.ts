@@ -4,7 +4,7 @@ import { HttpError } from "../../service/http-error.ts";
 import { jsonBody } from "./json-body.ts";
 
 /** Body of every error response. */
-export const problemSchema = z
+export const errorSchema = z
   .object({
     error: z.object({
       code: z.string(),
@@ -22,7 +22,7 @@ export const jsonContent = <T extends z.ZodType>(schema: T, description: string)
 });
 
 /** An error in an OpenAPI document. */
-export const refusal = (description: string) => jsonContent(problemSchema, description);
+export const errorContent = (description: string) => jsonContent(errorSchema, description);
 
 /** An app that validates requests against its OpenAPI document; errors name the field. */
 export function createOpenApiApp<E extends Env>(): OpenAPIHono<E> {

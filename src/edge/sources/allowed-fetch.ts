@@ -4,7 +4,7 @@ import type { AllowedHost } from "./source-settings.ts";
 
 const MAX_REDIRECTS = 3;
 
-export function refused(message: string): HttpError {
+export function sourceRefusedError(message: string): HttpError {
   return new HttpError(422, "source_refused", message);
 }
 
@@ -30,7 +30,7 @@ export function allowedFetch(
     const startsHere = isLoopback(url.hostname);
     for (let redirects = 0; ; redirects++) {
       if (!isAllowed(url, hosts) || (isLoopback(url.hostname) && !startsHere)) {
-        throw refused(
+        throw sourceRefusedError(
           redirects === 0
             ? `host ${url.host} is not in the allow-list (SOURCES)`
             : "the source redirects to a host that is not in the allow-list (SOURCES)",
@@ -41,9 +41,10 @@ export function allowedFetch(
       if (!REDIRECTS.has(response.status) || location === null) return response;
       await response.body?.cancel().catch(() => {});
       if (redirects === MAX_REDIRECTS) {
-        throw refused(`the source redirects more than ${MAX_REDIRECTS} times`);
+        throw sourceRefusedError(`the source redirects more than ${MAX_REDIRECTS} times`);
       }
-      if (!URL.canParse(location, url)) throw refused("the source redirects to an invalid address");
+      if (!URL.canParse(location, url))
+        throw sourceRefusedError("the source redirects to an invalid address");
       url = new URL(location, url);
     }
   };

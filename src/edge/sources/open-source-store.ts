@@ -5,7 +5,7 @@ import type { ListedObject, ObjectStore, ReadOptions } from "../../storage/objec
 import { R2Store } from "../../storage/r2-store.ts";
 import { withRetry } from "../../storage/retry.ts";
 import { isObjectKey, isReservedKey } from "../shared/object-key.ts";
-import { allowedFetch, isAllowed, refused } from "./allowed-fetch.ts";
+import { allowedFetch, isAllowed, sourceRefusedError } from "./allowed-fetch.ts";
 import { listBucket } from "./list-bucket.ts";
 import { signedFetch } from "./signed-fetch.ts";
 import { parseSourceSettings } from "./source-settings.ts";
@@ -50,7 +50,7 @@ export function openSourceStore(
   // A plain function: workerd's fetch must not be called as a method of another object.
   const { fetch = globalThis.fetch } = deps;
   if (uri.length > MAX_URI_LENGTH) {
-    throw refused(`the address of the source is longer than ${MAX_URI_LENGTH} characters`);
+    throw sourceRefusedError(`the address of the source is longer than ${MAX_URI_LENGTH} characters`);
   }
   const [, scheme, rest = ""] = /^([a-z][a-z0-9+.-]{0,15}):\/\/(.+)$/is.exec(uri) ?? [];
   switch (scheme?.toLowerCase()) {
@@ -62,7 +62,7 @@ export function openSourceStore(
     case "http":
       return openAddress(env, uri, fetch);
     default:
-      throw refused("the source must be r2://bucket/key, s3://bucket/key or https://host/path");
+      throw sourceRefusedError("the source must be r2://bucket/key, s3://bucket/key or https://host/path");
   }
 }
 
@@ -78,7 +78,7 @@ function openScans(env: SourceBindings, rest: string): SourceStore {
   // Also a prefix that contains results.
   const isResult = bucket === env.RESULTS_BUCKET && isReservedKey(`${key}/`);
   if (bucket !== env.SCANS_BUCKET || isResult) {
-    throw refused(
+    throw sourceRefusedError(
       `r2://${bucket} is not a source: R2 sources must be in r2://${env.SCANS_BUCKET}, outside its results`,
     );
   }
@@ -90,7 +90,7 @@ function openScans(env: SourceBindings, rest: string): SourceStore {
 function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.fetch): SourceStore {
   const { bucket, key } = splitBucket(rest);
   const source = parseSourceSettings(env).buckets.get(bucket);
-  if (!source) throw refused(`bucket ${bucket} is not in the allow-list (SOURCES)`);
+  if (!source) throw sourceRefusedError(`bucket ${bucket} is not in the allow-list (SOURCES)`);
   const signed = signedFetch(bucket, source, fetch);
   const url = `${source.endpoint}/${bucket}`;
   const store = new HttpStore(url, { fetch: signed, maxWholeBytes: MAX_WHOLE_BYTES });
@@ -99,14 +99,15 @@ function openBucket(env: SourceBindings, rest: string, fetch: typeof globalThis.
 }
 
 function openAddress(env: SourceBindings, uri: string, fetch: typeof globalThis.fetch): SourceStore {
-  if (!URL.canParse(uri)) throw refused("the address of the source is invalid");
+  if (!URL.canParse(uri)) throw sourceRefusedError("the address of the source is invalid");
   const url = new URL(uri);
   const { hosts } = parseSourceSettings(env);
-  if (!isAllowed(url, hosts)) throw refused(`host ${url.host} is not in the allow-list (SOURCES)`);
+  if (!isAllowed(url, hosts)) throw sourceRefusedError(`host ${url.host} is not in the allow-list (SOURCES)`);
   const path = url.pathname.replace(/\/+$/, "");
   const slash = path.lastIndexOf("/");
   const key = decoded(path.slice(slash + 1));
-  if (key.includes("/") || !isObjectKey(key)) throw refused("the address of the source names no file");
+  if (key.includes("/") || !isObjectKey(key))
+    throw sourceRefusedError("the address of the source names no file");
   const store = new HttpStore(url.origin + path.slice(0, slash + 1), {
     fetch: allowedFetch(hosts, fetch),
     search: url.search.slice(1),
@@ -125,7 +126,9 @@ function splitBucket(rest: string): { bucket: string; key: string } {
   const bucket = rest.slice(0, slash);
   const key = rest.slice(slash + 1).replace(/\/+$/, "");
   if (slash < 1 || !/^[\w.-]{1,255}$/.test(bucket) || !isObjectKey(key)) {
-    throw refused("the address of the source must name a bucket and a key without empty, . or .. parts");
+    throw sourceRefusedError(
+      "the address of the source must name a bucket and a key without empty, . or .. parts",
+    );
   }
   return { bucket, key };
 }

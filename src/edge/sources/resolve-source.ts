@@ -4,7 +4,7 @@ import type { ListedObject, ObjectInfo, ObjectStore } from "../../storage/object
 import { prefixEtag } from "../../storage/prefix-etag.ts";
 import { snapshotStore } from "../../storage/snapshot-store.ts";
 import { isObjectKey } from "../shared/object-key.ts";
-import { refused } from "./allowed-fetch.ts";
+import { sourceRefusedError } from "./allowed-fetch.ts";
 import type { SourceStore } from "./open-source-store.ts";
 
 /** The content at an address. */
@@ -53,13 +53,13 @@ async function objectsBelow(
     // Other keys are folder markers of some consoles, or keys that no reader opens.
     if (!isObjectKey(object.key)) {
       if (++others > MAX_PREFIX_OBJECTS)
-        throw refused(
+        throw sourceRefusedError(
           `more than ${MAX_PREFIX_OBJECTS} objects below ${uri} have invalid keys; give the prefix of one series`,
         );
       continue;
     }
     if (found.push(object) > MAX_PREFIX_OBJECTS)
-      throw refused(
+      throw sourceRefusedError(
         `more than ${MAX_PREFIX_OBJECTS} objects lie below ${uri}; give the prefix of one series, or one archive of it`,
       );
   }

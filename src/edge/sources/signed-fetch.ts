@@ -21,14 +21,14 @@ export function signedFetch(
       for (const [name, value] of (await signer.sign()).headers) headers.set(name, value);
     }
     const response = await fetch(url, { ...init, headers, redirect: "manual" });
-    const problem = refusal(response.status, bucket, keys !== undefined);
-    if (problem === undefined) return response;
+    const denial = describeDenial(response.status, bucket, keys !== undefined);
+    if (denial === undefined) return response;
     await response.body?.cancel().catch(() => {});
-    throw new StorageError(problem, { retryable: false });
+    throw new StorageError(denial, { retryable: false });
   };
 }
 
-function refusal(status: number, bucket: string, hasKeys: boolean): string | undefined {
+function describeDenial(status: number, bucket: string, hasKeys: boolean): string | undefined {
   if (status >= 300 && status < 400 && status !== 304) {
     return `the endpoint of bucket ${bucket} responds ${status}, as for a bucket of another region; check its endpoint and region in SOURCES`;
   }

@@ -13,7 +13,7 @@ import {
 } from "../../../contracts/cohort-request.ts";
 import { HttpError } from "../../../service/http-error.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { getConfiguredModel, requireConfiguredModel } from "../context/configured-model.ts";
 import { type CohortStub, getCohortLedger } from "./cohort-ledger.ts";
@@ -32,9 +32,12 @@ const status = (description: string) => jsonContent(statusSchema, description);
 const body = <T extends z.ZodType>(schema: T) => ({
   body: { required: true, content: { "application/json": { schema } } },
 });
-const failures = { 401: refusal("no token, or a wrong one"), 403: refusal("a token without the scope") };
-const missing = { 404: refusal("there is no such cohort") };
-const badBody = { 413: refusal("the body is too large"), 422: refusal("the request does not fit") };
+const failures = {
+  401: errorContent("no token, or a wrong one"),
+  403: errorContent("a token without the scope"),
+};
+const missing = { 404: errorContent("there is no such cohort") };
+const badBody = { 413: errorContent("the body is too large"), 422: errorContent("the request does not fit") };
 
 const create = createRoute({
   method: "post",
@@ -44,7 +47,7 @@ const create = createRoute({
   responses: {
     200: status("the cohort exists already"),
     201: status("the cohort is open"),
-    409: refusal("the cohort with this id has other settings, or it is full"),
+    409: errorContent("the cohort with this id has other settings, or it is full"),
     ...badBody,
     ...failures,
   },
@@ -70,7 +73,7 @@ const addRows = createRoute({
   request: { params: id, ...body(z.strictObject({ rows: rowsSchema }).openapi("CohortRows")) },
   responses: {
     200: status("the cohort"),
-    409: refusal("the cohort is full"),
+    409: errorContent("the cohort is full"),
     ...missing,
     ...badBody,
     ...failures,
@@ -97,7 +100,7 @@ const listRows = createRoute({
       rowsPageSchema.openapi("CohortRowsPage"),
       `a page of at most ${MAX_ROWS_A_REQUEST} scans`,
     ),
-    422: refusal("the cursor is not from a previous page"),
+    422: errorContent("the cursor is not from a previous page"),
     ...missing,
     ...failures,
   },
@@ -128,7 +131,7 @@ const remove = createRoute({
   request: { params: id },
   responses: {
     204: { description: "deleted" },
-    409: refusal("the cohort is running: cancel it first"),
+    409: errorContent("the cohort is running: cancel it first"),
     ...missing,
     ...failures,
   },

@@ -3,7 +3,7 @@ import { readBytesBounded } from "../../shared/read-bytes-bounded.ts";
 const TIMEOUT_MS = 4000;
 
 /**
- * Fetches a small text from an address that was checked. Redirects are refused: they could lead anywhere.
+ * Fetches a small text from an address that was checked. It follows no redirects, because they could lead anywhere.
  * @returns undefined where the response is not 200, has more than `maxBytes`, or does not arrive in time
  */
 export async function fetchTextBounded(

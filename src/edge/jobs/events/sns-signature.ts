@@ -19,14 +19,14 @@ export class SnsVerifier {
   /** @throws {HttpError} 403 for a message that SNS did not sign, 503 where the certificate cannot be fetched */
   async verify(message: SnsMessage, nowMs: number, fetch: typeof globalThis.fetch): Promise<void> {
     const url = certificateUrl(message.SigningCertURL);
-    if (!url) throw refused("the certificate is not from a host of SNS");
+    if (!url) throw invalidSignatureError("the certificate is not from a host of SNS");
     const certificate = await this.#certificate(url.href, fetch);
     if (nowMs < certificate.notBeforeMs || nowMs > certificate.notAfterMs) {
       this.#certificates.delete(url.href);
-      throw refused("the certificate has expired or is not valid yet");
+      throw invalidSignatureError("the certificate has expired or is not valid yet");
     }
     if (!(await isSigned(message, certificate.spki)))
-      throw refused("the signature does not match the message");
+      throw invalidSignatureError("the signature does not match the message");
   }
 
   async #certificate(href: string, fetch: typeof globalThis.fetch): Promise<Certificate> {
@@ -42,7 +42,7 @@ export class SnsVerifier {
     try {
       certificate = readCertificate(pem);
     } catch {
-      throw refused("the certificate is invalid");
+      throw invalidSignatureError("the certificate is invalid");
     }
     this.#certificates.set(href, certificate);
     return certificate;
@@ -65,6 +65,6 @@ async function isSigned(message: SnsMessage, spki: Uint8Array<ArrayBuffer>): Pro
   }
 }
 
-function refused(reason: string): HttpError {
+function invalidSignatureError(reason: string): HttpError {
   return new HttpError(403, "bad_signature", `the message is not from SNS: ${reason}`);
 }

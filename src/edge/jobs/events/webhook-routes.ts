@@ -3,8 +3,8 @@ import { z } from "zod";
 import { parseBearer, unauthorized } from "../../../service/bearer.ts";
 import { equalInConstantTime } from "../../../service/constant-time.ts";
 import { HttpError } from "../../../service/http-error.ts";
-import { problemSchema } from "../../shared/open-api.ts";
-import { readText } from "../../shared/read-text.ts";
+import { errorSchema } from "../../shared/open-api.ts";
+import { readTextBody } from "../../shared/read-text-body.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { objectCreatedSchema, readEventBridge } from "./eventbridge.ts";
 import { minioSchema, readMinio } from "./minio.ts";
@@ -44,7 +44,7 @@ export function createWebhookRoutes<E extends WebhookEnv>(
     app.post(path, async (c) => {
       await authenticate(kind, c.env, (name) => c.req.header(name));
       const deps = createDeps(c.env);
-      const body = parseJsonText(await readText(c.req.raw, MAX_WEBHOOK_BYTES));
+      const body = parseJsonText(await readTextBody(c.req.raw, MAX_WEBHOOK_BYTES));
       if (kind !== "sns") return c.json(await accept(READERS[kind](body), deps));
       const { topics } = parseWebhookSecrets(c.env, kind);
       const message = await readSns(body, topics, verifier, deps);
@@ -172,7 +172,7 @@ const answerSchema = z.object({
   ignored: z.int().nonnegative(),
 });
 
-const REFUSALS: Record<number, string> = {
+const ERRORS: Record<number, string> = {
   400: "Not a message of this sender",
   401: "The sender's secret is missing or wrong",
   403: "Unknown topic, wrong signature, or too old (SNS)",
@@ -184,9 +184,9 @@ const REFUSALS: Record<number, string> = {
 /** Describes a POST whose handler reads the body itself: bounded, and after authentication. */
 function describePost(kind: WebhookKind, path: string): RouteConfig {
   const { summary, type, schema, security } = BODIES[kind];
-  const refusals = Object.entries(REFUSALS).map(([status, description]) => [
+  const errors = Object.entries(ERRORS).map(([status, description]) => [
     status,
-    { description, content: { "application/json": { schema: problemSchema } } },
+    { description, content: { "application/json": { schema: errorSchema } } },
   ]);
   return {
     method: "post",
@@ -196,7 +196,7 @@ function describePost(kind: WebhookKind, path: string): RouteConfig {
     request: { body: { required: true, content: { [type]: { schema } } } },
     responses: {
       200: { description: "Taken", content: { "application/json": { schema: answerSchema } } },
-      ...Object.fromEntries(refusals),
+      ...Object.fromEntries(errors),
     },
   };
 }

@@ -9,7 +9,7 @@ import {
 import { HttpError } from "../../../service/http-error.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { createRequestedJob } from "./create-job.ts";
 import { removeAll } from "./remove-work.ts";
@@ -28,7 +28,10 @@ const id = z.object({
 });
 const statusSchema = jobStatusSchema.openapi("JobStatus");
 const status = (description: string) => jsonContent(statusSchema, description);
-const failures = { 401: refusal("the token is missing or wrong"), 403: refusal("a token without the scope") };
+const failures = {
+  401: errorContent("the token is missing or wrong"),
+  403: errorContent("a token without the scope"),
+};
 
 const create = createRoute({
   method: "post",
@@ -43,12 +46,14 @@ const create = createRoute({
   responses: {
     200: status("the job exists already"),
     202: status("the job is started"),
-    404: refusal("there is no such source"),
-    413: refusal("the body is too large"),
-    415: refusal("the body is not JSON"),
-    422: refusal("the request is invalid, its source is not in the allow-list, or its model is not served"),
-    503: refusal("the source cannot be read now"),
-    504: refusal("the source did not answer in time"),
+    404: errorContent("there is no such source"),
+    413: errorContent("the body is too large"),
+    415: errorContent("the body is not JSON"),
+    422: errorContent(
+      "the request is invalid, its source is not in the allow-list, or its model is not served",
+    ),
+    503: errorContent("the source cannot be read now"),
+    504: errorContent("the source did not answer in time"),
     ...failures,
   },
 });
@@ -57,7 +62,7 @@ const show = createRoute({
   path: "/v1/jobs/{id}",
   summary: "Status of a job",
   request: { params: id },
-  responses: { 200: status("the job"), 404: refusal("there is no such job"), ...failures },
+  responses: { 200: status("the job"), 404: errorContent("there is no such job"), ...failures },
 });
 const cancel = createRoute({
   method: "delete",
@@ -66,8 +71,8 @@ const cancel = createRoute({
   request: { params: id },
   responses: {
     200: status("the job, cancelled"),
-    404: refusal("there is no such job"),
-    409: refusal("the job has ended"),
+    404: errorContent("there is no such job"),
+    409: errorContent("the job has ended"),
     ...failures,
   },
 });
@@ -78,8 +83,8 @@ const remove = createRoute({
   request: { params: id },
   responses: {
     204: { description: "deleted" },
-    404: refusal("there is no such job"),
-    409: refusal("the job is running: cancel it first"),
+    404: errorContent("there is no such job"),
+    409: errorContent("the job is running: cancel it first"),
     ...failures,
   },
 });
@@ -90,7 +95,7 @@ const events = createRoute({
   request: { params: id },
   responses: {
     200: { description: "the events", content: { "text/event-stream": { schema: z.string() } } },
-    404: refusal("there is no such job"),
+    404: errorContent("there is no such job"),
     ...failures,
   },
 });

@@ -2,7 +2,7 @@ import type { R2Bucket, R2Object } from "@cloudflare/workers-types";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { HttpError } from "../../../service/http-error.ts";
-import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { byteRange, namesEtag } from "./byte-range.ts";
 import { contentHeaders } from "./content-type.ts";
@@ -33,8 +33,8 @@ const listOutputs = createRoute({
   request: { params: jobParam, query: z.object({ cursor: z.string().max(MAX_CURSOR_LENGTH).optional() }) },
   responses: {
     200: jsonContent(listingSchema, "A page of at most 1000 files."),
-    404: refusal("The job has no results, or none yet."),
-    422: refusal("The cursor is not from a previous page."),
+    404: errorContent("The job has no results, or none yet."),
+    422: errorContent("The cursor is not from a previous page."),
   },
 });
 
@@ -80,8 +80,8 @@ export function createOutputRoutes() {
       200: { description: "The file.", content: { "application/octet-stream": { schema: z.any() } } },
       206: { description: "The range.", content: { "application/octet-stream": { schema: z.any() } } },
       304: { description: "The etag is in If-None-Match." },
-      404: refusal("There is no such file."),
-      416: refusal("The range starts behind the end of the file."),
+      404: errorContent("There is no such file."),
+      416: errorContent("The range starts behind the end of the file."),
     },
   });
   app.get("/v1/jobs/:id/outputs/:path{.+}", sendOutput);

@@ -6,7 +6,7 @@ import { shardAt } from "../../../tiling/grid/shards.ts";
 import { decodeMaskBatch, MASK_BATCH_TYPE } from "../../../tiling/wire/mask-batch.ts";
 import { jobKeys } from "../../shared/job-keys.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
-import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../context/bindings.ts";
@@ -21,9 +21,9 @@ const MAX_EVENT_BYTES = 4096;
 const jobParams = z.object({ job: z.string().regex(JOB_ID, "must be a job's id") });
 const shardParams = jobParams.extend({ shard: z.string().regex(/^\d{1,9}$/, "must be a shard's number") });
 const failures = {
-  401: refusal("the token is missing or wrong"),
-  403: refusal("the token lacks the scope work"),
-  404: refusal("there is no such job or shard"),
+  401: errorContent("the token is missing or wrong"),
+  403: errorContent("the token lacks the scope work"),
+  404: errorContent("there is no such job or shard"),
 };
 
 const count = z.number().nonnegative().max(1e12);
@@ -75,7 +75,7 @@ const objectsRoute = createRoute({
       z.object({ objects: z.array(z.object({ key: z.string(), etag: z.string(), byteLength: z.int() })) }),
       "the objects; empty for a source that is one object or a Zarr",
     ),
-    409: refusal("the source was replaced since the job was created"),
+    409: errorContent("the source was replaced since the job was created"),
     ...failures,
   },
 });
@@ -92,9 +92,9 @@ const eventRoute = createRoute({
       z.object({ run: z.boolean().openapi({ description: "Whether the shard is still open." }) }),
       "noted",
     ),
-    409: refusal("the records are missing"),
-    413: refusal("the body is too large"),
-    422: refusal("the event is invalid"),
+    409: errorContent("the records are missing"),
+    413: errorContent("the body is too large"),
+    422: errorContent("the event is invalid"),
     ...failures,
   },
 });
@@ -105,10 +105,10 @@ const recordsRoute = createRoute({
   request: { params: shardParams, body: { content: { [MASK_BATCH_TYPE]: { schema: z.any() } } } },
   responses: {
     204: { description: "they are there" },
-    400: refusal("the body is not a mask batch"),
-    409: refusal("the records are of another model, shape or shard"),
-    411: refusal("the length of the body is not stated"),
-    413: refusal("the body is too large"),
+    400: errorContent("the body is not a mask batch"),
+    409: errorContent("the records are of another model, shape or shard"),
+    411: errorContent("the length of the body is not stated"),
+    413: errorContent("the body is too large"),
     ...failures,
   },
 });
@@ -148,10 +148,10 @@ export function createWorkRoutes() {
     responses: {
       200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
       206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
-      412: refusal("the source was replaced"),
-      413: refusal("the range is too long"),
-      416: refusal("the range starts behind the end"),
-      503: refusal("the source cannot be read now"),
+      412: errorContent("the source was replaced"),
+      413: errorContent("the range is too long"),
+      416: errorContent("the range starts behind the end"),
+      503: errorContent("the source cannot be read now"),
       ...failures,
     },
   });

@@ -9,7 +9,7 @@ import type { ListedObject } from "../../../storage/object-store.ts";
 import { prefixEtag } from "../../../storage/prefix-etag.ts";
 import { R2Store } from "../../../storage/r2-store.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { outputPath } from "../outputs/output-path.ts";
 import { folderFileKey } from "./folder-plan.ts";
@@ -67,7 +67,7 @@ const createFolder = createRoute({
   },
   responses: {
     201: jsonContent(z.object({ id: z.string(), source: z.string() }).openapi("Folder"), "The folder."),
-    422: refusal("The name is not valid for a folder."),
+    422: errorContent("The name is not valid for a folder."),
   },
 });
 
@@ -86,7 +86,7 @@ const listFiles = createRoute({
         .openapi("FolderFiles"),
       "A page of at most 1000 files; the etag of each is its MD5.",
     ),
-    422: refusal("The cursor is not from a previous page."),
+    422: errorContent("The cursor is not from a previous page."),
   },
 });
 
@@ -119,8 +119,8 @@ const completeFolder = createRoute({
       z.object({ source: z.string(), job: z.string().optional() }).openapi("CompletedFolder"),
       "Its job, if one was requested. Idempotent.",
     ),
-    409: refusal("The stored files do not match the etag."),
-    422: refusal("The request is invalid, or there are too many files."),
+    409: errorContent("The stored files do not match the etag."),
+    422: errorContent("The request is invalid, or there are too many files."),
   },
 });
 
@@ -173,11 +173,11 @@ export function createFolderRoutes({ start, check = async () => {} }: FolderRout
     },
     responses: {
       204: { description: "It is stored." },
-      404: refusal("The path is not that of a file in a folder."),
-      409: refusal("Another file has this path."),
-      411: refusal("The length of the body is not stated."),
-      413: refusal("The file is too large."),
-      422: refusal("The file does not match its MD5."),
+      404: errorContent("The path is not that of a file in a folder."),
+      409: errorContent("Another file has this path."),
+      411: errorContent("The length of the body is not stated."),
+      413: errorContent("The file is too large."),
+      422: errorContent("The file does not match its MD5."),
     },
   });
   app.put("/v1/folders/:id/files/:path{.+}", async (c) => {

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import { HttpError } from "../../../service/http-error.ts";
 import { discardBody } from "../../../service/read-body.ts";
 import { limitBody } from "../../shared/limit-body.ts";
-import { createOpenApiApp, jsonContent, refusal } from "../../shared/open-api.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { CompletedScan } from "./completed-scan.ts";
 import { getUploadLedger, type UploadLedgerStub } from "./ledger-calls.ts";
@@ -21,7 +21,12 @@ import {
   partSize,
   UPLOAD_ID,
 } from "./upload-plan.ts";
-import { completionSchema, newUploadSchema, partSchema, uploadSchema } from "./upload-schemas.ts";
+import {
+  completionResponseSchema,
+  newUploadSchema,
+  partSchema,
+  uploadResponseSchema,
+} from "./upload-schemas.ts";
 import { readUploadSettings, type UploadSettings } from "./upload-settings.ts";
 
 export interface UploadRouteOptions {
@@ -48,9 +53,9 @@ const createUpload = createRoute({
   summary: "Begin to upload a scan",
   request: { body: { required: true, content: { "application/json": { schema: newUploadSchema } } } },
   responses: {
-    201: jsonContent(uploadSchema, "The upload, and how to divide its file into parts."),
-    413: refusal("The file is too large."),
-    422: refusal("The request is invalid."),
+    201: jsonContent(uploadResponseSchema, "The upload, and how to divide its file into parts."),
+    413: errorContent("The file is too large."),
+    422: errorContent("The request is invalid."),
   },
 });
 
@@ -70,7 +75,10 @@ const readUpload = createRoute({
         .openapi({ description: "Presigned uploads: return URLs for the missing parts from this one on." }),
     }),
   },
-  responses: { 200: jsonContent(uploadSchema, "The upload."), 404: refusal("There is no such upload.") },
+  responses: {
+    200: jsonContent(uploadResponseSchema, "The upload."),
+    404: errorContent("There is no such upload."),
+  },
 });
 
 const putPart = createRoute({
@@ -83,10 +91,10 @@ const putPart = createRoute({
   },
   responses: {
     200: jsonContent(partSchema, "The part is there."),
-    404: refusal("There is no such upload, or it has no such part."),
-    409: refusal("The upload is complete or presigned, or the part was sent twice at once."),
-    411: refusal("The length of the body is not stated."),
-    422: refusal("The part has another length."),
+    404: errorContent("There is no such upload, or it has no such part."),
+    409: errorContent("The upload is complete or presigned, or the part was sent twice at once."),
+    411: errorContent("The length of the body is not stated."),
+    422: errorContent("The part has another length."),
   },
 });
 
@@ -96,9 +104,9 @@ const completeUpload = createRoute({
   summary: "Join the parts into one object, and start its job",
   request: { params: uploadParams },
   responses: {
-    200: jsonContent(completionSchema, "The scan is stored. Idempotent."),
-    404: refusal("There is no such upload."),
-    409: refusal("Parts are missing; the first of them are named."),
+    200: jsonContent(completionResponseSchema, "The scan is stored. Idempotent."),
+    404: errorContent("There is no such upload."),
+    409: errorContent("Parts are missing; the first of them are named."),
   },
 });
 
@@ -109,8 +117,8 @@ const abortUpload = createRoute({
   request: { params: uploadParams },
   responses: {
     204: { description: "It is gone." },
-    404: refusal("There is no such upload."),
-    409: refusal("The upload is complete."),
+    404: errorContent("There is no such upload."),
+    409: errorContent("The upload is complete."),
   },
 });
 

@@ -20,7 +20,7 @@ export const newUploadSchema = z
   })
   .openapi("NewUpload");
 
-export const uploadSchema = z
+export const uploadResponseSchema = z
   .object({
     id: z.string(),
     state: z.enum(["open", "complete"]),
@@ -49,7 +49,7 @@ export const uploadSchema = z
 
 export const partSchema = z.object({ n: count, etag: z.string() }).openapi("UploadedPart");
 
-export const completionSchema = z
+export const completionResponseSchema = z
   .object({
     source: z.string(),
     etag: z.string(),

@@ -5,7 +5,7 @@ import { readBytesBounded, TooManyBytesError } from "./read-bytes-bounded.ts";
  * A request's body as UTF-8 text. Bytes are counted as they arrive, because some senders of events state no length.
  * @throws {HttpError} 413 as soon as more than `maxBytes` are stated or read, 400 for a body that is not UTF-8
  */
-export async function readText(request: Request, maxBytes: number): Promise<string> {
+export async function readTextBody(request: Request, maxBytes: number): Promise<string> {
   if (Number(request.headers.get("Content-Length") ?? 0) > maxBytes) throw tooLarge(maxBytes);
   let bytes: Uint8Array;
   try {
