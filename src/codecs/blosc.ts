@@ -1,6 +1,6 @@
 import { unshuffle, unshuffleBits } from "./blosc-shuffle.ts";
 import { decodeBloscLz } from "./blosclz.ts";
-import { inflateStream } from "./inflate-stream.ts";
+import { inflateStream } from "./inflate.ts";
 import { decodeLz4Block } from "./lz4.ts";
 import { loadZstd } from "./zstd.ts";
 

@@ -16,6 +16,13 @@ export interface Channel {
   color?: string;
 }
 
+/** Channels of a colour image; they mean the same in every format. */
+export const RGB_CHANNELS: readonly Channel[] = [
+  { name: "red", color: "#ff0000" },
+  { name: "green", color: "#00ff00" },
+  { name: "blue", color: "#0000ff" },
+];
+
 export interface Spacing {
   /** Distance between samples of level 0 per spatial axis, slow to fast. */
   values: readonly number[];

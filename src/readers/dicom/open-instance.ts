@@ -1,4 +1,4 @@
-import { inflateBounded } from "../../codecs/inflate-bounded.ts";
+import { inflateBounded } from "../../codecs/inflate.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import { ByteSource } from "../../storage/byte-source.ts";

@@ -1,6 +1,5 @@
 import { orientationCode } from "../../image/affine.ts";
-import { RGB_CHANNELS } from "../../image/channels.ts";
-import type { ImageSource } from "../../image/image-source.ts";
+import { type ImageSource, RGB_CHANNELS } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import type { DType, Raster } from "../../tiling/grid/raster.ts";

@@ -1,5 +1,4 @@
-import { RGB_CHANNELS } from "../../image/channels.ts";
-import type { ImageSource, Spacing } from "../../image/image-source.ts";
+import { type ImageSource, RGB_CHANNELS, type Spacing } from "../../image/image-source.ts";
 import { type ImageLimits, MAX_SIDE } from "../../image/limits.ts";
 import { plausibleSpacing } from "../../image/spacing.ts";
 import { ByteSource } from "../../storage/byte-source.ts";

@@ -1,6 +1,5 @@
-import { RGB_CHANNELS } from "../../image/channels.ts";
 import { ImageFormatError } from "../../image/errors.ts";
-import type { Spacing } from "../../image/image-source.ts";
+import { RGB_CHANNELS, type Spacing } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import { orientationNote } from "../../image/orientation.ts";
 import type { ByteSource } from "../../storage/byte-source.ts";

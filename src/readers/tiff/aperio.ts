@@ -1,5 +1,5 @@
-import { RGB_CHANNELS } from "../../image/channels.ts";
 import { ImageFormatError } from "../../image/errors.ts";
+import { RGB_CHANNELS } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import { plausibleSpacing } from "../../image/spacing.ts";
 import type { TiledImage } from "../base/tiled-image.ts";

@@ -1,5 +1,4 @@
-import { RGB_CHANNELS } from "../../image/channels.ts";
-import type { Channel, PagesAs } from "../../image/image-source.ts";
+import { type Channel, type PagesAs, RGB_CHANNELS } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import type { TiledImage } from "../base/tiled-image.ts";
 import { subLevels, tiffImage } from "./assemble.ts";

@@ -7,8 +7,8 @@ import {
   tileIntervals,
 } from "../../codecs/jpeg/restart-grid.ts";
 import { completeJpeg, type JpegHeader, parseJpegHeader } from "../../codecs/jpeg/stream.ts";
-import { RGB_CHANNELS } from "../../image/channels.ts";
 import { ImageFormatError } from "../../image/errors.ts";
+import { RGB_CHANNELS } from "../../image/image-source.ts";
 import { type ImageLimits, MAX_SIDE } from "../../image/limits.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import { TiledImage, type TileGrid } from "../base/tiled-image.ts";

@@ -1,6 +1,5 @@
-import { RGB_CHANNELS } from "../../image/channels.ts";
 import { ImageFormatError } from "../../image/errors.ts";
-import type { Channel } from "../../image/image-source.ts";
+import { type Channel, RGB_CHANNELS } from "../../image/image-source.ts";
 import type { ImageLimits } from "../../image/limits.ts";
 import type { TiledImage } from "../base/tiled-image.ts";
 import { subLevels, tiffImage } from "./assemble.ts";

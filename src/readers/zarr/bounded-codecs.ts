@@ -1,6 +1,6 @@
 import { registry } from "zarrita";
 import { decodeBlosc } from "../../codecs/blosc.ts";
-import { inflateStream } from "../../codecs/inflate-stream.ts";
+import { inflateStream } from "../../codecs/inflate.ts";
 import { decodeLz4Block } from "../../codecs/lz4.ts";
 import { loadZstd } from "../../codecs/zstd.ts";
 import { product } from "../../tiling/grid/raster.ts";
