@@ -4,7 +4,7 @@ import { bytes, describeStoreContract, keys } from "../storage/store-contract.ts
 import { type Bundle, bundleWorker, runWorker } from "./run-worker.ts";
 import { RemoteStore } from "./store-worker/remote-store.ts";
 
-/** R2Store inside workerd, against R2 as it is emulated there. */
+/** R2Store inside workerd, against its emulated R2. */
 let bundle: Bundle;
 let worker: Miniflare;
 let url: URL;
@@ -24,7 +24,7 @@ describeStoreContract("r2", open);
 
 test("a listing continues after a page", async () => {
   const store = await open();
-  // The Worker asks for three at a time.
+  // The Worker requests three at a time.
   const names = Array.from({ length: 10 }, (_, i) => `k${i}`);
   for (const name of names) await store.put(name, bytes("x"));
   expect(await keys(store, "")).toEqual(names);

@@ -12,7 +12,7 @@ export { type Bundle, bundleWorker };
 
 /**
  * Runs a bundle in workerd, on loopback and a free port, with an R2 of its own under each binding of `buckets`.
- * `internet` answers what the Worker fetches; without it requests go where they are meant to.
+ * `internet` handles requests of the Worker; without it they go to their hosts.
  */
 export async function runWorker(
   bundle: Bundle,

@@ -25,7 +25,7 @@ const MODELS = join(import.meta.dirname, "../../models");
 const TOKEN = "a token nobody guesses".replaceAll(" ", "-");
 const CONFIG = "src/edge/segment/wrangler.toml";
 
-/** The bundle that would be deployed, in workerd, with its model in the R2 beside it. */
+/** The deployable bundle in workerd, with its model in R2. */
 let bundle: Bundle;
 let directory: string;
 const running: Miniflare[] = [];
@@ -63,7 +63,7 @@ describe("the bundled model at the edge", () => {
   let golden: Raster<Uint8Array>;
   let scaling: IntensityNormalization;
   let local: OrtWebSegmenter;
-  /** What the same runtime makes of the golden tile in this process. */
+  /** The golden tile by the same runtime in this process. */
   let here: Float32Array;
   let url: URL;
   beforeAll(async () => {
@@ -144,7 +144,7 @@ describe("the bundled model at the edge", () => {
     const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
     expect(edge.info).toMatchObject({ model: "nuclei", variant: "int4", window: [224, 224], classes: 3 });
     await checkGoldenTile(edge, model);
-    // The golden tile and a lighter one, each of which must come back in its place.
+    // The golden tile and a lighter one: results must keep the order.
     const lighter = golden.data.map((v) => Math.min(255, v + 40));
     const data = new Uint8Array([...lighter, ...golden.data]);
     const there = await edge.segment({ data, shape: [2, ...golden.shape.slice(1)] }, { scaling });

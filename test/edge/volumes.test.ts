@@ -8,7 +8,7 @@ import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { makeNifti } from "../builders/make-nifti.ts";
 import { type Bundle, bundleWorker, runWorker } from "./run-worker.ts";
 
-/** The readers of volumes inside workerd, where no code may be compiled and streams end with their request. */
+/** The readers of volumes inside workerd, which compiles no code and ends streams with their request. */
 let bundle: Bundle;
 let worker: Miniflare;
 let url: URL;

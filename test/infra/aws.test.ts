@@ -7,7 +7,7 @@ import { MIN_TOKEN_LENGTH } from "../../src/service/bearer.ts";
 const template = (name: string) => readFileSync(join(import.meta.dirname, "../../infra/aws", name), "utf8");
 const number = (text: string, name: string) => Number(new RegExp(`${name}: (\\d+)`).exec(text)![1]);
 
-/** Whether they are valid CloudFormation is for infra/aws/check.sh. */
+/** infra/aws/check.sh checks that they are valid CloudFormation. */
 describe("the AWS templates match the job service", () => {
   it("SNS stops retrying before its messages are too old, within its limit of 3600 s", () => {
     const text = template("sns.yaml");

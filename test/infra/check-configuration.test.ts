@@ -32,7 +32,7 @@ const SOURCES = JSON.stringify([
 
 const rule = (change: object) => JSON.stringify([{ name: "all", bucket: "tilewright-scans", ...change }]);
 
-/** Where the Workers' own checks tell which place of a binding is wrong. */
+/** Cases where the Workers' own checks name the invalid field. */
 let logged: string[];
 beforeEach(() => {
   logged = [];

@@ -12,7 +12,7 @@ import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { runRunner } from "../gpu-runner/run-runner.ts";
 import { refusal, wranglerHelp } from "./wrangler-help.ts";
 
-/** Whether they are valid to Kubernetes and to hadolint is for infra/kubernetes/check.sh. */
+/** infra/kubernetes/check.sh checks them with Kubernetes and hadolint. */
 const ROOT = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
 const FILES = {
@@ -23,7 +23,7 @@ const FILES = {
   guide: read("docs/runner.md"),
 };
 
-/** What YAML holds is looked at by path, and a path that is not there fails the test. */
+/** Reads YAML by path; a missing path fails the test. */
 type Tree = ReturnType<typeof JSON.parse>;
 function documents(text: string): Tree[] {
   return parseAllDocuments(text, { merge: true, strict: true, uniqueKeys: true }).map((document) => {
@@ -45,7 +45,7 @@ const commands: string[][] = [
   ["runner", ...container.args],
 ];
 
-/** Flags of each command, by its own help. */
+/** Flags of each command, from its help. */
 const helps = new Map<string, string>();
 beforeAll(async () => {
   for (const command of ["runner", "segment", "up", "upload"]) {
@@ -56,7 +56,7 @@ beforeAll(async () => {
 const knows = (command: string, flag: string) =>
   new RegExp(`^ +${flag}(?![\\w-])`, "m").test(helps.get(command)!);
 
-/** Lines of shell in the guide's blocks of code, continued ones joined, comments left out. */
+/** Shell lines in the code blocks of the guide, with continued lines joined and without comments. */
 const shell = [...FILES.guide.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, block]) =>
   block!
     .replaceAll(/\\\n\s*/g, "")
@@ -119,7 +119,7 @@ describe("the container files of the runner", () => {
       FILES.dockerfile,
     )!;
     expect(FILES.guide).toContain(`cuda-libraries-${cuda}-${minor} libcudnn9-cuda-${cuda}\n`);
-    // By itself, for npm 12 runs no script of a package that was not allowed to, and says so in a warning only.
+    // Explicitly, because npm 12 skips install scripts that are not allowed, with a warning only.
     const [, script] = /&& node (node_modules\S+)/.exec(FILES.dockerfile)!;
     expect(existsSync(join(ROOT, script!))).toBe(true);
     const [, what] = /^ARG ONNXRUNTIME_NODE_INSTALL=(.*)$/m.exec(FILES.dockerfile)!;
@@ -141,7 +141,7 @@ describe("the container files of the runner", () => {
     for (const name of ["runner", "puller"]) {
       expect(compose.services[name]).toMatchObject({ read_only: true, cap_drop: ["ALL"] });
     }
-    // No token is written into a file.
+    // Files contain no token.
     for (const { name, value } of container.env) if (name.includes("TOKEN")) expect(value).toBeUndefined();
   });
 
@@ -246,7 +246,7 @@ describe("docs/runner.md", () => {
   });
 });
 
-/** The command of ours in a line of shell, and what follows it. */
+/** Our command in a shell line, and its arguments. */
 function commandOf(line: string): [string, string] | undefined {
   const [, command, flags] = /npx tilewright (\w+)(.*)/.exec(line) ?? [];
   if (command !== undefined) return [command, flags!];

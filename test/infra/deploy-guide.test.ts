@@ -18,7 +18,7 @@ beforeAll(async () => {
   guide = await readFile(join(ROOT, "docs/deploy.md"), "utf8");
 });
 
-/** What stands in the block of code that is marked so. */
+/** The code block with this marker. */
 function block(mark: string): string {
   const found = guide.split(`\n\`\`\`${mark}\n`)[1]?.split("\n```\n")[0];
   if (found === undefined) throw new Error(`the guide has no block ${mark}`);

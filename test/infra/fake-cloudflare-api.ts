@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 export const ACCOUNT = "0123456789abcdef0123456789abcdef";
 export const API_TOKEN = "an-api-token-of-nobody";
 
-/** What was asked for with an effect. */
+/** Requests that change something. */
 export interface Change {
   what: string;
   body: string;
@@ -17,18 +17,18 @@ export interface Account {
 }
 
 type Json = Record<string, unknown>;
-/** Answered with a result, or with undefined or the number of an error where there is no such thing. */
+/** Returns a result; undefined or an error number where the resource does not exist. */
 interface Question {
   method: string;
-  /** Of the path, after the account. */
+  /** Path segments after the account. */
   parts: string[];
   query: URLSearchParams;
   body: string;
 }
 
 /**
- * As much of Cloudflare's API as wrangler asks for here: it shows that the installed wrangler runs without a terminal, that
- * everything is there when it is referred to, and that a second run changes nothing. Not what Cloudflare would answer.
+ * A fake of the part of Cloudflare's API that wrangler uses here. It shows that the installed wrangler runs without a terminal,
+ * that resources exist before they are used, and that a second run changes nothing. Real responses may differ.
  */
 export async function startAccount(): Promise<Account> {
   const changes: Change[] = [];

@@ -12,7 +12,7 @@ import { type Help, refusal, wranglerHelp } from "./wrangler-help.ts";
 
 const CONFIG_TEXT = readFileSync(join(import.meta.dirname, "../../infra/cloudflare/config.json"), "utf8");
 const SHIPPED = readConfig(CONFIG_TEXT);
-/** Everything that may be in a plan. */
+/** A configuration with every option. */
 const FULL: Config = {
   ...SHIPPED,
   location: "weur",
@@ -187,7 +187,7 @@ describe("rules of the buckets", () => {
 });
 
 describe("the configuration", () => {
-  // Loose, for what is not valid must be written too.
+  // Loosely typed, to write invalid values too.
   interface Loose {
     buckets: { scans: string; results: string };
     queues: { tasks: string; shards: string | string[] };

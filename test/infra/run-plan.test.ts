@@ -122,7 +122,7 @@ describe("the installed wrangler, without a terminal", () => {
       CLOUDFLARE_ACCOUNT_ID: ACCOUNT,
       CLOUDFLARE_CF_FETCH_ENABLED: "false",
       WRANGLER_LOG_PATH: join(scratch, "log"),
-      // Whoever looks for a fault sets these; the secret stays out of the logs.
+      // Debug settings must not log the secret.
       WRANGLER_LOG: "debug",
       WRANGLER_LOG_SANITIZE: "false",
     });
@@ -157,7 +157,7 @@ describe("the installed wrangler, without a terminal", () => {
 
     account.changes.length = 0;
     lines.length = 0;
-    // The others are set anew as they were the first time.
+    // The other steps run again, unchanged.
     const checked = steps.filter(({ unless }) => unless);
     await run(checked);
     expect(account.changes).toEqual([]);

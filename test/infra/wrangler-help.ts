@@ -4,19 +4,19 @@ import { promisify } from "node:util";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-/** What `wrangler <command> --help` says of a command. */
+/** The content of `wrangler <command> --help`. */
 export interface Help {
   command: string[];
-  /** How many arguments without a flag it takes. */
+  /** Number of positional arguments. */
   positionals: { least: number; most: number };
-  /** By every way to write it. */
+  /** Flags by all their spellings. */
   flags: Map<string, { takesValue: boolean; isList: boolean; choices?: string[] }>;
-  /** Each a list of ways to write one flag that must be there. */
+  /** Required flags: the spellings of each. */
   required: string[][];
 }
 
 /**
- * Of the command that `words` begin with; more words may follow.
+ * The help of the command at the start of `words`; more words may follow.
  * @returns undefined where the installed wrangler has no such command
  */
 export async function wranglerHelp(words: readonly string[]): Promise<Help | undefined> {
@@ -28,7 +28,7 @@ export async function wranglerHelp(words: readonly string[]): Promise<Help | und
       env: { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", NO_COLOR: "1" },
     },
   );
-  // The help of a group of commands, or of all, is what is said of a command that there is not.
+  // For an unknown command wrangler prints the help of its group, or of all commands.
   if (/^COMMANDS$/m.test(stdout)) return undefined;
   const usage = /^wrangler ([a-z0-9 -]+?)((?: [<[][^\]>]+[>\]])*)$/m.exec(stdout);
   if (!usage) return undefined;
@@ -58,7 +58,7 @@ export async function wranglerHelp(words: readonly string[]): Promise<Help | und
   return help;
 }
 
-/** Why wrangler would not take these arguments of a command; undefined where it would. */
+/** Why wrangler would reject these arguments; undefined where it accepts them. */
 export function refusal(help: Help, args: readonly string[]): string | undefined {
   const { least, most } = help.positionals;
   let positionals = 0;

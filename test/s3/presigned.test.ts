@@ -13,7 +13,7 @@ const keys = {
   region: "us-east-1",
 };
 
-/** A bucket that is reached over the S3 API alone, and the Worker, which has its keys. */
+/** A bucket behind the S3 API only, and the Worker with its keys. */
 let bundle: Bundle;
 let worker: Miniflare;
 let url: URL;
@@ -36,7 +36,7 @@ afterAll(async () => {
   await bundle?.remove();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: what a test reads of it, it checks
+// biome-ignore lint/suspicious/noExplicitAny: tests check the fields they read
 async function ask(method: string, path: string, body?: unknown): Promise<{ status: number; body: any }> {
   const response = await fetch(new URL(path, url), {
     method,
@@ -66,7 +66,7 @@ it("parts go to the storage by presigned URLs, and are checked on completion", a
   }
   expect((await put(urls[0].url, file.subarray(0, PART))).status).toBe(200);
   expect((await put(urls[2].url, file.subarray(2 * PART, -1))).status).toBe(200);
-  // A part of the wrong length counts as none.
+  // A part of the wrong length counts as missing.
   expect((await ask("GET", `/v1/uploads/${id}?urls=1`)).body).toMatchObject({
     done: [1],
     urls: [{ n: 2 }, { n: 3 }],

@@ -16,7 +16,7 @@ const PROGRAMS = [
   "swift-object-server",
   "memcached",
 ];
-/** apt asks it whether a package may start its services as it is installed; 101 says no. */
+/** apt calls it before a package starts its services; 101 forbids that. */
 const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
 
 const missing = PROGRAMS.filter((program) => !isInstalled(program));
@@ -39,9 +39,9 @@ try {
 }
 
 async function runTests(server: Swift): Promise<number> {
-  // What the person running this has set up for AWS must not reach the tests.
+  // The user's AWS settings must not affect the tests.
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
-  // Vitest itself and not npx, which would leave it behind when stopped.
+  // Vitest directly, because npx would leave it running when stopped.
   const args = ["node_modules/vitest/vitest.mjs", "run", "--config", "test/s3/vitest.config.ts"];
   const tests = spawn(process.execPath, [...args, ...process.argv.slice(2)], {
     cwd: fileURLToPath(new URL("../..", import.meta.url)),

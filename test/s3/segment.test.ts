@@ -18,7 +18,7 @@ let slide: MadeSlide;
 let model: string;
 
 beforeAll(async () => {
-  // What a person sets who reads from a server other than AWS.
+  // Settings for a server other than AWS.
   process.env.AWS_ENDPOINT_URL_S3 = endpoint;
   directory = mkdtempSync(join(tmpdir(), "tilewright-s3-"));
   slide = writeMadeSlide(join(directory, "slide.tiff"));
@@ -42,8 +42,8 @@ async function run(source: string, options: Partial<SegmentOptions> = {}) {
 }
 
 /**
- * The same with object ids numbered as they appear: they are made from the job, which knows its source by the etag,
- * and a file's is not a bucket's.
+ * Replaces object ids by their order of appearance: they are derived from the job, which depends on the etag of its source,
+ * and files and buckets have different etags.
  */
 function hashesButIds(out: string): Record<string, string> {
   const hashes = treeHashes(out);
@@ -81,7 +81,7 @@ describe("segment", () => {
     const fromFile = await run(large.path, options);
     const fromBucket = await run(`s3://${bucket}/${key}`, options);
     expect(hashesButIds(fromBucket.out)).toEqual(hashesButIds(fromFile.out));
-    // An object of the same bytes elsewhere is the same job, ids and all.
+    // An object with the same bytes elsewhere gives the same job and ids.
     expect((await run(`s3://${bucket}/large.tiff`, options)).hashes).toEqual(fromBucket.hashes);
     expect(fromBucket.manifest.bytesRead).toBeGreaterThan(0);
     expect(fromBucket.manifest.bytesRead).toBeLessThan(byteLength / 2);

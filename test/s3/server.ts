@@ -5,7 +5,7 @@ import { S3Store } from "../../src/storage/s3-store.ts";
 export const endpoint = process.env.TILEWRIGHT_S3_ENDPOINT!;
 if (!endpoint) throw new Error("TILEWRIGHT_S3_ENDPOINT is not set; run these tests with: npm run test:s3");
 
-/** The SDK itself, to prepare buckets and to see what the server answers without us in between. */
+/** The AWS SDK, to prepare buckets and to see the responses of the server without our code. */
 export const client = new S3Client({
   endpoint,
   region: "us-east-1",
@@ -23,7 +23,7 @@ export async function makeBucket(): Promise<string> {
   return Bucket;
 }
 
-/** Keys come from the environment, as they do for a person who runs the command line. */
+/** With keys from the environment, like the command line. */
 export function openStore(bucket: string, prefix?: string): S3Store {
   return new S3Store(bucket, { endpoint, prefix });
 }

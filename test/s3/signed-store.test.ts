@@ -9,7 +9,7 @@ const KEYS = {
   secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY!,
 };
 
-/** As the job service opens it: by an address, with the keys of its configuration. */
+/** Opens a source like the job service: by address, with the keys of its configuration. */
 function open(bucket: string, key: string, keys: Record<string, string> | undefined = KEYS) {
   const env = {
     SOURCES: JSON.stringify([{ kind: "s3", bucket, endpoint }]),

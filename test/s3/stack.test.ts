@@ -21,7 +21,7 @@ const SVS = fileURLToPath(
 const MODEL = fileURLToPath(new URL("../../models/nuclei", import.meta.url));
 const VARIANT = "int4-edge";
 const WEBHOOK_TOKEN = "token-of-the-bucket-that-tells";
-/** A part of the slide: some dozens of windows of the real model. */
+/** A region of the slide: a few dozen windows of the real model. */
 const SETTINGS = { roi: [600, 900, 420, 500] as const, tissueMask: false };
 
 let directory: string;
@@ -63,7 +63,7 @@ afterAll(async () => {
   if (directory) rmSync(directory, { recursive: true, force: true });
 });
 
-/** Puts a file in the bucket by parts. @returns its etag as S3 tells it in an event */
+/** Uploads a file in parts. @returns its etag as in events of S3 */
 async function multipart(key: string, file: string): Promise<string> {
   const Bucket = bucket;
   const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: key }));
@@ -102,7 +102,7 @@ describe.runIf(existsSync(SVS))("a slide that lands in a bucket", () => {
     const etag = await multipart(key, SVS);
     expect((await tell(key, etag, "wrong")).status).toBe(401);
     expect((await tell(key, etag, WEBHOOK_TOKEN)).status).toBe(200);
-    // Its work is the first sign of the job that nobody asked for.
+    // Objects in work/ would be the first sign of an unwanted job.
     const results = await stack.miniflare.getR2Bucket("RESULTS", "tilewright");
     const started = await until(async () => {
       const [object] = (await results.list({ prefix: "work/" })).objects;

@@ -30,7 +30,7 @@ test("a prefix hides objects outside it", async () => {
 test("never overwrites objects, also on a server without conditional writes", async () => {
   const bucket = await makeBucket();
   const conditional = new PutObjectCommand({ Bucket: bucket, Key: "a", Body: "0", IfNoneMatch: "*" });
-  // If this fails, Swift has learned it: `conditionalWritesAreAtomic` above may go.
+  // If this fails, Swift supports it now: remove `conditionalWritesAreAtomic` above.
   await expect(client.send(conditional)).rejects.toMatchObject({ $metadata: { httpStatusCode: 501 } });
 
   const store = openStore(bucket);

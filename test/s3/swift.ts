@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 
-/** Keys in one page of a listing: few, so that a test sees pages without writing a thousand objects. */
+/** Keys per page of a listing: few, so that tests need few objects for several pages. */
 const PAGE_SIZE = 50;
 const START_SECONDS = 90;
 const STORAGE = ["account", "container", "object"] as const;
@@ -20,8 +20,8 @@ export interface Swift {
 }
 
 /**
- * OpenStack Swift with its S3 API: one disk, one replica, on ports of 127.0.0.1 that were free. Everything it writes
- * lies under `directory`, which must be on a file system with extended attributes. Needs no root.
+ * OpenStack Swift with its S3 API: one disk, one replica, on free ports of 127.0.0.1. It writes only below `directory`, which
+ * must be on a file system with extended attributes. Needs no root.
  */
 export async function startSwift(directory: string): Promise<Swift> {
   const ports = await freePorts(STORAGE.length + 2);
@@ -74,7 +74,7 @@ fallocate_reserve = 0
 workers = 0
 log_level = WARNING
 `;
-  // Patience for a busy machine: a listing lags behind when the update of a container is given up.
+  // Long timeouts for a busy machine: a listing lags behind when the update of a container times out.
   const patience = "conn_timeout = 10\nnode_timeout = 30\ncontainer_update_timeout = 30\n";
   const texts: Record<string, string> = {
     proxy: `${common(proxyPort)}
@@ -119,8 +119,8 @@ use = egg:swift#healthcheck
 }
 
 /**
- * A ring says which server holds which part of the keys: here, one server all of them. Through Swift's own library:
- * `swift-ring-builder` does the same in nine runs.
+ * A ring assigns parts of the keys to servers: here, all to one. Uses Swift's library, because
+ * `swift-ring-builder` needs nine runs.
  */
 async function buildRings(directory: string, ports: readonly number[]): Promise<void> {
   const script = `
@@ -135,7 +135,7 @@ for server in servers:
     builder.get_ring().save(f"{directory}/{kind}.ring.gz")
 `;
   const servers = STORAGE.map((kind, i) => `${kind}:${ports[i]}`);
-  // Debian's own Python, which has Debian's Swift, whatever else PATH calls python3.
+  // Debian's Python, which has Debian's Swift; PATH may have another python3.
   await promisify(execFile)("/usr/bin/python3", ["-c", script, directory, ...servers]);
 }
 
@@ -150,7 +150,7 @@ function start(directory: string, name: string, args: string[]): Server {
   const out = openSync(log, "w");
   const child = spawn(name, args, { stdio: ["ignore", out, out] });
   closeSync(out);
-  // Without a listener a missing program would be an uncaught error; `healthy` sees that it never ran.
+  // Without a listener a missing program would be an uncaught error; `healthy` notices that it never ran.
   child.on("error", () => {});
   return { name, log, process: child };
 }
@@ -191,7 +191,7 @@ function logTail({ name, log }: Server): string {
   return `--- ${name}\n${readFileSync(log, "utf8").slice(-2000)}`;
 }
 
-/** All held at once, so that they differ; another program may still take one before Swift does. */
+/** Opens all at once, so that they differ; another program may still take one before Swift does. */
 async function freePorts(count: number): Promise<number[]> {
   const holders = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(holders.map((holder) => once(holder, "listening")));

@@ -7,17 +7,17 @@ import {
 } from "../../src/tiling/wire/window-batch.ts";
 import { encodeMessage } from "../../src/tiling/wire/wire-message.ts";
 
-/** A service that holds the pointwise package with windows of 32². */
+/** A service with the pointwise package and windows of 32². */
 export interface Served {
   url: URL;
   token: string;
-  /** One colour window, of 8 bits, that it takes. */
+  /** A valid colour window of 8 bits. */
   good: WindowBatch;
   maxWindows: number;
   maxBodyBytes: number;
 }
 
-/** A refusal that comes before the body was read closes the connection: it must not be kept for the next request. */
+/** An error before the end of the body closes the connection, so the next request needs another. */
 export const ONCE = { Connection: "close" };
 
 /** Windows of these `[N, ...window, C]`. */
@@ -38,7 +38,7 @@ export function post(
   });
 }
 
-/** The problem of an answer, which must be one. */
+/** The error of a response; fails for other responses. */
 export async function problem(
   response: Response,
 ): Promise<{ status: number; code: string; message: string }> {
@@ -47,7 +47,7 @@ export async function problem(
   return { status: response.status, ...error };
 }
 
-/** What every service that segments windows owes its callers, whatever runs the model: see docs/format.md. */
+/** The contract of every service that segments windows: docs/format.md. */
 export function itKeepsTheContract(served: () => Served): void {
   const scaled = (scaling: WindowBatch["scaling"]) => encodeWindowBatch({ ...served().good, scaling });
   const floats = (last: number) => {
@@ -201,7 +201,7 @@ export function itKeepsTheContract(served: () => Served): void {
     const data = Uint16Array.from({ length: 8 * 1024 }, (_, i) => (i >> 10) * 8192);
     const out = await service.segment({ data, shape }, { scaling: { low: 0, high: 65535 } });
     expect(out.shape).toEqual([8, 3, 32, 32]);
-    // Dark windows are background, bright ones bright, and in between there is the rim.
+    // Dark windows are background, bright ones bright, others rim.
     const labels = Array.from({ length: 8 }, (_, n) =>
       [0, 1, 2].reduce(
         (best, k) => (out.data[(n * 3 + k) * 1024]! > out.data[(n * 3 + best) * 1024]! ? k : best),

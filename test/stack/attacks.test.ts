@@ -21,7 +21,7 @@ let stack: Stack;
 let service: Service;
 const logged: string[] = [];
 
-/** A host that may be read, and what it does next. */
+/** An allowed host, and its next response. */
 let host: Server;
 let hostAt: string;
 let asked = 0;
@@ -75,7 +75,7 @@ interface Answer {
   body: string;
 }
 
-/** A request whose path goes out as it stands. */
+/** A request whose path is sent unchanged. */
 function ask(
   path: string,
   {
@@ -114,7 +114,7 @@ function ask(
 const authorized = (more: Record<string, string> = {}) => ({ Authorization: `Bearer ${TOKEN}`, ...more });
 const json = { "Content-Type": "application/json" };
 
-/** What every refusal is. */
+/** Checks of every error response. */
 function expectProblem({ status, body }: Answer, about: unknown): { code: string; message: string } {
   expect(status, `${JSON.stringify(about)} ${body}`).toBeGreaterThanOrEqual(400);
   expect(body, JSON.stringify([about, status])).toMatch(/^\{/);
@@ -201,7 +201,7 @@ describe("routes for development", () => {
     }
     try {
       const behind = await stack.miniflare.ready;
-      // Not in step with this process, which is the door.
+      // In another process, because this one is the front door.
       const node = async (port: string, path: string) =>
         (
           await promisify(execFile)(
@@ -467,7 +467,7 @@ describe("allowed hosts that misbehave", () => {
       more();
     };
     const answer = await job(`http://${hostAt}/endless.tiff`);
-    // Its head is all that is looked at before the job is made; its plan fails.
+    // Creating the job reads only the head; planning fails.
     if (answer.status === 202) {
       const { id } = JSON.parse(answer.body) as { id: string };
       const { state, error } = await service.ended(id);
@@ -540,7 +540,7 @@ describe("webhooks", () => {
       const before = asked;
       const message = JSON.stringify({ ...sns.notification(s3Body("a.tiff")), ...fields });
       const answer = await post("sns", { "Content-Type": "text/plain" }, message);
-      // 503: where the certificate that a message names cannot be had, it may be sent again.
+      // 503 where the certificate of a message cannot be fetched.
       expect([400, 403, 503], JSON.stringify(fields)).toContain(answer.status);
       expect(asked).toBe(before);
     }
@@ -635,7 +635,7 @@ describe("every route of /v1/openapi.json", () => {
     });
     await fc.assert(
       fc.asyncProperty(hostile, async ({ operation: { path, method }, texts, query, type, range, body }) => {
-        // Follows no address, opens no cohort that works.
+        // Follows no address, and creates no cohort that starts jobs.
         let n = 0;
         const filled = path.replace(/\{[^}]+\}/g, () => texts[n++ % texts.length] || "x");
         const search = query.map(([name, v]) => `${name}=${v}`).join("&");
@@ -750,7 +750,7 @@ describe("every route of /v1/openapi.json", () => {
 
 describe("a service without progress", () => {
   it("fails its health check while its queue delivers nothing, and recovers", async () => {
-    // Each event waits for a source that never answers.
+    // Each event waits for a source that never responds.
     behave = () => {};
     const body = JSON.stringify(s3Body("slow-a.tiff", "slow-b.tiff", "slow-c.tiff"));
     const headers = { ...json, Authorization: `Bearer ${WEBHOOK_TOKEN}` };

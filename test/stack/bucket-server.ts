@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** As much of an S3 server as reading a public bucket takes: objects by range, and listings in pages. */
+/** A fake S3 server for reading a public bucket: objects by range, and listings in pages. */
 export interface BucketServer {
   endpoint: string;
   objects: Map<string, Uint8Array>;
-  /** By prefix: called once, after the next listing of it has come to its end. */
+  /** By prefix: called once, after the end of its next listing. */
   afterListing: Map<string, () => void>;
   close(): Promise<void>;
 }

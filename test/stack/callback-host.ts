@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A web server that is called back; the first call is refused as by one that is down. */
+/** A web server for callbacks; it rejects the first call like a server that is down. */
 export interface CallbackHost {
   host: string;
   received: { path: string; body: string; signature: string }[];

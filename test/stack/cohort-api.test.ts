@@ -47,7 +47,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Objects of one slide under other names; each is a scan of its own. */
+/** Copies of one slide under other names, each a scan. */
 async function put(prefix: string, count: number, file = slide): Promise<string[]> {
   const bucket = await stack.miniflare.getR2Bucket("SCANS", "tilewright");
   const bytes = readFileSync(file);
@@ -95,7 +95,7 @@ describe("a cohort", () => {
     const end = await until(async () => {
       const status = await show(id);
       most = Math.max(most, status.rows.running);
-      // Woken far more often than it asked for.
+      // Far more alarms than it set.
       await Promise.all([1, 2, 3].map(() => ask("POST", `/${id}/resume`)));
       return status.state === "done" ? status : undefined;
     }, 90);
@@ -115,7 +115,7 @@ describe("a cohort", () => {
     );
     expect(end.forecastUsd).toBe(0);
 
-    // Another cohort of the same finds what is done and pays nothing.
+    // Another cohort with the same scans finds the results and pays nothing.
     const again = await open({
       rows: [...rowsOf(keys), { id: "twin", source: `s3://tilewright-scans/${keys[0]}` }],
     });
@@ -155,14 +155,14 @@ describe("a cohort", () => {
     for (const { code, reason } of found.values()) if (code) expect(reason!.length).toBeGreaterThan(10);
     expect(JSON.stringify([...found])).not.toContain("of-a-secret");
 
-    // Mended, what failed is done when it is asked for; what is done is not touched.
+    // A repaired scan is segmented on retry; finished ones are unchanged.
     const bucket = await stack.miniflare.getR2Bucket("SCANS", "tilewright");
     await bucket.put("none.tiff", readFileSync(slide));
     const before = await ask<CohortRowsPage>("GET", `/${id}/rows`);
     await ask("POST", `/${id}/retry`, { ids: ["missing", "nobody"] });
     const mended = await ended(id);
     expect(mended.rows).toMatchObject({ done: 2, failed: 3 });
-    // From the last cursor on comes what changed, and no more.
+    // After the last cursor come later changes only.
     expect((await rows(id, before.cursor)).map((row) => row.id)).toEqual(["missing"]);
   });
 
@@ -175,7 +175,7 @@ describe("a cohort", () => {
       const status = await show(id);
       return status.state === "paused" && status.rows.running === 0 ? status : undefined;
     }, 60);
-    // Nothing was known before: one scan told what one costs.
+    // Without a forecast, one scan starts alone.
     expect(first.rows).toMatchObject({ done: 1, pending: 3, failed: 0 });
     expect(first.reason).toMatch(/raise spendLimitUsd above 1e-9/);
     const one = first.spentUsd;
@@ -221,7 +221,7 @@ describe("a cohort", () => {
       return status.rows.running === 0 ? status : undefined;
     });
     expect(cancelled).toMatchObject({ state: "cancelled", rows: { done: 1, pending: 2 } });
-    // What the cancelled one had done by then was paid for.
+    // The cancelled cohort paid for finished tasks.
     expect(cancelled.spentUsd).toBeGreaterThan(paused.spentUsd);
     await ask("POST", `/${id}/resume`);
     const busy = await ask<{ error: { message: string } }>("DELETE", `/${id}`, undefined, [409]);
@@ -231,7 +231,7 @@ describe("a cohort", () => {
     expect((await service.fetch(`/v1/cohorts/${id}`, { method: "DELETE" }, SUBMIT_TOKEN)).status).toBe(403);
     expect((await service.fetch(`/v1/cohorts/${id}`, { method: "DELETE" })).status).toBe(204);
     for (const path of [`/${id}`, `/${id}/rows`]) await ask("GET", path, undefined, [404]);
-    // Its jobs are those of whoever asks for them.
+    // Its jobs still exist.
     for (const job of jobs) expect((await service.job(job)).state).toBe("done");
     const anew = await open({ id, limits: { concurrency: 1 }, rows: rowsOf(keys.slice(0, 1)) });
     expect(anew).toMatchObject({ id, spentUsd: 0, rows: { total: 1 } });
@@ -259,7 +259,7 @@ describe("a cohort", () => {
     await ask("POST", `/${id}/rows`, added);
     const end = await ended(id);
     expect(end.rows).toMatchObject({ total: 3, done: 3 });
-    // The same id for another scan: that one is done, and a job of its own.
+    // The same id with another scan gives another job.
     const before = (await rows(id)).find((row) => row.id === "more")!.job;
     await ask("POST", `/${id}/rows`, { rows: [{ id: "more", source: `${BUCKET}/${first}` }] });
     expect((await ended(id)).rows).toMatchObject({ total: 3, done: 3 });

@@ -13,7 +13,7 @@ import { makeSlides, readTable, writeManifest } from "../cohort/make-cohort.ts";
 import { KillableStack } from "./killable-stack.ts";
 import { TOKEN, until } from "./service.ts";
 
-/** `cohort` with `--server`, as it is typed, against a service that may be killed at any time. */
+/** The command `cohort` with `--server`, against a service that may be killed at any time. */
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 let directory: string;
 let bundles: Bundles;
@@ -52,7 +52,7 @@ async function startStack(): Promise<void> {
   stack = await KillableStack.start(join(directory, "state"), model, bundles, { port });
 }
 
-/** A client comes back to the address that it knows. */
+/** The service restarts on the same address. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -98,7 +98,7 @@ const toService = (out: string, cohort = manifest) => [
   out,
 ];
 
-/** The table without what is about time, cost and place. */
+/** The table without columns of time, cost and place. */
 function lasting(out: string): Record<string, string>[] {
   return readTable(out).map(
     ({ job, seconds, bytes_read, bytes_written, cost_usd, forecast_usd, ...kept }) => kept,
@@ -128,7 +128,7 @@ describe("a cohort at a service", () => {
     );
     expect(texts.join("")).not.toContain(TOKEN);
 
-    // A run that is repeated uploads nothing, does nothing and fetches nothing but what is now wanted.
+    // A repeated run uploads nothing, runs nothing, and downloads only new outputs.
     const before = await statusOf(out);
     const again = await run([...toService(out), "--download", "all"]);
     expect(again.code, again.stderr).toBe(7);
@@ -166,14 +166,14 @@ describe("a cohort at a service", () => {
     const { code, stderr } = await run(toService(out, more));
     expect(code, stderr).toBe(0);
     expect(readTable(out).map((row) => row.status)).toEqual(["done", "done", "done"]);
-    // Replaced on the disk, it is another scan.
+    // A replaced file is another scan.
     const first = readTable(out)[1]!;
     writeMadeSlide(join(directory, "late.tiff"), { width: 400, height: 300 });
     expect((await run(toService(out, more))).code).toBe(0);
     const second = readTable(out)[1]!;
     expect([second.status, second.job === first.job]).toEqual(["done", false]);
     expect(Number(second.windows)).toBeGreaterThan(Number(first.windows));
-    // So it is with another pixel size.
+    // So is another pixel size.
     const b = readTable(out)[2]!;
     writeManifest(more, ["id,source,mpp", "a,s0.tiff,", "late,late.tiff,", "b,s1.tiff,0.3"]);
     expect((await run(toService(out, more))).code).toBe(0);
@@ -196,7 +196,7 @@ describe("a cohort at a service", () => {
     expect(new Set(table.map((row) => row.job)).size).toBe(1);
     expect((await statusOf(out)).spentUsd).toBeCloseTo(Number(table[0]!.cost_usd), 9);
 
-    // Where another run is at the results, the scan is left for later and nothing else stops.
+    // Where another run holds the results, the scan is postponed and others continue.
     const { job } = table[0]!;
     const place = join(out, "jobs", job!);
     rmSync(place, { recursive: true });
@@ -247,7 +247,7 @@ describe("a cohort at a service", () => {
     expect(some.filter((status) => status === "pending").length).toBeGreaterThanOrEqual(1);
     expect(await statusOf(out)).toMatchObject({ state: "cancelled", rows: { running: 0 } });
 
-    // Stopped here by Ctrl-C it goes on there; export fetches what is done by then.
+    // After Ctrl-C the service continues; export downloads the finished results.
     const second = start([...toService(out, large), "--parallel-slides", "3"]);
     await until(async () => (second.said().includes("to do") ? true : undefined), 60);
     await until(async () => ((await statusOf(out)).state === "running" ? true : undefined));
@@ -269,7 +269,7 @@ describe("a cohort at a service", () => {
     const gone = await run(["status", out]);
     expect([gone.code, gone.stderr]).toEqual([6, expect.stringContaining("there is no such cohort")]);
     expect(readTable(out).map((row) => row.status)).toEqual(["done", "done", "done", "failed"]);
-    // What is asked for again is made again.
+    // Retried scans are segmented again.
     const again = await run(toService(out, large));
     expect(again.code, again.stderr).toBe(7);
     expect(again.stderr).toMatch(/large0.tiff: \d+ windows/);
@@ -279,7 +279,7 @@ describe("a cohort at a service", () => {
     "ends with the same table when its service is killed after %j s, and repeats no job",
     { timeout: 240_000 },
     async (moments) => {
-      // A cohort of its own: other pixels, so that nothing is found done.
+      // Other pixels, so that no results exist yet.
       const name = `killed-${moments.join("-")}`;
       const cohort = join(directory, `${name}.csv`);
       const sizes = [0, 1, 2, 3].map((i) => ({
@@ -302,7 +302,7 @@ describe("a cohort at a service", () => {
         await stack.kill();
         await startStack();
       }
-      // The client waited for the service, or gave up and is started again.
+      // The client waited for the service, or failed and is started again.
       let { code, stderr } = await client.ended;
       if (code === 6) ({ code, stderr } = await run(toService(out, cohort)));
       expect(code, stderr).toBe(7);

@@ -11,13 +11,13 @@ import { writeMadeSlide } from "../builders/slide.ts";
 import { KillableStack } from "./killable-stack.ts";
 import { until } from "./service.ts";
 
-/** A cohort whose object is cut off at the moments that matter: a web server lets it wait there. */
+/** Cuts off the object of a cohort at critical moments, in which a web server lets it wait. */
 let directory: string;
 let bundles: Bundles;
 let stack: KillableStack | undefined;
 let server: Server;
 let host: string;
-/** While it hangs, requests are taken and not answered. */
+/** While it hangs, requests get no response. */
 let hangs = false;
 let waiting = 0;
 

@@ -63,7 +63,7 @@ it.each([
       return true;
     }, 200);
     if (process.env.STACK_LOG) console.error(Math.max(...waits), waits.length);
-    // Not a few that were lucky.
+    // All of them, not a few.
     expect(waits.length).toBeGreaterThan(5);
     expect(Math.max(...waits)).toBeLessThan(5000);
   },

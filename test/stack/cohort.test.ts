@@ -12,7 +12,7 @@ import { resolveModelDirectory } from "../../src/local/resolve-model.ts";
 import { readTable, writeManifest } from "../cohort/make-cohort.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, TOKEN } from "./service.ts";
 
-/** One cohort on this machine and through the service: the same table. */
+/** The same cohort on this machine and through the service gives the same table. */
 const data = fileURLToPath(new URL("../../../shared/data/", import.meta.url));
 let directory: string;
 let bundles: Bundles;
@@ -26,7 +26,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Columns about time, cost and place: what ran where, what it read and wrote, and under which name. */
+/** Columns of time, cost and place. */
 const OF_A_RUN = ["job", "seconds", "bytes_read", "bytes_written", "cost_usd", "forecast_usd"];
 
 function lasting(out: string): string {
@@ -101,7 +101,7 @@ describe.skipIf(!existsSync(data))("real files", () => {
     expect(lasting(there)).toBe(lasting(here));
     expect(await objectsOf(there)).toEqual(await objectsOf(here));
     expect(readFileSync(join(there, "report.html"), "utf8")).not.toContain(data);
-    // Nothing but what the tables need was fetched.
+    // Only the files that the tables need were downloaded.
     const job = rows.find((row) => row.status === "done")!.job!;
     expect(
       readdirSync(join(there, "jobs", job))

@@ -4,14 +4,14 @@ import type { AddressInfo } from "node:net";
 
 export type Fault = "fails" | "hangs" | "breaks off";
 
-/** A web server that holds one file under every name, and serves ranges of it; some of them badly when it is told to. */
+/** A web server with one file under every name; it serves ranges, with faults on request. */
 export interface FlakyHost {
   host: string;
-  /** Requests that were served badly since the last reset. */
+  /** Faulty responses since the last reset. */
   failures: number;
-  /** Serves well from now on; the next faults are of this kind. */
+  /** Ends the faults, and sets the kind of the next ones. */
   reset(fault: Fault): void;
-  /** Serves the next requests badly. */
+  /** Starts faults for the next requests. */
   fail(requests: number): void;
   close(): Promise<void>;
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Bundles } from "../../src/cli/stack/local-stack.ts";
 import { Service, until } from "./service.ts";
 
-/** The stack as its own process group, so that SIGKILL reaches workerd and Node at once, as a power cut would. */
+/** The stack in its own process group, so that SIGKILL ends workerd and Node at once, like a power cut. */
 export class KillableStack {
   readonly service: Service;
   readonly #child: ChildProcess;

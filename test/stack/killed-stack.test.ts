@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 describe("a stack that is killed with its running jobs", () => {
-  // Moments after the upload, in seconds; what is under way then differs from run to run.
+  // Seconds after the upload; the state then differs between runs.
   it.each([[[0, 0.3, 1.1]], [[2.0, 0.7]], [[3.7]]])(
     "after %j s continues after a restart, to the same bytes",
     async (moments) => {
@@ -42,7 +42,7 @@ describe("a stack that is killed with its running jobs", () => {
       for (const seconds of moments) {
         await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
         await stack.kill();
-        // Gone already, should the next one not start.
+        // Already removed, in case the next one does not start.
         stack = undefined;
         stack = await KillableStack.start(state, model, bundles);
       }

@@ -26,7 +26,7 @@ import { treeHashes } from "../builders/tree-hashes.ts";
 import { type Log, runRunner } from "../gpu-runner/run-runner.ts";
 import { JOBS_BINDINGS, READ_TOKEN, Service, TOKEN, until } from "./service.ts";
 
-/** The job service in workerd, whose shards are pulled from outside: nobody there can segment. */
+/** The job service in workerd without an edge function: runners pull the shards. */
 let directory: string;
 let bundles: Bundles;
 let stack: Stack;
@@ -78,7 +78,7 @@ const pull = () => ({
   serviceToken: TOKEN,
 });
 
-/** A job that no other test has asked for. */
+/** A job that no other test requests. */
 let precisions = 0;
 async function start(): Promise<string> {
   const upload = await service.upload(slide, `slide-${precisions++}.tiff`, { model: "pointwise", outputs });
@@ -95,7 +95,7 @@ async function finished(id: string): Promise<Record<string, string>> {
   return treeHashes(out);
 }
 
-/** All but what holds the source's name and what is made from it. */
+/** All outputs but those that contain the source's name. */
 function unnamed(hashes: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(hashes).filter(([name]) => !/objects|measurements/.test(name)));
 }

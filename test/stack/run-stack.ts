@@ -1,4 +1,4 @@
-/** The stack in a process of its own, to be killed; what it runs with comes as JSON, see `KillableStack`. */
+/** The stack in its own process, to be killed; options come as JSON, see `KillableStack`. */
 import { startStack } from "../../src/cli/stack/local-stack.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS } from "./service.ts";
 

@@ -5,7 +5,7 @@ import type { JobStatus } from "../../src/contracts/job-request.ts";
 export const TOKEN = "token-of-the-tests-that-may-do-all";
 export const READ_TOKEN = "token-of-the-tests-that-may-look";
 export const SUBMIT_TOKEN = "token-of-the-tests-that-may-submit";
-/** Bindings of the job service under test: it gives up and goes on sooner than one in use. */
+/** Bindings of the job service under test, with shorter timeouts. */
 export const JOBS_BINDINGS = {
   TOKENS: JSON.stringify([
     { name: "tests", token: TOKEN, scopes: ["admin"] },
@@ -18,7 +18,7 @@ export const JOBS_BINDINGS = {
 };
 export const SEGMENT_BINDINGS = { TOKEN, RETRY_SECONDS: "0", SHARD_TIMEOUT_SECONDS: "3" };
 
-/** A job service as its clients see it. */
+/** Client of a job service. */
 export class Service {
   readonly url: URL;
 
@@ -37,7 +37,7 @@ export class Service {
     return this.fetch(path, { method: "POST", headers, body: JSON.stringify(body) }, token);
   }
 
-  /** Sends a file by parts. `request` is what the upload asks for; without it, no job unless a rule says so. */
+  /** Uploads a file in parts. Without `request` only a matching rule starts a job. */
   async upload(
     file: string,
     name: string,
@@ -79,7 +79,7 @@ export class Service {
     return (await response.json()) as JobStatus;
   }
 
-  /** The job in a state it does not leave. */
+  /** Waits for the final state of a job. */
   async ended(id: string, seconds = 90): Promise<JobStatus> {
     return until(async () => {
       const job = await this.job(id);
@@ -87,7 +87,7 @@ export class Service {
     }, seconds);
   }
 
-  /** Fetches all results into a directory. */
+  /** Downloads all results into a directory. */
   async download(id: string, directory: string): Promise<void> {
     let cursor: string | undefined;
     do {
@@ -110,7 +110,7 @@ export class Service {
   }
 }
 
-/** Asks again until there is an answer. */
+/** Polls until there is a result. */
 export async function until<T>(ask: () => Promise<T | undefined>, seconds = 60, pauseMs = 100): Promise<T> {
   const end = Date.now() + seconds * 1000;
   while (Date.now() < end) {

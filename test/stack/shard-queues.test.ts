@@ -9,7 +9,7 @@ import { writeMadeSlide } from "../builders/slide.ts";
 import { treeHashes } from "../builders/tree-hashes.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service } from "./service.ts";
 
-/** The service with two queues of shards, and jobs that may have three tasks on a queue at a time. */
+/** The service with two shard queues and three tasks in flight per queue. */
 let directory: string;
 let stack: Stack;
 let service: Service;
@@ -72,7 +72,7 @@ it("a shard from any queue is accepted, so the number of queues may change while
     await new Promise((resolve) => setTimeout(resolve, 20));
     job = await service.job(id);
   }
-  // All on both, so each also where no one would send it now.
+  // All shards on both queues, so also on those that would not be chosen.
   const messages = Array.from({ length: 40 }, (_, shard) => ({ body: { job: id, shard } }));
   for (const queue of queues) await queue.sendBatch(messages);
   const ended = await service.ended(id);

@@ -38,7 +38,7 @@ import {
   until,
 } from "./service.ts";
 
-/** Both Workers as they would be deployed, in workerd, with a package whose labels are known beforehand. */
+/** Both deployable Workers in workerd, with a package whose labels are known. */
 let directory: string;
 let bundles: Bundles;
 let stack: Stack;
@@ -47,7 +47,7 @@ let host: FlakyHost;
 let callbacks: CallbackHost;
 let slide: string;
 let larger: string;
-/** What one machine makes of the slides with the same runtime: the yardstick. */
+/** The reference: results of one machine with the same runtime. */
 let expected: Record<string, string>;
 let expectedLarger: Record<string, string>;
 
@@ -113,7 +113,7 @@ async function results0(): Promise<Awaited<ReturnType<typeof stack.miniflare.get
   return stack.miniflare.getR2Bucket("RESULTS", "tilewright");
 }
 
-/** Waits until a job has a plan, and gives it. */
+/** Waits for the plan of a job. */
 async function planOf(job: string) {
   const bucket = await results0();
   return until(
@@ -298,7 +298,7 @@ describe("a job", () => {
     await (await service.fetch(`/v1/jobs/${job.id}`, { method: "DELETE" })).text();
     expect((await service.fetch(`/v1/jobs/${job.id}/data`, { method: "DELETE" })).status).toBe(204);
     expect((await service.fetch(`/v1/jobs/${job.id}`)).status).toBe(404);
-    // Its Workflow comes to its end without it, and what comes in late is removed.
+    // Its Workflow ends without the record, and deletes late objects.
     const bucket = await results0();
     await bucket.put(`work/${job.id}/records/0`, "late");
     await until(async () => ((await bucket.head(`work/${job.id}/records/0`)) ? undefined : true));
@@ -311,7 +311,7 @@ describe("a job", () => {
     expect([state, error?.code]).toEqual(["failed", "work_lost"]);
     expect(await ledger.delete()).toBe(true);
     expect(await ledger.status()).toBeUndefined();
-    // Whoever removes it at the same time is told the same.
+    // A concurrent removal gets the same response.
     expect(await ledger.delete()).toBe(true);
   });
 
@@ -331,7 +331,7 @@ describe("a job", () => {
   });
 
   it("that ends while its Workflow cannot be notified is cleaned up", async () => {
-    // As a request leaves it that is cut off between the ledger and the Workflow.
+    // As after a request that was cut off between ledger and Workflow.
     const id = "f".repeat(32);
     await openLedger(id);
     const bucket = await results0();
@@ -373,7 +373,7 @@ describe("a job", () => {
       await queue.sendBatch(shards.slice(i, i + 50).map((shard) => ({ body: { job: job.id, shard } })));
     }
     const tasks = await stack.miniflare.getQueueProducer("TASKS", "tilewright");
-    // Before their stage, twice in it, and after it.
+    // Before their phase, twice in it, and after it.
     const merges = planMergeBlocks(plan).map(({ id }) => ({ body: { job: job.id, kind: "merge", id } }));
     await tasks.sendBatch([...merges, { body: { job: job.id, kind: "finish", id: 0 } }]);
     for (const stage of ["merging", "finishing"] as const) {
@@ -399,7 +399,7 @@ describe("a job", () => {
     const [first, second, ...rest] = [...planShards(plan.grid, plan.kept, plan.shardBlock)].map((s) => s.id);
     const bucket = await results0();
     const key = (shard: number) => `work/${job.id}/records/${shard}`;
-    // One is garbage before its shard is run, the other holds the windows of a third.
+    // One object is garbage before its shard runs, the other has the windows of a third shard.
     await bucket.put(key(first!), "garbage");
     const third = await until(async () => (await bucket.get(key(rest.at(-1)!))) ?? undefined, 60, 5);
     await bucket.put(key(second!), await third.arrayBuffer());
@@ -456,7 +456,7 @@ describe("a job", () => {
     const { job } = await service.start({
       ...REQUEST,
       source: `http://${host.host}/poison.tiff`,
-      // One shard, or each of many would be tried as often.
+      // One shard, so that only one task uses up its attempts.
       settings: { roi: [40, 40, 190, 190] },
     });
     await planOf(job.id);
@@ -617,7 +617,7 @@ function order(state: JobStatus["state"]): number {
   return ["planning", "mapping", "merging", "finishing", "done"].indexOf(state);
 }
 
-/** Object ids and tables name the slide; labels do not. */
+/** Object ids and tables contain the name of the slide; labels do not. */
 function labelsOf(hashes: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(hashes).filter(([name]) => name.startsWith("labels.")));
 }

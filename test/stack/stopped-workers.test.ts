@@ -41,7 +41,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** A job whose shards nobody does but who is told to. */
+/** A job whose shards only this test processes. */
 async function start(name: string): Promise<string> {
   const upload = await service.upload(slide, name, { model: "pointwise" });
   const id = await service.jobOf(upload.id);
@@ -61,10 +61,10 @@ describe("a task", () => {
   it("that stops its worker three times fails its job, with a reason", async () => {
     const id = await start("stops.tiff");
     let stopped = 0;
-    // Whoever takes it is never heard of again.
+    // Claims without a report.
     while (await take(id)) {
       stopped++;
-      // Sent twice is taken twice: that is nobody's end.
+      // A duplicate message claims twice, which stops no worker.
       expect(await take(id)).toBe(true);
       await pause(STALL_SECONDS + 0.5);
       expect(stopped).toBeLessThan(8);

@@ -3,7 +3,7 @@ import { Service, until } from "./service.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 
-/** `tilewright up` as a person runs it. */
+/** Runs `tilewright up`. */
 export class UpProcess {
   readonly service: Service;
   readonly token: string;
@@ -26,14 +26,14 @@ export class UpProcess {
     return new UpProcess(child, said);
   }
 
-  /** Of a start that is refused. */
+  /** Exit status of a failed start. */
   static async refused(state: string, model: string): Promise<{ code: number | null; said: string }> {
     const { child, said } = spawnUp(state, model, []);
     const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
     return { code, said: said() };
   }
 
-  /** All that it has printed. */
+  /** Its output so far. */
   get said(): string {
     return this.#said();
   }

@@ -16,13 +16,13 @@ import { writeVolumePackage } from "../builders/volume-package.ts";
 import { type BucketServer, openBucketServer } from "./bucket-server.ts";
 import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, TOKEN } from "./service.ts";
 
-/** Volumes through the whole service, with a network over volumes whose labels are known beforehand. */
+/** Volumes through the whole service, with a network whose labels are known. */
 let directory: string;
 let model: string;
 let bundles: Bundles;
 let stack: Stack;
 let service: Service;
-/** A bucket of S3 that others own. */
+/** An S3 bucket of others. */
 let bucket: BucketServer;
 
 beforeAll(async () => {
@@ -33,7 +33,7 @@ beforeAll(async () => {
     { kind: "s3", bucket: "scans-elsewhere", endpoint: bucket.endpoint },
     { kind: "http", host: new URL(bucket.endpoint).host },
   ]);
-  // Trained with other axes than any source here is stored with: all of them are turned on the way in and on the way out.
+  // Trained with axes of no source here, so that all are rotated on input and output.
   const orientation = "SPL";
   model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255, orientation });
   bundles = await bundleWorkers();
@@ -92,7 +92,7 @@ const tilewright = (args: string[]) =>
     env: { ...process.env, TILEWRIGHT_TOKEN: TOKEN },
   });
 
-/** A series of 37 slices, as files by names that say nothing of the order. */
+/** A series of 37 slices, in files whose names do not show the order. */
 function seriesFiles(uid = "1.2.840.999.8"): Record<string, Uint8Array> {
   const [nx, ny, nz] = SIZE;
   const files: Record<string, Uint8Array> = {};
@@ -129,7 +129,7 @@ function seriesFiles(uid = "1.2.840.999.8"): Record<string, Uint8Array> {
 
 const seriesInZip = () => zipSync(seriesFiles(), { level: 0 });
 
-/** The same volume as an OME-Zarr of many chunks. */
+/** The same volume as an OME-Zarr with many chunks. */
 function zarrFiles(): Record<string, Uint8Array> {
   const [nx, ny, nz] = SIZE;
   const { objects } = makeOmeZarr({
@@ -196,7 +196,7 @@ describe("a directory through the service", () => {
     const sent = await upload({ file: path, server, token: TOKEN, model: "volume", settings, out });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
     expect(readFileSync(join(out, "run.json"), "utf8")).not.toMatch(/Quux|PATIENT-4711|1\.2\.840\.999/);
-    // What lies below the prefix is what counts: the same is the same job, however it is asked for.
+    // The job depends on the objects below the prefix, not on the form of the address.
     const again = await service.start({ source: `${sent.source}/`, model: "volume", settings });
     expect(again).toMatchObject({ status: 200, job: { id: sent.job, state: "done" } });
     const repeated = await upload({ file: path, server, token: TOKEN, model: "volume", settings });
@@ -298,7 +298,7 @@ describe("a prefix of an S3 bucket", () => {
     const [key, bytes] = files[5]!;
     const other = bytes.slice();
     other[other.length - 1]! ^= 1;
-    // The first listing is the request's own: what comes after it sees the other slice.
+    // The first listing belongs to the request; later ones see the other slice.
     const replace = () => bucket.objects.set(`hospital/case 8/${key}`, other);
     bucket.afterListing.set("hospital/case 8/", replace);
     const { job } = await service.start({ source: "s3://scans-elsewhere/hospital/case 8", model: "volume" });

@@ -1,4 +1,4 @@
-// Hands the codecs their compiled modules, as both Workers do.
+// Gives the codecs their compiled modules, like both Workers.
 import "../../../src/edge/sources/job-source.ts";
 import type { ImageSource } from "../../../src/image/image-source.ts";
 import { openImage } from "../../../src/readers/open-image.ts";

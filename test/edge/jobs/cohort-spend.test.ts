@@ -11,7 +11,7 @@ interface Scan {
   ends: number;
 }
 
-/** Plays a cohort by the rule: each step begins what may begin, then everything under way moves on. */
+/** Simulates a cohort: each step starts what the budget allows, then advances all running scans. */
 function play(scans: readonly Scan[], limit: number | null, concurrency: number) {
   const waiting = [...scans];
   let running: { scan: Scan; age: number }[] = [];

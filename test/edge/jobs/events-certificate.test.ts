@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { readCertificate } from "../../../src/edge/jobs/events/certificate.ts";
 import { type CertificateOptions, makeCertificate } from "./make-certificate.ts";
 
-/** What Node's own reader says. */
+/** The result of Node's own reader. */
 function referee(pem: string) {
   const certificate = new X509Certificate(pem);
   return {

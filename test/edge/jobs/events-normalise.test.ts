@@ -18,7 +18,7 @@ import {
 } from "./storage-messages.ts";
 
 const readS3 = (body: unknown) => readS3Records(body, "s3");
-/** As S3 encodes keys. */
+/** Encodes keys like S3. */
 const encode = (key: string) => encodeURIComponent(key).replaceAll("%20", "+").replaceAll("%2F", "/");
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -65,7 +65,7 @@ test("decodes every key that S3 and MinIO encode", () => {
 
 test("reads queue messages of R2 and of webhooks", () => {
   const { events } = readS3(s3Body(encode(KEY)));
-  // As a queue carries it.
+  // As in a queue.
   expect(readQueuedEvent(JSON.parse(JSON.stringify(events[0])))).toEqual({ events, ignored: 0 });
   expect(readQueuedEvent(r2Body(KEY))).toEqual(readR2Notification(r2Body(KEY)));
   expect(readQueuedEvent({ ...events[0], key: "../a" })).toEqual({ events: [], ignored: 1 });

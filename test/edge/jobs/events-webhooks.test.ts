@@ -23,9 +23,9 @@ let app: OpenAPIHono<WebhookEnv>;
 let accepted: StorageEvent[];
 let remembered: Set<string>;
 let fetched: string[];
-/** What addresses answer with. */
+/** Responses by address. */
 let pages: Record<string, () => Response>;
-/** Thrown instead of accepting. */
+/** Error to throw instead of accepting. */
 let failure: Error | undefined;
 let logged: string;
 let nowMs: number | undefined;
@@ -215,7 +215,7 @@ describe("sns", () => {
     const extras: Message[] = [{}, { Subject: "Amazon S3 Notification" }, { Subject: "größe\nTimestamp" }];
     for (const extra of extras) {
       const message = notify({ SignatureVersion, ...extra });
-      // As SNS sends it.
+      // In the format of SNS.
       const headers = { "Content-Type": "text/plain; charset=UTF-8" };
       expect(await post("sns", message, headers)).toMatchObject({ status: 200, answer: { accepted: 1 } });
       expect(await post("sns", message)).toMatchObject({

@@ -9,10 +9,10 @@ const sender = new SnsSender();
 let bundle: Bundle;
 let worker: Miniflare;
 let url: URL;
-/** What the Worker asked of the world outside. */
+/** Requests of the Worker to other hosts. */
 let fetched: Request[];
 
-/** The world outside. */
+/** Other hosts. */
 function internet(request: Request): Response {
   fetched.push(request);
   const { href, host, pathname } = new URL(request.url);

@@ -23,7 +23,7 @@ async function ask(method: string, path: string, body?: unknown) {
   const init = { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
   const response = await fetch(new URL(path, url), body === undefined ? { method } : init);
   const text = await response.text();
-  // biome-ignore lint/suspicious/noExplicitAny: what a test reads of it, it checks
+  // biome-ignore lint/suspicious/noExplicitAny: tests check the fields they read
   return { status: response.status, body: (/^[{[]/.test(text) ? JSON.parse(text) : undefined) as any };
 }
 
@@ -41,7 +41,7 @@ async function put(
     headers: sum === undefined ? {} : { "Content-MD5": sum },
   });
   const text = await response.text();
-  // What leaves the path is another route, which answers in no JSON here.
+  // A path that leaves the folder is another route, whose response is not JSON.
   return { status: response.status, code: text.startsWith("{") ? JSON.parse(text).error.code : undefined };
 }
 
@@ -69,7 +69,7 @@ describe("a folder", () => {
       expect(await complete()).toMatchObject({ status: 409, body: { error: { code: "files_missing" } } });
       const encoded = `case 1/${path}`.split("/").map(encodeURIComponent).join("/");
       expect(await put(id, encoded, bytes)).toEqual({ status: 204, code: undefined });
-      // The answer may have been lost.
+      // A retry after a lost response.
       expect((await put(id, encoded, bytes)).status).toBe(204);
     }
     const listed = (await ask("GET", `v1/folders/${id}/files`)).body.files;

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 
-/** A key and a certificate that it signed itself, as a PEM file. */
+/** A key and a self-signed certificate in PEM. */
 export interface MadeCertificate {
   pem: string;
   privateKey: KeyObject;

@@ -103,7 +103,7 @@ describe("the source at an address", () => {
         dtype: "uint8",
         key,
       });
-      // Written later, as a bucket would tell by its etags.
+      // Written later, so the etags differ.
       const store = source(objects, key);
       for (const [name, object] of Object.entries(other.objects)) await store.store.put(name, object);
       expect((await fingerprintSource(store, signal)).etag).not.toBe(described.etag);

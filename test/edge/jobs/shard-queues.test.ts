@@ -25,7 +25,7 @@ describe("the queue of shards", () => {
           const share = new Array<number>(count).fill(0);
           for (const job of jobs) share[shardQueueIndex(job, count)]!++;
           const expected = jobs.length / count;
-          // Six standard deviations of what chance would do.
+          // Within six standard deviations of a random choice.
           const bound = 6 * Math.sqrt(expected);
           for (const jobsHere of share) expect(Math.abs(jobsHere - expected)).toBeLessThan(bound);
         },

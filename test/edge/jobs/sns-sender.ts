@@ -8,7 +8,7 @@ export const SUBSCRIBE_URL = `https://sns.eu-central-1.amazonaws.com/?Action=Con
 
 export type Message = Record<string, string>;
 
-/** Signs as SNS documents it, written apart from the code that verifies. */
+/** Signs as documented by SNS, independently of the code that verifies. */
 export class SnsSender {
   readonly certificate: MadeCertificate;
   #sent = 0;

@@ -6,7 +6,7 @@ import { isLoopback } from "../../../src/service/loopback.ts";
 const hostOf = (text: string) => new URL(`https://${text}/`).hostname;
 
 describe("recognizes internal addresses in every notation", () => {
-  // As they come without URL, which writes four decimals.
+  // Without URL, which writes four decimals.
   test.each([
     "0x7f.1",
     "0177.0.0.1",

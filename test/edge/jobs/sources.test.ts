@@ -15,7 +15,7 @@ const SOURCES = [
 ];
 const SOURCE_KEYS = { slides: { accessKeyId: "AKIDEXAMPLE", secretAccessKey: SECRET } };
 
-/** Enough of a bucket to see which one is opened; R2 itself is in the tests that run in workerd. */
+/** A stub that shows which bucket is opened; tests in workerd use R2 itself. */
 const bucketThatIs = (name: string) =>
   ({
     get: () => {},
@@ -36,7 +36,7 @@ interface Asked {
   redirect: string | undefined;
 }
 
-/** A `fetch` that goes nowhere and keeps what it was asked. */
+/** A `fetch` that records requests and sends none. */
 function spy(answer: (url: string) => Response = () => found()) {
   const asked: Asked[] = [];
   const fetch = (async (input: string | URL, init?: RequestInit) => {
@@ -312,7 +312,7 @@ describe("never fetches an address outside the configuration", () => {
           let hop = 0;
           const { fetch, asked } = spy(() => {
             const next = hops[hop++];
-            // Headers carry bytes alone.
+            // Headers hold bytes only.
             return next && /^[\x20-\x7e]*$/.test(next[1])
               ? new Response("", { status: next[0], headers: { Location: next[1] } })
               : found();

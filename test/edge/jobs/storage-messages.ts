@@ -1,4 +1,4 @@
-/** Messages as the storages send them, shortened by what we do not read. */
+/** Messages of the storages, without the fields that we do not read. */
 
 export const ETAG = "d41d8cd98f00b204e9800998ecf8427e";
 

@@ -34,7 +34,7 @@ afterAll(async () => {
 
 interface Answer {
   status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: what a test reads of it, it checks
+  // biome-ignore lint/suspicious/noExplicitAny: tests check the fields they read
   body: any;
   headers: Headers;
 }
@@ -120,7 +120,7 @@ describe("an upload", () => {
     const carried = JSON.parse((metadata as Record<string, string>)["tilewright-request"]!);
     expect(carried).toMatchObject(request);
 
-    // The same again, and at once: the same answer, and the service is told once.
+    // Repeated and concurrent requests get the same response, and the event is published once.
     const again = await Promise.all([1, 2, 3].map(() => ask("POST", `/v1/uploads/${upload.id}/complete`)));
     for (const answer of again) expect(answer.body).toEqual(done.body);
     const told = (await ask("GET", "/test/told")).body.filter((s: { key: string }) => s.key === upload.key);

@@ -1,4 +1,4 @@
-/** One call on the store in the Worker; bytes travel as numbers. */
+/** One call of the store in the Worker; bytes are sent as numbers. */
 export interface StoreCall {
   prefix: string;
   method: "head" | "get" | "getRange" | "put" | "list" | "objects";

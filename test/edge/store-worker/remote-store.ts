@@ -10,7 +10,7 @@ import type {
 } from "../../../src/storage/object-store.ts";
 import type { StoreCall, StoreReply } from "./protocol.ts";
 
-/** The far end of the store in the Worker: what goes wrong there goes wrong here, as the same error. */
+/** Client of the store in the Worker; throws the same errors. */
 export class RemoteStore implements ObjectStore {
   readonly #url: URL;
   readonly #prefix: string;

@@ -2,7 +2,7 @@ import type { R2Bucket } from "@cloudflare/workers-types";
 import { R2Store } from "../../../src/storage/r2-store.ts";
 import type { StoreCall, StoreReply } from "./protocol.ts";
 
-/** Does one call on an `R2Store` for each request, and tells what came of it. */
+/** Makes one call of an `R2Store` per request, and returns its result. */
 export default {
   async fetch(request: Request, env: { BUCKET: R2Bucket }): Promise<Response> {
     const call = (await request.json()) as StoreCall;

@@ -2,7 +2,7 @@ import type { R2Bucket } from "@cloudflare/workers-types";
 import { MultipartSink } from "../../../../src/edge/jobs/lifecycle/multipart-sink.ts";
 import { pattern } from "./pattern.ts";
 
-/** Writes `bytes` of the pattern in pieces of `piece`, with `head` bytes of 255 before them at the end; or gives up. */
+/** Writes `bytes` of the pattern in pieces of `piece`, then overwrites the first `head` bytes with 255; or aborts. */
 export default {
   async fetch(request: Request, { BUCKET }: { BUCKET: R2Bucket }): Promise<Response> {
     const { searchParams } = new URL(request.url);

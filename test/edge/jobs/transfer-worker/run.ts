@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { Bundle } from "../../run-worker.ts";
 
-/** Runs the Worker of this folder; with `directory` what it stores outlives it. */
+/** Runs the Worker of this folder; `directory` makes its storage persistent. */
 export async function runTransferWorker(
   bundle: Bundle,
   options: { bindings?: Record<string, string>; directory?: string } = {},

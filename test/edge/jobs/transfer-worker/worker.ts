@@ -13,9 +13,9 @@ import { HttpError, toHttpError } from "../../../../src/service/http-error.ts";
 
 interface TestBindings extends Bindings {
   IDLE_MS?: string;
-  /** "at once", "later" or "refused": when the service tells which job an upload started. */
+  /** "at once", "later" or "refused": when the service reports the job of an upload. */
   JOB?: string;
-  /** How the first completion of each upload fails: "before" R2 hears of it, "after" it, or by "parts" it does not know. */
+  /** How the first completion of each upload fails: "before" R2 gets it, "after" it, or because of unknown "parts". */
   COMPLETION_FAILS?: "before" | "after" | "parts";
 }
 
@@ -30,7 +30,7 @@ export class UploadLedger extends Ledger {
   }
 }
 
-/** R2 itself, but for the first answer to a completion. */
+/** R2, except for the first response to a completion. */
 function failingOnce(bucket: R2Bucket, when: "before" | "after" | "parts"): R2Bucket {
   let failed = false;
   const resumeMultipartUpload: R2Bucket["resumeMultipartUpload"] = (key, uploadId) => {
@@ -54,10 +54,10 @@ function failingOnce(bucket: R2Bucket, when: "before" | "after" | "parts"): R2Bu
   });
 }
 
-/** Scans that the service was told of, for as long as this isolate lives. */
+/** Published scans, for the lifetime of the isolate. */
 const told: CompletedScan[] = [];
 let failNext = false;
-/** Jobs of folders, likewise. */
+/** Started jobs of folders, likewise. */
 const started: { source: string; request: object }[] = [];
 
 const app = new OpenAPIHono<{ Bindings: TestBindings }>();
@@ -94,7 +94,7 @@ app.route(
 );
 app.route("/", createOutputRoutes());
 
-/** A job as the service would tell of it: two polls under way, then done. */
+/** A job that is running for two polls, then done. */
 let polls = 0;
 app.get("/v1/jobs/:id", async (c) => {
   const windows = { total: 10, done: Math.min(10, ++polls * 4) };

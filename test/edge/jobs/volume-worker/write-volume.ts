@@ -12,7 +12,7 @@ import { madeSeries } from "../../../writers/made-dicom-source.ts";
 
 const SHAPE = [9, 41, 37] as const;
 
-/** The outputs of one made label volume, with a segmentation of each type in turn. */
+/** Writes the outputs of one synthetic label volume, with each type of DICOM segmentation. */
 export async function writeMadeVolume(
   type: number,
   store: ObjectStore,
