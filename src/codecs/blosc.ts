@@ -16,11 +16,11 @@ const MAX_SPLITS = 16;
 const MIN_SPLIT_BYTES = 128;
 
 /**
- * Decompresses a Blosc 1 buffer (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst). Every stated length
- * is compared with the bytes that are there, and nothing beyond `maxBytes` is allocated.
+ * Decompresses a Blosc 1 buffer (https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst). Every stated
+ * length is compared with the bytes that are there, and nothing beyond `maxBytes` is allocated.
  *
- * Written by hand: numcodecs compiles WebAssembly from bytes, which Workers forbid, and has no bound on the size that
- * a header states. The tests compare with numcodecs.
+ * Written by hand: numcodecs compiles WebAssembly from bytes, which Workers forbid, and has no bound on the size
+ * that a header states. The tests compare with numcodecs.
  * @throws {Error} when it is damaged, cut short, states more than `maxBytes` or uses a compressor that is not read
  */
 export async function decodeBlosc(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {

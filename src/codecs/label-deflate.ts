@@ -48,12 +48,12 @@ export function deflateLabels(bytes: Uint8Array, sample: number, row: number): U
 }
 
 /**
- * A DEFLATE compressor (RFC 1951) for label maps. It looks for two matches only: the sample before and the row above,
- * which is what label maps repeat. Any bytes are allowed and every inflater reads the result.
+ * A DEFLATE compressor (RFC 1951) for label maps. It looks for two matches only: the sample before and the row
+ * above, which is what label maps repeat. Any bytes are allowed and every inflater reads the result.
  *
- * Written by hand: fflate and zlib search all earlier bytes, which takes four times as long or more and compresses label
- * maps less, noise aside (bench/deflate.ts). CompressionStream may give other bytes on another platform; here the same labels
- * give the same file everywhere.
+ * Written by hand: fflate and zlib search all earlier bytes, which takes four times as long or more and compresses
+ * label maps less, noise aside (bench/deflate.ts). CompressionStream may give other bytes on another platform; here
+ * the same labels give the same file everywhere.
  */
 export class LabelDeflate {
   readonly #blocks: BlockWriter;

@@ -9,9 +9,15 @@ export interface XmlElement {
   text?: string;
 }
 
-/** Far more than the metadata of an image or a page of a listing has. An element of four characters takes some 200 bytes. */
+/**
+ * Far more than the metadata of an image or a page of a listing has. An element of four characters takes some 200
+ * bytes.
+ */
 const MAX_ELEMENTS = 2 ** 19;
-/** Faults that real writers make and that do not change the tree. Each one costs saxes an `Error`, so they are counted. */
+/**
+ * Faults that real writers make and that do not change the tree. Each one costs saxes an `Error`, so they are
+ * counted.
+ */
 const MAX_FAULTS = 1000;
 const TOLERATED = new Set([
   "disallowed character.",
@@ -86,7 +92,10 @@ export function childText(element: XmlElement | undefined, name: string): string
   return element?.children.find((child) => child.name === name)?.text;
 }
 
-/** Text for an element or a quoted attribute, in plain ASCII: TIFF's ImageDescription is ASCII. Other characters become references. */
+/**
+ * Text for an element or a quoted attribute, in plain ASCII: TIFF's ImageDescription is ASCII. Other characters
+ * become references.
+ */
 export function escapeXml(text: string): string {
   let out = "";
   for (const char of text) {

@@ -27,11 +27,11 @@ figure{margin:0;min-width:0}figure img{max-width:100%;display:block;background:v
 a{color:inherit}.flag{color:var(--bad)}svg{max-width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--soft);font:11px system-ui,sans-serif}svg line{stroke:var(--line)}`;
 
 /**
- * The report as one HTML page that opens without a server and loads nothing: styles, pictures and charts are inside. Every
- * text of the manifest is escaped, and the page's policy forbids scripts.
+ * The report as one HTML page that opens without a server and loads nothing: styles, pictures and charts are inside.
+ * Every text of the manifest is escaped, and the page's policy forbids scripts.
  *
- * Written by hand: a template engine or a chart library would be larger than the page. Only services depend on hono and
- * its `html`.
+ * Written by hand: a template engine or a chart library would be larger than the page. Only services depend on hono
+ * and its `html`.
  * @param pictureOf small PNG of a job
  */
 export function reportHtml(

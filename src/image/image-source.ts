@@ -86,7 +86,10 @@ export interface ImageSource {
   readonly byteLength: number;
   /** Bytes read from storage so far. */
   readonly bytesRead: number;
-  /** `rect` must lie inside the level. Returns `[...rect.size, channels]`. Channels of a single z for 2-D. The caller's own. */
+  /**
+   * `rect` must lie inside the level. Returns `[...rect.size, channels]`. Channels of a single z for 2-D. The
+   * caller's own.
+   */
   readRegion(level: number, rect: Rect, options?: { signal?: AbortSignal }): Promise<Raster>;
   close(): Promise<void>;
 }

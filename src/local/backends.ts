@@ -57,8 +57,8 @@ export interface BackendOptions {
 }
 
 /**
- * Opens the backends and verifies each with the golden tile. Backends that are unreachable or compute wrongly are left out
- * and reported.
+ * Opens the backends and verifies each with the golden tile. Backends that are unreachable or compute wrongly are
+ * left out and reported.
  * @returns in the order of `names`
  * @throws the first error, if no backend is left
  */

@@ -7,9 +7,8 @@ import { OutputError } from "./errors.ts";
 /**
  * Name of the lock file. One process at a time works in a directory.
  *
- * Written by hand: proper-lockfile marks locks by their modification time, which a
- * suspended process cannot keep up; this lock names the process and the host that hold it, and is free when that process
- * is gone.
+ * Written by hand: proper-lockfile marks locks by their modification time, which a suspended process cannot keep up;
+ * this lock names the process and the host that hold it, and is free when that process is gone.
  */
 export const LOCK = "lock";
 
@@ -20,7 +19,10 @@ export class DirectoryLockedError extends OutputError {
 
 const held = new Set<string>();
 
-/** Checks that no other process works in the directory. Locks of dead processes are ignored. @throws {DirectoryLockedError} */
+/**
+ * Checks that no other process works in the directory. Locks of dead processes are ignored. @throws
+ * {DirectoryLockedError}
+ */
 export function assertUnlocked(work: string): void {
   const owner = readLockHolder(work);
   if (!owner) return;

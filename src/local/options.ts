@@ -88,7 +88,10 @@ export function parseJobSettings(options: JobSettings): FullJobSettings {
   });
 }
 
-/** Replaces `likeService` by the backend and the variant that it stands for. @throws {JobError} if either is given too */
+/**
+ * Replaces `likeService` by the backend and the variant that it stands for. @throws {JobError} if either is given
+ * too
+ */
 export async function resolveLikeService<T extends SharedSegmentOptions>(options: T): Promise<T> {
   const { likeService, backends, variant, model, signal } = options;
   if (!likeService) return options;

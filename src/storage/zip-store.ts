@@ -52,12 +52,12 @@ const HEAD_READ_BYTES = 64 * 1024;
 const HEAD_PIECE_BYTES = 16 * 1024;
 
 /**
- * The entries of a zip file as a store (PKWARE APPNOTE 6.3), read by ranges. Keys are `<zip>/<entry>`. A deflated entry is
- * unpacked as far as its head is asked for, else whole, and rejected above a limit.
+ * The entries of a zip file as a store (PKWARE APPNOTE 6.3), read by ranges. Keys are `<zip>/<entry>`. A deflated
+ * entry is unpacked as far as its head is asked for, else whole, and rejected above a limit.
  *
- * Written by hand: unzipit keeps the offset of an entry private, and without it a stored entry cannot be read by ranges;
- * zip.js adds 105 kB to a Worker, this 5 kB (both minified). Here the directory, the number of entries and their unpacked sizes are bounded before
- * anything is allocated.
+ * Written by hand: unzipit keeps the offset of an entry private, and without it a stored entry cannot be read by
+ * ranges; zip.js adds 105 kB to a Worker, this 5 kB (both minified). Here the directory, the number of entries and
+ * their unpacked sizes are bounded before anything is allocated.
  */
 export class ZipStore implements ObjectStore {
   readonly #source: ByteSource;

@@ -18,9 +18,9 @@ test("decoders run from given compiled modules, as Workers need", async () => {
   vi.resetModules();
   const codecs = await import("../../src/codecs/decoders.ts");
   const asked: string[] = [];
-  const { setCodecModuleLoader: useCodecModules } = await import("../../src/codecs/compiled-codecs.ts");
+  const { setCodecModuleLoader } = await import("../../src/codecs/compiled-codecs.ts");
   const { loadZstd } = await import("../../src/codecs/zstd.ts");
-  useCodecModules(async (codec) => {
+  setCodecModuleLoader(async (codec) => {
     asked.push(codec);
     return WebAssembly.compile(await readFile(require.resolve(WASM[codec])));
   });

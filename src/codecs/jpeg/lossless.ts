@@ -18,8 +18,8 @@ interface LosslessScan {
  * A lossless JPEG (ITU-T T.81 annex H, Huffman coded: SOF3) to its samples `[height, width, components]`, without a
  * colour transform.
  *
- * Written by hand: the libjpeg-turbo package is built for lossy JPEG of 8 bits. The bit reader is that of extended.ts, and
- * sizes are checked before anything is allocated.
+ * Written by hand: the libjpeg-turbo package is built for lossy JPEG of 8 bits. The bit reader is that of
+ * extended.ts, and sizes are checked before anything is allocated.
  * @throws {ImageFormatError} when it is damaged, cut short, or has subsampled components
  */
 export function decodeLosslessJpeg(stream: Uint8Array) {

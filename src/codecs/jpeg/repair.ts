@@ -17,9 +17,9 @@ const DQT = 0xdb;
 const DRI = 0xdd;
 
 /**
- * Removes what libjpeg warns of and skips: damaged application segments, bytes between segments, and bytes in front of
- * restart markers and of the end. The decoder's wrapper treats every warning as a failure, so this runs on a stream that
- * it has rejected.
+ * Removes what libjpeg warns of and skips: damaged application segments, bytes between segments, and bytes in front
+ * of restart markers and of the end. The decoder's wrapper treats every warning as a failure, so this runs on a
+ * stream that it has rejected.
  *
  * Written by hand: no library edits a JPEG stream without decoding it.
  * @returns undefined when there is nothing to remove: then the picture itself is damaged

@@ -58,10 +58,10 @@ const LONG: ReadonlySet<string> = new Set([
 /**
  * The attributes of `ATTRIBUTES` that a data set or an item of a sequence holds.
  *
- * Written by hand beside dcmjs, which the DICOM SEG writer uses to copy all attributes of a source: dcmjs and dicom-parser
- * take the bytes as one array and keep every element. This parser reads the head alone, in growing ranges; it keeps an
- * allow-list of attributes, so no patient data can reach a message; it bounds every length; and it hands on the items of
- * two million frames one by one.
+ * Written by hand beside dcmjs, which the DICOM SEG writer uses to copy all attributes of a source: dcmjs and
+ * dicom-parser take the bytes as one array and keep every element. This parser reads the head alone, in growing
+ * ranges; it keeps an allow-list of attributes, so no patient data can reach a message; it bounds every length; and
+ * it hands on the items of two million frames one by one.
  */
 export class DataSet {
   readonly #elements = new Map<AttributeName, Element>();

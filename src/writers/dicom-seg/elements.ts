@@ -7,8 +7,8 @@ const SEQUENCE_END = 0xfffee0dd;
 /**
  * Encodes an element with explicit value representation, little-endian.
  *
- * Written by hand beside dcmjs, which writes the head: dcmjs holds a whole file in memory, and frames are appended here as
- * they come.
+ * Written by hand beside dcmjs, which writes the head: dcmjs holds a whole file in memory, and frames are appended
+ * here as they come.
  */
 export function element(tag: number, vr: string, value: Uint8Array): Uint8Array {
   const padded = value.length + (value.length & 1);

@@ -8,8 +8,8 @@ import { SliceSink, type SliceWriter } from "../base/slice-sink.ts";
 import { niftiLabelHeader } from "./nifti-header.ts";
 
 /**
- * Writes a label volume as `.nii.gz`, slice after slice: uint8, i, j and k along x, y and z as in the source. It holds the
- * slices of one row of chunks.
+ * Writes a label volume as `.nii.gz`, slice after slice: uint8, i, j and k along x, y and z as in the source. It
+ * holds the slices of one row of chunks.
  *
  * Written by hand: nifti-reader-js only reads.
  */
