@@ -265,7 +265,7 @@ describe("a cohort at a service", () => {
     expect((await run(["retry", out, "--id", "nobody"])).stderr).toContain('no scan "nobody"');
 
     const removed = await run(["remove", out, "--results"]);
-    expect(removed.stdout, removed.stderr).toContain("forgotten the cohort and the results of 4 jobs");
+    expect(removed.stdout, removed.stderr).toContain("deleted the cohort and the results of 4 jobs");
     const gone = await run(["status", out]);
     expect([gone.code, gone.stderr]).toEqual([6, expect.stringContaining("there is no such cohort")]);
     expect(readTable(out).map((row) => row.status)).toEqual(["done", "done", "done", "failed"]);
