@@ -117,13 +117,13 @@ function* checkRules({ jobs, secrets }: Configuration): Generator<string> {
 
 function* checkSecrets({ jobs, secrets }: Configuration): Generator<string> {
   if (secrets.TOKENS === undefined) yield "there is no secret TOKENS: set it, or generate it with --generate";
-  else yield* refusalOf(() => parseTokens(secrets));
+  else yield* errorsFrom(() => parseTokens(secrets));
   if (secrets.TOKEN === undefined) yield "there is no secret TOKEN: set it, or generate it with --generate";
   else if (!isToken(secrets.TOKEN)) {
     yield `the secret TOKEN must have at least ${MIN_TOKEN_LENGTH} characters, none of them blank`;
   }
   if (secrets.WEBHOOKS !== undefined) yield* checkWebhooks(secrets.WEBHOOKS);
-  yield* refusalOf(() => {
+  yield* errorsFrom(() => {
     const { buckets } = parseSourceSettings({ ...jobs.vars, SOURCE_KEYS: secrets.SOURCE_KEYS });
     const keyed = Object.keys(JSON.parse(secrets.SOURCE_KEYS ?? "{}"));
     const unknown = keyed.find((bucket) => !buckets.has(bucket));
@@ -133,7 +133,7 @@ function* checkSecrets({ jobs, secrets }: Configuration): Generator<string> {
   if (jobs.vars.CALLBACK_HOSTS && !secrets.CALLBACK_SECRET) {
     yield "CALLBACK_HOSTS is set, but there is no CALLBACK_SECRET to sign callbacks with";
   }
-  yield* refusalOf(() => readS3Access({ ...jobs.vars, SCANS_S3_KEYS: secrets.SCANS_S3_KEYS }));
+  yield* errorsFrom(() => readS3Access({ ...jobs.vars, SCANS_S3_KEYS: secrets.SCANS_S3_KEYS }));
   for (const [name, value] of Object.entries(secrets)) yield* checkSize(name, value);
 }
 
@@ -146,7 +146,7 @@ function* checkWebhooks(text: string): Generator<string> {
   }
   const kind = kinds && typeof kinds === "object" ? Object.keys(kinds)[0] : undefined;
   // The check of any kind parses the whole value, even if that kind is not configured.
-  yield* refusalOf(() => parseWebhookSecrets({ WEBHOOKS: text }, (kind ?? "s3") as "s3"));
+  yield* errorsFrom(() => parseWebhookSecrets({ WEBHOOKS: text }, (kind ?? "s3") as "s3"));
 }
 
 function isToken(token: string): boolean {
@@ -161,7 +161,7 @@ function* checkSize(name: string, value: string): Generator<string> {
 }
 
 /** Runs the Workers' own checks; their errors say what a binding must be, not its value. */
-function* refusalOf(check: () => unknown): Generator<string> {
+function* errorsFrom(check: () => unknown): Generator<string> {
   try {
     check();
   } catch (error) {

@@ -32,7 +32,7 @@ const SOURCES = JSON.stringify([
 
 const rule = (change: object) => JSON.stringify([{ name: "all", bucket: "tilewright-scans", ...change }]);
 
-/** Cases where the Workers' own checks name the invalid field. */
+/** Log lines of the Workers' own checks, which name the invalid field. */
 let logged: string[];
 beforeEach(() => {
   logged = [];

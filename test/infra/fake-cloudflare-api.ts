@@ -17,8 +17,8 @@ export interface Account {
 }
 
 type Json = Record<string, unknown>;
-/** Returns a result; undefined or an error number where the resource does not exist. */
-interface Question {
+/** A request to the API. Handlers return a result; undefined or an error number where the resource does not exist. */
+interface ApiRequest {
   method: string;
   /** Path segments after the account. */
   parts: string[];
@@ -37,7 +37,7 @@ export async function startAccount(): Promise<Account> {
   const workers = new Set<string>();
   const rules: Json[] = [];
 
-  const answers: Record<string, (question: Question) => unknown> = {
+  const answers: Record<string, (request: ApiRequest) => unknown> = {
     r2: ({ method, parts: [, bucket, what], body }) => {
       if (method === "POST") return { name: added(buckets, (JSON.parse(body) as Json).name as string) };
       if (!bucket || !buckets.has(bucket)) return undefined;

@@ -52,7 +52,7 @@ async function startStack(): Promise<void> {
   stack = await KillableStack.start(join(directory, "state"), model, bundles, { port });
 }
 
-/** The service restarts on the same address. */
+/** A free port, so that the service can restart on the same address. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -26,7 +26,7 @@ export class UpProcess {
     return new UpProcess(child, said);
   }
 
-  /** Exit status of a failed start. */
+  /** Runs `tilewright up` where it must fail. @returns its exit code and output */
   static async refused(state: string, model: string): Promise<{ code: number | null; said: string }> {
     const { child, said } = spawnUp(state, model, []);
     const code = await new Promise<number | null>((resolve) => child.once("close", resolve));

@@ -42,7 +42,7 @@ function play(scans: readonly Scan[], limit: number | null, concurrency: number)
   return { spent, left: waiting.length, alone, stopped };
 }
 
-const scansOf = (cost: fc.Arbitrary<number>) =>
+const scansWithCost = (cost: fc.Arbitrary<number>) =>
   fc.array(
     fc.record({ usd: cost, planned: fc.integer({ min: 1, max: 3 }), ends: fc.integer({ min: 1, max: 5 }) }),
     { minLength: 1, maxLength: 30 },
@@ -52,7 +52,7 @@ const many = fc.integer({ min: 1, max: 8 });
 describe("a spend limit", () => {
   it("of null blocks nothing", () => {
     fc.assert(
-      fc.property(scansOf(usd), many, (scans, concurrency) => {
+      fc.property(scansWithCost(usd), many, (scans, concurrency) => {
         const { left, stopped } = play(scans, null, concurrency);
         expect([left, stopped]).toEqual([0, false]);
       }),
@@ -61,18 +61,23 @@ describe("a spend limit", () => {
 
   it("is never exceeded where scans cost the same, and is used as far as it goes", () => {
     fc.assert(
-      fc.property(scansOf(fc.constant(1)), many, fc.integer({ min: 1, max: 40 }), (scans, concurrency, n) => {
-        const { spent, left } = play(scans, n + 0.5, concurrency);
-        expect(spent).toBe(Math.min(n, scans.length));
-        expect(left).toBe(Math.max(0, scans.length - n));
-      }),
+      fc.property(
+        scansWithCost(fc.constant(1)),
+        many,
+        fc.integer({ min: 1, max: 40 }),
+        (scans, concurrency, n) => {
+          const { spent, left } = play(scans, n + 0.5, concurrency);
+          expect(spent).toBe(Math.min(n, scans.length));
+          expect(left).toBe(Math.max(0, scans.length - n));
+        },
+      ),
     );
   });
 
   it("is exceeded by at most the scans that ran unplanned when the last one started", () => {
     fc.assert(
       fc.property(
-        scansOf(usd),
+        scansWithCost(usd),
         many,
         fc.double({ min: 0.01, max: 50, noNaN: true }),
         (scans, concurrency, limit) => {
@@ -86,7 +91,7 @@ describe("a spend limit", () => {
 
   it("starts one scan alone until there is a forecast, and always ends or says what is needed", () => {
     fc.assert(
-      fc.property(scansOf(usd), many, usd, (scans, concurrency, limit) => {
+      fc.property(scansWithCost(usd), many, usd, (scans, concurrency, limit) => {
         const { alone, left, stopped } = play(scans, limit, concurrency);
         expect(alone).toBe(true);
         expect(left === 0 || stopped).toBe(true);

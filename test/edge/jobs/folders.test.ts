@@ -45,7 +45,7 @@ async function put(
   return { status: response.status, code: text.startsWith("{") ? JSON.parse(text).error.code : undefined };
 }
 
-const etagOf = (files: Record<string, Uint8Array>) =>
+const folderEtag = (files: Record<string, Uint8Array>) =>
   prefixEtag(
     Object.entries(files).map(([key, bytes]) => ({
       key,
@@ -62,7 +62,7 @@ describe("a folder", () => {
     const { id, source } = await begin();
     expect(source).toBe(`r2://scans/uploads/${id}/case 1`);
     const files = { "a.dcm": randomBytes(5000), "b/ü #?%.dcm": randomBytes(7), empty: new Uint8Array(0) };
-    const etag = await etagOf(files);
+    const etag = await folderEtag(files);
     const complete = () =>
       ask("POST", `v1/folders/${id}/complete`, { name: "case 1", etag, request: { series: 2 } });
     for (const [path, bytes] of Object.entries(files)) {

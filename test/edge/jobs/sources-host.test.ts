@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { isInternal } from "../../../src/edge/sources/allowed-host.ts";
 import { isLoopback } from "../../../src/service/loopback.ts";
 
-const hostOf = (text: string) => new URL(`https://${text}/`).hostname;
+const parseHostname = (text: string) => new URL(`https://${text}/`).hostname;
 
 describe("recognizes internal addresses in every notation", () => {
   // Without URL, which writes four decimals.
@@ -105,7 +105,7 @@ describe("recognizes internal addresses in every notation", () => {
     "printer.local",
     "router",
   ])("%s", (text) => {
-    expect(isInternal(hostOf(text))).toBe(true);
+    expect(isInternal(parseHostname(text))).toBe(true);
   });
 });
 
@@ -135,7 +135,7 @@ test.each([
   "10.0.0.1.example.org",
   "internal.example.org",
 ])("%s is not internal", (text) => {
-  expect(isInternal(hostOf(text))).toBe(false);
+  expect(isInternal(parseHostname(text))).toBe(false);
 });
 
 test("recognizes every address of private ranges, also mapped into IPv6", () => {
@@ -157,9 +157,9 @@ test("recognizes every address of private ranges, also mapped into IPv6", () => 
         `0${address.toString(8)}`,
         `[::ffff:${hex.slice(0, 4)}:${hex.slice(4)}]`,
       ]) {
-        expect(isInternal(hostOf(text))).toBe(true);
+        expect(isInternal(parseHostname(text))).toBe(true);
       }
-      expect(isLoopback(hostOf(String(address)))).toBe(base === 0x7f000000);
+      expect(isLoopback(parseHostname(String(address)))).toBe(base === 0x7f000000);
     }),
   );
 });

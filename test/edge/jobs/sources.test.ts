@@ -49,7 +49,7 @@ function spy(answer: (url: string) => Response = () => found()) {
 const found = () =>
   new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/7", ETag: '"e"' } });
 
-async function refusalOf(call: () => unknown): Promise<HttpError> {
+async function expectHttpError(call: () => unknown): Promise<HttpError> {
   try {
     await call();
   } catch (error) {
@@ -182,7 +182,7 @@ describe("other sources are rejected", () => {
   ])("%s", async (uri) => {
     const { fetch, asked } = spy();
     for (const env of [environment(), { SCANS: bucketThatIs("scans"), SCANS_BUCKET: "scans" }]) {
-      const problem = await refusalOf(() => openSourceStore(env, uri, { fetch }));
+      const problem = await expectHttpError(() => openSourceStore(env, uri, { fetch }));
       expect(problem).toMatchObject({ status: 422, code: "source_refused" });
       expect(problem.message).not.toMatch(/\n|password/);
     }
@@ -192,14 +192,16 @@ describe("other sources are rejected", () => {
   test("rejects results in the bucket of scans", async () => {
     const env = { ...environment(), RESULTS_BUCKET: "scans" };
     for (const key of ["results/1/run.json", "work/1/plan.json"]) {
-      expect((await refusalOf(() => openSourceStore(env, `r2://scans/${key}`))).code).toBe("source_refused");
+      expect((await expectHttpError(() => openSourceStore(env, `r2://scans/${key}`))).code).toBe(
+        "source_refused",
+      );
     }
     expect(openSourceStore(env, "r2://scans/a.svs").key).toBe("a.svs");
   });
 
   test("reports a missing bucket of scans", async () => {
     for (const env of [{}, { SCANS_BUCKET: "scans" }, { SCANS: bucketThatIs("scans") }]) {
-      expect((await refusalOf(() => openSourceStore(env, "r2://scans/a"))).status).toBe(503);
+      expect((await expectHttpError(() => openSourceStore(env, "r2://scans/a"))).status).toBe(503);
     }
   });
 });
@@ -410,7 +412,7 @@ describe("a server over real HTTP", () => {
       ["/3", "bytes=0-1"],
     ]);
     answer = chain(4);
-    expect(await refusalOf(() => store.getRange(key, 0, 2))).toMatchObject({
+    expect(await expectHttpError(() => store.getRange(key, 0, 2))).toMatchObject({
       status: 422,
       code: "source_refused",
       message: "the source redirects more than 3 times",
@@ -430,7 +432,7 @@ describe("a server over real HTTP", () => {
       requests = [];
       answer = redirect(target);
       const { store, key } = open("/a.svs");
-      const problem = await refusalOf(() => store.head(key));
+      const problem = await expectHttpError(() => store.head(key));
       expect(problem).toMatchObject({ status: 422, code: "source_refused" });
       expect(problem.message).not.toContain(hostOf(elsewhere));
       expect(requests).toHaveLength(1);
@@ -443,7 +445,7 @@ describe("a server over real HTTP", () => {
     const env = environment([...SOURCES, { kind: "http", host: hostOf(server) }]);
     const { fetch, asked } = spy(() => new Response("", { status: 302, headers: { Location: target } }));
     const { store, key } = openSourceStore(env, "https://slides.example.org/a.svs", { fetch });
-    expect((await refusalOf(() => store.head(key))).code).toBe("source_refused");
+    expect((await expectHttpError(() => store.head(key))).code).toBe("source_refused");
     expect(asked).toHaveLength(1);
   });
 
@@ -530,7 +532,7 @@ describe("an invalid configuration is rejected without revealing secrets", () =>
     [...s3({}), ...s3({})],
   ];
   test.each(WRONG.map((sources) => [sources]))("SOURCES %j", async (sources) => {
-    const problem = await refusalOf(() => openSourceStore(environment(sources), "s3://a/b"));
+    const problem = await expectHttpError(() => openSourceStore(environment(sources), "s3://a/b"));
     expect(problem).toMatchObject({ status: 503, code: "not_configured" });
   });
 
@@ -541,7 +543,7 @@ describe("an invalid configuration is rejected without revealing secrets", () =>
     ["a pair of other names", { a: { accessKeyId: "x", secretAccessKey: SECRET, [SECRET]: 1 } }],
     ["a secret of two lines", { a: { accessKeyId: "x", secretAccessKey: `${SECRET}\n` } }],
   ])("SOURCE_KEYS of %s", async (_, keys) => {
-    const problem = await refusalOf(() => openSourceStore(environment(s3({}), keys), "s3://a/b"));
+    const problem = await expectHttpError(() => openSourceStore(environment(s3({}), keys), "s3://a/b"));
     expect(problem).toMatchObject({ status: 503, code: "not_configured" });
     expect(problem.message + logged()).not.toContain("K7MDENG");
   });

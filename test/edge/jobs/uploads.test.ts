@@ -70,11 +70,11 @@ function expectProblem(answer: Answer, status: number, code: string, sentence: R
 const begin = (byteLength: number, more: object = {}, base = url) =>
   ask("POST", "/v1/uploads", { name: "slide.svs", byteLength, ...more }, {}, base);
 
-const partOf = (file: Uint8Array, n: number) => file.subarray((n - 1) * PART, n * PART);
+const slicePart = (file: Uint8Array, n: number) => file.subarray((n - 1) * PART, n * PART);
 
 async function sendAll(id: string, file: Uint8Array, parts: Iterable<number>, base = url): Promise<void> {
   for (const n of parts) {
-    const { status, body } = await ask("PUT", `/v1/uploads/${id}/parts/${n}`, partOf(file, n), {}, base);
+    const { status, body } = await ask("PUT", `/v1/uploads/${id}/parts/${n}`, slicePart(file, n), {}, base);
     expect(body).toEqual({ n, etag: expect.any(String) });
     expect(status).toBe(200);
   }
@@ -139,7 +139,7 @@ describe("an upload", () => {
       "complete",
       /the upload is complete already/,
     );
-    const late = await ask("PUT", `/v1/uploads/${upload.id}/parts/1`, partOf(file, 1));
+    const late = await ask("PUT", `/v1/uploads/${upload.id}/parts/1`, slicePart(file, 1));
     expectProblem(late, 409, "complete", /the upload is complete already/);
   });
 
@@ -185,7 +185,7 @@ describe("an upload", () => {
     const file = randomBytes(PART + 10);
     const { id, key } = (await begin(file.length)).body;
     const answers = await Promise.all(
-      [1, 1, 1, 2, 2].map((n) => ask("PUT", `/v1/uploads/${id}/parts/${n}`, partOf(file, n))),
+      [1, 1, 1, 2, 2].map((n) => ask("PUT", `/v1/uploads/${id}/parts/${n}`, slicePart(file, n))),
     );
     for (const answer of answers) {
       if (answer.status !== 200)
