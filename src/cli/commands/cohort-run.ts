@@ -4,6 +4,7 @@ import { runRemoteCohort } from "../../cohort/remote/run-remote-cohort.ts";
 import { runCohort } from "../../cohort/run-cohort.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand } from "../options/context.ts";
+import { parseCount, parsePositive } from "../options/parsers.ts";
 import {
   type PlanFlags,
   type RunFlags,
@@ -11,8 +12,7 @@ import {
   toPlanOptions,
   withPlanOptions,
   withRunOptions,
-} from "../options/options.ts";
-import { parseCount, parsePositive } from "../options/parsers.ts";
+} from "../options/shared-options.ts";
 import { cohortPrinter } from "../terminal/cohort-progress.ts";
 import { printEventAsJson, reportCohort } from "../terminal/print-cohort.ts";
 

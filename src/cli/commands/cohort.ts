@@ -21,8 +21,8 @@ import {
 import { sumOutcomes } from "../../cohort/totals.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand, CommandContext } from "../options/context.ts";
-import { resolveToken } from "../options/options.ts";
 import { collect } from "../options/parsers.ts";
+import { resolveToken } from "../options/shared-options.ts";
 import { cohortPrinter } from "../terminal/cohort-progress.ts";
 import {
   printCohort,

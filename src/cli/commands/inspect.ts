@@ -5,8 +5,8 @@ import { loadModel } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import { matchImageToModel } from "../../orchestrator/plan/match-image.ts";
 import type { AddCommand } from "../options/context.ts";
-import { pagesAsOption, SERIES, type SourceFlags, TIME } from "../options/options.ts";
 import { parseCount, parsePositive } from "../options/parsers.ts";
+import { pagesAsOption, SERIES, type SourceFlags, TIME } from "../options/shared-options.ts";
 import { magnified } from "../terminal/progress.ts";
 
 interface InspectFlags extends SourceFlags {

@@ -13,7 +13,7 @@ import {
   toJobOptions,
   withJobOptions,
   withServiceOptions,
-} from "../options/options.ts";
+} from "../options/shared-options.ts";
 import { printResults } from "../terminal/print-results.ts";
 import { createUploadPrinter } from "../terminal/upload-progress.ts";
 

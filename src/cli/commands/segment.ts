@@ -9,7 +9,7 @@ import {
   toPlanOptions,
   withPlanOptions,
   withRunOptions,
-} from "../options/options.ts";
+} from "../options/shared-options.ts";
 import { printResults } from "../terminal/print-results.ts";
 import { progressPrinter } from "../terminal/progress.ts";
 

@@ -1,7 +1,7 @@
 import { upload } from "../../client/upload.ts";
 import type { AddCommand } from "../options/context.ts";
-import { type JobFlags, toJobOptions, withJobOptions } from "../options/options.ts";
 import { parseCount } from "../options/parsers.ts";
+import { type JobFlags, toJobOptions, withJobOptions } from "../options/shared-options.ts";
 import { printJob } from "./jobs.ts";
 
 export const addUploadCommand: AddCommand = (program, context) => {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { isLoopback } from "../../service/loopback.ts";
 import { bucketSchema } from "../shared/bucket-name.ts";
 import { parseJsonBinding } from "../shared/json-binding.ts";
-import { isInternal } from "./allowed-host.ts";
+import { isInternal } from "./internal-host.ts";
 
 /** A host and port that may be read. */
 export interface AllowedHost {

@@ -1,7 +1,7 @@
 import type { ImageSource } from "../../image/image-source.ts";
 import type { ModelManifest } from "../../model-package/manifest.ts";
 import { JobError } from "../errors.ts";
-import { orientSource } from "../input/orient-source.ts";
+import { chooseReorientation } from "../input/choose-reorientation.ts";
 import { reorientedImage, type WindowSource } from "../input/reoriented-image.ts";
 import type { JobPlan, Orientation } from "../job-plan.ts";
 import type { FullJobSettings } from "../settings.ts";
@@ -16,7 +16,7 @@ export function matchImageToModel(
   manifest: ModelManifest,
   settings: Pick<FullJobSettings, "level" | "maxMagnification" | "orientation">,
 ): ChosenLevel & Pick<JobPlan, "slices"> & Orientation {
-  const oriented = orientSource(source, manifest, settings);
+  const oriented = chooseReorientation(source, manifest, settings);
   const image = reorientedImage(source, oriented.reorientation);
   const slices = chooseSlices(image, manifest);
   return { ...oriented, slices, ...chooseLevel(image, manifest, settings, slices) };

@@ -1,5 +1,5 @@
 import type { ComponentSink } from "./component-sink.ts";
-import { GrowthWindow } from "./seeded-growth.ts";
+import { GrowthWindow } from "./grow-into-boundary.ts";
 
 /** In `ObjectRule.kinds`: pixels that separate objects and are assigned to the nearest one. */
 export const BOUNDARY = 255;

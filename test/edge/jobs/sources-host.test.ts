@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isInternal } from "../../../src/edge/sources/allowed-host.ts";
+import { isInternal } from "../../../src/edge/sources/internal-host.ts";
 import { isLoopback } from "../../../src/service/loopback.ts";
 
 const parseHostname = (text: string) => new URL(`https://${text}/`).hostname;

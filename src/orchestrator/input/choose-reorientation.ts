@@ -14,7 +14,7 @@ export const AS_STORED = "stored";
  * The reorientation of a volume for a model.
  * @throws {JobError} if the model states an orientation, and neither the file nor the user states that of the volume
  */
-export function orientSource(
+export function chooseReorientation(
   { axes, orientation: stated, affine }: Pick<ImageSource, "axes" | "orientation" | "affine">,
   { name, input }: Pick<ModelManifest, "name" | "input">,
   { orientation: given }: Pick<FullJobSettings, "orientation">,
