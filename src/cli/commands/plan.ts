@@ -11,7 +11,7 @@ import { estimateMemory, planJob } from "../../orchestrator/plan/plan-job.ts";
 import { planShards } from "../../tiling/grid/shards.ts";
 import type { AddCommand } from "../options/context.ts";
 import { parseCount } from "../options/parsers.ts";
-import { type PlanFlags, toPlanOptions, withPlanOptions } from "../options/shared-options.ts";
+import { type PlanFlags, threadsOption, toPlanOptions, withPlanOptions } from "../options/shared-options.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 import { magnified, orientationLine, tissueText } from "../terminal/progress.ts";
 import { namesCohort, planCohort, printForecast } from "./plan-cohort.ts";
@@ -31,7 +31,7 @@ export const addPlanCommand: AddCommand = (program, { signal }) => {
         "windows, tissue, memory, time and cost, without segmenting: of one image, or of what cohort run takes",
       ),
   )
-    .option("--threads <n>", "threads of the model; default all cores", parseCount)
+    .addOption(threadsOption())
     .option("--encoding <name>", "encoding of a manifest, for instance latin1; default UTF-8")
     .option(
       "--sample <n>",

@@ -35,6 +35,10 @@ export function segEncodingOption(): Option {
   );
 }
 
+export function threadsOption(): Option {
+  return new Option("--threads <n>", "threads of the model; default all cores").argParser(parseCount);
+}
+
 /** Flags that decide a job's plan wherever it runs. */
 export interface SettingFlags {
   variant?: string;
@@ -144,7 +148,7 @@ export function withRunOptions(command: Command): Command {
       "--outputs <names>",
       `comma-separated, of ${OUTPUTS.join(", ")}; default what suits the source: of a 2-D image all but instances.* and labels.seg.dcm, of a volume labels.ome.zarr, measurements.csv and labels in the format it came in`,
     )
-    .option("--threads <n>", "threads of the model; default all cores", parseCount)
+    .addOption(threadsOption())
     .option(
       "--backend <name>",
       `what runs the model: ${BACKENDS} (token in TILEWRIGHT_TOKEN); repeat it to use several together; default cpu`,

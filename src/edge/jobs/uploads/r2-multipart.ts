@@ -1,5 +1,5 @@
 import type { R2Bucket } from "@cloudflare/workers-types";
-import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
+import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart-port.ts";
 
 /** R2's error codes for a missing upload and for missing parts; they appear in messages only. */
 const NO_SUCH_UPLOAD = /\(10024\)/;

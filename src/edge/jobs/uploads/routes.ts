@@ -6,8 +6,8 @@ import { discardBody } from "../../../service/read-body.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
-import type { CompletedScan } from "./completed-scan.ts";
 import { getUploadLedger, type UploadLedgerStub } from "./ledger-calls.ts";
+import type { CompletedScan } from "./publish-upload-event.ts";
 import { toMismatchError } from "./r2-multipart.ts";
 import type { Upload, UploadState } from "./upload-ledger.ts";
 import {

@@ -1,7 +1,7 @@
 import { AwsClient } from "aws4fetch";
 import { childrenNamed, childText, escapeXml, type XmlElement } from "../../../codecs/xml.ts";
 import { readS3Xml } from "../../shared/s3-xml.ts";
-import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
+import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart-port.ts";
 
 export interface S3Access {
   /** Of the server, without the bucket. */

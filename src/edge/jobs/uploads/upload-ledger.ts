@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Bindings } from "../context/bindings.ts";
-import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart.ts";
+import { type Multipart, MultipartMismatchError, type StoredPart } from "./multipart-port.ts";
 import { publishUploadEvent } from "./publish-upload-event.ts";
 import { R2Multipart } from "./r2-multipart.ts";
 import { S3Multipart } from "./s3-multipart.ts";
