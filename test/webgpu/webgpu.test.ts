@@ -123,7 +123,7 @@ describe.runIf(there)("WebGPU", () => {
   });
 
   it.each(["softmax", "sigmoid", "none"] as const)(
-    "a score that is no number is an error with %s",
+    "a score that is not finite is an error with %s",
     async (activation) => {
       const model = networkPackage(
         { window: [5, 7], channels: 1, scores: 2, weights: [1, 0], biases: [-0.1, 0.5], last: "Sqrt" },
@@ -136,7 +136,7 @@ describe.runIf(there)("WebGPU", () => {
         await gpu.segmentToBytes(batch, { scaling: { low: 0, high: 255 } });
         data[60] = 3;
         await expect(gpu.segmentToBytes(batch, { scaling: { low: 0, high: 255 } })).rejects.toThrow(
-          "not a number",
+          "a score that is not finite",
         );
         data[60] = 200;
         await gpu.segmentToBytes(batch, { scaling: { low: 0, high: 255 } });
@@ -163,7 +163,7 @@ describe.runIf(there)("WebGPU", () => {
       expect([...bytes]).toEqual(i % 2 === 0 ? [...data, ...inverse] : [...inverse, ...data]);
     }
     await one.close();
-    await expect(one.segmentToBytes(batch, options)).rejects.toThrow("was closed");
+    await expect(one.segmentToBytes(batch, options)).rejects.toThrow("the model is closed");
     expect([...(await other.segmentToBytes(batch, options)).data]).toEqual([...inverse, ...data]);
     await other.close();
   });
