@@ -175,7 +175,7 @@ class Simulation {
       TASKS: this.#taskQueue as never,
       SHARDS: this.#shardQueues[0] as never,
       ...Object.fromEntries(this.#shardQueues.slice(1).map((queue, n) => [`SHARDS_${n + 1}`, queue])),
-      // The Workflow lists what is left of a job that has ended.
+      // The Workflow lists the remaining objects of an ended job.
       RESULTS: {
         list: async ({ prefix }: { prefix: string }) => this.#removed(prefix),
         delete: async () => undefined,

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,6 +5,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { openImage } from "../../../src/readers/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
+import { canMakeFiles, makeFiles } from "../../builders/python-files.ts";
 
 interface Expected {
   shape: number[];
@@ -16,22 +16,14 @@ interface Expected {
   sha256?: string;
 }
 
-const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
 const script = path.join(import.meta.dirname, "make_files.py");
 
 test("files of tifffile and Pillow are read like by themselves", { timeout: 300_000 }, async ({ skip }) => {
-  try {
-    execFileSync(python, [script, "--can-run"], { stdio: "ignore" });
-  } catch {
-    console.log(
-      `skipped: ${python} lacks the packages of ${script}; name one that has them in TILEWRIGHT_PYTHON`,
-    );
-    skip();
-  }
+  if (!canMakeFiles(script)) skip();
   const directory = await mkdtemp(path.join(tmpdir(), "tilewright-pictures-"));
   const store = new FsStore(directory);
   try {
-    execFileSync(python, [script, directory], { stdio: ["ignore", "ignore", "pipe"] });
+    makeFiles(script, directory);
     const expected: Record<string, Expected> = JSON.parse(
       await readFile(path.join(directory, "expected.json"), "utf8"),
     );

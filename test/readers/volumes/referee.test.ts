@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,6 +6,7 @@ import { expect, test } from "vitest";
 import { orientationCode } from "../../../src/image/affine.ts";
 import { openImage } from "../../../src/readers/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
+import { canMakeFiles, makeFiles } from "../../builders/python-files.ts";
 
 interface Expected {
   shape: number[];
@@ -20,22 +20,14 @@ interface Expected {
 /** The decoder gives 0 for all that is negative here. */
 const UNREAD = new Set(["jpeg2000-signed-8.dcm"]);
 
-const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
 const script = path.join(import.meta.dirname, "make_files.py");
 
 test("files of nibabel and pydicom are read with their values", async ({ skip }) => {
-  try {
-    execFileSync(python, [script, "--can-run"], { stdio: "ignore" });
-  } catch {
-    console.log(
-      `skipped: ${python} lacks the packages of ${script}; name one that has them in TILEWRIGHT_PYTHON`,
-    );
-    skip();
-  }
+  if (!canMakeFiles(script)) skip();
   const directory = await mkdtemp(path.join(tmpdir(), "tilewright-volumes-"));
   const store = new FsStore(directory);
   try {
-    execFileSync(python, [script, directory], { stdio: ["ignore", "ignore", "pipe"] });
+    makeFiles(script, directory);
     const expected: Record<string, Expected> = JSON.parse(
       await readFile(path.join(directory, "expected.json"), "utf8"),
     );

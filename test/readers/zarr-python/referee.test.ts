@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -9,25 +8,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeBlosc } from "../../../src/codecs/blosc.ts";
 import { openImage } from "../../../src/readers/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
+import { canMakeFiles, makeFiles, runPython } from "../../builders/python-files.ts";
 
 interface Expected {
   shape: number[];
   sha256: string;
 }
 
-const python = process.env.TILEWRIGHT_PYTHON ?? "python3";
 const script = path.join(import.meta.dirname, "make_files.py");
-const canRun = (() => {
-  try {
-    execFileSync(python, [script, "--can-run"], { stdio: "ignore" });
-    return true;
-  } catch {
-    console.log(
-      `skipped: ${python} lacks the packages of ${script}; name one that has them in TILEWRIGHT_PYTHON`,
-    );
-    return false;
-  }
-})();
 
 async function whole(store: FsStore, key: string): Promise<Expected> {
   const image = await openImage(store, key);
@@ -37,12 +25,12 @@ async function whole(store: FsStore, key: string): Promise<Expected> {
   return { shape: [...shape], sha256: createHash("sha256").update(values).digest("hex") };
 }
 
-describe.skipIf(!canRun)("arrays of zarr-python are read with their values", () => {
+describe.skipIf(!canMakeFiles(script))("arrays of zarr-python are read with their values", () => {
   let directory: string;
   let store: FsStore;
   beforeAll(async () => {
     directory = await mkdtemp(path.join(tmpdir(), "tilewright-zarr-"));
-    execFileSync(python, [script, directory], { stdio: ["ignore", "ignore", "inherit"] });
+    makeFiles(script, directory);
     store = new FsStore(directory);
   }, 300_000);
   afterAll(async () => {
@@ -88,9 +76,7 @@ describe.skipIf(!canRun)("arrays of zarr-python are read with their values", () 
       ),
     ];
     const paths = images.map((name) => path.join(root, name));
-    const read: Record<string, Expected> = JSON.parse(
-      execFileSync(python, [script, "--read", ...paths], { encoding: "utf8" }),
-    );
+    const read: Record<string, Expected> = JSON.parse(runPython([script, "--read", ...paths]));
     const others = new FsStore(root);
     for (const [i, name] of images.entries())
       expect(await whole(others, name), name).toEqual(read[paths[i]!]);
