@@ -46,11 +46,6 @@ interface JpegLsDecoder extends Decoder {
   getInterleaveMode(): number;
 }
 
-/** Loads the decoders of slides, so that the first tile does not wait for them. */
-export async function loadCodecs(): Promise<void> {
-  await Promise.all([loadJpeg(), loadJpeg2000()]);
-}
-
 async function loadJpeg(): Promise<Decoder> {
   if (jpegDecoder) return jpegDecoder;
   const decoder = await newJpegDecoder();

@@ -24,14 +24,14 @@ test("decoders run from given compiled modules, as Workers need", async () => {
     asked.push(codec);
     return WebAssembly.compile(await readFile(require.resolve(WASM[codec])));
   });
-  await codecs.loadCodecs();
-  expect(asked.sort()).toEqual(["jpeg", "jpeg2000"]);
   expect(await codecs.decodeJpeg(await fixture("photo.jpg"))).toMatchObject({
     width: 50,
     height: 40,
     components: 3,
   });
-  expect(asked).toHaveLength(2);
+  const { data } = await codecs.decodeJpeg2000((await fixture("aperio-j2k-422.svs")).subarray(8));
+  expect(data.length).toBeGreaterThan(0);
+  expect(asked).toEqual(["jpeg", "jpeg2000"]);
   // A frame of one raw block (RFC 8878).
   const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x20, 3, 0x19, 0, 0, 7, 8, 9);
   expect((await loadZstd())(frame, 3)).toEqual(Uint8Array.of(7, 8, 9));
