@@ -9,10 +9,12 @@ describe("the public API", () => {
   it("exports exactly these names", () => {
     expect(Object.keys(api).toSorted()).toMatchInlineSnapshot(`
       [
+        "CohortManifestError",
         "DirectoryLockedError",
         "ImageFormatError",
         "ImageNotFoundError",
         "InferenceError",
+        "JobClient",
         "JobError",
         "JobFailedError",
         "LabelStoreMismatchError",
@@ -23,9 +25,14 @@ describe("the public API", () => {
         "RemoteError",
         "ServiceError",
         "StorageError",
+        "TilewrightError",
+        "cohort",
+        "inspect",
         "isTilewrightError",
+        "loadModel",
         "openAddress",
         "openImage",
+        "plan",
         "segment",
       ]
     `);
@@ -35,12 +42,21 @@ describe("the public API", () => {
     const classes = Object.entries(api).filter(
       ([name]) => name.endsWith("Error") && name !== "isTilewrightError",
     );
-    expect(classes.length).toBe(14);
+    expect(classes.length).toBe(16);
     for (const [name, type] of classes) {
       const error = Object.create((type as { prototype: object }).prototype);
+      expect(error, name).toBeInstanceOf(api.TilewrightError);
       expect(api.isTilewrightError(error), name).toBe(true);
       expect((type as { name: string }).name).toBe(name);
     }
+  });
+
+  it("recognizes the errors of another copy of the package", async () => {
+    const copy = (await import("../src/image/tilewright-error.ts?copy" as string)) as typeof api;
+    expect(copy.TilewrightError).not.toBe(api.TilewrightError);
+    class Other extends copy.TilewrightError {}
+    expect(new Other("x")).not.toBeInstanceOf(api.TilewrightError);
+    expect(api.isTilewrightError(new Other("x"))).toBe(true);
   });
 
   it("recognizes no other error", () => {
@@ -67,13 +83,11 @@ describe("the public API", () => {
       const path = join(directory, "grey.tif");
       const pixels = { data: new Uint8Array(32).fill(7), shape: [4, 8, 1] };
       writeFileSync(path, makeTiff([{ image: pixels }]));
-      const { store, key, close } = await api.openAddress(path);
-      const image = await api.openImage(store, key);
+      const image = await api.openImage(path);
       const { data, shape } = await image.readRegion(0, { origin: [1, 2], size: [2, 3] });
       expect(shape).toEqual([2, 3, 1]);
       expect([...data]).toEqual(new Array(6).fill(7));
       await image.close();
-      await close();
     } finally {
       rmSync(directory, { recursive: true });
     }

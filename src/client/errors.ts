@@ -1,5 +1,7 @@
+import { TilewrightError } from "../image/tilewright-error.ts";
+
 /** The job service could not be reached, or rejected a request; `message` is one sentence. */
-export class ServiceError extends Error {
+export class ServiceError extends TilewrightError {
   override readonly name = "ServiceError";
   /** HTTP status, if there was a response. */
   readonly status: number | undefined;
@@ -22,7 +24,7 @@ export class ServiceError extends Error {
 }
 
 /** The job ended without results. */
-export class JobFailedError extends Error {
+export class JobFailedError extends TilewrightError {
   override readonly name = "JobFailedError";
 }
 

@@ -93,7 +93,7 @@ export class JobClient {
 
   async putFile(id: string, path: string, bytes: Uint8Array<ArrayBuffer>, md5: Uint8Array): Promise<void> {
     const address = `v1/folders/${id}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
-    const headers = { "Content-MD5": Buffer.from(md5).toString("base64") };
+    const headers = { "Content-MD5": btoa(String.fromCharCode(...md5)) };
     const body = { body: bytes, type: "application/octet-stream", headers, timeoutMs: PART_TIMEOUT_MS };
     await (await this.#http.withRetry(() => this.#http.request("PUT", address, body))).body?.cancel();
   }
@@ -148,7 +148,12 @@ export class JobClient {
     const silence = new AbortController();
     const given = this.#http.options.signal;
     const signal = given ? AbortSignal.any([given, silence.signal]) : silence.signal;
-    const timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const restart = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
+    };
+    restart();
     const accept = { Accept: "text/event-stream" };
     try {
       const path = `v1/jobs/${encodeURIComponent(job)}/events`;
@@ -157,7 +162,7 @@ export class JobClient {
         await response.body?.cancel();
         throw this.#http.unexpectedResponse("it sends no events", false);
       }
-      for await (const { event, data } of serverEvents(response.body, () => timer.refresh())) {
+      for await (const { event, data } of serverEvents(response.body, restart)) {
         if (event === "status") yield this.#http.parse(jobStatusSchema, data);
       }
     } catch (cause) {

@@ -1,13 +1,13 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import type { CohortJob } from "../contracts/cohort-request.ts";
-import type { SegmentOptions } from "../local/options.ts";
+import type { SharedSegmentOptions } from "../local/options.ts";
 import type { ManifestRows } from "./manifest-rows.ts";
 
 /** Options of `segment` that every scan shares. The token stays in the environment. */
 export type SharedOptions = Omit<
-  SegmentOptions,
-  "source" | "out" | "resume" | "force" | "signal" | "onProgress" | "token"
+  SharedSegmentOptions,
+  "resume" | "force" | "signal" | "onProgress" | "token"
 >;
 
 /** What to download of each scan that a service has done: the inputs of the tables, or everything. */

@@ -44,17 +44,6 @@ const STATUS_BY_CLASS = [
   [JobFailedError, EXIT.job],
 ] as const;
 
-/** Every error that Tilewright throws on purpose. Its message is a sentence for a person; `name` tells the class. */
-export type TilewrightError = InstanceType<(typeof STATUS_BY_CLASS)[number][0]>;
-
-/**
- * Whether `error` is one that Tilewright throws on purpose; any other is a bug, an abort, or of the operating
- * system.
- */
-export function isTilewrightError(error: unknown): error is TilewrightError {
-  return STATUS_BY_CLASS.some(([type]) => error instanceof type);
-}
-
 const SYSTEM_ERRORS: Record<string, string> = {
   ENOSPC: "the disk is full: free some space and continue with --resume",
   EACCES: "no permission",

@@ -1,5 +1,7 @@
+import { TilewrightError } from "./tilewright-error.ts";
+
 /** The bytes are not an image that Tilewright reads; `message` is one sentence that says why and what to do. */
-export class ImageFormatError extends Error {
+export class ImageFormatError extends TilewrightError {
   override readonly name = "ImageFormatError";
   constructor(message: string, options?: { cause?: unknown }) {
     super(oneLine(message), options);
@@ -18,7 +20,7 @@ export function oneLine(message: string): string {
 }
 
 /** Nothing exists under the key; `message` is one sentence that says what to check. */
-export class ImageNotFoundError extends Error {
+export class ImageNotFoundError extends TilewrightError {
   override readonly name = "ImageNotFoundError";
   readonly key: string;
   constructor(key: string, message: string) {

@@ -1,3 +1,5 @@
+import { TilewrightError } from "../image/tilewright-error.ts";
+
 /**
  * Messages of the runtimes for a lack of memory: BFCArena ("Failed to allocate memory for requested buffer"), CUDA ("CUDA
  * failure 2: out of memory", CUBLAS_STATUS_ALLOC_FAILED), Dawn ("out of memory", VK_ERROR_OUT_OF_DEVICE_MEMORY,
@@ -13,7 +15,7 @@ export function isOutOfMemory(message: string): boolean {
 }
 
 /** A backend cannot run the model, or its response is not a segmentation. */
-export class InferenceError extends Error {
+export class InferenceError extends TilewrightError {
   override readonly name = "InferenceError";
   /** Whether memory was lacking: fewer windows at a time may fit. Default: derived from the messages. */
   readonly outOfMemory: boolean;
@@ -27,7 +29,7 @@ export class InferenceError extends Error {
 }
 
 /** A segmentation service is unreachable, refuses the request, or returns an invalid response. */
-export class RemoteError extends Error {
+export class RemoteError extends TilewrightError {
   override readonly name = "RemoteError";
   /** HTTP status, if there was a response. */
   readonly status: number | undefined;

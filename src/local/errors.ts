@@ -1,4 +1,6 @@
+import { TilewrightError } from "../image/tilewright-error.ts";
+
 /** The output directory cannot take this run; `message` says why and what to do. */
-export class OutputError extends Error {
+export class OutputError extends TilewrightError {
   override readonly name: string = "OutputError";
 }

@@ -1,23 +1,7 @@
-import { z } from "zod";
 import { JobError } from "../orchestrator/errors.ts";
-import { type OpenedAddress, openAddress } from "../storage/open-address.ts";
+import { type Mask, readMaskInput } from "../portable/read-mask.ts";
+import { openAddress } from "../storage/open-address.ts";
 import { parseSourceAddress } from "../storage/source-address.ts";
-import type { Raster } from "../tiling/grid/raster.ts";
-import { type Rings, rasterizePolygons } from "../tiling/objects/rasterize-polygons.ts";
-import { openSource } from "./open-source.ts";
-
-/** Mask of the whole slide. */
-export interface Mask {
-  /** 0 and 1, `[height, width]`. */
-  raster: Raster<Uint8Array>;
-  etag: string;
-}
-
-const MASK_SAMPLES = 64 << 20;
-const GEOJSON_BYTES = 256 << 20;
-/** Samples along the longer side of a rasterized mask. */
-const POLYGON_SIDE = 4096;
-const MAX_POINTS = 20_000_000;
 
 /**
  * Parses the value of `--mask`.
@@ -33,114 +17,11 @@ export function maskAddress(typed: string): string {
   }
 }
 
-/**
- * Reads a mask of any resolution: an image whose finest level fits in memory, or polygons as exported by QuPath.
- * @param shape of level 0 of the slide, `[height, width]`
- */
+/** Reads a mask by its path or address. @param shape of level 0 of the slide, `[height, width]` */
 export async function readMask(
   uri: string,
   shape: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<Mask> {
-  // Messages contain the name only, without local folders and signatures of addresses.
-  const located = await openAddress(maskAddress(uri));
-  try {
-    if (/\.(geo)?json$/i.test(located.name)) return await readPolygons(located, shape, signal);
-    return await readImage(uri, located.name, signal);
-  } finally {
-    await located.close();
-  }
-}
-
-async function readImage(uri: string, name: string, signal: AbortSignal | undefined): Promise<Mask> {
-  const { source, close } = await openSource(uri, 1, signal);
-  try {
-    if (source.axes !== "yx")
-      throw new JobError(`the mask ${name} is a volume: save one plane of it, or name an image or polygons`);
-    const level = source.levels.findIndex((l) => l.shape.reduce((p, n) => p * n, 1) <= MASK_SAMPLES);
-    if (level < 0) {
-      throw new JobError(
-        `the mask ${name} is too large: save it with at most ${MASK_SAMPLES >> 20} megapixels`,
-      );
-    }
-    const size = source.levels[level]!.shape;
-    const { data } = await source.readRegion(level, { origin: [0, 0], size }, { signal });
-    const channels = source.channels.length;
-    const set = new Uint8Array(data.length / channels);
-    for (let i = 0; i < set.length; i++) {
-      for (let c = 0; c < channels; c++) if (data[i * channels + c]! > 0) set[i] = 1;
-    }
-    return { raster: { data: set, shape: size }, etag: source.etag };
-  } finally {
-    await close();
-  }
-}
-
-const point = z.array(z.number()).min(2);
-const polygon = z.array(z.array(point));
-const geometry = z.looseObject({
-  type: z.string(),
-  coordinates: z.unknown(),
-  geometries: z.array(z.unknown()).optional(),
-});
-
-/** Reads polygons in level-0 pixels: a FeatureCollection, a feature, a geometry or a list of them. */
-async function readPolygons(
-  { store, key, name }: OpenedAddress,
-  shape: readonly number[],
-  signal: AbortSignal | undefined,
-): Promise<Mask> {
-  const [height, width] = shape as [number, number];
-  const info = await store.head(key, { signal });
-  if (info === undefined) throw new JobError(`the mask ${name} does not exist; check its path`);
-  if (info.byteLength > GEOJSON_BYTES)
-    throw new JobError(
-      `the mask ${name} has ${info.byteLength} bytes, the limit is ${GEOJSON_BYTES}: simplify its outlines`,
-    );
-  const object = await store.get(key, { signal });
-  const polygons = [...findPolygons(parseJson(name, object!.bytes), name)];
-  if (polygons.length === 0)
-    throw new JobError(`the mask ${name} holds no polygon: export annotations with an area as GeoJSON`);
-  const points = polygons.reduce((n, rings) => n + rings.reduce((m, ring) => m + ring.length / 2, 0), 0);
-  if (points > MAX_POINTS)
-    throw new JobError(`the mask ${name} has ${points} points, the limit is ${MAX_POINTS}`);
-  const factor = Math.min(1, POLYGON_SIDE / Math.max(height, width));
-  const size = [Math.max(1, Math.round(height * factor)), Math.max(1, Math.round(width * factor))] as const;
-  const raster = rasterizePolygons(polygons, size, { x: size[1] / width, y: size[0] / height });
-  return { raster, etag: object!.etag };
-}
-
-function parseJson(name: string, bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new JobError(`the mask ${name} is not valid JSON: export it as GeoJSON again`, { cause });
-  }
-}
-
-const MAX_DEPTH = 8;
-
-function* findPolygons(value: unknown, name: string, depth = 0): Generator<Rings> {
-  if (depth > MAX_DEPTH) throw new JobError(`the mask ${name} is not GeoJSON: it is nested too deeply`);
-  if (Array.isArray(value)) {
-    for (const one of value) yield* findPolygons(one, name, depth + 1);
-    return;
-  }
-  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${name} is not GeoJSON`);
-  if ("features" in value) return yield* findPolygons(value.features, name, depth + 1);
-  if ("geometry" in value)
-    return value.geometry === null ? undefined : yield* findPolygons(value.geometry, name, depth + 1);
-  const parsed = geometry.safeParse(value);
-  if (!parsed.success) throw new JobError(`the mask ${name} has no valid GeoJSON polygons`);
-  const { type, coordinates, geometries } = parsed.data;
-  if (type === "GeometryCollection") return yield* findPolygons(geometries ?? [], name, depth + 1);
-  const several = type === "Polygon" ? [coordinates] : type === "MultiPolygon" ? coordinates : [];
-  for (const one of Array.isArray(several) ? several : [several]) {
-    const rings = polygon.safeParse(one);
-    if (!rings.success)
-      throw new JobError(`the mask ${name} is damaged: a ${type} without valid coordinates`);
-    // An empty geometry is valid GeoJSON without an area.
-    if (rings.data.some((ring) => ring.length > 0))
-      yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
-  }
+  return readMaskInput(maskAddress(uri), shape, openAddress, signal);
 }

@@ -1,5 +1,7 @@
+import { TilewrightError } from "../image/tilewright-error.ts";
+
 /** The job is impossible as requested; `message` is one sentence that says what to change. */
-export class JobError extends Error {
+export class JobError extends TilewrightError {
   override readonly name: string = "JobError";
 }
 

@@ -1,5 +1,7 @@
+import { TilewrightError } from "../image/tilewright-error.ts";
+
 /** An object changed between two reads of one job: the caller must start again and never mix the two. */
-export class ObjectChangedError extends Error {
+export class ObjectChangedError extends TilewrightError {
   override readonly name = "ObjectChangedError";
   readonly key: string;
   constructor(key: string) {
@@ -9,7 +11,7 @@ export class ObjectChangedError extends Error {
 }
 
 /** The storage could not be reached, or rejected the request. `retryable`: the same call may succeed later. */
-export class StorageError extends Error {
+export class StorageError extends TilewrightError {
   override readonly name = "StorageError";
   readonly retryable: boolean;
   constructor(message: string, options: { retryable: boolean; cause?: unknown }) {

@@ -1,18 +1,9 @@
 import path from "node:path";
 import { FsStore } from "./fs-store.ts";
 import { HttpStore } from "./http-store.ts";
-import type { ObjectStore } from "./object-store.ts";
+import type { OpenedAddress } from "./opened-address.ts";
 import { withRetry } from "./retry.ts";
 import { parseSourceAddress } from "./source-address.ts";
-
-export interface OpenedAddress {
-  store: ObjectStore;
-  key: string;
-  /** Last segment of the source, for messages and file names. */
-  name: string;
-  /** Closes files and connections. */
-  close(): Promise<void>;
-}
 
 /**
  * Turns the address that a user gave (path, `file://`, `http(s)://`, `s3://bucket/key`) into a store and a key. Node

@@ -1,5 +1,10 @@
 import { join } from "node:path";
-import { loadSegmentModel, openSegmentBackends, type SegmentOptions } from "../../src/local/options.ts";
+import {
+  loadSegmentModel,
+  openSegmentBackends,
+  type SharedSegmentOptions,
+  type SlideOptions,
+} from "../../src/local/options.ts";
 import { runSlide } from "../../src/local/run-slide.ts";
 import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
 import { openImage } from "../../src/readers/open-image.ts";
@@ -19,10 +24,10 @@ export async function readLabelZarr(out: string): Promise<{ data: SampleArray; s
 
 /** Many runs with one model, which is loaded once. */
 export async function openSharedRuntime(
-  options: Omit<SegmentOptions, "source" | "out">,
+  options: SharedSegmentOptions,
   directory: string,
 ): Promise<{
-  run(source: string, more?: Partial<SegmentOptions>): Promise<{ manifest: RunManifest; out: string }>;
+  run(source: string, more?: Partial<SlideOptions>): Promise<{ manifest: RunManifest; out: string }>;
   close(): Promise<void>;
 }> {
   const model = await loadSegmentModel(options);
@@ -32,7 +37,7 @@ export async function openSharedRuntime(
     async run(source, more = {}) {
       const out = join(directory, `run-${runs++}`);
       const { manifest } = await runSlide(
-        { ...options, ...more, source, out },
+        { ...options, ...more, source },
         {
           model,
           backends: async () => backends,

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadSegmentModel, openSegmentBackends, type SegmentOptions } from "../../src/local/options.ts";
+import { loadSegmentModel, openSegmentBackends, type SharedSegmentOptions } from "../../src/local/options.ts";
 import { runSlide } from "../../src/local/run-slide.ts";
 import type { Backend } from "../../src/orchestrator/scheduler/backend.ts";
 import { openImage } from "../../src/readers/open-image.ts";
@@ -108,10 +108,8 @@ const isRightHanded = (code: string) => {
 };
 
 let directory: string;
-const models: Record<
-  "volume" | "slices",
-  { options: Omit<SegmentOptions, "source" | "out">; backends: Backend[] }
-> = {} as never;
+const models: Record<"volume" | "slices", { options: SharedSegmentOptions; backends: Backend[] }> =
+  {} as never;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-orientation-"));
@@ -128,7 +126,7 @@ afterAll(async () => {
 });
 
 let runs = 0;
-async function labelsOf(kind: "volume" | "slices", source: string, more: Partial<SegmentOptions> = {}) {
+async function labelsOf(kind: "volume" | "slices", source: string, more: Partial<SharedSegmentOptions> = {}) {
   const { options, backends } = models[kind];
   const out = join(directory, `out-${runs++}`);
   const outputs = more.outputs ?? ["labels.ome.zarr", "labels.nii.gz", "measurements.csv"];

@@ -35,7 +35,7 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 let runs = 0;
-function run(options: Partial<SegmentOptions> = {}) {
+function run(options: Partial<SegmentOptions & { out: string }> = {}) {
   const out = options.out ?? join(directory, `run-${runs++}`);
   return segment({ source: slide.path, model, threads: 1, tissueMask: false, ...options, out }).then(
     (manifest) => ({ manifest, out }),

@@ -6,10 +6,10 @@ import { type SegmentOptions, segment } from "../../src/index.ts";
 import { openBackends } from "../../src/local/backends.ts";
 import { openSource } from "../../src/local/open-source.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
-import { systemClock } from "../../src/local/system-clock.ts";
 import { emptyStatistics, mapAndMerge } from "../../src/orchestrator/map/map-and-merge.ts";
 import { planJob } from "../../src/orchestrator/plan/plan-job.ts";
 import { checkSettings } from "../../src/orchestrator/settings.ts";
+import { systemClock } from "../../src/portable/system-clock.ts";
 import { MemoryStore } from "../../src/storage/memory-store.ts";
 import { openLabelStore } from "../../src/writers/ome-zarr/label-store.ts";
 import { makeNifti } from "../builders/make-nifti.ts";
@@ -21,7 +21,7 @@ import { labelMapInfo } from "../orchestrator/outputs/label-map.ts";
 
 /** Outputs are written while windows are segmented: whatever ends either of them ends both, and leaves what can be resumed. */
 let directory: string;
-let given: Record<string, Omit<SegmentOptions, "out">>;
+let given: Record<string, Omit<SegmentOptions, "out"> & { source: string; model: string }>;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-stopped-"));
   const size = [70, 61, 40];

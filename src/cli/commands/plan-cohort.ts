@@ -7,10 +7,11 @@ import { reservedColumnNames, tableShape } from "../../cohort/table.ts";
 import { ImageFormatError } from "../../image/errors.ts";
 import { timeWindow } from "../../local/benchmark-inference.ts";
 import { openSource } from "../../local/open-source.ts";
-import { parseJobSettings, type SegmentOptions } from "../../local/options.ts";
+import type { SlideOptions } from "../../local/options.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { planJob } from "../../orchestrator/plan/plan-job.ts";
+import { parseJobSettings } from "../../portable/run-options.ts";
 import { printCosts } from "../terminal/print-costs.ts";
 
 /** Default number of scans that are opened. */
@@ -18,7 +19,7 @@ const SAMPLE = 20;
 
 /** Forecasts a cohort: opens and plans a sample of its scans, evenly spaced, and times the model on this machine. */
 export async function planCohort(
-  options: Omit<SegmentOptions, "out"> & { sample?: number; encoding?: string },
+  options: SlideOptions & { sample?: number; encoding?: string },
 ): Promise<CohortForecast> {
   const { signal, sample = SAMPLE } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });

@@ -2,13 +2,12 @@ import { forecastCohort, plannedScan } from "../../cohort/forecast.ts";
 import { timeWindow } from "../../local/benchmark-inference.ts";
 import { duration } from "../../local/format.ts";
 import { openSource } from "../../local/open-source.ts";
-import { parseJobSettings, type SegmentOptions } from "../../local/options.ts";
+import type { SlideOptions } from "../../local/options.ts";
 import { readMask } from "../../local/read-mask.ts";
 import { loadModel } from "../../local/resolve-model.ts";
-import { planWarnings } from "../../orchestrator/manifest/run-manifest.ts";
-import { matchImageToModel } from "../../orchestrator/plan/match-image.ts";
-import { estimateMemory, planJob } from "../../orchestrator/plan/plan-job.ts";
-import { planShards } from "../../tiling/grid/shards.ts";
+import { planJob } from "../../orchestrator/plan/plan-job.ts";
+import { describePlan } from "../../portable/describe-plan.ts";
+import { parseJobSettings } from "../../portable/run-options.ts";
 import type { AddCommand } from "../options/context.ts";
 import { parseCount } from "../options/parsers.ts";
 import { type PlanFlags, threadsOption, toPlanOptions, withPlanOptions } from "../options/shared-options.ts";
@@ -40,8 +39,8 @@ export const addPlanCommand: AddCommand = (program, { signal }) => {
     )
     .option("--json", "as JSON")
     .action(async (source: string, flags: PlanCommandFlags) => {
-      const { threads: concurrency, sample, encoding } = flags;
-      const options = { ...toPlanOptions(flags), source, concurrency, signal };
+      const { threads, sample, encoding } = flags;
+      const options = { ...toPlanOptions(flags), source, threads, signal };
       if (!(await namesCohort(source, signal))) return planImage(options, flags.json);
       const forecast = await planCohort({ ...options, sample, encoding });
       if (flags.json) return void process.stdout.write(`${JSON.stringify(forecast)}\n`);
@@ -50,7 +49,7 @@ export const addPlanCommand: AddCommand = (program, { signal }) => {
 };
 
 /** Prints windows, tissue, memory, time and cost of a job. The time is measured with the golden tile on this machine. */
-async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | undefined): Promise<void> {
+async function planImage(options: SlideOptions, json: boolean | undefined): Promise<void> {
   const { signal } = options;
   const model = await loadModel(options.model, { variant: options.variant, signal });
   const { source, name, close } = await openSource(options.source, options.mpp, signal, options);
@@ -59,7 +58,6 @@ async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | u
       options.mask !== undefined ? await readMask(options.mask, source.levels[0]!.shape, signal) : undefined;
     const settings = parseJobSettings(options);
     const plan = await planJob(source, model.manifest, settings, { mask: mask?.raster, signal });
-    const { magnification } = matchImageToModel(source, model.manifest, settings);
     const { seconds, threads } = await timeWindow(model, options.threads, signal);
     const secondsOfWindow = seconds / threads;
     const { backends, pricesOf } = forecastCohort(1, [plannedScan(source, plan)], [], {
@@ -67,24 +65,7 @@ async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | u
       cores: threads,
     });
     const report = {
-      source: name,
-      model: `${model.manifest.name} ${model.manifest.version} ${model.variantName}`,
-      level: plan.level,
-      mpp: plan.mpp.at(-1)!,
-      magnification,
-      regionSize: (plan.output ?? plan).region.size,
-      window: plan.grid.window,
-      modelWindow: plan.modelWindow,
-      windows: plan.kept.size,
-      windowsInGrid: plan.kept.length,
-      shards: [...planShards(plan.grid, plan.kept, plan.shardBlock)].length,
-      tissueFraction: plan.tissueFraction,
-      tissue: plan.tissue,
-      domain: plan.domain,
-      warnings: planWarnings(plan, source),
-      orientation: plan.orientation,
-      intensities: plan.scaling,
-      memoryBytes: estimateMemory(plan, model.manifest.classes.length),
+      ...describePlan(plan, source, name, model, settings),
       secondsPerWindow: secondsOfWindow,
       seconds: secondsOfWindow * plan.kept.size,
       backends,
@@ -95,7 +76,7 @@ async function planImage(options: Omit<SegmentOptions, "out">, json: boolean | u
     const resampled =
       plan.grid.window.join() === plan.modelWindow.join()
         ? ""
-        : `, resampled to ${plan.modelWindow.join("×")}${magnified(magnification)}`;
+        : `, resampled to ${plan.modelWindow.join("×")}${magnified(report.magnification)}`;
     console.log(`${name}, ${report.model}`);
     console.log(
       `  level     ${plan.level}, ${report.mpp.toPrecision(4)} µm, ${report.regionSize.toReversed().join("×")} pixels`,

@@ -3,7 +3,7 @@ import type { JobOptions } from "../../client/upload.ts";
 import { PAGES_AS, type PagesAs } from "../../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES, type SegmentationType } from "../../image/output-targets.ts";
 import { BACKENDS } from "../../local/backends.ts";
-import type { SegmentOptions } from "../../local/options.ts";
+import type { SharedSegmentOptions } from "../../local/options.ts";
 import { maskAddress } from "../../local/read-mask.ts";
 import { OVERLAY_STYLES, type OverlayStyle } from "../../orchestrator/outputs/overlay.ts";
 import type { JobSettings } from "../../orchestrator/settings.ts";
@@ -196,7 +196,7 @@ function toSettings(flags: SettingFlags): JobSettings {
 }
 
 /** Planning flags as options of `segment()`, but for `source` and `out`. */
-export function toPlanOptions(flags: PlanFlags): Omit<SegmentOptions, "source" | "out"> {
+export function toPlanOptions(flags: PlanFlags): SharedSegmentOptions {
   const { model, variant, mpp, series, time, pagesAs, mask } = flags;
   return { model, variant, mpp, series, time, pagesAs, mask, ...toSettings(flags) };
 }

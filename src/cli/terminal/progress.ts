@@ -1,6 +1,6 @@
 import { duration } from "../../local/format.ts";
-import type { ProgressListener } from "../../local/progress.ts";
 import type { PlannedOrientation } from "../../orchestrator/job-plan.ts";
+import type { ProgressListener } from "../../portable/progress.ts";
 import type { TissueFinding } from "../../tiling/pixels/tissue-mask.ts";
 
 /** Prints progress to stderr: a bar on a terminal, a line every few seconds elsewhere; with `json` one event per line. */

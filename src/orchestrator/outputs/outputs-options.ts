@@ -2,8 +2,10 @@ import type { LabelStore, WrittenOutput } from "../../image/label-sink.ts";
 import type { LabelOrigin, OutputName, OutputTargets } from "../../image/output-targets.ts";
 import type { Raster } from "../../tiling/grid/raster.ts";
 import type { LabelRect } from "./detail.ts";
+import type { MeasuredObject } from "./measured-object.ts";
 import type { ModelObjectRule } from "./object-kinds.ts";
 import type { OverlayStyle } from "./overlay.ts";
+import type { Placement } from "./placement.ts";
 import type { SlideSummary } from "./slide-summary.ts";
 import type { VolumeSummary } from "./volume-summary.ts";
 
@@ -36,10 +38,15 @@ export interface WriteOutputsOptions {
   simplifyTolerance?: number;
   /** Rows of chunks larger than this are held packed; default 8 MiB. */
   wideRowBytes?: number;
+  /** Called for each object of a 2-D label map, in their order. */
+  onObject?: ObjectListener;
   signal?: AbortSignal;
   /** Called with the rows of the label map done so far, and all of them. */
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
 }
+
+/** Receives an object, whose coordinates are in label samples, and where these lie in the source. */
+export type ObjectListener = (object: MeasuredObject, placement: Placement) => void;
 
 export interface OutputsReport {
   /** In the order of `outputs`, without a detail picture that would equal the overlay. */

@@ -144,6 +144,7 @@ async function firstPass(
     csv?.add(objectRow(object, placement, source));
     overlay?.draw(runs, object.polygons, object.kind);
     counter.countObject(object);
+    options.onObject?.(object, placement);
     density.add(centroid.x, centroid.y);
   };
   const keepNumbers = wantsInstances(outputs);

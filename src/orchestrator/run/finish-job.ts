@@ -11,7 +11,7 @@ import type { JobPlan } from "../job-plan.ts";
 import { planWarnings } from "../manifest/run-manifest.ts";
 import { CutLabels } from "../outputs/cut-labels.ts";
 import type { ModelObjectRule } from "../outputs/object-kinds.ts";
-import type { OutputsReport } from "../outputs/outputs-options.ts";
+import type { ObjectListener, OutputsReport } from "../outputs/outputs-options.ts";
 import type { OverlayStyle } from "../outputs/overlay.ts";
 import { StoredOrderLabels, storedOrderInfo } from "../outputs/stored-order-labels.ts";
 import { writeOutputs } from "../outputs/write-outputs.ts";
@@ -35,6 +35,8 @@ export interface FinishJobOptions {
   segType?: SegmentationType;
   /** How pictures show objects; default outline. */
   overlayStyle?: OverlayStyle;
+  /** Called for each object of a 2-D image, in their order. */
+  onObject?: ObjectListener;
   signal?: AbortSignal;
   onProgress?: (rowsDone: number, rowsTotal: number) => void;
 }
@@ -84,6 +86,7 @@ export async function finishJob(options: FinishJobOptions): Promise<OutputsRepor
       );
       return toBytes(pixels, plan.scaling);
     },
+    onObject: options.onObject,
     signal,
     onProgress: options.onProgress,
   });
@@ -95,7 +98,10 @@ export function labelStoreIsOutput({ reorientation, output }: JobPlan): boolean 
 }
 
 /** The label map as it is written: a region without its surroundings, a volume in the axis order of the source. */
-function openOutputLabels(labelStore: LabelStore, { region, output, reorientation }: JobPlan): LabelStore {
+export function openOutputLabels(
+  labelStore: LabelStore,
+  { region, output, reorientation }: JobPlan,
+): LabelStore {
   if (output) {
     const size = output.region.size;
     const origin = output.region.origin.map((o, axis) => o - region.origin[axis]!);

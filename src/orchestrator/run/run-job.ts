@@ -8,7 +8,7 @@ import { JobError } from "../errors.ts";
 import type { JobPlan } from "../job-plan.ts";
 import { type MapProgress, type MapStatistics, mapAndMerge } from "../map/map-and-merge.ts";
 import { recomputeSeamStatistics } from "../map/recompute-seam-statistics.ts";
-import type { OutputsReport } from "../outputs/outputs-options.ts";
+import type { ObjectListener, OutputsReport } from "../outputs/outputs-options.ts";
 import type { OverlayStyle } from "../outputs/overlay.ts";
 import { canStream, StreamingLabelStore } from "../outputs/streaming-label-store.ts";
 import { type Backend, type BackendReport, startReport } from "../scheduler/backend.ts";
@@ -35,6 +35,8 @@ export interface RunJobOptions {
   statistics: MapStatistics;
   /** Whether chunks of an earlier attempt exist, so that seams have to be counted again. */
   isResumed: boolean;
+  /** Called for each object of a 2-D image, in their order. */
+  onObject?: ObjectListener;
   signal?: AbortSignal;
   /** Delays the map until the backends are free. */
   whileMapping<T>(map: () => Promise<T>): Promise<T>;

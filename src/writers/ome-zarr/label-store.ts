@@ -6,6 +6,7 @@ import type {
   LabelTile,
   WrittenOutput,
 } from "../../image/label-sink.ts";
+import { TilewrightError } from "../../image/tilewright-error.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { copyBox } from "../../tiling/grid/box.ts";
 import { product } from "../../tiling/grid/raster.ts";
@@ -14,7 +15,7 @@ import { chunkKey, describeObject, jsonBytes, OmeZarrSink, type OmeZarrTarget } 
 import { arrayMetadata } from "./ome-zarr-metadata.ts";
 
 /** The label store holds chunks of another label map: another model, region or chunk size. */
-export class LabelStoreMismatchError extends Error {
+export class LabelStoreMismatchError extends TilewrightError {
   override readonly name = "LabelStoreMismatchError";
 }
 

@@ -3,7 +3,6 @@ import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InferenceError, RemoteError } from "../../../src/inference/errors.ts";
-import { systemClock } from "../../../src/local/system-clock.ts";
 import type { BackendLimits } from "../../../src/orchestrator/scheduler/backend.ts";
 import { classifyFailure } from "../../../src/orchestrator/scheduler/classify-failure.ts";
 import {
@@ -11,6 +10,7 @@ import {
   type SchedulerOptions,
   type WindowRange,
 } from "../../../src/orchestrator/scheduler/scheduler.ts";
+import { systemClock } from "../../../src/portable/system-clock.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 interface Shard {
