@@ -28,8 +28,9 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "src/**/*.test.ts"],
-    // These need a server (npm run test:s3) or a GPU (npm run test:webgpu), or take minutes (npm run test:stack).
-    exclude: [...configDefaults.exclude, "test/s3/**", "test/webgpu/**", ...SLOW],
+    // These need a server (npm run test:s3), a GPU (npm run test:webgpu) or a browser (npm run test:web), or take minutes
+    // (npm run test:stack).
+    exclude: [...configDefaults.exclude, "test/s3/**", "test/webgpu/**", "test/browser/**", ...SLOW],
     // For tests that load onnxruntime-node themselves.
     env: { ORT_DISABLE_TELEMETRY: "1" },
     setupFiles: [FIXED_STARTS],

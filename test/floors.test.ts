@@ -3,7 +3,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 
 const ROOT = resolve(import.meta.dirname, "..");
-const PLACES = ["src", "gpu-runner"];
+const PLACES = ["src", "gpu-runner", "web/src"];
 
 /** The floor of each folder: a file may import from its own folder and from lower floors. */
 const FLOOR: Record<string, number> = {
@@ -33,9 +33,10 @@ const FLOOR: Record<string, number> = {
   cli: 13,
   edge: 13,
   "gpu-runner": 13,
+  web: 13,
 };
 
-const PROGRAMS = new Set(["cli", "edge", "gpu-runner"]);
+const PROGRAMS = new Set(["cli", "edge", "gpu-runner", "web"]);
 /** Folders of the command line: the Workers and the runner use none of them. */
 const COMMAND_LINE = new Set(["local", "client", "exit", "cohort"]);
 
@@ -64,7 +65,7 @@ function* files(directory: string): Generator<string> {
   for (const name of readdirSync(directory)) {
     const path = join(directory, name);
     if (statSync(path).isDirectory()) yield* files(path);
-    else if (path.endsWith(".ts") && !path.endsWith(".test.ts")) yield path;
+    else if (/\.tsx?$/.test(path) && !path.endsWith(".test.ts")) yield path;
   }
 }
 
@@ -211,8 +212,8 @@ describe("floors", () => {
       expect(file, `${from} imports ${name}`).toBeDefined();
       for (const target of file!.imports) {
         expect(target, name).not.toMatch(/^node:|^onnxruntime-node/);
-        if (target.startsWith(".") && !target.includes("/node_modules/"))
-          visit(nameOf(resolve(dirname(file!.path), target)), name);
+        const isSource = target.startsWith(".") && !/\/node_modules\/|\.css$/.test(target);
+        if (isSource) visit(nameOf(resolve(dirname(file!.path), target)), name);
       }
     };
     for (const root of roots) visit(root, "the test");
@@ -231,6 +232,11 @@ describe("floors", () => {
       expect(reachWithoutNode([`entries/${entry}.ts`]).size).toBeGreaterThan(8);
     },
   );
+
+  it("what the web app reaches runs without Node", () => {
+    const reached = reachWithoutNode(all.filter((x) => x.folder === "web").map((f) => f.name));
+    expect(reached).toContain("readers/open-image.ts");
+  });
 
   it("what runs in any runtime reaches nothing of Node", () => {
     const roots = all.filter((x) => x.folder === "portable").map((f) => f.name);

@@ -10,6 +10,7 @@ import { addRunnerCommand } from "./commands/runner.ts";
 import { addSegmentCommand } from "./commands/segment.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addUploadCommand } from "./commands/upload.ts";
+import { addViewCommand } from "./commands/view.ts";
 import type { CommandContext } from "./options/context.ts";
 
 /** The command line: commands in the order in which `--help` lists them. */
@@ -23,6 +24,7 @@ export function buildProgram(context: CommandContext): Command {
   addInspectCommand(program, context);
   addPlanCommand(program, context);
   addCohortCommands(program, context);
+  addViewCommand(program, context);
   addUploadCommand(program, context);
   addUpCommand(program, context);
   addRunnerCommand(program, context);

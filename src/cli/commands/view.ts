@@ -1,0 +1,152 @@
+import { randomBytes } from "node:crypto";
+import path from "node:path";
+import { JobError } from "../../orchestrator/errors.ts";
+import type { RunManifest } from "../../orchestrator/manifest/run-manifest.ts";
+import { FsStore } from "../../storage/fs-store.ts";
+import { openAddress } from "../../storage/open-address.ts";
+import type { OpenedAddress } from "../../storage/opened-address.ts";
+import { parseSourceAddress } from "../../storage/source-address.ts";
+import type { AddCommand } from "../options/context.ts";
+import { parsePort } from "../options/parsers.ts";
+import type { ViewRoot } from "../view/view-roots.ts";
+import { startViewServer } from "../view/view-server.ts";
+import { findWebAssets } from "../view/web-assets.ts";
+
+interface ViewFlags {
+  source?: string;
+  port: number;
+}
+
+export const addViewCommand: AddCommand = (program, { signal, setResumeHint }) => {
+  program
+    .command("view <results|scan>")
+    .description("show a finished run or a scan in the browser, from this machine")
+    .option("--source <scan>", "the scan of the run, if it is not where it was")
+    .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 0)
+    .action(async (place: string, flags: ViewFlags) => {
+      setResumeHint("nothing is lost: the same command shows it again");
+      const scan = await openScan(place, flags.source);
+      try {
+        await serve(scan, flags.port, signal);
+      } finally {
+        await Promise.all(scan.opened.map((address) => address.close()));
+      }
+    });
+};
+
+interface Scan {
+  name: string;
+  roots: Map<string, ViewRoot>;
+  imageMissing?: string;
+  opened: OpenedAddress[];
+}
+
+async function serve(scan: Scan, port: number, signal: AbortSignal): Promise<void> {
+  const assets = findWebAssets();
+  const token = randomBytes(18).toString("base64url");
+  const at = (root: string) => {
+    const found = scan.roots.get(root);
+    return found && { root, key: found.key };
+  };
+  const server = await startViewServer({
+    port,
+    token,
+    assets,
+    roots: scan.roots,
+    session: {
+      name: scan.name,
+      image: at("image"),
+      imageMissing: scan.imageMissing,
+      run: at("run"),
+    },
+    log: (line) => void process.stderr.write(`${line}\n`),
+  }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "EADDRINUSE")
+      throw new JobError(`port ${port} is in use: choose another --port`, { cause });
+    throw cause;
+  });
+  try {
+    // The part after # never leaves the browser: the page keeps the token for this tab and removes it from the address.
+    console.log(`${scan.name} is shown to this machine at\n\n  ${server.url.origin}/#token=${token}\n`);
+    await new Promise<void>((stop) => {
+      if (signal.aborted) stop();
+      signal.addEventListener("abort", () => stop(), { once: true });
+    });
+  } finally {
+    await server.close();
+  }
+}
+
+/** A finished run with its scan, if that can be found, or a scan alone. */
+async function openScan(place: string, source: string | undefined): Promise<Scan> {
+  const run = await open(place);
+  const opened = [run];
+  try {
+    const stored = await run.store.get(`${run.key}/run.json`);
+    if (stored === undefined) {
+      if (source !== undefined)
+        throw new JobError(`${place} holds no finished run (run.json), so --source does not belong to it`);
+      return { name: run.name, roots: new Map([["image", toRoot(run)]]), opened };
+    }
+    const manifest = JSON.parse(new TextDecoder().decode(stored.bytes)) as RunManifest;
+    const roots = new Map([["run", toRoot(run)]]);
+    const { name } = manifest.source;
+    const image = await openSourceOf(manifest, place, source);
+    if (image !== undefined) {
+      opened.push(image);
+      roots.set("image", toRoot(image));
+      return { name, roots, opened };
+    }
+    const imageMissing = `${name} is not beside the run; give its place: tilewright view … --source ${name}`;
+    return { name, roots, imageMissing, opened };
+  } catch (error) {
+    await Promise.all(opened.map((address) => address.close()));
+    throw error;
+  }
+}
+
+/**
+ * The scan of a run: at `--source`, or a file with its name beside the results, in their parent directory or the current
+ * one. A scan that has changed since is not the one that the labels belong to.
+ */
+async function openSourceOf(
+  { source }: RunManifest,
+  place: string,
+  given: string | undefined,
+): Promise<OpenedAddress | undefined> {
+  const isLocal = parseSourceAddress(place).scheme === "file";
+  const guesses = isLocal
+    ? [path.join(place, "..", source.name), source.name, path.join(place, "..", "..", source.name)]
+    : [];
+  for (const candidate of given === undefined ? guesses : [given]) {
+    const address = await open(candidate);
+    const info = await address.store.head(address.key);
+    const isFolder = info === undefined && (await hasAny(address));
+    // The etag of a folder takes reading all of it.
+    if (isFolder && given !== undefined) return address;
+    if (info !== undefined && (info.etag === source.etag || info.byteLength === source.byteLength))
+      return address;
+    await address.close();
+    if (given === undefined) continue;
+    if (info === undefined) throw new JobError(`${given} does not exist; check its name and place`);
+    throw new JobError(
+      `${given} is not the scan of this run: it has ${info.byteLength} bytes, and ${source.name} had ${source.byteLength}`,
+    );
+  }
+  return undefined;
+}
+
+async function hasAny({ store, key }: OpenedAddress): Promise<boolean> {
+  for await (const _ of store.list(`${key}/`)) return true;
+  return false;
+}
+
+async function open(place: string): Promise<OpenedAddress> {
+  return openAddress(place).catch((cause) => {
+    throw cause instanceof TypeError ? new JobError(cause.message, { cause }) : cause;
+  });
+}
+
+function toRoot({ store, key }: OpenedAddress): ViewRoot {
+  return { store, key, ...(store instanceof FsStore && { directory: store.root }) };
+}

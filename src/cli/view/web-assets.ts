@@ -1,0 +1,79 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import path from "node:path";
+import { JobError } from "../../orchestrator/errors.ts";
+
+/**
+ * Headers of every response to a page. Scripts, styles, workers and requests are the server's own; codecs compile
+ * WebAssembly; nothing may frame the page.
+ */
+export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+  "Content-Security-Policy": [
+    "default-src 'none'",
+    "script-src 'self' 'wasm-unsafe-eval'",
+    "worker-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' blob:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; "),
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "same-origin",
+};
+
+const TYPES: Record<string, string> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+/** Directory of the built web app, beside the compiled sources or in `dist` of a clone. @throws {JobError} */
+export function findWebAssets(): string {
+  const candidates = ["../../../web", "../../../dist/web"].map((place) =>
+    path.resolve(import.meta.dirname, place),
+  );
+  const found = candidates.find((directory) => existsSync(path.join(directory, "assets")));
+  if (found === undefined) throw new JobError("the web app is not built: run npm run build first");
+  return found;
+}
+
+/**
+ * Serves the files of a directory. They are listed once, so that a path is only looked up, never resolved. Names of
+ * assets hold a hash of their content.
+ */
+export async function createAssetHandler(directory: string) {
+  const names = await readdir(directory, { recursive: true, withFileTypes: true });
+  const files = new Map<string, string>(
+    names
+      .filter((entry) => entry.isFile())
+      .map((entry) => {
+        const file = path.join(entry.parentPath, entry.name);
+        return [`/${path.relative(directory, file).split(path.sep).join("/")}`, file] as const;
+      }),
+  );
+  return async (request: IncomingMessage, response: ServerResponse, target: string): Promise<void> => {
+    // Pages of the app have addresses without an extension.
+    const name = files.has(target) ? target : /^\/[a-z/-]*$/.test(target) ? "/index.html" : undefined;
+    const file = name === undefined ? undefined : files.get(name);
+    if (file === undefined) {
+      response.writeHead(404, { ...SECURITY_HEADERS, "Content-Type": "text/plain; charset=utf-8" });
+      return void response.end("nothing is there\n");
+    }
+    const bytes = await readFile(file);
+    response.writeHead(200, {
+      ...SECURITY_HEADERS,
+      "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream",
+      "Cache-Control": name!.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache",
+      "Content-Length": bytes.length,
+    });
+    response.end(request.method === "HEAD" ? undefined : bytes);
+  };
+}

@@ -1,0 +1,62 @@
+import type { StoreAddress } from "./page-store.ts";
+
+/** An image and, if there is one, a finished run of it: what one viewer page shows. */
+export interface ViewedScan {
+  name: string;
+  image?: { key: string; store: StoreAddress };
+  /** Why there is no image, a sentence. */
+  imageMissing?: string;
+  run?: { key: string; store: StoreAddress };
+}
+
+/** What `tilewright view` serves at `/v1/view`. Roots are keys below `data/<root>/`. */
+export interface ViewSession {
+  name: string;
+  image?: { root: string; key: string };
+  imageMissing?: string;
+  run?: { root: string; key: string };
+}
+
+const KEY_NAME = "tilewright-token";
+
+/** The token of this tab: from the fragment of the first address, which no server sees, then from session storage. */
+export function takeToken(): string | undefined {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given !== null) {
+    sessionStorage.setItem(KEY_NAME, given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem(KEY_NAME) ?? undefined;
+}
+
+export function keepToken(token: string | undefined): void {
+  if (token === undefined) sessionStorage.removeItem(KEY_NAME);
+  else sessionStorage.setItem(KEY_NAME, token);
+}
+
+/** What the command serves, or undefined if this page comes from a job service. @throws {Error} a sentence */
+export async function readViewSession(token: string | undefined): Promise<ViewedScan | undefined> {
+  const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+  const response = await fetch("/v1/view", { headers }).catch(() => {
+    throw new Error("the command that serves this page has ended; start it again and open its new address");
+  });
+  if (response.status === 404) return undefined;
+  if (response.status === 401)
+    throw new Error("this tab has no key for the page; open the address that the command printed");
+  if (!response.ok) throw new Error(`the page cannot read what it should show (status ${response.status})`);
+  const session = (await response.json()) as ViewSession;
+  const at = ({ root, key }: { root: string; key: string }) => ({
+    key,
+    store: {
+      base: `${location.origin}/v1/view/data/${root}/`,
+      list: `${location.origin}/v1/view/list/${root}`,
+      token,
+    },
+  });
+  return {
+    name: session.name,
+    imageMissing: session.imageMissing,
+    ...(session.image && { image: at(session.image) }),
+    ...(session.run && { run: at(session.run) }),
+  };
+}

@@ -1,0 +1,299 @@
+import type { ImageReport } from "../../../src/image/describe.ts";
+import type { RunManifest } from "../../../src/orchestrator/manifest/run-manifest.ts";
+import { type Camera, fitCamera, MAX_SCALE, zoomAt } from "../data/camera.ts";
+import { ImageClient } from "../data/image-client.ts";
+import type { ImageAddress, OpenedImage } from "../data/image-messages.ts";
+import { type LabelMap, readLabelMap } from "../data/label-map.ts";
+import { openPageStore } from "../data/page-store.ts";
+import type { ViewedScan } from "../data/session.ts";
+import type { ChannelLook } from "../scene/image-program.ts";
+import type { LabelLook } from "../scene/label-program.ts";
+import { Scene } from "../scene/scene.ts";
+import { decodeView, encodeView, type ViewState } from "./permalink.ts";
+
+/** Colours of channels that state none. */
+const CHANNEL_COLORS = [
+  "#ffffff",
+  "#00c8ff",
+  "#ff4fd8",
+  "#ffd400",
+  "#4dff6a",
+  "#ff5a3c",
+  "#8c7bff",
+  "#c0c0c0",
+];
+
+/** The state of one viewer page. Components subscribe; every change goes through a method. */
+export class ViewerModel {
+  readonly scan: ViewedScan;
+  readonly scene: Scene;
+  readonly #listeners = { change: new Set<() => void>(), frame: new Set<() => void>() };
+  readonly #clients: ImageClient[] = [];
+  readonly #start: ViewState;
+  #lastOpacity = 0.5;
+  #linkTimer: ReturnType<typeof setTimeout> | undefined;
+  image: OpenedImage | undefined;
+  labels: LabelMap | undefined;
+  manifest: RunManifest | undefined;
+  /** Sentences, newest last. */
+  errors: string[] = [];
+  /** World position under the pointer. */
+  pointer: { x: number; y: number } | undefined;
+
+  /** @throws {Error} with a sentence, if the browser cannot draw */
+  constructor(scan: ViewedScan, canvas: HTMLCanvasElement) {
+    this.scan = scan;
+    this.#start = decodeView(location.hash);
+    this.scene = new Scene(canvas, {
+      onDraw: () => this.#drawn(),
+      onError: (message) => this.addError(message),
+    });
+  }
+
+  /** @param kind `change`: what is shown or how; `frame`: also each drawn frame and each move of the pointer */
+  subscribe(kind: "change" | "frame", listener: () => void): () => void {
+    this.#listeners[kind].add(listener);
+    return () => void this.#listeners[kind].delete(listener);
+  }
+
+  /** Opens image and run. Errors become sentences of the page. */
+  async open(): Promise<void> {
+    const { scan } = this;
+    const opened = await Promise.all([
+      scan.image === undefined
+        ? undefined
+        : this.#openImage({ key: scan.image.key, place: { kind: "server", store: scan.image.store } }),
+      scan.run === undefined ? undefined : this.#openRun(scan.run),
+    ]).then(
+      () => true,
+      (error: Error) => {
+        this.addError(error.message);
+        return false;
+      },
+    );
+    this.scene.isOpening = false;
+    if (opened) this.#applyStart();
+    this.scene.requestDraw();
+    this.#changed();
+  }
+
+  get isLoading(): boolean {
+    return this.scene.isOpening;
+  }
+
+  addError(message: string): void {
+    if (this.errors.at(-1) !== message) this.errors = [...this.errors.slice(-4), message];
+    this.#changed();
+  }
+
+  clearErrors(): void {
+    this.errors = [];
+    this.#changed();
+  }
+
+  get report(): ImageReport | undefined {
+    return this.image?.report;
+  }
+
+  /** Micrometres per level-0 pixel, `[y, x]`: of the run, which the user may have given, else of the file. */
+  get mpp(): readonly [number, number] | undefined {
+    const run = this.manifest?.source.mpp.slice(-2) as [number, number] | undefined;
+    return run ?? this.report?.mpp ?? undefined;
+  }
+
+  /** Slices of a volume; 1 for an image. */
+  get slices(): number {
+    const shape = this.report?.shape ?? this.labels?.info.shape ?? [];
+    return shape.length === 3 ? shape[0]! : 1;
+  }
+
+  setChannel(index: number, look: Partial<ChannelLook>): void {
+    this.scene.channels = this.scene.channels.map((old, i) => (i === index ? { ...old, ...look } : old));
+    this.#redraw();
+  }
+
+  setLabels(look: Partial<LabelLook>): void {
+    this.scene.labelLook = { ...this.scene.labelLook, ...look };
+    this.#redraw();
+  }
+
+  setClassVisible(index: number, visible: boolean): void {
+    const classes = this.scene.labelLook.classes.map((c, i) => (i === index ? { ...c, visible } : c));
+    this.setLabels({ classes });
+  }
+
+  /** Hides the labels, or shows them as they were. */
+  toggleLabels(): void {
+    const { opacity } = this.scene.labelLook;
+    if (opacity > 0) this.#lastOpacity = opacity;
+    this.setLabels({ opacity: opacity > 0 ? 0 : this.#lastOpacity });
+  }
+
+  setSlice(slice: number): void {
+    this.scene.setSlice(Math.min(this.slices - 1, Math.max(0, Math.round(slice))));
+    this.#redraw();
+  }
+
+  moveTo(camera: Camera): void {
+    this.scene.moveTo(camera);
+    this.#keepLink();
+  }
+
+  /** Moves by a part of the visible width and height. */
+  moveBy(partX: number, partY: number): void {
+    const { camera, screen } = this.scene;
+    const dx = (partX * screen.width) / camera.scale;
+    const dy = (partY * screen.height) / camera.scale;
+    this.moveTo({ ...camera, x: camera.x + dx, y: camera.y + dy });
+  }
+
+  /** Zooms around a screen position in device pixels; by default around the centre. */
+  zoom(factor: number, at?: { x: number; y: number }): void {
+    const { camera, screen } = this.scene;
+    const limited = Math.min(factor, MAX_SCALE / camera.scale);
+    const { x, y } = at ?? { x: screen.width / 2, y: screen.height / 2 };
+    this.moveTo(zoomAt(camera, screen, limited, x, y));
+  }
+
+  /** One level-0 pixel on one device pixel. */
+  zoomToPixels(): void {
+    this.moveTo({ ...this.scene.camera, scale: 1 });
+  }
+
+  fit(): void {
+    this.moveTo(fitCamera(this.scene.world, this.scene.screen));
+  }
+
+  /** Selects what lies at a world position. */
+  selectAt(_world: { x: number; y: number }): void {}
+
+  /** Saves the drawn picture as a PNG file. */
+  async savePicture(): Promise<void> {
+    const { canvas, camera } = this.scene;
+    const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve));
+    if (blob === null) return this.addError("the picture is too large to save; make the window smaller");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${this.scan.name}-${Math.round(camera.x)}-${Math.round(camera.y)}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  setPointer(world: { x: number; y: number } | undefined): void {
+    this.pointer = world;
+    this.#drawn();
+  }
+
+  /** The address of the current view, without any credential. */
+  get link(): string {
+    return `${location.origin}${location.pathname}${location.search}#${encodeView(this.#view())}`;
+  }
+
+  close(): void {
+    clearTimeout(this.#linkTimer);
+    this.scene.close();
+    for (const client of this.#clients) client.close();
+    this.#listeners.change.clear();
+    this.#listeners.frame.clear();
+  }
+
+  async #openImage(address: ImageAddress): Promise<void> {
+    const client = this.#client(address);
+    const image = await client.opened;
+    this.image = image;
+    const { channels, dtype } = image.report;
+    this.scene.isColor = dtype === "uint8" && channels.length === 3;
+    const span = image.range.high - image.range.low || 1;
+    this.scene.channels = channels.map(({ color }, i) => ({
+      visible: true,
+      color: color ?? (channels.length === 1 ? "#ffffff" : CHANNEL_COLORS[i % CHANNEL_COLORS.length]!),
+      low: (image.contrast[i]!.low - image.range.low) / span,
+      high: (image.contrast[i]!.high - image.range.low) / span,
+    }));
+    if (this.slices > 1) this.scene.setSlice(this.#start.slice ?? Math.floor(this.slices / 2));
+    this.scene.setImage(image, client);
+    if (this.#start.camera === undefined) this.scene.fit();
+    this.#changed();
+  }
+
+  async #openRun(run: NonNullable<ViewedScan["run"]>): Promise<void> {
+    const store = openPageStore(run.store);
+    const stored = await store.get(`${run.key}/run.json`);
+    if (stored === undefined) throw new Error(`${run.key} has no run.json: the run is not finished`);
+    this.manifest = JSON.parse(new TextDecoder().decode(stored.bytes)) as RunManifest;
+    const key = `${run.key}/labels.ome.zarr`;
+    const labels = await readLabelMap(store, key);
+    if (labels === undefined)
+      return this.addError(`${run.key} has no labels.ome.zarr, which the viewer shows; run with that output`);
+    this.labels = labels;
+    const { classes } = labels.info;
+    this.scene.labelLook = {
+      ...this.scene.labelLook,
+      classes: classes.map(({ color }) => ({ color, visible: true })),
+    };
+    const client = this.#client({ key, place: { kind: "server", store: run.store } });
+    await client.opened;
+    this.scene.setLabels(labels, client);
+    if (this.image === undefined && this.scan.image === undefined) this.#showLabelsAlone(labels);
+  }
+
+  /** Without an image the labels' own place is the world. */
+  #showLabelsAlone({ pyramid, info }: LabelMap): void {
+    const { width, height, stepX, stepY } = pyramid.levels[0]!;
+    const { originX: x0, originY: y0 } = pyramid;
+    this.scene.world = { x0, y0, x1: x0 + width * stepX, y1: y0 + height * stepY };
+    if (info.axes === "zyx") this.scene.setSlice(Math.floor(info.shape[0]! / 2));
+    this.setLabels({ opacity: 1 });
+    this.scene.fit();
+  }
+
+  #client(address: ImageAddress): ImageClient {
+    const client = new ImageClient(address);
+    this.#clients.push(client);
+    return client;
+  }
+
+  #applyStart(): void {
+    const { camera, slice, labels } = this.#start;
+    if (slice !== undefined) this.setSlice(slice);
+    if (labels) {
+      const classes = this.scene.labelLook.classes.map((c, i) => ({
+        ...c,
+        visible: !labels.hidden.includes(i),
+      }));
+      this.setLabels({ opacity: labels.opacity, style: labels.style, classes });
+    }
+    if (camera) this.moveTo(camera);
+  }
+
+  #view(): ViewState {
+    const { camera, labelLook, slice } = this.scene;
+    const hidden = labelLook.classes.flatMap(({ visible }, i) => (visible || i === 0 ? [] : [i]));
+    return {
+      camera,
+      ...(this.slices > 1 && { slice }),
+      ...(this.labels && { labels: { opacity: labelLook.opacity, style: labelLook.style, hidden } }),
+    };
+  }
+
+  #redraw(): void {
+    this.scene.requestDraw();
+    this.#keepLink();
+    this.#changed();
+  }
+
+  /** Browsers allow a hundred changes of the address in half a minute. */
+  #keepLink(): void {
+    clearTimeout(this.#linkTimer);
+    this.#linkTimer = setTimeout(() => history.replaceState(null, "", `#${encodeView(this.#view())}`), 400);
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners.change) listener();
+    this.#drawn();
+  }
+
+  #drawn(): void {
+    for (const listener of this.#listeners.frame) listener();
+  }
+}

@@ -1,0 +1,85 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { ViewedScan } from "../data/session.ts";
+import { LayersPanel } from "./layers-panel.tsx";
+import { Minimap } from "./minimap.tsx";
+import { listenToPicture } from "./picture-input.ts";
+import { StatusBar } from "./status-bar.tsx";
+import { Toolbar } from "./toolbar.tsx";
+import { useModel } from "./use-model.ts";
+import { ViewerModel } from "./viewer-model.ts";
+
+/** One scan: the picture, its layers, and what is known about it. */
+export function ViewerPage({ scan }: { scan: ViewedScan }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [model, setModel] = useState<ViewerModel>();
+  const [failure, setFailure] = useState<string>();
+  useEffect(() => {
+    let opened: ViewerModel;
+    try {
+      opened = new ViewerModel(scan, canvas.current!);
+    } catch (error) {
+      return setFailure((error as Error).message);
+    }
+    const stop = listenToPicture(canvas.current!, opened);
+    setModel(opened);
+    void opened.open();
+    return () => {
+      stop();
+      opened.close();
+    };
+  }, [scan]);
+  useEffect(() => {
+    document.title = `${scan.name} – Tilewright`;
+  }, [scan.name]);
+  return (
+    <div class="viewer">
+      <header class="bar">
+        <h1 title={scan.name}>{scan.name}</h1>
+        {model && <Toolbar model={model} />}
+      </header>
+      <main class="stage">
+        <canvas
+          ref={canvas}
+          tabIndex={0}
+          role="img"
+          aria-label={`Picture of ${scan.name}. Arrow keys move it, plus and minus zoom, 0 shows all of it.`}
+          aria-describedby="position"
+        />
+        {model && <Minimap model={model} />}
+        {model && <StatusBar model={model} />}
+        {failure && (
+          <p class="notice" role="alert">
+            {failure}
+          </p>
+        )}
+        {model && <Notices model={model} />}
+      </main>
+      {model && <LayersPanel model={model} />}
+    </div>
+  );
+}
+
+/** What failed, and what the picture lacks. */
+function Notices({ model }: { model: ViewerModel }) {
+  useModel(model, "frame");
+  const notes = [
+    ...model.errors,
+    ...(model.scene.isIncomplete
+      ? ["This image has no smaller levels: only the middle is shown. Zoom in to see the rest."]
+      : []),
+  ];
+  if (model.isLoading) return <output class="notice">Opening {model.scan.name} …</output>;
+  if (notes.length === 0) return null;
+  return (
+    <div class="notice" role="alert">
+      {notes.map((note) => (
+        <p key={note}>{note}</p>
+      ))}
+      {model.errors.length > 0 && (
+        <button type="button" onClick={() => model.clearErrors()}>
+          Close
+        </button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,30 @@
+import charLsUrl from "@cornerstonejs/codec-charls/decodewasm?url";
+import jpegTurboUrl from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm?url";
+import openJpegUrl from "@cornerstonejs/codec-openjpeg/decodewasm?url";
+import openJphUrl from "@cornerstonejs/codec-openjph/wasm?url";
+import zstdUrl from "@foxglove/wasm-zstd/dist/wasm-zstd.wasm?url";
+import { type CodecName, setCodecModuleLoader } from "../../../src/codecs/compiled-codecs.ts";
+
+const ADDRESSES: Record<CodecName, string> = {
+  jpeg: jpegTurboUrl,
+  jpeg2000: openJpegUrl,
+  htj2k: openJphUrl,
+  jpegls: charLsUrl,
+  zstd: zstdUrl,
+};
+
+const compiled = new Map<CodecName, Promise<WebAssembly.Module>>();
+
+/** Lets the codecs find their WebAssembly: each is loaded when the first image needs it. */
+export function registerCodecModules(): void {
+  setCodecModuleLoader((codec) => {
+    let module = compiled.get(codec);
+    if (module === undefined) {
+      module = WebAssembly.compileStreaming(fetch(ADDRESSES[codec]));
+      compiled.set(codec, module);
+      // The next image tries again.
+      module.catch(() => compiled.delete(codec));
+    }
+    return module;
+  });
+}

@@ -1,0 +1,104 @@
+import { describeImage } from "../../../src/image/describe.ts";
+import type { ImageSource } from "../../../src/image/image-source.ts";
+import { openImage } from "../../../src/readers/open-image.ts";
+import { ObjectChangedError } from "../../../src/storage/errors.ts";
+import { withRetry } from "../../../src/storage/retry.ts";
+import { createFileStore } from "../data/file-store.ts";
+import type {
+  ImageAddress,
+  ImageRequest,
+  ImageResponse,
+  OpenedImage,
+  ReadSamples,
+  SampleRange,
+} from "../data/image-messages.ts";
+import { openPageStore } from "../data/page-store.ts";
+import { registerCodecModules } from "./codec-modules.ts";
+import { finiteRange, suggestContrast, toPlanes } from "./sample-planes.ts";
+
+const MIB = 2 ** 20;
+/** Of each of a few workers. */
+const LIMITS = { regionBytes: 256 * MIB, cacheBytes: 48 * MIB, storedCacheBytes: 16 * MIB };
+/** Side of the part that ranges and contrasts are measured in. */
+const MEASURED_SIDE = 1024;
+
+const RANGES: Partial<Record<ImageSource["dtype"], SampleRange>> = {
+  uint8: { low: 0, high: 255 },
+  uint16: { low: 0, high: 65_535 },
+  int16: { low: -32_768, high: 32_767 },
+};
+
+let image: ImageSource | undefined;
+const controllers = new Map<number, AbortController>();
+
+registerCodecModules();
+
+self.onmessage = ({ data: request }: MessageEvent<ImageRequest>) => {
+  if (request.kind === "cancel") return controllers.get(request.id)?.abort();
+  void answer(request);
+};
+
+async function answer(request: Exclude<ImageRequest, { kind: "cancel" }>): Promise<void> {
+  const controller = new AbortController();
+  controllers.set(request.id, controller);
+  try {
+    const value =
+      request.kind === "open" ? await open(request.address) : await read(request, controller.signal);
+    respond({ id: request.id, ok: true, value }, "data" in value ? [value.data.buffer] : []);
+  } catch (error) {
+    const isAbort = controller.signal.aborted;
+    respond({ id: request.id, ok: false, isAbort, message: sentence(error) });
+  } finally {
+    controllers.delete(request.id);
+  }
+}
+
+function respond(response: ImageResponse, transfer: Transferable[] = []): void {
+  self.postMessage(response, { transfer });
+}
+
+async function open({ place, key }: ImageAddress): Promise<OpenedImage> {
+  const store =
+    place.kind === "server" ? withRetry(openPageStore(place.store)) : createFileStore(place.files);
+  image = await openImage(store, key, { limits: LIMITS });
+  const report = describeImage(image);
+  const isColor = image.dtype === "uint8" && image.channels.length === 3;
+  const known = RANGES[image.dtype];
+  if (isColor) return { report, range: known!, contrast: image.channels.map(() => known!) };
+  const level = image.levels.length - 1;
+  const { shape } = image.levels[level]!;
+  // The middle of the coarsest level; of a volume its middle slice.
+  const size = shape.map((n, axis) => (axis < shape.length - 2 ? 1 : Math.min(n, MEASURED_SIDE)));
+  const origin = shape.map((n, axis) => Math.floor((n - size[axis]!) / 2));
+  const { data } = await image.readRegion(level, { origin, size });
+  const count = image.channels.length;
+  return {
+    report,
+    range: known ?? finiteRange(data),
+    contrast: image.channels.map((_, channel) => suggestContrast(data, count, channel)),
+  };
+}
+
+async function read(
+  request: Extract<ImageRequest, { kind: "read" }>,
+  signal: AbortSignal,
+): Promise<ReadSamples> {
+  if (image === undefined) throw new Error("the image is not open");
+  const { level, origin, size, form, range = { low: 0, high: 255 }, maxChannels } = request;
+  const { data } = await image.readRegion(level, { origin, size }, { signal });
+  signal.throwIfAborted();
+  const count = image.channels.length;
+  if (form === "bytes") {
+    if (!(data instanceof Uint8Array) || count !== 1) throw new Error("the label map does not hold bytes");
+    return { shape: size, channels: 1, data: data as Uint8Array<ArrayBuffer> };
+  }
+  const shown = Math.min(count, maxChannels ?? count);
+  return { shape: size, channels: shown, data: toPlanes(data, count, shown, range) };
+}
+
+/** Errors of the readers are sentences; any other is a bug, and says so. */
+function sentence(error: unknown): string {
+  if (error instanceof ObjectChangedError) return `${error.key} has changed; reload the page`;
+  if (!(error instanceof Error)) return String(error);
+  return error.message;
+}
