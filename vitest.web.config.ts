@@ -8,6 +8,8 @@ export default defineConfig({
     globalSetup: ["test/browser/build-app.ts"],
     setupFiles: [FIXED_STARTS],
     env: { ORT_DISABLE_TELEMETRY: "1" },
+    // What is slow on a loaded machine passes.
+    expect: { poll: { timeout: 30_000 } },
     testTimeout: 180_000,
     hookTimeout: 180_000,
     fileParallelism: false,

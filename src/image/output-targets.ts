@@ -14,6 +14,7 @@ export const LABEL_OUTPUTS = [
 export const OUTPUTS = [
   ...LABEL_OUTPUTS,
   "objects.geojson",
+  "objects.parquet",
   "measurements.csv",
   "overlay.png",
   "overlay-detail.png",

@@ -1,14 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { segment } from "../../src/index.ts";
 import { openSource } from "../../src/local/open-source.ts";
-import { pointwiseLabel, writePointwisePackage } from "../builders/pointwise-package.ts";
-import { type MadeSlide, writeMadeSlide } from "../builders/slide.ts";
+import { pointwiseLabel } from "../builders/pointwise-package.ts";
+import type { MadeSlide } from "../builders/slide.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, type Pixels, pictureReady, readPicture } from "./chromium.ts";
+import { type MadeRun, makeRun } from "./made-run.ts";
 import { startView, type ViewProcess } from "./view-process.ts";
 
 /** A name that would do something if a page took it for HTML. */
@@ -17,22 +16,22 @@ const COLORS = [undefined, [0, 0xc0, 0], [0xc0, 0xc0, 0]] as const;
 /** A part of the picture that nothing lies over. */
 const MIDDLE = { x0: 220, y0: 190, x1: 780, y1: 590 };
 
-const directory = mkdtempSync(join(tmpdir(), "tilewright-view-"));
+let run: MadeRun;
 let slide: MadeSlide;
+let directory: string;
 let view: ViewProcess;
 let browser: Browser;
 
 beforeAll(async () => {
-  slide = writeMadeSlide(join(directory, NAME), { width: 1500, height: 1100 });
-  const model = writePointwisePackage(join(directory, "model"));
-  await segment({ source: slide.path, model, out: join(directory, "out"), threads: 1, tissueMask: false });
-  [view, browser] = await Promise.all([startView([join(directory, "out")]), openChromium()]);
+  run = await makeRun(NAME);
+  ({ slide, directory } = run);
+  [view, browser] = await Promise.all([startView([run.out]), openChromium()]);
 });
 
 afterAll(async () => {
   await browser?.close();
   await view?.stop();
-  rmSync(directory, { recursive: true, force: true });
+  run?.remove();
 });
 
 /** Opens the page, then the view of a fragment: the token of the tab stays. */
@@ -82,7 +81,7 @@ const grey = (x: number, y: number) => {
 
 describe("the picture", () => {
   it.each([1, 4])("shows each label on its own pixels at scale %i", async (scale) => {
-    const { page, close } = await openAt(`x=700&y=500&scale=${scale}&labels=1&style=fill`);
+    const { page, close } = await openAt(`x=700&y=500&scale=${scale}&labels=1&style=fill&objects=0`);
     const pixels = await readPicture(page);
     const origin = worldOrigin(pixels, 700, 500, scale);
     compare(pixels, origin, scale, (x, y) => COLORS[label(x, y)] ?? grey(x, y));
@@ -90,7 +89,7 @@ describe("the picture", () => {
   });
 
   it("shows labels at half opacity over the image, across tile borders", async () => {
-    const { page, close } = await openAt("x=512&y=512&scale=2&labels=0.5&style=fill");
+    const { page, close } = await openAt("x=512&y=512&scale=2&labels=0.5&style=fill&objects=0");
     const pixels = await readPicture(page);
     compare(pixels, worldOrigin(pixels, 512, 512, 2), 2, (x, y) => {
       const color = COLORS[label(x, y)];
@@ -101,7 +100,7 @@ describe("the picture", () => {
   });
 
   it("shows outlines where a neighbour has another label", async () => {
-    const { page, close } = await openAt("x=512&y=512&scale=2&labels=1&style=outline");
+    const { page, close } = await openAt("x=512&y=512&scale=2&labels=1&style=outline&objects=0");
     const pixels = await readPicture(page);
     compare(pixels, worldOrigin(pixels, 512, 512, 2), 2, (x, y) => {
       const own = label(x, y);
@@ -114,12 +113,9 @@ describe("the picture", () => {
   });
 
   it("shows the smaller levels of image and labels when zoomed out", async () => {
-    const { page, close } = await openAt("x=750&y=550&scale=0.5&labels=1&style=fill&hide=2");
+    const { page, close } = await openAt("x=750&y=550&scale=0.5&labels=1&style=fill&hide=2&objects=0");
     const pixels = await readPicture(page);
-    const { source, close: closeSource } = await openSource(
-      join(directory, "out", "labels.ome.zarr"),
-      undefined,
-    );
+    const { source, close: closeSource } = await openSource(join(run.out, "labels.ome.zarr"), undefined);
     const { shape } = source.levels[1]!;
     const { data } = await source.readRegion(1, { origin: [0, 0], size: shape });
     await closeSource();

@@ -206,6 +206,7 @@ describe("segment", () => {
         "labels.ome.zarr",
         "labels.ome.tiff",
         "objects.geojson",
+        "objects.parquet",
         "measurements.csv",
         "instances.ome.tiff",
       ],

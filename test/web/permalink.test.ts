@@ -18,6 +18,7 @@ describe("a link to a view", () => {
         hidden: fc.uniqueArray(fc.integer({ min: 1, max: 255 })),
       }),
       object: fc.integer({ min: 1, max: 2 ** 31 }),
+      objectsHidden: fc.constant(true as const),
     });
     fc.assert(
       fc.property(views, (view) => {

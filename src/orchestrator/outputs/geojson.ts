@@ -1,6 +1,5 @@
-import { simplifyPolygon } from "../../tiling/objects/simplify-polygons.ts";
-import type { Polygon, Ring } from "../../tiling/objects/trace-polygons.ts";
-import type { MeasuredObject } from "./measured-object.ts";
+import type { Ring } from "../../tiling/objects/trace-polygons.ts";
+import { type MeasuredObject, outlineOf } from "./measured-object.ts";
 import { decimal } from "./numbers.ts";
 import type { Placement } from "./placement.ts";
 
@@ -27,9 +26,7 @@ export class GeoJsonFeatures {
 
   feature(object: MeasuredObject): string {
     const { kind } = object;
-    // Objects of several parts stay exact: parts that touch at a corner could overlap after simplification.
-    const [first, ...others] = object.polygons as [Polygon, ...Polygon[]];
-    const polygons = others.length > 0 ? object.polygons : [simplifyPolygon(first, this.#tolerance)];
+    const polygons = outlineOf(object, this.#tolerance);
     const coordinates = polygons.map((rings) => `[${rings.map((ring) => this.#ring(ring)).join(",")}]`);
     const geometry =
       polygons.length === 1

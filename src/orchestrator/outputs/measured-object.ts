@@ -1,5 +1,6 @@
 import type { ObjectRuns } from "../../tiling/objects/collect-objects.ts";
 import type { ObjectMeasurements } from "../../tiling/objects/measure-objects.ts";
+import { simplifyPolygon } from "../../tiling/objects/simplify-polygons.ts";
 import type { Polygon } from "../../tiling/objects/trace-polygons.ts";
 import type { ObjectKind } from "./object-kinds.ts";
 
@@ -10,6 +11,11 @@ export interface MeasuredObject {
   kind: ObjectKind;
   polygons: readonly Polygon[];
   measurements: ObjectMeasurements;
+}
+
+/** The polygons that are written. Objects of several parts stay exact: parts that touch at a corner could overlap. */
+export function outlineOf({ polygons }: MeasuredObject, simplifyTolerance: number): readonly Polygon[] {
+  return polygons.length > 1 ? polygons : [simplifyPolygon(polygons[0]!, simplifyTolerance)];
 }
 
 /**

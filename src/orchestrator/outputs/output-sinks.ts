@@ -1,3 +1,4 @@
+import type { ByteSink } from "../../image/byte-sink.ts";
 import type { LabelMapInfo, LabelSink, WrittenOutput } from "../../image/label-sink.ts";
 import type { LabelOrigin, LabelOutputName, OutputName, OutputTargets } from "../../image/output-targets.ts";
 import { TextOutput } from "./text-output.ts";
@@ -36,9 +37,14 @@ export class OutputSinks {
     return sink;
   }
 
-  async text(name: OutputName): Promise<TextOutput | undefined> {
+  text(name: OutputName): Promise<TextOutput | undefined> {
+    return this.file(name, (sink) => new TextOutput(sink));
+  }
+
+  /** @param write makes the writer of the file's content */
+  async file<T extends Sink>(name: OutputName, write: (sink: ByteSink) => T): Promise<T | undefined> {
     if (!this.#wanted.includes(name)) return undefined;
-    const output = new TextOutput(await this.#targets.file(name));
+    const output = write(await this.#targets.file(name));
     this.#open.set(name, output);
     return output;
   }

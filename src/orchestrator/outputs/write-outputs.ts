@@ -18,6 +18,7 @@ import { packedBitDepth, readTileRows, StripBuffer, type TileVisitor } from "./l
 import { type MeasuredObject, objectId } from "./measured-object.ts";
 import { CSV_HEAD, objectRow, slideRows } from "./measurements-csv.ts";
 import { type ObjectKinds, objectKinds } from "./object-kinds.ts";
+import { ObjectTable } from "./object-table.ts";
 import { OutputSinks } from "./output-sinks.ts";
 import type { OutputsReport, Pictures, WriteOutputsOptions } from "./outputs-options.ts";
 import { Overlay, vividColor } from "./overlay.ts";
@@ -129,19 +130,25 @@ async function firstPass(
   const labels = await openLabels(["labels.ome.zarr", "labels.ome.tiff"], info, sinks);
   const geojson = await sinks.text("objects.geojson");
   const csv = await sinks.text("measurements.csv");
+  const tolerance = options.simplifyTolerance ?? 0;
+  const table = await sinks.file(
+    "objects.parquet",
+    (sink) => new ObjectTable(sink, placement, kinds, tolerance),
+  );
   const overlay = outputs.includes("overlay.png")
     ? new Overlay(options.thumbnail!, { width, height }, options.overlayStyle)
     : undefined;
   geojson?.add(GEOJSON_HEAD);
   csv?.add(CSV_HEAD);
 
-  const json = new GeoJsonFeatures(placement, kinds.objectType, options.simplifyTolerance ?? 0);
+  const json = new GeoJsonFeatures(placement, kinds.objectType, tolerance);
   let features = 0;
   const tell = (runs: ObjectRuns) => {
     const object = describe(runs, kinds, placement, options.idSeed);
     const { centroid } = object.measurements;
     geojson?.add(`${features++ > 0 ? "," : ""}\n${json.feature(object)}`);
     csv?.add(objectRow(object, placement, source));
+    table?.add(object);
     overlay?.draw(runs, object.polygons, object.kind);
     counter.countObject(object);
     options.onObject?.(object, placement);
@@ -169,6 +176,7 @@ async function firstPass(
       scanner.push(rows);
       if (geojson?.isFull) await geojson.flush();
       if (csv?.isFull) await csv.flush();
+      if (table?.isFull) await table.flush();
     }
     options.onProgress?.(Math.min(height, (row.row + 1) * info.chunk[0]!), total);
   }
@@ -177,7 +185,7 @@ async function firstPass(
   geojson?.add(GEOJSON_TAIL);
   csv?.add(slideRows(summary, source));
   // Before files get their names: a full disk must show before the first of them has one.
-  await Promise.all([geojson?.flush(), csv?.flush()]);
+  await Promise.all([geojson?.flush(), csv?.flush(), table?.end()]);
   return {
     summary,
     numbers: keepNumbers ? collector.numbers : new Uint32Array(),

@@ -3,7 +3,7 @@
     python test/orchestrator/outputs/validate_outputs.py <run directory>
 
 Needs: pip install "zarr>=3" ome-zarr-models tifffile imagecodecs shapely, and nibabel for volumes
-More is checked with: pip install ngff-zarr jsonschema ome-types xmlschema openslide-python openslide-bin
+More is checked with: pip install pyarrow ngff-zarr jsonschema ome-types xmlschema openslide-python openslide-bin
 Exit status 1 and a sentence on the first complaint.
 """
 import json
@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 import zarr
 from ome_zarr_models.v05.image_label import ImageLabel
-from shapely import union_all
+from shapely import from_wkb, union_all
 from shapely.geometry import shape
 from shapely.validation import explain_validity
 
@@ -156,6 +156,31 @@ def check_geojson(path):
     return collection, shapes
 
 
+def check_parquet(path, collection):
+    """Rows of a GeoParquet file, read with pyarrow and shapely, are the features of a GeoJSON file."""
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        return
+    file = parquet.ParquetFile(path)
+    geo = json.loads(file.metadata.metadata[b"geo"])
+    column = geo["columns"][geo["primary_column"]]
+    assert geo["version"] == "1.1.0" and column["encoding"] == "WKB" and column["crs"] is None, "geo metadata"
+    rows = file.read().to_pylist()
+    features = {f["id"]: f for f in collection["features"]}
+    assert len(rows) == len(features), f"{path.name} has {len(rows)} rows, the GeoJSON {len(features)} features"
+    for row in rows:
+        geometry = from_wkb(row["geometry"])
+        assert geometry.is_valid, explain_validity(geometry)
+        assert geometry.geom_type in column["geometry_types"], geometry.geom_type
+        other = shape(features[row["id"]]["geometry"])
+        assert geometry.equals_exact(other, tolerance=1e-3), f"object {row['number']} differs"
+        box = row["bbox"]
+        x0, y0, x1, y1 = geometry.bounds
+        assert box["xmin"] <= x0 and box["ymin"] <= y0 and box["xmax"] >= x1 and box["ymax"] >= y1, "box too small"
+    print(f"  {path.name}: {len(rows)} rows in {file.num_row_groups} row groups, equal to the GeoJSON")
+
+
 def main(directory):
     print(f"{directory}:")
     maps = {}
@@ -168,6 +193,8 @@ def main(directory):
                 maps[name] = data
     if (directory / "objects.geojson").exists():
         collection, shapes = check_geojson(directory / "objects.geojson")
+        if (directory / "objects.parquet").exists():
+            check_parquet(directory / "objects.parquet", collection)
         if "instances" in maps:
             counts = np.bincount(maps["instances"].ravel(), minlength=len(shapes) + 1)
             pixel = {f["properties"]["measurements"]["Object number"]: s.area for f, s in zip(collection["features"], shapes)}

@@ -1,18 +1,18 @@
 import { StorageError } from "../../../src/storage/errors.ts";
 import type { ObjectInfo, ObjectStore } from "../../../src/storage/object-store.ts";
 
-/** A local file, and its key: its path inside the dropped directory, or its name. */
+/** A file or blob, and its key: its path inside the dropped directory, or its name. */
 export interface LocalFile {
   key: string;
-  file: File;
+  file: Blob & { lastModified?: number };
 }
 
 /** Files of this machine that the user chose. They are read in place, by ranges, and go nowhere. */
 export function createFileStore(files: readonly LocalFile[]): ObjectStore {
   const known = new Map(files.map(({ key, file }) => [key, file]));
-  const describe = (file: File): ObjectInfo => ({
+  const describe = (file: LocalFile["file"]): ObjectInfo => ({
     byteLength: file.size,
-    etag: `"${file.lastModified.toString(36)}-${file.size.toString(36)}"`,
+    etag: `"${(file.lastModified ?? 0).toString(36)}-${file.size.toString(36)}"`,
   });
   const read = async (blob: Blob, key: string) => {
     try {

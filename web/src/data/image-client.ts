@@ -1,10 +1,5 @@
-import type {
-  ImageAddress,
-  ImageRequest,
-  ImageResponse,
-  OpenedImage,
-  ReadSamples,
-} from "./image-messages.ts";
+import type { ImageRequest, ImageResponse, OpenedImage, ReadSamples } from "./image-messages.ts";
+import type { PlacedKey } from "./place.ts";
 
 type ReadRequest = Omit<Extract<ImageRequest, { kind: "read" }>, "id" | "kind">;
 type UnsentRequest = ImageRequest extends infer R
@@ -32,7 +27,7 @@ class ImageWorker {
   /** Reads in progress. */
   load = 0;
 
-  constructor(address: ImageAddress) {
+  constructor(address: PlacedKey) {
     this.#worker = new Worker(new URL("../workers/image-worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<ImageResponse>) => this.#settle(data);
     this.#worker.onerror = (event) => {
@@ -87,11 +82,11 @@ class ImageWorker {
 
 /** An image decoded in Web Workers. The first worker opens it; more are started when tiles queue up. */
 export class ImageClient {
-  readonly #address: ImageAddress;
+  readonly #address: PlacedKey;
   readonly #workers: ImageWorker[];
   readonly #most: number;
 
-  constructor(address: ImageAddress) {
+  constructor(address: PlacedKey) {
     this.#address = address;
     this.#workers = [new ImageWorker(address)];
     this.#most = Math.max(1, Math.min(MAX_WORKERS, (navigator.hardwareConcurrency || 2) - 1));

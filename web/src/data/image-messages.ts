@@ -1,12 +1,5 @@
 import type { ImageReport } from "../../../src/image/describe.ts";
-import type { LocalFile } from "./file-store.ts";
-import type { StoreAddress } from "./page-store.ts";
-
-/** An image that a worker opens: objects of a server, or files of this machine. */
-export interface ImageAddress {
-  key: string;
-  place: { kind: "server"; store: StoreAddress } | { kind: "files"; files: readonly LocalFile[] };
-}
+import type { PlacedKey } from "./place.ts";
 
 /** Stored samples that become 0 and 1 in tiles. */
 export interface SampleRange {
@@ -15,7 +8,7 @@ export interface SampleRange {
 }
 
 export type ImageRequest =
-  | { id: number; kind: "open"; address: ImageAddress }
+  | { id: number; kind: "open"; address: PlacedKey }
   | {
       id: number;
       kind: "read";

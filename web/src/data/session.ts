@@ -1,12 +1,12 @@
-import type { StoreAddress } from "./page-store.ts";
+import type { PlacedKey } from "./place.ts";
 
 /** An image and, if there is one, a finished run of it: what one viewer page shows. */
 export interface ViewedScan {
   name: string;
-  image?: { key: string; store: StoreAddress };
+  image?: PlacedKey;
   /** Why there is no image, a sentence. */
   imageMissing?: string;
-  run?: { key: string; store: StoreAddress };
+  run?: PlacedKey;
 }
 
 /** What `tilewright view` serves at `/v1/view`. Roots are keys below `data/<root>/`. */
@@ -47,10 +47,13 @@ export async function readViewSession(token: string | undefined): Promise<Viewed
   const session = (await response.json()) as ViewSession;
   const at = ({ root, key }: { root: string; key: string }) => ({
     key,
-    store: {
-      base: `${location.origin}/v1/view/data/${root}/`,
-      list: `${location.origin}/v1/view/list/${root}`,
-      token,
+    place: {
+      kind: "server" as const,
+      store: {
+        base: `${location.origin}/v1/view/data/${root}/`,
+        list: `${location.origin}/v1/view/list/${root}`,
+        token,
+      },
     },
   });
   return {

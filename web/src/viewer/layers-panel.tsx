@@ -1,5 +1,6 @@
 import type { ChannelLook } from "../scene/image-program.ts";
 import { MAX_SHOWN_CHANNELS } from "../scene/image-program.ts";
+import { ObjectPanel } from "./object-panel.tsx";
 import { useModel } from "./use-model.ts";
 import type { ViewerModel } from "./viewer-model.ts";
 
@@ -10,6 +11,7 @@ export function LayersPanel({ model }: { model: ViewerModel }) {
     <aside class="panel" aria-label="Layers">
       {model.slices > 1 && <SliceSection model={model} />}
       {model.labels && <LabelSection model={model} />}
+      {model.objects && <ObjectPanel model={model} objects={model.objects} />}
       {model.image && !model.scene.isColor && <ChannelSection model={model} />}
       <RunSection model={model} />
       <ImageSection model={model} />

@@ -6,10 +6,12 @@ export interface ViewState {
   slice?: number;
   labels?: { opacity: number; style: "fill" | "outline"; hidden: readonly number[] };
   object?: number;
+  /** Set if objects are hidden. */
+  objectsHidden?: true;
 }
 
 /** As the fragment of an address, without "#". Positions keep a hundredth of a pixel. */
-export function encodeView({ camera, slice, labels, object }: ViewState): string {
+export function encodeView({ camera, slice, labels, object, objectsHidden }: ViewState): string {
   const parts: string[] = [];
   if (camera) {
     const { x, y, scale } = camera;
@@ -21,6 +23,7 @@ export function encodeView({ camera, slice, labels, object }: ViewState): string
     if (labels.hidden.length > 0) parts.push(`hide=${labels.hidden.join(".")}`);
   }
   if (object !== undefined) parts.push(`object=${object}`);
+  if (objectsHidden) parts.push("objects=0");
   return parts.join("&");
 }
 
@@ -50,6 +53,7 @@ export function decodeView(fragment: string): ViewState {
   }
   const object = number("object", 1, 2 ** 32);
   if (object !== undefined && Number.isInteger(object)) state.object = object;
+  if (fields.get("objects") === "0") state.objectsHidden = true;
   return state;
 }
 

@@ -12,6 +12,7 @@ export function StatusBar({ model }: { model: ViewerModel }) {
   const { mpp, pointer } = model;
   const bar = chooseScaleBar(camera.scale, mpp?.[1], BAR_LENGTH * devicePixelRatio);
   const place = pointer ?? camera;
+  const hovered = model.objects?.hoveredText;
   const micrometres = mpp && `${lengthText(place.x * mpp[1])}, ${lengthText(place.y * mpp[0])}`;
   return (
     <div class="status">
@@ -19,6 +20,7 @@ export function StatusBar({ model }: { model: ViewerModel }) {
         {bar.text}
       </div>
       <output id="position" class="position">
+        {hovered && <strong>{hovered}</strong>}
         <span title="Position in pixels of the full resolution">
           x {Math.floor(place.x)}, y {Math.floor(place.y)}
         </span>

@@ -2,13 +2,14 @@ import type { ImageReport } from "../../../src/image/describe.ts";
 import type { RunManifest } from "../../../src/orchestrator/manifest/run-manifest.ts";
 import { type Camera, fitCamera, MAX_SCALE, zoomAt } from "../data/camera.ts";
 import { ImageClient } from "../data/image-client.ts";
-import type { ImageAddress, OpenedImage } from "../data/image-messages.ts";
+import type { OpenedImage } from "../data/image-messages.ts";
 import { type LabelMap, readLabelMap } from "../data/label-map.ts";
-import { openPageStore } from "../data/page-store.ts";
+import { openPlace, type PlacedKey } from "../data/place.ts";
 import type { ViewedScan } from "../data/session.ts";
 import type { ChannelLook } from "../scene/image-program.ts";
 import type { LabelLook } from "../scene/label-program.ts";
 import { Scene } from "../scene/scene.ts";
+import { ObjectModel } from "./object-model.ts";
 import { decodeView, encodeView, type ViewState } from "./permalink.ts";
 
 /** Colours of channels that state none. */
@@ -34,6 +35,7 @@ export class ViewerModel {
   #linkTimer: ReturnType<typeof setTimeout> | undefined;
   image: OpenedImage | undefined;
   labels: LabelMap | undefined;
+  objects: ObjectModel | undefined;
   manifest: RunManifest | undefined;
   /** Sentences, newest last. */
   errors: string[] = [];
@@ -60,9 +62,7 @@ export class ViewerModel {
   async open(): Promise<void> {
     const { scan } = this;
     const opened = await Promise.all([
-      scan.image === undefined
-        ? undefined
-        : this.#openImage({ key: scan.image.key, place: { kind: "server", store: scan.image.store } }),
+      scan.image === undefined ? undefined : this.#openImage(scan.image),
       scan.run === undefined ? undefined : this.#openRun(scan.run),
     ]).then(
       () => true,
@@ -164,8 +164,16 @@ export class ViewerModel {
     this.moveTo(fitCamera(this.scene.world, this.scene.screen));
   }
 
-  /** Selects what lies at a world position. */
-  selectAt(_world: { x: number; y: number }): void {}
+  /** Selects the object at a world position, or none. */
+  selectAt({ x, y }: { x: number; y: number }): void {
+    void this.objects?.select(this.objects.layer.find(x, y));
+    this.#keepLink();
+  }
+
+  clearSelection(): void {
+    void this.objects?.select(undefined);
+    this.#keepLink();
+  }
 
   /** Saves the drawn picture as a PNG file. */
   async savePicture(): Promise<void> {
@@ -181,6 +189,7 @@ export class ViewerModel {
 
   setPointer(world: { x: number; y: number } | undefined): void {
     this.pointer = world;
+    this.objects?.hover(world);
     this.#drawn();
   }
 
@@ -197,7 +206,7 @@ export class ViewerModel {
     this.#listeners.frame.clear();
   }
 
-  async #openImage(address: ImageAddress): Promise<void> {
+  async #openImage(address: PlacedKey): Promise<void> {
     const client = this.#client(address);
     const image = await client.opened;
     this.image = image;
@@ -217,7 +226,7 @@ export class ViewerModel {
   }
 
   async #openRun(run: NonNullable<ViewedScan["run"]>): Promise<void> {
-    const store = openPageStore(run.store);
+    const store = openPlace(run.place);
     const stored = await store.get(`${run.key}/run.json`);
     if (stored === undefined) throw new Error(`${run.key} has no run.json: the run is not finished`);
     this.manifest = JSON.parse(new TextDecoder().decode(stored.bytes)) as RunManifest;
@@ -231,10 +240,20 @@ export class ViewerModel {
       ...this.scene.labelLook,
       classes: classes.map(({ color }) => ({ color, visible: true })),
     };
-    const client = this.#client({ key, place: { kind: "server", store: run.store } });
+    const client = this.#client({ key, place: run.place });
     await client.opened;
     this.scene.setLabels(labels, client);
     if (this.image === undefined && this.scan.image === undefined) this.#showLabelsAlone(labels);
+    if (labels.axes === "yx") await this.#openObjects(run);
+  }
+
+  async #openObjects(run: NonNullable<ViewedScan["run"]>): Promise<void> {
+    this.objects = await ObjectModel.open(
+      this.scene,
+      { key: `${run.key}/objects.parquet`, place: run.place },
+      { onChange: () => this.#redraw(), onError: (message) => this.addError(message) },
+    );
+    if (this.objects) this.scene.setOverlay(this.objects.layer);
   }
 
   /** Without an image the labels' own place is the world. */
@@ -247,14 +266,14 @@ export class ViewerModel {
     this.scene.fit();
   }
 
-  #client(address: ImageAddress): ImageClient {
+  #client(address: PlacedKey): ImageClient {
     const client = new ImageClient(address);
     this.#clients.push(client);
     return client;
   }
 
   #applyStart(): void {
-    const { camera, slice, labels } = this.#start;
+    const { camera, slice, labels, object, objectsHidden } = this.#start;
     if (slice !== undefined) this.setSlice(slice);
     if (labels) {
       const classes = this.scene.labelLook.classes.map((c, i) => ({
@@ -264,14 +283,20 @@ export class ViewerModel {
       this.setLabels({ opacity: labels.opacity, style: labels.style, classes });
     }
     if (camera) this.moveTo(camera);
+    if (objectsHidden) this.objects?.setVisible(false);
+    if (object !== undefined && this.objects) void this.objects.selectNumber(object);
   }
 
   #view(): ViewState {
     const { camera, labelLook, slice } = this.scene;
+    const selected = this.objects?.selected;
+    const object = selected && this.objects!.layer.marks(selected.group)?.numbers[selected.index];
     const hidden = labelLook.classes.flatMap(({ visible }, i) => (visible || i === 0 ? [] : [i]));
     return {
       camera,
       ...(this.slices > 1 && { slice }),
+      ...(object !== undefined && { object }),
+      ...(this.objects?.layer.isVisible === false && { objectsHidden: true }),
       ...(this.labels && { labels: { opacity: labelLook.opacity, style: labelLook.style, hidden } }),
     };
   }

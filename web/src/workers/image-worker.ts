@@ -2,17 +2,14 @@ import { describeImage } from "../../../src/image/describe.ts";
 import type { ImageSource } from "../../../src/image/image-source.ts";
 import { openImage } from "../../../src/readers/open-image.ts";
 import { ObjectChangedError } from "../../../src/storage/errors.ts";
-import { withRetry } from "../../../src/storage/retry.ts";
-import { createFileStore } from "../data/file-store.ts";
 import type {
-  ImageAddress,
   ImageRequest,
   ImageResponse,
   OpenedImage,
   ReadSamples,
   SampleRange,
 } from "../data/image-messages.ts";
-import { openPageStore } from "../data/page-store.ts";
+import { openPlace, type PlacedKey } from "../data/place.ts";
 import { registerCodecModules } from "./codec-modules.ts";
 import { finiteRange, suggestContrast, toPlanes } from "./sample-planes.ts";
 
@@ -57,10 +54,8 @@ function respond(response: ImageResponse, transfer: Transferable[] = []): void {
   self.postMessage(response, { transfer });
 }
 
-async function open({ place, key }: ImageAddress): Promise<OpenedImage> {
-  const store =
-    place.kind === "server" ? withRetry(openPageStore(place.store)) : createFileStore(place.files);
-  image = await openImage(store, key, { limits: LIMITS });
+async function open({ place, key }: PlacedKey): Promise<OpenedImage> {
+  image = await openImage(openPlace(place), key, { limits: LIMITS });
   const report = describeImage(image);
   const isColor = image.dtype === "uint8" && image.channels.length === 3;
   const known = RANGES[image.dtype];
