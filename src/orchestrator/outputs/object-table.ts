@@ -1,7 +1,6 @@
 import { ByteWriter, type ColumnSource, ParquetWriter, type SchemaElement } from "hyparquet-writer";
 import type { ByteSink } from "../../image/byte-sink.ts";
 import type { WrittenOutput } from "../../image/label-sink.ts";
-import { VERSION } from "../version.ts";
 import { type MeasuredObject, outlineOf } from "./measured-object.ts";
 import type { ObjectKinds } from "./object-kinds.ts";
 import type { Placement } from "./placement.ts";
@@ -66,7 +65,7 @@ export class ObjectTable {
     this.#writer = new ParquetWriter({
       writer: this.#bytes,
       schema: schema(),
-      createdBy: `tilewright ${VERSION}`,
+      createdBy: "tilewright",
     });
   }
 

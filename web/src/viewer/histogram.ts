@@ -1,5 +1,5 @@
 /** Counts of values in equal bins from `low` to `high`. */
-export interface Histogram {
+export interface MeasurementHistogram {
   low: number;
   high: number;
   counts: Uint32Array;
@@ -13,7 +13,7 @@ const TAIL = 0.001;
 const SAMPLES = 20_000;
 
 /** @param columns values of all objects, in parts */
-export function makeHistogram(columns: readonly Float32Array[], bins: number): Histogram {
+export function makeHistogram(columns: readonly Float32Array[], bins: number): MeasurementHistogram {
   const length = columns.reduce((sum, column) => sum + column.length, 0);
   const step = Math.max(1, Math.floor(length / SAMPLES));
   const sample: number[] = [];

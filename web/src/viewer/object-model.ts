@@ -3,7 +3,7 @@ import type { ObjectDetails, OpenedObjects } from "../data/object-messages.ts";
 import type { PlacedKey } from "../data/place.ts";
 import { ObjectLayer, type ObjectPlace } from "../scene/object-layer.ts";
 import type { Scene } from "../scene/scene.ts";
-import { type Histogram, makeHistogram } from "./histogram.ts";
+import { type MeasurementHistogram, makeHistogram } from "./histogram.ts";
 
 export const HISTOGRAM_BINS = 64;
 /** Rows of the table. */
@@ -23,7 +23,7 @@ interface Column {
   name: string;
   /** By group. */
   parts: Float32Array[];
-  histogram: Histogram;
+  histogram: MeasurementHistogram;
 }
 
 /** Objects of a run: which are shown, which is selected, and how their measurements are distributed. */

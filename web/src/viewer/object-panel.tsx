@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import type { Histogram } from "./histogram.ts";
+import type { MeasurementHistogram } from "./histogram.ts";
 import { measurementName, measurementText } from "./measurement-names.ts";
 import type { ObjectModel, TableRow } from "./object-model.ts";
 import type { ViewerModel } from "./viewer-model.ts";
@@ -98,7 +98,7 @@ function Distribution({
   name,
 }: {
   objects: ObjectModel;
-  histogram: Histogram;
+  histogram: MeasurementHistogram;
   name: string;
 }) {
   const { low, high, counts, total } = histogram;
