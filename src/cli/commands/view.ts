@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import path from "node:path";
+import { edgeVariant, loadModel, resolveModelDirectory } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { RunManifest } from "../../orchestrator/manifest/run-manifest.ts";
 import { FsStore } from "../../storage/fs-store.ts";
@@ -14,20 +15,26 @@ import { findWebAssets } from "../view/web-assets.ts";
 
 interface ViewFlags {
   source?: string;
+  model: string;
   port: number;
 }
 
 export const addViewCommand: AddCommand = (program, { signal, setResumeHint }) => {
   program
-    .command("view <results|scan>")
-    .description("show a finished run or a scan in the browser, from this machine")
+    .command("view [results|scan]")
+    .description("show a finished run or a scan in the browser; without one, segment scans in the browser")
     .option("--source <scan>", "the scan of the run, if it is not where it was")
+    .option("--model <name|dir>", "model for segmenting in the browser", "nuclei")
     .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 0)
-    .action(async (place: string, flags: ViewFlags) => {
+    .action(async (place: string | undefined, flags: ViewFlags) => {
       setResumeHint("nothing is lost: the same command shows it again");
-      const scan = await openScan(place, flags.source);
+      if (place === undefined && flags.source !== undefined)
+        throw new JobError("--source belongs to a finished run: name its directory, too");
+      const model = await openModel(flags.model);
+      const scan = place === undefined ? nothing() : await openScan(place, flags.source);
+      scan.roots.set("model", model.root);
       try {
-        await serve(scan, flags.port, signal);
+        await serve(scan, model.served, flags.port, signal);
       } finally {
         await Promise.all(scan.opened.map((address) => address.close()));
       }
@@ -41,7 +48,23 @@ interface Scan {
   opened: OpenedAddress[];
 }
 
-async function serve(scan: Scan, port: number, signal: AbortSignal): Promise<void> {
+/** A page without a scan. */
+function nothing(): Scan {
+  return { name: "Tilewright", roots: new Map(), opened: [] };
+}
+
+/** A model that the page can load, with the variant that runs best in WebAssembly. */
+async function openModel(place: string): Promise<{ root: ViewRoot; served: object }> {
+  const directory = resolveModelDirectory(place);
+  const { manifest } = await loadModel(place);
+  const store = new FsStore(path.dirname(directory));
+  const root = { store, key: path.basename(directory), directory: store.root };
+  const variant = edgeVariant(manifest) ?? manifest.defaultVariant;
+  const { name, version } = manifest;
+  return { root, served: { name, version, variant, root: "model", key: root.key } };
+}
+
+async function serve(scan: Scan, model: object, port: number, signal: AbortSignal): Promise<void> {
   const assets = findWebAssets();
   const token = randomBytes(18).toString("base64url");
   const at = (root: string) => {
@@ -58,6 +81,7 @@ async function serve(scan: Scan, port: number, signal: AbortSignal): Promise<voi
       image: at("image"),
       imageMissing: scan.imageMissing,
       run: at("run"),
+      models: [model],
     },
     log: (line) => void process.stderr.write(`${line}\n`),
   }).catch((cause: NodeJS.ErrnoException) => {
@@ -67,7 +91,9 @@ async function serve(scan: Scan, port: number, signal: AbortSignal): Promise<voi
   });
   try {
     // The part after # never leaves the browser: the page keeps the token for this tab and removes it from the address.
-    console.log(`${scan.name} is shown to this machine at\n\n  ${server.url.origin}/#token=${token}\n`);
+    console.log(
+      `${scan.roots.size > 1 ? scan.name : "the page"} is shown to this machine at\n\n  ${server.url.origin}/#token=${token}\n`,
+    );
     await new Promise<void>((stop) => {
       if (signal.aborted) stop();
       signal.addEventListener("abort", () => stop(), { once: true });

@@ -1,19 +1,21 @@
 import { useEffect, useState } from "preact/hooks";
-import { readViewSession, takeToken, type ViewedScan } from "../data/session.ts";
+import { type PageSession, readViewSession, takeToken } from "../data/session.ts";
+import { HerePage } from "../here/here-page.tsx";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 
-/** Chooses the page by what the server offers. */
+/** Chooses the page by the address and by what the server offers. */
 export function App() {
-  const [scan, setScan] = useState<ViewedScan>();
+  const [session, setSession] = useState<PageSession>();
   const [problem, setProblem] = useState<string>();
   useEffect(() => {
     readViewSession(takeToken()).then(
       (found) =>
-        found ? setScan(found) : setProblem("This server shows no scan; run tilewright view <scan>."),
+        found ? setSession(found) : setProblem("This server shows no scan; run tilewright view <scan>."),
       (error: Error) => setProblem(error.message),
     );
   }, []);
-  if (scan) return <ViewerPage scan={scan} />;
+  if (session?.scan && location.pathname !== "/here") return <ViewerPage scan={session.scan} />;
+  if (session) return <HerePage models={session.models} />;
   return (
     <main class="plain">
       <h1>Tilewright</h1>

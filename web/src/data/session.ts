@@ -9,12 +9,28 @@ export interface ViewedScan {
   run?: PlacedKey;
 }
 
+/** A model that the server of the page can give to the tab. */
+export interface ServedModel {
+  name: string;
+  version: string;
+  variant: string;
+  place: PlacedKey;
+}
+
+/** What the server of the page offers. */
+export interface PageSession {
+  /** Undefined: the page segments scans that the user chooses. */
+  scan?: ViewedScan;
+  models: readonly ServedModel[];
+}
+
 /** What `tilewright view` serves at `/v1/view`. Roots are keys below `data/<root>/`. */
 export interface ViewSession {
   name: string;
   image?: { root: string; key: string };
   imageMissing?: string;
   run?: { root: string; key: string };
+  models: readonly { name: string; version: string; variant: string; root: string; key: string }[];
 }
 
 const KEY_NAME = "tilewright-token";
@@ -35,7 +51,7 @@ export function keepToken(token: string | undefined): void {
 }
 
 /** What the command serves, or undefined if this page comes from a job service. @throws {Error} a sentence */
-export async function readViewSession(token: string | undefined): Promise<ViewedScan | undefined> {
+export async function readViewSession(token: string | undefined): Promise<PageSession | undefined> {
   const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   const response = await fetch("/v1/view", { headers }).catch(() => {
     throw new Error("the command that serves this page has ended; start it again and open its new address");
@@ -56,10 +72,16 @@ export async function readViewSession(token: string | undefined): Promise<Viewed
       },
     },
   });
+  const { name, imageMissing, image, run } = session;
   return {
-    name: session.name,
-    imageMissing: session.imageMissing,
-    ...(session.image && { image: at(session.image) }),
-    ...(session.run && { run: at(session.run) }),
+    ...((image || run) && {
+      scan: { name, imageMissing, ...(image && { image: at(image) }), ...(run && { run: at(run) }) },
+    }),
+    models: session.models.map(({ name, version, variant, ...place }) => ({
+      name,
+      version,
+      variant,
+      place: at(place),
+    })),
   };
 }

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ViewedScan } from "../data/session.ts";
 import { LayersPanel } from "./layers-panel.tsx";
@@ -9,7 +10,7 @@ import { useModel } from "./use-model.ts";
 import { ViewerModel } from "./viewer-model.ts";
 
 /** One scan: the picture, its layers, and what is known about it. */
-export function ViewerPage({ scan }: { scan: ViewedScan }) {
+export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: ComponentChildren }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [model, setModel] = useState<ViewerModel>();
   const [failure, setFailure] = useState<string>();
@@ -35,6 +36,7 @@ export function ViewerPage({ scan }: { scan: ViewedScan }) {
     <div class="viewer">
       <header class="bar">
         <h1 title={scan.name}>{scan.name}</h1>
+        {children}
         {model && <Toolbar model={model} />}
       </header>
       <main class="stage">

@@ -1,0 +1,97 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { unzipSync } from "fflate";
+import type { Browser, Request } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { segment } from "../../src/index.ts";
+import { accessibilityFindings } from "./accessibility.ts";
+import { openChromium, openPage, pictureReady } from "./chromium.ts";
+import { type MadeRun, makeRun } from "./made-run.ts";
+import { startView, type ViewProcess } from "./view-process.ts";
+
+let run: MadeRun;
+let view: ViewProcess;
+let browser: Browser;
+/** The same run in onnxruntime-web on the command line. */
+let expected: string;
+
+beforeAll(async () => {
+  run = await makeRun("slide.tiff");
+  expected = join(run.directory, "wasm");
+  await segment({ source: run.slide.path, model: run.model, out: expected, backends: ["wasm"], mpp: 0.5 });
+  [view, browser] = await Promise.all([startView(["--model", run.model]), openChromium()]);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await view?.stop();
+  run?.remove();
+});
+
+/** Ids of objects are made from the etag of the file, which a browser and a file system tell differently. */
+const withoutIds = (text: string) =>
+  text.replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-/g, "");
+
+describe("segmenting in the tab", () => {
+  it("gives the bytes of the command line, and sends nothing", async () => {
+    const { page, problems, close } = await openPage(browser, view.url);
+    const choose = page.locator("input[type=file]").first();
+    await choose.waitFor();
+    const sent: Request[] = [];
+    page.on("request", (request) => sent.push(request));
+    await choose.setInputFiles(run.slide.path);
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await page.getByLabel("Pixel size in µm").fill("0.5");
+    await page.getByRole("button", { name: "Segment" }).click();
+    await pictureReady(page);
+    await expect.poll(() => page.locator(".panel").textContent()).toContain("pointwise 1.0.0 fp32");
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Save as zip" }).click();
+    const files = unzipSync(readFileSync(await (await download).path()));
+    expect(problems).toEqual([]);
+
+    const names = Object.keys(files);
+    expect(names.filter((name) => name.startsWith("labels.ome.zarr/")).length).toBeGreaterThan(8);
+    for (const name of names.filter((name) => /^labels\.|\.png$/.test(name)))
+      expect(Buffer.from(files[name]!).equals(readFileSync(join(expected, name))), name).toBe(true);
+    for (const name of ["objects.geojson", "measurements.csv"]) {
+      const text = Buffer.from(files[name]!).toString();
+      expect(withoutIds(text), name).toBe(withoutIds(readFileSync(join(expected, name), "utf8")));
+    }
+    const manifest = JSON.parse(Buffer.from(files["run.json"]!).toString());
+    expect(manifest.coverage.complete).toBe(true);
+    expect(manifest.backends[0].runtime).toContain("onnxruntime-web");
+
+    // Only code and the model came, and nothing went.
+    const own = new URL(view.url).origin;
+    expect(sent.length).toBeGreaterThan(5);
+    for (const request of sent) {
+      const url = new URL(request.url());
+      if (url.protocol === "blob:") continue;
+      expect(url.origin).toBe(own);
+      expect(url.pathname).toMatch(/^\/assets\/|^\/v1\/view\/data\/model\//);
+      expect([request.method(), request.postData(), url.search]).toEqual(["GET", null, ""]);
+    }
+    await close();
+  });
+
+  it("can be stopped, and says why a file cannot be segmented", async () => {
+    const { page, close } = await openPage(browser, view.url);
+    const choose = page.locator("input[type=file]").first();
+    await choose.setInputFiles({
+      name: "<b>notes.txt",
+      mimeType: "text/plain",
+      buffer: Buffer.from("notes"),
+    });
+    await page.getByRole("button", { name: "Segment" }).click();
+    await expect
+      .poll(() => page.locator("[role=alert]").textContent())
+      .toContain("<b>notes.txt is not an image");
+    await page.getByRole("button", { name: "Another scan" }).click();
+    await choose.setInputFiles(run.slide.path);
+    await page.getByRole("button", { name: "Segment" }).click();
+    await page.getByRole("button", { name: "Stop" }).click();
+    await page.getByRole("button", { name: "Segment" }).waitFor();
+    await close();
+  });
+});

@@ -1,0 +1,20 @@
+import type { ProgressEvent } from "../../../src/portable/progress.ts";
+import type { LocalFile } from "./file-store.ts";
+import type { PlacedKey } from "./place.ts";
+
+/** A run in this tab. */
+export interface SegmentRequest {
+  image: PlacedKey;
+  /** The model package: `key` is its directory. */
+  model: PlacedKey;
+  variant: string;
+  /** Micrometres per pixel, if the file does not state them or is wrong. */
+  mpp?: number;
+  /** Workers that run the model. */
+  threads: number;
+}
+
+export type SegmentEvent =
+  | { kind: "progress"; event: ProgressEvent }
+  | { kind: "done"; files: readonly LocalFile[] }
+  | { kind: "failed"; message: string };

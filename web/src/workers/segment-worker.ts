@@ -1,0 +1,80 @@
+import { loadModelInWeb, segmentInWeb } from "../../../src/portable/web.ts";
+import { StorageError } from "../../../src/storage/errors.ts";
+import type { ObjectStore } from "../../../src/storage/object-store.ts";
+import type { LocalFile } from "../data/file-store.ts";
+import { openPlace } from "../data/place.ts";
+import type { SegmentEvent, SegmentRequest } from "../data/segment-messages.ts";
+import { registerCodecModules } from "./codec-modules.ts";
+import { ParallelSegmenter } from "./parallel-segmenter.ts";
+
+registerCodecModules();
+
+self.onmessage = async ({ data: request }: MessageEvent<SegmentRequest>) => {
+  try {
+    tell({ kind: "done", files: await run(request) });
+  } catch (error) {
+    tell({ kind: "failed", message: (error as Error).message });
+  }
+};
+
+function tell(event: SegmentEvent): void {
+  self.postMessage(event);
+}
+
+async function run({ image, model, variant, mpp, threads }: SegmentRequest): Promise<LocalFile[]> {
+  const loaded = await loadModelInWeb(
+    { store: openPlace(model.place), prefix: `${model.key}/` },
+    { variant },
+  );
+  const segmenter = await ParallelSegmenter.create(loaded, threads);
+  const files = new Map<string, Blob>();
+  try {
+    await segmentInWeb({
+      source: { store: openPlace(image.place), key: image.key },
+      model: loaded,
+      segmenter,
+      mpp,
+      threads,
+      out: { store: createBlobStore(files), prefix: "out/" },
+      onProgress: (event) => tell({ kind: "progress", event }),
+    });
+  } finally {
+    await segmenter.close();
+  }
+  return [...files].map(([key, file]) => ({ key, file }));
+}
+
+/** Takes results as blobs, which a browser may keep on disk. */
+function createBlobStore(files: Map<string, Blob>): ObjectStore {
+  const get = async (key: string) => {
+    const blob = files.get(key);
+    return blob && new Uint8Array(await blob.arrayBuffer());
+  };
+  return {
+    async head(key) {
+      const blob = files.get(key);
+      return blob && { byteLength: blob.size, etag: `"${blob.size}"` };
+    },
+    async get(key) {
+      const bytes = await get(key);
+      return bytes && { bytes, byteLength: bytes.length, etag: `"${bytes.length}"` };
+    },
+    async getRange(key, offset, length) {
+      const bytes = await get(key);
+      const start = bytes && offset < 0 ? bytes.length + offset : offset;
+      return bytes?.slice(start, start + length);
+    },
+    async put(key, bytes, options) {
+      if (options?.ifNoneMatch === "*" && files.has(key)) return false;
+      if (bytes.length > 2 ** 31)
+        throw new StorageError(`${key} is too large for this tab; use the command line`, {
+          retryable: false,
+        });
+      files.set(key, new Blob([bytes as Uint8Array<ArrayBuffer>]));
+      return true;
+    },
+    async *list(prefix) {
+      for (const key of [...files.keys()].sort()) if (key.startsWith(prefix)) yield key;
+    },
+  };
+}
