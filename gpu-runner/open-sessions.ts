@@ -48,13 +48,17 @@ async function openAll(
   { devices, sessions, allowCpuOperators }: Pick<RunnerOptions, "devices" | "sessions" | "allowCpuOperators">,
   open: typeof openProvider,
 ): Promise<OpenSessions> {
-  const count = sessions ?? (provider === "cpu" ? availableParallelism() : (devices?.length ?? 1));
+  const count = sessions ?? defaultSessions(provider, devices);
   const opened: Segmenter[] = [];
   const golden = { maxAbs: 0, meanAbs: 0 };
   try {
     for (let i = 0; i < count; i++) {
       const where =
-        provider === "cpu" ? { threads: 1 } : { deviceId: devices?.[i % devices.length], allowCpuOperators };
+        provider === "cpu"
+          ? { threads: 1 }
+          : provider === "wasm"
+            ? {}
+            : { deviceId: devices?.[i % devices.length], allowCpuOperators };
       const session = await open(provider, model, where);
       opened.push(session);
       if (!session.info.runtime.split(" ").includes(provider)) {
@@ -64,7 +68,7 @@ async function openAll(
         session,
         model,
         // On devices, u8 has its own graph and is what most requests use.
-        provider === "cpu" ? {} : { precision: "u8" },
+        isGpu(provider) ? { precision: "u8" } : {},
       );
       golden.maxAbs = Math.max(golden.maxAbs, maxAbs);
       golden.meanAbs = Math.max(golden.meanAbs, meanAbs);
@@ -75,4 +79,14 @@ async function openAll(
     throw error;
   }
   return { provider, sessions: opened, golden };
+}
+
+/** One for each core or GPU; WebAssembly has one thread. */
+function defaultSessions(provider: string, devices: readonly number[] | undefined): number {
+  if (provider === "cpu") return availableParallelism();
+  return isGpu(provider) ? (devices?.length ?? 1) : 1;
+}
+
+function isGpu(provider: string): boolean {
+  return provider !== "cpu" && provider !== "wasm";
 }

@@ -84,7 +84,7 @@ export function checkRunnerOptions({ providers, host, token, maxBodyMib = 16 }: 
 }
 
 export function deriveSettings(options: RunnerOptions, provider: string, sessions: number): RunnerSettings {
-  const maxBatch = provider === "cpu" ? 1 : (options.maxBatch ?? GPU_BATCH);
+  const maxBatch = provider === "cpu" || provider === "wasm" ? 1 : (options.maxBatch ?? GPU_BATCH);
   // One run and one waiting run for each session, and one request on its way.
   const requests = 2 * sessions * Math.ceil(maxBatch / WINDOWS_PER_REQUEST) + 1;
   const maxAdmitted = 3 * requests;

@@ -1,4 +1,5 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
+import { isNativeRuntimeInstalled } from "../inference/node/native-runtime.ts";
 import { openProvider } from "../inference/node/open-provider.ts";
 import { OrtNodeSegmenter } from "../inference/node/ort-node.ts";
 import { RemoteSegmenter } from "../inference/remote/remote-segmenter.ts";
@@ -16,6 +17,11 @@ export type BackendChoice =
   | { kind: "webgpu" }
   | { kind: "edge"; url: string }
   | { kind: "runner"; url: string };
+
+/** The CPU; in WebAssembly where onnxruntime-node is not installed. */
+export function defaultBackend(): "cpu" | "wasm" {
+  return isNativeRuntimeInstalled() ? "cpu" : "wasm";
+}
 
 export const BACKENDS = "cpu, cuda, webgpu, wasm, edge:<url> or runner:<url>";
 

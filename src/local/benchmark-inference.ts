@@ -1,6 +1,8 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
+import { isNativeRuntimeInstalled } from "../inference/node/native-runtime.ts";
 import { OrtNodeSegmenter } from "../inference/node/ort-node.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
+import { OrtWebSegmenter } from "../inference/wasm/ort-web.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 
 const TIMED_RUNS = 4;
@@ -23,7 +25,9 @@ export async function timeWindow(
   threads: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<{ seconds: number; threads: number }> {
-  const segmenter = await OrtNodeSegmenter.create(model, { threads });
+  const segmenter: Segmenter = isNativeRuntimeInstalled()
+    ? await OrtNodeSegmenter.create(model, { threads })
+    : await OrtWebSegmenter.create(model);
   try {
     const seconds = await secondsPerWindow(segmenter, model, signal);
     return { seconds, threads: segmenter.info.threads };

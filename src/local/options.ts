@@ -1,8 +1,9 @@
+import { NATIVE_RUNTIME_MISSING } from "../inference/node/native-runtime.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import type { Backend } from "../orchestrator/scheduler/backend.ts";
 import type { ProgressListener } from "../portable/progress.ts";
 import { parseRunOptions, type ResultOptions, type RunOptions } from "../portable/run-options.ts";
-import { isDevice, openBackends, parseBackend } from "./backends.ts";
+import { defaultBackend, isDevice, openBackends, parseBackend } from "./backends.ts";
 import { loadModel } from "./resolve-model.ts";
 
 /** Options that every scan of a cohort shares. They can be stored as JSON, apart from the signal and the listener. */
@@ -12,7 +13,7 @@ export interface SharedSegmentOptions extends ResultOptions {
   variant?: string;
   /** Path or address of what to segment: an image at any resolution, or polygons (GeoJSON). */
   mask?: string;
-  /** One or more of "cpu" (the default), "cuda", "webgpu", "wasm", "edge:<url>", "runner:<url>". */
+  /** One or more of "cpu" (the default where onnxruntime-node is installed), "cuda", "webgpu", "wasm", "edge:<url>", "runner:<url>". */
   backends?: readonly string[];
   /** For edge functions and runners; default TILEWRIGHT_TOKEN of the environment. */
   token?: string;
@@ -34,7 +35,7 @@ export interface SlideOptions extends SharedSegmentOptions {
 export function parseSegmentOptions(
   options: ResultOptions & { backends?: readonly string[] },
 ): RunOptions & { backendNames: readonly string[] } {
-  const backendNames = options.backends?.length ? options.backends : ["cpu"];
+  const backendNames = options.backends?.length ? options.backends : [defaultBackend()];
   const parsed = parseRunOptions(options);
   for (const name of backendNames) parseBackend(name);
   return { ...parsed, backendNames };
@@ -52,6 +53,8 @@ export function openSegmentBackends(
   model: ModelPackage,
 ): Promise<Backend[]> {
   const { backendNames, threads, batchSize, settings } = parseSegmentOptions(options);
+  if (!options.backends?.length && backendNames[0] !== "cpu")
+    options.onProgress?.({ type: "backend", backend: "cpu", reason: NATIVE_RUNTIME_MISSING });
   return openBackends(backendNames, model, {
     threads,
     batchSize,

@@ -1,6 +1,7 @@
 import { Option } from "commander";
 import { checkGoldenTile } from "../../inference/golden-tile.ts";
 import { DeviceSegmenter } from "../../inference/node/device-segmenter.ts";
+import { isNativeRuntimeInstalled } from "../../inference/node/native-runtime.ts";
 import { OrtNodeSegmenter } from "../../inference/node/ort-node.ts";
 import type { Segmenter } from "../../inference/segmenter.ts";
 import { OrtWebSegmenter } from "../../inference/wasm/ort-web.ts";
@@ -19,7 +20,7 @@ type RuntimeName = keyof typeof RUNTIMES;
 interface VerifyOptions {
   /** One variant; default all. */
   variant?: string;
-  /** One runtime; default all. */
+  /** One runtime; default all that are installed. */
   runtime?: RuntimeName;
   json?: boolean;
   signal?: AbortSignal;
@@ -33,7 +34,9 @@ export const addModelCommands: AddCommand = (program, { signal }) => {
     .description("check hashes and run the golden tile, natively, in WebAssembly and in half precision")
     .option("--variant <name>", "only this variant; default all")
     .addOption(
-      new Option("--runtime <name>", "only this runtime; default all").choices(Object.keys(RUNTIMES)),
+      new Option("--runtime <name>", "only this runtime; default all that are installed").choices(
+        Object.keys(RUNTIMES),
+      ),
     )
     .option("--json", "as JSON")
     .action((name: string, flags: VerifyOptions) => verifyModel(name, { ...flags, signal }));
@@ -47,7 +50,9 @@ async function verifyModel(name: string, options: VerifyOptions): Promise<void> 
   const { signal } = options;
   const { manifest } = await loadModel(name, { variant: options.variant, signal });
   const variants = options.variant ? [options.variant] : Object.keys(manifest.variants);
-  const runtimes = options.runtime ? [options.runtime] : (Object.keys(RUNTIMES) as RuntimeName[]);
+  const runtimes = options.runtime
+    ? [options.runtime]
+    : (Object.keys(RUNTIMES) as RuntimeName[]).filter((name) => name !== "cpu" || isNativeRuntimeInstalled());
   const results = [];
   for (const variant of variants) {
     const model = await loadModel(name, { variant, half: true, signal });

@@ -1,5 +1,6 @@
 import type { PullFrom, RunnerOptions } from "../../../gpu-runner/settings.ts";
 import { PROVIDERS } from "../../inference/node/open-provider.ts";
+import { defaultBackend } from "../../local/backends.ts";
 import { loadModel } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { AddCommand } from "../options/context.ts";
@@ -9,7 +10,7 @@ import { parseCount, parsePort, parseUrl, parseWhole, parseWholeList } from "../
 const HUNG_MS = 5000;
 
 interface RunnerFlags {
-  executionProvider: string;
+  executionProvider?: string;
   allowFallback?: boolean;
   allowCpuOperators?: boolean;
   devices?: number[];
@@ -39,8 +40,7 @@ export const addRunnerCommand: AddCommand = (program, { signal, setResumeHint })
     .description("run an inference service on a GPU or on the cores of this machine")
     .option(
       "--execution-provider <names>",
-      `what runs the model: ${PROVIDERS.join(", ")}, or several in order`,
-      "cpu",
+      `what runs the model: ${PROVIDERS.join(", ")}, or several in order; default cpu, or wasm without onnxruntime-node`,
     )
     .option("--allow-fallback", "use another provider if none of these runs the model")
     .option("--allow-cpu-operators", "run operators on the CPU that have no GPU kernel")
@@ -82,7 +82,7 @@ export const addRunnerCommand: AddCommand = (program, { signal, setResumeHint })
       const { executionProvider, maxQueueDelayMs, shutdownTimeout, ...rest } = flags;
       return runRunner({
         ...rest,
-        providers: executionProvider.split(","),
+        providers: executionProvider?.split(",") ?? [defaultBackend()],
         batchLatencyMs: maxQueueDelayMs,
         drainSeconds: shutdownTimeout,
         pull: toPullFrom(flags),

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import type { Activation } from "../../tiling/pixels/activation.ts";
 import { InferenceError, isOutOfMemory } from "../errors.ts";
+import { requireNativeRuntime } from "./native-runtime.ts";
 import type {
   SessionOptions,
   ThreadLabels,
@@ -53,6 +54,7 @@ export class InferenceThread {
 
   /** @throws {InferenceError} if the runtime does not load */
   static async start(): Promise<InferenceThread> {
+    requireNativeRuntime();
     // Same extension as this file: .ts from the sources, .js from the build.
     const here = import.meta.url;
     const script = new URL(`./ort-node-worker.${here.slice(here.lastIndexOf(".") + 1)}`, here);

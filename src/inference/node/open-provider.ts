@@ -2,6 +2,7 @@ import type { ModelPackage } from "../../model-package/load-package.ts";
 import { InferenceError } from "../errors.ts";
 import { checkGoldenTile } from "../golden-tile.ts";
 import type { Segmenter } from "../segmenter.ts";
+import { OrtWebSegmenter } from "../wasm/ort-web.ts";
 import { findMissingCudaLibraries } from "./cuda-libraries.ts";
 import { DeviceSegmenter } from "./device-segmenter.ts";
 import { OrtNodeSegmenter } from "./ort-node.ts";
@@ -9,10 +10,13 @@ import type { ProviderName } from "./ort-node-worker.ts";
 
 export type { ProviderName } from "./ort-node-worker.ts";
 
-/** Execution providers of this machine, the fastest first. */
-export const PROVIDERS: readonly ProviderName[] = ["cuda", "webgpu", "cpu"];
+/** Execution providers of this machine, the fastest first. "wasm" needs no onnxruntime-node. */
+export const PROVIDERS = ["cuda", "webgpu", "cpu", "wasm"] as const satisfies readonly (
+  | ProviderName
+  | "wasm"
+)[];
 
-function isProvider(name: string): name is ProviderName {
+function isProvider(name: string): name is (typeof PROVIDERS)[number] {
   return PROVIDERS.some((provider) => provider === name);
 }
 
@@ -50,6 +54,10 @@ export async function openProvider(
   if (name === "cpu") {
     if (half === "on") throw new InferenceError("the CPU does not compute in float16; choose webgpu or cuda");
     return OrtNodeSegmenter.create(model, { threads });
+  }
+  if (name === "wasm") {
+    if (half === "on") throw new InferenceError("wasm does not compute in float16; choose webgpu or cuda");
+    return OrtWebSegmenter.create(model);
   }
   const open = async (useHalf: boolean) => {
     let segmenter: DeviceSegmenter;
