@@ -6,6 +6,7 @@ export const SLOW = [
   "test/infra/**",
   "test/client/upload-command.test.ts",
   "test/cohort/killed.test.ts",
+  "test/docs/snippets.test.ts",
   "test/cohort/real-data.test.ts",
   "test/edge/segment.test.ts",
   "test/orchestrator/scheduler/mixed.test.ts",

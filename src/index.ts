@@ -1,9 +1,9 @@
 export { JobFailedError, ServiceError } from "./client/errors.ts";
 export { JobClient } from "./client/job-client.ts";
 export type { JobClientOptions } from "./client/service-http.ts";
+export { cohort } from "./cohort/cohort.ts";
 export type { CohortOptions, CohortProgress, CohortResult } from "./cohort/cohort-options.ts";
 export { CohortManifestError } from "./cohort/errors.ts";
-export { runCohort as cohort } from "./cohort/run-cohort.ts";
 export type { ImageReport } from "./image/describe.ts";
 export { ImageFormatError, ImageNotFoundError } from "./image/errors.ts";
 export type { Channel, ImageSource, Level, PagesAs, Spacing } from "./image/image-source.ts";

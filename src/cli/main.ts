@@ -1,6 +1,4 @@
 #!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=1048576 node --max-semi-space-size=8
-// First, before anything that an older Node may lack.
-import "./check-node.ts";
 import { toExitStatus } from "../exit/exit-status.ts";
 import { translateRenamed } from "./options/renamed-flags.ts";
 import { buildProgram } from "./program.ts";

@@ -7,7 +7,7 @@ import type { ManifestRows } from "./manifest-rows.ts";
 /** Options of `segment` that every scan shares. The token stays in the environment. */
 export type SharedOptions = Omit<
   SharedSegmentOptions,
-  "resume" | "force" | "signal" | "onProgress" | "token"
+  "likeService" | "resume" | "force" | "signal" | "onProgress" | "token"
 >;
 
 /** What to download of each scan that a service has done: the inputs of the tables, or everything. */

@@ -24,7 +24,7 @@ export interface ModelPackage {
   variant: ModelVariant;
   /** Files of the variant in order, verified. */
   files: readonly PackageFile[];
-  /** Half-precision companion of the variant, verified; if it has one and it was requested. */
+  /** Half-precision companion of the variant, verified; if it has one, its file is there and it was requested. */
   half?: PackageFile;
   /** Pixels and expected probabilities of the golden tile. */
   golden: { spec: Golden; input: Uint8Array; output: Uint8Array };
@@ -54,8 +54,7 @@ export async function loadPackage(
   }
   const files: PackageFile[] = [];
   for (const file of variant.files) files.push(await readHashed(store, prefix, name, file, signal));
-  const half =
-    options.half && variant.half ? await readHashed(store, prefix, name, variant.half, signal) : undefined;
+  const half = options.half ? await readHalf(store, prefix, name, variant.half, signal) : undefined;
   const spec = variant.golden ?? manifest.golden;
   if (!spec)
     throw new ModelPackageError(`model ${name} has no golden tile: backends cannot be verified without one`);
@@ -117,6 +116,18 @@ async function readManifest(
     }
   }
   return manifest;
+}
+
+/** The companion in half precision, which a copy of a package may leave out: the published one does. */
+async function readHalf(
+  store: ObjectStore,
+  prefix: string,
+  name: string,
+  file: HashedFile | undefined,
+  signal: AbortSignal | undefined,
+): Promise<PackageFile | undefined> {
+  if (file === undefined || !(await store.head(prefix + file.path, { signal }))) return undefined;
+  return readHashed(store, prefix, name, file, signal);
 }
 
 async function readHashed(

@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PAGES = ["README.md", "CONTRIBUTING.md", "bench/README.md", "model/README.md", "model/STUDY.md"].concat(
-  globSync("docs/**/*.md", { cwd: ROOT }),
+  globSync("docs/**/*.md", { cwd: ROOT, exclude: (name) => name.startsWith("docs/site") }),
+  ["examples/README.md", "SECURITY.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", ".changeset/README.md"],
 );
 /** Links to other files and headings: `[text](path#anchor)`; addresses with a scheme are not looked at. */
 const parseLinks = (text: string) =>
@@ -38,7 +39,9 @@ describe("the documents", () => {
   });
 
   it("are linked from the README, each page", () => {
-    const linked = parseLinks(readFileSync(join(ROOT, "README.md"), "utf8")).map(({ path }) => path);
+    const linked = ["README.md", "docs/decisions/README.md"].flatMap((page) =>
+      parseLinks(readFileSync(join(ROOT, page), "utf8")).map(({ path }) => join(dirname(page), path!)),
+    );
     for (const page of PAGES.filter((name) => name.startsWith("docs/"))) expect(linked).toContain(page);
   });
 });

@@ -8,6 +8,8 @@ import { segment } from "../../src/index.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 
+/** What npm links. */
+const COMMAND = new URL("../../src/cli/tilewright.cts", import.meta.url).pathname;
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 let directory: string;
 let slide: string;
@@ -23,7 +25,7 @@ describe("a run", () => {
   it("an old version of Node is reported before anything else", () => {
     const { engines } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
     const old = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"20.20.2"})';
-    const { status, stderr } = spawnSync(process.execPath, ["--import", old, MAIN, "--version"], {
+    const { status, stderr } = spawnSync(process.execPath, ["--import", old, COMMAND, "--version"], {
       encoding: "utf8",
     });
     expect(stderr).toBe(

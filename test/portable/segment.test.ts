@@ -289,6 +289,16 @@ describe("refuses, in one sentence", () => {
     await image.close();
   });
 
+  it("an option of a cohort, a plan or an image that does not exist", async () => {
+    const wrong = { slidesAtOnce: 2 };
+    const cohort = node.cohort({ cohort: "scans", out: "out", model, ...wrong } as node.CohortOptions);
+    await expect(cohort).rejects.toThrow(/^there is no option "slidesAtOnce": choose of cohort, out/);
+    await expect(
+      node.plan({ source: bytes, model: loaded, ...wrong } as node.PlanImageOptions),
+    ).rejects.toThrow(/^there is no option "slidesAtOnce"/);
+    await expect(web.openImage(bytes, wrong as node.SourceChoices)).rejects.toThrow(/there is no option/);
+  });
+
   it("a label map that no array can hold", async () => {
     const image: ImageSource = {
       format: "an image without a file",
@@ -308,7 +318,9 @@ describe("refuses, in one sentence", () => {
       }),
       close: async () => {},
     };
-    const run = web.segment({ ...shared, source: image, model: loaded });
+    // Large windows are planned sooner.
+    const wide = writePointwisePackage(join(directory, "wide"), { window: 512 });
+    const run = node.segment({ ...shared, source: image, model: wide });
     await expect(run).rejects.toThrow(/60000×60000 samples, more than the 2147483647 of an array/);
   });
 

@@ -10,6 +10,9 @@ import type { AddCommand } from "../options/context.ts";
 import { parsePort } from "../options/parsers.ts";
 import { type StackState, takeState } from "../stack/stack-state.ts";
 
+/** As in package.json. */
+const MINIFLARE = "5.20261117.0-beta";
+
 interface UpFlags {
   dataDir: string;
   host: string;
@@ -76,13 +79,16 @@ async function serve(
 ): Promise<void> {
   const { dataDir: state } = options;
   const token = readOrCreateToken(state);
-  process.stderr.write("building the Workers\n");
-  // The Workers are built from their sources, which the published package does not hold.
-  const { startStack, PULL_PATH } = await import("../stack/local-stack.ts").catch((cause) => {
-    throw new JobError("tilewright up runs from a clone of the repository: git clone it and npm ci", {
-      cause,
-    });
-  });
+  process.stderr.write("starting the Workers\n");
+  const { startStack, PULL_PATH } = await import("../stack/local-stack.ts").catch(
+    (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== "ERR_MODULE_NOT_FOUND") throw cause;
+      // An optional peer dependency: it brings 195 MB, most of them the runtime of Workers.
+      throw new JobError(`tilewright up needs the runtime of Workers: npm install miniflare@${MINIFLARE}`, {
+        cause,
+      });
+    },
+  );
   const stack = await startStack({
     state: join(state, "cloud"),
     host: options.host,

@@ -5,7 +5,7 @@ import { convertV4MiniflareOptions, type LegacyWorkerOptions, Log, LogLevel, Min
 import { guardChildren } from "./child-guard.ts";
 import { openDoor } from "./front-door.ts";
 import { watchRuntime } from "./runtime-watch.ts";
-import { bundleWorker, COMPATIBILITY_DATE, readModules } from "./worker-bundle.ts";
+import { bundleWorker, COMPATIBILITY_DATE, prebuiltWorker, readModules } from "./worker-bundle.ts";
 
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
 /** Long enough for a shard on a slow machine; short enough that a killed stack continues soon after its restart. */
@@ -80,11 +80,17 @@ const GATE = `export default {
 const BUCKET_NAMES = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
 const RETRIES = { maxBatchSize: 1, maxBatchTimeout: 0, maxRetries: 4, deadLetterQueue: "tilewright-dead" };
 
-/** Both Workers as wrangler would upload them. Needs no network. */
+/** Both Workers: built from a clone as wrangler would upload them, or those of the package. Needs no network. */
 export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<Bundles> {
-  const taker =
-    shards === "edge" ? "src/edge/segment/wrangler.toml" : "src/edge/local-pull-queue/wrangler.toml";
-  const made = await Promise.allSettled(["wrangler.toml", taker].map(bundleWorker));
+  const workers = [
+    ["jobs", "wrangler.toml"],
+    shards === "edge"
+      ? ["segment", "src/edge/segment/wrangler.toml"]
+      : ["local-pull-queue", "src/edge/local-pull-queue/wrangler.toml"],
+  ] as const;
+  const made = await Promise.allSettled(
+    workers.map(([name, config]) => prebuiltWorker(name) ?? bundleWorker(config)),
+  );
   const bundles = made.flatMap((m) => (m.status === "fulfilled" ? [m.value] : []));
   const remove = async () => void (await Promise.all(bundles.map((bundle) => bundle.remove())));
   const failed = made.find((m) => m.status === "rejected");

@@ -1,16 +1,20 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { JobError } from "../../orchestrator/errors.ts";
 
-/** The clone of the repository: this file is in its `src/`, or in its `dist/src/`. The published package holds no Workers. */
+/** The clone of the repository: this file is in its `src/`, or in its `dist/src/`. The published package is none. */
 const ROOT = ["../../..", "../../../.."]
   .map((up) => fileURLToPath(new URL(up, import.meta.url)))
   .find((directory) => existsSync(join(directory, "wrangler.toml")));
+
+/** The Workers of the published package: `infra/package/build-workers.ts` builds them. */
+const PREBUILT = fileURLToPath(new URL("../../../workers", import.meta.url));
 
 /** As in both Workers' configurations. */
 export const COMPATIBILITY_DATE = "2026-11-01";
@@ -23,18 +27,25 @@ export interface Bundle {
   remove(): Promise<void>;
 }
 
+/** A Worker as the published package holds it. @param name its folder in `dist/workers` */
+export function prebuiltWorker(name: string): Bundle | undefined {
+  if (ROOT !== undefined || !existsSync(join(PREBUILT, name))) return undefined;
+  return { directory: join(PREBUILT, name), log: "", remove: async () => {} };
+}
+
 /** Bundles the Worker of a wrangler configuration (path from the repository's root) without using the network. */
-export async function bundleWorker(config: string): Promise<Bundle> {
-  if (ROOT === undefined) {
-    throw new JobError("the Workers are built from a clone of the repository: git clone it and npm ci");
-  }
+export async function bundleWorker(config: string, options: { minify?: boolean } = {}): Promise<Bundle> {
+  if (ROOT === undefined) throw new JobError(`there is no ${config}: run this in a clone of the repository`);
   const directory = await mkdtemp(join(tmpdir(), "tilewright-worker-"));
   const remove = () => rm(directory, { recursive: true, force: true });
   const wrangler = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
   try {
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      [wrangler, "deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", directory],
+      [
+        ...[wrangler, "deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", directory],
+        ...(options.minify ? ["--minify"] : []),
+      ],
       {
         cwd: ROOT,
         env: {
@@ -56,15 +67,29 @@ export async function bundleWorker(config: string): Promise<Bundle> {
 
 /** The code of a bundle, as miniflare takes it. */
 export async function readModules(directory: string) {
-  const names = (await readdir(directory)).filter((name) => /\.(js|wasm)$/.test(name));
-  // The entry comes first.
-  names.sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js")));
-  const modules = await Promise.all(
-    names.map(async (name) => ({
-      type: name.endsWith(".js") ? ("ESModule" as const) : ("CompiledWasm" as const),
-      path: join(directory, name),
-      contents: new Uint8Array(await readFile(join(directory, name))),
-    })),
-  );
-  return { modulesRoot: directory, modules };
+  const entry = (await readdir(directory)).find((name) => name.endsWith(".js"));
+  if (entry === undefined) throw new JobError(`${directory} holds no Worker: install Tilewright again`);
+  const wasm = new Map<string, string>();
+  const text = await readFile(join(directory, entry), "utf8");
+  // Prebuilt Workers name some modules by their package, or share them: each gets a name beside the entry.
+  const code = text.replace(/(from\s*)"([^"]+\.wasm)"/g, (_, from: string, specifier: string) => {
+    const path = /^\.\.?\//.test(specifier)
+      ? join(directory, specifier)
+      : createRequire(import.meta.url).resolve(specifier);
+    wasm.set(basename(path), path);
+    return `${from}"./${basename(path)}"`;
+  });
+  const modules = [...wasm].map(async ([name, path]) => ({
+    type: "CompiledWasm" as const,
+    path: join(directory, name),
+    contents: new Uint8Array(await readFile(path)),
+  }));
+  return {
+    modulesRoot: directory,
+    // The entry comes first.
+    modules: [
+      { type: "ESModule" as const, path: join(directory, entry), contents: code },
+      ...(await Promise.all(modules)),
+    ],
+  };
 }

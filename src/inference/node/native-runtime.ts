@@ -3,11 +3,15 @@ import { InferenceError } from "../errors.ts";
 
 const VERSION = "1.30.0";
 
+/** In Deno a worker thread with native code never ends, so closing a session would wait for ever. */
+const IS_DENO = "Deno" in globalThis;
+
 /**
- * Whether onnxruntime-node is installed. It is an optional peer dependency: it holds 290 MB, the libraries of five
- * platforms, and its install script downloads CUDA from NuGet, which an install must not depend on.
+ * Whether onnxruntime-node is installed and runs here. It is an optional peer dependency: it holds 290 MB, the libraries of
+ * five platforms, and its install script downloads CUDA from NuGet, which an install must not depend on.
  */
 export function isNativeRuntimeInstalled(): boolean {
+  if (IS_DENO) return false;
   try {
     createRequire(import.meta.url).resolve("onnxruntime-node");
     return true;
@@ -17,15 +21,19 @@ export function isNativeRuntimeInstalled(): boolean {
 }
 
 /** How to install it. */
-export const INSTALL_NATIVE_RUNTIME = `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@${VERSION} (cuda12 instead of skip for CUDA)`;
+const INSTALL = `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@${VERSION} (cuda12 instead of skip for CUDA)`;
 
 /** Why the model runs in WebAssembly. */
-export const NATIVE_RUNTIME_MISSING = `onnxruntime-node is not installed, so the model runs in WebAssembly, which is slower; to install it: ${INSTALL_NATIVE_RUNTIME}`;
+export const NATIVE_RUNTIME_MISSING = IS_DENO
+  ? "onnxruntime-node does not run in Deno, so the model runs in WebAssembly, which is slower"
+  : `onnxruntime-node is not installed, so the model runs in WebAssembly, which is slower; to install it: ${INSTALL}`;
 
-/** @throws {InferenceError} if onnxruntime-node is not installed */
+/** @throws {InferenceError} if onnxruntime-node is not installed, or does not run here */
 export function requireNativeRuntime(): void {
   if (isNativeRuntimeInstalled()) return;
   throw new InferenceError(
-    `onnxruntime-node is not installed: ${INSTALL_NATIVE_RUNTIME}, or let the model run in WebAssembly ("wasm")`,
+    IS_DENO
+      ? "onnxruntime-node does not run in Deno: let the model run in WebAssembly (wasm), or use Node"
+      : `onnxruntime-node is not installed: ${INSTALL}, or let the model run in WebAssembly (wasm)`,
   );
 }

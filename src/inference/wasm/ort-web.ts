@@ -1,9 +1,9 @@
+import * as ort from "onnxruntime-web/wasm";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { Raster, SampleArray } from "../../tiling/grid/raster.ts";
 import { InferenceError } from "../errors.ts";
 import { type GraphPackage, segmentWindows } from "../segment-windows.ts";
 import type { SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
-import * as ort from "./onnx-runtime.ts";
 import type { WasmHeap } from "./wasm-memory.ts";
 import { prepareWasmRuntime, type WasmRuntimeOptions } from "./wasm-runtime.ts";
 

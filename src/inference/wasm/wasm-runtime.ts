@@ -1,5 +1,5 @@
+import * as ort from "onnxruntime-web/wasm";
 import { InferenceError } from "../errors.ts";
-import * as ort from "./onnx-runtime.ts";
 import { capWasmMemory, type WasmHeap } from "./wasm-memory.ts";
 
 export interface WasmRuntimeOptions {

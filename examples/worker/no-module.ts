@@ -1,0 +1,2 @@
+// Replaces what a Worker never loads: see wrangler.toml.
+export {};

@@ -1,0 +1,40 @@
+import wasmModule from "onnxruntime-web/ort-wasm-simd-threaded.wasm";
+import { isTilewrightError, loadModel, type ModelPackage, segment } from "tilewright";
+import { OrtWebSegmenter } from "tilewright/inference/wasm";
+
+interface Env {
+  /** Address of a model package, a folder with model.json. */
+  MODEL: string;
+}
+
+/** The value, not a promise of it: Workers end a promise with the request that made it. */
+let loaded: { model: ModelPackage; segmenter: OrtWebSegmenter } | undefined;
+
+async function load(address: string) {
+  const model = await loadModel(address, { variant: "int4-edge" });
+  // A Worker cannot compile WebAssembly at run time, so the runtime comes compiled. An isolate has 128 MB in total.
+  return {
+    model,
+    segmenter: await OrtWebSegmenter.create(model, { wasmModule, maxHeapBytes: 64 * 2 ** 20 }),
+  };
+}
+
+/** PUT a TIFF or PNG with 0.25 µm per pixel; the answer lists its nuclei. */
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    if (request.method !== "PUT") return new Response("send a picture with PUT\n", { status: 405 });
+    try {
+      const source = new Uint8Array(await request.arrayBuffer());
+      loaded ??= await load(env.MODEL);
+      const { labels, objects, run } = await segment({ source, ...loaded, mpp: 0.25 });
+      return Response.json({
+        shape: labels.shape,
+        windows: run.plan.windows,
+        objects: objects.map(({ id, centroid, measurements }) => ({ id, centroid, area: measurements.area })),
+      });
+    } catch (error) {
+      if (!isTilewrightError(error)) throw error;
+      return Response.json({ error: error.message }, { status: 422 });
+    }
+  },
+};
