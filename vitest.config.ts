@@ -39,5 +39,12 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 300_000,
     maxWorkers: 2,
+    // npm run coverage: of the fast tests, in this process; workers, workerd and child processes are not seen.
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts", "gpu-runner/**/*.ts"],
+      reporter: ["text-summary", "html", "lcov"],
+      reportsDirectory: "dist/coverage",
+    },
   },
 });

@@ -1,12 +1,15 @@
 import { cpSync } from "node:fs";
 import { defineConfig } from "vite";
 
-/** Of the Emscripten shells of the image codecs, these are for Node only. */
-const NODE_ONLY = ["fs", "path"];
+/** What the Emscripten shells of the image codecs ask for where they find their code themselves; src/codecs.ts gives it. */
+const NODE_ONLY = [/^fs$/, /^path$/, /^\.\/wasm-zstd\.wasm$/];
 
 export default defineConfig({
   root: import.meta.dirname,
-  worker: { format: "es", rollupOptions: { external: NODE_ONLY } },
+  resolve: {
+    alias: NODE_ONLY.map((find) => ({ find, replacement: `${import.meta.dirname}/src/no-module.ts` })),
+  },
+  worker: { format: "es" },
   build: { target: "es2023", assetsInlineLimit: 0 },
   plugins: [
     {

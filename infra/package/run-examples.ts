@@ -46,7 +46,7 @@ export async function runExamples(
   } else console.log("example python: skipped, TILEWRIGHT_PYTHON is not set");
 }
 
-/** Builds the page with Vite and segments the slide in headless Chromium. */
+/** Builds the page with Vite and segments the slide, and a part of it as a JPEG, in headless Chromium. */
 async function inPage(project: Project, slide: string): Promise<void> {
   project.run("vite", "build", "page");
   const server = await serveFiles(join(project.directory, "page/dist"));

@@ -1,3 +1,4 @@
+import "./codecs.ts";
 import { isTilewrightError, segment } from "tilewright";
 
 /** What the page is told. */

@@ -1,0 +1,2 @@
+// Replaces what only Node has: see vite.config.ts.
+export default {};
