@@ -212,7 +212,7 @@ describe("floors", () => {
       expect(file, `${from} imports ${name}`).toBeDefined();
       for (const target of file!.imports) {
         expect(target, name).not.toMatch(/^node:|^onnxruntime-node/);
-        const isSource = target.startsWith(".") && !/\/node_modules\/|\.css$/.test(target);
+        const isSource = target.startsWith(".") && !/\/node_modules\/|\.(css|wasm)$/.test(target);
         if (isSource) visit(nameOf(resolve(dirname(file!.path), target)), name);
       }
     };

@@ -1,9 +1,9 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { isNativeRuntimeInstalled } from "../inference/node/native-runtime.ts";
 import { openProvider } from "../inference/node/open-provider.ts";
+import { openWasm } from "../inference/node/open-wasm.ts";
 import { OrtNodeSegmenter } from "../inference/node/ort-node.ts";
 import { RemoteSegmenter } from "../inference/remote/remote-segmenter.ts";
-import { OrtWebSegmenter } from "../inference/wasm/ort-web.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import type { Backend } from "../orchestrator/scheduler/backend.ts";
@@ -116,7 +116,7 @@ async function open(
     const segmenter =
       choice.kind === "cpu"
         ? await OrtNodeSegmenter.create(model, { threads })
-        : await OrtWebSegmenter.create(model);
+        : await openWasm(model, { threads });
     return {
       name,
       segmenter,

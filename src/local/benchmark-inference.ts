@@ -1,8 +1,8 @@
 import { checkGoldenTile } from "../inference/golden-tile.ts";
 import { isNativeRuntimeInstalled } from "../inference/node/native-runtime.ts";
+import { openWasm } from "../inference/node/open-wasm.ts";
 import { OrtNodeSegmenter } from "../inference/node/ort-node.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
-import { OrtWebSegmenter } from "../inference/wasm/ort-web.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 
 const TIMED_RUNS = 4;
@@ -27,7 +27,7 @@ export async function timeWindow(
 ): Promise<{ seconds: number; threads: number }> {
   const segmenter: Segmenter = isNativeRuntimeInstalled()
     ? await OrtNodeSegmenter.create(model, { threads })
-    : await OrtWebSegmenter.create(model);
+    : await openWasm(model, { threads });
   try {
     const seconds = await secondsPerWindow(segmenter, model, signal);
     return { seconds, threads: segmenter.info.threads };

@@ -1,12 +1,14 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EngineSegmenter } from "../../src/inference/engine/engine-segmenter.ts";
 import { RemoteError } from "../../src/inference/errors.ts";
 import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
 import { toIntensityNormalization } from "../../src/inference/intensity-normalization.ts";
+import { loadKernels } from "../../src/inference/node/engine-kernels.ts";
 import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
 import { OrtWebSegmenter } from "../../src/inference/wasm/ort-web.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
@@ -30,8 +32,12 @@ let bundle: Bundle;
 let directory: string;
 const running: Miniflare[] = [];
 
-async function start(bindings: Record<string, string>, packages: Record<string, string>): Promise<URL> {
-  const worker = await runWorker(bundle, { buckets: ["MODELS"], bindings });
+async function start(
+  bindings: Record<string, string>,
+  packages: Record<string, string>,
+  of = bundle,
+): Promise<URL> {
+  const worker = await runWorker(of, { buckets: ["MODELS"], bindings });
   running.push(worker);
   for (const [name, from] of Object.entries(packages)) await upload(worker, "MODELS", from, `${name}/`);
   return worker.ready;
@@ -54,15 +60,19 @@ const authorized = (headers: Record<string, string> = {}) => ({
 
 it("the bundle is well below the limit of Cloudflare", () => {
   const [, kib] = /Total Upload: ([\d.]+) KiB/.exec(bundle.log)!;
-  expect(Number(kib) / 1024).toBeLessThan(20);
+  expect(Number(kib) / 1024).toBeLessThan(4.5);
+  // Of these, the engine:
+  for (const name of readdirSync(bundle.directory).filter((n) => /kernels.*\.wasm$/.test(n))) {
+    expect(statSync(join(bundle.directory, name)).size).toBeLessThan(60_000);
+  }
 });
 
 describe("the bundled model at the edge", () => {
-  const CAP_MIB = 48;
+  const CAP_MIB = 24;
   let model: ModelPackage;
   let golden: Raster<Uint8Array>;
   let scaling: IntensityNormalization;
-  let local: OrtWebSegmenter;
+  let local: EngineSegmenter;
   /** The golden tile by the same runtime in this process. */
   let here: Float32Array;
   let url: URL;
@@ -78,7 +88,7 @@ describe("the bundled model at the edge", () => {
       model.golden.spec.input.low,
       model.golden.spec.input.high,
     );
-    local = await OrtWebSegmenter.create(model);
+    local = await EngineSegmenter.create(model, (await loadKernels())[0]!);
     here = (await local.segment(golden, { scaling })).data;
   });
   afterAll(() => local?.close());
@@ -92,7 +102,7 @@ describe("the bundled model at the edge", () => {
     expect((await fetch(new URL("/v1/info", url), { headers: authorized() })).status).toBe(200);
   });
 
-  it("reports its model, shared memory, and a heap below its cap", async () => {
+  it("reports its model, its runtime, and a heap below its cap", async () => {
     const info = await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json();
     expect(info).toMatchObject({
       model: { name: "nuclei", variant: "int4", hash: model.hash },
@@ -101,13 +111,13 @@ describe("the bundled model at the edge", () => {
       classes: 3,
       limits: { maxWindows: 16, maxBodyBytes: 8 * MIB },
       runtime: {
-        name: "onnxruntime-web 1.30.0 wasm",
+        name: "tilewright-engine wasm (relaxed, fused)",
         heapCapBytes: CAP_MIB * MIB,
         sharedMemory: { allowed: true },
       },
     });
     expect(info.golden.maxAbs).toBeLessThan(model.golden.spec.tolerance.maxAbs);
-    expect(info.runtime.heapBytes).toBeGreaterThan(16 * MIB);
+    expect(info.runtime.heapBytes).toBe(local.heapBytes);
     expect(info.runtime.heapBytes).toBeLessThanOrEqual(CAP_MIB * MIB);
   });
 
@@ -171,24 +181,58 @@ describe("the bundled model at the edge", () => {
   });
 });
 
-describe("a heap that is too small for the model", () => {
-  it.each([
-    ["to load it", "20", /does not load: .+ \(its heap has [\d.]+ MiB of at most 20\.0\)/],
-    ["to run it", "32", /failed to run: .*bad_alloc.* \(its heap has [\d.]+ MiB of at most 32\.0\)/],
-  ])("%s gives an error, and the isolate serves the next request", async (_, cap, message) => {
-    const url = await start(
-      { MODEL: "nuclei", TOKEN, HEAP_CAP_MIB: cap },
-      { nuclei: join(MODELS, "nuclei") },
-    );
-    for (let i = 0; i < 2; i++) {
-      const response = await fetch(new URL("/v1/info", url), { headers: authorized() });
-      const answer = await response.clone().json();
-      expect(await problem(response)).toMatchObject({ status: 500, code: "inference_failed" });
-      expect(answer.error.message).toMatch(message);
-      expect(answer.runtime.sharedMemory).toEqual({ allowed: true });
-      expect((await fetch(new URL("/healthz", url))).status).toBe(200);
-    }
+describe("onnxruntime-web at the edge, for other networks", () => {
+  let other: Bundle;
+  beforeAll(async () => {
+    other = await bundleWorker(CONFIG, { entry: "src/edge/segment/worker-onnxruntime.ts" });
   });
+  afterAll(() => other?.remove());
+
+  it("serves a model with the same bytes as in Node", async () => {
+    const model = await loadModel("hippocampus", { variant: "int4-edge" });
+    const bindings = { MODEL: "hippocampus", VARIANT: "int4-edge", TOKEN };
+    const url = await start(bindings, { hippocampus: join(MODELS, "hippocampus") }, other);
+    const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
+    const info = await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json();
+    expect(info.runtime).toMatchObject({
+      name: "onnxruntime-web 1.30.0 wasm",
+      sharedMemory: { allowed: true },
+    });
+    const { input, spec } = model.golden;
+    const pixels = { data: input, shape: spec.input.shape };
+    const scaling = toIntensityNormalization(model.manifest, spec.input.low, spec.input.high);
+    const local = await OrtWebSegmenter.create(model);
+    const [there, here] = [await edge.segment(pixels, { scaling }), await local.segment(pixels, { scaling })];
+    expect(Buffer.compare(bytesOf(there.data), bytesOf(here.data))).toBe(0);
+    await local.close();
+  });
+
+  it.each([
+    ["the engine", "16", /^the network needs 18\.\d MiB of memory, 16\.0 are allowed$/],
+    ["onnxruntime-web, to load it", "20", /does not load: .+ \(its heap has [\d.]+ MiB of at most 20\.0\)/],
+    [
+      "onnxruntime-web, to run it",
+      "32",
+      /failed to run: .*bad_alloc.* \(its heap has [\d.]+ MiB of at most 32\.0\)/,
+    ],
+  ])(
+    "a heap that is too small for %s gives an error, and the isolate serves the next request",
+    async (on, cap, message) => {
+      const bindings = { MODEL: "nuclei", TOKEN, HEAP_CAP_MIB: cap };
+      const url = await start(
+        bindings,
+        { nuclei: join(MODELS, "nuclei") },
+        on === "the engine" ? bundle : other,
+      );
+      for (let i = 0; i < 2; i++) {
+        const response = await fetch(new URL("/v1/info", url), { headers: authorized() });
+        const answer = await response.clone().json();
+        expect(await problem(response)).toMatchObject({ status: 500, code: "inference_failed" });
+        expect(answer.error.message).toMatch(message);
+        expect((await fetch(new URL("/healthz", url))).status).toBe(200);
+      }
+    },
+  );
 });
 
 describe("invalid requests and configurations", () => {

@@ -2,6 +2,7 @@ import { Option } from "commander";
 import { checkGoldenTile } from "../../inference/golden-tile.ts";
 import { DeviceSegmenter } from "../../inference/node/device-segmenter.ts";
 import { isNativeRuntimeInstalled } from "../../inference/node/native-runtime.ts";
+import { openWasm } from "../../inference/node/open-wasm.ts";
 import { OrtNodeSegmenter } from "../../inference/node/ort-node.ts";
 import type { Segmenter } from "../../inference/segmenter.ts";
 import { OrtWebSegmenter } from "../../inference/wasm/ort-web.ts";
@@ -9,10 +10,14 @@ import { loadModel } from "../../local/resolve-model.ts";
 import type { ModelPackage } from "../../model-package/load-package.ts";
 import type { AddCommand } from "../options/context.ts";
 
-/** Runtimes that a package must pass on: onnxruntime-node, and WebAssembly as on edge functions. */
+/**
+ * Runtimes that a package must pass on: onnxruntime-node, WebAssembly as on edge functions (the engine, where it can run the
+ * network), and onnxruntime-web.
+ */
 export const RUNTIMES = {
   cpu: (model) => OrtNodeSegmenter.create(model, { threads: 1 }),
-  wasm: (model) => OrtWebSegmenter.create(model),
+  wasm: (model) => openWasm(model, { threads: 1 }),
+  "onnxruntime-web": (model) => OrtWebSegmenter.create(model),
 } satisfies Record<string, (model: ModelPackage) => Promise<Segmenter>>;
 
 type RuntimeName = keyof typeof RUNTIMES;

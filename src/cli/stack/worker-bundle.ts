@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { JobError } from "../../orchestrator/errors.ts";
@@ -33,8 +33,14 @@ export function prebuiltWorker(name: string): Bundle | undefined {
   return { directory: join(PREBUILT, name), log: "", remove: async () => {} };
 }
 
-/** Bundles the Worker of a wrangler configuration (path from the repository's root) without using the network. */
-export async function bundleWorker(config: string, options: { minify?: boolean } = {}): Promise<Bundle> {
+/**
+ * Bundles the Worker of a wrangler configuration (path from the repository's root) without using the network.
+ * @param options.entry another entry than the configuration's
+ */
+export async function bundleWorker(
+  config: string,
+  options: { minify?: boolean; entry?: string } = {},
+): Promise<Bundle> {
   if (ROOT === undefined) throw new JobError(`there is no ${config}: run this in a clone of the repository`);
   const directory = await mkdtemp(join(tmpdir(), "tilewright-worker-"));
   const remove = () => rm(directory, { recursive: true, force: true });
@@ -43,11 +49,13 @@ export async function bundleWorker(config: string, options: { minify?: boolean }
     const { stdout } = await promisify(execFile)(
       process.execPath,
       [
-        ...[wrangler, "deploy", "--dry-run", "--config", join(ROOT, config), "--outdir", directory],
+        ...[wrangler, "deploy", ...(options.entry === undefined ? [] : [join(ROOT, options.entry)])],
+        ...["--dry-run", "--config", join(ROOT, config), "--outdir", directory],
         ...(options.minify ? ["--minify"] : []),
       ],
       {
-        cwd: ROOT,
+        // Where paths of the configuration begin, also with another entry.
+        cwd: dirname(join(ROOT, config)),
         env: {
           ...process.env,
           WRANGLER_SEND_METRICS: "false",

@@ -1,17 +1,30 @@
 import { InferenceError } from "../../inference/errors.ts";
-import { checkGoldenTile } from "../../inference/golden-tile.ts";
-import { OrtWebSegmenter } from "../../inference/wasm/ort-web.ts";
-import { loadPackage } from "../../model-package/load-package.ts";
+import type { Segmenter } from "../../inference/segmenter.ts";
+import { loadPackage, type ModelPackage } from "../../model-package/load-package.ts";
 import type { VerifiedModel } from "../../service/describe-model.ts";
 import { HttpError } from "../../service/http-error.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { ExpiringSemaphore } from "./expiring-semaphore.ts";
 import type { Settings } from "./settings.ts";
 
+/** A segmenter of this isolate. */
+export interface HostedSegmenter extends Segmenter {
+  /** Time inside the network so far. */
+  readonly runMilliseconds: number;
+  /** Size of its linear memory in bytes, if it is limited. */
+  readonly heapBytes: number | undefined;
+}
+
 /** A model that has passed its golden tile in this isolate. */
 export interface LoadedModel extends VerifiedModel {
-  segmenter: OrtWebSegmenter;
+  segmenter: HostedSegmenter;
 }
+
+/** Opens a model and runs its golden tile. @throws {InferenceError} if it cannot run here */
+export type OpenModel = (
+  model: ModelPackage,
+  heapCapBytes: number,
+) => Promise<{ segmenter: HostedSegmenter; golden: { maxAbs: number; meanAbs: number } }>;
 
 /** Longer than a load takes, and longer than a Worker may compute by default. */
 const LOAD_MAX_AGE_MS = 60_000;
@@ -24,13 +37,13 @@ const FAILURE_CACHE_MS = 10_000;
  * settles when that request is cut off. Other requests poll instead.
  */
 export class ModelHost {
-  readonly #wasmModule: WebAssembly.Module;
+  readonly #open: OpenModel;
   readonly #loads = new ExpiringSemaphore(1, LOAD_MAX_AGE_MS);
   #loaded: LoadedModel | undefined;
   #failure: { error: InferenceError; atMs: number } | undefined;
 
-  constructor(wasmModule: WebAssembly.Module) {
-    this.#wasmModule = wasmModule;
+  constructor(open: OpenModel) {
+    this.#open = open;
   }
 
   /** Size of the heap in bytes; undefined before the first model. */
@@ -46,7 +59,7 @@ export class ModelHost {
       const release = this.#loads.tryAcquire(Date.now());
       if (release) {
         try {
-          this.#loaded = await load(settings, this.#wasmModule);
+          this.#loaded = await load(settings, this.#open);
         } catch (error) {
           if (error instanceof InferenceError) this.#failure = { error, atMs: Date.now() };
           throw error;
@@ -63,16 +76,8 @@ export class ModelHost {
   }
 }
 
-async function load(settings: Settings, wasmModule: WebAssembly.Module): Promise<LoadedModel> {
+async function load(settings: Settings, open: OpenModel): Promise<LoadedModel> {
   const { bucket, model: name, variant, heapCapBytes } = settings;
   const model = await loadPackage(new R2Store(bucket), `${name}/`, name, { variant });
-  const segmenter = await OrtWebSegmenter.create(model, { wasmModule, maxHeapBytes: heapCapBytes });
-  try {
-    const { maxAbs, meanAbs } = await checkGoldenTile(segmenter, model);
-    return { manifest: model.manifest, hash: model.hash, segmenter, golden: { maxAbs, meanAbs } };
-  } catch (error) {
-    // Report this error, not one of the cleanup.
-    await segmenter.close().catch(() => {});
-    throw error;
-  }
+  return { manifest: model.manifest, hash: model.hash, ...(await open(model, heapCapBytes)) };
 }

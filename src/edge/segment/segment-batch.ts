@@ -12,8 +12,11 @@ export async function segmentBatch(batch: WindowBatch, { hash, segmenter }: Load
   const records: MaskRecord[] = [];
   for (const [n, window] of windows.entries()) {
     const data = pixels.data.subarray(n * samples, (n + 1) * samples);
-    const probabilities = await segmenter.segment({ data, shape: [1, ...shape] }, { scaling });
-    records.push({ window, precision, data: encodeProbabilities(probabilities.data, precision) });
+    const one = { data, shape: [1, ...shape] };
+    const encoded = await segmenter.segmentEncoded?.(one, { scaling, precision });
+    const values =
+      encoded?.data[0] ?? encodeProbabilities((await segmenter.segment(one, { scaling })).data, precision);
+    records.push({ window, precision, data: values });
   }
   const { classes, window } = segmenter.info;
   return { model: hash, variant, precision, shape: [classes, ...window], records };

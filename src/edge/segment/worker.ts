@@ -1,17 +1,5 @@
-import type { ExecutionContext, MessageBatch } from "@cloudflare/workers-types";
-import wasmModule from "onnxruntime-web/ort-wasm-simd-threaded.wasm";
-import { createSegmentApp } from "./app.ts";
-import { ModelHost } from "./model-host.ts";
-import type { SegmentBindings } from "./settings.ts";
-import { ShardConsumer } from "./shard-consumer.ts";
+import { createWorker } from "./create-worker.ts";
+import { openOnEngine } from "./open-engine.ts";
 
-/** The edge function: serves a model from a bucket over HTTP and a queue. Each isolate loads the model once. */
-const host = new ModelHost(wasmModule);
-const app = createSegmentApp(host);
-const shards = new ShardConsumer(host);
-
-export default {
-  fetch: (request: Request, env: SegmentBindings, context: ExecutionContext) =>
-    app.fetch(request, env, context),
-  queue: (batch: MessageBatch<unknown>, env: SegmentBindings) => shards.consume(batch, env),
-};
+/** The edge function on Tilewright's engine, for the bundled models and networks like them: docs/format.md. */
+export default createWorker(openOnEngine);

@@ -2,9 +2,9 @@ import type { ModelPackage } from "../../model-package/load-package.ts";
 import { InferenceError } from "../errors.ts";
 import { checkGoldenTile } from "../golden-tile.ts";
 import type { Segmenter } from "../segmenter.ts";
-import { OrtWebSegmenter } from "../wasm/ort-web.ts";
 import { findMissingCudaLibraries } from "./cuda-libraries.ts";
 import { DeviceSegmenter } from "./device-segmenter.ts";
+import { openWasm } from "./open-wasm.ts";
 import { OrtNodeSegmenter } from "./ort-node.ts";
 import type { ProviderName } from "./ort-node-worker.ts";
 
@@ -57,7 +57,7 @@ export async function openProvider(
   }
   if (name === "wasm") {
     if (half === "on") throw new InferenceError("wasm does not compute in float16; choose webgpu or cuda");
-    return OrtWebSegmenter.create(model);
+    return openWasm(model, { threads });
   }
   const open = async (useHalf: boolean) => {
     let segmenter: DeviceSegmenter;

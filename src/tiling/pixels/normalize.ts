@@ -74,6 +74,29 @@ export function normalizeWindows(
   return { data: out, shape: [windows, channels, ...spatial] };
 }
 
+/**
+ * As `normalizeWindows` for one window `[...window, C]` with its channels left last, into `out`.
+ * @throws {RangeError} if the pixels have other channels than the model
+ */
+export function normalizeChannelsLast(
+  data: SampleArray,
+  from: number,
+  channels: number,
+  scaling: IntensityNormalization,
+  out: Float32Array,
+): void {
+  if (from !== channels && from !== 1) {
+    throw new RangeError(`pixels have ${from} channels, the model takes ${channels}`);
+  }
+  const repeats = channels / from;
+  const table = data instanceof Uint8Array ? lookup(scaling) : undefined;
+  const apply = scaler(scaling);
+  for (let i = 0, to = 0; i < data.length; i++) {
+    const value = table ? table[data[i]!]! : apply(data[i]!);
+    for (let c = 0; c < repeats; c++) out[to++] = value;
+  }
+}
+
 function scaler({ low, high, clip, scale = 1, offset = 0 }: IntensityNormalization): (v: number) => number {
   const range = Math.max(high - low, 1e-6);
   const least = clip?.[0] ?? Number.NEGATIVE_INFINITY;
