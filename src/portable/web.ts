@@ -1,7 +1,7 @@
 import type { ImageReport } from "../image/describe.ts";
 import type { ImageSource } from "../image/image-source.ts";
 import type { Segmenter } from "../inference/segmenter.ts";
-import { OrtWebSegmenter } from "../inference/wasm/ort-web.ts";
+import { openInWeb } from "../inference/wasm/open-in-web.ts";
 import type { ModelPackage } from "../model-package/load-package.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import type { RunManifest } from "../orchestrator/manifest/run-manifest.ts";
@@ -81,7 +81,7 @@ export async function segmentInWeb(
     readMask: (shape) =>
       mask === undefined ? undefined : readMaskInput(mask, shape, WEB.openAddress, signal),
     async backends() {
-      opened = segmenter === undefined ? await OrtWebSegmenter.create(model) : undefined;
+      opened = segmenter === undefined ? await openInWeb(model) : undefined;
       return [await toBackend(opened ?? segmenter!, model, parsed, signal)];
     },
     whileMapping: (map) => map(),

@@ -12,7 +12,7 @@ import { startView, type ViewProcess } from "./view-process.ts";
 let run: MadeRun;
 let view: ViewProcess;
 let browser: Browser;
-/** The same run in onnxruntime-web on the command line. */
+/** The same run in WebAssembly on the command line. */
 let expected: string;
 
 beforeAll(async () => {
@@ -60,7 +60,7 @@ describe("segmenting in the tab", () => {
     }
     const manifest = JSON.parse(Buffer.from(files["run.json"]!).toString());
     expect(manifest.coverage.complete).toBe(true);
-    expect(manifest.backends[0].runtime).toContain("onnxruntime-web");
+    expect(manifest.backends[0].runtime).toBe("tilewright-engine wasm (relaxed, fused)");
 
     // Only code and the model came, and nothing went.
     const own = new URL(view.url).origin;
