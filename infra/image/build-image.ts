@@ -21,12 +21,27 @@ export interface Image {
   release(): void;
 }
 
+/** A Dockerfile of the repository. */
+export interface ImageFile {
+  path: string;
+  args: Readonly<Record<string, string>>;
+}
+
+/** The runner, for the CPU. */
+export const RUNNER: ImageFile = {
+  path: "gpu-runner/Dockerfile",
+  args: { BASE: "localhost/base", ONNXRUNTIME_NODE_INSTALL: "skip" },
+};
+/** The service of one machine. */
+export const SERVICE: ImageFile = { path: "infra/service/Dockerfile", args: {} };
+
 /**
- * Builds the runner's image for the CPU like the guide, on a Debian of debootstrap instead of base images from Docker's
+ * Builds an image like the guide, on a Debian of debootstrap instead of base images from Docker's
  * registry. Needs root; writes only below `directory`.
  * @throws the output of the first tool that fails
  */
-export function buildImage(directory: string): Image {
+export function buildImage(directory: string, file: ImageFile): Image {
+  mkdirSync(directory, { recursive: true });
   const storage = ["--root", join(directory, "storage"), "--runroot", join(directory, "run")];
   // "vfs" copies every layer; it works without overlays, for example in a container.
   storage.push("--storage-driver", process.env.STORAGE_DRIVER ?? "overlay");
@@ -70,12 +85,12 @@ export function buildImage(directory: string): Image {
     return certificates(root);
   });
 
-  const args = { BASE: "localhost/base", NODE: "localhost/node", ONNXRUNTIME_NODE_INSTALL: "skip" };
+  const args = { ...file.args, NODE: "localhost/node" };
   const built = buildah(
     "build",
     "--quiet",
-    ...["--layers=false", "--network=host", "--file", "gpu-runner/Dockerfile"],
-    ...["--ignorefile", "gpu-runner/Dockerfile.dockerignore"],
+    ...["--layers=false", "--network=host", "--file", file.path],
+    ...["--ignorefile", `${file.path}.dockerignore`],
     ...Object.entries(args).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]),
     ".",
   ).split("\n");
@@ -89,7 +104,7 @@ export function buildImage(directory: string): Image {
     healthcheck: config.Healthcheck.Test.slice(1),
     env: Object.fromEntries(config.Env.map((line: string) => line.split(/=(.*)/s).slice(0, 2))),
     user: config.User,
-    workingDirectory: config.WorkingDir,
+    workingDirectory: config.WorkingDir || "/",
     release: () => void buildah("umount", "--all"),
   };
 }

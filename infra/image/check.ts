@@ -1,5 +1,5 @@
 /**
- * Builds the runner's image for the CPU and runs it like the guide (docs/runner.md), with buildah and debootstrap instead of Docker.
+ * Builds the images of the runner (for the CPU) and of the service, and runs both like the guides, with buildah and debootstrap instead of Docker.
  * Installs them where they are missing (Debian or Ubuntu, as root). TILEWRIGHT_NEEDS_IMAGE=1 turns a skip into an error.
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
@@ -12,7 +12,8 @@ import { segment } from "../../src/index.ts";
 import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 import { writeMadeSlide } from "../../test/builders/slide.ts";
-import { buildImage, type Image } from "./build-image.ts";
+import { buildImage, type Image, RUNNER, SERVICE } from "./build-image.ts";
+import { checkService } from "./check-service.ts";
 import { type Process, startIn } from "./container.ts";
 
 const TOKEN = "a-token-of-the-check-alone";
@@ -30,13 +31,17 @@ process.env.TILEWRIGHT_RUNNER_TOKEN = TOKEN;
 const running = new Set<Process>();
 let image: Image | undefined;
 try {
-  image = buildImage(directory);
+  image = buildImage(join(directory, "runner"), RUNNER);
   console.log(`built: ${mebibytes(join(image.root, image.workingDirectory))} MiB beside the base and Node`);
   holdsNoMoreThanItNeeds(image);
   await wantsToken(image);
   // For any user id.
   for (const user of [image.user, "4711:4711"]) await runs(image, user);
   console.log("the image builds, runs as any user on a read-only root, and gives the same bytes");
+  image.release();
+  image = buildImage(join(directory, "service"), SERVICE);
+  await checkService(image, directory);
+  console.log("the service's image builds, runs on a read-only root, and segments an upload");
 } finally {
   for (const { child } of running) child.kill("SIGKILL");
   await Promise.all([...running].map(({ ended }) => ended));

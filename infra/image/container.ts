@@ -8,6 +8,7 @@ set -e
 mount --bind "$ROOT" "$ROOT"
 mount -o remount,bind,ro "$ROOT"
 mount -t tmpfs tmpfs "$ROOT/tmp"
+[ -z "$VOLUME" ] || mount -t tmpfs -o mode=1777 tmpfs "$ROOT$VOLUME"
 mount -t proc proc "$ROOT/proc"
 mount --rbind /dev "$ROOT/dev"
 exec chroot "$ROOT" setpriv --reuid="$ID" --regid="$ID" --clear-groups --no-new-privs --bounding-set=-all \\
@@ -26,7 +27,15 @@ export interface Process {
 export function startIn(
   image: Image,
   command: readonly string[],
-  { env = {}, user = image.user }: { env?: Record<string, string>; user?: string } = {},
+  {
+    env = {},
+    user = image.user,
+    volume = "",
+  }: {
+    env?: Record<string, string>;
+    user?: string /** Where the program may write, beside /tmp. */;
+    volume?: string;
+  } = {},
 ): Process {
   const variables = Object.entries({ ...image.env, ...env }).map(([name, value]) => `${name}=${value}`);
   const child = spawn(
@@ -38,6 +47,7 @@ export function startIn(
         ROOT: image.root,
         ID: user.split(":")[0],
         DIRECTORY: image.workingDirectory,
+        VOLUME: volume,
       },
     },
   );

