@@ -84,7 +84,7 @@ async function useOn(version: string, tarball: string, slide: string): Promise<v
   equal(project.tilewright("--version").trim(), expected);
   equal(JSON.parse(project.tilewright("inspect", slide, "--model", "nuclei", "--json")).model.level, 0);
   const wasm = segment(project, slide, "wasm");
-  match(wasm.backends[0].runtime, /^onnxruntime-web .* wasm/);
+  match(wasm.backends[0].runtime, / wasm/);
   const refused = project.fails("up", "--port", "0");
   match(
     refused.stderr,
@@ -96,13 +96,14 @@ async function useOn(version: string, tarball: string, slide: string): Promise<v
   project.npm("install", ...Object.entries(peerDependencies).map(([name, v]) => `${name}@${v}`));
   const native = segment(project, slide, "native");
   match(native.backends[0].runtime, /^onnxruntime-node .* cpu/);
-  equal(native.summary.objects[0].count, wasm.summary.objects[0].count);
+  sameNuclei(native.summary.objects[0].count, wasm.summary.objects[0].count);
 
   mkdirSync(join(project.directory, "scans"));
   for (const name of ["a.tiff", "b.tiff"]) cpSync(slide, join(project.directory, "scans", name));
   project.tilewright("cohort", "run", "scans", "--out", "cohort");
   const table = readFileSync(join(project.directory, "cohort/cohort.csv"), "utf8").trim().split(/\r?\n/);
   equal(table.length, 3);
+  await view(project);
   await throughRunner(project, slide, native.summary.objects[0].count);
   await throughService(project, slide);
   await runExamples(project, join(ROOT, "examples"), slide, version === NODES.at(-1));
@@ -116,6 +117,27 @@ function segment(project: Project, slide: string, out: string) {
   return run;
 }
 
+/** Runtimes round some probabilities otherwise, which may join or part one pair of nuclei. */
+function sameNuclei(found: number, expected: number): void {
+  ok(Math.abs(found - expected) <= 1, `it found ${found} nuclei instead of ${expected}`);
+}
+
+/** The page of a finished run, and the runtime that the package does not hold itself. */
+async function view(project: Project): Promise<void> {
+  const server = project.start("view", "native", "--port", "0");
+  try {
+    const url = new URL(await server.says(/(http:\/\/\S+)/));
+    const page = await fetch(url);
+    equal(page.status, 200);
+    match(await page.text(), /<script type="module"/);
+    const runtime = await fetch(new URL("/assets/ort-wasm-simd-threaded-x.wasm", url));
+    equal(runtime.status, 200);
+    ok((await runtime.arrayBuffer()).byteLength > 10e6);
+  } finally {
+    await server.stop();
+  }
+}
+
 async function throughRunner(project: Project, slide: string, nuclei: number): Promise<void> {
   for (const provider of ["wasm", "cpu"]) {
     const server = project.start("runner", "--port", "0", "--execution-provider", provider);
@@ -124,7 +146,7 @@ async function throughRunner(project: Project, slide: string, nuclei: number): P
       const out = `runner-${provider}`;
       project.tilewright("segment", slide, "--backend", `runner:${url}`, "--out", out);
       const run = JSON.parse(readFileSync(join(project.directory, out, "run.json"), "utf8"));
-      equal(run.summary.objects[0].count, nuclei);
+      sameNuclei(run.summary.objects[0].count, nuclei);
     } finally {
       await server.stop();
     }

@@ -33,7 +33,7 @@ export async function runExamples(
     equal(project.run("bun", "run", "script/segment-file.ts", slide), said);
     // In WebAssembly, which rounds some probabilities otherwise.
     const inDeno = project.run("deno", "run", "--allow-all", "script/segment-file.ts", slide);
-    equal(Number(/(\d+) objects/.exec(inDeno)![1]), nuclei);
+    ok(Math.abs(Number(/(\d+) objects/.exec(inDeno)![1]) - nuclei) <= 1, inDeno);
     console.log("example script: the same in Deno and Bun");
   }
   await inPage(project, slide);

@@ -1,5 +1,6 @@
-/** `tilewright/inference/wasm`: onnxruntime-web on one WebAssembly thread, in every runtime. */
+/** `tilewright/inference/wasm`: the engine or onnxruntime-web on one WebAssembly thread, in every runtime. */
 export { checkGoldenTile } from "../inference/golden-tile.ts";
 export type { SegmentBatchOptions, Segmenter, SegmenterInfo } from "../inference/segmenter.ts";
+export { openInWeb } from "../inference/wasm/open-in-web.ts";
 export { OrtWebSegmenter } from "../inference/wasm/ort-web.ts";
 export type { WasmRuntimeOptions } from "../inference/wasm/wasm-runtime.ts";

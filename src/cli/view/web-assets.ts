@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { createRequire } from "node:module";
 import path from "node:path";
 import { JobError } from "../../orchestrator/errors.ts";
 
@@ -35,6 +36,9 @@ const TYPES: Record<string, string> = {
   ".wasm": "application/wasm",
 };
 
+/** The runtime of the page for networks that the engine cannot run: the published package has it in its dependency only. */
+const RUNTIME = /^\/assets\/ort-wasm-simd-threaded-[\w-]+\.wasm$/;
+
 /** Directory of the built web app, beside the compiled sources or in `dist` of a clone. @throws {JobError} */
 export function findWebAssets(): string {
   const candidates = ["../../../web", "../../../dist/web"].map((place) =>
@@ -62,7 +66,7 @@ export async function createAssetHandler(directory: string) {
   return async (request: IncomingMessage, response: ServerResponse, target: string): Promise<void> => {
     // Pages of the app have addresses without an extension.
     const name = files.has(target) ? target : /^\/[a-z/-]*$/.test(target) ? "/index.html" : undefined;
-    const file = name === undefined ? undefined : files.get(name);
+    const file = name === undefined ? findRuntime(target) : files.get(name);
     if (file === undefined) {
       response.writeHead(404, { ...SECURITY_HEADERS, "Content-Type": "text/plain; charset=utf-8" });
       return void response.end("nothing is there\n");
@@ -71,9 +75,14 @@ export async function createAssetHandler(directory: string) {
     response.writeHead(200, {
       ...SECURITY_HEADERS,
       "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream",
-      "Cache-Control": name!.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache",
+      "Cache-Control": target.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache",
       "Content-Length": bytes.length,
     });
     response.end(request.method === "HEAD" ? undefined : bytes);
   };
+}
+
+function findRuntime(target: string): string | undefined {
+  if (!RUNTIME.test(target)) return undefined;
+  return createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
 }
