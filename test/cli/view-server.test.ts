@@ -72,6 +72,14 @@ afterAll(async () => {
 const FILE = "/v1/view/data/run/run/labels/a%20b%25.bin";
 
 describe("the server of a view", () => {
+  it("serves the runtime of the page from its package, where the app's files lack it", async () => {
+    const { status, headers, body } = await ask("/assets/ort-wasm-simd-threaded-DcHrbrbl.wasm");
+    expect({ status, type: headers["content-type"] }).toEqual({ status: 200, type: "application/wasm" });
+    expect(WebAssembly.validate(new Uint8Array(body))).toBe(true);
+    expect((await ask("/assets/ort-wasm-simd-threaded-../x.wasm")).status).toBe(404);
+    expect((await ask("/assets/other.wasm")).status).toBe(404);
+  });
+
   it("serves every range as the file holds it", async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(1100), fc.integer({ min: 1, max: 1100 }), async (first, length) => {

@@ -25,8 +25,8 @@ const INSTALL = `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@${VE
 
 /** Why the model runs in WebAssembly. */
 export const NATIVE_RUNTIME_MISSING = IS_DENO
-  ? "onnxruntime-node does not run in Deno, so the model runs in WebAssembly, which is slower"
-  : `onnxruntime-node is not installed, so the model runs in WebAssembly, which is slower; to install it: ${INSTALL}`;
+  ? "onnxruntime-node does not run in Deno, so the model runs in WebAssembly"
+  : `onnxruntime-node is not installed, so the model runs in WebAssembly; to install it: ${INSTALL}`;
 
 /** @throws {InferenceError} if onnxruntime-node is not installed, or does not run here */
 export function requireNativeRuntime(): void {
