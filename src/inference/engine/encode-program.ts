@@ -226,9 +226,9 @@ class Encoder {
     const { weights, input } = step;
     const unit = input.elementBytes;
     const bytes = Int32Array.from(step.segments, (offset) => offset * unit);
-    const chunk = step.ranges ? chunkOf(weights.data) : 0;
-    const kernel = !step.ranges ? "productF32" : chunk >= MIN_CHUNK ? "productI4" : "productI8";
     const packed = packWeights(weights);
+    const chunk = step.ranges ? chunkOf(packed.largest) : 0;
+    const kernel = !step.ranges ? "productF32" : chunk >= MIN_CHUNK ? "productI4" : "productI8";
     const fields = [
       this.address(input) + step.inputStart * unit,
       step.lineStep * unit,
@@ -371,13 +371,8 @@ class Encoder {
 /** Bytes of a row from which sums in 16 bits pay. */
 const MIN_CHUNK = 16;
 
-/** How many bytes of a row may be multiplied with int8 weights until a sum of pairs leaves 16 bits: a multiple of 4. */
-function chunkOf(weights: Product["weights"]["data"]): number {
-  if (!(weights instanceof Int8Array)) return 0;
-  let most = 1;
-  for (const w of weights) most = Math.max(most, Math.abs(w));
-  return 4 * Math.floor(32767 / (2 * 127 * most));
-}
+/** How many bytes of a row may be multiplied with such int8 weights until a sum of pairs leaves 16 bits: a multiple of 4. */
+const chunkOf = (largest: number) => 4 * Math.floor(32767 / (2 * 127 * largest));
 
 function floatBits(value: number): number {
   return new Int32Array(Float32Array.of(value).buffer)[0]!;

@@ -27,17 +27,17 @@ export function foldConstant(node: OnnxNode, inputs: readonly (Tensor | undefine
     case "Concat":
       return [concatTensors(inputs as Tensor[], axisOf(node, a!.shape.length, 0))];
     case "Add":
-      return [broadcast([a!, b!], ([x, y]) => x! + y!)];
+      return [broadcast([a!, b!], (x, y) => x + y)];
     case "Sub":
-      return [broadcast([a!, b!], ([x, y]) => x! - y!)];
+      return [broadcast([a!, b!], (x, y) => x - y)];
     case "Mul":
-      return [broadcast([a!, b!], ([x, y]) => x! * y!)];
+      return [broadcast([a!, b!], (x, y) => x * y)];
     case "Div":
       return [divide(a!, b!)];
     case "Equal":
-      return [{ ...broadcast([a!, b!], ([x, y]) => (x === y ? 1 : 0), true) }];
+      return [{ ...broadcast([a!, b!], (x, y) => (x === y ? 1 : 0), true) }];
     case "Where":
-      return [broadcast([a!, b!, c!], ([x, y, z]) => (x ? y! : z!))];
+      return [broadcast([a!, b!, c!], (x, y, z) => (x ? y : z))];
     default:
       return undefined;
   }
@@ -139,7 +139,13 @@ export function squeezeShape(shape: readonly number[], axes: readonly number[]):
 function transposeTensor({ shape, data }: Tensor, permutation: readonly number[]): Tensor {
   const strides = denseStrides(shape);
   const sizes = permutation.map((axis) => shape[axis]!);
-  return collect(data, sizes, [permutation.map((axis) => strides[axis]!)], ([at]) => data[at!]!);
+  const places = placesOver(
+    sizes,
+    permutation.map((axis) => strides[axis]!),
+  );
+  const turned = emptyLike(data, places.length);
+  for (let i = 0; i < turned.length; i++) turned[i] = data[places[i]!]!;
+  return { shape: sizes, data: turned };
 }
 
 function gather(a: Tensor, indices: Tensor, axis: number): Tensor {
@@ -239,44 +245,52 @@ export function broadcastStrides(shape: readonly number[], target: readonly numb
   });
 }
 
-function broadcast(inputs: readonly Tensor[], combine: (values: number[]) => number, truth = false): Tensor {
+type Combine = (x: number, y: number, z: number) => number;
+
+function broadcast(inputs: readonly Tensor[], combine: Combine, truth = false): Tensor {
   const shape = broadcastShape(inputs.map((input) => input.shape));
-  const strides = inputs.map((input) => broadcastStrides(input.shape, shape));
-  const like = truth ? INTEGERS : inputs[inputs.length - 1]!.data;
-  const values = new Array<number>(inputs.length);
-  return collect(like, shape, strides, (at) => {
-    for (let i = 0; i < values.length; i++) values[i] = inputs[i]!.data[at[i]!]!;
-    return combine(values);
-  });
+  const data = emptyLike(truth ? INTEGERS : inputs[inputs.length - 1]!.data, elementCount(shape));
+  const [a, b, c = b] = inputs.map((input) => ({
+    data: input.data,
+    at: placesOver(shape, broadcastStrides(input.shape, shape)),
+  })) as [Operand, Operand, Operand?];
+  for (let i = 0; i < data.length; i++) {
+    data[i] = combine(a.data[a.at[i]!]!, b.data[b.at[i]!]!, c!.data[c!.at[i]!]!);
+  }
+  return { shape, data };
+}
+
+interface Operand {
+  data: Tensor["data"];
+  at: Int32Array;
 }
 
 const INTEGERS = new Int32Array(0);
 
 function divide(a: Tensor, b: Tensor): Tensor {
   const whole = !(a.data instanceof Float32Array);
-  return broadcast([a, b], ([x, y]) => (whole ? Math.trunc(x! / y!) : x! / y!));
+  return broadcast([a, b], (x, y) => (whole ? Math.trunc(x / y) : x / y));
 }
 
-function collect(
-  like: Tensor["data"],
-  shape: readonly number[],
-  strides: readonly (readonly number[])[],
-  value: (at: number[]) => number,
-): Tensor {
-  const data = emptyLike(like, elementCount(shape));
-  const index = new Array<number>(shape.length).fill(0);
-  const at = strides.map(() => 0);
-  for (let i = 0; i < data.length; i++) {
-    data[i] = value(at);
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      const wraps = ++index[axis]! === shape[axis];
-      const by = wraps ? 1 - shape[axis]! : 1;
-      for (let k = 0; k < at.length; k++) at[k]! += by * strides[k]![axis]!;
-      if (!wraps) break;
-      index[axis] = 0;
+/** Where each element of a tensor of `shape` lies, with these distances along its axes. */
+function placesOver(shape: readonly number[], strides: readonly number[]): Int32Array {
+  const places = new Int32Array(elementCount(shape));
+  const fill = (at: number, axis: number, from: number): number => {
+    if (axis === shape.length) {
+      places[at] = from;
+      return at + 1;
     }
-  }
-  return { shape, data };
+    let next = at;
+    const stride = strides[axis]!;
+    if (axis === shape.length - 1) {
+      for (let i = 0; i < shape[axis]!; i++) places[next++] = from + i * stride;
+      return next;
+    }
+    for (let i = 0; i < shape[axis]!; i++) next = fill(next, axis + 1, from + i * stride);
+    return next;
+  };
+  if (places.length > 0) fill(0, 0, 0);
+  return places;
 }
 
 function emptyLike(data: Tensor["data"], length: number): Tensor["data"] {

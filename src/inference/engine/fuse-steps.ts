@@ -178,13 +178,15 @@ const BLOCK = 8;
  */
 function placesOf(copy: Copy, { weights: { N }, output }: Product) {
   const places = new Int32Array(output.elements).fill(-1);
-  if (copy.from.length * copy.run !== places.length) return undefined;
-  for (const [i, from] of copy.from.entries()) {
-    for (let k = 0; k < copy.run; k++) places[from + k] = copy.to[i]! + k;
+  const { from, to, run } = copy;
+  if (from.length * run !== places.length) return undefined;
+  for (let i = 0; i < from.length; i++) {
+    for (let k = 0; k < run; k++) places[from[i]! + k] = to[i]! + k;
   }
   if (places.includes(-1)) return undefined;
-  const rows = Int32Array.from({ length: places.length / N }, (_, m) => places[m * N]!);
-  const columns = Int32Array.from({ length: N }, (_, n) => places[n]! - places[0]!);
+  const rows = new Int32Array(places.length / N);
+  for (let m = 0; m < rows.length; m++) rows[m] = places[m * N]!;
+  const columns = places.slice(0, N).map((place) => place - places[0]!);
   for (let m = 0; m < rows.length; m++) {
     for (let n = 0; n < N; n++) if (places[m * N + n] !== rows[m]! + columns[n]!) return undefined;
   }

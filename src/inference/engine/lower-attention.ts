@@ -121,7 +121,7 @@ function operand(builder: ProgramBuilder, view: View) {
 /** The constants that were added, cut into one matrix a batch, each different one once, none that is 0. */
 function addedMatrices(scores: Scores, batches: number, queries: number, keys: number) {
   const matrices: Float32Array[] = [];
-  const known = new Map<string, number>();
+  const known = new Map<number, number>();
   const added: number[][] = Array.from({ length: batches }, () => []);
   for (const { constant, shape } of scores.added) {
     const strides = broadcastStrides(constant.shape, shape);
@@ -133,7 +133,7 @@ function addedMatrices(scores: Scores, batches: number, queries: number, keys: n
       let index = made.get(start);
       if (index === undefined) {
         const matrix = cutMatrix(constant.data, start, queries, keys, strides[rank - 2]!, strides[rank - 1]!);
-        index = matrix.every((x) => x === 0 || x === BEYOND) ? -1 : keep(matrix, matrices, known);
+        index = isZero(matrix) ? -1 : keep(matrix, matrices, known);
         made.set(start, index);
       }
       if (index >= 0) added[batch]!.push(index);
@@ -154,7 +154,9 @@ const roundedKeys = (keys: number) => (keys + 7) & ~7;
 
 function blankMatrix(queries: number, keys: number): Float32Array {
   const row = roundedKeys(keys);
-  return Float32Array.from({ length: queries * row }, (_, i) => (i % row < keys ? 0 : BEYOND));
+  const matrix = new Float32Array(queries * row);
+  if (keys < row) for (let t = 0; t < queries; t++) matrix.fill(BEYOND, t * row + keys, (t + 1) * row);
+  return matrix;
 }
 
 function startsOf(shape: readonly number[], strides: readonly number[]): number[] {
@@ -181,26 +183,32 @@ function cutMatrix(
   return matrix;
 }
 
-function keep(matrix: Float32Array, matrices: Float32Array[], known: Map<string, number>): number {
-  const key = String.fromCharCode(...new Uint16Array(matrix.buffer).slice(0, 64)) + hash(matrix);
+function keep(matrix: Float32Array, matrices: Float32Array[], known: Map<number, number>): number {
+  const bits = new Int32Array(matrix.buffer);
+  let key = 0;
+  for (let i = 0; i < bits.length; i++) key = (Math.imul(key, 31) + bits[i]!) | 0;
   const index = known.get(key);
-  if (index !== undefined && matrices[index]!.every((x, i) => x === matrix[i])) return index;
+  if (index !== undefined && isSame(matrices[index]!, matrix)) return index;
   known.set(key, matrices.length);
   matrices.push(matrix);
   return matrices.length - 1;
 }
 
-function hash(matrix: Float32Array): number {
-  let sum = 0;
-  for (const word of new Int32Array(matrix.buffer)) sum = (Math.imul(sum, 31) + word) | 0;
-  return sum;
+function isSame(a: Float32Array, b: Float32Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+function isZero(matrix: Float32Array): boolean {
+  for (let i = 0; i < matrix.length; i++) if (matrix[i] !== 0 && matrix[i] !== BEYOND) return false;
+  return true;
 }
 
 /** The kernel adds two matrices; more are added up here. */
 function joinBeyondTwo(
   list: readonly number[],
   matrices: Float32Array[],
-  known: Map<string, number>,
+  known: Map<number, number>,
 ): number[] {
   if (list.length <= 2) return [...list];
   const sum = matrices[list[1]!]!.slice();

@@ -12,18 +12,24 @@ const G = [
 
 const COLUMNS = 8;
 
+/** What each of the 36 results of G·g·Gᵀ takes of each of the 9 weights. */
+const SHARES = Float64Array.from({ length: 36 * 9 }, (_, at) => {
+  const [place, i] = [Math.floor(at / 9), at % 9];
+  return G[Math.floor(place / 6)]![Math.floor(i / 3)]! * G[place % 6]![i % 3]!;
+});
+
 /** G·g·Gᵀ of each kernel: weights [N, C, 3, 3] → `[36][ceil(N/8)][C][8]`. */
 export function filterWeights(W: Tensor): Float32Array {
   const [N, channels] = W.shape as [number, number];
   const blocks = Math.ceil(N / COLUMNS);
   const out = new Float32Array(36 * blocks * channels * COLUMNS);
+  const { data } = W;
   for (let n = 0; n < N; n++) {
     for (let c = 0; c < channels; c++) {
-      const kernel = W.data.subarray((n * channels + c) * 9, (n * channels + c + 1) * 9);
+      const from = (n * channels + c) * 9;
       for (let place = 0; place < 36; place++) {
-        const [row, column] = [G[Math.floor(place / 6)]!, G[place % 6]!];
         let sum = 0;
-        for (let i = 0; i < 9; i++) sum += row[Math.floor(i / 3)]! * kernel[i]! * column[i % 3]!;
+        for (let i = 0; i < 9; i++) sum += SHARES[place * 9 + i]! * data[from + i]!;
         const block = place * blocks + Math.floor(n / COLUMNS);
         out[(block * channels + c) * COLUMNS + (n % COLUMNS)] = sum;
       }

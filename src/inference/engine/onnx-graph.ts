@@ -154,7 +154,7 @@ function decode(
     throw new PlanError(`the constant ${name} has ${raw.length} bytes of ${expected}`);
   }
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
-  if (type === 1) return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
+  if (type === 1) return new Float32Array(new Uint8Array(raw).buffer);
   if (type === 10) {
     const halves = new Float32Array(count);
     for (let i = 0; i < count; i++) halves[i] = fromFloat16Bits(view.getUint16(2 * i, true));

@@ -9,6 +9,8 @@ export interface PackedWeights {
   /** Padded to whole blocks, as is what follows. */
   bias: Float32Array;
   scales?: Float32Array;
+  /** The largest absolute value of int8 weights. */
+  largest: number;
   /** Of each column: the sum of its weights times its scale, what an activation of 1 everywhere gives. */
   sums?: Float32Array;
 }
@@ -32,13 +34,23 @@ function pack({ N, segments, segmentLength, data, scales, bias }: Weights): Pack
   const group = scales ? 4 : 1;
   const panel = K * COLUMNS;
   const out = scales ? new Int8Array(blocks * panel) : new Float32Array(blocks * panel);
+  let [least, most] = [0, 0];
   for (let n = 0; n < N; n++) {
-    const to = Math.floor(n / COLUMNS) * panel + (n % COLUMNS) * group;
-    for (let k = 0; k < K; k++) {
-      out[to + Math.floor(k / group) * COLUMNS * group + (k % group)] = data[n * K + k]!;
+    let to = Math.floor(n / COLUMNS) * panel + (n % COLUMNS) * group;
+    for (let k = 0; k < K; k += group, to += COLUMNS * group) {
+      for (let i = 0; i < group; i++) {
+        const w = data[n * K + k + i]!;
+        out[to + i] = w;
+        if (w < least) least = w;
+        if (w > most) most = w;
+      }
     }
   }
-  const result: PackedWeights = { data: out, bias: padded((n) => bias[n]!) };
+  const result: PackedWeights = {
+    data: out,
+    bias: padded((n) => bias[n]!),
+    largest: Math.max(1, -least, most),
+  };
   if (!scales) return result;
   const sums = padded((n) => {
     let sum = 0;

@@ -51,7 +51,8 @@ export class ProgramBuilder {
     const run = elementCount(view.shape.slice(outer));
     const output = this.buffer(elementCount(view.shape));
     const from = offsets(view, outer);
-    const to = Int32Array.from({ length: from.length }, (_, i) => i * run);
+    const to = new Int32Array(from.length);
+    for (let i = 0; i < to.length; i++) to[i] = i * run;
     this.steps.push({ kind: "copy", source: view.buffer, from, run, output, to });
     if (view.factor === 1) return output;
     const scaled = this.buffer(output.elements);

@@ -173,26 +173,41 @@ function mergeAxes(terms: readonly Term[], sizes: readonly number[], axis: numbe
 
 /** The sum of terms as one table over `axes`. */
 function sumOver(terms: readonly Term[], axes: readonly number[], sizes: readonly number[]): Int32Array {
-  let table = new Int32Array(1);
-  // One axis after the other, while each term's own index advances.
-  let places: Int32Array[] = terms.map(() => new Int32Array(1));
-  for (const axis of axes) {
-    const size = sizes[axis]!;
-    const grown = new Int32Array(table.length * size);
-    places = terms.map((term, t) => {
-      const place = new Int32Array(grown.length);
-      const has = term.axes.includes(axis);
-      for (let i = 0, to = 0; i < table.length; i++) {
-        for (let k = 0; k < size; k++) place[to++] = has ? places[t]![i]! * size + k : places[t]![i]!;
-      }
-      return place;
-    });
-    table = grown;
+  const lengths = axes.map((axis) => sizes[axis]!);
+  const sum = new Int32Array(lengths.reduce((n, size) => n * size, 1));
+  for (const term of terms) {
+    const own = denseStrides(term.axes.map((axis) => sizes[axis]!));
+    const strides = axes.map((axis) => (term.axes.includes(axis) ? own[term.axes.indexOf(axis)]! : 0));
+    addTable(sum, 0, lengths, strides, 0, term.table, 0);
   }
-  for (const [t, term] of terms.entries()) {
-    for (let i = 0; i < table.length; i++) table[i]! += term.table[places[t]![i]!]!;
+  return sum;
+}
+
+/** Adds a table to a dense one over more axes; returns the next place. */
+function addTable(
+  out: Int32Array,
+  at: number,
+  sizes: readonly number[],
+  strides: readonly number[],
+  depth: number,
+  table: Int32Array,
+  from: number,
+): number {
+  if (depth === sizes.length) {
+    out[at]! += table[from]!;
+    return at + 1;
   }
-  return table;
+  const size = sizes[depth]!;
+  const stride = strides[depth]!;
+  let next = at;
+  if (depth === sizes.length - 1) {
+    for (let i = 0, k = from; i < size; i++, k += stride) out[next++]! += table[k]!;
+    return next;
+  }
+  for (let i = 0, k = from; i < size; i++, k += stride) {
+    next = addTable(out, next, sizes, strides, depth + 1, table, k);
+  }
+  return next;
 }
 
 /** Terms over two axes whose table is a sum of one a axis become two, so that later views stay small. */
