@@ -106,7 +106,7 @@ async function useOn(version: string, tarball: string, slide: string): Promise<v
   await view(project);
   await throughRunner(project, slide, native.summary.objects[0].count);
   await throughService(project, slide);
-  await runExamples(project, join(ROOT, "examples"), slide, version === NODES.at(-1));
+  if (version === NODES.at(-1)) await runExamples(project, join(ROOT, "examples"), slide);
 }
 
 function segment(project: Project, slide: string, out: string) {
