@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
+import { type JobState, type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { ServiceError, tryParseJson, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";
 import {
@@ -8,6 +8,8 @@ import {
   folderFilesSchema,
   folderSchema,
   healthSchema,
+  type JobPage,
+  jobPageSchema,
   listingSchema,
   type OutputFile,
   type RemoteUpload,
@@ -16,7 +18,7 @@ import {
 
 import { type JobClientOptions, ServiceHttp } from "./service-http.ts";
 
-export type { OutputFile, RemoteUpload } from "./schemas.ts";
+export type { JobPage, OutputFile, RemoteUpload } from "./schemas.ts";
 
 const HEALTH_TIMEOUT_MS = 10_000;
 /** The storage needs a while to join many parts. */
@@ -110,6 +112,17 @@ export class JobClient {
   /** Starts a job, or finds the existing one for the same request. */
   startJob(request: { source: string }): Promise<JobStatus> {
     return this.#http.json(jobStatusSchema, "POST", "v1/jobs", { body: JSON.stringify(request) });
+  }
+
+  /** A page of jobs, newest first. @param query `text`: a part of the source's address */
+  jobs(
+    query: { limit?: number; cursor?: string; text?: string; states?: readonly JobState[] } = {},
+  ): Promise<JobPage> {
+    const { limit, cursor, text, states = [] } = query;
+    const fields = new URLSearchParams(states.map((state): [string, string] => ["state", state]));
+    for (const [name, value] of Object.entries({ limit, cursor, text }))
+      if (value !== undefined) fields.set(name, String(value));
+    return this.#http.json(jobPageSchema, "GET", `v1/jobs?${fields}`);
   }
 
   status(job: string): Promise<JobStatus> {

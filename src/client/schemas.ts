@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { jobStatusSchema } from "../contracts/job-request.ts";
 
 /** Responses of a job service. Fields of newer services are ignored. */
 
@@ -45,3 +46,7 @@ export const listingSchema = z.object({
 
 export const healthSchema = z.object({ reason: z.string().max(1000) });
 export const errorBodySchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+/** A page of the list of jobs. */
+export const jobPageSchema = z.object({ jobs: z.array(jobStatusSchema), cursor: z.string().optional() });
+export type JobPage = z.infer<typeof jobPageSchema>;

@@ -1,10 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startViewServer, type ViewServer } from "../../src/cli/view/view-server.ts";
+import { SECURITY_HEADERS } from "../../src/cli/view/web-assets.ts";
 import { FsStore } from "../../src/storage/fs-store.ts";
 
 const TOKEN = "a token of some length";
@@ -138,6 +139,12 @@ describe("the server of a view", () => {
     expect((await ask("/v1/view", { host: "attacker.example" })).status).toBe(421);
     expect((await ask("/", { host: `attacker.example:${server.url.port}` })).status).toBe(421);
     expect((await ask("/v1/view", {}, "POST")).status).toBe(405);
+  });
+
+  it("has the headers that Cloudflare's static assets get", () => {
+    const file = readFileSync(new URL("../../web/public/_headers", import.meta.url), "utf8");
+    const lines = [...file.matchAll(/^ {2}([\w-]+): (.+)$/gm)].map(([, name, value]) => [name, value]);
+    expect(Object.fromEntries(lines)).toEqual(SECURITY_HEADERS);
   });
 
   it("sends its policy with everything", async () => {

@@ -9,6 +9,7 @@ import { isLoopback } from "../../service/loopback.ts";
 import type { AddCommand } from "../options/context.ts";
 import { parsePort } from "../options/parsers.ts";
 import { type StackState, takeState } from "../stack/stack-state.ts";
+import { findWebAssets, openWebAssets } from "../view/web-assets.ts";
 
 /** As in package.json. */
 const MINIFLARE = "5.20261117.0-beta";
@@ -89,7 +90,9 @@ async function serve(
       });
     },
   );
+  const pages = await openWebAssets(findWebAssets());
   const stack = await startStack({
+    pages: { has: pages.has, handle: (request, response) => void pages.handle(request, response) },
     state: join(state, "cloud"),
     host: options.host,
     port: options.port,
@@ -125,7 +128,7 @@ async function serve(
   if (!isLoopback(options.host)) {
     log(`other machines reach it at ${options.host}, without TLS: put a proxy with a certificate before it`);
   }
-  console.log(`\n  export TILEWRIGHT_TOKEN=${token}`);
+  console.log(`\nopen ${url} in a browser and enter the token, or:\n\n  export TILEWRIGHT_TOKEN=${token}`);
   if (options.worker === "pull") {
     console.log(
       `  npx tilewright runner --model ${options.model} --pull ${url}${PULL_PATH} --service ${url}`,

@@ -16,6 +16,8 @@ export interface DoorOptions {
   target: URL;
   /** Whether a path may pass. The path has no query and is normalized. */
   allows: (path: string) => boolean;
+  /** Answers requests for the pages of the web app, which need no Worker. */
+  pages?: { has(path: string): boolean; handle(incoming: IncomingMessage, outgoing: ServerResponse): void };
   /** A request whose body sends nothing for this long is ended; default 60 s. */
   bodyIdleMs?: number;
 }
@@ -48,8 +50,11 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const server = createServer(
     { headersTimeout: HEADERS_MS, requestTimeout: 0, connectionsCheckingInterval: 5000 },
     (incoming, outgoing) => {
-      const refusal = checkRequest(incoming, options.allows);
+      const { allows, pages } = options;
+      const isPage = isRead(incoming) && pages?.has(pathOf(incoming)) === true;
+      const refusal = checkRequest(incoming, (path) => isPage || allows(path));
       if (refusal) return refuse(incoming, outgoing, refusal);
+      if (isPage) return pages.handle(incoming, outgoing);
       pass(incoming, outgoing, options, agent);
     },
   );
@@ -89,6 +94,14 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   };
 }
 
+function isRead({ method }: IncomingMessage): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+function pathOf({ url = "" }: IncomingMessage): string {
+  return url.replace(/\?.*$/s, "");
+}
+
 interface Refusal {
   status: number;
   code: string;
@@ -96,10 +109,8 @@ interface Refusal {
   headers?: Record<string, string>;
 }
 
-function checkRequest(
-  { method = "", url = "", headers }: IncomingMessage,
-  allows: DoorOptions["allows"],
-): Refusal | undefined {
+function checkRequest(incoming: IncomingMessage, allows: DoorOptions["allows"]): Refusal | undefined {
+  const { method = "", url = "", headers } = incoming;
   if (!METHODS.has(method)) {
     const Allow = [...METHODS].join(", ");
     return {
@@ -117,7 +128,7 @@ function checkRequest(
       message: `the body has ${stated} bytes, at most ${MAX_BODY_BYTES} are taken in one request`,
     };
   }
-  const path = url.replace(/\?.*$/s, "");
+  const path = pathOf(incoming);
   const isPlain = path.startsWith("/") && !path.startsWith("//") && plainPath(path) === path;
   if (!isPlain || /\0/.test(url)) {
     return {

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { convertV4MiniflareOptions, type LegacyWorkerOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { guardChildren } from "./child-guard.ts";
-import { openDoor } from "./front-door.ts";
+import { type DoorOptions, openDoor } from "./front-door.ts";
 import { watchRuntime } from "./runtime-watch.ts";
 import { bundleWorker, COMPATIBILITY_DATE, prebuiltWorker, readModules } from "./worker-bundle.ts";
 
@@ -33,6 +33,8 @@ export interface StackOptions {
   /** Bindings that add to or replace the default ones of each Worker; `segment` is the Worker that takes the shards. */
   jobs?: Record<string, string>;
   segment?: Record<string, string>;
+  /** The web app; default: no pages. */
+  pages?: DoorOptions["pages"];
   /** Default: bundles the Workers now. */
   bundles?: Bundles;
   log?: (line: string) => void;
@@ -139,6 +141,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       host: options.host,
       port: options.port,
       target,
+      pages: options.pages,
       allows: (path) => ROUTES.test(path) || (isPull && PULL_ROUTES.test(path)),
     });
     const endWatch = watchRuntime({ target, guard, log: options.log, hungMs: options.hungMs });

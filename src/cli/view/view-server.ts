@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { ObjectChangedError } from "../../storage/errors.ts";
 import { isInside, type ViewRoot } from "./view-roots.ts";
-import { createAssetHandler, SECURITY_HEADERS } from "./web-assets.ts";
+import { openWebAssets, SECURITY_HEADERS, type WebAssets } from "./web-assets.ts";
 
 export interface ViewServerOptions {
   /** 0 takes any free port. */
@@ -34,7 +34,7 @@ const MAX_KEYS = 100_000;
  * it as their host (another name would be a rebound one), and data only with the token.
  */
 export async function startViewServer(options: ViewServerOptions): Promise<ViewServer> {
-  const assets = await createAssetHandler(options.assets);
+  const assets = await openWebAssets(options.assets);
   const server = createServer((request, response) => {
     handle(options, assets, request, response).catch((error: Error) => {
       const isChanged = error instanceof ObjectChangedError;
@@ -59,7 +59,7 @@ async function closeServer(server: Server): Promise<void> {
 
 async function handle(
   { token, session, roots }: ViewServerOptions,
-  assets: Awaited<ReturnType<typeof createAssetHandler>>,
+  assets: WebAssets,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -71,7 +71,7 @@ async function handle(
   if (!["127.0.0.1", "localhost"].map((name) => `${name}:${port}`).includes(request.headers.host ?? ""))
     return send(response, 421, "this server answers to 127.0.0.1 only");
   const [target = "", query = ""] = (request.url ?? "").split("?", 2);
-  if (!target.startsWith("/v1/")) return assets(request, response, target);
+  if (!target.startsWith("/v1/")) return assets.handle(request, response);
   if (!hasToken(request, token)) return send(response, 401, "the key of this page is missing or wrong");
   if (target === "/v1/view") return sendJson(request, response, session);
   const match = /^\/v1\/view\/(data|list)\/([a-z]+)(?:\/(.+))?$/.exec(target);

@@ -49,11 +49,21 @@ export function findWebAssets(): string {
   return found;
 }
 
+/** The files of the built web app. */
+export interface WebAssets {
+  /** Whether a path is a page or an asset. */
+  has(path: string): boolean;
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+/** Pages of the app have addresses of their own and one file. */
+const PAGES: ReadonlySet<string> = new Set(["/", "/here", "/job"]);
+
 /**
  * Serves the files of a directory. They are listed once, so that a path is only looked up, never resolved. Names of
  * assets hold a hash of their content.
  */
-export async function createAssetHandler(directory: string) {
+export async function openWebAssets(directory: string): Promise<WebAssets> {
   const names = await readdir(directory, { recursive: true, withFileTypes: true });
   const files = new Map<string, string>(
     names
@@ -63,22 +73,26 @@ export async function createAssetHandler(directory: string) {
         return [`/${path.relative(directory, file).split(path.sep).join("/")}`, file] as const;
       }),
   );
-  return async (request: IncomingMessage, response: ServerResponse, target: string): Promise<void> => {
-    // Pages of the app have addresses without an extension.
-    const name = files.has(target) ? target : /^\/[a-z/-]*$/.test(target) ? "/index.html" : undefined;
-    const file = name === undefined ? findRuntime(target) : files.get(name);
-    if (file === undefined) {
-      response.writeHead(404, { ...SECURITY_HEADERS, "Content-Type": "text/plain; charset=utf-8" });
-      return void response.end("nothing is there\n");
-    }
-    const bytes = await readFile(file);
-    response.writeHead(200, {
-      ...SECURITY_HEADERS,
-      "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream",
-      "Cache-Control": target.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache",
-      "Content-Length": bytes.length,
-    });
-    response.end(request.method === "HEAD" ? undefined : bytes);
+  const find = (target: string) =>
+    files.get(PAGES.has(target) ? "/index.html" : target) ?? findRuntime(target);
+  return {
+    has: (target) => find(target) !== undefined,
+    async handle(request, response) {
+      const target = (request.url ?? "").replace(/\?.*$/s, "");
+      const file = find(target);
+      const bytes = file && (await readFile(file).catch(() => undefined));
+      if (file === undefined || bytes === undefined) {
+        response.writeHead(404, { ...SECURITY_HEADERS, "Content-Type": "text/plain; charset=utf-8" });
+        return void response.end("nothing is there\n");
+      }
+      response.writeHead(200, {
+        ...SECURITY_HEADERS,
+        "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream",
+        "Cache-Control": target.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache",
+        "Content-Length": bytes.length,
+      });
+      response.end(request.method === "HEAD" ? undefined : bytes);
+    },
   };
 }
 

@@ -1,3 +1,4 @@
+import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type PageSession, readViewSession, takeToken } from "../data/session.ts";
 import { HerePage } from "../here/here-page.tsx";
@@ -7,13 +8,19 @@ import { ViewerPage } from "../viewer/viewer-page.tsx";
 export function App() {
   const [session, setSession] = useState<PageSession>();
   const [problem, setProblem] = useState<string>();
+  const [token] = useState(takeToken);
+  const [Service, setService] = useState<{ app: ComponentType<{ token: string | undefined }> }>();
   useEffect(() => {
-    readViewSession(takeToken()).then(
-      (found) =>
-        found ? setSession(found) : setProblem("This server shows no scan; run tilewright view <scan>."),
-      (error: Error) => setProblem(error.message),
-    );
-  }, []);
+    const open = async () => {
+      const found = await readViewSession(token);
+      if (found) return setSession(found);
+      // A job service: its pages are loaded when they are needed.
+      const { ServiceApp } = await import("../service/service-app.tsx");
+      setService({ app: ServiceApp });
+    };
+    open().catch((error: Error) => setProblem(error.message));
+  }, [token]);
+  if (Service) return <Service.app token={token} />;
   if (session?.scan && location.pathname !== "/here") return <ViewerPage scan={session.scan} />;
   if (session) return <HerePage models={session.models} />;
   return (

@@ -12,6 +12,7 @@ import type { Bindings } from "../context/bindings.ts";
 import { getConfiguredModel, requireConfiguredModel } from "../context/configured-model.ts";
 import { isSameEtag } from "../events/storage-event.ts";
 import { callbackAllowed } from "./callback.ts";
+import { addToIndex, keepInIndex } from "./job-index.ts";
 
 /** An HTTP request waits for it. */
 const LOOK_UP_TIMEOUT_MS = 20_000;
@@ -74,12 +75,16 @@ export async function createJob(
     request,
   };
   const ledger = getLedger(env.LEDGERS!, document.id);
+  const before = await ledger.document();
   let job = await ledger.create(document, { again });
   // Done, but its results were removed since.
   if (job.status.state === "done" && !(await env.RESULTS!.head(jobKeys.manifest(document.id)))) {
     job = await ledger.create(document, { again, lost: true });
   }
-  if (job.created) await startWorkflow(env, document.id);
+  if (job.created) {
+    await addToIndex(env, document, before);
+    await startWorkflow(env, document.id);
+  } else if (before) await keepInIndex(env, before);
   return job;
 }
 

@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { streamSSE } from "hono/streaming";
 import {
   isFinal,
+  JOB_STATES,
   type JobStatus,
   jobRequestSchema,
   jobStatusSchema,
@@ -12,6 +13,7 @@ import { limitBody } from "../../shared/limit-body.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { createRequestedJob } from "./create-job.ts";
+import { listJobs, removeFromIndex } from "./job-index.ts";
 import { removeAll } from "./remove-work.ts";
 
 /** Far more than a valid request has. */
@@ -54,6 +56,35 @@ const create = createRoute({
     ),
     503: errorContent("the source cannot be read now"),
     504: errorContent("the source did not answer in time"),
+    ...failures,
+  },
+});
+const list = createRoute({
+  method: "get",
+  path: "/v1/jobs",
+  summary: "List jobs, newest first",
+  request: {
+    query: z.object({
+      limit: z.coerce.number().int().min(1).max(100).default(50),
+      cursor: z
+        .string()
+        .regex(/^\d{13}-[0-9a-f]{32}$/, "must be the cursor of another page")
+        .optional(),
+      text: z.string().max(256).optional().openapi({ description: "Part of the source's address." }),
+      state: z
+        .union([z.enum(JOB_STATES), z.array(z.enum(JOB_STATES))])
+        .optional()
+        .openapi({ description: "Only jobs in this state; may be repeated." }),
+    }),
+  },
+  responses: {
+    200: jsonContent(
+      z
+        .object({ jobs: z.array(statusSchema), cursor: z.string().optional() })
+        .openapi("JobPage", { description: "A page with a cursor is followed by another one." }),
+      "the jobs",
+    ),
+    422: errorContent("the query is invalid"),
     ...failures,
   },
 });
@@ -111,6 +142,13 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     return c.json(status, created ? 202 : 200);
   });
 
+  app.openapi(list, async (c) => {
+    const { limit, cursor, text, state } = c.req.valid("query");
+    const states = state === undefined ? undefined : [state].flat();
+    c.header("Cache-Control", "no-store");
+    return c.json(await listJobs(c.env, { text, states }, limit, cursor), 200);
+  });
+
   app.openapi(show, async (c) => c.json(await requireStatus(c.env, c.req.valid("param").id), 200));
 
   app.openapi(cancel, async (c) => {
@@ -129,7 +167,10 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     if (!isFinal(state)) throw new HttpError(409, "job_running", `the job is ${state}: cancel it first`);
     // The record last, so that an interrupted request can be repeated.
     await removeAll(c.env, id);
-    if (!(await getLedger(c.env.LEDGERS!, id).delete())) {
+    const ledger = getLedger(c.env.LEDGERS!, id);
+    const document = await ledger.document();
+    if (document) await removeFromIndex(c.env, document);
+    if (!(await ledger.delete())) {
       throw new HttpError(
         409,
         "job_running",

@@ -1,0 +1,189 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { findWebAssets, openWebAssets } from "../../src/cli/view/web-assets.ts";
+import { JobClient } from "../../src/client/job-client.ts";
+import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, TOKEN } from "../stack/service.ts";
+import { accessibilityFindings } from "./accessibility.ts";
+import { openChromium, openPage, pictureReady, type WatchedPage } from "./chromium.ts";
+
+/** A name that would do something if a page took it for HTML. */
+const HOSTILE = `<b>&'"x.tiff`;
+
+let directory: string;
+let bundles: Bundles;
+let stack: Stack;
+let browser: Browser;
+let slide: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-service-"));
+  slide = writeMadeSlide(join(directory, HOSTILE), { width: 1500, height: 1100 }).path;
+  const model = writePointwisePackage(join(directory, "pointwise"));
+  const pages = await openWebAssets(findWebAssets());
+  [bundles, browser] = await Promise.all([bundleWorkers(), openChromium()]);
+  stack = await startStack({
+    state: join(directory, "state"),
+    host: "127.0.0.1",
+    port: 0,
+    model,
+    bundles,
+    pages: { has: pages.has, handle: (request, response) => void pages.handle(request, response) },
+    jobs: JOBS_BINDINGS,
+    segment: SEGMENT_BINDINGS,
+  });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stack?.stop();
+  await bundles?.remove();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function signIn(token: string): Promise<WatchedPage> {
+  const opened = await openPage(browser, stack.url.href);
+  await opened.page.getByLabel("Token").fill(token);
+  await opened.page.getByRole("button", { name: "Sign in" }).click();
+  await opened.page.getByRole("heading", { name: "Scans" }).waitFor();
+  return opened;
+}
+
+const choose = (page: Page, file: string) => page.locator("input[type=file]").setInputFiles(file);
+
+describe("the service in the browser", () => {
+  it("refuses a wrong token in a sentence", async () => {
+    const { page, close } = await openPage(browser, stack.url.href);
+    await page.getByLabel("Token").fill("a token that nobody has given out");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect
+      .poll(() => page.locator("[role=alert]").textContent())
+      .toContain("does not accept this token");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await close();
+  });
+
+  it("uploads a scan, shows its progress and then the result over the scan", async () => {
+    const { page, problems, requests, close } = await signIn(TOKEN);
+    await choose(page, slide);
+    const row = page.locator("table.jobs tbody tr").first();
+    await expect.poll(() => row.textContent().catch(() => "")).toContain(HOSTILE);
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await row.getByRole("button", { name: HOSTILE }).click();
+    await expect.poll(() => page.locator("h1").first().textContent()).toContain(HOSTILE);
+    await pictureReady(page);
+    await expect.poll(() => page.locator(".panel").textContent()).toContain("pointwise 1.0.0 fp32");
+    await expect.poll(() => page.locator(".panel").textContent()).toContain("1500 × 1100 px");
+    expect(await page.locator(".panel").textContent()).toMatch(/Show 1,\d{3} objects/);
+    await page.getByRole("button", { name: "All scans" }).click();
+    await expect.poll(() => row.textContent()).toContain("done");
+    expect(problems).toEqual([]);
+    expect(requests.filter((url) => url.includes(TOKEN))).toEqual([]);
+    await close();
+  });
+
+  it("shows a reader without access to scans the labels alone, and says so", async () => {
+    const { page, close } = await signIn(READ_TOKEN);
+    await page.locator("table.jobs tbody tr").first().getByRole("button", { name: HOSTILE }).click();
+    await pictureReady(page);
+    await expect.poll(() => page.locator(".panel").textContent()).toContain("lacks the scope work");
+    await close();
+  });
+
+  it("finds and deletes a scan of the list", async () => {
+    const { page, close } = await signIn(TOKEN);
+    const rows = page.locator("table.jobs tbody tr");
+    await expect.poll(() => rows.count()).toBe(1);
+    await page.getByLabel("Name").fill("another name");
+    await expect.poll(() => rows.count()).toBe(0);
+    await page.getByLabel("Name").fill("X.TIF");
+    await expect.poll(() => rows.count()).toBe(1);
+    await page.getByLabel("State").selectOption("failed");
+    await expect.poll(() => rows.count()).toBe(0);
+    await page.getByLabel("State").selectOption("all");
+    await expect.poll(() => rows.count()).toBe(1);
+    page.removeAllListeners("dialog");
+    page.on("dialog", (dialog) => void dialog.accept());
+    await rows.first().getByRole("button", { name: "Delete" }).click();
+    await expect.poll(() => rows.count()).toBe(0);
+    await close();
+  });
+
+  it("goes on with an upload after a reload, and says when the service is gone", async () => {
+    // Six parts. It is no scan, and its job fails.
+    const large = join(directory, "large.tiff");
+    writeFileSync(large, new Uint8Array(30 * 2 ** 20).fill(7));
+    const { page, close } = await signIn(TOKEN);
+    let sent = 0;
+    await page.route("**/parts/2", (route) => (sent++ === 0 ? route.abort() : route.continue()));
+    const firstPart = page.waitForResponse((response) => /parts\/1$/.test(response.url()));
+    const secondPart = page.waitForRequest("**/parts/2");
+    await choose(page, large);
+    await Promise.all([firstPart, secondPart]);
+    page.removeAllListeners("dialog");
+    page.on("dialog", (dialog) => void dialog.accept());
+    await page.reload();
+    await page.getByRole("heading", { name: "Scans" }).waitFor();
+    const again: string[] = [];
+    page.on("request", (request) => again.push(`${request.method()} ${new URL(request.url()).pathname}`));
+    await choose(page, large);
+    await expect.poll(() => again.some((line) => line.endsWith("/complete"))).toBe(true);
+    // The upload was found, not begun again, and its first part was not sent twice.
+    expect(again.filter((line) => line === "POST /v1/uploads")).toEqual([]);
+    expect(again.filter((line) => /^PUT .*parts\/1$/.test(line))).toEqual([]);
+    expect(again.filter((line) => /^PUT .*parts\/2$/.test(line)).length).toBe(1);
+    await page.route("**/v1/jobs?*", (route) => route.abort());
+    await expect.poll(() => page.locator("[role=alert]").textContent()).toContain("The page tries again");
+    await close();
+  });
+});
+
+describe("GET /v1/jobs", () => {
+  it("lists every job once, newest first, over pages", async () => {
+    const client = new JobClient(stack.url.href, { token: TOKEN });
+    const bytes = readFileSync(slide);
+    const started: string[] = [];
+    for (const name of ["a.tiff", "b.tiff", "c.tiff"]) {
+      const upload = await client.createUpload({ name, byteLength: bytes.length, request: null });
+      for (let n = 1; n <= upload.parts; n++)
+        await client.putPart(upload.id, n, bytes.subarray((n - 1) * upload.partBytes, n * upload.partBytes));
+      const { source } = await client.completeUpload(upload.id);
+      started.unshift((await client.startJob({ source })).id);
+      // The same request again is the same job.
+      expect((await client.startJob({ source })).id).toBe(started[0]);
+    }
+    const listed: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await client.jobs({ limit: 1, cursor });
+      expect(page.jobs.length).toBeLessThanOrEqual(1);
+      listed.push(...page.jobs.map(({ id }) => id));
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    expect(listed.slice(0, 3)).toEqual(started);
+    expect(new Set(listed).size).toBe(listed.length);
+    expect((await client.jobs({ text: "B.TIFF" })).jobs.map(({ id }) => id)).toEqual([started[1]]);
+
+    // Cancelled and started again, it is listed once, as the newest.
+    await client.cancel(started[2]!).catch(() => {});
+    const { source } = await client.status(started[2]!);
+    const { id } = await client.startJob({ source: source.uri });
+    expect(id).toBe(started[2]);
+    const ids = (await client.jobs()).jobs.map((job) => job.id);
+    expect(ids.filter((other) => other === id)).toEqual([id]);
+  });
+
+  it("needs a token, and says what is wrong with a query", async () => {
+    expect((await fetch(new URL("/v1/jobs", stack.url))).status).toBe(401);
+    const headers = { Authorization: `Bearer ${READ_TOKEN}` };
+    for (const query of ["limit=0", "limit=x", "cursor=../work", "state=nothing"]) {
+      const response = await fetch(new URL(`/v1/jobs?${query}`, stack.url), { headers });
+      expect([query, response.status]).toEqual([query, 422]);
+    }
+  });
+});

@@ -1,0 +1,32 @@
+import { useEffect, useState } from "preact/hooks";
+import { keepToken } from "../data/session.ts";
+import { JobView } from "./job-view.tsx";
+import { JobsPage } from "./jobs-page.tsx";
+import { SignIn } from "./sign-in.tsx";
+
+/** The pages of a job service: `/` lists scans, `/job?id=` shows one. */
+export function ServiceApp({ token: first }: { token: string | undefined }) {
+  const [token, setToken] = useState(first);
+  const [job, setJob] = useState(jobOfAddress);
+  useEffect(() => {
+    const follow = () => setJob(jobOfAddress());
+    addEventListener("popstate", follow);
+    return () => removeEventListener("popstate", follow);
+  }, []);
+  const go = (id: string | undefined) => {
+    history.pushState(null, "", id === undefined ? "/" : `/job?id=${id}`);
+    setJob(id);
+  };
+  const signOut = () => {
+    keepToken(undefined);
+    setToken(undefined);
+  };
+  if (token === undefined) return <SignIn onToken={setToken} />;
+  if (job !== undefined) return <JobView token={token} job={job} onBack={() => go(undefined)} />;
+  return <JobsPage token={token} onOpen={go} onSignOut={signOut} />;
+}
+
+function jobOfAddress(): string | undefined {
+  const id = new URLSearchParams(location.search).get("id") ?? "";
+  return location.pathname === "/job" && /^[0-9a-f]{32}$/.test(id) ? id : undefined;
+}

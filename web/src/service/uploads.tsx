@@ -1,0 +1,112 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { uploadFile } from "./upload-file.ts";
+
+interface Sending {
+  file: File;
+  bytes: number;
+  error?: string;
+  controller?: AbortController;
+}
+
+/** Files that are sent at the same time. */
+const PARALLEL_FILES = 2;
+
+/** Takes files by drop or choice and sends them. What was sent before a reload is not sent again. */
+export function Uploads({ token, onStarted }: { token: string; onStarted: () => void }) {
+  const [sendings, setSendings] = useState<readonly Sending[]>([]);
+  const [isOver, setOver] = useState(false);
+  const [problem, setProblem] = useState<string>();
+  const running = useRef(new Set<File>());
+  const change = (file: File, part: Partial<Sending> | undefined) =>
+    setSendings((before) =>
+      before.flatMap((sending) =>
+        sending.file !== file ? [sending] : part === undefined ? [] : [{ ...sending, ...part }],
+      ),
+    );
+  const start = async (file: File) => {
+    running.current.add(file);
+    const controller = new AbortController();
+    change(file, { controller, error: undefined });
+    try {
+      await uploadFile(token, file, controller.signal, (bytes) => change(file, { bytes }));
+      change(file, undefined);
+      onStarted();
+    } catch (error) {
+      const error_ = controller.signal.aborted ? "stopped" : (error as Error).message;
+      change(file, { error: error_, controller: undefined });
+    }
+    running.current.delete(file);
+  };
+  useEffect(() => {
+    const next = sendings.find(({ file, error }) => error === undefined && !running.current.has(file));
+    if (next && running.current.size < PARALLEL_FILES) void start(next.file);
+  });
+  useEffect(() => {
+    const warn = (event: BeforeUnloadEvent) => running.current.size > 0 && event.preventDefault();
+    addEventListener("beforeunload", warn);
+    return () => removeEventListener("beforeunload", warn);
+  }, []);
+  const take = (list: FileList | null, hasFolder = false) => {
+    setProblem(
+      hasFolder
+        ? "A folder is uploaded with tilewright upload; here, give files or a zip of the folder."
+        : undefined,
+    );
+    const files = Array.from(list ?? []).filter(({ size }) => size > 0);
+    setSendings((before) => [...before, ...files.map((file) => ({ file, bytes: 0 }))]);
+  };
+  return (
+    <section
+      aria-label="Upload"
+      class={isOver ? "drop over" : "drop"}
+      onDragOver={(event) => {
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={(event) => {
+        event.preventDefault();
+        setOver(false);
+        const { items, files } = event.dataTransfer!;
+        const hasFolder = Array.from(items).some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+        take(hasFolder ? null : files, hasFolder);
+      }}
+    >
+      <label class="row">
+        <span>Drop scans here, or choose them:</span>
+        <input
+          type="file"
+          multiple
+          onChange={(event) => {
+            take(event.currentTarget.files);
+            event.currentTarget.value = "";
+          }}
+        />
+      </label>
+      {problem && <p class="warning">{problem}</p>}
+      <ul class="sendings">
+        {sendings.map(({ file, bytes, error, controller }) => (
+          <li key={`${file.name}/${file.size}`}>
+            <span>{file.name}</span>
+            <progress value={bytes} max={file.size} aria-label={`Sent of ${file.name}`} />
+            {error ? (
+              <>
+                <span class="warning">{error}</span>
+                <button type="button" onClick={() => change(file, { error: undefined })}>
+                  Go on
+                </button>
+              </>
+            ) : (
+              <span>
+                {Math.floor((100 * bytes) / file.size)} %{" "}
+                <button type="button" disabled={!controller} onClick={() => controller?.abort()}>
+                  Stop
+                </button>
+              </span>
+            )}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
