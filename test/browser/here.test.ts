@@ -28,10 +28,6 @@ afterAll(async () => {
   run?.remove();
 });
 
-/** Ids of objects are made from the etag of the file, which a browser and a file system tell differently. */
-const withoutIds = (text: string) =>
-  text.replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-/g, "");
-
 describe("segmenting in the tab", () => {
   it("gives the bytes of the command line, and sends nothing", async () => {
     const { page, problems, close } = await openPage(browser, view.url);
@@ -52,12 +48,10 @@ describe("segmenting in the tab", () => {
 
     const names = Object.keys(files);
     expect(names.filter((name) => name.startsWith("labels.ome.zarr/")).length).toBeGreaterThan(8);
-    for (const name of names.filter((name) => /^labels\.|\.png$/.test(name)))
+    // All but run.json, which tells times.
+    for (const name of names.filter((name) => name !== "run.json"))
       expect(Buffer.from(files[name]!).equals(readFileSync(join(expected, name))), name).toBe(true);
-    for (const name of ["objects.geojson", "measurements.csv"]) {
-      const text = Buffer.from(files[name]!).toString();
-      expect(withoutIds(text), name).toBe(withoutIds(readFileSync(join(expected, name), "utf8")));
-    }
+    expect(names).toContain("objects.geojson");
     const manifest = JSON.parse(Buffer.from(files["run.json"]!).toString());
     expect(manifest.coverage.complete).toBe(true);
     expect(manifest.backends[0].runtime).toBe("tilewright-engine wasm (relaxed, fused)");

@@ -201,6 +201,7 @@ function ImageSection({ model }: { model: ViewerModel }) {
     ["Samples", `${report.channels.length} × ${report.dtype}`],
     ["Pixel size", mpp ? `${Number(mpp[1].toPrecision(4))} µm` : "not stated"],
   ];
+  if (report.axes === "zyx") rows.push(["Directions", directionsText(report.orientation)]);
   if (report.objectivePower !== null) rows.push(["Objective", `${report.objectivePower}×`]);
   return (
     <section>
@@ -213,6 +214,13 @@ function ImageSection({ model }: { model: ViewerModel }) {
       <Facts rows={rows} />
     </section>
   );
+}
+
+/** Slices are shown as they are stored, never turned: where they point must be said. */
+function directionsText(orientation: string | null): string {
+  if (orientation === null) return "not stated";
+  const [x, y, z] = orientation;
+  return `right is ${x}, down is ${y}, the next slice is ${z} (${orientation}, as stored)`;
 }
 
 function Facts({ rows }: { rows: readonly [string, string][] }) {

@@ -21,7 +21,7 @@ export function Minimap({ model }: { model: ViewerModel }) {
   };
   useEffect(() => {
     // The first complete frame shows the whole image: a small copy of it is the map.
-    if (isDrawn || model.isLoading || model.scene.pending > 0 || canvas.current === null) return;
+    if (isDrawn || model.scene.canvas.dataset.ready !== "true" || canvas.current === null) return;
     const context = canvas.current.getContext("2d")!;
     const { x0, y0, x1, y1 } = visibleBounds(camera, screen);
     if (x0 > world.x0 || y0 > world.y0 || x1 < world.x1 || y1 < world.y1) return;
