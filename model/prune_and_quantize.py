@@ -217,7 +217,7 @@ while True:
     loss.backward()
     if world > 1:
         learned = [p for p in model.parameters() if p.requires_grad]
-        flat = torch.cat([p.grad.view(-1) for p in learned])
+        flat = torch.cat([p.grad.reshape(-1) for p in learned])
         dist.all_reduce(flat)
         for p, g in zip(learned, (flat / world).split([p.numel() for p in learned])):
             p.grad.copy_(g.view_as(p))

@@ -1,7 +1,8 @@
-"""Structured pruning: a smaller SwinUnet. Units are the MLP's hidden channels and the attention's heads.
+"""Structured pruning: a smaller SwinUnet. Units are the MLP's hidden channels, the attention's heads, and the detail path's channels.
 
     scores = importance(model, batches, loss_fn)                   # first-order Taylor; without batches, magnitude
     smaller = shrink(model, mlp_share, head_share, scores)
+    smaller = shrink_detail(model, 24)
 """
 from __future__ import annotations
 
@@ -94,6 +95,31 @@ def shrink(model, mlp_share, head_share, scores, ranking="block", floor=0.25):
         state[f"{name}.attn.proj.weight"] = b.attn.proj.weight[:, columns]
         state[f"{name}.attn.bias_table"] = b.attn.bias_table[:, left]
     small = SwinUnet(replace(model.cfg, hidden=tuple(hidden), kept_heads=tuple(heads)))
+    check_state(small, state)
+    small.load_state_dict(state)
+    small.bands = model.bands
+    return small.to(next(model.parameters()).device).train(model.training)
+
+
+@torch.no_grad()
+def shrink_detail(model, width):
+    """A new SwinUnet whose detail layers have `width` channels each, the rest's weights copied.
+
+    Of each layer those channels stay whose weights have the greatest norm, in times out (as in `magnitude`).
+    """
+    layers, had = getattr(model.stem, "layers", []), model.cfg.detail_width
+    if not len(layers) or not 1 <= width <= had:
+        raise ValueError(f"detail width {width}; the network has {len(layers)} detail layers of {had} channels")
+    state, left = dict(model.state_dict()), None
+    for i, layer in enumerate(layers):
+        follows = layers[i + 1] if i + 1 < len(layers) else model.stem.spread
+        made, used = layer.weight.flatten(1).norm(dim=1), follows.weight.transpose(0, 1).flatten(1).norm(dim=1)
+        kept = best_units(made * used, width)
+        name = f"stem.layers.{i}"
+        weight = layer.weight if left is None else layer.weight[:, left]
+        state[f"{name}.weight"], state[f"{name}.bias"], left = weight[kept], layer.bias[kept], kept
+    state["stem.spread.weight"] = model.stem.spread.weight[:, left]
+    small = SwinUnet(replace(model.cfg, detail_width=width))
     check_state(small, state)
     small.load_state_dict(state)
     small.bands = model.bands

@@ -45,6 +45,7 @@ class SwinUnetConfig:
     stem: str = "patch"                   # "patch" (paper) or "conv"
     detail: int = 0                       # full-resolution skip channels; needs stem="conv"
     detail_layers: int = 0                # half-resolution convolutions on the way of the detail channels
+    detail_width: int = 32                # their channels
     position_kernel: int = 0              # depthwise convolution at the head of each block; odd, 0 = none (paper)
     head_width: int = 0                   # channels after the final x4 expand; 0 = width (paper)
     up: str = "expand"                    # "expand" (paper), "bilinear", "transposed" (kernel = stride), "overlapped" (kernel = 2 strides)
@@ -63,6 +64,8 @@ class SwinUnetConfig:
             raise ValueError(f"detail={self.detail} needs stem=\"conv\": the full-resolution channels come from that stem")
         if self.detail_layers and not self.detail:
             raise ValueError(f"detail_layers={self.detail_layers} needs detail > 0")
+        if self.detail_width < 1:
+            raise ValueError(f"detail_width is {self.detail_width}; it takes 1 or more")
         if len(self.depths) != 4 or len(self.heads) != 4:
             raise ValueError(f"depths and heads need 4 stages, got {len(self.depths)} and {len(self.heads)}")
         if self.up not in HALO:
@@ -322,9 +325,10 @@ class ConvStem(nn.Module):
         self.conv3 = nn.Conv2d(k, cfg.width // 2, 3, 2, 1)
         self.conv4 = nn.Conv2d(cfg.width // 2, cfg.width, 3, 2, 1)
         self.norm = nn.LayerNorm(cfg.width)
-        self.layers = nn.ModuleList([nn.Conv2d(cfg.width // 2 if i == 0 else 32, 32, 3, 1, 2 ** i, dilation=2 ** i)
+        K = cfg.detail_width
+        self.layers = nn.ModuleList([nn.Conv2d(cfg.width // 2 if i == 0 else K, K, 3, 1, 2 ** i, dilation=2 ** i)
                                      for i in range(cfg.detail_layers)])
-        self.spread = nn.Conv2d(32, 4 * k, 1) if cfg.detail_layers else None    # to 2x2 pixels each
+        self.spread = nn.Conv2d(K, 4 * k, 1) if cfg.detail_layers else None     # to 2x2 pixels each
 
     def forward(self, pixels):
         d = F.relu(self.conv1(pixels))
@@ -333,7 +337,7 @@ class ConvStem(nn.Module):
         x = self.conv4(half)                                               # (N, C, H/4, W/4)
         if self.spread is not None:
             for layer in self.layers:
-                half = F.relu(layer(half))                                 # (N, 32, H/2, W/2)
+                half = F.relu(layer(half))                                 # (N, K, H/2, W/2)
             d = d + F.pixel_shuffle(self.spread(half), 2)                  # (N, k, H, W)
         return self.norm(x.permute(0, 2, 3, 1)), d
 

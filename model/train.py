@@ -25,6 +25,7 @@ import os
 import sys
 import time
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -112,7 +113,8 @@ def load(path):
         sys.exit(f"{path} has no config and ema; it is not a file train.py wrote.")
     if tasks.name_of(saved["config"]) != task.NAME:
         sys.exit(f"{path} was trained for {tasks.name_of(saved['config'])}, the config asks for {task.NAME}.")
-    theirs, ours = ({k: v for k, v in c["model"].items() if k != "drop_path"} for c in (saved["config"], config))   # it has no weights
+    theirs, ours = ({k: v for k, v in asdict(SwinUnetConfig(**c["model"])).items() if k != "drop_path"}        # it has no weights
+                    for c in (saved["config"], config))
     if theirs != ours:
         different = {k: (theirs.get(k), ours.get(k)) for k in sorted(theirs | ours) if theirs.get(k) != ours.get(k)}
         sys.exit(f"{path} was trained with another [model] section than the config's: {different} (the checkpoint's, the config's).")
@@ -177,7 +179,7 @@ def validate_ema():
 
 
 def average_gradients():
-    flat = torch.cat([p.grad.view(-1) for p in model.parameters()])
+    flat = torch.cat([p.grad.reshape(-1) for p in model.parameters()])
     dist.all_reduce(flat)
     flat /= world
     for p, g in zip(model.parameters(), flat.split([p.numel() for p in model.parameters()])):
