@@ -5,7 +5,7 @@ import numpy as np
 from scipy import ndimage
 
 CONNECTIVITY = 4
-MIN_AREA = 20          # interior samples at the model's spacing
+MIN_AREA = 40          # interior samples at the model's spacing
 MAX_GROW = 8           # rounds of growth: a streamed label map sees no further than this past a band of rows
 
 
