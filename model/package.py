@@ -3,7 +3,7 @@
     python model/package.py runs/nuclei-int4/best.pt --parent model/checkpoints/nuclei-c48.pt --out models/nuclei
     python model/package.py runs/nuclei/best.pt --out models/nuclei            # not trained in 4 bits: rounded, no edge variant
 
-Exports, packs, scores every variant and the parent (the uncompressed network) on val, describes the training pictures (`domain`; both need
+Exports, packs, scores every variant and the parent (the float32 network) on val, describes the training pictures (`domain`; both need
 the data, skip them with --no-score), measures memory, writes. The
 float32 ONNX files stay beside the checkpoint. The new package replaces the old one only when everything succeeded.
 """
@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,9 @@ from export_onnx import count_macs, export, load_checkpoint, offset_logits
 from to_fp16 import describe_half, to_fp16
 from quantize import quantize, read_scales
 from sliding import softmax
+from swin_unet import SwinUnet, SwinUnetConfig
 
-VERSION = "0.5.0"
+VERSION = "0.6.0"
 MOST_BANDS = 14
 # Probability units. On the nuclei golden tile, against the stored bytes, whose own rounding is 0.0020 at most and 0.0011 on average:
 #   right  unoptimised graph 0.0020, 0.0011; scales and norms in float16 0.0035, 0.0011; int8 activations in every 4-bit
@@ -93,11 +95,17 @@ def score_files(task, files, data, threads, limit, options):
     return scores
 
 
-def describe_variant(task, model, path, parent, form):
+def pruned_share(model):
+    """Of the parameters of the same network before any pruning: what is gone, 0 to 1."""
+    whole = SwinUnet(replace(model.cfg, hidden=None, kept_heads=None, detail_width=SwinUnetConfig.detail_width))
+    return round(1 - model.parameter_count() / whole.parameter_count(), 4)
+
+
+def describe_variant(task, model, path, form):
     variant = {
         "files": [{"path": path.name, "byteLength": path.stat().st_size, "sha256": sha256(path)}],
         "input": "pixels", "output": "logits", "parameters": model.parameter_count(), "macs": count_macs(model), "bits": 4,
-        "sparsity": round(1 - model.parameter_count() / parent.parameter_count(), 4) if parent else 0,
+        "sparsity": pruned_share(model),
         "memoryBytes": peak_memory(path, task.IN_CHANNELS, model.cfg.image_size),
     }
     return variant | ({"windowsPerRun": 1} if form == "edge" else {})
@@ -135,7 +143,7 @@ def write_package(out, task, manifest, files):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
-    parser.add_argument("--parent", help="checkpoint of the uncompressed network, to be scored beside it")
+    parser.add_argument("--parent", help="checkpoint of the float32 network that it was quantised from, to be scored beside it")
     parser.add_argument("--task", help="default: what the checkpoint was trained for, which it must be")
     parser.add_argument("--out", required=True)
     parser.add_argument("--bands", type=int, help=f"default: the most up to {MOST_BANDS} that divide the token rows")
@@ -172,7 +180,7 @@ def main():
         packed = quantize(plain, paths[variant], form, scales)
         print(f"{variant}: {packed} linears packed, {paths[variant].stat().st_size:,} bytes", flush=True)
 
-    variants = {v: describe_variant(task, model, paths[v], parent, form) for v, form in forms.items()}
+    variants = {v: describe_variant(task, model, paths[v], form) for v, form in forms.items()}
     if not args.no_score:
         scores = score_files(task, to_score | paths, args.data, args.threads, args.limit, options)
         (work / "scores.json").write_text(json.dumps(scores, indent=1))
