@@ -82,8 +82,10 @@ describe.each(["nuclei", "hippocampus"])("the network %s", (name) => {
     for (const kernels of KERNELS) {
       const segmenter = await EngineSegmenter.create(model, kernels);
       expect(segmenter.heapBytes).toBeLessThan(24 * 2 ** 20);
-      const exact = await checkGoldenTile(segmenter, model);
-      expect(exact.maxAbs).toBeLessThan(0.045);
+      await checkGoldenTile(segmenter, model);
+      // The same weights with float32 activations: nearer than the edge variant's golden tile, which is rounded itself.
+      const exact = await checkGoldenTile(segmenter, await load(name, "int4"));
+      expect(exact.maxAbs).toBeLessThan(0.04);
       const { pixels, scaling } = goldenInput(model);
       const options = { scaling, precision: "u8", labels: true } as const;
       const { data, labels, shape } = await segmenter.segmentEncoded(pixels, options);
