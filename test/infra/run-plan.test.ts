@@ -136,6 +136,7 @@ describe("the installed wrangler, without a terminal", () => {
       ...["POST /queues", "POST /queues", "POST /queues", "POST /queues"],
       ...["PUT /r2/buckets/tilewright-scans/lifecycle", "PUT /r2/buckets/tilewright-results/lifecycle"],
       ...["LICENSE", "model.json"].map((file) => `PUT /r2/buckets/tilewright-models/objects/nuclei/${file}`),
+      "POST /workers/scripts/tilewright/assets-upload-session",
       "PUT /workers/scripts/tilewright",
       "POST /workers/scripts/tilewright/subdomain",
       ...made.filter((what) => /-(tasks|events|dead)\/consumers$|^PUT \/workflows/.test(what)),

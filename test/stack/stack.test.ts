@@ -499,6 +499,7 @@ describe("every route", () => {
       "GET /v1/cohorts/{id}",
       "GET /v1/cohorts/{id}/rows",
       "GET /v1/folders/{id}/files",
+      "GET /v1/jobs",
       "GET /v1/jobs/{id}",
       "GET /v1/jobs/{id}/events",
       "GET /v1/jobs/{id}/outputs",

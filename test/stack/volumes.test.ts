@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { bundleWorker } from "../../src/cli/stack/worker-bundle.ts";
 import { startJob, upload } from "../../src/client/upload.ts";
 import { segment } from "../../src/index.ts";
 import { makeDicom } from "../builders/make-dicom.ts";
@@ -36,7 +37,13 @@ beforeAll(async () => {
   // Trained with axes of no source here, so that all are rotated on input and output.
   const orientation = "SPL";
   model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255, orientation });
-  bundles = await bundleWorkers();
+  // The network convolves over three axes, which the engine does not.
+  const other = await bundleWorker("src/edge/segment/wrangler.toml", {
+    entry: "src/edge/segment/worker-onnxruntime.ts",
+  });
+  const both = await bundleWorkers();
+  const remove = async () => void (await Promise.all([both.remove(), other.remove()]));
+  bundles = { ...both, segment: other.directory, remove };
   stack = await startStack({
     state: join(directory, "state"),
     host: "127.0.0.1",
