@@ -29,8 +29,14 @@ describe.skipIf(!built)("the built package (npm run build makes it)", () => {
         },
       );
       const results: { variant: string; runtime: string }[] = JSON.parse(out);
-      const found = results.map((r) => `${r.variant} ${r.runtime.split(" ").at(-1)}`);
-      expect(found).toEqual(["int4 cpu", "int4 wasm", "int4 fp16", "int4-edge cpu", "int4-edge wasm"]);
+      const found = results.map(
+        (r) => `${r.variant} ${/engine|fp16|cpu|wasm/.exec(r.runtime.replace(/cpu(?= fp16)/, ""))![0]}`,
+      );
+      const both = ["cpu", "engine", "wasm"];
+      expect(found).toEqual([
+        ...["int4 cpu", "int4 engine", "int4 wasm", "int4 fp16"],
+        ...both.map((runtime) => `int4-edge ${runtime}`),
+      ]);
     },
   );
 
