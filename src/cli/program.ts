@@ -18,6 +18,8 @@ export function buildProgram(context: CommandContext): Command {
   const program = new Command("tilewright")
     .description("Segment whole-slide images and volumes with overlapping windows.")
     .version(VERSION)
+    // As all errors begin here.
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "tilewright: ")) })
     .showHelpAfterError("(tilewright --help lists commands and options)")
     .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
   addSegmentCommand(program, context);

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import path from "node:path";
+import { openSource } from "../../local/open-source.ts";
 import { edgeVariant, loadModel, resolveModelDirectory } from "../../local/resolve-model.ts";
 import { JobError } from "../../orchestrator/errors.ts";
 import type { RunManifest } from "../../orchestrator/manifest/run-manifest.ts";
@@ -112,6 +113,8 @@ async function openScan(place: string, source: string | undefined): Promise<Scan
     if (stored === undefined) {
       if (source !== undefined)
         throw new JobError(`${place} holds no finished run (run.json), so --source does not belong to it`);
+      // The page reads the scan itself; what it could not read is refused here, in the same words as elsewhere.
+      await (await openSource(place, undefined)).close();
       return { name: run.name, roots: new Map([["image", toRoot(run)]]), opened };
     }
     const manifest = JSON.parse(new TextDecoder().decode(stored.bytes)) as RunManifest;
