@@ -93,20 +93,21 @@ function readAttribute(reader: PbfReader, attributes: Map<string, Attribute>): v
     else if (tag === 3) value = clampToInt32(inner.readVarint(true));
     else if (tag === 4) value = new TextDecoder().decode(inner.readBytes());
     else if (tag === 5) value = readTensor(inner).tensor;
-    else if (tag === 7) list.push(...readNumbers(inner, () => inner.readFloat()));
-    else if (tag === 8) list.push(...readNumbers(inner, () => inner.readVarint(true)));
+    else if (tag === 7) readNumbers(inner, () => inner.readFloat(), list);
+    else if (tag === 8) readNumbers(inner, () => inner.readVarint(true), list);
   });
   attributes.set(name, value ?? list);
 }
 
-/** A repeated scalar field, packed or one at a time. */
-function readNumbers(reader: PbfReader, read: () => number): number[] {
-  if (reader.type !== 2) return [clampToFloat(read())];
-  const values: number[] = [];
+/** Adds a repeated scalar field, packed or one at a time, to `values`. */
+function readNumbers(reader: PbfReader, read: () => number, values: number[]): void {
+  if (reader.type !== 2) {
+    values.push(clampToFloat(read()));
+    return;
+  }
   const end = reader.readVarint() + reader.pos;
   if (end > reader.length) throw new PlanError("the ONNX file is truncated");
   while (reader.pos < end) values.push(clampToFloat(read()));
-  return values;
 }
 
 const clampToFloat = (value: number) => (Number.isInteger(value) ? clampToInt32(value) : value);
@@ -118,10 +119,10 @@ function readTensor(reader: PbfReader): { name: string; tensor: Tensor } {
   const shape: number[] = [];
   const listed: number[] = [];
   readMessage(reader, (tag, inner) => {
-    if (tag === 1) shape.push(...readNumbers(inner, () => inner.readVarint(true)));
+    if (tag === 1) readNumbers(inner, () => inner.readVarint(true), shape);
     else if (tag === 2) type = inner.readVarint();
-    else if (tag === 4) listed.push(...readNumbers(inner, () => inner.readFloat()));
-    else if (tag === 5 || tag === 7) listed.push(...readNumbers(inner, () => inner.readVarint(true)));
+    else if (tag === 4) readNumbers(inner, () => inner.readFloat(), listed);
+    else if (tag === 5 || tag === 7) readNumbers(inner, () => inner.readVarint(true), listed);
     else if (tag === 8) name = inner.readString();
     else if (tag === 9) raw = inner.readBytes();
     else if (tag === 13 || (tag === 14 && inner.readVarint() === 1)) {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { PbfWriter } from "pbf";
 import { describe, expect, it } from "vitest";
 import { Engine, planGraph } from "../../../src/inference/engine/engine.ts";
 import { fuseSteps } from "../../../src/inference/engine/fuse-steps.ts";
@@ -214,4 +215,28 @@ describe("a graph that the engine cannot run", () => {
       { numRuns: 25 },
     );
   });
+});
+
+it("a constant of many listed numbers is read", () => {
+  // Fields of onnx.proto3: float_data (4) of a tensor in the initializers (5) of the graph (7).
+  const values = Array.from({ length: 200_000 }, (_, i) => i / 4);
+  const file = new PbfWriter();
+  file.writeMessage(
+    7,
+    (_, graph) =>
+      graph.writeMessage(
+        5,
+        (__, tensor) => {
+          tensor.writePackedVarint(1, [values.length]);
+          tensor.writeVarintField(2, 1);
+          tensor.writePackedFloat(4, values);
+          tensor.writeStringField(8, "w");
+        },
+        undefined,
+      ),
+    undefined,
+  );
+  const tensor = readOnnxGraph(file.finish()).initializers.get("w");
+  expect(tensor?.shape).toEqual([values.length]);
+  expect(Array.from(tensor!.data)).toEqual(values);
 });
