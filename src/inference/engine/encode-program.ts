@@ -213,7 +213,14 @@ class Encoder {
     return at;
   }
 
-  #rows({ buffer, start, step, table, rows, K }: RowSource): number[] {
+  #rows({
+    buffer,
+    start,
+    step,
+    table,
+    rows,
+    K,
+  }: RowSource): [address: number, table: number, distance: number, rows: number, K: number] {
     return [this.address(buffer) + 4 * start, table ? this.#bytes(table) : 0, 4 * step, rows, K];
   }
 
@@ -258,13 +265,7 @@ class Encoder {
   }
 
   #image(step: PadImage): number[] {
-    const [address, table, distance, , K] = this.#rows(step.source) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+    const [address, table, distance, , K] = this.#rows(step.source);
     return [
       address,
       table,
@@ -298,13 +299,7 @@ class Encoder {
   }
 
   #depthwise(step: Depthwise): number[] {
-    const [address, table, distance, , K] = this.#rows(step.source) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+    const [address, table, distance, , K] = this.#rows(step.source);
     return [
       address,
       table,

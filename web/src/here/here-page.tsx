@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ProgressEvent } from "../../../src/portable/progress.ts";
+import { DropArea } from "../controls/drop-area.tsx";
 import type { LocalFile } from "../data/file-store.ts";
 import type { ServedModel } from "../data/session.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
@@ -53,7 +54,6 @@ function Choose({
   onScan: (scan: ChosenScan) => void;
   onProblem: (problem?: string) => void;
 }) {
-  const [isOver, setOver] = useState(false);
   const take = async (choose: () => ChosenScan | Promise<ChosenScan>) => {
     try {
       onScan(await choose());
@@ -63,20 +63,7 @@ function Choose({
     }
   };
   return (
-    <section
-      aria-label="Choose a scan"
-      class={isOver ? "drop over" : "drop"}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        void take(() => scanOfDrop(event.dataTransfer!));
-      }}
-    >
+    <DropArea label="Choose a scan" onDrop={(data) => void take(() => scanOfDrop(data))}>
       <p>Drop a slide, a volume, or the folder of a DICOM series or an OME-Zarr here.</p>
       <label class="row">
         <span>File</span>
@@ -90,7 +77,7 @@ function Choose({
           onChange={(event) => void take(() => scanOfInput(event.currentTarget.files))}
         />
       </label>
-    </section>
+    </DropArea>
   );
 }
 

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { DropArea } from "../controls/drop-area.tsx";
 import { uploadFile } from "./upload-file.ts";
 
 interface Sending {
@@ -14,7 +15,6 @@ const PARALLEL_FILES = 2;
 /** Takes files by drop or choice and sends them. What was sent before a reload is not sent again. */
 export function Uploads({ token, onStarted }: { token: string; onStarted: () => void }) {
   const [sendings, setSendings] = useState<readonly Sending[]>([]);
-  const [isOver, setOver] = useState(false);
   const [problem, setProblem] = useState<string>();
   const running = useRef(new Set<File>());
   const change = (file: File, part: Partial<Sending> | undefined) =>
@@ -47,27 +47,20 @@ export function Uploads({ token, onStarted }: { token: string; onStarted: () => 
     return () => removeEventListener("beforeunload", warn);
   }, []);
   const take = (list: FileList | null, hasFolder = false) => {
+    const given = Array.from(list ?? []);
+    const files = given.filter(({ size }) => size > 0);
+    const empty = given.find(({ size }) => size === 0);
     setProblem(
       hasFolder
-        ? "A folder is uploaded with tilewright upload; here, give files or a zip of the folder."
-        : undefined,
+        ? "The page takes files. Upload a folder with tilewright upload, or give a zip of it."
+        : empty && `${empty.name} is empty and was not uploaded.`,
     );
-    const files = Array.from(list ?? []).filter(({ size }) => size > 0);
     setSendings((before) => [...before, ...files.map((file) => ({ file, bytes: 0 }))]);
   };
   return (
-    <section
-      aria-label="Upload"
-      class={isOver ? "drop over" : "drop"}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        const { items, files } = event.dataTransfer!;
+    <DropArea
+      label="Upload"
+      onDrop={({ items, files }) => {
         const hasFolder = Array.from(items).some((item) => item.webkitGetAsEntry?.()?.isDirectory);
         take(hasFolder ? null : files, hasFolder);
       }}
@@ -107,6 +100,6 @@ export function Uploads({ token, onStarted }: { token: string; onStarted: () => 
           </li>
         ))}
       </ul>
-    </section>
+    </DropArea>
   );
 }
