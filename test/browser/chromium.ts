@@ -63,13 +63,15 @@ export interface Pixels {
 }
 
 /** The drawn picture, pixel by pixel. */
-export async function readPicture(page: Page): Promise<Pixels> {
-  const address = await page.evaluate(() =>
-    (
-      globalThis as unknown as { document: { querySelector(selector: string): { toDataURL(): string } } }
-    ).document
-      .querySelector(".stage > canvas")
-      .toDataURL(),
+export async function readPicture(page: Page, selector = ".stage > canvas"): Promise<Pixels> {
+  const address = await page.evaluate(
+    (place) =>
+      (
+        globalThis as unknown as { document: { querySelector(selector: string): { toDataURL(): string } } }
+      ).document
+        .querySelector(place)
+        .toDataURL(),
+    selector,
   );
   const { width, height, channels, data } = decode(Buffer.from(address.split(",")[1]!, "base64"));
   return {

@@ -5,6 +5,7 @@ import { chooseScaleBar, lengthText } from "../../web/src/viewer/scale-bar.ts";
 
 describe("a link to a view", () => {
   it("comes back as it was", () => {
+    const millimetres = fc.integer({ min: -9999, max: 9999 }).map((v) => v / 10);
     const views = fc.record({
       camera: fc.record({
         x: fc.integer({ min: -1e6, max: 1e8 }).map((v) => v / 100),
@@ -12,6 +13,7 @@ describe("a link to a view", () => {
         scale: fc.integer({ min: 1, max: 99_999 }).map((v) => v / 1000),
       }),
       slice: fc.nat(2000),
+      crosshair: fc.tuple(millimetres, millimetres, millimetres),
       labels: fc.record({
         opacity: fc.integer({ min: 0, max: 100 }).map((v) => v / 100),
         style: fc.constantFrom("fill" as const, "outline" as const),
@@ -28,7 +30,7 @@ describe("a link to a view", () => {
   });
 
   it("of any text gives numbers in their range, or nothing", () => {
-    const fields = fc.constantFrom("x", "y", "scale", "z", "labels", "style", "hide", "object");
+    const fields = fc.constantFrom("x", "y", "scale", "z", "labels", "style", "hide", "object", "planes");
     const values = fc.oneof(
       fc.string(),
       fc.double().map(String),

@@ -151,8 +151,8 @@ async function openSourceOf(
     const address = await open(candidate);
     const info = await address.store.head(address.key);
     const isFolder = info === undefined && (await hasAny(address));
-    // The etag of a folder takes reading all of it.
-    if (isFolder && given !== undefined) return address;
+    // The user says so: the etag of a folder takes reading the headers of all its files.
+    if (isFolder && (given !== undefined || (await hasEtag(candidate, source.etag)))) return address;
     if (info !== undefined && (info.etag === source.etag || info.byteLength === source.byteLength))
       return address;
     await address.close();
@@ -163,6 +163,13 @@ async function openSourceOf(
     );
   }
   return undefined;
+}
+
+/** Whether a folder is the scan with an etag. What cannot be read is not. */
+async function hasEtag(place: string, etag: string): Promise<boolean> {
+  const opened = await openSource(place, undefined).catch(() => undefined);
+  await opened?.close();
+  return opened?.source.etag === etag;
 }
 
 async function hasAny({ store, key }: OpenedAddress): Promise<boolean> {

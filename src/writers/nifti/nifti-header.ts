@@ -106,6 +106,47 @@ export function niftiLabelHeader(
   return fields.bytes;
 }
 
+/** Codes of sample types in nifti1.h, and their bits. */
+const IMAGE_TYPES = {
+  uint8: [2, 8],
+  int16: [4, 16],
+  float32: [16, 32],
+  rgb24: [128, 24],
+  uint16: [512, 16],
+} as const;
+
+/**
+ * Header of a volume of plain samples, little-endian, and the four bytes that announce no extension.
+ * @param shape slow to fast
+ * @param affine index (x, y, z) to millimetres, RAS+
+ */
+export function niftiImageHeader({
+  shape,
+  affine,
+  type,
+  isLabel = false,
+}: {
+  shape: readonly number[];
+  affine: Affine;
+  type: keyof typeof IMAGE_TYPES;
+  isLabel?: boolean;
+}): Uint8Array {
+  const fields = new HeaderFields(shape.every((n) => n <= MAX_SIDE_1) ? 1 : 2, true, undefined);
+  const { at } = fields;
+  [3, ...shape.toReversed(), 1, 1, 1, 1].forEach((n, i) => {
+    fields.setSide(i, n);
+  });
+  if (isLabel) fields.setCode(at.intentCode, INTENT_LABEL);
+  const [code, bits] = IMAGE_TYPES[type];
+  fields.view.setInt16(at.datatype, code, true);
+  fields.view.setInt16(at.datatype + 2, bits, true);
+  fields.setVoxOffset();
+  fields.setReal(at.slope, 0, 1);
+  fields.setSpatialUnit(MILLIMETRES);
+  fields.setAffine(affine, SCANNER_ANATOMICAL);
+  return fields.bytes;
+}
+
 function sameAffine(a: Affine, b: Affine): boolean {
   return a.every((row, r) => row.every((value, c) => value === b[r]![c]));
 }

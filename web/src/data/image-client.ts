@@ -1,7 +1,8 @@
-import type { ImageRequest, ImageResponse, OpenedImage, ReadSamples } from "./image-messages.ts";
+import type { ImageRequest, ImageResponse, OpenedImage, RawSamples, ReadSamples } from "./image-messages.ts";
 import type { PlacedKey } from "./place.ts";
 
 type ReadRequest = Omit<Extract<ImageRequest, { kind: "read" }>, "id" | "kind">;
+type Answer = OpenedImage | ReadSamples | RawSamples;
 type UnsentRequest = ImageRequest extends infer R
   ? R extends { id: number }
     ? Omit<R, "id">
@@ -14,7 +15,7 @@ const MAX_WORKERS = 4;
 const REQUESTS_PER_WORKER = 2;
 
 interface PendingCall {
-  resolve(value: OpenedImage | ReadSamples): void;
+  resolve(value: Answer): void;
   reject(error: Error): void;
 }
 
@@ -38,14 +39,14 @@ class ImageWorker {
     this.opened.catch(() => {});
   }
 
-  async read(request: ReadRequest, signal: AbortSignal): Promise<ReadSamples> {
+  async read(request: ReadRequest, signal: AbortSignal): Promise<Answer> {
     await this.opened;
     signal.throwIfAborted();
     const id = this.#next;
     const cancel = () => this.#worker.postMessage({ id, kind: "cancel" } satisfies ImageRequest);
     signal.addEventListener("abort", cancel, { once: true });
     try {
-      return (await this.#call({ kind: "read", ...request })) as ReadSamples;
+      return await this.#call({ kind: "read", ...request });
     } finally {
       signal.removeEventListener("abort", cancel);
     }
@@ -56,7 +57,7 @@ class ImageWorker {
     this.#fail(new DOMException("the image was closed", "AbortError"));
   }
 
-  #call(request: UnsentRequest): Promise<OpenedImage | ReadSamples> {
+  #call(request: UnsentRequest): Promise<Answer> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
@@ -102,7 +103,16 @@ export class ImageClient {
     return this.#most * REQUESTS_PER_WORKER;
   }
 
-  async read(request: ReadRequest, signal: AbortSignal): Promise<ReadSamples> {
+  async read(request: ReadRequest & { form: "bytes" | "planes" }, signal: AbortSignal): Promise<ReadSamples> {
+    return (await this.#read(request, signal)) as ReadSamples;
+  }
+
+  /** Samples of a region as they are stored. */
+  async readSamples(request: Omit<ReadRequest, "form">, signal: AbortSignal): Promise<RawSamples> {
+    return (await this.#read({ ...request, form: "samples" }, signal)) as RawSamples;
+  }
+
+  async #read(request: ReadRequest, signal: AbortSignal): Promise<Answer> {
     const worker = this.#leastLoaded();
     worker.load++;
     try {

@@ -1,4 +1,5 @@
 import type { ImageReport } from "../../../src/image/describe.ts";
+import type { SampleArray } from "../../../src/tiling/grid/raster.ts";
 import type { PlacedKey } from "./place.ts";
 
 /** Stored samples that become 0 and 1 in tiles. */
@@ -16,8 +17,11 @@ export type ImageRequest =
       /** Spatial, slow to fast. */
       origin: readonly number[];
       size: readonly number[];
-      /** `bytes`: one channel as stored, for labels. `planes`: channel by channel, scaled by `range` unless bytes. */
-      form: "bytes" | "planes";
+      /**
+       * `bytes`: one channel as stored, for labels. `planes`: channel by channel, scaled by `range` unless bytes.
+       * `samples`: as stored, channels last.
+       */
+      form: "bytes" | "planes" | "samples";
       range?: SampleRange;
       maxChannels?: number;
     }
@@ -38,6 +42,13 @@ export interface ReadSamples {
   data: Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 }
 
+/** Answer to a read of the form `samples`. */
+export interface RawSamples {
+  shape: readonly number[];
+  channels: number;
+  data: SampleArray;
+}
+
 export type ImageResponse =
-  | { id: number; ok: true; value: OpenedImage | ReadSamples }
+  | { id: number; ok: true; value: OpenedImage | ReadSamples | RawSamples }
   | { id: number; ok: false; message: string; isAbort: boolean };

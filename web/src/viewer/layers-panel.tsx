@@ -9,7 +9,7 @@ export function LayersPanel({ model }: { model: ViewerModel }) {
   useModel(model);
   return (
     <aside class="panel" aria-label="Layers">
-      {model.slices > 1 && <SliceSection model={model} />}
+      {model.slices > 1 && model.shows === "slice" && <SliceSection model={model} />}
       {model.labels && <LabelSection model={model} />}
       {model.objects && <ObjectPanel model={model} objects={model.objects} />}
       {model.image && !model.scene.isColor && <ChannelSection model={model} />}

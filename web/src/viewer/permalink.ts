@@ -4,6 +4,8 @@ import type { Camera } from "../data/camera.ts";
 export interface ViewState {
   camera?: Camera;
   slice?: number;
+  /** Set if three planes are shown: where they meet, in millimetres, RAS+. */
+  crosshair?: readonly [number, number, number];
   labels?: { opacity: number; style: "fill" | "outline"; hidden: readonly number[] };
   object?: number;
   /** Set if objects are hidden. */
@@ -11,13 +13,14 @@ export interface ViewState {
 }
 
 /** As the fragment of an address, without "#". Positions keep a hundredth of a pixel. */
-export function encodeView({ camera, slice, labels, object, objectsHidden }: ViewState): string {
+export function encodeView({ camera, slice, crosshair, labels, object, objectsHidden }: ViewState): string {
   const parts: string[] = [];
   if (camera) {
     const { x, y, scale } = camera;
     parts.push(`x=${round(x, 2)}`, `y=${round(y, 2)}`, `scale=${Number(scale.toPrecision(5))}`);
   }
   if (slice !== undefined) parts.push(`z=${slice}`);
+  if (crosshair) parts.push(`planes=${crosshair.map((mm) => round(mm, 1)).join("_")}`);
   if (labels) {
     parts.push(`labels=${round(labels.opacity, 2)}`, `style=${labels.style}`);
     if (labels.hidden.length > 0) parts.push(`hide=${labels.hidden.join(".")}`);
@@ -41,6 +44,9 @@ export function decodeView(fragment: string): ViewState {
   if (x !== undefined && y !== undefined && scale !== undefined) state.camera = { x, y, scale };
   const slice = number("z", 0, 1e6);
   if (slice !== undefined && Number.isInteger(slice)) state.slice = slice;
+  const mm = (fields.get("planes") ?? "").split("_").map((text) => (text === "" ? Number.NaN : Number(text)));
+  if (mm.length === 3 && mm.every((value) => Math.abs(value) < 1e6))
+    state.crosshair = mm as [number, number, number];
   const opacity = number("labels", 0, 1);
   if (opacity !== undefined) {
     state.labels = {

@@ -1,8 +1,10 @@
 import { useState } from "preact/hooks";
+import { useModel } from "./use-model.ts";
 import type { ViewerModel } from "./viewer-model.ts";
 
 /** Buttons for what the keyboard and the mouse do, and for taking the view elsewhere. */
 export function Toolbar({ model }: { model: ViewerModel }) {
+  useModel(model);
   const [told, setTold] = useState("");
   const tell = (text: string) => {
     setTold(text);
@@ -19,6 +21,16 @@ export function Toolbar({ model }: { model: ViewerModel }) {
   return (
     <div class="tools" role="toolbar" aria-label="Picture">
       <output class="told">{told}</output>
+      {model.slices > 1 && (
+        <button
+          type="button"
+          aria-pressed={model.shows === "planes"}
+          title="Three planes and a rendering, turned to the patient"
+          onClick={() => model.setShows(model.shows === "planes" ? "slice" : "planes")}
+        >
+          Planes
+        </button>
+      )}
       <button type="button" title="Zoom in (+)" onClick={() => model.zoom(1.5)}>
         +
       </button>

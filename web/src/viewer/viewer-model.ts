@@ -2,7 +2,7 @@ import type { ImageReport } from "../../../src/image/describe.ts";
 import type { RunManifest } from "../../../src/orchestrator/manifest/run-manifest.ts";
 import { type Camera, fitCamera, MAX_SCALE, zoomAt } from "../data/camera.ts";
 import { ImageClient } from "../data/image-client.ts";
-import type { OpenedImage } from "../data/image-messages.ts";
+import type { OpenedImage, SampleRange } from "../data/image-messages.ts";
 import { type LabelMap, readLabelMap } from "../data/label-map.ts";
 import { openPlace, type PlacedKey } from "../data/place.ts";
 import type { ViewedScan } from "../data/session.ts";
@@ -37,6 +37,12 @@ export class ViewerModel {
   labels: LabelMap | undefined;
   objects: ObjectModel | undefined;
   manifest: RunManifest | undefined;
+  imageClient: ImageClient | undefined;
+  labelClient: ImageClient | undefined;
+  /** Volumes: one slice as it is stored, or three planes and a rendering. */
+  shows: "slice" | "planes" = "slice";
+  /** Where the planes meet, in millimetres, RAS+. */
+  crosshair: readonly [number, number, number] | undefined;
   /** Sentences, newest last. */
   errors: string[] = [];
   /** World position under the pointer. */
@@ -129,6 +135,25 @@ export class ViewerModel {
     this.setLabels({ opacity: opacity > 0 ? 0 : this.#lastOpacity });
   }
 
+  /** Contrast of the first channel in stored samples. */
+  get storedContrast(): SampleRange | undefined {
+    const [look] = this.scene.channels;
+    if (this.image === undefined || look === undefined) return undefined;
+    const { low, high } = this.image.range;
+    return { low: low + look.low * (high - low), high: low + look.high * (high - low) };
+  }
+
+  setShows(shows: "slice" | "planes"): void {
+    this.shows = shows;
+    this.#redraw();
+  }
+
+  /** Remembers where the planes meet, for links. */
+  setCrosshair(mm: readonly [number, number, number]): void {
+    this.crosshair = mm;
+    this.#keepLink();
+  }
+
   setSlice(slice: number): void {
     this.scene.setSlice(Math.min(this.slices - 1, Math.max(0, Math.round(slice))));
     this.#redraw();
@@ -175,9 +200,13 @@ export class ViewerModel {
     this.#keepLink();
   }
 
+  /** The canvas that the page shows. */
+  shownCanvas = (): HTMLCanvasElement => this.scene.canvas;
+
   /** Saves the drawn picture as a PNG file. */
   async savePicture(): Promise<void> {
-    const { canvas, camera } = this.scene;
+    const { camera } = this.scene;
+    const canvas = this.shownCanvas();
     const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve));
     if (blob === null) return this.addError("the picture is too large to save; make the window smaller");
     const link = document.createElement("a");
@@ -210,6 +239,7 @@ export class ViewerModel {
     const client = this.#client(address);
     const image = await client.opened;
     this.image = image;
+    this.imageClient = client;
     const { channels, dtype } = image.report;
     this.scene.isColor = dtype === "uint8" && channels.length === 3;
     const span = image.range.high - image.range.low || 1;
@@ -242,6 +272,7 @@ export class ViewerModel {
     };
     const client = this.#client({ key, place: run.place });
     await client.opened;
+    this.labelClient = client;
     this.scene.setLabels(labels, client);
     if (this.image === undefined && this.scan.image === undefined) this.#showLabelsAlone(labels);
     if (labels.axes === "yx") await this.#openObjects(run);
@@ -273,7 +304,11 @@ export class ViewerModel {
   }
 
   #applyStart(): void {
-    const { camera, slice, labels, object, objectsHidden } = this.#start;
+    const { camera, slice, labels, object, objectsHidden, crosshair } = this.#start;
+    if (crosshair && this.slices > 1) {
+      this.crosshair = crosshair;
+      this.shows = "planes";
+    }
     if (slice !== undefined) this.setSlice(slice);
     if (labels) {
       const classes = this.scene.labelLook.classes.map((c, i) => ({
@@ -295,6 +330,7 @@ export class ViewerModel {
     return {
       camera,
       ...(this.slices > 1 && { slice }),
+      ...(this.shows === "planes" && { crosshair: this.crosshair ?? [0, 0, 0] }),
       ...(object !== undefined && { object }),
       ...(this.objects?.layer.isVisible === false && { objectsHidden: true }),
       ...(this.labels && { labels: { opacity: labelLook.opacity, style: labelLook.style, hidden } }),

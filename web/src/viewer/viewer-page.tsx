@@ -1,4 +1,4 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ViewedScan } from "../data/session.ts";
 import { LayersPanel } from "./layers-panel.tsx";
@@ -47,8 +47,7 @@ export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: Co
           aria-label={`Picture of ${scan.name}. Arrow keys move it, plus and minus zoom, 0 shows all of it.`}
           aria-describedby="position"
         />
-        {model && <Minimap model={model} />}
-        {model && <StatusBar model={model} />}
+        {model && <SlideOrPlanes model={model} />}
         {failure && (
           <p class="notice" role="alert">
             {failure}
@@ -58,6 +57,28 @@ export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: Co
       </main>
       {model && <LayersPanel model={model} />}
     </div>
+  );
+}
+
+/** What lies over the picture, or the planes of a volume in its place. */
+function SlideOrPlanes({ model }: { model: ViewerModel }) {
+  useModel(model);
+  const [Planes, setPlanes] = useState<{ view: ComponentType<{ model: ViewerModel }> }>();
+  const isPlanes = model.shows === "planes";
+  useEffect(() => {
+    if (!isPlanes || Planes) return;
+    // The volume viewer is large: it is loaded when somebody opens it.
+    import("./planes-view.tsx").then(
+      ({ PlanesView }) => setPlanes({ view: PlanesView }),
+      () => model.addError("the volume viewer cannot be loaded; reload the page"),
+    );
+  }, [isPlanes, Planes, model]);
+  if (isPlanes && Planes) return <Planes.view model={model} />;
+  return (
+    <>
+      <Minimap model={model} />
+      <StatusBar model={model} />
+    </>
   );
 }
 

@@ -6,6 +6,7 @@ import type {
   ImageRequest,
   ImageResponse,
   OpenedImage,
+  RawSamples,
   ReadSamples,
   SampleRange,
 } from "../data/image-messages.ts";
@@ -19,10 +20,13 @@ const LIMITS = { regionBytes: 256 * MIB, cacheBytes: 48 * MIB, storedCacheBytes:
 /** Side of the part that ranges and contrasts are measured in. */
 const MEASURED_SIDE = 1024;
 
+/**
+ * Half-precision floats are fine near 0, where dark pixels of a wide range lie. Signed samples (CT) have theirs in the
+ * middle, so their range is that of the measured part: what lies beyond it is black or white.
+ */
 const RANGES: Partial<Record<ImageSource["dtype"], SampleRange>> = {
   uint8: { low: 0, high: 255 },
   uint16: { low: 0, high: 65_535 },
-  int16: { low: -32_768, high: 32_767 },
 };
 
 let image: ImageSource | undefined;
@@ -41,7 +45,7 @@ async function answer(request: Exclude<ImageRequest, { kind: "cancel" }>): Promi
   try {
     const value =
       request.kind === "open" ? await open(request.address) : await read(request, controller.signal);
-    respond({ id: request.id, ok: true, value }, "data" in value ? [value.data.buffer] : []);
+    respond({ id: request.id, ok: true, value }, "data" in value ? [value.data.buffer as ArrayBuffer] : []);
   } catch (error) {
     const isAbort = controller.signal.aborted;
     respond({ id: request.id, ok: false, isAbort, message: sentence(error) });
@@ -77,7 +81,7 @@ async function open({ place, key }: PlacedKey): Promise<OpenedImage> {
 async function read(
   request: Extract<ImageRequest, { kind: "read" }>,
   signal: AbortSignal,
-): Promise<ReadSamples> {
+): Promise<ReadSamples | RawSamples> {
   if (image === undefined) throw new Error("the image is not open");
   const { level, origin, size, form, range = { low: 0, high: 255 }, maxChannels } = request;
   const { data } = await image.readRegion(level, { origin, size }, { signal });
@@ -87,6 +91,7 @@ async function read(
     if (!(data instanceof Uint8Array) || count !== 1) throw new Error("the label map does not hold bytes");
     return { shape: size, channels: 1, data: data as Uint8Array<ArrayBuffer> };
   }
+  if (form === "samples") return { shape: size, channels: count, data };
   const shown = Math.min(count, maxChannels ?? count);
   return { shape: size, channels: shown, data: toPlanes(data, count, shown, range) };
 }

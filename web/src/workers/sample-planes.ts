@@ -23,7 +23,8 @@ export function toPlanes(
     return out;
   }
   const out = new Uint16Array(pixels * shown);
-  const halves = data instanceof Uint16Array || data instanceof Int16Array ? halfTable(range) : undefined;
+  const isSigned = data instanceof Int16Array;
+  const halves = isSigned || data instanceof Uint16Array ? halfTable(range, isSigned) : undefined;
   const factor = 1 / (range.high - range.low || 1);
   for (let c = 0; c < shown; c++) {
     for (let p = 0, from = c, to = c * pixels; p < pixels; p++, from += channels) {
@@ -36,13 +37,13 @@ export function toPlanes(
   return out;
 }
 
-/** By the 16 bits of a sample; a range that starts below 0 belongs to signed samples. */
-function halfTable({ low, high }: SampleRange): Uint16Array {
-  const key = `${low}/${high}`;
+/** By the 16 bits of a sample. */
+function halfTable({ low, high }: SampleRange, isSigned: boolean): Uint16Array {
+  const key = `${low}/${high}/${isSigned}`;
   if (table?.key === key) return table.halves;
   const halves = new Uint16Array(65_536);
   for (let bits = 0; bits < 65_536; bits++) {
-    const sample = low < 0 && bits > 32_767 ? bits - 65_536 : bits;
+    const sample = isSigned && bits > 32_767 ? bits - 65_536 : bits;
     halves[bits] = toFloat16Bits(clampUnit((sample - low) / (high - low || 1)));
   }
   table = { key, halves };
