@@ -1,13 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fillBase, fillNode } from "./base-image.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const MIRROR = process.env.DEBIAN_MIRROR ?? "http://deb.debian.org/debian";
-/** Packages of Node's image besides Node. */
-const NPM = "npm@11.21.2";
 
 export interface Image {
   /** Mounted files of the image; writes go to a copy. */
@@ -64,26 +61,12 @@ export function buildImage(directory: string, file: ImageFile): Image {
   };
 
   make("scratch", "localhost/base", (root) => {
-    execFileSync("debootstrap", ["--variant=minbase", "bookworm", root, MIRROR], {
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-    rmSync(join(root, "var/cache/apt/archives"), { recursive: true });
+    fillBase(root);
     return [];
   });
-  make("localhost/base", "localhost/node", (root) => {
-    const local = join(root, "usr/local");
-    const node = dirname(createRequire(import.meta.url).resolve("node/package.json"));
-    copyFileSync(join(node, "bin/node"), join(local, "bin/node"));
-    chmodSync(join(local, "bin/node"), 0o755);
-    const npm = join(local, "lib/node_modules/npm");
-    mkdirSync(npm, { recursive: true });
-    const archive = execFileSync("npm", ["pack", NPM, "--silent", "--pack-destination", directory], {
-      encoding: "utf8",
-    }).trim();
-    execFileSync("tar", ["-xzf", join(directory, archive), "-C", npm, "--strip-components=1"]);
-    symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(local, "bin/npm"));
-    return certificates(root);
-  });
+  make("localhost/base", "localhost/node", (root) =>
+    Object.entries(fillNode(root, directory)).flatMap(([name, value]) => ["--env", `${name}=${value}`]),
+  );
 
   const args = { ...file.args, NODE: "localhost/node" };
   const built = buildah(
@@ -107,13 +90,4 @@ export function buildImage(directory: string, file: ImageFile): Image {
     workingDirectory: config.WorkingDir || "/",
     release: () => void buildah("umount", "--all"),
   };
-}
-
-/** Behind a proxy that intercepts TLS, npm must trust the certificates of this machine. */
-function certificates(root: string): string[] {
-  const { NODE_EXTRA_CA_CERTS } = process.env;
-  if (!NODE_EXTRA_CA_CERTS) return [];
-  const path = "/etc/extra-certificates.pem";
-  copyFileSync(NODE_EXTRA_CA_CERTS, join(root, path));
-  return ["--env", `NODE_EXTRA_CA_CERTS=${path}`];
 }
