@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -168,10 +168,11 @@ describe("the page", () => {
     await close();
   });
 
-  it("says why a damaged scan cannot be shown", async () => {
+  it("says why a scan that was damaged meanwhile cannot be shown", async () => {
     const file = join(directory, "cut.tiff");
-    writeFileSync(file, Buffer.from("II*\0\x08\0\0\0\xff\xff", "latin1"));
+    copyFileSync(slide.path, file);
     const damaged = await startView([file]);
+    writeFileSync(file, Buffer.from("II*\0\x08\0\0\0\xff\xff", "latin1"));
     const { page, close } = await openPage(browser, damaged.url);
     await expect.poll(() => page.locator("[role=alert]").textContent()).toContain("cut.tiff");
     await close();
