@@ -1,4 +1,4 @@
-"""Linears of a float32 ONNX file to 4 bits, everything else to half precision at rest.
+"""Linears of a float32 ONNX file to 4 bits, convolutions to 8, everything else to half precision at rest.
 
     python model/quantize.py runs/nuclei/nuclei-fp32.onnx --out runs/nuclei/nuclei-int4.onnx                 # after training
     python model/quantize.py fp32.onnx --checkpoint recovered.pt --form edge --out int4-edge.onnx            # trained in 4 bits
@@ -14,7 +14,8 @@ Where they go:
   would depend on its neighbours in a batch: it must be fed one window at a time (model.json: windowsPerRun). The batch axis stays
   symbolic all the same, for with a fixed size the runtime plans 30 MB more. Per-channel codes only.
 
-Linears of fewer than MIN_WEIGHTS stay as they are. What is not a linear is stored in float16 and cast to float32 on loading.
+Linears and convolutions of fewer than MIN_WEIGHTS stay as they are. The weights of the others are rounded to nearest in 8 bits, with a
+scale per output channel, and multiplied out on loading. Everything else is stored in float16 and cast to float32 on loading.
 """
 from __future__ import annotations
 
@@ -95,6 +96,11 @@ class Graph:
                 found.setdefault(n.input[1], []).append(n)
         return {w: nodes for w, nodes in found.items() if np.prod(self.weights[w].dims) >= MIN_WEIGHTS}
 
+    def convolutions(self):
+        """Names of the weights [O, I, h, w] of plain convolutions."""
+        names = {n.input[1] for n in self.graph.node if n.op_type == "Conv" and n.input[1] in self.weights}
+        return [w for w in sorted(names) if np.prod(self.weights[w].dims) >= MIN_WEIGHTS and self.weights[w].dims[1] > 1]
+
     def bias_after(self, node):
         """The Add of a 1-D initializer that alone reads `node`, and that initializer's name."""
         readers = self.readers.get(node.output[0], [])
@@ -151,6 +157,15 @@ def pack_edge(g, name, nodes, scales):
     return widen
 
 
+def pack_convolution(g, name):
+    """-> the nodes that make the weights when the file is loaded."""
+    W = numpy_helper.to_array(g.weights[name])
+    scale = (np.abs(W).max((1, 2, 3), keepdims=True) / 127).astype(np.float16)
+    g.add(name + ".codes", np.round(W / np.maximum(scale.astype(np.float32), 1e-8)).clip(-127, 127).astype(np.int8))
+    return [helper.make_node("Cast", [name + ".codes"], [name + ".wide"], to=TensorProto.FLOAT), g.half(name + ".scales", scale),
+            helper.make_node("Mul", [name + ".wide", name + ".scales"], [name])]
+
+
 def quantize(source, target, form="nbits", scales=None):
     """-> linears packed. `scales`: weight name -> float16 [N], or None for rounding to nearest."""
     model = onnx.load(source)
@@ -159,6 +174,9 @@ def quantize(source, target, form="nbits", scales=None):
     widen, linears = [], g.linears()
     for name, nodes in linears.items():
         widen += pack(g, name, nodes, None if scales is None else scales[name])
+        g.graph.initializer.remove(g.weights[name])
+    for name in g.convolutions():
+        widen += pack_convolution(g, name)
         g.graph.initializer.remove(g.weights[name])
     for t in list(g.graph.initializer):
         if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= MIN_HALF:

@@ -13,6 +13,8 @@ width 48. Three named deviations are off by default:
   tokens just before the classifier. A patch is 4 pixels wide and a touching-nuclei line is 2: without it
   that line has to be re-invented from a 4x4 token. `detail_layers=n` sends those channels also through n 3x3 convolutions at half
   resolution, dilated 1, 2, 4, ..., so that what skips has seen a whole nucleus (35 samples with three) and not only an edge.
+  `detail_levels=(48, 96, 128)` hangs a small convolutional U-Net below them, with so many channels at 1/4, 1/8 and 1/16: convolutions
+  learn tissue in far fewer steps than attention windows do (model/README.md has the curves). Zero at the start of training.
 * `position_kernel=k`: each block starts with a residual k x k depthwise convolution over its token map (the conditional
   position encoding of Chu et al., arXiv 2102.10882), zero at the start of training. It sees across attention windows, which the
   paper's shift does only in every other block; on few steps and few pictures the windows' edges otherwise show in the masks.
@@ -46,6 +48,7 @@ class SwinUnetConfig:
     detail: int = 0                       # full-resolution skip channels; needs stem="conv"
     detail_layers: int = 0                # half-resolution convolutions on the way of the detail channels
     detail_width: int = 32                # their channels
+    detail_levels: tuple = ()             # channels of the U-Net below those convolutions, a halving each; needs detail_layers
     position_kernel: int = 0              # depthwise convolution at the head of each block; odd, 0 = none (paper)
     head_width: int = 0                   # channels after the final x4 expand; 0 = width (paper)
     up: str = "expand"                    # "expand" (paper), "bilinear", "transposed" (kernel = stride), "overlapped" (kernel = 2 strides)
@@ -64,6 +67,11 @@ class SwinUnetConfig:
             raise ValueError(f"detail={self.detail} needs stem=\"conv\": the full-resolution channels come from that stem")
         if self.detail_layers and not self.detail:
             raise ValueError(f"detail_layers={self.detail_layers} needs detail > 0")
+        object.__setattr__(self, "detail_levels", tuple(self.detail_levels))
+        if self.detail_levels and not self.detail_layers:
+            raise ValueError(f"detail_levels={list(self.detail_levels)} needs detail_layers > 0")
+        if any(width < 1 for width in self.detail_levels) or len(self.detail_levels) > 4:
+            raise ValueError(f"detail_levels is {list(self.detail_levels)}; it takes up to 4 widths of 1 or more")
         if self.detail_width < 1:
             raise ValueError(f"detail_width is {self.detail_width}; it takes 1 or more")
         if len(self.depths) != 4 or len(self.heads) != 4:
@@ -315,6 +323,35 @@ class PatchStem(nn.Module):
         return self.norm(self.conv(pixels).permute(0, 2, 3, 1)), None      # (N, H/4, W/4, C)
 
 
+class DetailLevel(nn.Module):
+    """One halving of the detail path, all that lies below it, and the way back up: (N, K, h, w) -> the same shape."""
+    def __init__(self, K, widths):
+        super().__init__()
+        inner, below = widths[0], widths[1:]
+        self.down = nn.Conv2d(K, inner, 3, 2, 1)
+        self.before = nn.Conv2d(inner, inner, 3, 1, 1)
+        self.below = DetailLevel(inner, below) if below else None
+        self.up = nn.Conv2d(inner, 4 * K, 1)                               # to 2x2 samples each
+        self.after = nn.Conv2d(K, K, 3, 1, 1)
+
+    def forward(self, x):
+        y = F.relu(self.down(x))                                           # (N, inner, h/2, w/2)
+        y = F.relu(y + self.before(y))
+        if self.below is not None:
+            y = self.below(y)
+        x = x + F.pixel_shuffle(self.up(y), 2)                             # (N, K, h, w)
+        return F.relu(x + self.after(x))
+
+    def initialize(self):
+        """Starts as if it were not there: x is not negative."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.after.weight)
+
+
 class ConvStem(nn.Module):
     """3x3 convolutions: two at full resolution, then /2 and /4. Also returns the full-resolution channels."""
     def __init__(self, cfg):
@@ -328,6 +365,7 @@ class ConvStem(nn.Module):
         K = cfg.detail_width
         self.layers = nn.ModuleList([nn.Conv2d(cfg.width // 2 if i == 0 else K, K, 3, 1, 2 ** i, dilation=2 ** i)
                                      for i in range(cfg.detail_layers)])
+        self.levels = DetailLevel(K, cfg.detail_levels) if cfg.detail_levels else None
         self.spread = nn.Conv2d(K, 4 * k, 1) if cfg.detail_layers else None     # to 2x2 pixels each
 
     def forward(self, pixels):
@@ -338,6 +376,8 @@ class ConvStem(nn.Module):
         if self.spread is not None:
             for layer in self.layers:
                 half = F.relu(layer(half))                                 # (N, K, H/2, W/2)
+            if self.levels is not None:
+                half = self.levels(half)
             d = d + F.pixel_shuffle(self.spread(half), 2)                  # (N, k, H, W)
         return self.norm(x.permute(0, 2, 3, 1)), d
 
@@ -423,6 +463,8 @@ class SwinUnet(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(self.stem.spread.weight)
             nn.init.zeros_(self.stem.spread.bias)
+        if cfg.detail_levels:
+            self.stem.levels.initialize()
         if self.head.mix is not None:                                      # relu follows: He, or the detail arrives at 2 %
             nn.init.kaiming_normal_(self.head.mix.weight, nonlinearity="relu")
 

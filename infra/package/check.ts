@@ -160,6 +160,9 @@ async function throughService(project: Project, slide: string): Promise<void> {
     const url = await server.says(/is up at (http:\/\/127\.0\.0\.1:\d+)/);
     const token = await server.says(/TILEWRIGHT_TOKEN=(\S+)/);
     equal((await fetch(`${url}/healthz`)).status, 200);
+    const page = await (await fetch(url)).text();
+    const [, script] = /<script type="module"[^>]* src="([^"]+)"/.exec(page)!;
+    equal((await fetch(new URL(script!, url))).status, 200);
     project.tilewright("upload", slide, "--server", url, "--token", token, "--watch", "--out", "service");
   } finally {
     await server.stop();

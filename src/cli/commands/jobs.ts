@@ -16,6 +16,7 @@ import {
 } from "../options/shared-options.ts";
 import { printResults } from "../terminal/print-results.ts";
 import { createUploadPrinter } from "../terminal/upload-progress.ts";
+import { addListCommand } from "./list-jobs.ts";
 
 /** Address of a service and credentials for it. */
 interface ServiceAccess {
@@ -48,6 +49,7 @@ export const addJobsCommands: AddCommand = (program, context) => {
     setResumeHint("continue later with the same command");
     printJob(await startJob(address, toJobOptions(flags, context)), flags);
   });
+  addListCommand(jobs, context);
   withServiceOptions(jobs.command("get <job>").description("show the status of a job"))
     .option("--json", "as JSON")
     .action((job: string, flags: ServiceFlags & { json?: boolean }) =>
