@@ -14,7 +14,7 @@ Where they go:
   would depend on its neighbours in a batch: it must be fed one window at a time (model.json: windowsPerRun). The batch axis stays
   symbolic all the same, for with a fixed size the runtime plans 30 MB more. Per-channel codes only.
 
-Linears and convolutions of fewer than MIN_WEIGHTS stay as they are. The weights of the others are rounded to nearest in 8 bits, with a
+Linears of fewer than MIN_WEIGHTS stay as they are. Convolutions of MIN_CONVOLUTION weights or more are rounded to nearest in 8 bits, with a
 scale per output channel, and multiplied out on loading. Everything else is stored in float16 and cast to float32 on loading.
 """
 from __future__ import annotations
@@ -29,6 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 BLOCK = 32
 MIN_WEIGHTS = 1024
+MIN_CONVOLUTION = 8192         # the small ones, at full and half resolution, are sensitive and weigh little
 MIN_HALF = 16                  # smaller tensors are not worth a Cast
 MICROSOFT = "com.microsoft"
 
@@ -97,9 +98,9 @@ class Graph:
         return {w: nodes for w, nodes in found.items() if np.prod(self.weights[w].dims) >= MIN_WEIGHTS}
 
     def convolutions(self):
-        """Names of the weights [O, I, h, w] of plain convolutions."""
+        """Names of the weights [O, I, h, w] of large convolutions."""
         names = {n.input[1] for n in self.graph.node if n.op_type == "Conv" and n.input[1] in self.weights}
-        return [w for w in sorted(names) if np.prod(self.weights[w].dims) >= MIN_WEIGHTS and self.weights[w].dims[1] > 1]
+        return [w for w in sorted(names) if np.prod(self.weights[w].dims) >= MIN_CONVOLUTION]
 
     def bias_after(self, node):
         """The Add of a 1-D initializer that alone reads `node`, and that initializer's name."""

@@ -78,6 +78,25 @@ def test_the_edge_form_differs_by_its_inputs_rounding_only(files):
     assert np.sqrt(((run(folder / "edge.onnx", x) - want) ** 2).mean()) < 0.05 * want.std()
 
 
+def test_large_convolutions_are_stored_in_8_bits_with_a_scale_per_channel(tmp_path):
+    torch.manual_seed(0)
+    model = SwinUnet(SwinUnetConfig(**TINY, detail_layers=1, detail_width=24, detail_levels=(48,))).eval()
+    torch.nn.init.normal_(model.stem.levels.up.weight, std=0.05)
+    export(model, tmp_path / "fp32.onnx", bands=7)
+    quantize(tmp_path / "fp32.onnx", tmp_path / "int4.onnx")
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int4.onnx").graph.initializer}
+    small = dict(model.named_parameters())
+    large = {f"stem.levels.{name}.weight" for name in ("down", "before")}
+    assert {name.removesuffix(".codes") for name, array in stored.items() if array.dtype == np.int8} == large
+    for name in large:
+        scale = stored[name + ".scales.half"].astype(np.float32)
+        error = np.abs(stored[name + ".codes"] * scale - small[name].detach().numpy())
+        assert scale.shape == (48, 1, 1, 1) and (error <= 0.51 * scale).all()      # scales are rounded to half precision
+    x = pixels(1)
+    want = run(tmp_path / "fp32.onnx", x)
+    assert np.sqrt(((run(tmp_path / "int4.onnx", x) - want) ** 2).mean()) < 0.3 * want.std()
+
+
 def test_weights_off_their_grid_are_refused():
     W = np.array([[0.1, 0.2], [-0.3, 0.05]], np.float32)
     assert channel_codes(W, np.array([0.1, -0.05], np.float32), "w").tolist() == [[1, -4], [-3, -1]]

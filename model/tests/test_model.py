@@ -13,7 +13,8 @@ SMALL = TINY | dict(image_size=64, attention_window=2)
 PRUNED = dict(hidden=(16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224),
               kept_heads=(1, 1, 1, 2, 3, 4, 5, 8, 4, 1, 2, 1, 1, 1))
 ROWS = [dict(up="bilinear"), dict(up="transposed"), dict(up="overlapped"), dict(shift=False), dict(block="bottleneck", position_kernel=3),
-        PRUNED, dict(up="bilinear", stem="conv", detail=8, detail_layers=1, head_width=8)]
+        PRUNED, dict(up="bilinear", stem="conv", detail=8, detail_layers=1, head_width=8),
+        dict(stem="conv", detail=8, detail_layers=2, detail_width=8, detail_levels=(12, 16), head_width=8)]
 
 
 def test_parameter_counts_of_the_paper():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 import structured_pruning
 from export_onnx import export
+from grow_detail import grow
 from swin_unet import load_weights
 from test_compress import TINY, pixels, tiny
 
@@ -142,3 +143,25 @@ def test_a_detail_path_is_not_widened_nor_emptied(width):
 def test_a_network_without_detail_layers_has_none_to_prune():
     with pytest.raises(ValueError, match="0 detail layers"):
         structured_pruning.shrink_detail(tiny(stem="conv", detail=8), 8)
+
+
+def test_grown_levels_change_nothing_until_they_are_trained():
+    model = detailed()
+    grown = grow(model, (12, 16))
+    assert grown.cfg.detail_levels == (12, 16) and grown.parameter_count() > model.parameter_count()
+    with torch.no_grad():
+        assert torch.equal(grown(pixels()), model(pixels()))
+        torch.nn.init.normal_(grown.stem.levels.up.weight, std=0.1)
+        assert not torch.allclose(grown(pixels()), model(pixels()), atol=1e-3)
+    with pytest.raises(ValueError, match=r"already: \[12, 16\]"):
+        grow(grown, (12,))
+    with pytest.raises(ValueError, match="prune the layers first"):
+        structured_pruning.shrink_detail(grown, 8)
+
+
+@pytest.mark.parametrize("levels, why", [((0,), "widths of 1 or more"), ((8,) * 5, "up to 4 widths")])
+def test_levels_that_cannot_be_are_refused(levels, why):
+    with pytest.raises(ValueError, match=why):
+        detailed(detail_levels=levels)
+    with pytest.raises(ValueError, match="needs detail_layers"):
+        tiny(stem="conv", detail=8, detail_levels=(8,))
