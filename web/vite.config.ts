@@ -18,7 +18,7 @@ export default defineConfig({
   worker: { format: "es" },
   resolve: {
     // The Emscripten shells of the codecs ask for these where they find their code themselves; here they are given it.
-    alias: [/^fs$/, /^path$/, /^\.\/wasm-zstd\.wasm$/].map((find) => ({
+    alias: [/^fs$/, /^path$/].map((find) => ({
       find,
       replacement: `${import.meta.dirname}/src/workers/no-module.ts`,
     })),

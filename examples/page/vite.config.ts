@@ -2,7 +2,7 @@ import { cpSync } from "node:fs";
 import { defineConfig } from "vite";
 
 /** What the Emscripten shells of the image codecs ask for where they find their code themselves; src/codecs.ts gives it. */
-const NODE_ONLY = [/^fs$/, /^path$/, /^\.\/wasm-zstd\.wasm$/];
+const NODE_ONLY = [/^fs$/, /^path$/];
 
 export default defineConfig({
   root: import.meta.dirname,

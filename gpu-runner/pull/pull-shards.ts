@@ -1,6 +1,6 @@
 import pLimit from "p-limit";
 import type { Logger } from "pino";
-import { z } from "zod";
+import * as z from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
 import { consumeTask } from "../../src/service/consume-task.ts";
 import { pause } from "../../src/storage/retry.ts";

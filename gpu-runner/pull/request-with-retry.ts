@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { RemoteError } from "../../src/inference/errors.ts";
 import {
   type HttpResponse,

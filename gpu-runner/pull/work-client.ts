@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { decodePlannedJob, type JobDocument, type PlannedJob } from "../../src/contracts/job-plan-message.ts";
 import { RemoteError } from "../../src/inference/errors.ts";
 import { parseJsonResponse } from "../../src/inference/remote/http-request.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 const bucket = z.string().regex(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/, "must be the name of an R2 bucket");
 /** The job service distinguishes its queues by the prefix of their names. */

@@ -22,7 +22,7 @@ const BY_PACKAGE = new Map([["ort-wasm-simd-threaded.wasm", "onnxruntime-web/ort
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(join(OUT, "wasm"), { recursive: true });
 for (const [name, config] of Object.entries(WORKERS)) {
-  const bundle = await bundleWorker(config, { minify: true });
+  const bundle = await bundleWorker(config);
   try {
     mkdirSync(join(OUT, name), { recursive: true });
     const text = readFileSync(join(bundle.directory, "worker.js"), "utf8");

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type JobState, type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { ServiceError, tryParseJson, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";

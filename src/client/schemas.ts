@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { jobStatusSchema } from "../contracts/job-request.ts";
 
 /** Responses of a job service. Fields of newer services are ignored. */

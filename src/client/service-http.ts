@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 import { JobError } from "../orchestrator/errors.ts";
 import { describeTransportError } from "../storage/errors.ts";
 import { readAtMost } from "../storage/read-at-most.ts";

@@ -7,16 +7,8 @@ declare module "@cornerstonejs/codec-openjpeg/decodewasmjs" {
   // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `Decoder` where it is made
   export default function create(options?: object): Promise<any>;
 }
-declare module "@cornerstonejs/codec-openjph/wasmjs" {
-  // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `Decoder` where it is made
-  export default function create(options?: object): Promise<any>;
-}
 declare module "@cornerstonejs/codec-charls/decodewasmjs" {
   // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `JpegLsDecoder` where it is made
-  export default function create(options?: object): Promise<any>;
-}
-declare module "@foxglove/wasm-zstd/dist/wasm-zstd.js" {
-  // biome-ignore lint/suspicious/noExplicitAny: an Emscripten module, narrowed to `ZstdModule` where it is made
   export default function create(options?: object): Promise<any>;
 }
 declare module "dcmjs" {

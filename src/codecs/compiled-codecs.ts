@@ -1,4 +1,4 @@
-export type CodecName = "jpeg" | "jpeg2000" | "htj2k" | "jpegls" | "zstd";
+export type CodecName = "jpeg" | "jpeg2000" | "jpegls" | "zstd";
 
 /**
  * Provides the compiled WebAssembly of a codec. Needed where code may not be compiled from bytes (Cloudflare
@@ -13,11 +13,16 @@ export function setCodecModuleLoader(loader: CodecModuleLoader): void {
   loadModule = loader;
 }
 
+/** The code that `setCodecModuleLoader` provides, if it was called. */
+export async function compiledCodec(codec: CodecName): Promise<WebAssembly.Module | undefined> {
+  return loadModule?.(codec);
+}
+
 /** Options of an Emscripten module, so that it finds its code. `print` receives each line that the codec prints. */
 export async function emscriptenOptions(codec: CodecName, print: (line: string) => void): Promise<object> {
   const options = { print, printErr: print };
-  if (loadModule === undefined) return options;
-  const compiled = await loadModule(codec);
+  const compiled = await compiledCodec(codec);
+  if (compiled === undefined) return options;
   return {
     ...options,
     instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {

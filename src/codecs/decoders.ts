@@ -2,7 +2,6 @@
 import createCharLs from "@cornerstonejs/codec-charls/decodewasmjs";
 import createJpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs";
 import createOpenJpeg from "@cornerstonejs/codec-openjpeg/decodewasmjs";
-import createOpenJph from "@cornerstonejs/codec-openjph/wasmjs";
 import { ImageFormatError } from "../image/errors.ts";
 import { emscriptenOptions } from "./compiled-codecs.ts";
 import { hasAllRestarts, repairJpeg } from "./jpeg/repair.ts";
@@ -38,7 +37,6 @@ const openJpegComplaints: string[] = [];
 // once may both instantiate; one instance is dropped.
 let jpegDecoder: Decoder | undefined;
 let jpeg2000Decoder: Decoder | undefined;
-let htj2kDecoder: Decoder | undefined;
 let jpegLsDecoder: JpegLsDecoder | undefined;
 
 interface JpegLsDecoder extends Decoder {
@@ -68,14 +66,6 @@ async function loadJpeg2000(): Promise<Decoder> {
   const decoder: Decoder = new module.J2KDecoder();
   jpeg2000Decoder ??= decoder;
   return jpeg2000Decoder;
-}
-
-async function loadHtj2k(): Promise<Decoder> {
-  if (htj2kDecoder) return htj2kDecoder;
-  const module = await createOpenJph(await emscriptenOptions("htj2k", () => {}));
-  const decoder: Decoder = new module.HTJ2KDecoder();
-  htj2kDecoder ??= decoder;
-  return htj2kDecoder;
 }
 
 async function loadJpegLs(): Promise<JpegLsDecoder> {
@@ -189,41 +179,18 @@ export async function decodeJpeg2000(
 const MAX_TILES = 65_535;
 
 /**
- * Decodes a codestream of high-throughput JPEG 2000 (ITU-T T.814), colour as RGB.
+ * Decodes a codestream of high-throughput JPEG 2000 (ITU-T T.814), colour as RGB. OpenJPEG decodes both kinds of JPEG 2000.
  * @throws {ImageFormatError} when the stream is damaged, cut short, has more than 16 bits, or signed samples of 8
  * bits or fewer
  */
 export async function decodeHtj2k(stream: Uint8Array): Promise<DecodedImage> {
-  const damaged = (cause?: unknown) =>
-    new ImageFormatError("a frame of high-throughput JPEG 2000 is damaged or cut short", {
-      cause: cause instanceof Error ? cause : undefined,
-    });
   const size = parseJpeg2000Size(stream);
   // The codec decodes a truncated stream as far as it goes, so check the end marker. Frames are padded to an even
   // length.
   const end = stream.at(-1) === 0 ? stream.length - 1 : stream.length;
-  if (size.tiles > MAX_TILES || stream[end - 2] !== 0xff || stream[end - 1] !== 0xd9) throw damaged();
-  const decoder = htj2kDecoder ?? (await loadHtj2k());
-  try {
-    decoder.getEncodedBuffer(stream.length).set(stream);
-    decoder.decode();
-  } catch (cause) {
-    // After a trap the codec may be in any state.
-    htj2kDecoder = undefined;
-    throw damaged(cause);
-  }
-  const { width, height, componentCount: components, bitsPerSample, isSigned } = decoder.getFrameInfo();
-  // The wrapper reports what it cannot decode by sizes of 0.
-  if (width !== size.width || height !== size.height || components !== size.components) throw damaged();
-  const unread = isSigned && bitsPerSample <= 8;
-  if (unread || bitsPerSample > 16) {
-    throw new ImageFormatError(
-      `JPEG 2000 with ${unread ? "signed samples of" : ""} ${bitsPerSample} bits is not supported`,
-    );
-  }
-  const samples = width * height * components;
-  const { buffer } = copyBytes(decoder.getDecodedBuffer(), bitsPerSample <= 8 ? samples : samples * 2);
-  return { width, height, components, data: viewSamples(buffer, bitsPerSample, isSigned) };
+  if (size.tiles > MAX_TILES || stream[end - 2] !== 0xff || stream[end - 1] !== 0xd9)
+    throw new ImageFormatError("a frame of high-throughput JPEG 2000 is damaged or cut short");
+  return decodeJpeg2000(stream, { allowSigned: true });
 }
 
 /**

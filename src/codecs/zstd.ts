@@ -1,14 +1,13 @@
-/// <reference path="./codec-modules.d.ts" />
-import createZstd from "@foxglove/wasm-zstd/dist/wasm-zstd.js";
-import { emscriptenOptions } from "./compiled-codecs.ts";
+import { compiledCodec } from "./compiled-codecs.ts";
 
-/** The used part of the Emscripten module. */
-interface ZstdModule {
-  HEAPU8: Uint8Array;
-  _malloc(byteLength: number): number;
-  _free(address: number): void;
-  /** @returns the bytes written, or -1 */
-  _decompress(to: number, toBytes: number, from: number, fromBytes: number): number;
+/** libzstd's decoder: `infra/codecs/take-zstd.ts`. */
+interface ZstdExports {
+  memory: WebAssembly.Memory;
+  malloc(byteLength: number): number;
+  free(address: number): void;
+  /** @returns the bytes written, or an error code */
+  ZSTD_decompress(to: number, toBytes: number, from: number, fromBytes: number): number;
+  ZSTD_isError(code: number): number;
 }
 
 /**
@@ -21,34 +20,48 @@ export type Unzstd = (bytes: Uint8Array, maxBytes: number) => Uint8Array<ArrayBu
 const KEPT_HEAP_BYTES = 8 * 2 ** 20;
 
 // The instance, not its promise: on Workers a promise belongs to the request that made it.
-let idle: ZstdModule | undefined;
+let idle: ZstdExports | undefined;
 
 /** libzstd, compiled to WebAssembly; it verifies sizes and checksums of streams. */
 export async function loadZstd(): Promise<Unzstd> {
-  const module: ZstdModule = idle ?? (await createZstd(await emscriptenOptions("zstd", () => {})));
-  idle ??= module;
-  return (bytes, maxBytes) => unzstd(module, bytes, maxBytes);
+  const zstd = idle ?? instantiate((await compiledCodec("zstd")) ?? (await compileHere()));
+  idle ??= zstd;
+  return (bytes, maxBytes) => unzstd(zstd, bytes, maxBytes);
 }
 
-function unzstd(module: ZstdModule, bytes: Uint8Array, maxBytes: number): Uint8Array<ArrayBuffer> {
+function instantiate(compiled: WebAssembly.Module): ZstdExports {
+  const env = { emscripten_notify_memory_growth() {} };
+  return new WebAssembly.Instance(compiled, { env }).exports as unknown as ZstdExports;
+}
+
+/** From the file beside this one. The address is written so that bundlers copy the file. */
+async function compileHere(): Promise<WebAssembly.Module> {
+  const url = new URL("./zstd.wasm", import.meta.url);
+  if (url.protocol !== "file:") return WebAssembly.compileStreaming(fetch(url));
+  // Not imported, because browsers and Workers load this module too.
+  const { readFile } = process.getBuiltinModule("node:fs/promises");
+  return WebAssembly.compile(await readFile(url));
+}
+
+function unzstd(zstd: ZstdExports, bytes: Uint8Array, maxBytes: number): Uint8Array<ArrayBuffer> {
   if (statedBytes(bytes) > maxBytes)
     throw new Error(`its Zstandard data states more than the ${maxBytes} bytes expected`);
-  const from = module._malloc(bytes.length);
-  const to = module._malloc(maxBytes);
+  const from = zstd.malloc(bytes.length);
+  const to = zstd.malloc(maxBytes);
   try {
     if (from === 0 || to === 0) throw new Error(`no memory is left for ${maxBytes} bytes of Zstandard data`);
-    module.HEAPU8.set(bytes, from);
-    const written = module._decompress(to, maxBytes, from, bytes.length);
-    if (written < 0 || written > maxBytes) {
+    new Uint8Array(zstd.memory.buffer).set(bytes, from);
+    const written = zstd.ZSTD_decompress(to, maxBytes, from, bytes.length);
+    if (zstd.ZSTD_isError(written)) {
       throw new Error(
         `its Zstandard data is damaged, cut short or longer than the ${maxBytes} bytes expected`,
       );
     }
-    return module.HEAPU8.slice(to, to + written) as Uint8Array<ArrayBuffer>;
+    return new Uint8Array(zstd.memory.buffer.slice(to, to + written));
   } finally {
-    module._free(from);
-    module._free(to);
-    if (module.HEAPU8.length > KEPT_HEAP_BYTES && idle === module) idle = undefined;
+    zstd.free(from);
+    zstd.free(to);
+    if (zstd.memory.buffer.byteLength > KEPT_HEAP_BYTES && idle === zstd) idle = undefined;
   }
 }
 

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { CohortJob } from "../contracts/cohort-request.ts";
 import type { SharedSegmentOptions } from "../local/options.ts";
 import type { ManifestRows } from "./manifest-rows.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { FAILURE_CODES } from "./failure-codes.ts";
 import { jobRequestSchema } from "./job-request.ts";
 

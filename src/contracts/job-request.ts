@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { PAGES_AS } from "../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/output-targets.ts";
 import { settingsSchema } from "../orchestrator/settings.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { sha256Hex } from "../storage/digest.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { ModelPackageError } from "./errors.ts";

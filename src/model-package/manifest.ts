@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isOrientation } from "../tiling/grid/orientation.ts";
 
 const file = z.object({

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isOrientation } from "../tiling/grid/orientation.ts";
 import { JobError } from "./errors.ts";
 import { OVERLAY_STYLES } from "./outputs/overlay.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { ImageSource } from "../image/image-source.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { sha256Hex } from "../storage/digest.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { PagesAs } from "../image/image-source.ts";
 import { type OutputName, SEGMENTATION_TYPES, type SegmentationType } from "../image/output-targets.ts";
 import { JobError } from "../orchestrator/errors.ts";

@@ -1,4 +1,4 @@
-/// <reference path="../../src/codecs/codec-modules.d.ts" />
+/// <reference path="./openjph.d.ts" />
 import createOpenJph from "@cornerstonejs/codec-openjph/wasmjs";
 
 export interface MadeHtj2k {
@@ -9,10 +9,14 @@ export interface MadeHtj2k {
   signed: boolean;
 }
 
-/** Encoded by openjph. */
+/**
+ * Encoded by openjph.
+ * @param step of the quantizer, relative to the range of the samples; default: lossless
+ */
 export async function makeHtj2k(
   { width, height, components, bits, signed }: MadeHtj2k,
   samples: ArrayLike<number>,
+  step?: number,
 ) {
   const module = await createOpenJph({ print() {}, printErr() {} });
   const encoder = new module.HTJ2KEncoder();
@@ -21,7 +25,7 @@ export async function makeHtj2k(
   encoder
     .getDecodedBuffer({ ...info, isUsingColorTransform: components === 3 })
     .set(new Uint8Array(wide.buffer));
-  encoder.setQuality(true, 0);
+  encoder.setQuality(step === undefined, step ?? 0);
   encoder.encode();
   return Uint8Array.from(encoder.getEncodedBuffer() as Uint8Array);
 }

@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
+import { FILES, takeZstd } from "../../infra/codecs/take-zstd.ts";
 import { makeHtj2k } from "../builders/make-htj2k.ts";
 
 const require = createRequire(import.meta.url);
@@ -9,9 +11,8 @@ const fixture = async (name: string) => readFile(new URL(`../readers/fixtures/${
 const WASM = {
   jpeg: "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm",
   jpeg2000: "@cornerstonejs/codec-openjpeg/decodewasm",
-  htj2k: "@cornerstonejs/codec-openjph/wasm",
   jpegls: "@cornerstonejs/codec-charls/decodewasm",
-  zstd: "@foxglove/wasm-zstd/dist/wasm-zstd.wasm",
+  zstd: fileURLToPath(new URL("../../src/codecs/zstd.wasm", import.meta.url)),
 } as const;
 
 test("decoders run from given compiled modules, as Workers need", async () => {
@@ -38,7 +39,7 @@ test("decoders run from given compiled modules, as Workers need", async () => {
   const made = { width: 2, height: 2, components: 1, bits: 8, signed: false };
   const htj2k = await makeHtj2k(made, [1, 2, 3, 200]);
   expect([...(await codecs.decodeHtj2k(htj2k)).data]).toEqual([1, 2, 3, 200]);
-  expect(asked).toEqual(["jpeg", "jpeg2000", "zstd", "htj2k"]);
+  expect(asked).toEqual(["jpeg", "jpeg2000", "zstd"]);
 });
 
 test("an invalid tile is an error, and the next tile is correct", async () => {
@@ -57,4 +58,9 @@ test("an invalid tile is an error, and the next tile is correct", async () => {
   );
   await expect(decodeJpeg2000(Uint8Array.of(1, 2, 3))).rejects.toThrow("a JPEG 2000 tile is damaged");
   expect((await decodeJpeg2000(j2k)).data).toEqual(whole.data);
+});
+
+test("the Zstandard decoder and its licence are those of zstddec: node infra/codecs/take-zstd.ts", async () => {
+  const committed = await Promise.all(FILES.map((file) => readFile(file)));
+  expect(Buffer.concat(committed).equals(Buffer.concat(await takeZstd()))).toBe(true);
 });

@@ -235,6 +235,16 @@ describe("high-throughput JPEG 2000", () => {
       expect([...(await read(file(made, frame))).data]).toEqual(samples);
     },
   );
+
+  test("with losses is as near as the quantizer's step", async () => {
+    const made = { ...size, components: 1, bits: 8, signed: false };
+    const samples = Array.from({ length: 21 * 17 }, (_, i) => Math.round(127 + 90 * Math.sin(i / 9)));
+    const frame = await makeHtj2k(made, samples, 0.004);
+    const { data } = await read(file(made, frame));
+    const errors = [...data].map((value, i) => Math.abs(value - samples[i]!));
+    expect(Math.max(...errors)).toBeGreaterThan(0);
+    expect(Math.max(...errors)).toBeLessThanOrEqual(3);
+  });
 });
 
 describe("JPEG of 12 bits", () => {

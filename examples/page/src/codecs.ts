@@ -1,14 +1,12 @@
 import charLs from "@cornerstonejs/codec-charls/decodewasm?url";
 import jpegTurbo from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm?url";
 import openJpeg from "@cornerstonejs/codec-openjpeg/decodewasm?url";
-import openJph from "@cornerstonejs/codec-openjph/wasm?url";
-import zstd from "@foxglove/wasm-zstd/dist/wasm-zstd.wasm?url";
 import { type CodecName, setCodecModuleLoader } from "tilewright/readers";
+import zstd from "tilewright/zstd.wasm?url";
 
 const URLS: Record<CodecName, string> = {
   jpeg: jpegTurbo,
   jpeg2000: openJpeg,
-  htj2k: openJph,
   jpegls: charLs,
   zstd,
 };

@@ -37,10 +37,7 @@ export function prebuiltWorker(name: string): Bundle | undefined {
  * Bundles the Worker of a wrangler configuration (path from the repository's root) without using the network.
  * @param options.entry another entry than the configuration's
  */
-export async function bundleWorker(
-  config: string,
-  options: { minify?: boolean; entry?: string } = {},
-): Promise<Bundle> {
+export async function bundleWorker(config: string, options: { entry?: string } = {}): Promise<Bundle> {
   if (ROOT === undefined) throw new JobError(`there is no ${config}: run this in a clone of the repository`);
   const directory = await mkdtemp(join(tmpdir(), "tilewright-worker-"));
   const remove = () => rm(directory, { recursive: true, force: true });
@@ -51,7 +48,6 @@ export async function bundleWorker(
       [
         ...[wrangler, "deploy", ...(options.entry === undefined ? [] : [join(ROOT, options.entry)])],
         ...["--dry-run", "--config", join(ROOT, config), "--outdir", directory],
-        ...(options.minify ? ["--minify"] : []),
       ],
       {
         // Where paths of the configuration begin, also with another entry.

@@ -1,6 +1,6 @@
 import type { DurableObjectNamespace, MessageBatch, Queue } from "@cloudflare/workers-types";
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { requireBearer } from "../../service/bearer.ts";
 import { HttpError, toHttpError } from "../../service/http-error.ts";
 import { configuredToken } from "../shared/configured-token.ts";

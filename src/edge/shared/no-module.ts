@@ -1,2 +1,7 @@
-/** Replaces modules that a Worker bundles and never calls; the [alias] tables of both wrangler.toml list them. */
+/**
+ * Replaces modules that a Worker bundles and never calls; the [alias] tables of both wrangler.toml list them. The names are
+ * those that the importing modules ask for.
+ */
 export default undefined;
+export const inflate = undefined;
+export const ZSTDDecoder = undefined;

@@ -1,11 +1,10 @@
-import zstdWasm from "@foxglove/wasm-zstd/dist/wasm-zstd.wasm";
 // By path: these packages export the files as "./decodewasm" and "./wasm" only, and Wrangler takes an import for a WebAssembly
 // module by its ending .wasm. Its `rules` could name the exports, in every configuration that bundles this file.
 import charLsWasm from "../../../node_modules/@cornerstonejs/codec-charls/dist/charlswasm_decode.wasm";
 import jpegTurboWasm from "../../../node_modules/@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm_decode.wasm";
 import openJpegWasm from "../../../node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm";
-import openJphWasm from "../../../node_modules/@cornerstonejs/codec-openjph/dist/openjphjs.wasm";
 import { setCodecModuleLoader } from "../../codecs/compiled-codecs.ts";
+import zstdWasm from "../../codecs/zstd.wasm";
 import type { JobDocument } from "../../contracts/job-plan-message.ts";
 import type { ImageSource } from "../../image/image-source.ts";
 import { openImage } from "../../readers/open-image.ts";
@@ -17,7 +16,6 @@ import { resolveSource } from "./resolve-source.ts";
 const CODECS = {
   jpeg: jpegTurboWasm,
   jpeg2000: openJpegWasm,
-  htj2k: openJphWasm,
   jpegls: charLsWasm,
   zstd: zstdWasm,
 };

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isLoopback } from "../../service/loopback.ts";
 import { bucketSchema } from "../shared/bucket-name.ts";
 import { parseJsonBinding } from "../shared/json-binding.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { parseRetryAfter, RETRYABLE_STATUS } from "../../storage/retry.ts";
 import { product, type Raster, type SampleArray } from "../../tiling/grid/raster.ts";
 import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";

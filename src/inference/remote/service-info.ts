@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * `GET /v1/info` of an edge function or a runner: model, limits and runtime. Newer services may return more fields.

@@ -1,5 +1,5 @@
 import { registry } from "zarrita";
-import { z } from "zod";
+import * as z from "zod";
 import { MAX_SIDE } from "../../image/limits.ts";
 
 /** Limit of codecs within codecs (shards of chunks): no known file nests them deeper. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { Channel, Spacing } from "../../image/image-source.ts";
 import { MISSING } from "./array-metadata.ts";
 

@@ -1,16 +1,13 @@
 import charLsUrl from "@cornerstonejs/codec-charls/decodewasm?url";
 import jpegTurboUrl from "@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasm?url";
 import openJpegUrl from "@cornerstonejs/codec-openjpeg/decodewasm?url";
-import openJphUrl from "@cornerstonejs/codec-openjph/wasm?url";
-import zstdUrl from "@foxglove/wasm-zstd/dist/wasm-zstd.wasm?url";
 import { type CodecName, setCodecModuleLoader } from "../../../src/codecs/compiled-codecs.ts";
 
 const ADDRESSES: Record<CodecName, string> = {
   jpeg: jpegTurboUrl,
   jpeg2000: openJpegUrl,
-  htj2k: openJphUrl,
   jpegls: charLsUrl,
-  zstd: zstdUrl,
+  zstd: new URL("../../../src/codecs/zstd.wasm", import.meta.url).href,
 };
 
 const compiled = new Map<CodecName, Promise<WebAssembly.Module>>();

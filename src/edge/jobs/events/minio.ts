@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { readS3Records, s3RecordsSchema } from "./s3-records.ts";
 import { parseEvent, type ReadEvents } from "./storage-event.ts";
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { bucketSchema } from "../../shared/bucket-name.ts";
 import { readR2Notification } from "./r2-notification.ts";
 import {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { HttpError } from "../../../service/http-error.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
 

@@ -1,5 +1,5 @@
 import { OpenAPIHono, type RouteConfig } from "@hono/zod-openapi";
-import { z } from "zod";
+import * as z from "zod";
 import { parseBearer, unauthorized } from "../../../service/bearer.ts";
 import { equalInConstantTime } from "../../../service/constant-time.ts";
 import { HttpError } from "../../../service/http-error.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { MIN_TOKEN_LENGTH } from "../../../service/bearer.ts";
 import { HttpError } from "../../../service/http-error.ts";
 import { parseJsonBinding } from "../../shared/json-binding.ts";

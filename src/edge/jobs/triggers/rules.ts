@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { type FullJobRequest, jobRequestSchema } from "../../../contracts/job-request.ts";
 import { bucketSchema } from "../../shared/bucket-name.ts";
 import { parseJsonBinding } from "../../shared/json-binding.ts";

@@ -1,5 +1,5 @@
 import type { DurableObjectNamespace, R2Bucket } from "@cloudflare/workers-types";
-import { z } from "zod";
+import * as z from "zod";
 import { HttpError } from "../../../service/http-error.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { S3Access } from "./s3-multipart.ts";
