@@ -1,3 +1,4 @@
+import type { EdgeRuntime } from "../../src/cli/stack/edge-runtime.ts";
 import { resultsLifecycle, scansCors, scansLifecycle } from "./bucket-rules.ts";
 import { type Config, modelName } from "./config.ts";
 import { SECRETS, type SecretName } from "./secrets.ts";
@@ -28,6 +29,8 @@ export interface Known {
   modelFiles: readonly string[];
   /** Directory for files that wrangler reads. */
   scratch: string;
+  /** Of the edge function. */
+  runtime: Pick<EdgeRuntime, "entry" | "reason">;
 }
 
 /**
@@ -53,7 +56,7 @@ export function planSetup(config: Config, known: Known): Step[] {
     ...uploadModel(config, known),
     // The edge function binds the ledgers, which live in the job service.
     ...deploy("jobs", known, "the job service"),
-    ...deploy("segment", known, "the edge function"),
+    ...deployEdge("segment", known, "the edge function"),
     // Last: the Workers can handle events now.
     ...config.notifications.map((rule) => notify(config, rule)),
   ];
@@ -65,7 +68,7 @@ export function planProbe(config: Config, known: Known): Step[] {
     signedIn(),
     createBucket(config, config.buckets.models),
     ...uploadModel(config, known),
-    ...deploy("probe", known, "the probe"),
+    ...deployEdge("probe", known, "the probe"),
   ];
 }
 
@@ -120,6 +123,18 @@ function uploadModel(config: Config, { modelFiles }: Known): Step[] {
       ...["--file", `${config.modelPackage}/${file}`, "--remote", "--force"],
     ],
   }));
+}
+
+/** With the runtime that the model needs. */
+function deployEdge(worker: WorkerName, known: Known, title: string): Step[] {
+  const { entry, reason } = known.runtime;
+  const [first, ...secrets] = deploy(worker, known, title) as [Step, ...Step[]];
+  if (entry === undefined) return [first, ...secrets];
+  const [command, ...rest] = first.argv as [string, ...string[]];
+  return [
+    { ...first, reason: `${first.reason} on onnxruntime-web: ${reason}`, argv: [command, entry, ...rest] },
+    ...secrets,
+  ];
 }
 
 function deploy(worker: WorkerName, { secrets }: Known, title: string): Step[] {

@@ -6,6 +6,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { chooseEdgeRuntime } from "../../src/cli/stack/edge-runtime.ts";
 import { findProblems } from "./check-configuration.ts";
 import { readConfig } from "./config.ts";
 import { planProbe, planSetup, type Step } from "./plan.ts";
@@ -33,11 +34,12 @@ async function main(): Promise<void> {
       for (const path of await writeSecrets(resolve(flags.secrets), made)) console.log(`made ${path}`);
     }
   }
+  const segment = readWorkerConfig("segment");
   const problems = findProblems({
     config,
     secrets,
     jobs: readWorkerConfig("jobs"),
-    segment: readWorkerConfig("segment"),
+    segment,
     probe: readWorkerConfig("probe"),
   });
   for (const problem of problems) console.error(`problem: ${problem}`);
@@ -51,6 +53,7 @@ async function main(): Promise<void> {
       secrets: Object.keys(secrets) as SecretName[],
       modelFiles: await filesBelow(join(ROOT, config.modelPackage)),
       scratch,
+      runtime: await chooseEdgeRuntime(join(ROOT, config.modelPackage), segment.vars.VARIANT || undefined),
     };
     const steps = flags.probe ? planProbe(config, known) : planSetup(config, known);
     if (flags["dry-run"]) for (const line of steps.flatMap(describe)) console.log(line);

@@ -9,27 +9,29 @@ import { bundleWorker } from "../../src/cli/stack/worker-bundle.ts";
 const ROOT = resolve(import.meta.dirname, "../..");
 const OUT = join(ROOT, "dist/workers");
 
-/** A Worker's folder, and its configuration. */
-const WORKERS = {
-  jobs: "wrangler.toml",
-  segment: "src/edge/segment/wrangler.toml",
-  "local-pull-queue": "src/edge/local-pull-queue/wrangler.toml",
-};
+/** Each Worker's folder, configuration, and its entry if that is not the configuration's. */
+const WORKERS: [name: string, config: string, entry?: string][] = [
+  ["jobs", "wrangler.toml"],
+  ["segment", "src/edge/segment/wrangler.toml"],
+  ["segment-onnxruntime", "src/edge/segment/wrangler.toml", "src/edge/segment/worker-onnxruntime.ts"],
+  ["local-pull-queue", "src/edge/local-pull-queue/wrangler.toml"],
+];
 
 /** Code that its package exports is not copied: 14 MB. */
 const BY_PACKAGE = new Map([["ort-wasm-simd-threaded.wasm", "onnxruntime-web/ort-wasm-simd-threaded.wasm"]]);
 
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(join(OUT, "wasm"), { recursive: true });
-for (const [name, config] of Object.entries(WORKERS)) {
-  const bundle = await bundleWorker(config);
+for (const [name, config, entry] of WORKERS) {
+  const bundle = await bundleWorker(config, { entry });
   try {
     mkdirSync(join(OUT, name), { recursive: true });
-    const text = readFileSync(join(bundle.directory, "worker.js"), "utf8");
+    const script = readdirSync(bundle.directory).find((file) => file.endsWith(".js"))!;
+    const text = readFileSync(join(bundle.directory, script), "utf8");
     const written = text.replace(/(from\s*)"\.\/([\da-f]+-)([^"/]+\.wasm)"/g, (_, from, hash, file) => {
       const specifier = BY_PACKAGE.get(file);
       if (specifier) return `${from}"${specifier}"`;
-      // Both Workers use the same codecs.
+      // The Workers use the same codecs.
       copyFileSync(join(bundle.directory, hash + file), join(OUT, "wasm", file));
       return `${from}"../wasm/${file}"`;
     });

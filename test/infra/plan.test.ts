@@ -26,6 +26,15 @@ const KNOWN = {
   secrets: [...new Set(Object.values(SECRETS).flatMap((list) => list.map(({ name }) => name)))],
   modelFiles: ["LICENSE", "model.json", "golden/input.u8.bin", "nuclei.onnx"],
   scratch: "/scratch",
+  runtime: {},
+};
+/** Of a model that the engine cannot run. */
+const OTHER = {
+  ...KNOWN,
+  runtime: {
+    entry: "src/edge/segment/worker-onnxruntime.ts",
+    reason: "the engine does not have the operator Erf",
+  },
 };
 
 const COMMANDS = [
@@ -53,6 +62,7 @@ describe("the planned calls, checked against the help of the installed wrangler"
     setup: planSetup(SHIPPED, KNOWN),
     full: planSetup(FULL, KNOWN),
     probe: planProbe(FULL, KNOWN),
+    other: planSetup(SHIPPED, OTHER),
   };
   const help = new Map<string, Help | undefined>();
   beforeAll(async () => {
@@ -257,4 +267,17 @@ describe("the configuration", () => {
       { numRuns: 500 },
     );
   });
+});
+
+it("a model that the engine cannot run gets the edge function on onnxruntime-web, and the step says why", () => {
+  for (const [steps, config] of [
+    [planSetup(SHIPPED, OTHER), WORKERS.segment],
+    [planProbe(SHIPPED, OTHER), WORKERS.probe],
+  ] as const) {
+    const deployed = steps.filter(({ argv }) => argv[0] === "deploy");
+    expect(deployed.at(-1)).toMatchObject({
+      argv: ["deploy", OTHER.runtime.entry, "--config", config],
+      reason: expect.stringMatching(/ on onnxruntime-web: the engine does not have the operator Erf$/),
+    });
+  }
 });

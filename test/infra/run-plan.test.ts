@@ -21,7 +21,12 @@ afterAll(() => rm(scratch, { recursive: true }));
 async function planOf(): Promise<Step[]> {
   const text = await readFile(join(ROOT, "infra/cloudflare/config.json"), "utf8");
   const secrets = ["TOKENS", "TOKEN"] as const;
-  return planSetup(readConfig(text), { secrets, modelFiles: ["LICENSE", "model.json"], scratch });
+  return planSetup(readConfig(text), {
+    secrets,
+    modelFiles: ["LICENSE", "model.json"],
+    scratch,
+    runtime: {},
+  });
 }
 
 describe("running a plan", () => {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
+import { writeVolumePackage } from "../builders/volume-package.ts";
 import { until } from "./service.ts";
 import { UpProcess } from "./up-process.ts";
 
@@ -33,6 +34,15 @@ function lives(pid: number): boolean {
 }
 
 describe("tilewright up", () => {
+  it("says which runtime the edge function has", async () => {
+    up = await UpProcess.start(join(directory, "engine"), model);
+    expect(up.said).toMatch(/^the edge function runs pointwise on Tilewright's engine$/m);
+    await up.end();
+    const volume = writeVolumePackage(join(directory, "volume"), { window: [8, 16, 16], high: 255 });
+    up = await UpProcess.start(join(directory, "other"), volume);
+    expect(up.said).toMatch(/^the edge function runs volume on onnxruntime-web: the operator Conv is over other than two axes/m);
+  });
+
   it("ends workerd when it is killed, and starts again on the same state", async () => {
     const state = join(directory, "killed");
     up = await UpProcess.start(state, model);

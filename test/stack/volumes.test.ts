@@ -5,8 +5,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
-import { bundleWorker } from "../../src/cli/stack/worker-bundle.ts";
+import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import { startJob, upload } from "../../src/client/upload.ts";
 import { segment } from "../../src/index.ts";
 import { makeDicom } from "../builders/make-dicom.ts";
@@ -20,8 +19,9 @@ import { JOBS_BINDINGS, SEGMENT_BINDINGS, Service, TOKEN } from "./service.ts";
 /** Volumes through the whole service, with a network whose labels are known. */
 let directory: string;
 let model: string;
-let bundles: Bundles;
 let stack: Stack;
+/** What the stack said. */
+const said: string[] = [];
 let service: Service;
 /** An S3 bucket of others. */
 let bucket: BucketServer;
@@ -37,19 +37,12 @@ beforeAll(async () => {
   // Trained with axes of no source here, so that all are rotated on input and output.
   const orientation = "SPL";
   model = writeVolumePackage(join(directory, "volume"), { window: [16, 24, 24], high: 255, orientation });
-  // The network convolves over three axes, which the engine does not.
-  const other = await bundleWorker("src/edge/segment/wrangler.toml", {
-    entry: "src/edge/segment/worker-onnxruntime.ts",
-  });
-  const both = await bundleWorkers();
-  const remove = async () => void (await Promise.all([both.remove(), other.remove()]));
-  bundles = { ...both, segment: other.directory, remove };
   stack = await startStack({
     state: join(directory, "state"),
     host: "127.0.0.1",
     port: 0,
     model,
-    bundles,
+    log: (line) => said.push(line),
     jobs: { ...JOBS_BINDINGS, SOURCES },
     segment: { ...SEGMENT_BINDINGS, SOURCES },
   });
@@ -59,8 +52,11 @@ afterAll(async () => {
   vi.unstubAllEnvs();
   await stack?.stop();
   await bucket?.close();
-  await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });
+});
+
+it("a network over three axes runs on onnxruntime-web, and the stack says why", () => {
+  expect(said[0]).toMatch(/^the edge function runs volume on onnxruntime-web: the operator Conv is over other than two axes; .*\S$/);
 });
 
 const SIZE = [70, 50, 37] as const;

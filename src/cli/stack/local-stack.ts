@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { convertV4MiniflareOptions, type LegacyWorkerOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { guardChildren } from "./child-guard.ts";
+import { chooseEdgeRuntime, type EdgeRuntime } from "./edge-runtime.ts";
 import { type DoorOptions, openDoor } from "./front-door.ts";
 import { watchRuntime } from "./runtime-watch.ts";
 import { bundleWorker, COMPATIBILITY_DATE, prebuiltWorker, readModules } from "./worker-bundle.ts";
@@ -82,16 +83,28 @@ const GATE = `export default {
 const BUCKET_NAMES = { SCANS_BUCKET: BUCKETS.SCANS, RESULTS_BUCKET: BUCKETS.RESULTS };
 const RETRIES = { maxBatchSize: 1, maxBatchTimeout: 0, maxRetries: 4, deadLetterQueue: "tilewright-dead" };
 
-/** Both Workers: built from a clone as wrangler would upload them, or those of the package. Needs no network. */
-export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<Bundles> {
-  const workers = [
-    ["jobs", "wrangler.toml"],
+/**
+ * Both Workers: built from a clone as wrangler would upload them, or those of the package. Needs no network.
+ * @param runtime of the edge function; default: the engine
+ */
+export async function bundleWorkers(
+  shards: "edge" | "pull" = "edge",
+  runtime?: EdgeRuntime,
+): Promise<Bundles> {
+  const taker =
     shards === "edge"
-      ? ["segment", "src/edge/segment/wrangler.toml"]
-      : ["local-pull-queue", "src/edge/local-pull-queue/wrangler.toml"],
-  ] as const;
+      ? {
+          name: runtime?.worker ?? "segment",
+          config: "src/edge/segment/wrangler.toml",
+          entry: runtime?.entry,
+        }
+      : { name: "local-pull-queue", config: "src/edge/local-pull-queue/wrangler.toml" };
+  const workers: { name: string; config: string; entry?: string }[] = [
+    { name: "jobs", config: "wrangler.toml" },
+    taker,
+  ];
   const made = await Promise.allSettled(
-    workers.map(([name, config]) => prebuiltWorker(name) ?? bundleWorker(config)),
+    workers.map(({ name, config, entry }) => prebuiltWorker(name) ?? bundleWorker(config, { entry })),
   );
   const bundles = made.flatMap((m) => (m.status === "fulfilled" ? [m.value] : []));
   const remove = async () => void (await Promise.all(bundles.map((bundle) => bundle.remove())));
@@ -104,11 +117,20 @@ export async function bundleWorkers(shards: "edge" | "pull" = "edge"): Promise<B
   return { jobs, segment, remove };
 }
 
+/** The Workers that run the model, and a line that says on which runtime. */
+async function bundleWorkersFor({ model, variant, shards, log }: StackOptions): Promise<Bundles> {
+  if (shards === "pull") return bundleWorkers(shards);
+  const runtime = await chooseEdgeRuntime(model, variant);
+  const why = runtime.reason === undefined ? "" : `: ${runtime.reason}`;
+  log?.(`the edge function runs ${basename(model)} on ${runtime.name}${why}`);
+  return bundleWorkers(shards, runtime);
+}
+
 /** Starts the whole service on this machine: both Workers in workerd, with buckets, queues, ledgers and Workflows on disk. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   await mkdir(options.state, { recursive: true });
   const own = options.bundles === undefined;
-  const bundles = options.bundles ?? (await bundleWorkers(options.shards));
+  const bundles = options.bundles ?? (await bundleWorkersFor(options));
   const guard = guardChildren("workerd", options.onRuntime);
   let miniflare: Miniflare | undefined;
   try {

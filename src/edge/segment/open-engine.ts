@@ -20,7 +20,7 @@ export const openOnEngine: OpenModel = async (model, heapCapBytes) => {
   } catch (error) {
     if (!(error instanceof PlanError)) throw error;
     throw new InferenceError(
-      `${error.message}: deploy worker-onnxruntime.ts for the model ${model.manifest.name}`,
+      `${error.message}: deploy the edge function on onnxruntime-web (worker-onnxruntime.ts) for the model ${model.manifest.name}`,
       { cause: error },
     );
   }

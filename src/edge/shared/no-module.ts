@@ -1,5 +1,5 @@
 /**
- * Replaces modules that a Worker bundles and never calls; the [alias] tables of both wrangler.toml list them. The names are
+ * Replaces modules that a Worker bundles and never calls; the [alias] tables of the wrangler.toml files list them. The names are
  * those that the importing modules ask for.
  */
 export default undefined;
