@@ -40,7 +40,9 @@ describe("tilewright up", () => {
     await up.end();
     const volume = writeVolumePackage(join(directory, "volume"), { window: [8, 16, 16], high: 255 });
     up = await UpProcess.start(join(directory, "other"), volume);
-    expect(up.said).toMatch(/^the edge function runs volume on onnxruntime-web: the operator Conv is over other than two axes/m);
+    expect(up.said).toMatch(
+      /^the edge function runs volume on onnxruntime-web: the operator Conv is over other than two axes/m,
+    );
   });
 
   it("ends workerd when it is killed, and starts again on the same state", async () => {

@@ -56,7 +56,9 @@ afterAll(async () => {
 });
 
 it("a network over three axes runs on onnxruntime-web, and the stack says why", () => {
-  expect(said[0]).toMatch(/^the edge function runs volume on onnxruntime-web: the operator Conv is over other than two axes; .*\S$/);
+  expect(said[0]).toMatch(
+    /^the edge function runs volume on onnxruntime-web: the operator Conv is over other than two axes; .*\S$/,
+  );
 });
 
 const SIZE = [70, 50, 37] as const;
