@@ -1,6 +1,7 @@
-import wasmModule from "onnxruntime-web/ort-wasm-simd-threaded.wasm";
 import { isTilewrightError, loadModel, type ModelPackage, segment } from "tilewright";
-import { OrtWebSegmenter } from "tilewright/inference/wasm";
+import { type EngineSegmenter, openEngine } from "tilewright/inference/wasm";
+import plain from "tilewright/kernels.wasm";
+import relaxed from "tilewright/kernels-relaxed.wasm";
 
 interface Env {
   /** Address of a model package, a folder with model.json. */
@@ -8,15 +9,16 @@ interface Env {
 }
 
 /** The value, not a promise of it: Workers end a promise with the request that made it. */
-let loaded: { model: ModelPackage; segmenter: OrtWebSegmenter } | undefined;
+let loaded: { model: ModelPackage; segmenter: EngineSegmenter } | undefined;
 
 async function load(address: string) {
   const model = await loadModel(address, { variant: "int4-edge" });
-  // A Worker cannot compile WebAssembly at run time, so the runtime comes compiled. An isolate has 128 MB in total.
-  return {
-    model,
-    segmenter: await OrtWebSegmenter.create(model, { wasmModule, maxHeapBytes: 64 * 2 ** 20 }),
-  };
+  // A Worker cannot compile WebAssembly at run time, so the kernels come compiled. An isolate has 128 MB in total.
+  const builds = [
+    { module: relaxed, relaxed: true },
+    { module: plain, relaxed: false },
+  ];
+  return { model, segmenter: await openEngine(model, { builds, maxBytes: 64 * 2 ** 20 }) };
 }
 
 /** PUT a TIFF or PNG with 0.25 µm per pixel; the answer lists its nuclei. */
