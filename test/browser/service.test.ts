@@ -57,6 +57,19 @@ async function signIn(token: string): Promise<WatchedPage> {
 const choose = (page: Page, file: string) => page.locator("input[type=file]").setInputFiles(file);
 
 describe("the service in the browser", () => {
+  it("shows its routes without a token", async () => {
+    const { page, problems, close } = await openPage(browser, new URL("/docs", stack.url).href);
+    await page.locator("summary", { hasText: "Start a job, or find" }).click();
+    const operation = page.locator("#createJob");
+    await expect.poll(() => operation.textContent()).toContain("curl -X POST");
+    expect(await operation.textContent()).toContain("202");
+    await page.locator("summary", { hasText: "Create a cohort" }).click();
+    await expect.poll(() => page.locator("#createCohort").textContent()).toContain("matches ^[0-9a-f]{32}$");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
   it("refuses a wrong token in a sentence", async () => {
     const { page, close } = await openPage(browser, stack.url.href);
     await page.getByLabel("Token").fill("a token that nobody has given out");

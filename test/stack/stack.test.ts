@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import SwaggerParser from "@apidevtools/swagger-parser";
 import type { Workflow } from "@cloudflare/workers-types";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
@@ -531,6 +532,32 @@ describe("every route", () => {
       "PUT /v1/work/{job}/shards/{shard}/records",
     ]);
     expect(await (await service.fetch("/healthz", {}, "")).json()).toEqual({ ok: true });
+  });
+
+  it("is described by a valid document, with a name, a group and plain patterns", async () => {
+    const text = await (await service.fetch("/v1/openapi.json", {}, "")).text();
+    const document = JSON.parse(text) as {
+      tags: { name: string }[];
+      paths: Record<string, Record<string, { operationId?: string; tags: string[] }>>;
+    };
+    await expect(SwaggerParser.validate(JSON.parse(text))).resolves.toBeDefined();
+    const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods));
+    const names = operations.map(({ operationId }) => operationId);
+    expect(names.every((name) => /^[a-z][A-Za-z0-9]+$/.test(name ?? ""))).toBe(true);
+    expect(new Set(names).size).toBe(names.length);
+    const groups = document.tags.map(({ name }) => name);
+    for (const { tags } of operations) expect(groups).toContain(tags[0]);
+    let patterns = 0;
+    JSON.parse(text, (key, value) => {
+      if (key === "pattern" && typeof value === "string") {
+        patterns++;
+        // A literal of JavaScript would end with a slash and its flags.
+        expect(value).toMatch(/^\^.*\$$/);
+        expect(() => new RegExp(value, "u")).not.toThrow();
+      }
+      return value;
+    });
+    expect(patterns).toBeGreaterThan(20);
   });
 
   it.each<[string, RequestInit]>([

@@ -1,6 +1,5 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
-import { VERSION } from "../../orchestrator/version.ts";
 import { HttpError, toHttpError } from "../../service/http-error.ts";
 import { discardBody } from "../../service/read-body.ts";
 import { R2Store } from "../../storage/r2-store.ts";
@@ -15,6 +14,7 @@ import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { getPulse } from "./health/pulse.ts";
 import { createRequestedJob } from "./lifecycle/create-job.ts";
 import { createJobRoutes } from "./lifecycle/job-routes.ts";
+import { describeApi } from "./open-api-document.ts";
 import { JOB_ID } from "./outputs/output-path.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { createWorkRoutes } from "./runner-api/routes.ts";
@@ -84,11 +84,7 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
       remember: (id) => getMessageDeduplicator(env).add(id),
     })),
   );
-  app.doc31("/v1/openapi.json", {
-    openapi: "3.1.0",
-    info: { title: "Tilewright", version: VERSION },
-    security: [{ bearer: [] }],
-  });
+  app.get("/v1/openapi.json", (c) => c.json(describeApi(app)));
   app.notFound((c) =>
     toErrorResponse(new HttpError(404, "not_found", `there is no ${c.req.method} ${c.req.path} here`)),
   );

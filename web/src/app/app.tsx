@@ -6,6 +6,19 @@ import { ViewerPage } from "../viewer/viewer-page.tsx";
 
 /** Chooses the page by the address and by what the server offers. */
 export function App() {
+  return location.pathname === "/docs" ? <Docs /> : <Scans />;
+}
+
+/** The routes of a service, loaded when they are looked up. */
+function Docs() {
+  const [Page, setPage] = useState<{ page: ComponentType }>();
+  useEffect(() => {
+    void import("../docs/docs-page.tsx").then(({ DocsPage }) => setPage({ page: DocsPage }));
+  }, []);
+  return Page ? <Page.page /> : null;
+}
+
+function Scans() {
   const [session, setSession] = useState<PageSession>();
   const [problem, setProblem] = useState<string>();
   const [token] = useState(takeToken);

@@ -33,6 +33,7 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
     <main class="list">
       <header class="bar">
         <h1>Scans</h1>
+        <a href="/docs">Routes</a>
         <button type="button" onClick={onSignOut}>
           Sign out
         </button>
