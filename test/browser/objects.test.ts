@@ -144,6 +144,7 @@ describe("objects in the picture", () => {
     await expect
       .poll(() => note.textContent())
       .toContain(`${inRange.toLocaleString("en")} of ${areas.length.toLocaleString("en")} are shown`);
+    expect(await note.textContent()).toMatch(/^From [\d.,]+ to [\d.,]+ or more\./);
     expect(await accessibilityFindings(page)).toEqual([]);
     await page.getByRole("button", { name: "Show all" }).click();
     await expect.poll(() => note.textContent()).toContain(`${areas.length.toLocaleString("en")} of`);

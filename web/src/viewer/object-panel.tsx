@@ -137,7 +137,7 @@ function Distribution({
       {handle(0)}
       {handle(1)}
       <p class="note">
-        {measurementText(low)} to {measurementText(high)}.{" "}
+        {rangeText(range, histogram)}.{" "}
         <span aria-live="polite">
           {objects.countInRange.toLocaleString("en")} of {total.toLocaleString("en")} are shown.
         </span>{" "}
@@ -150,6 +150,13 @@ function Distribution({
       <ObjectRows objects={objects} name={name} />
     </div>
   );
+}
+
+/** A handle at its end sets no limit: the tail beyond the histogram is let through. */
+function rangeText([from, to]: readonly number[], { low, high }: MeasurementHistogram): string {
+  const lowest = from! <= low ? `${measurementText(low)} or less` : measurementText(from!);
+  const highest = to! >= high ? `${measurementText(high)} or more` : measurementText(to!);
+  return `From ${lowest} to ${highest}`;
 }
 
 /** The objects with the largest or smallest values. */
