@@ -1,3 +1,4 @@
+import { parseCorsOrigins } from "../../src/edge/jobs/auth/cors.ts";
 import { parseTokens } from "../../src/edge/jobs/auth/tokens.ts";
 import { parseWebhookSecrets } from "../../src/edge/jobs/events/webhook-secrets.ts";
 import { callbackAllowed } from "../../src/edge/jobs/lifecycle/callback.ts";
@@ -85,6 +86,11 @@ function* checkVars({ config, jobs, segment }: Configuration): Generator<string>
     if ((jobs.vars[name] ?? "") !== (segment.vars[name] ?? "")) {
       yield `${name} is not the same in ${jobs.name} and ${segment.name}`;
     }
+  }
+  try {
+    parseCorsOrigins(jobs.vars);
+  } catch (error) {
+    yield (error as Error).message;
   }
   for (const [name, value] of Object.entries(jobs.vars)) yield* checkSize(name, value);
 }

@@ -22,6 +22,7 @@ interface UpFlags {
   variant?: string;
   /** Who segments shards: the edge function, or runners that pull them. */
   worker: "edge" | "pull";
+  corsOrigins: string;
 }
 
 interface UpOptions extends UpFlags {
@@ -46,6 +47,7 @@ export const addUpCommand: AddCommand = (program, { signal, setResumeHint }) => 
         .choices(["edge", "pull"])
         .default("edge"),
     )
+    .option("--cors-origins <list>", "pages of other hosts that may read results, such as viewers", "")
     .action((flags: UpFlags) => {
       setResumeHint("start again with the same --data-dir to go on");
       return runService({ ...flags, signal });
@@ -99,7 +101,10 @@ async function serve(
     model: directory,
     variant,
     shards: options.worker,
-    jobs: { TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]) },
+    jobs: {
+      TOKENS: JSON.stringify([{ name: "local", token, scopes: ["admin"] }]),
+      CORS_ORIGINS: options.corsOrigins,
+    },
     segment: { TOKEN: token },
     log,
     onRuntime: (runtime) => taken.note({ runtime }),

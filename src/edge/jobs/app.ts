@@ -5,6 +5,7 @@ import { discardBody } from "../../service/read-body.ts";
 import { R2Store } from "../../storage/r2-store.ts";
 import { jobKeys } from "../shared/job-keys.ts";
 import { jsonContent } from "../shared/open-api.ts";
+import { allowOrigins } from "./auth/cors.ts";
 import { requireAccess, requireScope } from "./auth/require-scope.ts";
 import { createCohortRoutes } from "./cohorts/routes.ts";
 import type { Bindings } from "./context/bindings.ts";
@@ -16,6 +17,7 @@ import { createRequestedJob } from "./lifecycle/create-job.ts";
 import { createJobRoutes } from "./lifecycle/job-routes.ts";
 import { describeApi } from "./open-api-document.ts";
 import { JOB_ID } from "./outputs/output-path.ts";
+import { createReadLinkRoutes } from "./outputs/read-link-routes.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { createWorkRoutes } from "./runner-api/routes.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
@@ -53,6 +55,8 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
     if (reason === undefined) return c.json({ ok: true as const }, 200);
     return c.json({ ok: false as const, reason }, 503, { "Retry-After": "15" });
   });
+  // Before authorization: a browser asks without a token whether it may send one.
+  app.use("/v1/*", allowOrigins());
   app.use("/v1/jobs/*", requireAccess());
   // Deleting is final.
   app.on("DELETE", "/v1/jobs/:id/data", requireScope("admin"));
@@ -71,6 +75,7 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.route("/", createJobRoutes());
   app.route("/", createCohortRoutes());
   app.route("/", createOutputRoutes());
+  app.route("/", createReadLinkRoutes());
   app.route("/", createWorkRoutes());
   app.route("/", createUploadRoutes({ onCompleted: publishUploadEvent, check: checkModel }));
   app.route("/", createFolderRoutes({ start: startFolderJob, check: checkModel }));

@@ -4,6 +4,7 @@ import { isFinal, type JobStatus } from "../../../src/contracts/job-request.ts";
 import type { ViewedScan } from "../data/session.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 import { jobProgress, scanName, stateText } from "./job-text.ts";
+import { OpenElsewhere } from "./open-elsewhere.tsx";
 
 /** Time before a lost stream of events is opened again. */
 const RECONNECT_MS = 2000;
@@ -32,7 +33,13 @@ export function JobView({ token, job, onBack }: JobViewProps) {
       All scans
     </button>
   );
-  if (scan) return <ViewerPage scan={scan}>{back}</ViewerPage>;
+  if (scan)
+    return (
+      <ViewerPage scan={scan}>
+        {back}
+        <OpenElsewhere token={token} job={job} />
+      </ViewerPage>
+    );
   const shown = failure ?? problem;
   return (
     <main class="plain here">

@@ -37,6 +37,8 @@ export interface Bindings {
   /** Hosts that callbacks may go to, separated by commas, and the secret that signs them. */
   CALLBACK_HOSTS?: string;
   CALLBACK_SECRET?: string;
+  /** Origins of pages on other hosts that may call the service, separated by commas, or `*`. Default: none. */
+  CORS_ORIGINS?: string;
   /** S3 access to SCANS for presigned uploads: endpoint, and secret keys as JSON. */
   SCANS_S3_ENDPOINT?: string;
   SCANS_S3_KEYS?: string;

@@ -84,16 +84,22 @@ export function createOutputRoutes() {
       416: errorContent("The range starts behind the end of the file."),
     },
   });
-  app.get("/v1/jobs/:id/outputs/:path{.+}", sendOutput);
+  app.get("/v1/jobs/:id/outputs/:path{.+}", (c) => {
+    // From the raw URL: a router may decode it twice or not at all.
+    const encoded = new URL(c.req.url).pathname.split("/outputs/").slice(1).join("/outputs/");
+    return sendOutput(c, c.req.param("id"), encoded);
+  });
 
   return app;
 }
 
-async function sendOutput(c: Context<{ Bindings: Bindings }>): Promise<Response> {
+/** @param encoded path of the output, as in the URL */
+export async function sendOutput(
+  c: Context<{ Bindings: Bindings }>,
+  job: string,
+  encoded: string,
+): Promise<Response> {
   const results = getResultsBucket(c.env);
-  const job = c.req.param("id") ?? "";
-  // From the raw URL: a router may decode it twice or not at all.
-  const encoded = new URL(c.req.url).pathname.split("/outputs/").slice(1).join("/outputs/");
   const path = outputPath(encoded);
   if (!JOB_ID.test(job) || path === undefined) throw noFile();
   const key = resultsPrefix(job) + path;
