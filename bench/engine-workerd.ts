@@ -9,9 +9,9 @@ import { encodeWindowBatch, WINDOW_BATCH_TYPE } from "../src/tiling/wire/window-
 /**
  * The edge function in workerd on both runtimes: CPU time of a window over HTTP, and of the first request, which loads the
  * model and runs its golden tile. On Linux.
- *   node bench/engine-workerd.ts [requests]
+ *   node bench/engine-workerd.ts [requests] [--json]
  */
-const requests = Number(process.argv[2] ?? 12);
+const requests = Number(process.argv.slice(2).find((argument) => /^\d+$/.test(argument)) ?? 12);
 /** In one request, so that HTTP counts little. */
 const WINDOWS = 4;
 const TOKEN = "a-token-for-a-benchmark";
@@ -33,13 +33,14 @@ for (const [runtime, entry] of [
       network: name,
       "CPU ms a window": round(windowMs),
       "first request, CPU ms": round(coldMs),
-      "bundle MiB": round(kib / 1024),
-      "gzipped MiB": round(gzipKib / 1024),
+      "bundle KiB": round(kib),
+      "gzipped KiB": round(gzipKib),
     });
   }
   await bundle.remove();
 }
-console.table(table);
+if (process.argv.includes("--json")) console.log(JSON.stringify(table));
+else console.table(table);
 
 async function measure(directory: string, name: string): Promise<{ coldMs: number; windowMs: number }> {
   const model = await loadModel(join(MODELS, name), { variant: "int4-edge" });

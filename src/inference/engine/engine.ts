@@ -61,7 +61,7 @@ const align = (n: number) => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
  * A graph in a linear memory of its own.
  *
  * Written by hand: onnxruntime-web is 14 MB of WebAssembly, asks for shared memory, which a platform may not grant, has no
- * kernel for 4 bits and takes three times as long (`npm run bench:engine`).
+ * kernel for 4 bits and takes three times as long (`node bench/engine.ts`).
  *
  * It computes synchronously, one window at a time. */
 export class Engine {
