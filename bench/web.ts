@@ -197,7 +197,7 @@ async function reportOpenTab(): Promise<void> {
   const slide = writeMadeSlide(join(directory, "waiting.tiff"), { width: 1500, height: 1100 }).path;
   const model = writePointwisePackage(join(directory, "pointwise"));
   const pages = await openWebAssets(findWebAssets());
-  const bundles = await bundleWorkers();
+  const bundles = await bundleWorkers("pull");
   const stack = await startStack({
     state: join(directory, "state"),
     host: "127.0.0.1",

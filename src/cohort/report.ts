@@ -61,6 +61,7 @@ export function reportHtml(
 <main>
 <h1>${escapeHtml(about.title)}</h1>
 <p class="soft">${escapeHtml(about.model)}, ${escapeHtml(about.at)}</p>
+<p class="soft">To sort, filter and open the scans in a viewer: <code>npx tilewright view</code> and the directory of this report.</p>
 <div class="numbers">
 ${number(outcomes.length, "scans")}${number(totals.done, "done")}${number(totals.failed, "failed")}${number(totals.pending, "to do")}
 ${number(totals.windows, "windows")}${number(duration(totals.seconds), "of work")}${number(usd(totals.cost), "used")}${

@@ -132,3 +132,31 @@ it("is offered by the page of a result, with a script for QuPath", async () => {
   expect(problems).toEqual([]);
   await close();
 });
+
+it("shows a cohort of the service, whose rows lead to their jobs", async () => {
+  const { uri } = ((await (await service.fetch(`/v1/jobs/${job}`)).json()) as { source: { uri: string } })
+    .source;
+  const id = `<img src=x onerror=alert(1)>`;
+  const created = await service.post("/v1/cohorts", {
+    job: { model: "pointwise" },
+    rows: [
+      { id, source: uri },
+      { id: "gone", source: `${uri}.gone` },
+    ],
+  });
+  expect(created.status).toBe(201);
+  const cohort = ((await created.json()) as { id: string }).id;
+  const { page, problems, close } = await openPage(browser, new URL(`/cohort?id=${cohort}`, stack.url).href);
+  await page.getByLabel("Token").fill(READ_TOKEN);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect.poll(() => page.locator("main").textContent()).toContain("1 of 2 done, 1 failed");
+  await page.getByLabel("State").selectOption("failed");
+  await expect.poll(() => page.locator("table tbody").textContent()).toContain("gone");
+  expect(await page.locator("table tbody tr").count()).toBe(1);
+  await page.getByLabel("State").selectOption("");
+  expect(await accessibilityFindings(page)).toEqual([]);
+  await page.getByRole("link", { name: id }).click();
+  await pictureReady(page);
+  expect(problems).toEqual([]);
+  await close();
+});

@@ -10,6 +10,7 @@ import type { OpenedAddress } from "../../storage/opened-address.ts";
 import { parseSourceAddress } from "../../storage/source-address.ts";
 import type { AddCommand } from "../options/context.ts";
 import { parsePort } from "../options/parsers.ts";
+import { type OpenedCohort, openCohort } from "../view/cohort-view.ts";
 import type { ViewRoot } from "../view/view-roots.ts";
 import { startViewServer } from "../view/view-server.ts";
 import { findWebAssets } from "../view/web-assets.ts";
@@ -23,7 +24,9 @@ interface ViewFlags {
 export const addViewCommand: AddCommand = (program, { signal, setResumeHint }) => {
   program
     .command("view [results|scan]")
-    .description("show a finished run or a scan in the browser; without one, segment scans in the browser")
+    .description(
+      "show a finished run, cohort or scan in the browser; without one, segment scans in the browser",
+    )
     .option("--source <scan>", "the scan of the run, if it is not where it was")
     .option("--model <name|dir>", "model for segmenting in the browser", "nuclei")
     .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 0)
@@ -32,7 +35,11 @@ export const addViewCommand: AddCommand = (program, { signal, setResumeHint }) =
       if (place === undefined && flags.source !== undefined)
         throw new JobError("--source belongs to a finished run: name its directory, too");
       const model = await openModel(flags.model);
-      const scan = place === undefined ? nothing() : await openScan(place, flags.source);
+      const cohort = place === undefined ? undefined : openCohortAt(place);
+      if (cohort && flags.source !== undefined)
+        throw new JobError("--source belongs to a finished run: a cohort names its own scans");
+      const scan =
+        place === undefined || cohort ? { ...nothing(), cohort } : await openScan(place, flags.source);
       scan.roots.set("model", model.root);
       try {
         await serve(scan, model.served, flags.port, signal);
@@ -47,6 +54,8 @@ interface Scan {
   roots: Map<string, ViewRoot>;
   imageMissing?: string;
   opened: OpenedAddress[];
+  /** Of a cohort the page shows its table first. */
+  cohort?: OpenedCohort;
 }
 
 /** A page without a scan. */
@@ -63,6 +72,34 @@ async function openModel(place: string): Promise<{ root: ViewRoot; served: objec
   const variant = edgeVariant(manifest) ?? manifest.defaultVariant;
   const { name, version } = manifest;
   return { root, served: { name, version, variant, root: "model", key: root.key } };
+}
+
+function openCohortAt(place: string): OpenedCohort | undefined {
+  return parseSourceAddress(place).scheme === "file" ? openCohort(place) : undefined;
+}
+
+/** Opens the results and the scan of a row of a cohort, under roots of their own. */
+async function openRow(
+  { cohort, roots, opened }: Scan,
+  row: number,
+): Promise<ReturnType<typeof describeScan> | undefined> {
+  const place = cohort?.scanOf(row);
+  if (place === undefined) return undefined;
+  const [run, image] = [`run${row}`, `image${row}`];
+  if (roots.has(run)) return describeScan(roots, place.source, run, image);
+  const found = await openScan(place.results, undefined, place.source);
+  opened.push(...found.opened);
+  for (const [name, root] of found.roots) roots.set(`${name}${row}`, root);
+  return describeScan(roots, found.name, run, image);
+}
+
+function describeScan(roots: Scan["roots"], name: string, run: string, image: string) {
+  const at = (root: string) => {
+    const found = roots.get(root);
+    return found && { root, key: found.key };
+  };
+  const imageMissing = roots.has(image) ? undefined : "The scan is not where the cohort's manifest names it.";
+  return { name: path.basename(name), run: at(run), image: at(image), imageMissing, models: [] };
 }
 
 async function serve(scan: Scan, model: object, port: number, signal: AbortSignal): Promise<void> {
@@ -83,7 +120,9 @@ async function serve(scan: Scan, model: object, port: number, signal: AbortSigna
       imageMissing: scan.imageMissing,
       run: at("run"),
       models: [model],
+      cohort: scan.cohort?.table,
     },
+    openRow: (row) => openRow(scan, row),
     log: (line) => void process.stderr.write(`${line}\n`),
   }).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "EADDRINUSE")
@@ -93,7 +132,7 @@ async function serve(scan: Scan, model: object, port: number, signal: AbortSigna
   try {
     // The part after # never leaves the browser: the page keeps the token for this tab and removes it from the address.
     console.log(
-      `${scan.roots.size > 1 ? scan.name : "the page"} is shown to this machine at\n\n  ${server.url.origin}/#token=${token}\n`,
+      `${scan.cohort?.table.name ?? (scan.roots.size > 1 ? scan.name : "the page")} is shown to this machine at\n\n  ${server.url.origin}/#token=${token}\n`,
     );
     await new Promise<void>((stop) => {
       if (signal.aborted) stop();
@@ -104,8 +143,8 @@ async function serve(scan: Scan, model: object, port: number, signal: AbortSigna
   }
 }
 
-/** A finished run with its scan, if that can be found, or a scan alone. */
-async function openScan(place: string, source: string | undefined): Promise<Scan> {
+/** A finished run with its scan, if that can be found, or a scan alone. @param guess where the scan probably lies */
+async function openScan(place: string, source: string | undefined, guess?: string): Promise<Scan> {
   const run = await open(place);
   const opened = [run];
   try {
@@ -120,7 +159,7 @@ async function openScan(place: string, source: string | undefined): Promise<Scan
     const manifest = JSON.parse(new TextDecoder().decode(stored.bytes)) as RunManifest;
     const roots = new Map([["run", toRoot(run)]]);
     const { name } = manifest.source;
-    const image = await openSourceOf(manifest, place, source);
+    const image = await openSourceOf(manifest, place, source, guess);
     if (image !== undefined) {
       opened.push(image);
       roots.set("image", toRoot(image));
@@ -142,11 +181,13 @@ async function openSourceOf(
   { source }: RunManifest,
   place: string,
   given: string | undefined,
+  guess: string | undefined,
 ): Promise<OpenedAddress | undefined> {
   const isLocal = parseSourceAddress(place).scheme === "file";
   const guesses = isLocal
     ? [path.join(place, "..", source.name), source.name, path.join(place, "..", "..", source.name)]
     : [];
+  if (guess !== undefined) guesses.unshift(guess);
   for (const candidate of given === undefined ? guesses : [given]) {
     const address = await open(candidate);
     const info = await address.store.head(address.key);

@@ -14,6 +14,8 @@ export interface ViewServerOptions {
   session: object;
   /** By the name that addresses use. */
   roots: ReadonlyMap<string, ViewRoot>;
+  /** Of a cohort: answer of `/v1/view/scan?row=`, after its roots were added. Undefined: the row has no results. */
+  openRow?(row: number): Promise<object | undefined>;
   /** Directory of the built web app. */
   assets: string;
   log(line: string): void;
@@ -58,7 +60,7 @@ async function closeServer(server: Server): Promise<void> {
 }
 
 async function handle(
-  { token, session, roots }: ViewServerOptions,
+  { token, session, roots, openRow }: ViewServerOptions,
   assets: WebAssets,
   request: IncomingMessage,
   response: ServerResponse,
@@ -74,7 +76,12 @@ async function handle(
   if (!target.startsWith("/v1/")) return assets.handle(request, response);
   if (!hasToken(request, token)) return send(response, 401, "the key of this page is missing or wrong");
   if (target === "/v1/view") return sendJson(request, response, session);
-  const match = /^\/v1\/view\/(data|list)\/([a-z]+)(?:\/(.+))?$/.exec(target);
+  if (target === "/v1/view/scan" && openRow) {
+    const row = new URLSearchParams(query).get("row") ?? "";
+    const opened = /^\d{1,6}$/.test(row) ? await openRow(Number(row)) : undefined;
+    return opened ? sendJson(request, response, opened) : send(response, 404, "nothing is there");
+  }
+  const match = /^\/v1\/view\/(data|list)\/([a-z]+\d*)(?:\/(.+))?$/.exec(target);
   const root = match && roots.get(match[2]!);
   if (!match || !root) return send(response, 404, "nothing is there");
   if (match[1] === "list") {

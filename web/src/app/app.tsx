@@ -1,6 +1,6 @@
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type PageSession, readViewSession, takeToken } from "../data/session.ts";
+import { type PageSession, readViewSession, takeToken, type ViewedCohort } from "../data/session.ts";
 import { HerePage } from "../here/here-page.tsx";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 
@@ -16,6 +16,15 @@ function Docs() {
     void import("../docs/docs-page.tsx").then(({ DocsPage }) => setPage({ page: DocsPage }));
   }, []);
   return Page ? <Page.page /> : null;
+}
+
+/** The table of a cohort, loaded when there is one. */
+function Cohort({ cohort }: { cohort: ViewedCohort }) {
+  const [Page, setPage] = useState<{ page: ComponentType<{ cohort: ViewedCohort }> }>();
+  useEffect(() => {
+    void import("../cohort/cohort-page.tsx").then(({ CohortPage }) => setPage({ page: CohortPage }));
+  }, []);
+  return Page ? <Page.page cohort={cohort} /> : null;
 }
 
 function Scans() {
@@ -34,7 +43,13 @@ function Scans() {
     open().catch((error: Error) => setProblem(error.message));
   }, [token]);
   if (Service) return <Service.app token={token} />;
-  if (session?.scan && location.pathname !== "/here") return <ViewerPage scan={session.scan} />;
+  if (session?.scan && location.pathname !== "/here")
+    return (
+      <ViewerPage scan={session.scan}>
+        {new URLSearchParams(location.search).has("scan") && <a href="/">All scans of the cohort</a>}
+      </ViewerPage>
+    );
+  if (session?.cohort && location.pathname !== "/here") return <Cohort cohort={session.cohort} />;
   if (session) return <HerePage models={session.models} />;
   return (
     <main class="plain">

@@ -17,8 +17,18 @@ export interface ServedModel {
   place: PlacedKey;
 }
 
+/** The table of a cohort; `withResults` are the indexes of rows that the viewer can open. */
+export interface ViewedCohort {
+  name: string;
+  model: string;
+  columns: readonly { name: string; isNumber: boolean }[];
+  rows: readonly (readonly (string | number | null)[])[];
+  withResults: readonly number[];
+}
+
 /** What the server of the page offers. */
 export interface PageSession {
+  cohort?: ViewedCohort;
   /** Undefined: the page segments scans that the user chooses. */
   scan?: ViewedScan;
   models: readonly ServedModel[];
@@ -30,6 +40,7 @@ export interface ViewSession {
   image?: { root: string; key: string };
   imageMissing?: string;
   run?: { root: string; key: string };
+  cohort?: ViewedCohort;
   models: readonly { name: string; version: string; variant: string; root: string; key: string }[];
 }
 
@@ -53,9 +64,14 @@ export function keepToken(token: string | undefined): void {
 /** What the command serves, or undefined if this page comes from a job service. @throws {Error} a sentence */
 export async function readViewSession(token: string | undefined): Promise<PageSession | undefined> {
   const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-  const response = await fetch("/v1/view", { headers }).catch(() => {
+  // A scan of a cohort has an address of its own.
+  const row = /^\d{1,6}$/.exec(new URLSearchParams(location.search).get("scan") ?? "")?.[0];
+  const path = row === undefined ? "/v1/view" : `/v1/view/scan?row=${row}`;
+  const response = await fetch(path, { headers }).catch(() => {
     throw new Error("the command that serves this page has ended; start it again and open its new address");
   });
+  if (response.status === 404 && row !== undefined)
+    throw new Error("this scan of the cohort has no results; open the list of its scans");
   if (response.status === 404) return undefined;
   if (response.status === 401)
     throw new Error("this tab has no key for the page; open the address that the command printed");
@@ -72,8 +88,9 @@ export async function readViewSession(token: string | undefined): Promise<PageSe
       },
     },
   });
-  const { name, imageMissing, image, run } = session;
+  const { name, imageMissing, image, run, cohort } = session;
   return {
+    cohort,
     ...((image || run) && {
       scan: { name, imageMissing, ...(image && { image: at(image) }), ...(run && { run: at(run) }) },
     }),

@@ -1,10 +1,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { keepToken } from "../data/session.ts";
+import { CohortView } from "./cohort-view.tsx";
 import { JobView } from "./job-view.tsx";
 import { JobsPage } from "./jobs-page.tsx";
 import { SignIn } from "./sign-in.tsx";
 
-/** The pages of a job service: `/` lists scans, `/job?id=` shows one. */
+/** The pages of a job service: `/` lists scans, `/job?id=` shows one, `/cohort?id=` many. */
 export function ServiceApp({ token: first }: { token: string | undefined }) {
   const [token, setToken] = useState(first);
   const [job, setJob] = useState(jobOfAddress);
@@ -22,8 +23,15 @@ export function ServiceApp({ token: first }: { token: string | undefined }) {
     setToken(undefined);
   };
   if (token === undefined) return <SignIn onToken={setToken} />;
+  const cohort = cohortOfAddress();
+  if (cohort !== undefined) return <CohortView token={token} cohort={cohort} />;
   if (job !== undefined) return <JobView token={token} job={job} onBack={() => go(undefined)} />;
   return <JobsPage token={token} onOpen={go} onSignOut={signOut} />;
+}
+
+function cohortOfAddress(): string | undefined {
+  const id = new URLSearchParams(location.search).get("id") ?? "";
+  return location.pathname === "/cohort" && /^[0-9a-f]{32}$/.test(id) ? id : undefined;
 }
 
 function jobOfAddress(): string | undefined {
