@@ -20,6 +20,7 @@ describe("a link to a view", () => {
         hidden: fc.uniqueArray(fc.integer({ min: 1, max: 255 })),
       }),
       object: fc.integer({ min: 1, max: 2 ** 31 }),
+      swipe: fc.integer({ min: 0, max: 1000 }).map((v) => v / 1000),
       objectsHidden: fc.constant(true as const),
     });
     fc.assert(
@@ -30,7 +31,18 @@ describe("a link to a view", () => {
   });
 
   it("of any text gives numbers in their range, or nothing", () => {
-    const fields = fc.constantFrom("x", "y", "scale", "z", "labels", "style", "hide", "object", "planes");
+    const fields = fc.constantFrom(
+      "x",
+      "y",
+      "scale",
+      "z",
+      "labels",
+      "style",
+      "hide",
+      "object",
+      "planes",
+      "swipe",
+    );
     const values = fc.oneof(
       fc.string(),
       fc.double().map(String),

@@ -17,6 +17,7 @@ import { findWebAssets } from "../view/web-assets.ts";
 
 interface ViewFlags {
   source?: string;
+  compare?: string;
   model: string;
   port: number;
 }
@@ -28,6 +29,7 @@ export const addViewCommand: AddCommand = (program, { signal, setResumeHint }) =
       "show a finished run, cohort or scan in the browser; without one, segment scans in the browser",
     )
     .option("--source <scan>", "the scan of the run, if it is not where it was")
+    .option("--compare <results>", "another finished run of the same scan, on the other side of a line")
     .option("--model <name|dir>", "model for segmenting in the browser", "nuclei")
     .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 0)
     .action(async (place: string | undefined, flags: ViewFlags) => {
@@ -41,6 +43,7 @@ export const addViewCommand: AddCommand = (program, { signal, setResumeHint }) =
       const scan =
         place === undefined || cohort ? { ...nothing(), cohort } : await openScan(place, flags.source);
       scan.roots.set("model", model.root);
+      if (flags.compare !== undefined) await addOtherRun(scan, flags.compare);
       try {
         await serve(scan, model.served, flags.port, signal);
       } finally {
@@ -72,6 +75,17 @@ async function openModel(place: string): Promise<{ root: ViewRoot; served: objec
   const variant = edgeVariant(manifest) ?? manifest.defaultVariant;
   const { name, version } = manifest;
   return { root, served: { name, version, variant, root: "model", key: root.key } };
+}
+
+/** Adds a second run. The page checks that both have the same source, and says so where they have not. */
+async function addOtherRun(scan: Scan, place: string): Promise<void> {
+  if (!scan.roots.has("run"))
+    throw new JobError("--compare needs two finished runs: name the first one, too");
+  const other = await open(place);
+  scan.opened.push(other);
+  if ((await other.store.head(`${other.key}/run.json`)) === undefined)
+    throw new JobError(`${place} holds no finished run (run.json), so there is nothing to compare with`);
+  scan.roots.set("other", toRoot(other));
 }
 
 function openCohortAt(place: string): OpenedCohort | undefined {
@@ -119,6 +133,7 @@ async function serve(scan: Scan, model: object, port: number, signal: AbortSigna
       image: at("image"),
       imageMissing: scan.imageMissing,
       run: at("run"),
+      otherRun: at("other"),
       models: [model],
       cohort: scan.cohort?.table,
     },

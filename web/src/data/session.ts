@@ -7,6 +7,8 @@ export interface ViewedScan {
   /** Why there is no image, a sentence. */
   imageMissing?: string;
   run?: PlacedKey;
+  /** Another run of the same image, to compare with. */
+  otherRun?: PlacedKey;
 }
 
 /** A model that the server of the page can give to the tab. */
@@ -40,6 +42,7 @@ export interface ViewSession {
   image?: { root: string; key: string };
   imageMissing?: string;
   run?: { root: string; key: string };
+  otherRun?: { root: string; key: string };
   cohort?: ViewedCohort;
   models: readonly { name: string; version: string; variant: string; root: string; key: string }[];
 }
@@ -88,11 +91,17 @@ export async function readViewSession(token: string | undefined): Promise<PageSe
       },
     },
   });
-  const { name, imageMissing, image, run, cohort } = session;
+  const { name, imageMissing, image, run, otherRun, cohort } = session;
   return {
     cohort,
     ...((image || run) && {
-      scan: { name, imageMissing, ...(image && { image: at(image) }), ...(run && { run: at(run) }) },
+      scan: {
+        name,
+        imageMissing,
+        ...(image && { image: at(image) }),
+        ...(run && { run: at(run) }),
+        ...(otherRun && { otherRun: at(otherRun) }),
+      },
     }),
     models: session.models.map(({ name, version, variant, ...place }) => ({
       name,

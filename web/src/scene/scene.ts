@@ -40,6 +40,7 @@ export class Scene {
   readonly #labelProgram: LabelProgram;
   #image: TileLayer<ImageTexture> | undefined;
   #labels: TileLayer<LabelTexture> | undefined;
+  #otherLabels: TileLayer<LabelTexture> | undefined;
   #overlay: SceneOverlay | undefined;
   #camera: Camera = { x: 0, y: 0, scale: 1 };
   #slice = 0;
@@ -47,6 +48,10 @@ export class Scene {
   world: Bounds = { x0: 0, y0: 0, x1: 1, y1: 1 };
   channels: readonly ChannelLook[] = [];
   labelLook: LabelLook = { opacity: 0.5, style: "fill", classes: [] };
+  /** Classes of the labels that are compared with; opacity and style are those of `labelLook`. */
+  otherClasses: LabelLook["classes"] = [];
+  /** Part of the picture's width on which the first labels are shown; the others are on the rest. */
+  swipe = 0.5;
 
   /** @throws {Error} with a sentence, if the browser has no WebGL 2 */
   constructor(canvas: HTMLCanvasElement, events: SceneEvents) {
@@ -90,7 +95,9 @@ export class Scene {
   /** Tiles that the current view still waits for. */
   get pending(): number {
     const labels = this.#labels !== undefined && this.labelLook.opacity > 0 ? this.#labels.tiles.pending : 0;
-    return (this.#image?.tiles.pending ?? 0) + labels + (this.#overlay?.pending ?? 0);
+    const others =
+      this.#otherLabels !== undefined && this.labelLook.opacity > 0 ? this.#otherLabels.tiles.pending : 0;
+    return (this.#image?.tiles.pending ?? 0) + labels + others + (this.#overlay?.pending ?? 0);
   }
 
   /** Whether the view shows too many tiles of an image without smaller levels. */
@@ -107,6 +114,7 @@ export class Scene {
     this.#slice = slice;
     this.#image?.tiles.setVariant(String(slice));
     this.#labels?.tiles.setVariant(String(slice));
+    this.#otherLabels?.tiles.setVariant(String(slice));
     this.requestDraw();
   }
 
@@ -154,8 +162,20 @@ export class Scene {
 
   setLabels(map: LabelMap, client: ImageClient): void {
     this.#labels?.close();
+    this.#labels = this.#labelLayer(map, client);
+    this.requestDraw();
+  }
+
+  /** Labels of another run, right of `swipe`. */
+  setOtherLabels(map: LabelMap, client: ImageClient): void {
+    this.#otherLabels?.close();
+    this.#otherLabels = this.#labelLayer(map, client);
+    this.requestDraw();
+  }
+
+  #labelLayer(map: LabelMap, client: ImageClient): TileLayer<LabelTexture> {
     const { pyramid } = map;
-    this.#labels = this.#layer({
+    return this.#layer<LabelTexture>({
       pyramid,
       load: async (tile, signal) => {
         const grid = pyramid.levels[tile.level]!;
@@ -175,7 +195,6 @@ export class Scene {
       concurrency: client.concurrency,
       slack: 1,
     });
-    this.requestDraw();
   }
 
   setOverlay(overlay: SceneOverlay | undefined): void {
@@ -202,6 +221,7 @@ export class Scene {
     this.#frame = -1;
     this.#image?.close();
     this.#labels?.close();
+    this.#otherLabels?.close();
     this.#overlay?.close();
   }
 
@@ -246,14 +266,43 @@ export class Scene {
       this.#imageProgram.begin(viewport, this.channels);
       this.#image.draw(gl, this.#camera, screen, (...tile) => this.#imageProgram.draw(...tile));
     }
-    if (this.#labels !== undefined && this.labelLook.opacity > 0) {
-      this.#labelProgram.begin(viewport, this.labelLook);
-      this.#labels.draw(gl, this.#camera, screen, (...tile) => this.#labelProgram.draw(...tile));
+    const edge = this.#otherLabels ? Math.round(this.swipe * screen.width) : screen.width;
+    const drawLabels = (
+      layer: TileLayer<LabelTexture> | undefined,
+      look: LabelLook,
+      x0: number,
+      x1: number,
+    ) => {
+      if (layer === undefined || look.opacity === 0) return;
+      this.#labelProgram.begin(viewport, look);
+      layer.draw(gl, this.#camera, screen, (...tile) => this.#labelProgram.draw(...tile), { x0, x1 });
+    };
+    drawLabels(this.#labels, this.labelLook, 0, edge);
+    const otherLook = { ...this.labelLook, classes: this.otherClasses };
+    drawLabels(this.#otherLabels, otherLook, edge, screen.width);
+    if (this.#otherLabels) {
+      gl.enable(gl.SCISSOR_TEST);
+      gl.scissor(0, 0, edge, screen.height);
     }
     this.#overlay?.draw(this.#camera, screen);
+    if (this.#otherLabels) this.#drawSwipe(edge);
+    gl.disable(gl.SCISSOR_TEST);
     gl.bindVertexArray(null);
     this.canvas.dataset.ready = String(this.pending === 0 && !this.isOpening);
     this.#events.onDraw();
+  }
+
+  /** A line between the two runs. */
+  #drawSwipe(edge: number): void {
+    const { gl } = this;
+    for (const [x, width, grey] of [
+      [edge - 2, 4, 1],
+      [edge - 1, 2, 0],
+    ] as const) {
+      gl.scissor(Math.max(0, x), 0, width, this.screen.height);
+      gl.clearColor(grey, grey, grey, 1);
+      gl.clear(gl.COLOR_BUFFER_BIT);
+    }
   }
 
   /** Slides on glass stand on white, anything else on black. */

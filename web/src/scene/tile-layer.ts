@@ -41,8 +41,17 @@ export class TileLayer<T> {
     this.tiles = new DrawableTiles(options);
   }
 
-  /** Asks for the tiles of the current view and draws what is there. */
-  draw(gl: WebGL2RenderingContext, camera: Camera, screen: Size, drawTile: DrawTile<T>): void {
+  /**
+   * Asks for the tiles of the current view and draws what is there.
+   * @param clip columns of the screen that are drawn; default: all
+   */
+  draw(
+    gl: WebGL2RenderingContext,
+    camera: Camera,
+    screen: Size,
+    drawTile: DrawTile<T>,
+    clip: { x0: number; x1: number } = { x0: 0, x1: screen.width },
+  ): void {
     const { pyramid, tiles } = this;
     const visible = visibleBounds(camera, screen);
     const level = chooseShownLevel(pyramid, camera.scale, this.#slack);
@@ -59,6 +68,13 @@ export class TileLayer<T> {
       x1: origin.x + box.x1 * camera.scale,
       y1: origin.y + box.y1 * camera.scale,
     });
+    const isClipped = clip.x0 > 0 || clip.x1 < screen.width;
+    const clipAll = () => {
+      if (!isClipped) return gl.disable(gl.SCISSOR_TEST);
+      gl.enable(gl.SCISSOR_TEST);
+      gl.scissor(clip.x0, 0, Math.max(0, clip.x1 - clip.x0), screen.height);
+    };
+    clipAll();
     for (const tile of wanted) {
       const rect = toScreen(samplesToWorld(pyramid, tile.level, tileSamples(pyramid, tile)));
       if (tiles.has(tile)) {
@@ -69,13 +85,15 @@ export class TileLayer<T> {
       const stand = this.#coarser(tile);
       if (stand === undefined) continue;
       gl.enable(gl.SCISSOR_TEST);
-      const x = Math.floor(rect.x0);
+      const x = Math.max(clip.x0, Math.floor(rect.x0));
       const y = Math.floor(screen.height - rect.y1);
-      gl.scissor(x, y, Math.ceil(rect.x1) - x, Math.ceil(screen.height - rect.y0) - y);
+      const width = Math.min(clip.x1, Math.ceil(rect.x1)) - x;
+      gl.scissor(x, y, Math.max(0, width), Math.ceil(screen.height - rect.y0) - y);
       const whole = samplesToWorld(pyramid, stand.tile.level, tileSamples(pyramid, stand.tile));
       this.#drawWhole(stand.texture, stand.tile, toScreen(whole), drawTile);
-      gl.disable(gl.SCISSOR_TEST);
+      clipAll();
     }
+    gl.disable(gl.SCISSOR_TEST);
   }
 
   close(): void {

@@ -10,6 +10,7 @@ export function LayersPanel({ model }: { model: ViewerModel }) {
   return (
     <aside class="panel" aria-label="Layers">
       {model.slices > 1 && model.shows === "slice" && <SliceSection model={model} />}
+      {model.other && <SwipeSection model={model} />}
       {model.labels && <LabelSection model={model} />}
       {model.objects && <ObjectPanel model={model} objects={model.objects} />}
       {model.image && !model.scene.isColor && <ChannelSection model={model} />}
@@ -37,6 +38,34 @@ function SliceSection({ model }: { model: ViewerModel }) {
           onInput={(event) => model.setSlice(event.currentTarget.valueAsNumber)}
         />
       </label>
+    </section>
+  );
+}
+
+/** Two runs of one image, on the two sides of a line. */
+function SwipeSection({ model }: { model: ViewerModel }) {
+  const name = (run: ViewerModel["manifest"]) =>
+    run &&
+    `${run.model.name} ${run.model.version} ${run.model.variant}, ${new Date(run.finishedAt).toLocaleString()}`;
+  return (
+    <section>
+      <h2>Compare</h2>
+      <input
+        type="range"
+        class="swipe"
+        min={0}
+        max={1}
+        step={0.001}
+        value={model.scene.swipe}
+        aria-label="Line between the two runs"
+        onInput={(event) => model.setSwipe(event.currentTarget.valueAsNumber)}
+      />
+      <Facts
+        rows={[
+          ["Left", name(model.manifest) ?? ""],
+          ["Right", name(model.other!.manifest) ?? ""],
+        ]}
+      />
     </section>
   );
 }

@@ -8,12 +8,22 @@ export interface ViewState {
   crosshair?: readonly [number, number, number];
   labels?: { opacity: number; style: "fill" | "outline"; hidden: readonly number[] };
   object?: number;
+  /** Part of the width that shows the first of two runs. */
+  swipe?: number;
   /** Set if objects are hidden. */
   objectsHidden?: true;
 }
 
 /** As the fragment of an address, without "#". Positions keep a hundredth of a pixel. */
-export function encodeView({ camera, slice, crosshair, labels, object, objectsHidden }: ViewState): string {
+export function encodeView({
+  camera,
+  slice,
+  crosshair,
+  labels,
+  object,
+  objectsHidden,
+  swipe,
+}: ViewState): string {
   const parts: string[] = [];
   if (camera) {
     const { x, y, scale } = camera;
@@ -26,6 +36,7 @@ export function encodeView({ camera, slice, crosshair, labels, object, objectsHi
     if (labels.hidden.length > 0) parts.push(`hide=${labels.hidden.join(".")}`);
   }
   if (object !== undefined) parts.push(`object=${object}`);
+  if (swipe !== undefined) parts.push(`swipe=${round(swipe, 3)}`);
   if (objectsHidden) parts.push("objects=0");
   return parts.join("&");
 }
@@ -59,6 +70,8 @@ export function decodeView(fragment: string): ViewState {
   }
   const object = number("object", 1, 2 ** 32);
   if (object !== undefined && Number.isInteger(object)) state.object = object;
+  const swipe = number("swipe", 0, 1);
+  if (swipe !== undefined) state.swipe = swipe;
   if (fields.get("objects") === "0") state.objectsHidden = true;
   return state;
 }

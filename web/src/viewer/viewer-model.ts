@@ -10,6 +10,7 @@ import type { ChannelLook } from "../scene/image-program.ts";
 import type { LabelLook } from "../scene/label-program.ts";
 import { Scene } from "../scene/scene.ts";
 import { ObjectModel } from "./object-model.ts";
+import { type OtherRun, openOtherRun } from "./other-run.ts";
 import { decodeView, encodeView, type ViewState } from "./permalink.ts";
 
 /** Colours of channels that state none. */
@@ -37,6 +38,8 @@ export class ViewerModel {
   labels: LabelMap | undefined;
   objects: ObjectModel | undefined;
   manifest: RunManifest | undefined;
+  /** Another run of the same image, right of the swipe. */
+  other: OtherRun | undefined;
   imageClient: ImageClient | undefined;
   labelClient: ImageClient | undefined;
   /** Volumes: one slice as it is stored, or three planes and a rendering. */
@@ -126,6 +129,25 @@ export class ViewerModel {
   setClassVisible(index: number, visible: boolean): void {
     const classes = this.scene.labelLook.classes.map((c, i) => (i === index ? { ...c, visible } : c));
     this.setLabels({ classes });
+    this.#matchOtherClasses();
+  }
+
+  /** Classes of the other run that have the name of a hidden one are hidden, too. */
+  #matchOtherClasses(): void {
+    const { labelLook, otherClasses } = this.scene;
+    const hidden = this.labels!.info.classes.filter((_, i) => labelLook.classes[i]?.visible === false);
+    const names = new Set(hidden.map(({ name }) => name));
+    this.scene.otherClasses = otherClasses.map((look, i) => ({
+      ...look,
+      visible: !names.has(this.other!.labels.info.classes[i]!.name),
+    }));
+    this.#redraw();
+  }
+
+  /** @param part of the width that shows the first run, 0 to 1 */
+  setSwipe(part: number): void {
+    this.scene.swipe = Math.min(1, Math.max(0, part));
+    this.#redraw();
   }
 
   /** Hides the labels, or shows them as they were. */
@@ -276,6 +298,16 @@ export class ViewerModel {
     this.scene.setLabels(labels, client);
     if (this.image === undefined && this.scan.image === undefined) this.#showLabelsAlone(labels);
     if (labels.axes === "yx") await this.#openObjects(run);
+    if (this.scan.otherRun) await this.#openOther(this.scan.otherRun);
+  }
+
+  async #openOther(run: PlacedKey): Promise<void> {
+    this.other = await openOtherRun(run, this.manifest!);
+    const { labels, client } = this.other;
+    this.#clients.push(client);
+    this.scene.otherClasses = labels.info.classes.map(({ color }) => ({ color, visible: true }));
+    this.scene.swipe = this.#start.swipe ?? 0.5;
+    this.scene.setOtherLabels(labels, client);
   }
 
   async #openObjects(run: NonNullable<ViewedScan["run"]>): Promise<void> {
@@ -316,6 +348,7 @@ export class ViewerModel {
         visible: !labels.hidden.includes(i),
       }));
       this.setLabels({ opacity: labels.opacity, style: labels.style, classes });
+      this.#matchOtherClasses();
     }
     if (camera) this.moveTo(camera);
     if (objectsHidden) this.objects?.setVisible(false);
@@ -332,6 +365,7 @@ export class ViewerModel {
       ...(this.slices > 1 && { slice }),
       ...(this.shows === "planes" && { crosshair: this.crosshair ?? [0, 0, 0] }),
       ...(object !== undefined && { object }),
+      ...(this.other && { swipe: this.scene.swipe }),
       ...(this.objects?.layer.isVisible === false && { objectsHidden: true }),
       ...(this.labels && { labels: { opacity: labelLook.opacity, style: labelLook.style, hidden } }),
     };
