@@ -226,7 +226,9 @@ describe("three planes of a volume", () => {
   });
 
   it("follow sliders, classes and the convention, without a serious finding of axe", async () => {
-    const { page, problems, close, view } = await openPlanes(join(directory, "out-RAS"));
+    const out = join(directory, "out-controls");
+    await segment({ source: writeNifti("controls", RAS), model, out, threads: 1 });
+    const { page, problems, close, view } = await openPlanes(out);
     const count = async (matches: (color: readonly number[]) => boolean) => {
       const pixels = await readPicture(page, ".volume canvas");
       const { columns } = boxOf(pixels, TILES.axial!, matches);
