@@ -104,6 +104,7 @@ class Simulation {
       platform,
       workers,
       idsOf: (id, kind) => idsOf(this.#jobs.get(id)!.slide, kind),
+      mergesOf: (id) => this.#jobs.get(id)!.slide.merges.map(({ id, shards }) => ({ id, shards })),
       ended: (id) => {
         this.#ledgers.close(id);
         this.#jobs.delete(id);

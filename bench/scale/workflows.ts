@@ -1,5 +1,5 @@
 import type { Bindings } from "../../src/edge/jobs/context/bindings.ts";
-import type { TaskKind } from "../../src/edge/shared/ledger-port.ts";
+import type { MergeNeeds, TaskKind } from "../../src/edge/shared/ledger-port.ts";
 import type { LoadedWorkers } from "./load-workers.ts";
 import type { Platform } from "./platform.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -33,12 +33,13 @@ export class WorkflowHost {
   steps = 0;
   createMs = 0;
 
-  /** @param idsOf the tasks of a job's stage, which the Workflow would read from the plan in the bucket */
+  /** @param idsOf the tasks of a job's stage, and the shards of its merges, which the Workflow would read from the plan in the bucket */
   constructor(options: {
     time: VirtualTime;
     platform: Platform;
     workers: LoadedWorkers;
     idsOf: (job: string, kind: TaskKind) => number[];
+    mergesOf: (job: string) => MergeNeeds[];
     ended: (job: string) => void;
   }) {
     this.#time = options.time;
@@ -47,6 +48,10 @@ export class WorkflowHost {
     this.#Workflow = class extends options.workers.JobWorkflow {
       protected override async ids(job: string, kind: TaskKind): Promise<number[]> {
         return options.idsOf(job, kind);
+      }
+
+      protected override async merges(job: string): Promise<MergeNeeds[]> {
+        return options.mergesOf(job);
       }
     } as never;
   }

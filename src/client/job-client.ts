@@ -136,6 +136,11 @@ export class JobClient {
     await response.body?.cancel();
   }
 
+  /** Starts a job again that failed or was cancelled. @returns it; another one if its scan was replaced meanwhile */
+  retry(job: string): Promise<JobStatus> {
+    return this.#http.json(jobStatusSchema, "POST", `v1/jobs/${encodeURIComponent(job)}/retry`);
+  }
+
   /** Deletes the results and the record of a job that has ended. */
   delete(job: string): Promise<void> {
     return this.deletePath(`v1/jobs/${encodeURIComponent(job)}/data`);

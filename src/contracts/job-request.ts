@@ -65,6 +65,14 @@ export const jobStatusSchema = z.object({
   windows: share.optional(),
   shards: share.optional(),
   merges: share.optional(),
+  /** Estimate at list prices: so far, and of the whole job once it is planned. `run.json` has that of a job that is done. */
+  estimatedCost: z
+    .object({
+      currency: z.literal("USD"),
+      amount: z.number().nonnegative(),
+      total: z.number().nonnegative().optional(),
+    })
+    .optional(),
   /** Why a job failed, in a sentence. */
   error: z.object({ code: z.string(), message: z.string() }).optional(),
   /** Present once the job is done; `run.json` has more. */

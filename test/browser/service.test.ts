@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import { findWebAssets, openWebAssets } from "../../src/cli/view/web-assets.ts";
 import { JobClient } from "../../src/client/job-client.ts";
+import type { JobStatus } from "../../src/contracts/job-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, TOKEN } from "../stack/service.ts";
@@ -56,6 +57,15 @@ async function signIn(token: string): Promise<WatchedPage> {
 
 const choose = (page: Page, file: string) => page.locator("input[type=file]").setInputFiles(file);
 
+/** Uploads the slide without a job, and starts one. */
+async function uploadSlide(client: JobClient): Promise<JobStatus> {
+  const bytes = readFileSync(slide);
+  const upload = await client.createUpload({ name: "again.tiff", byteLength: bytes.length, request: null });
+  for (let n = 1; n <= upload.parts; n++)
+    await client.putPart(upload.id, n, bytes.subarray((n - 1) * upload.partBytes, n * upload.partBytes));
+  return client.startJob(await client.completeUpload(upload.id));
+}
+
 describe("the service in the browser", () => {
   it("shows its routes without a token", async () => {
     const { page, problems, close } = await openPage(browser, new URL("/docs", stack.url).href);
@@ -84,6 +94,9 @@ describe("the service in the browser", () => {
   it("uploads a scan, shows its progress and then the result over the scan", async () => {
     const { page, problems, requests, close } = await signIn(TOKEN);
     await choose(page, slide);
+    // The page of its job opens by itself.
+    await page.waitForURL(/\/job\?id=/);
+    await page.getByRole("button", { name: "All scans" }).click();
     const row = page.locator("table.jobs tbody tr").first();
     await expect.poll(() => row.textContent().catch(() => "")).toContain(HOSTILE);
     expect(await accessibilityFindings(page)).toEqual([]);
@@ -92,7 +105,7 @@ describe("the service in the browser", () => {
     await pictureReady(page);
     await expect.poll(() => page.locator(".panel").textContent()).toContain("pointwise 1.0.0 fp32");
     await expect.poll(() => page.locator(".panel").textContent()).toContain("1500 × 1100 px");
-    expect(await page.locator(".panel").textContent()).toMatch(/Show 1,\d{3} objects/);
+    await expect.poll(() => page.locator(".panel").textContent()).toMatch(/Show 1,\d{3} objects/);
     await page.getByRole("button", { name: "All scans" }).click();
     await expect.poll(() => row.textContent()).toContain("done");
     expect(problems).toEqual([]);
@@ -127,6 +140,53 @@ describe("the service in the browser", () => {
     await close();
   });
 
+  it("says why a job failed and what to do, and starts a job again", async () => {
+    const client = new JobClient(stack.url.href, { token: TOKEN });
+    const junk = join(directory, "junk.tiff");
+    writeFileSync(junk, "no image");
+    const { page, close } = await signIn(TOKEN);
+    await choose(page, junk);
+    await expect
+      .poll(() => page.locator("main").textContent())
+      .toContain("check that the file opens elsewhere");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await page.getByRole("button", { name: "All scans" }).click();
+
+    const started = await uploadSlide(client);
+    await client.cancel(started.id);
+    await page.goto(new URL(`/job?id=${started.id}`, stack.url).href);
+    await expect.poll(() => page.locator("main").textContent()).toContain("cancelled");
+    await page.getByRole("button", { name: "Try again" }).click();
+    await expect
+      .poll(() =>
+        page
+          .locator(".panel")
+          .textContent()
+          .catch(() => ""),
+      )
+      .toContain("Finished");
+    await close();
+  });
+
+  it("follows a job again after the service was away", async () => {
+    const client = new JobClient(stack.url.href, { token: TOKEN });
+    const { id } = (await client.jobs({ states: ["done"] })).jobs[0]!;
+    const { page, close } = await signIn(TOKEN);
+    await page.route("**/events", (route) => route.abort());
+    await page.goto(new URL(`/job?id=${id}`, stack.url).href);
+    await expect.poll(() => page.locator("[role=alert]").textContent()).toContain("The page tries again");
+    await page.unroute("**/events");
+    await expect
+      .poll(() =>
+        page
+          .locator(".panel")
+          .textContent()
+          .catch(() => ""),
+      )
+      .toContain("Finished");
+    await close();
+  });
+
   it("goes on with an upload after a reload, and says when the service is gone", async () => {
     // Six parts. It is no scan, and its job fails.
     const large = join(directory, "large.tiff");
@@ -151,7 +211,10 @@ describe("the service in the browser", () => {
     expect(again.filter((line) => line === "POST /v1/uploads")).toEqual([]);
     expect(again.filter((line) => /^PUT .*parts\/1$/.test(line))).toEqual([]);
     expect(again.filter((line) => /^PUT .*parts\/2$/.test(line)).length).toBe(1);
+    await page.getByRole("button", { name: "All scans" }).click();
+    await page.getByRole("heading", { name: "Scans" }).waitFor();
     await page.route("**/v1/jobs?*", (route) => route.abort());
+    await page.getByLabel("Name").fill("large");
     await expect.poll(() => page.locator("[role=alert]").textContent()).toContain("The page tries again");
     await close();
   });

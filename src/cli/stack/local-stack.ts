@@ -11,6 +11,8 @@ import { bundleWorker, COMPATIBILITY_DATE, prebuiltWorker, readModules } from ".
 const BUCKETS = { SCANS: "tilewright-scans", RESULTS: "tilewright-results", MODELS: "tilewright-models" };
 /** Long enough for a shard on a slow machine; short enough that a killed stack continues soon after its restart. */
 const STALL_SECONDS = "30";
+/** Both Workers share one thread here: between windows it answers a page that reads the scan or the labels so far. */
+const PAUSE_MS = "4";
 /** A batch of events whose sources respond slowly takes longer than a minute. */
 const HEALTH_SECONDS = "240";
 /** This machine runs one shard at a time: another job must not wait behind hundreds. */
@@ -274,7 +276,7 @@ async function segmentWorker(options: StackOptions, bundles: Bundles): Promise<L
     name: "tilewright-segment",
     ...(await readModules(bundles.segment)),
     compatibilityDate: COMPATIBILITY_DATE,
-    bindings: { ...BUCKET_NAMES, ...modelBindings(options), STALL_SECONDS, ...options.segment },
+    bindings: { ...BUCKET_NAMES, ...modelBindings(options), STALL_SECONDS, PAUSE_MS, ...options.segment },
     r2Buckets: BUCKETS,
     queueConsumers: Object.fromEntries(listShardQueues(options).map(({ queue }) => [queue, RETRIES])),
     durableObjects: {

@@ -19,6 +19,7 @@ import { describeApi } from "./open-api-document.ts";
 import { JOB_ID } from "./outputs/output-path.ts";
 import { createReadLinkRoutes } from "./outputs/read-link-routes.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
+import { createRunningLabelRoutes } from "./outputs/running-labels.ts";
 import { createWorkRoutes } from "./runner-api/routes.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
 import { publishUploadEvent } from "./uploads/publish-upload-event.ts";
@@ -76,6 +77,7 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.route("/", createCohortRoutes());
   app.route("/", createOutputRoutes());
   app.route("/", createReadLinkRoutes());
+  app.route("/", createRunningLabelRoutes());
   app.route("/", createWorkRoutes());
   app.route("/", createUploadRoutes({ onCompleted: publishUploadEvent, check: checkModel }));
   app.route("/", createFolderRoutes({ start: startFolderJob, check: checkModel }));

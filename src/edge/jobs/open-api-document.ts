@@ -29,6 +29,9 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   "get /v1/jobs/{id}": "getJob",
   "delete /v1/jobs/{id}": "cancelJob",
   "delete /v1/jobs/{id}/data": "deleteJob",
+  "post /v1/jobs/{id}/retry": "retryJob",
+  "get /v1/jobs/{id}/labels": "getRunningLabels",
+  "get /v1/jobs/{id}/labels/{row}/{column}": "getRunningLabelChunk",
   "get /v1/jobs/{id}/events": "followJob",
   "get /v1/jobs/{id}/read-link": "createReadLink",
   "get /v1/read/{job}/{expires}/{signature}/{path}": "readByLink",
@@ -85,6 +88,8 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   path: "run.json",
   n: "1",
   shard: "0",
+  row: "0",
+  column: "0",
 };
 
 interface Operation {

@@ -18,6 +18,8 @@ export interface SegmentBindings extends SourceBindings {
   LEDGERS?: DurableObjectNamespace;
   /** Timeout of a shard, after which it is retried; default 240. */
   SHARD_TIMEOUT_SECONDS?: string;
+  /** Pause before each window of a shard, for requests that share the thread (the local stack); default 0. */
+  PAUSE_MS?: string;
   /** The same as in the job service: heartbeats are three times as frequent. Default 300. */
   STALL_SECONDS?: string;
   /** Delay before the first retry of a task; default 5. */

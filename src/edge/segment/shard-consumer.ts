@@ -60,6 +60,7 @@ export class ShardConsumer {
       );
     }
     const signal = AbortSignal.timeout(seconds(env) * 1000);
+    const pauseMs = Number(env.PAUSE_MS) || 0;
     return this.#sources.use(env, job, signal, async (source, bytesBefore) => {
       const runBefore = model.segmenter.runMilliseconds;
       const records = await runShard({
@@ -68,6 +69,7 @@ export class ShardConsumer {
         plan,
         shard,
         segmenter: model.segmenter,
+        beforeWindow: pauseMs > 0 ? () => new Promise((resume) => setTimeout(resume, pauseMs)) : undefined,
         signal,
       });
       const bytes = encodeMaskBatch({

@@ -17,6 +17,12 @@ export interface TaskReport {
   merge?: MergeStatistics;
 }
 
+/** A merge and the shards whose records it reads. */
+export interface MergeNeeds {
+  id: number;
+  shards: readonly number[];
+}
+
 export interface TaskTotals {
   total: number;
   done: number;
@@ -34,6 +40,13 @@ export interface Ledger {
   document(): Promise<JobDocument | undefined>;
   /** Registers tasks before they are dispatched. May be called with part of the ids; `total` counts all of them. */
   register(kind: TaskKind, ids: readonly number[], total: number): Promise<void>;
+  /**
+   * Registers merges with the shards that each of them reads. A merge whose shards are done is dispatched while other
+   * shards are computed, so that a running job shows what it has segmented.
+   */
+  registerMerges(merges: readonly MergeNeeds[], total: number): Promise<void>;
+  /** Ids of the tasks of a kind that are done, ascending. */
+  doneIds(kind: TaskKind): Promise<number[]>;
   /** Dispatches the open tasks: as many as a job may have in flight, and more as they finish. @returns how many are open */
   dispatch(kind: TaskKind): Promise<number>;
   /** "skip": the task is done, or the job has ended. */

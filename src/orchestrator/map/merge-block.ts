@@ -18,6 +18,8 @@ import { partOfOutput, planCoverage } from "../plan/plan-coverage.ts";
 
 /** Chunks of a block along the last two axes: some hundred windows. Windows at its border are read twice. */
 const BLOCK_CHUNKS = [4, 2];
+/** Maps with fewer chunks are merged chunk by chunk, so that a running job shows more than two halves of them. */
+const FEW_CHUNKS = 32;
 
 /** Neighbouring chunks that are merged together: the unit of dispatch and retry of merging. */
 export interface MergeBlock {
@@ -31,11 +33,9 @@ export interface MergeBlock {
 export function planMergeBlocks(plan: JobPlan): MergeBlock[] {
   const chunks = chunkGrid(plan.region.size, plan.chunk);
   const blocks = new Map<number, number[]>();
-  const size = blockSize(chunks);
-  const counts = chunks.counts.map((n, axis) => Math.ceil(n / size[axis]!));
+  const { blockOf } = blocksOfChunks(plan);
   for (const chunk of planCoverage(plan).chunks) {
-    const position = chunkIndex(chunks, chunk).map((i, axis) => Math.floor(i / size[axis]!));
-    const id = position.reduce((n, p, axis) => n * counts[axis]! + p, 0);
+    const id = blockOf(chunkIndex(chunks, chunk));
     const block = blocks.get(id);
     if (block) block.push(chunk);
     else blocks.set(id, [chunk]);
@@ -45,8 +45,23 @@ export function planMergeBlocks(plan: JobPlan): MergeBlock[] {
     .map(([id, members]) => ({ id, chunks: members.sort((a, b) => a - b) }));
 }
 
+/** How many chunks a block has along each axis, and the block of a chunk, given by its index along each axis. */
+export function blocksOfChunks(plan: Pick<JobPlan, "region" | "chunk">): {
+  size: readonly number[];
+  blockOf(chunk: readonly number[]): number;
+} {
+  const chunks = chunkGrid(plan.region.size, plan.chunk);
+  const size = blockSize(chunks);
+  const counts = chunks.counts.map((n, axis) => Math.ceil(n / size[axis]!));
+  return {
+    size,
+    blockOf: (chunk) => chunk.reduce((n, i, axis) => n * counts[axis]! + Math.floor(i / size[axis]!), 0),
+  };
+}
+
 function blockSize(chunks: ChunkGrid): number[] {
   const axes = chunks.counts.length;
+  if (chunks.counts.reduce((a, b) => a * b) <= FEW_CHUNKS) return new Array<number>(axes).fill(1);
   return [...new Array<number>(Math.max(0, axes - 2)).fill(1), ...BLOCK_CHUNKS].slice(-axes);
 }
 

@@ -20,14 +20,19 @@ export async function runShard(options: {
   shard: Shard;
   segmenter: Segmenter;
   together?: number;
+  /** Awaited before each window. */
+  beforeWindow?: () => Promise<void>;
   signal?: AbortSignal;
 }): Promise<MaskRecord[]> {
-  const { source, manifest, plan, shard, segmenter, together = 1, signal } = options;
+  const { source, manifest, plan, shard, segmenter, together = 1, beforeWindow, signal } = options;
   const all = await readShard(source, plan, shard, signal);
   const records = await mapConcurrent(
     all.windows,
     together,
-    (_, n) => inferBatch(segmenter, plan, sliceBatch(all, n, n + 1), manifest, signal),
+    async (_, n) => {
+      await beforeWindow?.();
+      return inferBatch(segmenter, plan, sliceBatch(all, n, n + 1), manifest, signal);
+    },
     { signal },
   );
   return records.flat();

@@ -179,3 +179,23 @@ it("reports progress of registered tasks only, and outputs only once the job is 
   expect([status.merges, status.outputs]).toEqual([undefined, undefined]);
   expect(toJobStatus({ ...record, state: "done" }, finished).outputs).toBe(outputs);
 });
+
+it("estimates the cost of a job so far, and of all of it until it has ended", () => {
+  const record: JobRecord = {
+    ...create(),
+    state: "mapping",
+    windows: 100,
+    expected: { shard: 10, merge: 2 },
+  };
+  const at = (state: JobState, share: number) =>
+    toJobStatus({ ...record, state }, (kind) => ({
+      tasks: share * (record.expected[kind] ?? 0),
+      windows: kind === "shard" ? share * 100 : 0,
+    })).estimatedCost!;
+  const [none, half, whole] = [at("mapping", 0), at("mapping", 0.5), at("finishing", 1)];
+  expect(none.amount).toBeLessThan(half.amount);
+  expect(half.amount).toBeLessThan(whole.amount);
+  expect(whole.amount).toBeCloseTo(whole.total!, 3);
+  expect(at("done", 1).total).toBeUndefined();
+  expect(toJobStatus(create(), () => ({ tasks: 0, windows: 0 })).estimatedCost).toBeUndefined();
+});

@@ -5,7 +5,7 @@ import { chooseTileSide, type TilePyramid } from "./tile-pyramid.ts";
 
 /** A label map of a run, and where its samples lie on the image. */
 export interface LabelMap {
-  info: LabelMapInfo;
+  info: Pick<LabelMapInfo, "shape" | "chunk" | "axes" | "spacing" | "placement" | "classes">;
   axes: "yx" | "zyx";
   pyramid: TilePyramid;
 }

@@ -1,4 +1,5 @@
 import type { PlacedKey } from "./place.ts";
+import type { RunningLabels } from "./running-labels.ts";
 
 /** An image and, if there is one, a finished run of it: what one viewer page shows. */
 export interface ViewedScan {
@@ -9,6 +10,8 @@ export interface ViewedScan {
   run?: PlacedKey;
   /** Another run of the same image, to compare with. */
   otherRun?: PlacedKey;
+  /** A job that is still running; its labels are shown as they are merged. */
+  running?: RunningLabels;
 }
 
 /** A model that the server of the page can give to the tab. */

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ProgressEvent } from "../../../src/portable/progress.ts";
 import { DropArea } from "../controls/drop-area.tsx";
+import { durationText } from "../controls/duration-text.ts";
 import type { LocalFile } from "../data/file-store.ts";
 import type { ServedModel } from "../data/session.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
@@ -208,11 +209,6 @@ function ProgressReport({ progress }: { progress: Progress }) {
       <progress value={total ? done : undefined} max={total ?? 1} aria-label="Windows that are segmented" />
     </div>
   );
-}
-
-function durationText(seconds: number): string {
-  if (seconds < 90) return `${Math.ceil(seconds)} s`;
-  return seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 /** The finished run in the viewer, with its files to save. */

@@ -1,10 +1,10 @@
 import { type Bounds, type Camera, clampCamera, fitCamera, type Size } from "../data/camera.ts";
 import type { ImageClient } from "../data/image-client.ts";
 import type { OpenedImage } from "../data/image-messages.ts";
-import type { LabelMap } from "../data/label-map.ts";
-import { chooseTileSide, type TilePyramid, tileSamples } from "../data/tile-pyramid.ts";
+import { chooseTileSide, samplesToWorld, type TilePyramid, tileSamples } from "../data/tile-pyramid.ts";
 import { createUnitSquare } from "./gl-program.ts";
 import { type ChannelLook, ImageProgram, type ImageTexture, MAX_SHOWN_CHANNELS } from "./image-program.ts";
+import { type LabelLayerInput, sampleRegion } from "./label-layer.ts";
 import { type LabelLook, LabelProgram, type LabelTexture } from "./label-program.ts";
 import { TileLayer } from "./tile-layer.ts";
 
@@ -141,7 +141,7 @@ export class Scene {
         const { channels, data } = await client.read(
           {
             level: tile.level,
-            ...this.#region(opened.report.axes, box),
+            ...sampleRegion(opened.report.axes, box, this.#slice),
             form: "planes",
             range: opened.range,
             maxChannels: MAX_SHOWN_CHANNELS,
@@ -160,21 +160,20 @@ export class Scene {
     this.requestDraw();
   }
 
-  setLabels(map: LabelMap, client: ImageClient): void {
+  setLabels(input: LabelLayerInput): void {
     this.#labels?.close();
-    this.#labels = this.#labelLayer(map, client);
+    this.#labels = this.#labelLayer(input);
     this.requestDraw();
   }
 
   /** Labels of another run, right of `swipe`. */
-  setOtherLabels(map: LabelMap, client: ImageClient): void {
+  setOtherLabels(input: LabelLayerInput): void {
     this.#otherLabels?.close();
-    this.#otherLabels = this.#labelLayer(map, client);
+    this.#otherLabels = this.#labelLayer(input);
     this.requestDraw();
   }
 
-  #labelLayer(map: LabelMap, client: ImageClient): TileLayer<LabelTexture> {
-    const { pyramid } = map;
+  #labelLayer({ pyramid, read, concurrency, slack }: LabelLayerInput): TileLayer<LabelTexture> {
     return this.#layer<LabelTexture>({
       pyramid,
       load: async (tile, signal) => {
@@ -186,14 +185,26 @@ export class Scene {
           x1: Math.min(grid.width, inner.x1 + 1),
           y1: Math.min(grid.height, inner.y1 + 1),
         };
-        const request = { level: tile.level, ...this.#region(map.axes, box), form: "bytes" as const };
-        const { data } = await client.read(request, signal);
-        const framed = addBorder(data as Uint8Array<ArrayBuffer>, box, inner);
+        const framed = addBorder(await read(tile.level, box, this.#slice, signal), box, inner);
         return { value: this.#labelProgram.upload(framed), byteLength: framed.data.length };
       },
       maxBytes: LABEL_BYTES,
-      concurrency: client.concurrency,
-      slack: 1,
+      concurrency,
+      slack: slack ?? 1,
+    });
+  }
+
+  /** Reads labels again where they have changed. @param boxes in world coordinates */
+  refreshLabels(boxes: readonly Bounds[]): void {
+    if (this.#labels === undefined) return;
+    const { pyramid, tiles } = this.#labels;
+    tiles.refresh((tile) => {
+      const { x0, y0, x1, y1 } = samplesToWorld(pyramid, tile.level, tileSamples(pyramid, tile));
+      // A tile has a border of one sample.
+      const { stepX, stepY } = pyramid.levels[tile.level]!;
+      return boxes.some(
+        (box) => box.x0 < x1 + stepX && box.x1 > x0 - stepX && box.y0 < y1 + stepY && box.y1 > y0 - stepY,
+      );
     });
   }
 
@@ -241,15 +252,6 @@ export class Scene {
     });
     layer.tiles.setVariant(String(this.#slice));
     return layer;
-  }
-
-  /** A box of samples as a region; of a volume, in the current slice. */
-  #region(axes: "yx" | "zyx", { x0, y0, x1, y1 }: Bounds) {
-    const isVolume = axes === "zyx";
-    return {
-      origin: isVolume ? [this.#slice, y0, x0] : [y0, x0],
-      size: isVolume ? [1, y1 - y0, x1 - x0] : [y1 - y0, x1 - x0],
-    };
   }
 
   #draw(): void {

@@ -28,6 +28,8 @@ export class DrawableTiles<T> {
   readonly #options: DrawableTilesOptions<T>;
   readonly #cache: LRUCache<string, { value: T | undefined; byteLength: number }>;
   readonly #loading = new Map<string, AbortController>();
+  /** Drawable tiles whose content has changed: they are drawn until their successors are there. */
+  #stale = new Set<string>();
   #wanted: readonly PyramidTile[] = [];
   #variant = "";
   #closed = false;
@@ -43,7 +45,7 @@ export class DrawableTiles<T> {
 
   /** Tiles wanted and not there yet. */
   get pending(): number {
-    return this.#wanted.filter((tile) => !this.#cache.has(this.#key(tile))).length;
+    return this.#wanted.filter((tile) => !this.#isCurrent(this.#key(tile))).length;
   }
 
   get(tile: PyramidTile): T | undefined {
@@ -72,6 +74,21 @@ export class DrawableTiles<T> {
     this.#start();
   }
 
+  /** Loads tiles again, those that are wanted first. @param hasChanged whether the content of a tile has */
+  refresh(hasChanged: (tile: PyramidTile) => boolean): void {
+    const isStale = (key: string) => {
+      const [level, column, row] = key.split("/").slice(-3).map(Number) as [number, number, number];
+      return hasChanged({ level, column, row });
+    };
+    this.#stale = new Set([...this.#cache.keys()].filter((key) => this.#stale.has(key) || isStale(key)));
+    for (const [key, controller] of this.#loading) {
+      if (!isStale(key)) continue;
+      controller.abort();
+      this.#loading.delete(key);
+    }
+    this.#start();
+  }
+
   close(): void {
     this.#closed = true;
     for (const controller of this.#loading.values()) controller.abort();
@@ -82,11 +99,15 @@ export class DrawableTiles<T> {
     return `${this.#variant}/${level}/${column}/${row}`;
   }
 
+  #isCurrent(key: string): boolean {
+    return this.#cache.has(key) && !this.#stale.has(key);
+  }
+
   #start(): void {
     for (const tile of this.#wanted) {
       if (this.#loading.size >= this.#options.concurrency) return;
       const key = this.#key(tile);
-      if (this.#loading.has(key) || this.#cache.has(key)) continue;
+      if (this.#loading.has(key) || this.#isCurrent(key)) continue;
       void this.#load(tile, key);
     }
   }
@@ -94,6 +115,7 @@ export class DrawableTiles<T> {
   async #load(tile: PyramidTile, key: string): Promise<void> {
     const controller = new AbortController();
     this.#loading.set(key, controller);
+    this.#stale.delete(key);
     let failure: unknown;
     try {
       const loaded = await this.#options.load(tile, controller.signal);

@@ -44,3 +44,26 @@ export function scanName({ source }: JobStatus): string {
     return last;
   }
 }
+
+/** What to do about a job that failed, a sentence. */
+export function adviceOf(code: string): string {
+  return ADVICE[code] ?? "If trying again does not help, the log of the service says more.";
+}
+
+const ADVICE: Record<string, string> = {
+  source_changed: "Upload the scan again, as it is now.",
+  source_missing: "Put the scan back where it was, or upload it again.",
+  source_unreadable: "Trying again does not help: check that the file opens elsewhere, and upload it again.",
+  no_tissue: "Draw the region to segment, or segment the scan without the search for tissue.",
+  job_refused: "Trying again with the same settings does not help.",
+  storage_refused: "Give the service access to the storage of the scan, then try again.",
+  task_stopped: "Segment it on one machine with tilewright segment, which has more memory and time.",
+  work_lost: "Try again.",
+};
+
+/** An estimate at list prices, in words. */
+export function costText({ amount, total }: NonNullable<JobStatus["estimatedCost"]>): string {
+  const dollars = (value: number) => `$${value < 0.995 ? value.toPrecision(2) : value.toFixed(2)}`;
+  const so = amount > 0 ? dollars(amount) : "$0";
+  return total === undefined ? `about ${so}` : `about ${so} of ${dollars(total)}`;
+}

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { JobClient, type JobPage } from "../../../src/client/job-client.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../src/contracts/job-request.ts";
-import { jobProgress, scanName, stateText } from "./job-text.ts";
+import { adviceOf, jobProgress, scanName, stateText } from "./job-text.ts";
 import { Uploads } from "./uploads.tsx";
 
 /** Time between looks at a list with running jobs. */
@@ -38,7 +38,7 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
           Sign out
         </button>
       </header>
-      <Uploads token={token} onStarted={refresh} />
+      <Uploads token={token} onStarted={(job, isOnly) => (isOnly ? onOpen(job) : refresh())} />
       <form class="row filters" onSubmit={(event) => event.preventDefault()}>
         <label>
           Name{" "}
@@ -141,7 +141,7 @@ interface JobTableProps {
 
 function JobTable({ token, jobs, onOpen, onChanged }: JobTableProps) {
   const [problem, setProblem] = useState<string>();
-  const act = async (action: (client: JobClient) => Promise<void>) => {
+  const act = async (action: (client: JobClient) => Promise<unknown>) => {
     try {
       await action(new JobClient(location.origin, { token }));
       setProblem(undefined);
@@ -181,20 +181,31 @@ function JobTable({ token, jobs, onOpen, onChanged }: JobTableProps) {
                   {!isFinal(job.state) && (
                     <progress value={jobProgress(job)} aria-label={`Progress of ${scanName(job)}`} />
                   )}
-                  {job.error && <p class="warning">{job.error.message}</p>}
+                  {job.error && (
+                    <p class="warning">
+                      {job.error.message}. {adviceOf(job.error.code)}
+                    </p>
+                  )}
                 </td>
                 <td>{new Date(job.createdAt).toLocaleString()}</td>
                 <td>
                   {isFinal(job.state) ? (
-                    <button
-                      type="button"
-                      onClick={() =>
-                        confirm(`Delete the results of ${scanName(job)}? The scan itself stays.`) &&
-                        void act((client) => client.delete(job.id))
-                      }
-                    >
-                      Delete
-                    </button>
+                    <>
+                      {job.state !== "done" && (
+                        <button type="button" onClick={() => void act((client) => client.retry(job.id))}>
+                          Try again
+                        </button>
+                      )}
+                      <button
+                        type="button"
+                        onClick={() =>
+                          confirm(`Delete the results of ${scanName(job)}? The scan itself stays.`) &&
+                          void act((client) => client.delete(job.id))
+                        }
+                      >
+                        Delete
+                      </button>
+                    </>
                   ) : (
                     <button type="button" onClick={() => void act((client) => client.cancel(job.id))}>
                       Cancel

@@ -25,7 +25,8 @@ export function ServiceApp({ token: first }: { token: string | undefined }) {
   if (token === undefined) return <SignIn onToken={setToken} />;
   const cohort = cohortOfAddress();
   if (cohort !== undefined) return <CohortView token={token} cohort={cohort} />;
-  if (job !== undefined) return <JobView token={token} job={job} onBack={() => go(undefined)} />;
+  if (job !== undefined)
+    return <JobView key={job} token={token} job={job} onBack={() => go(undefined)} onOpen={go} />;
   return <JobsPage token={token} onOpen={go} onSignOut={signOut} />;
 }
 

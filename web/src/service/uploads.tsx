@@ -12,11 +12,19 @@ interface Sending {
 /** Files that are sent at the same time. */
 const PARALLEL_FILES = 2;
 
+interface UploadsProps {
+  token: string;
+  /** @param isOnly no other upload is in progress */
+  onStarted: (job: string, isOnly: boolean) => void;
+}
+
 /** Takes files by drop or choice and sends them. What was sent before a reload is not sent again. */
-export function Uploads({ token, onStarted }: { token: string; onStarted: () => void }) {
+export function Uploads({ token, onStarted }: UploadsProps) {
   const [sendings, setSendings] = useState<readonly Sending[]>([]);
   const [problem, setProblem] = useState<string>();
   const running = useRef(new Set<File>());
+  /** All files of the list. */
+  const known = useRef(new Set<File>());
   const change = (file: File, part: Partial<Sending> | undefined) =>
     setSendings((before) =>
       before.flatMap((sending) =>
@@ -28,9 +36,10 @@ export function Uploads({ token, onStarted }: { token: string; onStarted: () => 
     const controller = new AbortController();
     change(file, { controller, error: undefined });
     try {
-      await uploadFile(token, file, controller.signal, (bytes) => change(file, { bytes }));
+      const job = await uploadFile(token, file, controller.signal, (bytes) => change(file, { bytes }));
       change(file, undefined);
-      onStarted();
+      known.current.delete(file);
+      onStarted(job, known.current.size === 0);
     } catch (error) {
       const error_ = controller.signal.aborted ? "stopped" : (error as Error).message;
       change(file, { error: error_, controller: undefined });
@@ -55,6 +64,7 @@ export function Uploads({ token, onStarted }: { token: string; onStarted: () => 
         ? "The page takes files. Upload a folder with tilewright upload, or give a zip of it."
         : empty && `${empty.name} is empty and was not uploaded.`,
     );
+    for (const file of files) known.current.add(file);
     setSendings((before) => [...before, ...files.map((file) => ({ file, bytes: 0 }))]);
   };
   return (

@@ -7,27 +7,19 @@ import { type LabelMap, readLabelMap } from "../data/label-map.ts";
 import { openPlace, type PlacedKey } from "../data/place.ts";
 import type { ViewedScan } from "../data/session.ts";
 import type { ChannelLook } from "../scene/image-program.ts";
+import { finishedLayer, runningLayer } from "../scene/label-layer.ts";
 import type { LabelLook } from "../scene/label-program.ts";
 import { Scene } from "../scene/scene.ts";
+import { firstChannelLooks } from "./channel-looks.ts";
+import { currentView } from "./current-view.ts";
 import { ObjectModel } from "./object-model.ts";
 import { type OtherRun, openOtherRun } from "./other-run.ts";
 import { decodeView, encodeView, type ViewState } from "./permalink.ts";
-
-/** Colours of channels that state none. */
-const CHANNEL_COLORS = [
-  "#ffffff",
-  "#00c8ff",
-  "#ff4fd8",
-  "#ffd400",
-  "#4dff6a",
-  "#ff5a3c",
-  "#8c7bff",
-  "#c0c0c0",
-];
+import { savePicture } from "./save-picture.ts";
 
 /** The state of one viewer page. Components subscribe; every change goes through a method. */
 export class ViewerModel {
-  readonly scan: ViewedScan;
+  scan: ViewedScan;
   readonly scene: Scene;
   readonly #listeners = { change: new Set<() => void>(), frame: new Set<() => void>() };
   readonly #clients: ImageClient[] = [];
@@ -72,7 +64,7 @@ export class ViewerModel {
     const { scan } = this;
     const opened = await Promise.all([
       scan.image === undefined ? undefined : this.#openImage(scan.image),
-      scan.run === undefined ? undefined : this.#openRun(scan.run),
+      scan.run === undefined ? this.#showRunning(scan) : this.#openRun(scan.run),
     ]).then(
       () => true,
       (error: Error) => {
@@ -84,6 +76,21 @@ export class ViewerModel {
     if (opened) this.#applyStart();
     this.scene.requestDraw();
     this.#changed();
+  }
+
+  /** Shows labels that were merged meanwhile, or the finished run of the same image. */
+  async update(scan: ViewedScan): Promise<void> {
+    const before = this.scan;
+    this.scan = scan;
+    try {
+      if (scan.run !== undefined && before.run === undefined) {
+        await this.#openRun(scan.run);
+        if (this.#start.objectsHidden) this.objects?.setVisible(false);
+      } else if (scan.run === undefined) await this.#showRunning(scan);
+    } catch (error) {
+      if ((error as Error).name !== "AbortError") this.addError((error as Error).message);
+    }
+    this.#redraw();
   }
 
   get isLoading(): boolean {
@@ -227,15 +234,8 @@ export class ViewerModel {
 
   /** Saves the drawn picture as a PNG file. */
   async savePicture(): Promise<void> {
-    const { camera } = this.scene;
-    const canvas = this.shownCanvas();
-    const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve));
-    if (blob === null) return this.addError("the picture is too large to save; make the window smaller");
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${this.scan.name}-${Math.round(camera.x)}-${Math.round(camera.y)}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    const problem = await savePicture(this.shownCanvas(), this.scene.camera, this.scan.name);
+    if (problem !== undefined) this.addError(problem);
   }
 
   setPointer(world: { x: number; y: number } | undefined): void {
@@ -246,7 +246,7 @@ export class ViewerModel {
 
   /** The address of the current view, without any credential. */
   get link(): string {
-    return `${location.origin}${location.pathname}${location.search}#${encodeView(this.#view())}`;
+    return `${location.origin}${location.pathname}${location.search}#${encodeView(currentView(this, this.#start))}`;
   }
 
   close(): void {
@@ -264,13 +264,7 @@ export class ViewerModel {
     this.imageClient = client;
     const { channels, dtype } = image.report;
     this.scene.isColor = dtype === "uint8" && channels.length === 3;
-    const span = image.range.high - image.range.low || 1;
-    this.scene.channels = channels.map(({ color }, i) => ({
-      visible: true,
-      color: color ?? (channels.length === 1 ? "#ffffff" : CHANNEL_COLORS[i % CHANNEL_COLORS.length]!),
-      low: (image.contrast[i]!.low - image.range.low) / span,
-      high: (image.contrast[i]!.high - image.range.low) / span,
-    }));
+    this.scene.channels = firstChannelLooks(image);
     if (this.slices > 1) this.scene.setSlice(this.#start.slice ?? Math.floor(this.slices / 2));
     this.scene.setImage(image, client);
     if (this.#start.camera === undefined) this.scene.fit();
@@ -286,16 +280,11 @@ export class ViewerModel {
     const labels = await readLabelMap(store, key);
     if (labels === undefined)
       return this.addError(`${run.key} has no labels.ome.zarr, which the viewer shows; run with that output`);
-    this.labels = labels;
-    const { classes } = labels.info;
-    this.scene.labelLook = {
-      ...this.scene.labelLook,
-      classes: classes.map(({ color }) => ({ color, visible: true })),
-    };
+    this.#setLabels(labels);
     const client = this.#client({ key, place: run.place });
     await client.opened;
     this.labelClient = client;
-    this.scene.setLabels(labels, client);
+    this.scene.setLabels(finishedLayer(labels, client));
     if (this.image === undefined && this.scan.image === undefined) this.#showLabelsAlone(labels);
     if (labels.axes === "yx") await this.#openObjects(run);
     if (this.scan.otherRun) await this.#openOther(this.scan.otherRun);
@@ -307,7 +296,41 @@ export class ViewerModel {
     this.#clients.push(client);
     this.scene.otherClasses = labels.info.classes.map(({ color }) => ({ color, visible: true }));
     this.scene.swipe = this.#start.swipe ?? 0.5;
-    this.scene.setOtherLabels(labels, client);
+    this.scene.setOtherLabels(finishedLayer(labels, client));
+  }
+
+  /** Shows what has been merged of a running job. */
+  async #showRunning({ running }: ViewedScan): Promise<void> {
+    const isFirst = running !== undefined && this.labels === undefined;
+    const changed = await running?.update();
+    const labels = running?.labels;
+    if (running === undefined || labels === undefined || this.scan.run !== undefined) return;
+    if (isFirst && this.labels === undefined) {
+      this.#setLabels(labels);
+      this.scene.setLabels(runningLayer(labels, running));
+      if (this.image === undefined && this.scan.image === undefined) this.#showLabelsAlone(labels);
+      this.#changed();
+    } else this.scene.refreshLabels(changed ?? []);
+  }
+
+  /** Labels of the finished run look like those that were shown before; the first look as the link says. */
+  #setLabels(labels: LabelMap): void {
+    const isFirst = this.labels === undefined;
+    this.labels = labels;
+    const { labelLook } = this.scene;
+    const isVisible = (i: number) => labelLook.classes[i]?.visible ?? true;
+    const classes = labels.info.classes.map(({ color }, i) => ({ color, visible: isVisible(i) }));
+    this.scene.labelLook = { ...labelLook, classes };
+    if (isFirst) this.#applyLabelStart();
+  }
+
+  #applyLabelStart(): void {
+    const { labels: look } = this.#start;
+    if (look === undefined) return;
+    const { classes } = this.scene.labelLook;
+    const shown = classes.map((c, i) => ({ ...c, visible: !look.hidden.includes(i) }));
+    this.setLabels({ opacity: look.opacity, style: look.style, classes: shown });
+    this.#matchOtherClasses();
   }
 
   async #openObjects(run: NonNullable<ViewedScan["run"]>): Promise<void> {
@@ -336,39 +359,16 @@ export class ViewerModel {
   }
 
   #applyStart(): void {
-    const { camera, slice, labels, object, objectsHidden, crosshair } = this.#start;
+    const { camera, slice, object, objectsHidden, crosshair } = this.#start;
     if (crosshair && this.slices > 1) {
       this.crosshair = crosshair;
       this.shows = "planes";
     }
     if (slice !== undefined) this.setSlice(slice);
-    if (labels) {
-      const classes = this.scene.labelLook.classes.map((c, i) => ({
-        ...c,
-        visible: !labels.hidden.includes(i),
-      }));
-      this.setLabels({ opacity: labels.opacity, style: labels.style, classes });
-      this.#matchOtherClasses();
-    }
+    this.#applyLabelStart();
     if (camera) this.moveTo(camera);
     if (objectsHidden) this.objects?.setVisible(false);
     if (object !== undefined && this.objects) void this.objects.selectNumber(object);
-  }
-
-  #view(): ViewState {
-    const { camera, labelLook, slice } = this.scene;
-    const selected = this.objects?.selected;
-    const object = selected && this.objects!.layer.marks(selected.group)?.numbers[selected.index];
-    const hidden = labelLook.classes.flatMap(({ visible }, i) => (visible || i === 0 ? [] : [i]));
-    return {
-      camera,
-      ...(this.slices > 1 && { slice }),
-      ...(this.shows === "planes" && { crosshair: this.crosshair ?? [0, 0, 0] }),
-      ...(object !== undefined && { object }),
-      ...(this.other && { swipe: this.scene.swipe }),
-      ...(this.objects?.layer.isVisible === false && { objectsHidden: true }),
-      ...(this.labels && { labels: { opacity: labelLook.opacity, style: labelLook.style, hidden } }),
-    };
   }
 
   #redraw(): void {
@@ -380,7 +380,10 @@ export class ViewerModel {
   /** Browsers allow a hundred changes of the address in half a minute. */
   #keepLink(): void {
     clearTimeout(this.#linkTimer);
-    this.#linkTimer = setTimeout(() => history.replaceState(null, "", `#${encodeView(this.#view())}`), 400);
+    this.#linkTimer = setTimeout(
+      () => history.replaceState(null, "", `#${encodeView(currentView(this, this.#start))}`),
+      400,
+    );
   }
 
   #changed(): void {

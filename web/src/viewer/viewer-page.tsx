@@ -28,7 +28,11 @@ export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: Co
       stop();
       opened.close();
     };
-  }, [scan]);
+    // A run that follows is added to the picture: see below.
+  }, [scan.image, scan.name]);
+  useEffect(() => {
+    if (model && model.scan !== scan) void model.update(scan);
+  }, [model, scan]);
   useEffect(() => {
     document.title = `${scan.name} – Tilewright`;
   }, [scan.name]);

@@ -59,6 +59,14 @@ export async function costOfJob(
       return estimatedCost.amount;
     }
   }
+  return costSoFar(env, { windows, shards, merges });
+}
+
+/** Estimate in USD of what a job has computed. */
+export function costSoFar(
+  env: Pick<Bindings, "CPU_MS_PER_WINDOW">,
+  { windows, shards, merges }: Pick<JobStatus, "windows" | "shards" | "merges">,
+): number {
   const done = { shards: shards?.done ?? 0, merges: merges?.done ?? 0 };
   return estimateCost(env, {
     ...done,

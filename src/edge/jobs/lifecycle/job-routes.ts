@@ -107,6 +107,21 @@ const cancel = createRoute({
     ...failures,
   },
 });
+const retry = createRoute({
+  method: "post",
+  path: "/v1/jobs/{id}/retry",
+  summary: "Start a job again that failed or was cancelled; another job if its scan was replaced meanwhile",
+  request: { params: id },
+  responses: {
+    200: status("the job is running already, or done"),
+    202: status("the job is started"),
+    404: errorContent("there is no such job, or its source is missing"),
+    422: errorContent("the source cannot be read, or the model is no longer served"),
+    503: errorContent("the source cannot be read now"),
+    504: errorContent("the source did not answer in time"),
+    ...failures,
+  },
+});
 const remove = createRoute({
   method: "delete",
   path: "/v1/jobs/{id}/data",
@@ -159,6 +174,14 @@ export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     }
     await getLedger(c.env.LEDGERS!, id).cancel();
     return c.json(await requireStatus(c.env, id), 200);
+  });
+
+  app.openapi(retry, async (c) => {
+    const { id } = c.req.valid("param");
+    await requireStatus(c.env, id);
+    const { request } = (await getLedger(c.env.LEDGERS!, id).document())!;
+    const { created, status } = await createRequestedJob(c.env, request, { again: true });
+    return c.json(status, created ? 202 : 200);
   });
 
   app.openapi(remove, async (c) => {

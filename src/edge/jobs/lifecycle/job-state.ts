@@ -1,6 +1,7 @@
 import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../contracts/job-request.ts";
 import type { TaskKind } from "../../shared/ledger-port.ts";
+import { costSoFar, forecastJob } from "./estimate-cost.ts";
 import { JOB_PHASES } from "./job-phase.ts";
 
 const MAX_STALL_TIMEOUT_SECONDS = 3600;
@@ -123,7 +124,11 @@ export function dispatchRoom(
 }
 
 /** The status that the API answers. */
-export function toJobStatus(record: JobRecord, finished: (kind: TaskKind) => FinishedTasks): JobStatus {
+export function toJobStatus(
+  record: JobRecord,
+  finished: (kind: TaskKind) => FinishedTasks,
+  { CPU_MS_PER_WINDOW }: { CPU_MS_PER_WINDOW?: string } = {},
+): JobStatus {
   const { document, expected } = record;
   const { uri, etag, byteLength } = document.source;
   const { name, variant } = document.model;
@@ -131,6 +136,11 @@ export function toJobStatus(record: JobRecord, finished: (kind: TaskKind) => Fin
     const total = expected[kind];
     return total === undefined ? undefined : { total, done: finished(kind).tasks };
   };
+  const windows =
+    record.windows === undefined ? undefined : { total: record.windows, done: finished("shard").windows };
+  const shards = progress("shard");
+  const merges = progress("merge");
+  const costs = { CPU_MS_PER_WINDOW };
   return {
     id: document.id,
     state: record.state,
@@ -138,10 +148,14 @@ export function toJobStatus(record: JobRecord, finished: (kind: TaskKind) => Fin
     model: { name, variant },
     createdAt: new Date(record.createdAt).toISOString(),
     updatedAt: new Date(record.updatedAt).toISOString(),
-    windows:
-      record.windows === undefined ? undefined : { total: record.windows, done: finished("shard").windows },
-    shards: progress("shard"),
-    merges: progress("merge"),
+    windows,
+    shards,
+    merges,
+    estimatedCost: windows && {
+      currency: "USD",
+      amount: costSoFar(costs, { windows, shards, merges }),
+      ...(shards && !isFinal(record.state) && { total: forecastJob(costs, windows.total, shards.total) }),
+    },
     error: record.error,
     outputs: record.state === "done" ? record.outputs : undefined,
   };

@@ -3,8 +3,9 @@ import type { DurableObjectState, SqlStorage } from "@cloudflare/workers-types";
 import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../contracts/job-request.ts";
 import { addStatistics } from "../../../orchestrator/map/merge-block.ts";
-import type { Ledger, TaskKind, TaskReport, TaskTotals } from "../../shared/ledger-port.ts";
+import type { Ledger, MergeNeeds, TaskKind, TaskReport, TaskTotals } from "../../shared/ledger-port.ts";
 import type { Bindings } from "../context/bindings.ts";
+import { EarlyMerges } from "./early-merges.ts";
 import {
   canReplace,
   createJobRecord,
@@ -40,6 +41,7 @@ const MAX_STOPPED_WORKERS = 3;
 export class JobLedger extends DurableObject<Bindings> implements Ledger {
   readonly #sql: SqlStorage;
   readonly #tasks: TaskTable;
+  readonly #early: EarlyMerges;
   readonly #stallSeconds: number;
   readonly #tasksAhead: number;
   #dispatching = false;
@@ -55,6 +57,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
       "CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL)",
     );
     this.#tasks = new TaskTable(this.#sql);
+    this.#early = new EarlyMerges(this.#sql);
   }
 
   async create(document: JobDocument, options: { again: boolean; lost?: boolean }) {
@@ -62,6 +65,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (before && !canReplace(before, options)) return { created: false, status: this.#status(before) };
     const now = Date.now();
     this.#tasks.clear();
+    this.#early.clear();
     const record = createJobRecord(document, now, this.#stallSeconds);
     this.#save(record);
     await this.ctx.storage.setAlarm(now + this.#stallSeconds * 1000);
@@ -84,13 +88,32 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     this.#touch({ ...record, expected: { ...record.expected, [kind]: total } });
   }
 
+  async registerMerges(merges: readonly MergeNeeds[], total: number): Promise<void> {
+    const record = this.#active();
+    if (!record) return;
+    this.#early.add(merges);
+    const ids = merges.map(({ id }) => id);
+    await this.register("merge", ids, total);
+  }
+
+  async doneIds(kind: TaskKind) {
+    return this.#tasks.doneIds(kind);
+  }
+
   async dispatch(kind: TaskKind): Promise<number> {
     const record = this.#active();
     if (!record) return 0;
     const { tasks } = this.#tasks.finished(kind);
+    const open = (record.expected[kind] ?? 0) - tasks;
+    const next = stateAfter(record, kind);
+    if (open === 0 && next !== undefined && next !== "done") {
+      // All merges were done while shards were computed.
+      this.#touch({ ...record, state: next });
+      return 0;
+    }
     this.#touch({ ...record, dispatched: { kind, lastId: -1, tasks } });
     await this.#dispatchAhead(kind);
-    return (record.expected[kind] ?? 0) - tasks;
+    return open;
   }
 
   async claim(kind: TaskKind, id: number) {
@@ -118,9 +141,27 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
     if (this.#tasks.finished(kind).tasks === record.expected[kind]) return this.#advance(record, kind);
     try {
       await this.#dispatchAhead(kind);
+      if (kind === "shard") await this.#dispatchReadyMerges(record.document.id, id);
     } catch (error) {
       // The task is done. The next one, or the alarm, dispatches what the queue did not take.
       console.warn(`job ${record.document.id}: cannot dispatch more tasks (${(error as Error).message})`);
+    }
+  }
+
+  /** Dispatches the merges that waited for this shard only. */
+  async #dispatchReadyMerges(job: string, shard: number): Promise<void> {
+    const ready = this.#early
+      .waitingFor(shard)
+      .filter(({ shards }) => shards.every((needed) => !this.#tasks.isOpen("shard", needed)))
+      .map(({ id }) => id);
+    if (ready.length === 0) return;
+    // Before the await, so that the phase of merges does not dispatch them again; a lost message ends in a stall.
+    this.#early.markSent(ready);
+    try {
+      await sendTasks(this.env, job, "merge", ready);
+    } catch (error) {
+      this.#early.markSent(ready, false);
+      throw error;
     }
   }
 
@@ -137,7 +178,8 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
         if (room === 0) return;
         const ids = this.#tasks.openIds(kind, lastId, room);
         if (ids.length === 0) return;
-        await sendTasks(this.env, record.document.id, kind, ids);
+        const unsent = kind === "merge" ? ids.filter((id) => !this.#early.isSent(id)) : ids;
+        await sendTasks(this.env, record.document.id, kind, unsent);
         const now = this.#active();
         // Unless the phase was started again meanwhile.
         if (
@@ -223,6 +265,7 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
       return false;
     }
     this.#tasks.clear();
+    this.#early.clear();
     this.#sql.exec("DELETE FROM meta");
     this.#cached = undefined;
     await this.ctx.storage.deleteAlarm();
@@ -327,6 +370,6 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   }
 
   #status(record: JobRecord): JobStatus {
-    return toJobStatus(record, (kind) => this.#tasks.finished(kind));
+    return toJobStatus(record, (kind) => this.#tasks.finished(kind), this.env);
   }
 }

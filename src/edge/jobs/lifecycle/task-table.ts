@@ -53,6 +53,14 @@ export class TaskTable {
       .map((row) => row.id as number);
   }
 
+  /** Ids of the tasks that are done, ascending. */
+  doneIds(kind: TaskKind): number[] {
+    return this.#sql
+      .exec("SELECT id FROM tasks WHERE kind = ? AND done = 1 ORDER BY id", kind)
+      .toArray()
+      .map((row) => row.id as number);
+  }
+
   /** @returns whether the task was there and not done before */
   markDone(kind: TaskKind, id: number, report: TaskReport): boolean {
     const finished = this.finished(kind);

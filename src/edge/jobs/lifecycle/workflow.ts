@@ -1,9 +1,9 @@
 import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
 import { isFinal, type JobState } from "../../../contracts/job-request.ts";
-import { planMergeBlocks } from "../../../orchestrator/map/merge-block.ts";
+import { planMergeBlocks, shardsOfBlock } from "../../../orchestrator/map/merge-block.ts";
 import { planShards } from "../../../tiling/grid/shards.ts";
 import { WireFormatError } from "../../../tiling/wire/wire-message.ts";
-import { getLedger, type TaskKind } from "../../shared/ledger-port.ts";
+import { getLedger, type MergeNeeds, type TaskKind } from "../../shared/ledger-port.ts";
 import { readPlan } from "../../shared/read-plan.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { sendCallback } from "./callback.ts";
@@ -80,8 +80,26 @@ export class JobWorkflow extends WorkflowEntrypoint<Bindings> {
     for (let i = 0; i < ids.length; i += REGISTER_BATCH) {
       await ledger.register(kind, ids.slice(i, i + REGISTER_BATCH), ids.length);
     }
+    if (kind === "shard") await this.#registerMerges(job);
     if ((await ledger.dispatch(kind)) > 0) return { waits: true, state: status.state };
     return { waits: false, state: (await ledger.status())!.state };
+  }
+
+  /** Merges are known before the first shard, so that each of them starts as soon as its shards are done. */
+  async #registerMerges(job: string): Promise<void> {
+    const ledger = getLedger(this.env.LEDGERS!, job);
+    const merges = await this.merges(job);
+    for (let i = 0; i < merges.length; i += REGISTER_BATCH)
+      await ledger.registerMerges(merges.slice(i, i + REGISTER_BATCH), merges.length);
+  }
+
+  /** The merges of a job and the shards that they read. */
+  protected async merges(job: string): Promise<MergeNeeds[]> {
+    const { plan } = await readPlan(this.env.RESULTS!, job);
+    return planMergeBlocks(plan).map((block) => ({
+      id: block.id,
+      shards: Array.from(shardsOfBlock(plan, block), ({ shard }) => shard.id),
+    }));
   }
 
   /** Ids of the tasks of a phase, ascending. */
