@@ -116,7 +116,9 @@ describe.each(KERNELS)("operators, relaxed $relaxed", (kernels) => {
   });
 
   it("convolve each channel by itself", async () => {
-    const depthwise = fc.tuple(cases, fc.constantFrom(4, 8, 12, 16, 20, 36)).map(([c, C]): Case => ({ ...c, C, N: C }));
+    const depthwise = fc
+      .tuple(cases, fc.constantFrom(4, 8, 12, 16, 20, 36))
+      .map(([c, C]): Case => ({ ...c, C, N: C }));
     await fc.assert(
       fc.asyncProperty(depthwise, (c) => checkConvolution(c, c.C)),
       { numRuns: 40 },
