@@ -28,7 +28,11 @@ describe("merges that wait for shards", () => {
             );
             expect(table.waitingFor(shard).map((merge) => merge.id)).toEqual(expected);
           }
-          for (const n of needs.keys()) expect(table.isSent(n)).toBe(sent.has(n));
+          for (const [n, shards] of needs.entries()) {
+            expect(table.isSent(n)).toBe(sent.has(n));
+            expect(table.shardsOf(n)).toEqual(shards);
+          }
+          expect(table.shardsOf(needs.length)).toEqual([]);
         }
         table.clear();
         expect(table.waitingFor(0)).toEqual([]);

@@ -41,6 +41,12 @@ export class EarlyMerges {
     return (this.#read().get(shard) ?? []).filter(({ isSent }) => !isSent);
   }
 
+  /** The shards that a merge reads; none where the merge is not known. */
+  shardsOf(id: number): readonly number[] {
+    this.#read();
+    return this.#byId.get(id)?.shards ?? [];
+  }
+
   isSent(id: number): boolean {
     this.#read();
     return this.#byId.get(id)?.isSent ?? false;

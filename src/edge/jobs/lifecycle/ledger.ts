@@ -119,7 +119,15 @@ export class JobLedger extends DurableObject<Bindings> implements Ledger {
   async claim(kind: TaskKind, id: number) {
     const record = this.#active();
     if (!record || !this.#tasks.isOpen(kind, id)) return "skip";
+    if (kind === "merge" && record.state === "mapping" && this.#mustWait(id)) return "skip";
     return record.stalled && (await this.#failStopped(kind, id)) ? "skip" : "run";
+  }
+
+  /** Whether a merge lacks a shard, for instance one whose records were damaged. It is dispatched when that is done. */
+  #mustWait(merge: number): boolean {
+    const lacks = this.#early.shardsOf(merge).some((shard) => this.#tasks.isOpen("shard", shard));
+    if (lacks) this.#early.markSent([merge], false);
+    return lacks;
   }
 
   /** After a stall, counts attempts that end without a report. @returns whether there were too many, so the job failed */
