@@ -71,7 +71,7 @@ describe("segment without out", () => {
       const inPage = await web.segment({ ...shared, source, model: { store, prefix: "pointwise/" } });
       expect(inPage.labels.data).toEqual(want);
       expect(inPage.objects).toEqual(inNode.objects);
-      expect(inPage.run.backends[0]!.runtime).toMatch(/^onnxruntime-web .* wasm$/);
+      expect(inPage.run.backends[0]!.runtime).toMatch(/^tilewright-engine wasm/);
     }
     // An image that the caller opened stays open.
     await image.readRegion(0, { origin: [0, 0], size: [1, 1] });
