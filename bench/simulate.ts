@@ -11,7 +11,7 @@ import { lineChart } from "./scale/chart.ts";
 import { type Figures, figuresOf, idealPerSecond, replaceBlock, table } from "./scale/figures.ts";
 import { simulateFleet } from "./scale/fleet.ts";
 import { loadWorkers } from "./scale/load-workers.ts";
-import { CLOUDFLARE, NO_FAULTS, ON_CLOUDFLARE, ON_THE_ENGINE, USUAL_FAULTS } from "./scale/platform.ts";
+import { CLOUDFLARE, NO_FAULTS, ON_CLOUDFLARE, ON_ONNXRUNTIME, USUAL_FAULTS } from "./scale/platform.ts";
 import { Random } from "./scale/random.ts";
 import { type Outcome, type Scenario, simulate } from "./scale/simulate.ts";
 import { makeSlides, type Slide } from "./scale/slides.ts";
@@ -124,7 +124,7 @@ const others = [
       lostRecords: 0.001,
     },
   }),
-  await run("200 ms a window: the engine", 4, 32, { durations: ON_THE_ENGINE }),
+  await run("700 ms a window: onnxruntime-web", 4, 32, { durations: ON_ONNXRUNTIME }),
 ];
 const large = await run("", 16, 128, { slides: cohort(many, "largest first") });
 const fleets = await runFleets();
