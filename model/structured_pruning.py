@@ -111,7 +111,7 @@ def shrink_detail(model, width):
     if not len(layers) or not 1 <= width <= had:
         raise ValueError(f"detail width {width}; the network has {len(layers)} detail layers of {had} channels")
     if model.cfg.detail_levels:
-        raise ValueError("the detail layers have levels below them: prune the layers first, then grow the levels (grow_detail.py)")
+        raise ValueError("the detail layers have levels below them: prune the layers first, then grow the levels (resize_detail.py)")
     state, left = dict(model.state_dict()), None
     for i, layer in enumerate(layers):
         follows = layers[i + 1] if i + 1 < len(layers) else model.stem.spread

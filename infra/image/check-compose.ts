@@ -21,7 +21,7 @@ const STARTS_WITHIN_MS = 180_000;
 
 const docker = (...args: string[]) => execFileSync("docker", args, { encoding: "utf8", maxBuffer: 1 << 28 });
 if (!works("info") || !works("compose", "version")) {
-  console.log("skipped the check of the compose file: there is no Docker daemon with compose");
+  console.log("skipped the check of the compose file: no Docker daemon with compose responds");
   process.exit(process.env.TILEWRIGHT_NEEDS_DOCKER ? 1 : 0);
 }
 const directory = mkdtempSync(join(tmpdir(), "tilewright-compose-"));

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import structured_pruning
 from export_onnx import export
-from grow_detail import grow
+from resize_detail import grow
 from swin_unet import load_weights
 from test_compress import TINY, pixels, tiny
 

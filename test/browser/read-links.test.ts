@@ -3,19 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
-import { findWebAssets, openWebAssets } from "../../src/cli/view/web-assets.ts";
-import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
-import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, Service } from "../stack/service.ts";
+import { READ_TOKEN, Service } from "../stack/service.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, pictureReady } from "./chromium.ts";
+import { MadeService } from "./made-service.ts";
 
 const VIEWER = "https://avivator.gehlenborglab.org";
 
 let directory: string;
-let bundles: Bundles;
-let stack: Stack;
+let stack: MadeService;
 let service: Service;
 let browser: Browser;
 let job: string;
@@ -24,18 +21,10 @@ let other: string;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-links-"));
   const slide = writeMadeSlide(join(directory, "slide.tiff"), { width: 700, height: 500 }).path;
-  const pages = await openWebAssets(findWebAssets());
-  [bundles, browser] = await Promise.all([bundleWorkers(), openChromium()]);
-  stack = await startStack({
-    state: join(directory, "state"),
-    host: "127.0.0.1",
-    port: 0,
-    model: writePointwisePackage(join(directory, "pointwise")),
-    bundles,
-    pages: { has: pages.has, handle: (request, response) => void pages.handle(request, response) },
-    jobs: { ...JOBS_BINDINGS, CORS_ORIGINS: VIEWER },
-    segment: SEGMENT_BINDINGS,
-  });
+  [stack, browser] = await Promise.all([
+    MadeService.start(directory, { CORS_ORIGINS: VIEWER }),
+    openChromium(),
+  ]);
   service = new Service(stack.url);
   const ids: string[] = [];
   for (const name of ["one.tiff", "two.tiff"]) {
@@ -49,7 +38,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await stack?.stop();
-  await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });
 });
 

@@ -3,47 +3,31 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
-import { findWebAssets, openWebAssets } from "../../src/cli/view/web-assets.ts";
 import { JobClient } from "../../src/client/job-client.ts";
 import type { JobStatus } from "../../src/contracts/job-request.ts";
-import { writePointwisePackage } from "../builders/pointwise-package.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
-import { JOBS_BINDINGS, READ_TOKEN, SEGMENT_BINDINGS, TOKEN } from "../stack/service.ts";
+import { READ_TOKEN, TOKEN } from "../stack/service.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, pictureReady, type WatchedPage } from "./chromium.ts";
+import { MadeService } from "./made-service.ts";
 
 /** A name that would do something if a page took it for HTML. */
 const HOSTILE = `<b>&'"x.tiff`;
 
 let directory: string;
-let bundles: Bundles;
-let stack: Stack;
+let stack: MadeService;
 let browser: Browser;
 let slide: string;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-service-"));
   slide = writeMadeSlide(join(directory, HOSTILE), { width: 1500, height: 1100 }).path;
-  const model = writePointwisePackage(join(directory, "pointwise"));
-  const pages = await openWebAssets(findWebAssets());
-  [bundles, browser] = await Promise.all([bundleWorkers(), openChromium()]);
-  stack = await startStack({
-    state: join(directory, "state"),
-    host: "127.0.0.1",
-    port: 0,
-    model,
-    bundles,
-    pages: { has: pages.has, handle: (request, response) => void pages.handle(request, response) },
-    jobs: JOBS_BINDINGS,
-    segment: SEGMENT_BINDINGS,
-  });
+  [stack, browser] = await Promise.all([MadeService.start(directory), openChromium()]);
 });
 
 afterAll(async () => {
   await browser?.close();
   await stack?.stop();
-  await bundles?.remove();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -56,6 +40,17 @@ async function signIn(token: string): Promise<WatchedPage> {
 }
 
 const choose = (page: Page, file: string) => page.locator("input[type=file]").setInputFiles(file);
+
+/** Waits until the page of a job shows the finished run. */
+const showsResult = (page: Page) =>
+  expect
+    .poll(() =>
+      page
+        .locator(".panel")
+        .textContent()
+        .catch(() => ""),
+    )
+    .toContain("Finished");
 
 /** Uploads the slide without a job, and starts one. */
 async function uploadSlide(client: JobClient): Promise<JobStatus> {
@@ -157,14 +152,7 @@ describe("the service in the browser", () => {
     await page.goto(new URL(`/job?id=${started.id}`, stack.url).href);
     await expect.poll(() => page.locator("main").textContent()).toContain("cancelled");
     await page.getByRole("button", { name: "Try again" }).click();
-    await expect
-      .poll(() =>
-        page
-          .locator(".panel")
-          .textContent()
-          .catch(() => ""),
-      )
-      .toContain("Finished");
+    await showsResult(page);
     await close();
   });
 
@@ -176,14 +164,7 @@ describe("the service in the browser", () => {
     await page.goto(new URL(`/job?id=${id}`, stack.url).href);
     await expect.poll(() => page.locator("[role=alert]").textContent()).toContain("The page tries again");
     await page.unroute("**/events");
-    await expect
-      .poll(() =>
-        page
-          .locator(".panel")
-          .textContent()
-          .catch(() => ""),
-      )
-      .toContain("Finished");
+    await showsResult(page);
     await close();
   });
 

@@ -221,7 +221,7 @@ async function openSourceOf(
   return undefined;
 }
 
-/** Whether a folder is the scan with an etag. What cannot be read is not. */
+/** Whether the scan in a folder has this etag. A folder that cannot be read has none. */
 async function hasEtag(place: string, etag: string): Promise<boolean> {
   const opened = await openSource(place, undefined).catch(() => undefined);
   await opened?.close();

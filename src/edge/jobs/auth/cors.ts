@@ -9,7 +9,7 @@ const SHOWN = ["ETag", "Content-Length", "Content-Range", "Accept-Ranges", "Last
 
 /**
  * Origins of pages on other hosts that may call the service, from CORS_ORIGINS: separated by commas, or `*`.
- * @throws {HttpError} 503 for anything that is no origin: a slash or path at its end would never match
+ * @throws {HttpError} 503 if an entry is not an origin; one with a slash or a path would never match
  */
 export function parseCorsOrigins({ CORS_ORIGINS = "" }: Pick<Bindings, "CORS_ORIGINS">): ReadonlySet<string> {
   const origins = CORS_ORIGINS.split(",")

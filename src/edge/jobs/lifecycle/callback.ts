@@ -1,5 +1,5 @@
 import { isLoopback } from "../../../service/loopback.ts";
-import { toHex } from "../../../storage/digest.ts";
+import { hmacSha256Hex } from "../../../storage/digest.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
 import type { Bindings } from "../context/bindings.ts";
 
@@ -31,7 +31,7 @@ export async function sendCallback(env: Bindings, job: string): Promise<boolean>
     method: "POST",
     headers: {
       "Content-Type": "application/json",
-      "X-Tilewright-Signature": `t=${seconds},v1=${await sign(env.CALLBACK_SECRET!, `${seconds}.${body}`)}`,
+      "X-Tilewright-Signature": `t=${seconds},v1=${await hmacSha256Hex(env.CALLBACK_SECRET!, `${seconds}.${body}`)}`,
     },
     body,
     redirect: "manual",
@@ -40,17 +40,4 @@ export async function sendCallback(env: Bindings, job: string): Promise<boolean>
   await response.body?.cancel();
   if (!response.ok) throw new Error(`the callback responded ${response.status}`);
   return true;
-}
-
-async function sign(secret: string, text: string): Promise<string> {
-  const encoder = new TextEncoder();
-  const key = await crypto.subtle.importKey(
-    "raw",
-    encoder.encode(secret),
-    { name: "HMAC", hash: "SHA-256" },
-    false,
-    ["sign"],
-  );
-  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text)));
-  return toHex(mac);
 }

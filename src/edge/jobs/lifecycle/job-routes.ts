@@ -115,7 +115,7 @@ const retry = createRoute({
   responses: {
     200: status("the job is running already, or done"),
     202: status("the job is started"),
-    404: errorContent("there is no such job, or its source is missing"),
+    404: errorContent("the job does not exist, or its source is missing"),
     422: errorContent("the source cannot be read, or the model is no longer served"),
     503: errorContent("the source cannot be read now"),
     504: errorContent("the source did not answer in time"),

@@ -37,7 +37,7 @@ const showLabels = createRoute({
   request: { params: z.object({ id: z.string() }) },
   responses: {
     200: jsonContent(runningLabelsSchema, "The label map so far."),
-    404: errorContent("There is no such job, or it is not planned, or has ended, or is a volume."),
+    404: errorContent("The job does not exist, is not planned yet, has ended, or is a volume."),
   },
 });
 
@@ -94,7 +94,7 @@ export function createRunningLabelRoutes() {
   return app;
 }
 
-/** @throws {HttpError} 404 where there is no label map to follow */
+/** @throws {HttpError} 404 if the job has no label map that can be read while it runs */
 async function readRunningPlan(env: Bindings, job: string) {
   const none = (why: string) => new HttpError(404, "no_labels", why);
   const status = JOB_ID.test(job) ? await getLedger(env.LEDGERS!, job).status() : undefined;
