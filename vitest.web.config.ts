@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     include: ["test/browser/**/*.test.ts"],
     globalSetup: ["test/browser/build-app.ts"],
-    setupFiles: [FIXED_STARTS],
+    setupFiles: [FIXED_STARTS, "test/browser/stop-views.ts"],
     env: { ORT_DISABLE_TELEMETRY: "1" },
     // What is slow on a loaded machine passes.
     expect: { poll: { timeout: 30_000 } },

@@ -1,12 +1,11 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { unzipSync } from "fflate";
 import type { Browser, Request } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/index.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, pictureReady } from "./chromium.ts";
 import { type MadeRun, makeRun } from "./made-run.ts";
+import { expectNothingSent, expectSameBytes, saveAsZip } from "./tab-run.ts";
 import { startView, type ViewProcess } from "./view-process.ts";
 
 let run: MadeRun;
@@ -41,31 +40,16 @@ describe("segmenting in the tab", () => {
     await page.getByRole("button", { name: "Segment" }).click();
     await pictureReady(page);
     await expect.poll(() => page.locator(".panel").textContent()).toContain("pointwise 1.0.0 fp32");
-    const download = page.waitForEvent("download");
-    await page.getByRole("button", { name: "Save as zip" }).click();
-    const files = unzipSync(readFileSync(await (await download).path()));
+    const files = await saveAsZip(page);
     expect(problems).toEqual([]);
-
+    expectSameBytes(files, expected);
     const names = Object.keys(files);
     expect(names.filter((name) => name.startsWith("labels.ome.zarr/")).length).toBeGreaterThan(8);
-    // All but run.json, which tells times.
-    for (const name of names.filter((name) => name !== "run.json"))
-      expect(Buffer.from(files[name]!).equals(readFileSync(join(expected, name))), name).toBe(true);
     expect(names).toContain("objects.geojson");
     const manifest = JSON.parse(Buffer.from(files["run.json"]!).toString());
     expect(manifest.coverage.complete).toBe(true);
     expect(manifest.backends[0].runtime).toBe("tilewright-engine wasm (relaxed, fused)");
-
-    // Only code and the model came, and nothing went.
-    const own = new URL(view.url).origin;
-    expect(sent.length).toBeGreaterThan(5);
-    for (const request of sent) {
-      const url = new URL(request.url());
-      if (url.protocol === "blob:") continue;
-      expect(url.origin).toBe(own);
-      expect(url.pathname).toMatch(/^\/assets\/|^\/v1\/view\/data\/model\//);
-      expect([request.method(), request.postData(), url.search]).toEqual(["GET", null, ""]);
-    }
+    expectNothingSent(sent, new URL(view.url).origin);
     await close();
   });
 

@@ -5,7 +5,7 @@ import type { LocalFile } from "../data/file-store.ts";
 import { openPlace } from "../data/place.ts";
 import type { SegmentEvent, SegmentRequest } from "../data/segment-messages.ts";
 import { registerCodecModules } from "./codec-modules.ts";
-import { ParallelSegmenter } from "./parallel-segmenter.ts";
+import { openInWorkers } from "./segmenter-pool.ts";
 
 registerCodecModules();
 
@@ -26,7 +26,7 @@ async function run({ image, model, variant, mpp, threads }: SegmentRequest): Pro
     { store: openPlace(model.place), prefix: `${model.key}/` },
     { variant },
   );
-  const segmenter = await ParallelSegmenter.create(loaded, threads);
+  const segmenter = await openInWorkers(loaded, threads);
   const files = new Map<string, Blob>();
   try {
     await segmentInWeb({
