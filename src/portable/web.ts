@@ -21,6 +21,7 @@ import {
   planImage,
 } from "./plan-image.ts";
 import { readMaskInput } from "./read-mask.ts";
+import { runImage } from "./run-image.ts";
 import { checkOptionNames, parseRunOptions } from "./run-options.ts";
 import {
   type MemoryRun,
@@ -32,6 +33,7 @@ import {
   segmentToStore,
 } from "./segment-image.ts";
 import { toBackend } from "./to-backend.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** A browser or a Worker: web addresses, no disk, and no bundled models. */
 const WEB: Openers = {
@@ -65,31 +67,51 @@ export interface WebSegmentToArraysOptions extends SegmentInputs {
  */
 export function segmentInWeb(options: WebSegmentOptions): Promise<RunManifest>;
 export function segmentInWeb(options: WebSegmentToArraysOptions): Promise<SegmentedImage>;
-export async function segmentInWeb(
+export function segmentInWeb(
   options: WebSegmentOptions | WebSegmentToArraysOptions,
 ): Promise<RunManifest | SegmentedImage> {
+  const { out } = options;
+  return runInWeb<RunManifest | SegmentedImage>(options, (run) =>
+    out === undefined ? segmentToArrays(run) : segmentToStore(run, out),
+  );
+}
+
+/** As `segmentInWeb`, with the work and the outputs in a place of the caller's. */
+export function segmentInWorkspace(
+  options: WebSegmentToArraysOptions,
+  workspace: Workspace,
+): Promise<RunManifest> {
+  return runInWeb(options, async (run) => {
+    const { manifest } = await runImage({ ...run, openWorkspace: async () => workspace });
+    return manifest;
+  });
+}
+
+async function runInWeb<T>(
+  options: WebSegmentOptions | WebSegmentToArraysOptions,
+  segment: (run: MemoryRun) => Promise<T>,
+): Promise<T> {
   checkOptionNames(options, SEGMENT_OPTION_NAMES);
-  const { source, mask, variant, out, segmenter, signal, onProgress } = options;
+  const { source, mask, variant, segmenter, signal, onProgress } = options;
   const parsed = parseRunOptions(options);
   onProgress?.({ type: "stage", stage: "opening" });
   const model = await loadModelInput(options.model, WEB.loadModel, { variant, signal });
   let opened: Segmenter | undefined;
-  const run: MemoryRun = {
-    options: parsed,
-    model,
-    open: () => openSourceInput(source, WEB.openAddress, options),
-    readMask: (shape) =>
-      mask === undefined ? undefined : readMaskInput(mask, shape, WEB.openAddress, signal),
-    async backends() {
-      opened = segmenter === undefined ? await openInWeb(model) : undefined;
-      return [await toBackend(opened ?? segmenter!, model, parsed, signal)];
-    },
-    whileMapping: (map) => map(),
-    signal,
-    onProgress,
-  };
   try {
-    return out === undefined ? await segmentToArrays(run) : await segmentToStore(run, out);
+    return await segment({
+      options: parsed,
+      model,
+      open: () => openSourceInput(source, WEB.openAddress, options),
+      readMask: (shape) =>
+        mask === undefined ? undefined : readMaskInput(mask, shape, WEB.openAddress, signal),
+      async backends() {
+        opened = segmenter === undefined ? await openInWeb(model) : undefined;
+        return [await toBackend(opened ?? segmenter!, model, parsed, signal)];
+      },
+      whileMapping: (map) => map(),
+      signal,
+      onProgress,
+    });
   } finally {
     await opened?.close();
   }

@@ -1,12 +1,19 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Browser, Request } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/index.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { openChromium, openPage, pictureReady } from "./chromium.ts";
-import { expectNothingSent, expectSameBytes, saveAsZip } from "./tab-run.ts";
+import {
+  expectNothingSent,
+  expectSameBytes,
+  givePicker,
+  listFolder,
+  readFolder,
+  saveAsZip,
+} from "./tab-run.ts";
 import { startView, type ViewProcess } from "./view-process.ts";
 
 /**
@@ -27,7 +34,7 @@ let expected: string;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "tilewright-here-"));
-  scan = given ?? writeMadeSlide(join(directory, "slide.tiff"), { width: 600, height: 450, mpp: 0.25 }).path;
+  scan = given ?? writeMadeSlide(join(directory, "slide.tiff"), { width: 400, height: 1900, mpp: 0.25 }).path;
   if (!existsSync(scan)) throw new Error(`TILEWRIGHT_HERE_SCAN names ${scan}, which does not exist`);
   expected = join(directory, "out");
   await segment({ source: scan, model: "nuclei", variant: VARIANT, out: expected, backends: ["wasm"] });
@@ -71,5 +78,40 @@ describe("nuclei in the tab", () => {
       await close();
     },
     MINUTES * 60_000,
+  );
+
+  it(
+    "writes results to a folder as they are made, and removes them if it is stopped",
+    async () => {
+      const { page, problems, close } = await openPage(browser, view.url);
+      await givePicker(page, "chosen");
+      await page.locator("input[type=file]").first().setInputFiles(scan);
+      await page.getByLabel("Results").selectOption("folder");
+      const name = `chosen/${basename(scan)}-results`;
+      const chunk = "labels.ome.zarr/0/c/0/0";
+      const seen = async () => {
+        const names = await listFolder(page, name);
+        return names && { chunk: names.includes(chunk), run: names.includes("run.json") };
+      };
+      const hasChunk = () =>
+        expect.poll(seen, { timeout: MINUTES * 60_000, interval: 100 }).toEqual({ chunk: true, run: false });
+      await page.getByRole("button", { name: "Segment" }).click();
+      await hasChunk();
+      await page.getByRole("button", { name: "Stop" }).click();
+      await page.getByRole("button", { name: "Segment" }).waitFor();
+      expect(await listFolder(page, name)).toBeUndefined();
+
+      await page.getByRole("button", { name: "Segment" }).click();
+      await hasChunk();
+      await pictureReady(page);
+      await expect.poll(() => page.locator("header > output").textContent()).toBe(`saved in ${name}`);
+      expectSameBytes(await readFolder(page, name), expected);
+      const { outputs } = JSON.parse(Buffer.from((await readFolder(page, name))["run.json"]!).toString());
+      const { outputs: there } = JSON.parse(readFileSync(join(expected, "run.json"), "utf8"));
+      expect(outputs).toEqual(there);
+      expect(problems).toEqual([]);
+      await close();
+    },
+    2 * MINUTES * 60_000,
   );
 });

@@ -5,7 +5,14 @@ import { segment } from "../../src/index.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, pictureReady } from "./chromium.ts";
 import { type MadeRun, makeRun } from "./made-run.ts";
-import { expectNothingSent, expectSameBytes, saveAsZip } from "./tab-run.ts";
+import {
+  expectNothingSent,
+  expectSameBytes,
+  givePicker,
+  listFolder,
+  readFolder,
+  saveAsZip,
+} from "./tab-run.ts";
 import { startView, type ViewProcess } from "./view-process.ts";
 
 let run: MadeRun;
@@ -50,6 +57,32 @@ describe("segmenting in the tab", () => {
     expect(manifest.coverage.complete).toBe(true);
     expect(manifest.backends[0].runtime).toBe("tilewright-engine wasm (relaxed, fused)");
     expectNothingSent(sent, new URL(view.url).origin);
+
+    // They are on the browser's disk while the tab is open.
+    const runs = (await listFolder(page, "tab-runs"))!;
+    expect(runs.filter((name) => name.endsWith("/run.json"))).toHaveLength(1);
+    const another = await page.context().newPage();
+    await another.goto(view.url);
+    await another.locator("input[type=file]").first().waitFor();
+    expect(await listFolder(another, "tab-runs")).toEqual(runs);
+    await page.close();
+    await another.reload();
+    await expect.poll(() => listFolder(another, "tab-runs")).toEqual([]);
+    await close();
+  });
+
+  it("copies finished results to a folder, beside those of an earlier run", async () => {
+    const { page, problems, close } = await openPage(browser, view.url);
+    await givePicker(page, "chosen");
+    await page.locator("input[type=file]").first().setInputFiles(run.slide.path);
+    await page.getByLabel("Pixel size in µm").fill("0.5");
+    await page.getByRole("button", { name: "Segment" }).click();
+    for (const name of ["chosen/slide.tiff-results", "chosen/slide.tiff-results-2"]) {
+      await page.getByRole("button", { name: "Save to folder" }).click();
+      await expect.poll(() => page.locator("header > output").textContent()).toBe(`saved in ${name}`);
+      expectSameBytes(await readFolder(page, name), expected);
+    }
+    expect(problems).toEqual([]);
     await close();
   });
 

@@ -38,3 +38,39 @@ export function expectNothingSent(sent: readonly Request[], own: string): void {
     expect([request.method(), request.postData(), url.search]).toEqual(["GET", null, ""]);
   }
 }
+
+/** Puts a folder of the browser's own disk in the place of the picker, which a browser without a window cannot show. */
+export async function givePicker(page: Page, folder: string): Promise<void> {
+  await page.evaluate(`globalThis.showDirectoryPicker = async () =>
+    (await navigator.storage.getDirectory()).getDirectoryHandle(${JSON.stringify(folder)}, { create: true })`);
+}
+
+const WALK = `async (path, withBytes) => {
+  let top = await navigator.storage.getDirectory();
+  for (const name of path.split("/")) {
+    top = await top.getDirectoryHandle(name).catch(() => undefined);
+    if (top === undefined) return undefined;
+  }
+  const files = {};
+  const walk = async (folder, prefix) => {
+    for await (const [name, handle] of folder.entries())
+      if (handle.kind === "directory") await walk(handle, prefix + name + "/");
+      else files[prefix + name] = withBytes ? (await (await handle.getFile()).bytes()).toBase64() : "";
+  };
+  await walk(top, "");
+  return files;
+}`;
+
+/** Names of all files below a folder of the browser's own disk; undefined if there is none. */
+export async function listFolder(page: Page, path: string): Promise<string[] | undefined> {
+  const files = await page.evaluate(`(${WALK})(${JSON.stringify(path)}, false)`);
+  return files === undefined ? undefined : Object.keys(files as object).sort();
+}
+
+/** The files themselves. */
+export async function readFolder(page: Page, path: string): Promise<Record<string, Uint8Array>> {
+  const files = (await page.evaluate(`(${WALK})(${JSON.stringify(path)}, true)`)) as Record<string, string>;
+  return Object.fromEntries(
+    Object.entries(files).map(([name, text]) => [name, new Uint8Array(Buffer.from(text, "base64"))]),
+  );
+}

@@ -12,6 +12,8 @@ export interface SegmentRequest {
   mpp?: number;
   /** Workers that run the model. */
   threads: number;
+  /** An empty folder that results are written to; without it they stay in memory. */
+  folder?: FileSystemDirectoryHandle;
 }
 
 export type SegmentEvent =

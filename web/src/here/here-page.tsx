@@ -1,20 +1,22 @@
 import { useEffect, useState } from "preact/hooks";
-import type { LocalFile } from "../data/file-store.ts";
 import type { ServedModel } from "../data/session.ts";
 import type { ChosenScan } from "./choose-files.ts";
 import { ChooseScan } from "./choose-scan.tsx";
-import { Results } from "./results.tsx";
+import { removeAbandonedRuns } from "./results-folder.ts";
 import { RunForm } from "./run-form.tsx";
+import { ShownResults } from "./shown-results.tsx";
+import type { TabResults } from "./tab-run.ts";
 
 /** Segments a scan of this machine inside the tab. */
 export function HerePage({ models }: { models: readonly ServedModel[] }) {
   const [scan, setScan] = useState<ChosenScan>();
-  const [files, setFiles] = useState<readonly LocalFile[]>();
+  const [results, setResults] = useState<TabResults>();
   const [problem, setProblem] = useState<string>();
   useEffect(() => {
     document.title = "Segment here – Tilewright";
+    void removeAbandonedRuns();
   }, []);
-  if (scan && files) return <Results scan={scan} files={files} />;
+  if (scan && results) return <ShownResults scan={scan} results={results} />;
   return (
     <main class="plain here">
       <h1>Segment a scan in this tab</h1>
@@ -28,7 +30,7 @@ export function HerePage({ models }: { models: readonly ServedModel[] }) {
         <RunForm
           scan={scan}
           models={models}
-          onDone={setFiles}
+          onDone={setResults}
           onProblem={setProblem}
           onBack={() => setScan(undefined)}
         />

@@ -1,9 +1,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { LocalFile } from "../data/file-store.ts";
 import type { ServedModel } from "../data/session.ts";
 import type { ChosenScan } from "./choose-files.ts";
+import { canChooseFolder, chooseResultsFolder, createTabFolder } from "./results-folder.ts";
 import { ProgressReport, type RunProgress, takeProgress } from "./run-progress.tsx";
-import { startTabRun, type TabRun } from "./tab-run.ts";
+import { startTabRun, type TabResults, type TabRun } from "./tab-run.ts";
 
 /** More workers compete for memory bandwidth, and each holds the model. */
 const MAX_THREADS = 8;
@@ -11,8 +11,7 @@ const MAX_THREADS = 8;
 interface RunFormProps {
   scan: ChosenScan;
   models: readonly ServedModel[];
-  /** Given the files of the finished run. */
-  onDone: (files: readonly LocalFile[]) => void;
+  onDone: (results: TabResults) => void;
   onProblem: (problem?: string) => void;
   onBack: () => void;
 }
@@ -21,6 +20,7 @@ interface RunFormProps {
 export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProps) {
   const [model, setModel] = useState(models[0]!);
   const [mpp, setMpp] = useState("");
+  const [toFolder, setToFolder] = useState(false);
   const [run, setRun] = useState<TabRun>();
   const [progress, setProgress] = useState<RunProgress>({});
   const running = useRef<TabRun>(undefined);
@@ -28,16 +28,19 @@ export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProp
   const start = async () => {
     onProblem(undefined);
     setProgress({});
-    const threads = Math.max(1, Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1));
-    const size = mpp.trim() === "" ? undefined : Number(mpp);
-    const started = startTabRun(
-      { image: scan.image, model: model.place, variant: model.variant, mpp: size, threads },
-      (event) => setProgress((before) => takeProgress(before, event)),
-    );
-    running.current = started;
-    setRun(started);
     try {
-      onDone(await started.done);
+      const folder = toFolder ? await chooseResultsFolder(scan.name) : await createTabFolder();
+      // The user closed the picker.
+      if (toFolder && folder === undefined) return;
+      const threads = Math.max(1, Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1));
+      const size = mpp.trim() === "" ? undefined : Number(mpp);
+      running.current = startTabRun(
+        { image: scan.image, model: model.place, variant: model.variant, mpp: size, threads },
+        folder,
+        (event) => setProgress((before) => takeProgress(before, event)),
+      );
+      setRun(running.current);
+      onDone(await running.current.done);
     } catch (error) {
       if ((error as Error).name !== "AbortError") onProblem((error as Error).message);
     }
@@ -82,6 +85,19 @@ export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProp
           onInput={(event) => setMpp(event.currentTarget.value)}
         />
       </label>
+      {canChooseFolder() && (
+        <label class="row">
+          <span>Results</span>
+          <select
+            value={toFolder ? "folder" : "tab"}
+            disabled={run !== undefined}
+            onChange={(event) => setToFolder(event.currentTarget.value === "folder")}
+          >
+            <option value="tab">in this tab, to save later</option>
+            <option value="folder">in a folder, as they are made</option>
+          </select>
+        </label>
+      )}
       <div class="row">
         {run === undefined ? (
           <>

@@ -34,32 +34,17 @@ export async function zipFiles(files: readonly LocalFile[]): Promise<Blob> {
   return new Blob(parts, { type: "application/zip" });
 }
 
-/** The part of the File System Access API that is used; only some browsers have it. */
-interface DirectoryPicker {
-  showDirectoryPicker?(options: { mode: "readwrite" }): Promise<FileSystemDirectoryHandle>;
-}
-
-export function canSaveToFolder(): boolean {
-  return "showDirectoryPicker" in globalThis;
-}
-
-/** Writes the files into a folder that the user chooses. @returns its name; undefined if the user chose none */
-export async function saveToFolder(files: readonly LocalFile[]): Promise<string | undefined> {
-  let top: FileSystemDirectoryHandle;
-  try {
-    top = await (globalThis as DirectoryPicker).showDirectoryPicker!({ mode: "readwrite" });
-  } catch (error) {
-    if ((error as Error).name === "AbortError") return undefined;
-    throw error;
-  }
+/** Copies the files to a folder. */
+export async function copyFiles(
+  files: readonly LocalFile[],
+  folder: FileSystemDirectoryHandle,
+): Promise<void> {
   for (const { key, file } of files) {
     const names = key.split("/");
-    let directory = top;
+    let directory = folder;
     for (const name of names.slice(0, -1))
       directory = await directory.getDirectoryHandle(name, { create: true });
     const handle = await directory.getFileHandle(names.at(-1)!, { create: true });
-    const writable = await handle.createWritable();
-    await file.stream().pipeTo(writable);
+    await file.stream().pipeTo(await handle.createWritable());
   }
-  return top.name;
 }

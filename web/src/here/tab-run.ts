@@ -1,18 +1,31 @@
 import type { ProgressEvent } from "../../../src/portable/progress.ts";
 import type { LocalFile } from "../data/file-store.ts";
 import type { SegmentEvent, SegmentRequest } from "../data/segment-messages.ts";
+import type { ResultsFolder } from "./results-folder.ts";
+
+/** Results of a run in this tab. */
+export interface TabResults {
+  /** With keys below `out/`. */
+  files: readonly LocalFile[];
+  /** Undefined: they are in memory. */
+  folder?: ResultsFolder;
+}
 
 export interface TabRun {
-  /** Resolves with the files of the run. @throws {Error} a sentence; an AbortError after `stop` */
-  done: Promise<readonly LocalFile[]>;
+  /** @throws {Error} a sentence; an AbortError after `stop`. Then nothing is left in the folder */
+  done: Promise<TabResults>;
   stop(): void;
 }
 
-/** Segments a scan in Web Workers of this tab. */
-export function startTabRun(request: SegmentRequest, onProgress: (event: ProgressEvent) => void): TabRun {
+/** Segments a scan in Web Workers of this tab. @param folder an empty one */
+export function startTabRun(
+  request: Omit<SegmentRequest, "folder">,
+  folder: ResultsFolder | undefined,
+  onProgress: (event: ProgressEvent) => void,
+): TabRun {
   const worker = new Worker(new URL("../workers/segment-worker.ts", import.meta.url), { type: "module" });
   let stop = () => {};
-  const done = new Promise<readonly LocalFile[]>((resolve, reject) => {
+  const files = new Promise<readonly LocalFile[]>((resolve, reject) => {
     stop = () => reject(new DOMException("the run was stopped", "AbortError"));
     worker.onmessage = ({ data }: MessageEvent<SegmentEvent>) => {
       if (data.kind === "progress") onProgress(data.event);
@@ -23,7 +36,18 @@ export function startTabRun(request: SegmentRequest, onProgress: (event: Progres
       event.preventDefault();
       reject(new Error(`the tab could not finish: ${event.message || "it has too little memory"}`));
     };
-    worker.postMessage(request);
+    worker.postMessage({ ...request, folder: folder?.handle } satisfies SegmentRequest);
   });
-  return { done: done.finally(() => worker.terminate()), stop: () => stop() };
+  const finish = async (): Promise<TabResults> => {
+    try {
+      return { files: await files, folder };
+    } catch (error) {
+      worker.terminate();
+      await folder?.remove();
+      throw error;
+    } finally {
+      worker.terminate();
+    }
+  };
+  return { done: finish(), stop: () => stop() };
 }

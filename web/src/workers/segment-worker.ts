@@ -1,10 +1,13 @@
-import { loadModelInWeb, segmentInWeb } from "../../../src/portable/web.ts";
+import type { ProgressEvent } from "../../../src/portable/progress.ts";
+import { loadModelInWeb, segmentInWeb, segmentInWorkspace } from "../../../src/portable/web.ts";
 import { StorageError } from "../../../src/storage/errors.ts";
 import type { ObjectStore } from "../../../src/storage/object-store.ts";
 import type { LocalFile } from "../data/file-store.ts";
 import { openPlace } from "../data/place.ts";
 import type { SegmentEvent, SegmentRequest } from "../data/segment-messages.ts";
 import { registerCodecModules } from "./codec-modules.ts";
+import { filesBelow } from "./folder-store.ts";
+import { FolderWorkspace } from "./folder-workspace.ts";
 import { openInWorkers } from "./segmenter-pool.ts";
 
 registerCodecModules();
@@ -21,27 +24,34 @@ function tell(event: SegmentEvent): void {
   self.postMessage(event);
 }
 
-async function run({ image, model, variant, mpp, threads }: SegmentRequest): Promise<LocalFile[]> {
+async function run({ image, model, variant, mpp, threads, folder }: SegmentRequest): Promise<LocalFile[]> {
   const loaded = await loadModelInWeb(
     { store: openPlace(model.place), prefix: `${model.key}/` },
     { variant },
   );
   const segmenter = await openInWorkers(loaded, threads);
-  const files = new Map<string, Blob>();
+  const options = {
+    source: { store: openPlace(image.place), key: image.key },
+    model: loaded,
+    segmenter,
+    mpp,
+    threads,
+    onProgress: (event: ProgressEvent) => tell({ kind: "progress", event }),
+  };
   try {
-    await segmentInWeb({
-      source: { store: openPlace(image.place), key: image.key },
-      model: loaded,
-      segmenter,
-      mpp,
-      threads,
-      out: { store: createBlobStore(files), prefix: "out/" },
-      onProgress: (event) => tell({ kind: "progress", event }),
-    });
+    if (folder !== undefined) {
+      await segmentInWorkspace(options, new FolderWorkspace(folder));
+      const files: LocalFile[] = [];
+      for await (const { key, handle } of filesBelow(folder, "out/"))
+        files.push({ key, file: await handle.getFile() });
+      return files;
+    }
+    const files = new Map<string, Blob>();
+    await segmentInWeb({ ...options, out: { store: createBlobStore(files), prefix: "out/" } });
+    return [...files].map(([key, file]) => ({ key, file }));
   } finally {
     await segmenter.close();
   }
-  return [...files].map(([key, file]) => ({ key, file }));
 }
 
 /** Takes results as blobs, which a browser may keep on disk. */
