@@ -10,6 +10,7 @@ import { checkGoldenTile } from "../../src/inference/golden-tile.ts";
 import { toIntensityNormalization } from "../../src/inference/intensity-normalization.ts";
 import { loadKernels } from "../../src/inference/node/engine-kernels.ts";
 import { RemoteSegmenter } from "../../src/inference/remote/remote-segmenter.ts";
+import type { Segmenter } from "../../src/inference/segmenter.ts";
 import { OrtWebSegmenter } from "../../src/inference/wasm/ort-web.ts";
 import { loadModel } from "../../src/local/resolve-model.ts";
 import type { ModelPackage } from "../../src/model-package/load-package.ts";
@@ -181,6 +182,30 @@ describe("the bundled model at the edge", () => {
   });
 });
 
+/** Compares a bundle with a segmenter of this process, over the golden tile. @returns the runtime that the bundle reports */
+async function gives(model: ModelPackage, local: Segmenter, of: Bundle): Promise<{ name: string }> {
+  const { name } = model.manifest;
+  const url = await start(
+    { MODEL: name, VARIANT: model.variantName, TOKEN },
+    { [name]: join(MODELS, name) },
+    of,
+  );
+  const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
+  const { input, spec } = model.golden;
+  const pixels = { data: input, shape: spec.input.shape };
+  const scaling = toIntensityNormalization(model.manifest, spec.input.low, spec.input.high);
+  const [there, here] = [await edge.segment(pixels, { scaling }), await local.segment(pixels, { scaling })];
+  expect(Buffer.compare(bytesOf(there.data), bytesOf(here.data))).toBe(0);
+  await local.close();
+  return (await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json()).runtime;
+}
+
+it.each(["int4", "int4-edge"])("the engine gives the bytes of Node for hippocampus, %s", async (variant) => {
+  const model = await loadModel("hippocampus", { variant });
+  const runtime = await gives(model, await EngineSegmenter.create(model, (await loadKernels())[0]!), bundle);
+  expect(runtime.name).toBe("tilewright-engine wasm (relaxed, fused)");
+});
+
 describe("onnxruntime-web at the edge, for other networks", () => {
   let other: Bundle;
   beforeAll(async () => {
@@ -190,21 +215,8 @@ describe("onnxruntime-web at the edge, for other networks", () => {
 
   it("serves a model with the same bytes as in Node", async () => {
     const model = await loadModel("hippocampus", { variant: "int4-edge" });
-    const bindings = { MODEL: "hippocampus", VARIANT: "int4-edge", TOKEN };
-    const url = await start(bindings, { hippocampus: join(MODELS, "hippocampus") }, other);
-    const edge = await RemoteSegmenter.connect(url.href, { token: TOKEN, modelHash: model.hash });
-    const info = await (await fetch(new URL("/v1/info", url), { headers: authorized() })).json();
-    expect(info.runtime).toMatchObject({
-      name: "onnxruntime-web 1.30.0 wasm",
-      sharedMemory: { allowed: true },
-    });
-    const { input, spec } = model.golden;
-    const pixels = { data: input, shape: spec.input.shape };
-    const scaling = toIntensityNormalization(model.manifest, spec.input.low, spec.input.high);
-    const local = await OrtWebSegmenter.create(model);
-    const [there, here] = [await edge.segment(pixels, { scaling }), await local.segment(pixels, { scaling })];
-    expect(Buffer.compare(bytesOf(there.data), bytesOf(here.data))).toBe(0);
-    await local.close();
+    const runtime = await gives(model, await OrtWebSegmenter.create(model), other);
+    expect(runtime).toMatchObject({ name: "onnxruntime-web 1.30.0 wasm", sharedMemory: { allowed: true } });
   });
 
   it.each([
