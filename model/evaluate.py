@@ -78,6 +78,8 @@ if __name__ == "__main__":
     parser.add_argument("--sets", nargs="+", help="of nuclei: which; default: all that are there")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--limit", type=int, help="only the first N pictures (of each set)")
+    parser.add_argument("--mpp", type=float, help="of nuclei: as a scan with such pixels, in micrometres")
+    parser.add_argument("--quality", type=int, help="of that scan, as JPEG (1 to 95)")
     parser.add_argument("--json", help="write everything, per picture, here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads or os.cpu_count())
@@ -99,6 +101,12 @@ if __name__ == "__main__":
         samples = task.load_split(args.split, args.data, args.limit, **({"sets": sets} if sets else {}))
     except (ValueError, OSError) as e:
         sys.exit(str(e))
+    if args.quality and not args.mpp:
+        sys.exit("--quality belongs to --mpp.")
+    if args.mpp:
+        if not hasattr(task, "as_scan"):
+            sys.exit(f"--mpp is for nuclei, not for {task.NAME}.")
+        samples = [task.as_scan(s, args.mpp, args.quality) for s in samples]
     results = []
     for f in files:
         r = evaluate_file(task, f, samples, args.threads)

@@ -25,6 +25,7 @@ from tasks.nuclei_data import (  # noqa: F401 - a task's face names what others 
     UNKNOWN_MPP,
     WINDOW,
     Sample,
+    as_scan,
     between_instances,
     labels_to_size,
     load_split,
@@ -41,7 +42,7 @@ NAME = "nuclei"
 CLASSES = ["background", "interior", "boundary"]
 IN_CHANNELS = 3
 DATA_OPTIONS = ("sets",)
-SAMPLER_OPTIONS = ("between_weight", "kind_share", "scale_range", "count_power", "restain_share", "ihc_share", "set_scale_range")
+SAMPLER_OPTIONS = ("between_weight", "kind_share", "scale_range", "count_power", "restain_share", "ihc_share", "set_scale_range", "coarse_share")
 
 MODALITY = "SM"                     # DICOM's code: slide microscopy
 # Kinds of the package's `domain`. Fluorescence is fed in any pseudo-colour, and trained on with any (`tint`).

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -166,6 +166,17 @@ def to_model_spacing(x, mpp):
     h, w = model_size(H, mpp), model_size(W, mpp)
     t = torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None]
     return F.interpolate(t, (h, w), mode="bilinear", antialias=True)[0]
+
+
+def as_scan(sample, mpp, quality=None):
+    """The sample as a scanner with pixels of `mpp` micrometres stores it, as JPEG of this quality; labels by nearest neighbour."""
+    h, w = (max(1, round(n * sample.mpp / mpp)) for n in sample.instances.shape)
+    t = torch.from_numpy(sample.pixels.astype(np.float32)).permute(2, 0, 1)[None]
+    small = F.interpolate(t, (h, w), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    pixels = small.round().clamp(0, 255).to(torch.uint8).numpy()
+    if quality is not None:
+        pixels = iio.imread(iio.imwrite("<bytes>", pixels, extension=".jpg", quality=quality))
+    return replace(sample, pixels=pixels, instances=labels_to_size(sample.instances, h, w), mpp=mpp)
 
 
 def model_size(n, mpp):

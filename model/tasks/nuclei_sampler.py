@@ -39,14 +39,14 @@ class Sampler:
     share of crops that keep their colours, in the sets that are not bright-field.
     kind_share: how often each set or kind is drawn; scale_range, set_scale_range: enlargement at least and at most, of a set too;
     count_power: a picture is drawn by its number of nuclei to this power; restain_share: of the crops of bright-field sets, and
-    ihc_share: of those."""
+    ihc_share: of those; coarse_share: of the crops of bright-field sets that are seen as a compressed scan of larger pixels."""
 
     KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
 
     def __init__(self, samples, size=WINDOW, seed=0, plain=0.0, between_weight=0.0, kind_share=None, scale_range=(0.65, 1.55),
-                 count_power=0.0, restain_share=0.6, ihc_share=0.3, set_scale_range=None):
+                 count_power=0.0, restain_share=0.6, ihc_share=0.3, set_scale_range=None, coarse_share=0.0):
         self.scale_range, self.set_scale_range, kind_share = scale_range, set_scale_range or {}, kind_share or self.KIND_SHARE
-        self.restain_share, self.ihc_share = restain_share, ihc_share
+        self.restain_share, self.ihc_share, self.coarse_share = restain_share, ihc_share, coarse_share
         self.size, self.rng, self.plain, self.between_weight = size, np.random.default_rng(seed), plain, between_weight
         self.samples, weights = [], []
         groups = {}
@@ -117,6 +117,8 @@ class Sampler:
         if rng.random() < 0.5:
             lo, hi = slide_range(lo, hi, rng)
         x = torch.from_numpy(normalise(v, lo, hi)).clamp(0, 1)
+        if rng.random() < self.coarse_share:
+            x = coarse_scan(x, rng)
         return degrade(x, False, rng) if rng.random() < 0.5 else x
 
 
@@ -207,6 +209,15 @@ def degrade(x, grey, rng):
     if chance(0.1):
         x = jpeg(x, int(rng.integers(30, 90)))
     return x
+
+
+def coarse_scan(x, rng):
+    """x [3, S, S] in [0, 1] as a scanner with larger pixels stores it (20x: 0.5 µm, JPEG), magnified as a run magnifies it."""
+    S = x.shape[1]
+    small = F.interpolate(x[None], round(S / rng.uniform(1.5, 2.2)), mode="bilinear", antialias=True)[0]
+    if rng.random() < 0.8:
+        small = jpeg(small.clamp(0, 1), int(rng.integers(25, 90)))
+    return F.interpolate(small[None], S, mode="bilinear")[0].clamp(0, 1)
 
 
 def tint(x, rng):

@@ -6,6 +6,7 @@ from instances import objects_from_classes
 from metrics import f1_at
 from sliding import gaussian, probabilities, starts
 from tasks import nuclei as D
+from tasks.nuclei_sampler import coarse_scan
 
 
 def two_touching():
@@ -104,3 +105,31 @@ def test_window_starts_and_weights_of_monai():
     assert starts(1000, 224, 0.25) == [0, 168, 336, 504, 672, 776]
     assert starts(225, 224, 0.25) == [0, 1] and starts(100, 224, 0.25) == [0]
     assert abs(float(gaussian(224).sum(dtype=np.float64)) - 4937.2396) < 1e-3
+
+
+def centre(mask):
+    return (np.argwhere(mask) + 0.5).mean(0)
+
+
+def test_a_scan_of_larger_pixels_shows_the_same_place():
+    y, x = np.mgrid[:200, :160]
+    disk = ((y - 90) ** 2 + (x - 60) ** 2 < 20 ** 2).astype(np.int32)
+    picture = np.repeat((255 - 200 * disk[..., None]).astype(np.uint8), 3, 2)
+    for quality in (None, 60):
+        scan = D.as_scan(D.Sample("a", "he", "a", 0.25, picture, disk), 0.5, quality)
+        assert scan.pixels.shape == (100, 80, 3) and scan.instances.shape == (100, 80) and scan.mpp == 0.5
+        for mask in (scan.instances > 0, scan.pixels[..., 0] < 128):
+            # Half a stored pixel: of an even number of pixels the nearest is one beside the middle.
+            assert np.abs(centre(mask) * 0.5 - centre(disk > 0) * 0.25).max() < 0.126
+
+
+def test_a_crop_seen_as_a_coarse_scan_keeps_its_place_and_loses_its_detail():
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    disk = (((y - 30) ** 2 + (x - 20) ** 2) < 100).float()
+    checks = ((y + x) % 2).float()
+    rng = np.random.default_rng(4)
+    for _ in range(8):
+        seen = coarse_scan(disk.expand(3, -1, -1), rng)
+        assert seen.shape == (3, 64, 64) and 0 <= seen.min() and seen.max() <= 1
+        assert np.abs(centre(seen[0].numpy() > 0.5) - centre(disk.numpy() > 0.5)).max() < 0.5
+        assert coarse_scan(checks.expand(3, -1, -1), rng).std() < 0.2 * checks.std()
