@@ -8,6 +8,7 @@ import { reorientedImage } from "../input/reoriented-image.ts";
 import { readRegionPicture } from "../input/thumbnail.ts";
 import type { JobPlan } from "../job-plan.ts";
 import type { FullJobSettings } from "../settings.ts";
+import { chooseChunkShape } from "./chunk-shape.ts";
 import { measureDomain } from "./domain.ts";
 import { measurePercentiles } from "./intensity-percentiles.ts";
 import { matchImageToModel } from "./match-image.ts";
@@ -18,19 +19,6 @@ import { planWindows } from "./plan-windows.ts";
  * progress; the margin that is read twice is no larger than for a square.
  */
 const SHARD_BLOCK: readonly [number, number] = [2, 8];
-/**
- * Chunk of the label map along the last two axes. Labels compress to a few per cent, so a wide chunk is still a small
- * object, and there are a quarter as many. The height determines the memory of open chunks.
- */
-const CHUNK_SHAPE = [512, 2048];
-/** TIFF requires tile sides to be multiples of 16. */
-const TILE_UNIT = 16;
-
-/** Chunk shape of a label map; never much larger than the map. */
-export function chooseChunkShape(size: readonly number[]): number[] {
-  const plane = size.slice(-2).map((n, a) => Math.min(CHUNK_SHAPE[a]!, Math.ceil(n / TILE_UNIT) * TILE_UNIT));
-  return [...size.slice(2).map(() => 1), ...plane];
-}
 /** Samples of a shard's windows in a volume. */
 const SHARD_SAMPLES = 4 << 20;
 export interface PlanOptions {

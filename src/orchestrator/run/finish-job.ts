@@ -15,7 +15,7 @@ import type { ObjectListener, OutputsReport } from "../outputs/outputs-options.t
 import type { OverlayStyle } from "../outputs/overlay.ts";
 import { StoredOrderLabels, storedOrderInfo } from "../outputs/stored-order-labels.ts";
 import { writeOutputs } from "../outputs/write-outputs.ts";
-import { chooseChunkShape } from "../plan/plan-job.ts";
+import { chooseChunkShape } from "../plan/chunk-shape.ts";
 import { VERSION } from "../version.ts";
 
 /** What the outputs of a job are made from, and where they go. */
