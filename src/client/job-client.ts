@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { type JobState, type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
+import { type JobRequest, type JobState, type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { ServiceError, tryParseJson, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";
 import {
@@ -12,13 +12,17 @@ import {
   jobPageSchema,
   listingSchema,
   type OutputFile,
+  type RemoteModel,
   type RemoteUpload,
+  remoteModelSchema,
   remoteUploadSchema,
+  type StatedRequest,
+  statedRequestSchema,
 } from "./schemas.ts";
 
 import { type JobClientOptions, ServiceHttp } from "./service-http.ts";
 
-export type { JobPage, OutputFile, RemoteUpload } from "./schemas.ts";
+export type { JobPage, OutputFile, RemoteModel, RemoteUpload, StatedRequest } from "./schemas.ts";
 
 const HEALTH_TIMEOUT_MS = 10_000;
 /** The storage needs a while to join many parts. */
@@ -110,8 +114,18 @@ export class JobClient {
   }
 
   /** Starts a job, or finds the existing one for the same request. */
-  startJob(request: { source: string }): Promise<JobStatus> {
+  startJob(request: JobRequest): Promise<JobStatus> {
     return this.#http.json(jobStatusSchema, "POST", "v1/jobs", { body: JSON.stringify(request) });
+  }
+
+  /** The request that a job was created from, without its callback. `name`: last part of the source's address */
+  request(job: string): Promise<StatedRequest> {
+    return this.#http.json(statedRequestSchema, "GET", `v1/jobs/${encodeURIComponent(job)}/request`);
+  }
+
+  /** The model that jobs run. `cpuMsPerWindow`: what the service estimates costs with */
+  model(): Promise<RemoteModel> {
+    return this.#http.json(remoteModelSchema, "GET", "v1/model");
   }
 
   /** A page of jobs, newest first. @param query `text`: a part of the source's address */

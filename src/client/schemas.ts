@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { jobStatusSchema } from "../contracts/job-request.ts";
+import { jobRequestSchema, jobStatusSchema } from "../contracts/job-request.ts";
 
 /** Responses of a job service. Fields of newer services are ignored. */
 
@@ -49,4 +49,17 @@ export const errorBodySchema = z.object({ error: z.object({ code: z.string(), me
 
 /** A page of the list of jobs. */
 export const jobPageSchema = z.object({ jobs: z.array(jobStatusSchema), cursor: z.string().optional() });
+export const statedRequestSchema = jobRequestSchema
+  .omit({ callback: true })
+  .extend({ name: z.string().min(1) })
+  .loose();
+export type StatedRequest = z.infer<typeof statedRequestSchema>;
+export const remoteModelSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  variant: z.string(),
+  hash: z.string(),
+  cpuMsPerWindow: z.number().positive(),
+});
+export type RemoteModel = z.infer<typeof remoteModelSchema>;
 export type JobPage = z.infer<typeof jobPageSchema>;

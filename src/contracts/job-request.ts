@@ -59,6 +59,8 @@ export const jobStatusSchema = z.object({
   state: z.enum(JOB_STATES),
   source: z.object({ uri: z.string(), etag: z.string(), byteLength: count }),
   model: z.object({ name: z.string(), variant: z.string().optional() }),
+  /** Set if only a region is segmented: x, y, width, height in level-0 pixels. */
+  roi: z.tuple([count, count, count, count]).readonly().optional(),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),
   /** Undefined until the job is planned. */

@@ -44,7 +44,7 @@ export async function loadPackage(
   options: { variant?: string; half?: boolean; signal?: AbortSignal } = {},
 ): Promise<ModelPackage> {
   const { signal } = options;
-  const manifest = await readManifest(store, prefix, name, signal);
+  const manifest = await loadManifest(store, prefix, name, signal);
   const variantName = options.variant ?? manifest.defaultVariant;
   const variant = Object.hasOwn(manifest.variants, variantName) ? manifest.variants[variantName] : undefined;
   if (!variant) {
@@ -80,11 +80,12 @@ export async function loadPackage(
   return { manifest, variantName, variant, files, half, golden: { spec, input, output }, hash };
 }
 
-async function readManifest(
+/** Reads and checks `model.json` alone, which is all that planning needs. */
+export async function loadManifest(
   store: ObjectStore,
   prefix: string,
   name: string,
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<ModelManifest> {
   const info = await store.head(`${prefix}model.json`, { signal });
   if (!info)

@@ -1,10 +1,9 @@
-import * as z from "zod";
 import type { ImageSource } from "../image/image-source.ts";
 import { JobError } from "../orchestrator/errors.ts";
 import { sha256Hex } from "../storage/digest.ts";
 import type { OpenedAddress } from "../storage/opened-address.ts";
 import { product, type Raster } from "../tiling/grid/raster.ts";
-import { type Rings, rasterizePolygons } from "../tiling/objects/rasterize-polygons.ts";
+import { rasterizePolygons } from "../tiling/objects/rasterize-polygons.ts";
 import {
   type AddressOpener,
   isImageSource,
@@ -12,6 +11,7 @@ import {
   openSourceInput,
   type SourceInput,
 } from "./open-source.ts";
+import { parsePolygons } from "./parse-polygons.ts";
 
 /** Mask of the whole slide. */
 export interface Mask {
@@ -90,15 +90,6 @@ async function readImage(source: ImageSource, name: string, signal: AbortSignal 
   return { raster: { data: set, shape: size }, etag: source.etag };
 }
 
-const point = z.array(z.number()).min(2);
-const polygon = z.array(z.array(point));
-const geometry = z.looseObject({
-  type: z.string(),
-  coordinates: z.unknown(),
-  geometries: z.array(z.unknown()).optional(),
-});
-
-/** Reads polygons in level-0 pixels: a FeatureCollection, a feature, a geometry or a list of them. */
 async function readPolygons(
   { store, key, name }: OpenedAddress,
   shape: readonly number[],
@@ -112,9 +103,7 @@ async function readPolygons(
       `the mask ${name} has ${info.byteLength} bytes, the limit is ${GEOJSON_BYTES}: simplify its outlines`,
     );
   const object = await store.get(key, { signal });
-  const polygons = [...findPolygons(parseJson(name, object!.bytes), name)];
-  if (polygons.length === 0)
-    throw new JobError(`the mask ${name} holds no polygon: export annotations with an area as GeoJSON`);
+  const polygons = parsePolygons(object!.bytes, `the mask ${name}`);
   const points = polygons.reduce((n, rings) => n + rings.reduce((m, ring) => m + ring.length / 2, 0), 0);
   if (points > MAX_POINTS)
     throw new JobError(`the mask ${name} has ${points} points, the limit is ${MAX_POINTS}`);
@@ -122,39 +111,4 @@ async function readPolygons(
   const size = [Math.max(1, Math.round(height * factor)), Math.max(1, Math.round(width * factor))] as const;
   const raster = rasterizePolygons(polygons, size, { x: size[1] / width, y: size[0] / height });
   return { raster, etag: object!.etag };
-}
-
-function parseJson(name: string, bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new JobError(`the mask ${name} is not valid JSON: export it as GeoJSON again`, { cause });
-  }
-}
-
-const MAX_DEPTH = 8;
-
-function* findPolygons(value: unknown, name: string, depth = 0): Generator<Rings> {
-  if (depth > MAX_DEPTH) throw new JobError(`the mask ${name} is not GeoJSON: it is nested too deeply`);
-  if (Array.isArray(value)) {
-    for (const one of value) yield* findPolygons(one, name, depth + 1);
-    return;
-  }
-  if (typeof value !== "object" || value === null) throw new JobError(`the mask ${name} is not GeoJSON`);
-  if ("features" in value) return yield* findPolygons(value.features, name, depth + 1);
-  if ("geometry" in value)
-    return value.geometry === null ? undefined : yield* findPolygons(value.geometry, name, depth + 1);
-  const parsed = geometry.safeParse(value);
-  if (!parsed.success) throw new JobError(`the mask ${name} has no valid GeoJSON polygons`);
-  const { type, coordinates, geometries } = parsed.data;
-  if (type === "GeometryCollection") return yield* findPolygons(geometries ?? [], name, depth + 1);
-  const several = type === "Polygon" ? [coordinates] : type === "MultiPolygon" ? coordinates : [];
-  for (const one of Array.isArray(several) ? several : [several]) {
-    const rings = polygon.safeParse(one);
-    if (!rings.success)
-      throw new JobError(`the mask ${name} is damaged: a ${type} without valid coordinates`);
-    // An empty geometry is valid GeoJSON without an area.
-    if (rings.data.some((ring) => ring.length > 0))
-      yield rings.data.map((ring) => ring.flatMap(([x, y]) => [x!, y!]));
-  }
 }

@@ -15,12 +15,14 @@ import { createWebhookRoutes } from "./events/webhook-routes.ts";
 import { getPulse } from "./health/pulse.ts";
 import { createRequestedJob } from "./lifecycle/create-job.ts";
 import { createJobRoutes } from "./lifecycle/job-routes.ts";
+import { createModelRoutes } from "./models/routes.ts";
 import { describeApi } from "./open-api-document.ts";
 import { JOB_ID } from "./outputs/output-path.ts";
 import { createReadLinkRoutes } from "./outputs/read-link-routes.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { createRunningLabelRoutes } from "./outputs/running-labels.ts";
 import { createWorkRoutes } from "./runner-api/routes.ts";
+import { createViewerRoutes } from "./runner-api/viewer-routes.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
 import { publishUploadEvent } from "./uploads/publish-upload-event.ts";
 import { createUploadRoutes } from "./uploads/routes.ts";
@@ -66,6 +68,11 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.use("/v1/uploads/*", requireAccess());
   app.use("/v1/folders/*", requireAccess());
   app.use("/v1/work/*", requireScope("work"));
+  // Beside the scope read, which every route of a job needs.
+  app.use("/v1/jobs/:id/source", requireScope("source"));
+  app.use("/v1/jobs/:id/source/*", requireScope("source"));
+  app.use("/v1/model", requireScope("read"));
+  app.use("/v1/model/files/*", requireScope("submit"));
   // A running job has written some objects already; only those of a job that is done are results.
   app.use("/v1/jobs/:id/outputs/*", async (c, next) => {
     const id = c.req.param("id");
@@ -79,6 +86,8 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.route("/", createReadLinkRoutes());
   app.route("/", createRunningLabelRoutes());
   app.route("/", createWorkRoutes());
+  app.route("/", createViewerRoutes());
+  app.route("/", createModelRoutes());
   app.route("/", createUploadRoutes({ onCompleted: publishUploadEvent, check: checkModel }));
   app.route("/", createFolderRoutes({ start: startFolderJob, check: checkModel }));
   app.route(

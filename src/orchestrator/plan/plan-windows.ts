@@ -81,9 +81,7 @@ export async function planWindows(options: PlanWindowsOptions): Promise<PlannedW
   const windows = chooseRegionWindows(chosenWhole, image, chosen.level, settings.roi);
   if (windows.kept.size === 0) {
     throw new NoTissueError(
-      mask
-        ? "the mask leaves no window in the region: check that it shows the same slide"
-        : NO_TISSUE,
+      mask ? "the mask leaves no window in the region: check that it shows the same slide" : NO_TISSUE,
     );
   }
   return {

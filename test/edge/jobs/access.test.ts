@@ -6,10 +6,14 @@ import { toHttpError } from "../../../src/service/http-error.ts";
 
 const SUBMIT = "submit-0123456789abcdef";
 const READ = "read-0123456789abcdef";
+const SOURCE = "source-0123456789abcdef";
+const WORK = "work-0123456789abcdef";
 const ADMIN = "admin-0123456789abcdef";
 const TOKENS = JSON.stringify([
   { name: "scanner", token: SUBMIT, scopes: ["submit"] },
   { name: "viewer", token: READ, scopes: ["read"] },
+  { name: "reader", token: SOURCE, scopes: ["source"] },
+  { name: "runner", token: WORK, scopes: ["work"] },
   { name: "operator", token: ADMIN, scopes: ["admin"] },
 ]);
 
@@ -43,7 +47,9 @@ describe("a token gives access to the routes of its scopes", () => {
   test.each([
     [SUBMIT, "scanner", ["submit"]],
     [READ, "viewer", ["read"]],
-    [ADMIN, "operator", ["submit", "read", "work", "admin"]],
+    [SOURCE, "reader", ["source"]],
+    [WORK, "runner", ["work"]],
+    [ADMIN, "operator", ["submit", "read", "source", "work", "admin"]],
   ])("%s", async (token, name, scopes) => {
     for (const scope of SCOPES) {
       const answer = await ask(scope, `Bearer ${token}`);

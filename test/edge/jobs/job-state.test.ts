@@ -24,6 +24,7 @@ const document = {
   id: "0".repeat(32),
   source: { uri: "r2://scans/a.tiff", etag: "e", byteLength: 10, name: "a.tiff" },
   model: { name: "nuclei", variant: "fp32", version: "1", hash: "h" },
+  request: { settings: {} },
 } as unknown as JobDocument;
 const create = (now = 0) => createJobRecord(document, now, STALL_SECONDS);
 

@@ -91,7 +91,10 @@ describe("the preview of a window", () => {
     ["where the pixel size is another", { tissueMask: false, mpp: 0.4 }],
   ])(
     "has the labels of the run of the whole where no neighbour reaches: %s",
-    async (_, { mpp, ...settings }: { tissueMask: boolean; level?: number; maxMagnification?: number; mpp?: number }) => {
+    async (_, {
+      mpp,
+      ...settings
+    }: { tissueMask: boolean; level?: number; maxMagnification?: number; mpp?: number }) => {
       const runtime = await openSharedRuntime(
         { model: TINY, threads: 1, outputs: ["labels.ome.zarr"], ...settings, ...(mpp && { mpp }) },
         join(directory, `runs-${settings.level}-${mpp}`),
@@ -115,7 +118,10 @@ describe("the preview of a window", () => {
               [Math.round(rect.origin[0]! / downY), Math.round(rect.origin[1]! / downX)] as const;
             const [y0, x0] = at(rect0);
             const [top, left] = at(inner0);
-            const [rows, columns] = [Math.round(inner0.size[0]! / downY), Math.round(inner0.size[1]! / downX)];
+            const [rows, columns] = [
+              Math.round(inner0.size[0]! / downY),
+              Math.round(inner0.size[1]! / downX),
+            ];
             for (let row = top; row < top + rows; row++) {
               const from = (row - y0) * labels.shape[1]! + left - x0;
               const found = labels.data.subarray(from, from + columns);

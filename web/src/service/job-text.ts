@@ -35,6 +35,11 @@ export function jobProgress({ state, windows, merges }: JobStatus): number | und
   }
 }
 
+/** The region of a job that segments one, in words. */
+export function regionText({ roi }: JobStatus): string | undefined {
+  return roi && `region ${roi[2]} × ${roi[3]} at ${roi[0]}, ${roi[1]}`;
+}
+
 /** Name of a job's scan. */
 export function scanName({ source }: JobStatus): string {
   const last = source.uri.replace(/\/+$/, "").split("/").at(-1) ?? source.uri;
@@ -63,7 +68,11 @@ const ADVICE: Record<string, string> = {
 
 /** An estimate at list prices, in words. */
 export function costText({ amount, total }: NonNullable<JobStatus["estimatedCost"]>): string {
-  const dollars = (value: number) => `$${value < 0.995 ? value.toPrecision(2) : value.toFixed(2)}`;
-  const so = amount > 0 ? dollars(amount) : "$0";
-  return total === undefined ? `about ${so}` : `about ${so} of ${dollars(total)}`;
+  const so = amount > 0 ? dollarText(amount) : "$0";
+  return total === undefined ? `about ${so}` : `about ${so} of ${dollarText(total)}`;
+}
+
+/** An amount of USD to two digits that count. */
+export function dollarText(value: number): string {
+  return `$${value < 0.995 ? value.toPrecision(2) : value.toFixed(2)}`;
 }

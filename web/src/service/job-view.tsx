@@ -6,6 +6,7 @@ import { RunningLabels } from "../data/running-labels.ts";
 import type { ViewedScan } from "../data/session.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 import { JobProgress } from "./job-progress.tsx";
+import { jobRegion } from "./job-region.ts";
 import { adviceOf, scanName, stateText } from "./job-text.ts";
 import { OpenElsewhere } from "./open-elsewhere.tsx";
 
@@ -24,6 +25,7 @@ export function JobView({ token, job, onBack, onOpen }: JobViewProps) {
   const [turn, setTurn] = useState(0);
   const { status, problem } = useStatus(token, job, turn);
   const { scan, failure } = useScan(token, job, status);
+  const region = useMemo(() => jobRegion(token, job, onOpen), [token, job]);
   const back = (
     <button type="button" onClick={onBack}>
       All scans
@@ -34,7 +36,7 @@ export function JobView({ token, job, onBack, onOpen }: JobViewProps) {
   if (scan && status && (isDone || !isFinal(status.state)))
     // One element for both, so that the view stays when the job is done.
     return (
-      <ViewerPage scan={scan}>
+      <ViewerPage scan={scan} region={scan.image ? region : undefined}>
         {!isDone && <JobProgress token={token} status={status} problem={shown} />}
         {back}
         {isDone && <OpenElsewhere token={token} job={job} />}
@@ -173,7 +175,7 @@ async function findImage(token: string, job: string, given: string, isDone: bool
     if (!response.ok) throw new Error(`the results cannot be read (status ${response.status}); try again`);
     name = ((await response.json()) as { source: { name: string } }).source.name;
   }
-  const base = `/v1/work/${job}/source/`;
+  const base = `/v1/jobs/${job}/source/`;
   const first = await fetch(base + encodeURIComponent(name), {
     headers: { ...headers, Range: "bytes=0-0" },
   });
@@ -181,9 +183,13 @@ async function findImage(token: string, job: string, given: string, isDone: bool
   if (first.status === 401 || first.status === 403)
     return {
       name,
-      imageMissing: "This token may not read scans (it lacks the scope work), so the labels are shown alone.",
+      imageMissing:
+        "This token may not read scans (it lacks the scope source), so the labels are shown alone.",
     };
   if (!first.ok && first.status !== 404)
     return { name, imageMissing: "The scan cannot be read: it was moved or replaced." };
-  return { name, image: { key: name, place: below(token, base) } };
+  const place = below(token, base);
+  // A source of many objects, a DICOM series, is listed.
+  const list = `${location.origin}/v1/jobs/${job}/source`;
+  return { name, image: { key: name, place: { ...place, store: { ...place.store, list } } } };
 }

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { JobClient, type JobPage } from "../../../src/client/job-client.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../src/contracts/job-request.ts";
-import { adviceOf, jobProgress, scanName, stateText } from "./job-text.ts";
+import { adviceOf, jobProgress, regionText, scanName, stateText } from "./job-text.ts";
 import { Uploads } from "./uploads.tsx";
 
 /** Time between looks at a list with running jobs. */
@@ -175,6 +175,7 @@ function JobTable({ token, jobs, onOpen, onChanged }: JobTableProps) {
                   <button type="button" class="link" onClick={() => onOpen(job.id)}>
                     {scanName(job)}
                   </button>
+                  {job.roi && <p class="note">{regionText(job)}</p>}
                 </th>
                 <td>
                   {stateText(job)}

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import type { ChannelLook } from "../scene/image-program.ts";
 import { MAX_SHOWN_CHANNELS } from "../scene/image-program.ts";
 import { ObjectPanel } from "./object-panel.tsx";
@@ -5,11 +6,12 @@ import { useModel } from "./use-model.ts";
 import type { ViewerModel } from "./viewer-model.ts";
 
 /** What is shown and how, and what is known about the image and the run. */
-export function LayersPanel({ model }: { model: ViewerModel }) {
+export function LayersPanel({ model, children }: { model: ViewerModel; children?: ComponentChildren }) {
   useModel(model);
   return (
     <aside class="panel" aria-label="Layers">
       {model.slices > 1 && model.shows === "slice" && <SliceSection model={model} />}
+      {children}
       {model.other && <SwipeSection model={model} />}
       {model.labels && <LabelSection model={model} />}
       {model.objects && <ObjectPanel model={model} objects={model.objects} />}

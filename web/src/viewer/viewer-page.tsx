@@ -1,6 +1,7 @@
 import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ViewedScan } from "../data/session.ts";
+import type { RegionModel, RegionOffer } from "../region/region-model.ts";
 import { LayersPanel } from "./layers-panel.tsx";
 import { Minimap } from "./minimap.tsx";
 import { listenToPicture } from "./picture-input.ts";
@@ -9,8 +10,15 @@ import { Toolbar } from "./toolbar.tsx";
 import { useModel } from "./use-model.ts";
 import { ViewerModel } from "./viewer-model.ts";
 
+interface ViewerPageProps {
+  scan: ViewedScan;
+  /** What the page can do with a region of the scan. */
+  region?: RegionOffer;
+  children?: ComponentChildren;
+}
+
 /** One scan: the picture, its layers, and what is known about it. */
-export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: ComponentChildren }) {
+export function ViewerPage({ scan, region: offer, children }: ViewerPageProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [model, setModel] = useState<ViewerModel>();
   const [failure, setFailure] = useState<string>();
@@ -33,6 +41,7 @@ export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: Co
   useEffect(() => {
     if (model && model.scan !== scan) void model.update(scan);
   }, [model, scan]);
+  const region = useRegionTools(offer, model);
   useEffect(() => {
     document.title = `${scan.name} – Tilewright`;
   }, [scan.name]);
@@ -51,6 +60,7 @@ export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: Co
           aria-label={`Picture of ${scan.name}. Arrow keys move it, plus and minus zoom, 0 shows all of it.`}
           aria-describedby="position"
         />
+        {model && region && <region.Layer region={region.model} model={model} />}
         {model && <SlideOrPlanes model={model} />}
         {failure && (
           <p class="notice" role="alert">
@@ -59,9 +69,43 @@ export function ViewerPage({ scan, children }: { scan: ViewedScan; children?: Co
         )}
         {model && <Notices model={model} />}
       </main>
-      {model && <LayersPanel model={model} />}
+      {model && (
+        <LayersPanel model={model}>
+          {region && <region.Panel region={region.model} model={model} />}
+        </LayersPanel>
+      )}
     </div>
   );
+}
+
+/** The tools for regions of a slide, loaded when the page offers them. */
+function useRegionTools(offer: RegionOffer | undefined, viewer: ViewerModel | undefined) {
+  const [tools, setTools] = useState<{
+    model: RegionModel;
+    Panel: ComponentType<{ region: RegionModel; model: ViewerModel }>;
+    Layer: ComponentType<{ region: RegionModel; model: ViewerModel }>;
+  }>();
+  const [isSlide, setSlide] = useState(false);
+  useEffect(() => viewer?.subscribe("change", () => setSlide(viewer.report?.axes === "yx")), [viewer]);
+  useEffect(() => {
+    if (!offer || !viewer || !isSlide) return;
+    let opened: RegionModel | undefined;
+    let isClosed = false;
+    import("../region/region-tools.tsx").then(
+      ({ RegionModel, RegionPanel, RegionLayer }) => {
+        if (isClosed) return;
+        opened = new RegionModel(offer, viewer);
+        setTools({ model: opened, Panel: RegionPanel, Layer: RegionLayer });
+      },
+      () => viewer.addError("the tools for regions cannot be loaded; reload the page"),
+    );
+    return () => {
+      isClosed = true;
+      opened?.close();
+      setTools(undefined);
+    };
+  }, [offer, viewer, isSlide]);
+  return tools;
 }
 
 /** What lies over the picture, or the planes of a volume in its place. */

@@ -4,8 +4,11 @@ import { equalInConstantTime } from "../../../service/constant-time.ts";
 import { HttpError } from "../../../service/http-error.ts";
 import { parseJsonBinding } from "../../shared/json-binding.ts";
 
-export const SCOPES = ["submit", "read", "work", "admin"] as const;
-/** `submit`: upload, start and cancel; `read`: status, events, outputs; `work`: shards and pixels of any job; `admin`: everything. */
+export const SCOPES = ["submit", "read", "source", "work", "admin"] as const;
+/**
+ * `submit`: upload, start and cancel, and the model; `read`: status, events, outputs; `source`: pixels of the scans of jobs;
+ * `work`: shards and pixels of any job, for runners; `admin`: everything.
+ */
 export type Scope = (typeof SCOPES)[number];
 
 const tokensSchema = z

@@ -24,7 +24,7 @@ export interface Bindings {
   PULSE?: DurableObjectNamespace;
   JOBS?: Workflow;
 
-  /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "work", "admin"] }]` */
+  /** Secret, JSON: who may do what. `[{ "name", "token", "scopes": ["submit", "read", "source", "work", "admin"] }]` */
   TOKENS?: string;
   /** JSON: which storage events start which jobs. */
   RULES?: string;
@@ -57,7 +57,7 @@ export interface Bindings {
   HEALTH_SECONDS?: string;
   /** Maximum number of pixels under kept windows, in billions. Default: no limit. */
   MAX_GIGAPIXELS?: string;
-  /** Measured CPU time of a window in the edge function, for the cost estimate. Default 250. */
+  /** Measured CPU time of a window in the edge function, for the cost estimate. Default 100. */
   CPU_MS_PER_WINDOW?: string;
   /** "true": the service itself publishes complete uploads to EVENTS, where the platform sends no notifications. */
   SYNTHESISE_EVENTS?: string;

@@ -132,6 +132,7 @@ export function toJobStatus(
   const { document, expected } = record;
   const { uri, etag, byteLength } = document.source;
   const { name, variant } = document.model;
+  const { roi } = document.request.settings;
   const progress = (kind: TaskKind) => {
     const total = expected[kind];
     return total === undefined ? undefined : { total, done: finished(kind).tasks };
@@ -146,6 +147,7 @@ export function toJobStatus(
     state: record.state,
     source: { uri, etag, byteLength },
     model: { name, variant },
+    ...(roi && { roi }),
     createdAt: new Date(record.createdAt).toISOString(),
     updatedAt: new Date(record.updatedAt).toISOString(),
     windows,

@@ -155,7 +155,7 @@ export function createWorkRoutes() {
       ...failures,
     },
   });
-  app.get("/v1/work/:job/source/:path{.+}", sendSource);
+  app.get("/v1/work/:job/source/:path{.+}", (c) => sendSource(c, c.req.param("job")));
 
   app.use(
     "/v1/work/:job/shards/:shard",

@@ -15,11 +15,11 @@ const MAX_RANGE_BYTES = 32 * 2 ** 20;
 const TIMEOUT_MS = 30_000;
 
 /**
- * Sends the source of a job, so that runners need neither its address nor keys of its bucket. `/source/<name>/…` are the
+ * Sends the source of a job, so that runners and pages need neither its address nor keys of its bucket. `/source/<name>/…` are the
  * objects below the source's key, and no others.
  */
-export async function sendSource(c: Context<{ Bindings: Bindings }>): Promise<Response> {
-  const { source, request } = await readJobDocument(c.env, c.req.param("job") ?? "");
+export async function sendSource(c: Context<{ Bindings: Bindings }>, job: string): Promise<Response> {
+  const { source, request } = await readJobDocument(c.env, job);
   const { store, key } = openSourceStore(c.env, request.source);
   // From the raw URL: a router may decode it twice or not at all.
   const path = keyBelow(new URL(c.req.url).pathname, source.name);

@@ -1,0 +1,93 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { jobRequestSchema } from "../../../contracts/job-request.ts";
+import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
+import type { Bindings } from "../context/bindings.ts";
+import { readJobDocument } from "./job-document.ts";
+import { sendSource, sourceObjects } from "./source-routes.ts";
+
+const jobParams = z.object({ id: z.string() });
+const failures = {
+  401: errorContent("the token is missing or wrong"),
+  403: errorContent("the token lacks the scope source"),
+  404: errorContent("there is no such job or object"),
+};
+
+const requestRoute = createRoute({
+  method: "get",
+  path: "/v1/jobs/{id}/request",
+  summary: "The request of a job, without its callback: another job of the same scan can be made from it",
+  request: { params: jobParams },
+  responses: {
+    200: jsonContent(
+      jobRequestSchema
+        .omit({ callback: true })
+        .extend({ name: z.string().openapi({ description: "Last part of the source's address." }) })
+        .openapi("StatedJobRequest"),
+      "the request",
+    ),
+    401: failures[401],
+    403: errorContent("the token lacks the scope read"),
+    404: failures[404],
+  },
+});
+const objectsRoute = createRoute({
+  method: "get",
+  path: "/v1/jobs/{id}/source",
+  summary: "Keys of the objects below the source of a job, where the source is a prefix",
+  request: { params: jobParams, query: z.object({ prefix: z.string().max(2048).default("") }) },
+  responses: {
+    200: jsonContent(z.array(z.string()), "the keys; none for a source that is one object or a Zarr"),
+    409: errorContent("the source was replaced since the job was created"),
+    ...failures,
+  },
+});
+
+/**
+ * What pages need to show the scan of a job: its request, and its pixels, which need a scope of their own, because a scan can hold
+ * more than its results, for instance a label with a name.
+ */
+export function createViewerRoutes() {
+  const app = createOpenApiApp<{ Bindings: Bindings }>();
+
+  app.openapi(requestRoute, async (c) => {
+    const { request, source, model } = await readJobDocument(c.env, c.req.valid("param").id);
+    const { callback: _, ...stated } = request;
+    const { name, variant } = model;
+    return c.json({ ...stated, model: name, variant, source: source.uri, name: source.name }, 200);
+  });
+
+  app.openapi(objectsRoute, async (c) => {
+    const objects = await sourceObjects(c.env, c.req.valid("param").id);
+    const { prefix } = c.req.valid("query");
+    return c.json(
+      objects.map(({ key }) => key).filter((key) => key.startsWith(prefix)),
+      200,
+    );
+  });
+
+  // OpenAPI templates have no paths of several segments: documented by hand, matched by Hono.
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: "/v1/jobs/{id}/source/{path}",
+    summary: "The scan of a job, or an object below it, by range",
+    request: {
+      params: jobParams.extend({
+        path: z
+          .string()
+          .openapi({ description: "The source's name and the path below it; it may contain slashes." }),
+      }),
+      headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
+    },
+    responses: {
+      200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
+      206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
+      412: errorContent("the source was replaced"),
+      413: errorContent("the range is too long"),
+      416: errorContent("the range starts behind the end"),
+      503: errorContent("the source cannot be read now"),
+      ...failures,
+    },
+  });
+  app.get("/v1/jobs/:id/source/:path{.+}", (c) => sendSource(c, c.req.param("id")));
+  return app;
+}

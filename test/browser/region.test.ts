@@ -1,0 +1,288 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
+import { findWebAssets, openWebAssets } from "../../src/cli/view/web-assets.ts";
+import { forecastCloudCost } from "../../src/orchestrator/cloud-cost.ts";
+import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
+import { readLabelZarr } from "../builders/shared-runtime.ts";
+import { writeMadeSlide } from "../builders/slide.ts";
+import { JOBS_BINDINGS, READ_TOKEN, Service, SOURCE_TOKEN, TOKEN } from "../stack/service.ts";
+import { accessibilityFindings } from "./accessibility.ts";
+import { openChromium, openPage, pictureReady, type WatchedPage } from "./chromium.ts";
+
+const [WIDTH, HEIGHT] = [900, 700];
+
+let directory: string;
+let stack: Stack;
+let browser: Browser;
+let service: Service;
+/** The job of the whole slide, and its results. */
+let job: string;
+let classes: readonly { name: string; color: string }[];
+let whole: { manifest: RunManifest; labels: Awaited<ReturnType<typeof readLabelZarr>> };
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "tilewright-region-page-"));
+  const empty = (x: number) => x > 380 && x < 520;
+  const slide = writeMadeSlide(join(directory, "slide.tiff"), { width: WIDTH, height: HEIGHT, empty }).path;
+  // Its intensities are those of the whole scan.
+  const model = join(import.meta.dirname, "../../models/nuclei");
+  const manifest = JSON.parse(readFileSync(join(model, "model.json"), "utf8"));
+  expect(manifest.input.normalization).toMatchObject({ kind: "percentile", scope: "image" });
+  classes = manifest.classes;
+  const pages = await openWebAssets(findWebAssets());
+  browser = await openChromium();
+  stack = await startStack({
+    state: join(directory, "state"),
+    host: "127.0.0.1",
+    port: 0,
+    model,
+    variant: "int4-edge",
+    pages: { has: pages.has, handle: (request, response) => void pages.handle(request, response) },
+    jobs: { TOKENS: JOBS_BINDINGS.TOKENS },
+    segment: { TOKEN },
+  });
+  service = new Service(stack.url);
+  const { source } = await service.upload(slide, "slide.tiff", null);
+  job = (await service.start({ source, mpp: 0.25, settings: { overlapRatio: 0.3 } })).job.id;
+  const { state, error } = await service.ended(job);
+  expect([state, error]).toEqual(["done", undefined]);
+  whole = await results(job);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stack?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function results(id: string) {
+  const out = join(directory, id);
+  await service.download(id, out);
+  const manifest = JSON.parse(readFileSync(join(out, "run.json"), "utf8")) as RunManifest;
+  return { manifest, labels: await readLabelZarr(out) };
+}
+
+async function openJob(token: string, id = job): Promise<WatchedPage> {
+  const opened = await openPage(browser, new URL(`/job?id=${id}`, stack.url).href);
+  await opened.page.getByLabel("Token").fill(token);
+  await opened.page.getByRole("button", { name: "Sign in" }).click();
+  await pictureReady(opened.page);
+  return opened;
+}
+
+/** What the tests use of the page's canvas; they are compiled without the types of a page. */
+interface CanvasOfPage {
+  getContext(kind: "2d"): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8Array } };
+}
+
+const cost = (page: Page) => page.locator("output.cost").textContent();
+const fields = async (page: Page): Promise<[number, number, number, number]> =>
+  (await Promise.all(
+    ["Left", "Top", "Width", "Height"].map(async (name) => Number(await page.getByLabel(name).inputValue())),
+  )) as [number, number, number, number];
+
+/** Drags over the picture, in parts of its width and height. */
+async function drag(page: Page, from: [number, number], to: [number, number]): Promise<void> {
+  const box = (await page.locator(".stage > canvas").boundingBox())!;
+  const at = ([x, y]: [number, number]) => [box.x + x * box.width, box.y + y * box.height] as const;
+  await page.mouse.move(...at(from));
+  await page.mouse.down();
+  await page.mouse.move(...at(to), { steps: 5 });
+  await page.mouse.up();
+}
+
+async function typeRegion(page: Page, roi: readonly number[]): Promise<void> {
+  for (const [i, name] of ["Left", "Top", "Width", "Height"].entries()) {
+    await page.getByLabel(name).fill(String(roi[i]));
+    await page.keyboard.press("Tab");
+  }
+  expect(await fields(page)).toEqual(roi);
+}
+
+/** Compares labels of a region with those of the whole. */
+function expectPartOfWhole(
+  found: { data: ArrayLike<number>; shape: readonly number[] },
+  x: number,
+  y: number,
+) {
+  const [rows, columns] = found.shape as [number, number];
+  const across = whole.labels.shape[1]!;
+  for (let row = 0; row < rows; row++) {
+    const start = (y + row) * across + x;
+    const line = Array.from(found.data).slice(row * columns, (row + 1) * columns);
+    expect(line, `row ${row}`).toEqual(Array.from(whole.labels.data.slice(start, start + columns)));
+  }
+}
+
+describe("a region of a job's scan", () => {
+  it("is drawn, counted as the job will count it, and gives the labels of the whole", async () => {
+    const { page, problems, requests, close } = await openJob(TOKEN);
+    await page.locator("summary", { hasText: "Region" }).click();
+    await expect.poll(() => cost(page)).toBe(`The whole scan has ${whole.manifest.plan.windows} windows.`);
+    await page.getByRole("button", { name: "Draw" }).click();
+    await drag(page, [0.35, 0.3], [0.55, 0.6]);
+    await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows, about \$/);
+    expect(await accessibilityFindings(page)).toEqual([]);
+    const roi = await fields(page);
+    const shown = (await cost(page))!;
+    await page.getByRole("button", { name: "Segment the region" }).click();
+    await page.waitForURL((url) => url.searchParams.get("id") !== job);
+    const id = new URL(page.url()).searchParams.get("id")!;
+    const ended = await service.ended(id);
+    expect(ended.state).toBe("done");
+    expect(ended.roi).toEqual(roi);
+    const part = await results(id);
+    const { windows, shards, intensities, region } = part.manifest.plan;
+    const dollars = forecastCloudCost(windows, shards).toPrecision(2);
+    expect(shown).toBe(`${windows} of ${whole.manifest.plan.windows} windows, about $${dollars}`);
+    expect(intensities).toEqual(whole.manifest.plan.intensities);
+    expect(region).toEqual({ origin: [roi[1], roi[0]], size: [roi[3], roi[2]] });
+    // The settings of the job that it was drawn on hold.
+    expect(part.manifest.settings).toEqual({ ...whole.manifest.settings, roi });
+    expectPartOfWhole(part.labels, roi[0], roi[1]);
+    await pictureReady(page);
+    await page.getByRole("button", { name: "All scans" }).click();
+    await expect
+      .poll(() => page.locator("table.jobs").textContent())
+      .toContain(`region ${roi[2]} × ${roi[3]} at ${roi[0]}, ${roi[1]}`);
+    expect(problems).toEqual([]);
+    expect(requests.filter((url) => url.includes(TOKEN))).toEqual([]);
+    await close();
+  });
+
+  it("previews a window, whose inner part is that of the run of the whole", async () => {
+    const { page, problems, close } = await openJob(TOKEN);
+    await page.locator("summary", { hasText: "Region" }).focus();
+    await page.keyboard.press("Enter");
+    let compared = 0;
+    for (const roi of [
+      [200, 300, 50, 60],
+      [570, 140, 20, 10],
+    ]) {
+      await typeRegion(page, roi);
+      await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows/);
+      await page.getByRole("button", { name: "Preview a window" }).focus();
+      await page.keyboard.press("Enter");
+      const boxOf = async (name: string) =>
+        ((await page.locator(`rect.${name}`).getAttribute("data-box")) ?? "").split(" ").map(Number);
+      await expect
+        .poll(async () => {
+          const [x, y, width, height] = (await boxOf("window")) as [number, number, number, number];
+          const [middleX, middleY] = [roi[0]! + roi[2]! / 2, roi[1]! + roi[3]! / 2];
+          return middleX >= x && middleX < x + width && middleY >= y && middleY < y + height;
+        })
+        .toBe(true);
+      const [left, top] = (await boxOf("window")) as [number, number];
+      const [x, y, width, height] = (await boxOf("inner")) as [number, number, number, number];
+      const colors = classes.map(({ color }) => color.toLowerCase());
+      const shown = await page.locator("canvas.preview").evaluate(
+        (canvas, [atX, atY, w, h]) => {
+          const { data } = (canvas as unknown as CanvasOfPage)
+            .getContext("2d")
+            .getImageData(atX!, atY!, w!, h!);
+          const hex = (n: number) => n.toString(16).padStart(2, "0");
+          return Array.from({ length: data.length / 4 }, (_, i) =>
+            data[4 * i + 3] === 0
+              ? "none"
+              : `#${hex(data[4 * i]!)}${hex(data[4 * i + 1]!)}${hex(data[4 * i + 2]!)}`,
+          );
+        },
+        [x - left, y - top, width, height],
+      );
+      const data = shown.map((color) => (color === "none" ? 0 : colors.indexOf(color)));
+      expectPartOfWhole({ data, shape: [height, width] }, x, y);
+      compared += new Set(data).size;
+      await page.getByRole("button", { name: "Hide the preview" }).click();
+    }
+    expect(compared).toBeGreaterThan(2);
+    // At the right border two windows lie closer together, and cover each other's middle.
+    await typeRegion(page, [720, 150, 5, 5]);
+    await page.getByRole("button", { name: "Preview a window" }).click();
+    await expect
+      .poll(() => page.locator("details.region").textContent())
+      .toContain("A run blends these labels with those of the neighbouring windows");
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it("is imported from QuPath, or refused in a sentence", async () => {
+    const { page, close } = await openJob(TOKEN);
+    await page.locator("summary", { hasText: "Region" }).click();
+    const file = page.getByLabel("Import a region from a GeoJSON file of QuPath");
+    const load = (name: string, text: string) =>
+      file.setInputFiles({ name, mimeType: "application/json", buffer: Buffer.from(text) });
+    const polygon = (ring: number[][], type = "Polygon") =>
+      JSON.stringify({ type: "Feature", geometry: { type, coordinates: [ring] }, properties: {} });
+    await load(
+      "roi.geojson",
+      polygon([
+        [100.5, 50],
+        [300, 80.2],
+        [180, 250.7],
+        [100.5, 50],
+      ]),
+    );
+    await expect.poll(() => fields(page)).toEqual([100, 50, 200, 201]);
+    await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows/);
+    const says = (text: string) =>
+      expect.poll(() => page.locator("details.region [role=alert]").textContent()).toContain(text);
+    await load(
+      "crossed.geojson",
+      polygon([
+        [0, 0],
+        [100, 100],
+        [100, 0],
+        [0, 100],
+        [0, 0],
+      ]),
+    );
+    await says("crosses itself at 50, 50");
+    await load(
+      "other.geojson",
+      polygon([
+        [0, 0],
+        [5000, 0],
+        [0, 100],
+        [0, 0],
+      ]),
+    );
+    await says("reaches outside the image, which is 900 × 700 pixels");
+    await load(
+      "line.geojson",
+      polygon([
+        [10, 10],
+        [50, 10],
+        [10, 10],
+      ]),
+    );
+    await says("line.geojson");
+    await load("points.geojson", JSON.stringify({ type: "Point", coordinates: [1, 2] }));
+    await says("points.geojson holds no polygon");
+    await load("picture.json", "\u0000PNG");
+    await says("picture.json is not valid JSON");
+    // What was refused changed nothing.
+    expect(await fields(page)).toEqual([100, 50, 200, 201]);
+    await typeRegion(page, [100, 50, 5000, 201]);
+    await says("reaches outside the image, which is 900 × 700 pixels");
+    await page.getByRole("button", { name: "Clear" }).click();
+    await expect.poll(() => cost(page)).toMatch(/^The whole scan has/);
+    await close();
+  });
+
+  it("is offered to tokens that may see scans, and started by those that may start jobs", async () => {
+    const reader = await openJob(READ_TOKEN);
+    await expect.poll(() => reader.page.locator(".panel").textContent()).toContain("lacks the scope source");
+    expect(await reader.page.locator("details.region").count()).toBe(0);
+    await reader.close();
+    const viewer = await openJob(SOURCE_TOKEN);
+    await viewer.page.locator("summary", { hasText: "Region" }).click();
+    await expect
+      .poll(() => viewer.page.locator("details.region [role=alert]").textContent())
+      .toContain("lacks the scope submit");
+    await viewer.close();
+  });
+});

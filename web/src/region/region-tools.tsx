@@ -1,0 +1,200 @@
+import { useEffect, useState } from "preact/hooks";
+import { visibleBounds } from "../data/camera.ts";
+import { useModel } from "../viewer/use-model.ts";
+import type { ViewerModel } from "../viewer/viewer-model.ts";
+import { RegionLayer } from "./region-layer.tsx";
+import type { Roi } from "./region-messages.ts";
+import { RegionModel, type RegionOffer } from "./region-model.ts";
+
+export type { RegionOffer };
+export { RegionLayer, RegionModel };
+
+function useRegion(region: RegionModel): void {
+  const [, render] = useState({});
+  useEffect(() => region.subscribe(() => render({})), [region]);
+}
+
+/** Chooses a region of the scan, tells what it costs, previews a window of it, and runs it. */
+export function RegionPanel({ region, model }: { region: RegionModel; model: ViewerModel }) {
+  useRegion(region);
+  useModel(model);
+  const { roi, busy } = region;
+  return (
+    <section>
+      <details
+        class="region"
+        onToggle={(event) => event.currentTarget.open && !region.problem && void region.open()}
+      >
+        <summary>
+          <h2>Region</h2>
+        </summary>
+        <div class="row buttons">
+          <button
+            type="button"
+            aria-pressed={region.isDrawing}
+            onClick={() => region.setDrawing(!region.isDrawing)}
+          >
+            Draw
+          </button>
+          <button
+            type="button"
+            title="The part of the image that is seen"
+            onClick={() => region.setBox(visibleBounds(model.scene.camera, model.scene.screen))}
+          >
+            Take the view
+          </button>
+          <ImportButton region={region} />
+          {roi && (
+            <button type="button" onClick={() => region.clear()}>
+              Clear
+            </button>
+          )}
+        </div>
+        {region.isDrawing && <p class="note">Drag over the picture. Escape ends drawing.</p>}
+        <RoiFields region={region} />
+        <label class="row">
+          <input
+            type="checkbox"
+            checked={region.tissueMask}
+            disabled={busy !== undefined}
+            onChange={(event) => void region.setTissueMask(event.currentTarget.checked)}
+          />
+          Leave out background
+        </label>
+        <RegionCost region={region} />
+        {region.problem && (
+          <p role="alert" class="problem">
+            {region.problem}
+          </p>
+        )}
+        <div class="row buttons">
+          <button type="button" disabled={busy !== undefined} onClick={() => void region.showPreview()}>
+            Preview a window
+          </button>
+          <button
+            type="button"
+            disabled={!roi || !region.count?.windows || busy !== undefined}
+            onClick={() => void region.run()}
+          >
+            Segment the region
+          </button>
+        </div>
+        <PreviewNote region={region} model={model} />
+      </details>
+    </section>
+  );
+}
+
+function ImportButton({ region }: { region: RegionModel }) {
+  return (
+    <label class="button">
+      Import
+      <input
+        type="file"
+        class="hidden"
+        accept=".geojson,.json,application/geo+json"
+        aria-label="Import a region from a GeoJSON file of QuPath"
+        onChange={(event) => {
+          const [file] = event.currentTarget.files ?? [];
+          if (file) void region.importFile(file);
+          event.currentTarget.value = "";
+        }}
+      />
+    </label>
+  );
+}
+
+const FIELDS = ["Left", "Top", "Width", "Height"] as const;
+
+/** The region in numbers, for the keyboard. It is set when all four are there. */
+function RoiFields({ region }: { region: RegionModel }) {
+  const [typed, setTyped] = useState<readonly string[]>(["", "", "", ""]);
+  const { roi } = region;
+  useEffect(() => {
+    setTyped(roi ? roi.map(String) : ["", "", "", ""]);
+  }, [roi]);
+  const type = (index: number, text: string) => {
+    const next = typed.with(index, text);
+    setTyped(next);
+    return next;
+  };
+  const take = (index: number, text: string) => {
+    const next = type(index, text);
+    if (next.every((value) => value.trim() !== "")) region.setRoi(next.map(Number) as unknown as Roi);
+  };
+  return (
+    <fieldset class="roi">
+      <legend class="hidden">Region in pixels of the full resolution</legend>
+      {FIELDS.map((name, i) => (
+        <label key={name}>
+          <span>{name}</span>
+          <input
+            type="number"
+            step={1}
+            min={i < 2 ? 0 : 1}
+            value={typed[i]}
+            onInput={(event) => type(i, event.currentTarget.value)}
+            onChange={(event) => take(i, event.currentTarget.value)}
+          />
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+function RegionCost({ region }: { region: RegionModel }) {
+  const { whole, count, roi, busy } = region;
+  const text = () => {
+    if (busy === "planning") return "Planning the whole scan …";
+    if (busy === "starting") return "Starting …";
+    if (!whole) return "";
+    const all = whole.windows.toLocaleString();
+    if (!roi) return `The whole scan has ${all} windows.`;
+    if (!count) return "Counting …";
+    if (count.windows === 0) return "The region holds no tissue. Choose another one, or keep the background.";
+    const cost = region.offer.costText(count, region.preview);
+    const part = `${count.windows.toLocaleString()} of ${all} windows`;
+    return cost ? `${part}, ${cost}` : part;
+  };
+  return (
+    <>
+      {region.rings.length > 0 && <p class="note">The region is the rectangle around the outlines.</p>}
+      <output class="cost">{text()}</output>
+    </>
+  );
+}
+
+function PreviewNote({ region, model }: { region: RegionModel; model: ViewerModel }) {
+  const { preview } = region;
+  if (region.busy === "previewing") return <output class="note">Segmenting one window …</output>;
+  if (!preview) return null;
+  const [y, x] = preview.rect0.origin as [number, number];
+  const [height, width] = preview.rect0.size as [number, number];
+  return (
+    <div>
+      <p class="note">
+        {preview.isKept
+          ? preview.inner0
+            ? "Inside the inner frame are the labels that a run gives. Outside it, a run blends them with those of the neighbouring windows."
+            : "A run blends these labels with those of the neighbouring windows."
+          : "A run leaves this window out: it is background."}{" "}
+        {Math.round(preview.milliseconds)} ms.
+      </p>
+      <div class="row buttons">
+        <button
+          type="button"
+          onClick={() => {
+            const { screen } = model.scene;
+            const scale = 0.7 * Math.min(screen.width / width, screen.height / height);
+            model.moveTo({ x: x + width / 2, y: y + height / 2, scale });
+          }}
+        >
+          Go to the preview
+        </button>
+        <button type="button" onClick={() => region.clearPreview()}>
+          Hide the preview
+        </button>
+      </div>
+    </div>
+  );
+}
