@@ -45,11 +45,11 @@ export async function readRegionFile(
       `${file.name} has ${file.size} bytes, the limit is ${MAX_FILE_BYTES}: export fewer annotations.`,
     );
   const bytes = new Uint8Array(await file.arrayBuffer());
-  return outlineOf(parsePolygons(bytes, `the file ${file.name}`).flat(), size, file.name);
+  return checkOutline(parsePolygons(bytes, `the file ${file.name}`).flat(), size, file.name);
 }
 
 /** Checks rings and puts a rectangle around them. @param name what messages call them @throws {Error} a sentence */
-export function outlineOf(
+export function checkOutline(
   rings: readonly (readonly number[])[],
   { width, height }: { width: number; height: number },
   name: string,

@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { visibleBounds } from "../data/camera.ts";
 import { useModel } from "../viewer/use-model.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
+import type { OpenedTools } from "../viewer/viewer-tools.ts";
 import { RegionLayer } from "./region-layer.tsx";
 import type { Roi } from "./region-messages.ts";
 import { RegionModel, type RegionOffer } from "./region-model.ts";
@@ -15,7 +16,7 @@ function useRegion(region: RegionModel): void {
 }
 
 /** Chooses a region of the scan, tells what it costs, previews a window of it, and runs it. */
-export function RegionPanel({ region, model }: { region: RegionModel; model: ViewerModel }) {
+function RegionPanel({ region, model }: { region: RegionModel; model: ViewerModel }) {
   useRegion(region);
   useModel(model);
   const { roi, busy } = region;

@@ -4,6 +4,7 @@ import { isFinal, type JobStatus } from "../../../src/contracts/job-request.ts";
 import type { PlacedKey } from "../data/place.ts";
 import { RunningLabels } from "../data/running-labels.ts";
 import type { ViewedScan } from "../data/session.ts";
+import { regionTools } from "../region/open-region-tools.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 import { JobProgress } from "./job-progress.tsx";
 import { jobRegion } from "./job-region.ts";
@@ -25,7 +26,7 @@ export function JobView({ token, job, onBack, onOpen }: JobViewProps) {
   const [turn, setTurn] = useState(0);
   const { status, problem } = useStatus(token, job, turn);
   const { scan, failure } = useScan(token, job, status);
-  const region = useMemo(() => jobRegion(token, job, onOpen), [token, job]);
+  const tools = useMemo(() => regionTools(jobRegion(token, job, onOpen)), [token, job]);
   const back = (
     <button type="button" onClick={onBack}>
       All scans
@@ -36,7 +37,7 @@ export function JobView({ token, job, onBack, onOpen }: JobViewProps) {
   if (scan && status && (isDone || !isFinal(status.state)))
     // One element for both, so that the view stays when the job is done.
     return (
-      <ViewerPage scan={scan} region={scan.image ? region : undefined}>
+      <ViewerPage scan={scan} tools={scan.image && tools}>
         {!isDone && <JobProgress token={token} status={status} problem={shown} />}
         {back}
         {isDone && <OpenElsewhere token={token} job={job} />}

@@ -1,7 +1,6 @@
 import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ViewedScan } from "../data/session.ts";
-import type { RegionModel, RegionOffer } from "../region/region-model.ts";
 import { LayersPanel } from "./layers-panel.tsx";
 import { Minimap } from "./minimap.tsx";
 import { listenToPicture } from "./picture-input.ts";
@@ -9,16 +8,17 @@ import { StatusBar } from "./status-bar.tsx";
 import { Toolbar } from "./toolbar.tsx";
 import { useModel } from "./use-model.ts";
 import { ViewerModel } from "./viewer-model.ts";
+import type { OpenedTools, ViewerTools } from "./viewer-tools.ts";
 
 interface ViewerPageProps {
   scan: ViewedScan;
-  /** What the page can do with a region of the scan. */
-  region?: RegionOffer;
+  /** Further tools for a slide. */
+  tools?: ViewerTools;
   children?: ComponentChildren;
 }
 
 /** One scan: the picture, its layers, and what is known about it. */
-export function ViewerPage({ scan, region: offer, children }: ViewerPageProps) {
+export function ViewerPage({ scan, tools: open, children }: ViewerPageProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [model, setModel] = useState<ViewerModel>();
   const [failure, setFailure] = useState<string>();
@@ -41,7 +41,7 @@ export function ViewerPage({ scan, region: offer, children }: ViewerPageProps) {
   useEffect(() => {
     if (model && model.scan !== scan) void model.update(scan);
   }, [model, scan]);
-  const region = useRegionTools(offer, model);
+  const tools = useTools(open, model);
   useEffect(() => {
     document.title = `${scan.name} – Tilewright`;
   }, [scan.name]);
@@ -60,7 +60,7 @@ export function ViewerPage({ scan, region: offer, children }: ViewerPageProps) {
           aria-label={`Picture of ${scan.name}. Arrow keys move it, plus and minus zoom, 0 shows all of it.`}
           aria-describedby="position"
         />
-        {model && region && <region.Layer region={region.model} model={model} />}
+        {tools && <tools.Layer />}
         {model && <SlideOrPlanes model={model} />}
         {failure && (
           <p class="notice" role="alert">
@@ -69,42 +69,34 @@ export function ViewerPage({ scan, region: offer, children }: ViewerPageProps) {
         )}
         {model && <Notices model={model} />}
       </main>
-      {model && (
-        <LayersPanel model={model}>
-          {region && <region.Panel region={region.model} model={model} />}
-        </LayersPanel>
-      )}
+      {model && <LayersPanel model={model}>{tools && <tools.Panel />}</LayersPanel>}
     </div>
   );
 }
 
-/** The tools for regions of a slide, loaded when the page offers them. */
-function useRegionTools(offer: RegionOffer | undefined, viewer: ViewerModel | undefined) {
-  const [tools, setTools] = useState<{
-    model: RegionModel;
-    Panel: ComponentType<{ region: RegionModel; model: ViewerModel }>;
-    Layer: ComponentType<{ region: RegionModel; model: ViewerModel }>;
-  }>();
+/** The tools of the page, once a slide is shown. */
+function useTools(open: ViewerTools | undefined, viewer: ViewerModel | undefined): OpenedTools | undefined {
+  const [tools, setTools] = useState<OpenedTools>();
   const [isSlide, setSlide] = useState(false);
   useEffect(() => viewer?.subscribe("change", () => setSlide(viewer.report?.axes === "yx")), [viewer]);
   useEffect(() => {
-    if (!offer || !viewer || !isSlide) return;
-    let opened: RegionModel | undefined;
+    if (!open || !viewer || !isSlide) return;
+    let opened: OpenedTools | undefined;
     let isClosed = false;
-    import("../region/region-tools.tsx").then(
-      ({ RegionModel, RegionPanel, RegionLayer }) => {
-        if (isClosed) return;
-        opened = new RegionModel(offer, viewer);
-        setTools({ model: opened, Panel: RegionPanel, Layer: RegionLayer });
+    open(viewer).then(
+      (found) => {
+        opened = found;
+        if (isClosed) found.close();
+        else setTools(found);
       },
-      () => viewer.addError("the tools for regions cannot be loaded; reload the page"),
+      () => viewer.addError("a part of the page cannot be loaded; reload it"),
     );
     return () => {
       isClosed = true;
       opened?.close();
       setTools(undefined);
     };
-  }, [offer, viewer, isSlide]);
+  }, [open, viewer, isSlide]);
   return tools;
 }
 
