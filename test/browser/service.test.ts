@@ -112,7 +112,7 @@ describe("the service in the browser", () => {
     const { page, close } = await signIn(READ_TOKEN);
     await page.locator("table.jobs tbody tr").first().getByRole("button", { name: HOSTILE }).click();
     await pictureReady(page);
-    await expect.poll(() => page.locator(".panel").textContent()).toContain("lacks the scope work");
+    await expect.poll(() => page.locator(".panel").textContent()).toContain("lacks the scope source");
     await close();
   });
 

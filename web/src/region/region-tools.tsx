@@ -7,8 +7,15 @@ import { RegionLayer } from "./region-layer.tsx";
 import type { Roi } from "./region-messages.ts";
 import { RegionModel, type RegionOffer } from "./region-model.ts";
 
-export type { RegionOffer };
-export { RegionLayer, RegionModel };
+/** The tools for regions of a slide that a viewer shows. */
+export function openRegionTools(offer: RegionOffer, viewer: ViewerModel): OpenedTools {
+  const region = new RegionModel(offer, viewer);
+  return {
+    Panel: () => <RegionPanel region={region} model={viewer} />,
+    Layer: () => <RegionLayer region={region} model={viewer} />,
+    close: () => region.close(),
+  };
+}
 
 function useRegion(region: RegionModel): void {
   const [, render] = useState({});
