@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { type CohortPage, cohortPageSchema, type RemoteCohortStatus } from "../contracts/cohort-request.ts";
 import { type JobRequest, type JobState, type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { ServiceError, tryParseJson, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";
@@ -137,6 +138,17 @@ export class JobClient {
     for (const [name, value] of Object.entries({ limit, cursor, text }))
       if (value !== undefined) fields.set(name, String(value));
     return this.#http.json(jobPageSchema, "GET", `v1/jobs?${fields}`);
+  }
+
+  /** A page of cohorts, newest first. */
+  cohorts(
+    query: { limit?: number; cursor?: string; states?: readonly RemoteCohortStatus["state"][] } = {},
+  ): Promise<CohortPage> {
+    const { limit, cursor, states = [] } = query;
+    const fields = new URLSearchParams(states.map((state): [string, string] => ["state", state]));
+    for (const [name, value] of Object.entries({ limit, cursor }))
+      if (value !== undefined) fields.set(name, String(value));
+    return this.#http.json(cohortPageSchema, "GET", `v1/cohorts?${fields}`);
   }
 
   status(job: string): Promise<JobStatus> {

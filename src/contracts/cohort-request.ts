@@ -89,6 +89,13 @@ export const cohortStatusSchema = z.object({
 });
 export type RemoteCohortStatus = z.infer<typeof cohortStatusSchema>;
 
+/** `GET /v1/cohorts`: newest first; a page with a cursor is followed by another one. */
+export const cohortPageSchema = z.object({
+  cohorts: z.array(cohortStatusSchema),
+  cursor: z.string().optional(),
+});
+export type CohortPage = z.infer<typeof cohortPageSchema>;
+
 /** A row and its state. */
 export const rowStatusSchema = z
   .object({

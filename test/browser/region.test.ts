@@ -76,10 +76,15 @@ async function openJob(token: string, id = job): Promise<WatchedPage> {
 
 /** What the tests use of the page's canvas; they are compiled without the types of a page. */
 interface CanvasOfPage {
+  width: number;
   getContext(kind: "2d"): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8Array } };
 }
 
-const cost = (page: Page) => page.locator("output.cost").textContent();
+/** What the page says of the region, with any problem. */
+async function cost(page: Page): Promise<string> {
+  const alerts = await page.locator("details.region [role=alert]").allTextContents();
+  return `${await page.locator("output.cost").textContent()}${alerts.join()}`;
+}
 const fields = async (page: Page): Promise<[number, number, number, number]> =>
   (await Promise.all(
     ["Left", "Top", "Width", "Height"].map(async (name) => Number(await page.getByLabel(name).inputValue())),
@@ -128,7 +133,7 @@ describe("a region of a job's scan", () => {
     await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows, about \$/);
     expect(await accessibilityFindings(page)).toEqual([]);
     const roi = await fields(page);
-    const shown = (await cost(page))!;
+    const shown = await cost(page);
     await page.getByRole("button", { name: "Segment the region" }).click();
     await page.waitForURL((url) => url.searchParams.get("id") !== job);
     const id = new URL(page.url()).searchParams.get("id")!;
@@ -149,8 +154,34 @@ describe("a region of a job's scan", () => {
     await expect
       .poll(() => page.locator("table.jobs").textContent())
       .toContain(`region ${roi[2]} × ${roi[3]} at ${roi[0]}, ${roi[1]}`);
+    // The list has a small picture of the scan.
+    const thumbnail = page.locator("table.jobs canvas.thumbnail").first();
+    await expect.poll(() => thumbnail.evaluate((canvas: unknown) => (canvas as CanvasOfPage).width)).toBe(96);
+    expect(await accessibilityFindings(page)).toEqual([]);
     expect(problems).toEqual([]);
     expect(requests.filter((url) => url.includes(TOKEN))).toEqual([]);
+    await close();
+  });
+
+  it("is compared with the job of the whole", async () => {
+    const roi = [100, 100, 300, 300];
+    const { source } = await service.job(job);
+    const settings = { overlapRatio: 0.3, roi };
+    const part = await service.start({ source: source.uri, mpp: 0.25, settings });
+    expect((await service.ended(part.job.id)).state).toBe("done");
+    const { page, problems, close } = await openJob(TOKEN);
+    await page.getByRole("button", { name: "Compare" }).click();
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await page.getByRole("link", { name: "region 300 × 300 at 100, 100" }).click();
+    await pictureReady(page);
+    const line = page.getByLabel("Line between the two runs");
+    await expect.poll(() => line.inputValue()).toBe("0.5");
+    expect(new URL(page.url()).searchParams.get("with")).toBe(part.job.id);
+    await page.getByRole("button", { name: "Compare" }).click();
+    await page.getByRole("link", { name: "This job alone" }).click();
+    await pictureReady(page);
+    expect(await line.count()).toBe(0);
+    expect(problems).toEqual([]);
     await close();
   });
 
@@ -284,5 +315,31 @@ describe("a region of a job's scan", () => {
       .poll(() => viewer.page.locator("details.region [role=alert]").textContent())
       .toContain("lacks the scope submit");
     await viewer.close();
+  });
+});
+
+describe("the list of cohorts", () => {
+  it("leads to each cohort", async () => {
+    const { source } = await service.job(job);
+    const created = await service.post("/v1/cohorts", {
+      job: { mpp: 0.25, settings: { overlapRatio: 0.3 } },
+      rows: [{ id: "first", source: source.uri }],
+    });
+    const { id } = (await created.json()) as { id: string };
+    const { page, problems, close } = await openJob(TOKEN);
+    await page.getByRole("button", { name: "All scans" }).click();
+    await page.getByRole("link", { name: "Cohorts" }).click();
+    await expect.poll(() => page.locator("table.jobs").textContent()).toContain("1 of 1 done");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await page.getByLabel("State").selectOption("cancelled");
+    await expect.poll(() => page.locator("main").textContent()).toContain("No cohort matches");
+    await page.getByLabel("State").selectOption("done");
+    await page.locator("table.jobs tbody a").first().click();
+    await page.waitForURL((url) => url.searchParams.get("id") === id);
+    await expect.poll(() => page.locator("main").textContent()).toContain("first");
+    await page.getByRole("link", { name: "All cohorts" }).click();
+    await expect.poll(() => page.locator("h1").textContent()).toBe("Cohorts");
+    expect(problems).toEqual([]);
+    await close();
   });
 });

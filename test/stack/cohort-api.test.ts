@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import type {
+  CohortPage,
   CohortRowStatus,
   CohortRowsPage,
   RemoteCohortStatus,
@@ -324,6 +325,40 @@ describe("the routes of cohorts", () => {
     expect((await refused(long, `/${id}/rows`)).error.code).toBe("too_large");
     const answer = await service.fetch(`/v1/cohorts/${id}/rows?cursor=x`);
     expect(answer.status).toBe(422);
+  });
+
+  it("list every cohort once, newest first, over pages and by state", { timeout: 120_000 }, async () => {
+    const opened: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const { id } = await open({});
+      opened.unshift(id);
+      // Times have milliseconds.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    // The same request again is the same cohort.
+    await open({ id: opened[2] });
+    const listed: RemoteCohortStatus[] = [];
+    let cursor = "";
+    do {
+      const page: CohortPage = await ask("GET", `?limit=2${cursor}`);
+      expect(page.cohorts.length).toBeLessThanOrEqual(2);
+      listed.push(...page.cohorts);
+      cursor = page.cursor === undefined ? "" : `&cursor=${page.cursor}`;
+    } while (cursor !== "");
+    const ids = listed.map(({ id }) => id);
+    expect(ids.slice(0, 3)).toEqual(opened);
+    expect(new Set(ids).size).toBe(ids.length);
+    await ask("POST", `/${opened[1]}/cancel`);
+    const cancelled: CohortPage = await ask("GET", "?state=cancelled");
+    expect(cancelled.cohorts.map(({ id }) => id)).toContain(opened[1]);
+    expect(new Set(cancelled.cohorts.map(({ state }) => state))).toEqual(new Set(["cancelled"]));
+    expect((await service.fetch(`/v1/cohorts/${opened[0]}`, { method: "DELETE" })).status).toBe(204);
+    const left: CohortPage = await ask("GET", "");
+    expect(left.cohorts.map(({ id }) => id)).not.toContain(opened[0]);
+    for (const query of ["limit=0", "cursor=x", "state=nothing"])
+      expect([query, (await service.fetch(`/v1/cohorts?${query}`)).status]).toEqual([query, 422]);
+    expect((await service.fetch("/v1/cohorts", {}, READ_TOKEN)).status).toBe(200);
+    expect((await service.fetch("/v1/cohorts", {}, "no-token-of-this-service")).status).toBe(401);
   });
 
   it("give 404 for unknown cohorts, and no access without the scope", async () => {

@@ -43,6 +43,7 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   "get /v1/model/files/{path}": "getModelFile",
   "get /v1/jobs/{id}/outputs": "listOutputs",
   "get /v1/jobs/{id}/outputs/{path}": "getOutput",
+  "get /v1/cohorts": "listCohorts",
   "post /v1/cohorts": "createCohort",
   "get /v1/cohorts/{id}": "getCohort",
   "patch /v1/cohorts/{id}": "limitCohort",

@@ -42,6 +42,16 @@ function Scans() {
     };
     open().catch((error: Error) => setProblem(error.message));
   }, [token]);
+  useEffect(() => {
+    // The address of the command, opened again in the same tab, may hold a new token.
+    const follow = () => {
+      if (!new URLSearchParams(location.hash.slice(1)).has("token")) return;
+      takeToken();
+      location.reload();
+    };
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
   if (Service) return <Service.app token={token} />;
   if (session?.scan && location.pathname !== "/here")
     return (

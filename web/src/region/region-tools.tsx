@@ -29,10 +29,7 @@ function RegionPanel({ region, model }: { region: RegionModel; model: ViewerMode
   const { roi, busy } = region;
   return (
     <section>
-      <details
-        class="region"
-        onToggle={(event) => event.currentTarget.open && !region.problem && void region.open()}
-      >
+      <details class="region" onToggle={(event) => event.currentTarget.open && void region.open()}>
         <summary>
           <h2>Region</h2>
         </summary>

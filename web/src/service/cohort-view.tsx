@@ -22,6 +22,7 @@ export function CohortView({ token, cohort }: { token: string; cohort: string })
     <main class="list wide">
       <header class="bar">
         <h1>Cohort</h1>
+        <a href="/cohort">All cohorts</a>
         <a href="/">All scans</a>
       </header>
       {problem && (

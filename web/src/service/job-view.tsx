@@ -6,6 +6,7 @@ import { RunningLabels } from "../data/running-labels.ts";
 import type { ViewedScan } from "../data/session.ts";
 import { regionTools } from "../region/open-region-tools.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
+import { CompareJobs } from "./compare-jobs.tsx";
 import { JobProgress } from "./job-progress.tsx";
 import { jobRegion } from "./job-region.ts";
 import { adviceOf, scanName, stateText } from "./job-text.ts";
@@ -17,15 +18,17 @@ const RECONNECT_MS = 2000;
 interface JobViewProps {
   token: string;
   job: string;
+  /** Another job of the same scan, to compare with. */
+  other?: string;
   onBack: () => void;
   onOpen: (job: string) => void;
 }
 
 /** One job: its scan, the labels as they are merged, then its result. */
-export function JobView({ token, job, onBack, onOpen }: JobViewProps) {
+export function JobView({ token, job, other, onBack, onOpen }: JobViewProps) {
   const [turn, setTurn] = useState(0);
   const { status, problem } = useStatus(token, job, turn);
-  const { scan, failure } = useScan(token, job, status);
+  const { scan, failure } = useScan(token, job, other, status);
   const tools = useMemo(() => regionTools(jobRegion(token, job, onOpen)), [token, job]);
   const back = (
     <button type="button" onClick={onBack}>
@@ -40,6 +43,7 @@ export function JobView({ token, job, onBack, onOpen }: JobViewProps) {
       <ViewerPage scan={scan} tools={scan.image && tools}>
         {!isDone && <JobProgress token={token} status={status} problem={shown} />}
         {back}
+        {isDone && <CompareJobs token={token} status={status} other={other} />}
         {isDone && <OpenElsewhere token={token} job={job} />}
       </ViewerPage>
     );
@@ -133,7 +137,7 @@ function useStatus(token: string, job: string, turn: number) {
 }
 
 /** The scan of a job with what there is of its labels. A new object follows each merge, and the end of the job. */
-function useScan(token: string, job: string, status: JobStatus | undefined) {
+function useScan(token: string, job: string, other: string | undefined, status: JobStatus | undefined) {
   const [base, setBase] = useState<ViewedScan>();
   const [run, setRun] = useState<PlacedKey>();
   const [failure, setFailure] = useState<string>();
@@ -157,8 +161,13 @@ function useScan(token: string, job: string, status: JobStatus | undefined) {
   const merged = status?.merges?.done ?? 0;
   const scan = useMemo(
     // `merged` is no part of the scan: it says that there is more to see.
-    () => base && { ...base, ...(run ? { run } : { running }) },
-    [base, run, running, merged],
+    () =>
+      base && {
+        ...base,
+        ...(run ? { run } : { running }),
+        ...(other && { otherRun: { key: "outputs", place: below(token, `/v1/jobs/${other}/`) } }),
+      },
+    [base, run, running, merged, other],
   );
   return { scan, failure };
 }

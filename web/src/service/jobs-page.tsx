@@ -2,6 +2,7 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 import { JobClient, type JobPage } from "../../../src/client/job-client.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../src/contracts/job-request.ts";
 import { adviceOf, jobProgress, regionText, scanName, stateText } from "./job-text.ts";
+import { Thumbnail } from "./thumbnail.tsx";
 import { Uploads } from "./uploads.tsx";
 
 /** Time between looks at a list with running jobs. */
@@ -33,6 +34,7 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
     <main class="list">
       <header class="bar">
         <h1>Scans</h1>
+        <a href="/cohort">Cohorts</a>
         <a href="/docs">Routes</a>
         <button type="button" onClick={onSignOut}>
           Sign out
@@ -172,6 +174,7 @@ function JobTable({ token, jobs, onOpen, onChanged }: JobTableProps) {
             {jobs.map((job) => (
               <tr key={job.id}>
                 <th scope="row">
+                  <Thumbnail token={token} job={job} />
                   <button type="button" class="link" onClick={() => onOpen(job.id)}>
                     {scanName(job)}
                   </button>

@@ -1,11 +1,12 @@
 import { useEffect, useState } from "preact/hooks";
 import { keepToken } from "../data/session.ts";
 import { CohortView } from "./cohort-view.tsx";
+import { CohortsPage } from "./cohorts-page.tsx";
 import { JobView } from "./job-view.tsx";
 import { JobsPage } from "./jobs-page.tsx";
 import { SignIn } from "./sign-in.tsx";
 
-/** The pages of a job service: `/` lists scans, `/job?id=` shows one, `/cohort?id=` many. */
+/** The pages of a job service: `/` lists scans, `/job?id=` shows one, `/cohort` lists cohorts, `/cohort?id=` shows one. */
 export function ServiceApp({ token: first }: { token: string | undefined }) {
   const [token, setToken] = useState(first);
   const [job, setJob] = useState(jobOfAddress);
@@ -23,16 +24,33 @@ export function ServiceApp({ token: first }: { token: string | undefined }) {
     setToken(undefined);
   };
   if (token === undefined) return <SignIn onToken={setToken} />;
+  if (location.pathname === "/cohort" && cohortOfAddress() === undefined)
+    return <CohortsPage token={token} />;
   const cohort = cohortOfAddress();
   if (cohort !== undefined) return <CohortView token={token} cohort={cohort} />;
   if (job !== undefined)
-    return <JobView key={job} token={token} job={job} onBack={() => go(undefined)} onOpen={go} />;
+    return (
+      <JobView
+        key={job}
+        token={token}
+        job={job}
+        other={otherOfAddress()}
+        onBack={() => go(undefined)}
+        onOpen={go}
+      />
+    );
   return <JobsPage token={token} onOpen={go} onSignOut={signOut} />;
 }
 
 function cohortOfAddress(): string | undefined {
   const id = new URLSearchParams(location.search).get("id") ?? "";
   return location.pathname === "/cohort" && /^[0-9a-f]{32}$/.test(id) ? id : undefined;
+}
+
+/** The job that the shown one is compared with. */
+function otherOfAddress(): string | undefined {
+  const id = new URLSearchParams(location.search).get("with") ?? "";
+  return /^[0-9a-f]{32}$/.test(id) ? id : undefined;
 }
 
 function jobOfAddress(): string | undefined {

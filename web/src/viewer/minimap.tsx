@@ -1,10 +1,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { visibleBounds } from "../data/camera.ts";
+import { readSmallPicture } from "../data/small-picture.ts";
 import { useModel } from "./use-model.ts";
 import type { ViewerModel } from "./viewer-model.ts";
 
 /** Longest side in CSS pixels. */
 const SIDE = 150;
+
+/** Time after which the picture is read by itself, where no frame has shown the whole image. */
+const PATIENCE_MS = 1500;
 
 /** The whole image with a frame around the visible part. A click moves there. */
 export function Minimap({ model }: { model: ViewerModel }) {
@@ -39,6 +43,28 @@ export function Minimap({ model }: { model: ViewerModel }) {
     );
     setDrawn(true);
   });
+  // A link into the middle of the image, or a job whose labels are still arriving, has no such frame.
+  const { image, imageClient, slices } = model;
+  useEffect(() => {
+    if (isDrawn || !image || !imageClient || slices > 1) return;
+    const controller = new AbortController();
+    const timer = setTimeout(() => {
+      readSmallPicture(imageClient, image, model.scene.channels, SIDE, controller.signal).then(
+        (picture) => {
+          if (!picture || controller.signal.aborted || canvas.current === null) return;
+          Object.assign(canvas.current, { width: picture.width, height: picture.height });
+          canvas.current.getContext("2d")!.putImageData(picture, 0, 0);
+          setDrawn(true);
+        },
+        // The map stays blank; what is wrong with the image is said by its tiles.
+        () => {},
+      );
+    }, PATIENCE_MS);
+    return () => {
+      clearTimeout(timer);
+      controller.abort();
+    };
+  }, [isDrawn, image, imageClient, slices]);
   const seen = visibleBounds(camera, screen);
   const clip = (value: number, most: number) => Math.min(most, Math.max(0, value));
   const left = clip((seen.x0 - world.x0) * scale, size.width);

@@ -10,6 +10,7 @@ import type { ChannelLook } from "../scene/image-program.ts";
 import { finishedLayer, runningLayer } from "../scene/label-layer.ts";
 import type { LabelLook } from "../scene/label-program.ts";
 import { Scene } from "../scene/scene.ts";
+import { applyLabelView, applyView, followView } from "./apply-view.ts";
 import { firstChannelLooks } from "./channel-looks.ts";
 import { currentView } from "./current-view.ts";
 import { ObjectModel } from "./object-model.ts";
@@ -47,6 +48,7 @@ export class ViewerModel {
   constructor(scan: ViewedScan, canvas: HTMLCanvasElement) {
     this.scan = scan;
     this.#start = decodeView(location.hash);
+    addEventListener("hashchange", this.#follow);
     this.scene = new Scene(canvas, {
       onDraw: () => this.#drawn(),
       onError: (message) => this.addError(message),
@@ -73,7 +75,7 @@ export class ViewerModel {
       },
     );
     this.scene.isOpening = false;
-    if (opened) this.#applyStart();
+    if (opened) applyView(this, this.#start);
     this.scene.requestDraw();
     this.#changed();
   }
@@ -130,25 +132,24 @@ export class ViewerModel {
 
   setLabels(look: Partial<LabelLook>): void {
     this.scene.labelLook = { ...this.scene.labelLook, ...look };
+    if (look.classes && this.other) this.#matchOtherClasses(this.other);
     this.#redraw();
   }
 
   setClassVisible(index: number, visible: boolean): void {
     const classes = this.scene.labelLook.classes.map((c, i) => (i === index ? { ...c, visible } : c));
     this.setLabels({ classes });
-    this.#matchOtherClasses();
   }
 
   /** Classes of the other run that have the name of a hidden one are hidden, too. */
-  #matchOtherClasses(): void {
+  #matchOtherClasses({ labels }: OtherRun): void {
     const { labelLook, otherClasses } = this.scene;
     const hidden = this.labels!.info.classes.filter((_, i) => labelLook.classes[i]?.visible === false);
     const names = new Set(hidden.map(({ name }) => name));
     this.scene.otherClasses = otherClasses.map((look, i) => ({
       ...look,
-      visible: !names.has(this.other!.labels.info.classes[i]!.name),
+      visible: !names.has(labels.info.classes[i]!.name),
     }));
-    this.#redraw();
   }
 
   /** @param part of the width that shows the first run, 0 to 1 */
@@ -249,8 +250,15 @@ export class ViewerModel {
     return `${location.origin}${location.pathname}${location.search}#${encodeView(currentView(this, this.#start))}`;
   }
 
+  /** The address was changed by hand, or by a link to this page. */
+  readonly #follow = () => {
+    clearTimeout(this.#linkTimer);
+    if (!this.isLoading) followView(this, decodeView(location.hash));
+  };
+
   close(): void {
     clearTimeout(this.#linkTimer);
+    removeEventListener("hashchange", this.#follow);
     this.scene.close();
     for (const client of this.#clients) client.close();
     this.#listeners.change.clear();
@@ -296,6 +304,7 @@ export class ViewerModel {
     this.#clients.push(client);
     this.scene.otherClasses = labels.info.classes.map(({ color }) => ({ color, visible: true }));
     this.scene.swipe = this.#start.swipe ?? 0.5;
+    this.#matchOtherClasses(this.other);
     this.scene.setOtherLabels(finishedLayer(labels, client));
   }
 
@@ -321,16 +330,7 @@ export class ViewerModel {
     const isVisible = (i: number) => labelLook.classes[i]?.visible ?? true;
     const classes = labels.info.classes.map(({ color }, i) => ({ color, visible: isVisible(i) }));
     this.scene.labelLook = { ...labelLook, classes };
-    if (isFirst) this.#applyLabelStart();
-  }
-
-  #applyLabelStart(): void {
-    const { labels: look } = this.#start;
-    if (look === undefined) return;
-    const { classes } = this.scene.labelLook;
-    const shown = classes.map((c, i) => ({ ...c, visible: !look.hidden.includes(i) }));
-    this.setLabels({ opacity: look.opacity, style: look.style, classes: shown });
-    this.#matchOtherClasses();
+    if (isFirst) applyLabelView(this, this.#start);
   }
 
   async #openObjects(run: NonNullable<ViewedScan["run"]>): Promise<void> {
@@ -356,19 +356,6 @@ export class ViewerModel {
     const client = new ImageClient(address);
     this.#clients.push(client);
     return client;
-  }
-
-  #applyStart(): void {
-    const { camera, slice, object, objectsHidden, crosshair } = this.#start;
-    if (crosshair && this.slices > 1) {
-      this.crosshair = crosshair;
-      this.shows = "planes";
-    }
-    if (slice !== undefined) this.setSlice(slice);
-    this.#applyLabelStart();
-    if (camera) this.moveTo(camera);
-    if (objectsHidden) this.objects?.setVisible(false);
-    if (object !== undefined && this.objects) void this.objects.selectNumber(object);
   }
 
   #redraw(): void {

@@ -1,7 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import {
   COHORT_ID,
+  COHORT_STATES,
   changedLimitsSchema,
+  cohortPageSchema,
   cohortRequestSchema,
   cohortStatusSchema,
   MAX_COHORT_ROWS,
@@ -16,6 +18,14 @@ import { limitBody } from "../../shared/limit-body.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { getConfiguredModel, requireConfiguredModel } from "../context/configured-model.ts";
+import {
+  addToList,
+  keepInList,
+  LIST_CURSOR,
+  type NewestFirst,
+  readList,
+  removeFromList,
+} from "../listing/newest-first.ts";
 import { type CohortStub, getCohortLedger } from "./cohort-ledger.ts";
 
 /** Enough for the maximum number of rows, with ids and addresses of usual lengths. */
@@ -49,6 +59,31 @@ const create = createRoute({
     201: status("the cohort is open"),
     409: errorContent("the cohort with this id has other settings, or it is full"),
     ...badBody,
+    ...failures,
+  },
+});
+const list = createRoute({
+  method: "get",
+  path: "/v1/cohorts",
+  summary: "List cohorts, newest first",
+  request: {
+    query: z.object({
+      limit: z.coerce.number().int().min(1).max(100).default(50),
+      cursor: z.string().regex(LIST_CURSOR, "must be the cursor of another page").optional(),
+      state: z
+        .union([z.enum(COHORT_STATES), z.array(z.enum(COHORT_STATES))])
+        .optional()
+        .openapi({ description: "Only cohorts in this state; may be repeated." }),
+    }),
+  },
+  responses: {
+    200: jsonContent(
+      cohortPageSchema.openapi("CohortPage", {
+        description: "A page with a cursor is followed by another one.",
+      }),
+      "the cohorts",
+    ),
+    422: errorContent("the query is invalid"),
     ...failures,
   },
 });
@@ -156,8 +191,23 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
         "the cohort of this id has other settings: choose another id",
       );
     }
+    // Cohorts that exist already may be of a version without the list.
+    if (opened.created) await addToList(cohortList(c.env), opened.status);
+    else await keepInList(cohortList(c.env), opened.status);
     const status = rows ? added(await cohort.add(rows)) : opened.status;
     return c.json(status, opened.created ? 201 : 200);
+  });
+
+  app.openapi(list, async (c) => {
+    const { limit, cursor, state } = c.req.valid("query");
+    const states = state === undefined ? undefined : [state].flat();
+    const read = async (id: string) => {
+      const status = await getCohort(c.env, id).status();
+      return status && (!states || states.includes(status.state)) ? status : undefined;
+    };
+    const { entries, ...rest } = await readList(cohortList(c.env), { read }, limit, cursor);
+    c.header("Cache-Control", "no-store");
+    return c.json({ cohorts: entries, ...rest }, 200);
   });
 
   app.openapi(show, async (c) => {
@@ -188,9 +238,12 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
 
   app.openapi(remove, async (c) => {
     const { id } = c.req.valid("param");
+    const before = present(await getCohort(c.env, id).status());
     if (present(await getCohort(c.env, id).delete()) === "busy") {
       throw new HttpError(409, "cohort_running", "the cohort is running: cancel it first");
     }
+    // An entry that is left by a cut-off is passed over: its cohort has no status.
+    await removeFromList(cohortList(c.env), before);
     return c.body(null, 204);
   });
 
@@ -205,6 +258,10 @@ export function createCohortRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
     });
   }
   return app;
+}
+
+function cohortList({ RESULTS }: Bindings): NewestFirst {
+  return { bucket: RESULTS!, prefix: "cohorts/" };
 }
 
 function getCohort({ COHORTS }: Bindings, id: string): CohortStub {

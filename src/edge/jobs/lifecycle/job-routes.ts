@@ -12,6 +12,7 @@ import { getLedger } from "../../shared/ledger-port.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
+import { LIST_CURSOR } from "../listing/newest-first.ts";
 import { createRequestedJob } from "./create-job.ts";
 import { listJobs, removeFromIndex } from "./job-index.ts";
 import { removeAll } from "./remove-work.ts";
@@ -66,10 +67,7 @@ const list = createRoute({
   request: {
     query: z.object({
       limit: z.coerce.number().int().min(1).max(100).default(50),
-      cursor: z
-        .string()
-        .regex(/^\d{13}-[0-9a-f]{32}$/, "must be the cursor of another page")
-        .optional(),
+      cursor: z.string().regex(LIST_CURSOR, "must be the cursor of another page").optional(),
       text: z.string().max(256).optional().openapi({ description: "Part of the source's address." }),
       state: z
         .union([z.enum(JOB_STATES), z.array(z.enum(JOB_STATES))])
