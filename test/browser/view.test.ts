@@ -2,6 +2,7 @@ import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeTiledTiff } from "../../demo/tiled-tiff.ts";
 import { openSource } from "../../src/local/open-source.ts";
 import { pointwiseLabel } from "../builders/pointwise-package.ts";
 import type { MadeSlide } from "../builders/slide.ts";
@@ -15,6 +16,13 @@ const NAME = `<img src=x onerror=alert(1)> & "a'.tiff`;
 const COLORS = [undefined, [0, 0xc0, 0], [0xc0, 0xc0, 0]] as const;
 /** A part of the picture that nothing lies over. */
 const MIDDLE = { x0: 220, y0: 190, x1: 780, y1: 590 };
+
+/** What a test uses of a canvas of the page; tests are compiled without the types of a page. */
+interface MapCanvas {
+  width: number;
+  height: number;
+  getContext(kind: "2d"): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8Array } };
+}
 
 let run: MadeRun;
 let slide: MadeSlide;
@@ -148,6 +156,49 @@ describe("the page", () => {
     await expect.poll(() => page.url()).toContain("labels=0&");
     expect(problems).toEqual([]);
     await close();
+  });
+
+  it("follows a changed fragment of its address", async () => {
+    const { page, close, problems } = await openAt("x=700&y=500&scale=4&labels=1&style=fill&objects=0");
+    await page.evaluate("location.hash = 'x=300&y=310&scale=2&labels=1&style=fill&hide=2&objects=0'");
+    await expect.poll(() => page.locator("#position").textContent()).toContain("x 300, y 310");
+    await pictureReady(page);
+    const pixels = await readPicture(page);
+    const origin = worldOrigin(pixels, 300, 310, 2);
+    compare(pixels, origin, 2, (x, y) => (label(x, y) === 1 ? COLORS[1] : grey(x, y)));
+    // As if the page were opened with it: without a position the whole image is shown.
+    await page.evaluate("location.hash = 'labels=0'");
+    await expect.poll(() => page.locator("#position").textContent()).toContain("x 750, y 550");
+    await expect.poll(() => page.getByLabel("Opacity").inputValue()).toBe("0");
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it("draws the minimap of a slide without smaller levels that a link opens magnified", async () => {
+    const [width, height] = [700, 500];
+    const path = join(directory, "single.tiff");
+    // Left half dark, right half bright.
+    writeTiledTiff(path, {
+      ...{ levels: [{ width, height }], tileSize: 352, mpp: 0.5 },
+      tile: (_, column) => new Uint8Array(352 * 352 * 3).fill(column === 0 ? 40 : 200),
+    });
+    const single = await startView([path]);
+    const { page, close, problems } = await openPage(browser, single.url);
+    await pictureReady(page);
+    await page.goto(`${new URL(single.url).origin}/?1#x=100&y=100&scale=8`);
+    await pictureReady(page);
+    const map = page.locator(".minimap canvas");
+    const greyAt = (part: number) =>
+      map.evaluate((canvas: unknown, at) => {
+        const { width: w, height: h, getContext } = canvas as MapCanvas;
+        const context = getContext.call(canvas, "2d");
+        return context.getImageData(Math.floor(at * w), Math.floor(h / 2), 1, 1).data[0];
+      }, part);
+    await expect.poll(() => greyAt(0.25)).toBe(40);
+    expect(await greyAt(0.75)).toBe(200);
+    expect(problems).toEqual([]);
+    await close();
+    await single.stop();
   });
 
   it("shows a hostile name as text, and asks nothing of other hosts", async () => {

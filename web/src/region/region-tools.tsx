@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { visibleBounds } from "../data/camera.ts";
 import { useModel } from "../viewer/use-model.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
@@ -113,19 +113,26 @@ const FIELDS = ["Left", "Top", "Width", "Height"] as const;
 
 /** The region in numbers, for the keyboard. It is set when all four are there. */
 function RoiFields({ region }: { region: RegionModel }) {
-  const [typed, setTyped] = useState<readonly string[]>(["", "", "", ""]);
   const { roi } = region;
-  useEffect(() => {
-    setTyped(roi ? roi.map(String) : ["", "", "", ""]);
-  }, [roi]);
+  // In a reference: a field can be left before the page has drawn what was typed in the one before it.
+  const typed = useRef<string[]>(["", "", "", ""]);
+  const committed = useRef<Roi>(undefined);
+  const [, render] = useState({});
+  if (roi !== committed.current) {
+    committed.current = roi;
+    typed.current = roi ? roi.map(String) : ["", "", "", ""];
+  }
   const type = (index: number, text: string) => {
-    const next = typed.with(index, text);
-    setTyped(next);
-    return next;
+    typed.current[index] = text;
+    render({});
   };
   const take = (index: number, text: string) => {
-    const next = type(index, text);
-    if (next.every((value) => value.trim() !== "")) region.setRoi(next.map(Number) as unknown as Roi);
+    type(index, text);
+    if (typed.current.some((value) => value.trim() === "")) return;
+    const next = typed.current.map(Number) as unknown as Roi;
+    region.setRoi(next);
+    // What was typed stays, also where it is refused.
+    committed.current = region.roi;
   };
   return (
     <fieldset class="roi">
@@ -137,7 +144,7 @@ function RoiFields({ region }: { region: RegionModel }) {
             type="number"
             step={1}
             min={i < 2 ? 0 : 1}
-            value={typed[i]}
+            value={typed.current[i]}
             onInput={(event) => type(i, event.currentTarget.value)}
             onChange={(event) => take(i, event.currentTarget.value)}
           />

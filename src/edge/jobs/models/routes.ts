@@ -79,6 +79,8 @@ export function createModelRoutes() {
     const isFile = path !== undefined && filesOf(model).has(path);
     const found = isFile ? await sendObject(c, c.env.MODELS!, `${c.env.MODEL}/${path}`) : undefined;
     if (!found) throw new HttpError(404, "not_found", "the model has no such file");
+    // A browser would keep the first byte of a file, by which its size is asked, and give it for the whole.
+    found.headers.set("Cache-Control", "no-store, no-transform");
     return found;
   });
   return app;
