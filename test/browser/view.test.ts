@@ -201,6 +201,29 @@ describe("the page", () => {
     await single.stop();
   });
 
+  it("counts a region with the model that it serves, previews a window and tells the command", async () => {
+    const { page, close, problems } = await openAt("");
+    await page.locator("summary", { hasText: "Region" }).click();
+    const panel = page.locator("details.region");
+    await page.getByLabel("Leave out background").uncheck();
+    await expect.poll(() => panel.textContent()).toMatch(/The whole scan has [\d,]+ windows/);
+    for (const [name, value] of [
+      ["Left", 200],
+      ["Top", 100],
+      ["Width", 300],
+      ["Height", 250],
+    ] as const)
+      await page.getByLabel(name, { exact: true }).fill(String(value));
+    await page.keyboard.press("Tab");
+    await expect.poll(() => panel.textContent()).toMatch(/\d+ of [\d,]+ windows/);
+    expect(await panel.textContent()).toContain("--roi 200,100,300,250 --no-tissue-mask --out region");
+    await page.getByRole("button", { name: "Preview a window" }).click();
+    await expect.poll(() => panel.textContent()).toContain("on one core of this machine");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
   it("shows a hostile name as text, and asks nothing of other hosts", async () => {
     const { page, problems, requests, close } = await openAt("");
     expect(await page.locator("h1").textContent()).toBe(NAME);

@@ -1,7 +1,9 @@
 import type { ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { type PageSession, readViewSession, takeToken, type ViewedCohort } from "../data/session.ts";
 import { HerePage } from "../here/here-page.tsx";
+import { regionTools } from "../region/open-region-tools.ts";
+import { viewRegion } from "../region/view-region.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 
 /** Chooses the page by the address and by what the server offers. */
@@ -52,10 +54,14 @@ function Scans() {
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);
   }, []);
+  const tools = useMemo(() => {
+    const [scan, model] = [session?.scan, session?.models[0]];
+    return scan?.image && model ? regionTools(viewRegion(scan, model)) : undefined;
+  }, [session]);
   if (Service) return <Service.app token={token} />;
   if (session?.scan && location.pathname !== "/here")
     return (
-      <ViewerPage scan={session.scan}>
+      <ViewerPage scan={session.scan} tools={tools}>
         {new URLSearchParams(location.search).has("scan") && <a href="/">All scans of the cohort</a>}
       </ViewerPage>
     );

@@ -10,8 +10,10 @@ export interface RegionOffer {
   prepare(): Promise<RegionSetup>;
   /** What segmenting so many windows costs, a few words. @param preview of one window, if there was one */
   costText(count: RegionCount, preview: PreviewedWindow | undefined): string | undefined;
-  /** Segments a region. @throws {Error} a sentence */
-  run(roi: Roi, settings: { tissueMask: boolean }): Promise<void>;
+  /** Segments a region. Undefined: the page cannot, and shows `command`. @throws {Error} a sentence */
+  run?(roi: Roi, settings: { tissueMask: boolean }): Promise<void>;
+  /** The command line that segments a region. */
+  command?(roi: Roi, settings: { tissueMask: boolean }): string;
 }
 
 /** The region that is chosen on a viewer page, how many windows it has, and a preview of one of them. */
@@ -125,7 +127,7 @@ export class RegionModel {
 
   async run(): Promise<void> {
     const { roi, tissueMask } = this;
-    if (roi) await this.#busy("starting", () => this.offer.run(roi, { tissueMask }));
+    if (roi) await this.#busy("starting", async () => this.offer.run?.(roi, { tissueMask }));
   }
 
   close(): void {

@@ -76,14 +76,21 @@ function RegionPanel({ region, model }: { region: RegionModel; model: ViewerMode
           <button type="button" disabled={busy !== undefined} onClick={() => void region.showPreview()}>
             Preview a window
           </button>
-          <button
-            type="button"
-            disabled={!roi || !region.count?.windows || busy !== undefined}
-            onClick={() => void region.run()}
-          >
-            Segment the region
-          </button>
+          {region.offer.run && (
+            <button
+              type="button"
+              disabled={!roi || !region.count?.windows || busy !== undefined}
+              onClick={() => void region.run()}
+            >
+              Segment the region
+            </button>
+          )}
         </div>
+        {roi && region.offer.command && (
+          <p class="note">
+            To segment it: <code>{region.offer.command(roi, region)}</code>
+          </p>
+        )}
         <PreviewNote region={region} model={model} />
       </details>
     </section>
