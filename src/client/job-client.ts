@@ -1,5 +1,9 @@
 import * as z from "zod";
-import { type CohortPage, cohortPageSchema, type RemoteCohortStatus } from "../contracts/cohort-request.ts";
+import {
+  cohortPageSchema,
+  type RemoteCohortPage,
+  type RemoteCohortStatus,
+} from "../contracts/cohort-request.ts";
 import { type JobRequest, type JobState, type JobStatus, jobStatusSchema } from "../contracts/job-request.ts";
 import { ServiceError, tryParseJson, undefinedIfNotFound } from "./errors.ts";
 import { serverEvents } from "./events.ts";
@@ -143,7 +147,7 @@ export class JobClient {
   /** A page of cohorts, newest first. */
   cohorts(
     query: { limit?: number; cursor?: string; states?: readonly RemoteCohortStatus["state"][] } = {},
-  ): Promise<CohortPage> {
+  ): Promise<RemoteCohortPage> {
     const { limit, cursor, states = [] } = query;
     const fields = new URLSearchParams(states.map((state): [string, string] => ["state", state]));
     for (const [name, value] of Object.entries({ limit, cursor }))

@@ -94,7 +94,7 @@ export const cohortPageSchema = z.object({
   cohorts: z.array(cohortStatusSchema),
   cursor: z.string().optional(),
 });
-export type CohortPage = z.infer<typeof cohortPageSchema>;
+export type RemoteCohortPage = z.infer<typeof cohortPageSchema>;
 
 /** A row and its state. */
 export const rowStatusSchema = z

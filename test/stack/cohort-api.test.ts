@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Bundles, bundleWorkers, type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import type {
-  CohortPage,
   CohortRowStatus,
   CohortRowsPage,
+  RemoteCohortPage,
   RemoteCohortStatus,
 } from "../../src/contracts/cohort-request.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
@@ -340,7 +340,7 @@ describe("the routes of cohorts", () => {
     const listed: RemoteCohortStatus[] = [];
     let cursor = "";
     do {
-      const page: CohortPage = await ask("GET", `?limit=2${cursor}`);
+      const page: RemoteCohortPage = await ask("GET", `?limit=2${cursor}`);
       expect(page.cohorts.length).toBeLessThanOrEqual(2);
       listed.push(...page.cohorts);
       cursor = page.cursor === undefined ? "" : `&cursor=${page.cursor}`;
@@ -349,11 +349,11 @@ describe("the routes of cohorts", () => {
     expect(ids.slice(0, 3)).toEqual(opened);
     expect(new Set(ids).size).toBe(ids.length);
     await ask("POST", `/${opened[1]}/cancel`);
-    const cancelled: CohortPage = await ask("GET", "?state=cancelled");
+    const cancelled: RemoteCohortPage = await ask("GET", "?state=cancelled");
     expect(cancelled.cohorts.map(({ id }) => id)).toContain(opened[1]);
     expect(new Set(cancelled.cohorts.map(({ state }) => state))).toEqual(new Set(["cancelled"]));
     expect((await service.fetch(`/v1/cohorts/${opened[0]}`, { method: "DELETE" })).status).toBe(204);
-    const left: CohortPage = await ask("GET", "");
+    const left: RemoteCohortPage = await ask("GET", "");
     expect(left.cohorts.map(({ id }) => id)).not.toContain(opened[0]);
     for (const query of ["limit=0", "cursor=x", "state=nothing"])
       expect([query, (await service.fetch(`/v1/cohorts?${query}`)).status]).toEqual([query, 422]);

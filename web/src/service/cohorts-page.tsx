@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { JobClient } from "../../../src/client/job-client.ts";
-import type { CohortPage, RemoteCohortStatus } from "../../../src/contracts/cohort-request.ts";
+import type { RemoteCohortPage, RemoteCohortStatus } from "../../../src/contracts/cohort-request.ts";
 
 /** Time between looks at a list with running cohorts. */
 const REFRESH_MS = 5000;
@@ -113,7 +113,7 @@ function useCohorts(
   states: readonly RemoteCohortStatus["state"][] | undefined,
   cursor: string | undefined,
 ) {
-  const [page, setPage] = useState<CohortPage>();
+  const [page, setPage] = useState<RemoteCohortPage>();
   const [problem, setProblem] = useState<string>();
   useEffect(() => {
     const controller = new AbortController();
