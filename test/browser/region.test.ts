@@ -9,7 +9,15 @@ import { forecastCloudCost } from "../../src/orchestrator/cloud-cost.ts";
 import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
 import { readLabelZarr } from "../builders/shared-runtime.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
-import { JOBS_BINDINGS, READ_TOKEN, Service, SOURCE_TOKEN, TOKEN } from "../stack/service.ts";
+import {
+  JOBS_BINDINGS,
+  READ_TOKEN,
+  Service,
+  SOURCE_TOKEN,
+  SUBMIT_TOKEN,
+  TOKEN,
+  WORK_TOKEN,
+} from "../stack/service.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, pictureReady, type WatchedPage } from "./chromium.ts";
 
@@ -315,6 +323,46 @@ describe("a region of a job's scan", () => {
       .poll(() => viewer.page.locator("details.region [role=alert]").textContent())
       .toContain("lacks the scope submit");
     await viewer.close();
+  });
+});
+
+describe("the routes of pages", () => {
+  it.each([
+    ["reads", READ_TOKEN, { request: 200, source: 403, work: 403, model: 200, file: 403 }],
+    ["reads and sees scans", SOURCE_TOKEN, { request: 200, source: 206, work: 403, model: 200, file: 403 }],
+    ["starts jobs and reads", SUBMIT_TOKEN, { request: 200, source: 403, work: 403, model: 200, file: 206 }],
+    // What runners need, and no more.
+    ["runs shards", WORK_TOKEN, { request: 403, source: 403, work: 206, model: 403, file: 403 }],
+    ["may do all", TOKEN, { request: 200, source: 206, work: 206, model: 200, file: 206 }],
+    ["is none", "no-token-of-this-service", { request: 401, source: 401, work: 401, model: 401, file: 401 }],
+  ])("answer a token that %s", async (_, token, expected) => {
+    const status = async (path: string, ranged = false) => {
+      const headers: Record<string, string> = ranged ? { Range: "bytes=0-7" } : {};
+      const response = await service.fetch(path, { headers }, token);
+      await response.body?.cancel();
+      return response.status;
+    };
+    expect({
+      request: await status(`/v1/jobs/${job}/request`),
+      source: await status(`/v1/jobs/${job}/source/slide.tiff`, true),
+      work: await status(`/v1/work/${job}/source/slide.tiff`, true),
+      model: await status("/v1/model"),
+      file: await status("/v1/model/files/model.json", true),
+    }).toEqual(expected);
+  });
+
+  it("tell the request without its callback, and give no other files", async () => {
+    const stated = (await (await service.fetch(`/v1/jobs/${job}/request`)).json()) as object;
+    expect(stated).toMatchObject({ name: "slide.tiff", mpp: 0.25, model: "nuclei", variant: "int4-edge" });
+    expect(Object.keys(stated)).not.toContain("callback");
+    const { variants } = JSON.parse(await (await service.fetch("/v1/model/files/model.json")).text());
+    const other = variants.int4.files[0].path;
+    for (const path of [other, "LICENSE", "..%2fnuclei%2fmodel.json", "%2e%2e/nuclei/model.json", "x"])
+      expect([path, (await service.fetch(`/v1/model/files/${path}`)).status]).toEqual([path, 404]);
+    for (const path of ["slide.tif", "slide.tiff/x", "..%2fslide.tiff", ""]) {
+      const { status } = await service.fetch(`/v1/jobs/${job}/source/${path}`);
+      expect([path, status]).toEqual([path, 404]);
+    }
   });
 });
 

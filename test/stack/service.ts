@@ -5,6 +5,7 @@ import type { JobStatus } from "../../src/contracts/job-request.ts";
 export const TOKEN = "token-of-the-tests-that-may-do-all";
 export const READ_TOKEN = "token-of-the-tests-that-may-look";
 export const SOURCE_TOKEN = "token-of-the-tests-that-may-see-scans";
+export const WORK_TOKEN = "token-of-the-tests-that-may-run-shards";
 export const SUBMIT_TOKEN = "token-of-the-tests-that-may-submit";
 /** Bindings of the job service under test, with shorter timeouts. */
 export const JOBS_BINDINGS = {
@@ -13,6 +14,7 @@ export const JOBS_BINDINGS = {
     { name: "submitter", token: SUBMIT_TOKEN, scopes: ["submit", "read"] },
     { name: "reader", token: READ_TOKEN, scopes: ["read"] },
     { name: "viewer", token: SOURCE_TOKEN, scopes: ["read", "source"] },
+    { name: "runner", token: WORK_TOKEN, scopes: ["work"] },
   ]),
   STALL_SECONDS: "5",
   RETRY_SECONDS: "0",
