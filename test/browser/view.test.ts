@@ -219,7 +219,14 @@ describe("the page", () => {
     expect(await panel.textContent()).toContain("--roi 200,100,300,250 --no-tissue-mask --out region");
     await page.getByRole("button", { name: "Preview a window" }).click();
     await expect.poll(() => panel.textContent()).toContain("on one core of this machine");
-    expect(await accessibilityFindings(page)).toEqual([]);
+    for (const colorScheme of ["light", "dark"] as const) {
+      for (const width of [1280, 390]) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 844 });
+        expect([width, colorScheme, await accessibilityFindings(page)]).toEqual([width, colorScheme, []]);
+      }
+    }
+    expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBe(0);
     expect(problems).toEqual([]);
     await close();
   });
