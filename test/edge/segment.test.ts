@@ -220,7 +220,7 @@ describe("onnxruntime-web at the edge, for other networks", () => {
   });
 
   it.each([
-    ["the engine", "16", /^the network needs 1\d\.\d MiB of memory, 16\.0 are allowed$/],
+    ["the engine", "16", /^the network needs 2\d\.\d MiB of memory, 16\.0 are allowed$/],
     ["onnxruntime-web, to load it", "20", /does not load: .+ \(its heap has [\d.]+ MiB of at most 20\.0\)/],
     [
       "onnxruntime-web, to run it",
