@@ -17,6 +17,8 @@ import { startView } from "../test/browser/view-process.ts";
 import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
 import { writeMadeSlide } from "../test/builders/slide.ts";
 import { JOBS_BINDINGS, Service, TOKEN } from "../test/stack/service.ts";
+import { pageMemory } from "./browser-processes.ts";
+import { reportHere, reportHereMemory } from "./web-here.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -26,6 +28,10 @@ const { values: options } = parseArgs({
     side: { type: "string", default: "1000" },
     runs: { type: "string", default: "5" },
     polls: { type: "string", default: "1200" },
+    /** A scan that is segmented in the tab and on the command line, in turns; repeated. */
+    here: { type: "string", multiple: true, default: [] },
+    /** Of script, picture, here, memory, objects, tab: what is measured; all by default. */
+    only: { type: "string", multiple: true, default: [] },
   },
 });
 
@@ -41,10 +47,14 @@ const browser = await openChromium();
 
 try {
   console.log(`${cpus()[0]!.model}, ${availableParallelism()} threads, Chromium ${browser.version()}\n`);
-  reportScript();
-  for (const slide of options.slide) await reportFirstPicture(slide);
-  await reportManyObjects();
-  await reportOpenTab();
+  const wanted = (name: string) => options.only.length === 0 || options.only.includes(name);
+  if (wanted("script")) reportScript();
+  if (wanted("picture")) for (const slide of options.slide) await reportFirstPicture(slide);
+  if (wanted("here"))
+    for (const scan of options.here) await reportHere(browser, scan, directory, Number(options.runs));
+  if (wanted("memory")) await reportHereMemory(browser, directory);
+  if (wanted("objects")) await reportManyObjects();
+  if (wanted("tab")) await reportOpenTab();
 } finally {
   await browser.close();
   rmSync(directory, { recursive: true, force: true });
@@ -137,7 +147,7 @@ async function reportManyObjects(): Promise<void> {
       await page.waitForSelector("canvas[data-ready=true]", { timeout: 300_000 });
     }
     const perFrame = await pan(page, session);
-    const memory = rendererMemory();
+    const memory = pageMemory();
     console.log(
       `  ${what}: ${perFrame.script.toFixed(2)} ms of script a frame over ${perFrame.frames} frames (at most 8), ${Math.round(memory / MIB)} MiB in the page's process (at most 600)`,
     );
@@ -164,32 +174,6 @@ async function pan(page: Page, session: CDPSession): Promise<{ script: number; f
   const frames = (await page.evaluate("globalThis.framesDrawn")) as number;
   await page.mouse.up();
   return { script: (after - before) / Math.max(1, frames), frames };
-}
-
-/** Resident memory of the largest page process of the browser, in bytes. */
-function rendererMemory(): number {
-  const sizes = readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
-      try {
-        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-        if (!command.includes("--type=renderer") || !isOurs(pid)) return [];
-        const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))!;
-        return [Number(kilobytes) * 1024];
-      } catch {
-        return [];
-      }
-    });
-  return Math.max(0, ...sizes);
-}
-
-/** Whether a process descends from this one. */
-function isOurs(pid: string): boolean {
-  for (let at = pid; at !== "0" && at !== "1"; ) {
-    if (at === String(process.pid)) return true;
-    at = /PPid:\s+(\d+)/.exec(readFileSync(`/proc/${at}/status`, "utf8"))![1]!;
-  }
-  return false;
 }
 
 /** A tab on a job that does not move, for as long as an hour has polls: its clock is turned, its requests are real. */
