@@ -14,6 +14,7 @@ export interface ByteRange {
  */
 const BLOCK_BYTES = 64 * 1024;
 const CACHED_BLOCKS = 64;
+const CACHED_PARTS = 64;
 
 /** Ranges closer than this are merged: the extra bytes cost less than the latency of a request. */
 const COALESCE_GAP_BYTES = 16 * 1024;
@@ -58,6 +59,8 @@ export class ByteSource {
   readonly #tiles: ByteCache;
   /** Values, not promises: on Workers a promise belongs to the request that made it. */
   readonly #blocks = new LRUCache<number, Uint8Array>({ max: CACHED_BLOCKS });
+  /** What `readWithin` has read, by offset. */
+  readonly #parts = new LRUCache<number, Uint8Array>({ max: CACHED_PARTS });
   #bytesRead = 0;
 
   /** @param cacheBytes of stored tiles, cached for reads of their neighbours */
@@ -81,6 +84,22 @@ export class ByteSource {
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     this.#checkInside({ offset, length });
     return this.readUpTo(offset, length, signal);
+  }
+
+  /**
+   * Reads bytes `[offset, offset + length)`, and on a miss those of `around` with them, and no others: for metadata among data
+   * that must not be read. Shorter at the end of the object.
+   * @param around contains the range
+   */
+  async readWithin(range: ByteRange, around: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    const inside = this.#cut(range);
+    const known = this.#inBlocks(inside) ?? this.#inParts(inside);
+    if (known) return known;
+    const wider = this.#cut(around);
+    const bytes = await this.#fetch(wider, signal);
+    if (wider.length <= BLOCK_BYTES) this.#parts.set(wider.offset, bytes);
+    const from = inside.offset - wider.offset;
+    return bytes.slice(from, from + inside.length);
   }
 
   /** Like `read`, but shorter at the end of the object. */
@@ -118,7 +137,7 @@ export class ByteSource {
    */
   async readRanges(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<Uint8Array[]> {
     for (const range of ranges) this.#checkInside(range);
-    const results = ranges.map((range) => this.#tiles.get(range));
+    const results = ranges.map((range) => this.#tiles.get(range) ?? this.#inBlocks(range));
     const order = ranges
       .map((_, i) => i)
       .filter((i) => results[i] === undefined)
@@ -150,6 +169,36 @@ export class ByteSource {
       }
     });
     return results as Uint8Array[];
+  }
+
+  #cut({ offset, length }: ByteRange): ByteRange {
+    const start = Math.min(offset, this.byteLength);
+    return { offset: start, length: Math.min(length, this.byteLength - start) };
+  }
+
+  /** A copy of the range, if it lies in cached blocks. */
+  #inBlocks({ offset, length }: ByteRange): Uint8Array | undefined {
+    if (length > BLOCK_BYTES) return undefined;
+    const first = Math.floor(offset / BLOCK_BYTES);
+    const end = Math.max(first + 1, Math.ceil((offset + length) / BLOCK_BYTES));
+    const out = new Uint8Array(length);
+    for (let b = first; b < end; b++) {
+      const block = this.#blocks.get(b);
+      if (block === undefined) return undefined;
+      const at = b * BLOCK_BYTES;
+      const from = Math.max(offset, at);
+      out.set(block.subarray(from - at, Math.min(offset + length, at + block.length) - at), from - offset);
+    }
+    return out;
+  }
+
+  #inParts({ offset, length }: ByteRange): Uint8Array | undefined {
+    for (const [at, part] of this.#parts.entries())
+      if (at <= offset && offset + length <= at + part.length) {
+        this.#parts.get(at);
+        return part.slice(offset - at, offset - at + length);
+      }
+    return undefined;
   }
 
   #blockRange(first: number, end: number): ByteRange {

@@ -74,3 +74,33 @@ describe("ByteSource", () => {
     expect(await source.readUpTo(SIZE - 5, 10)).toHaveLength(5);
   });
 });
+
+describe("ByteSource.readWithin", () => {
+  test("reads the wider range once, and nothing else", async () => {
+    const { source, ranges } = await counting();
+    await fc.assert(
+      fc.asyncProperty(rangeIn, fc.nat(2000), fc.nat(2000), async ({ offset, length }, before, after) => {
+        const from = Math.max(0, offset - before);
+        const around = { offset: from, length: offset - from + length + after };
+        const asked = ranges.length;
+        const expected = content.subarray(offset, offset + length);
+        for (let time = 0; time < 2; time++)
+          expect(Buffer.compare(await source.readWithin({ offset, length }, around), expected)).toBe(0);
+        for (const range of ranges.slice(asked)) {
+          expect(range.offset).toBe(from);
+          expect(range.length).toBe(Math.min(around.length, SIZE - from));
+        }
+        if (around.length <= 65_536) expect(ranges.length - asked).toBeLessThanOrEqual(1);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("ranges inside blocks that were read need no request", async () => {
+    const { source, ranges } = await counting();
+    await source.read(0, 8);
+    await source.readRanges([{ offset: 60_000, length: 5000 }]);
+    await source.readWithin({ offset: 10, length: 10 }, { offset: 0, length: 1024 });
+    expect(ranges).toHaveLength(1);
+  });
+});

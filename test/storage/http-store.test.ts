@@ -102,6 +102,21 @@ describe("a server with ranges", () => {
     expect(text(await new HttpStore(base).getRange("a", 1, 2))).toBe("12");
   });
 
+  test("the first bytes come with size and etag if wanted, and are read once from memory", async () => {
+    answer = ranged(content);
+    const store = new HttpStore(base, { headBytes: 6 });
+    expect(await store.head("a")).toEqual({ byteLength: 10, etag: '"one"' });
+    // Neither what lies beyond them, nor another version.
+    expect(text(await store.getRange("a", 4, 4, { ifMatch: '"one"' }))).toBe("4567");
+    await expect(store.getRange("a", 0, 2, { ifMatch: '"two"' })).rejects.toThrow(ObjectChangedError);
+    expect(requests).toHaveLength(3);
+    expect(text(await store.getRange("a", 1, 5, { ifMatch: '"one"' }))).toBe("12345");
+    expect(requests).toHaveLength(3);
+    expect(text(await store.getRange("a", 1, 5, { ifMatch: '"one"' }))).toBe("12345");
+    expect(requests).toHaveLength(4);
+    expect((await new HttpStore(base, { headBytes: 64 }).head("a"))?.byteLength).toBe(10);
+  });
+
   test("a TIFF is opened and read in few small requests", async () => {
     const image = pattern("uint8", [600, 800, 3]);
     const file = makeTiff([{ image, tile: [64, 64] }]);

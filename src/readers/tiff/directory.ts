@@ -1,9 +1,18 @@
 import { ImageFormatError } from "../../image/errors.ts";
 import type { ImageLimits } from "../../image/limits.ts";
-import type { ByteSource } from "../../storage/byte-source.ts";
+import type { ByteRange, ByteSource } from "../../storage/byte-source.ts";
 import { TagArray } from "./tag-array.ts";
 import { decodeText, fieldBytes, fieldValues, readCount } from "./tag-values.ts";
 
+/**
+ * Bytes that are read with a directory: most have their values right behind them. Label and macro pictures may follow, which
+ * are never read: a kilobyte of one is hardly more than its header.
+ */
+const AHEAD_BYTES = 1024;
+/** Where directories follow each other without pixels between them, more of them are read at once. */
+const MAX_AHEAD_BYTES = 64 * 1024;
+/** Values of a directory that lie this close are read together. */
+const VALUE_GAP_BYTES = 64;
 /** Most directories of a chain: far above any scanner's page count. */
 const MAX_DIRECTORIES = 4096;
 
@@ -123,6 +132,11 @@ export class TiffFile {
   readonly #limits: ImageLimits;
   readonly #parsed = new Map<number, { directory: TiffDirectory; next: number }>();
   #directoryBytes = 0;
+  /** Ranges of values that lie together, by the offset of each. */
+  readonly #groups = new Map<number, ByteRange>();
+  #ahead = AHEAD_BYTES;
+  /** End of the directory that was read last. */
+  #end = Number.NaN;
   #chainFault: string | undefined;
 
   private constructor(
@@ -203,7 +217,10 @@ export class TiffFile {
 
   async readBytes(tag: number, entry: TagEntry, signal?: AbortSignal): Promise<Uint8Array> {
     this.checkInside(tag, entry);
-    return this.source.read(entry.offset, entry.count * fieldBytes(entry.type)!, signal);
+    const range = { offset: entry.offset, length: entry.count * fieldBytes(entry.type)! };
+    const group = this.#groups.get(entry.offset);
+    const covers = group && group.offset + group.length >= range.offset + range.length;
+    return this.source.readWithin(range, covers ? group : range, signal);
   }
 
   /** @throws {ImageFormatError} when values lie outside the file or exceed the metadata limit */
@@ -231,7 +248,19 @@ export class TiffFile {
     const entryBytes = bigTiff ? 20 : 12;
     const countBytes = bigTiff ? 8 : 2;
     const inlineBytes = bigTiff ? 8 : 4;
-    const head = await source.read(offset, countBytes, signal);
+    const gap = offset - this.#end;
+    this.#ahead = gap >= 0 && gap <= AHEAD_BYTES ? Math.min(2 * this.#ahead, MAX_AHEAD_BYTES) : AHEAD_BYTES;
+    const readUpTo = (at: number, length: number) =>
+      source.readWithin(
+        { offset: at, length },
+        { offset: at, length: Math.max(length, this.#ahead) },
+        signal,
+      );
+    const read = async (at: number, length: number) => {
+      if (at + length > source.byteLength) throw this.damaged("a directory ends behind the file");
+      return readUpTo(at, length);
+    };
+    const head = await read(offset, countBytes);
     const headView = new DataView(head.buffer, head.byteOffset, head.byteLength);
     const entries = bigTiff ? readCount(headView, 0, le) : headView.getUint16(0, le);
     if (entries > MAX_TAGS) throw this.damaged(`a directory claims ${entries} tags`);
@@ -240,9 +269,10 @@ export class TiffFile {
     if (this.#directoryBytes > source.byteLength)
       throw this.damaged("its directories overlap: together they are longer than the file");
     const begin = offset + countBytes;
-    await source.read(begin, entries * entryBytes, signal);
+    await read(begin, entries * entryBytes);
     // Some writers omit the pointer behind the last directory of a file.
-    const bytes = await source.readUpTo(begin, entries * entryBytes + inlineBytes, signal);
+    const bytes = await readUpTo(begin, entries * entryBytes + inlineBytes);
+    this.#end = begin + bytes.length;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const word = (at: number) => (bigTiff ? readCount(view, at, le) : view.getUint32(at, le));
     const tags = new Map<number, TagEntry>();
@@ -258,8 +288,24 @@ export class TiffFile {
     }
     const end = entries * entryBytes;
     const next = bytes.length >= end + inlineBytes ? word(end) : 0;
+    this.#groupValues(tags);
     const parsed = { directory: new TiffDirectory(offset, tags, this), next };
     this.#parsed.set(offset, parsed);
     return parsed;
+  }
+
+  #groupValues(tags: ReadonlyMap<number, TagEntry>): void {
+    const ranges = [...tags.values()]
+      .map(({ type, count, offset }) => ({ offset, length: count * fieldBytes(type)! }))
+      .filter(({ offset, length }) => length > 0 && offset + length <= this.source.byteLength)
+      .sort((a, b) => a.offset - b.offset);
+    let group: ByteRange | undefined;
+    for (const { offset, length } of ranges) {
+      const end = group ? group.offset + group.length : Number.NEGATIVE_INFINITY;
+      const all = group ? Math.max(end, offset + length) - group.offset : 0;
+      if (group && offset - end <= VALUE_GAP_BYTES && all <= MAX_AHEAD_BYTES) group.length = all;
+      else group = { offset, length };
+      this.#groups.set(offset, group);
+    }
   }
 }

@@ -1,10 +1,15 @@
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { prepareImageWorker } from "../data/image-client.ts";
 import { type PageSession, readViewSession, takeToken, type ViewedCohort } from "../data/session.ts";
 import { HerePage } from "../here/here-page.tsx";
 import { regionTools } from "../region/open-region-tools.ts";
 import { viewRegion } from "../region/view-region.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
+
+// An address of `tilewright view`, or of a job: most show an image.
+if (/^#token=/.test(location.hash) ? location.pathname === "/" : location.pathname === "/job")
+  prepareImageWorker();
 
 /** Chooses the page by the address and by what the server offers. */
 export function App() {

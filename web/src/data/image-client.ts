@@ -14,6 +14,19 @@ const MAX_WORKERS = 4;
 /** Two requests for each worker: one is decoded while the bytes of the other arrive. */
 const REQUESTS_PER_WORKER = 2;
 
+/** A worker that waits for the first image. */
+let prepared: Worker | undefined;
+
+/** Starts a worker before it is known which image is shown: its code arrives meanwhile. */
+export function prepareImageWorker(): void {
+  prepared ??= startWorker();
+  prepared.postMessage({ kind: "prepare" } satisfies ImageRequest);
+}
+
+function startWorker(): Worker {
+  return new Worker(new URL("../workers/image-worker.ts", import.meta.url), { type: "module" });
+}
+
 interface PendingCall {
   resolve(value: Answer): void;
   reject(error: Error): void;
@@ -29,7 +42,8 @@ class ImageWorker {
   load = 0;
 
   constructor(address: PlacedKey) {
-    this.#worker = new Worker(new URL("../workers/image-worker.ts", import.meta.url), { type: "module" });
+    this.#worker = prepared ?? startWorker();
+    prepared = undefined;
     this.#worker.onmessage = ({ data }: MessageEvent<ImageResponse>) => this.#settle(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();

@@ -25,7 +25,9 @@ export type ImageRequest =
       range?: SampleRange;
       maxChannels?: number;
     }
-  | { id: number; kind: "cancel" };
+  | { id: number; kind: "cancel" }
+  /** An image follows: loads the decoder that most slides need. */
+  | { kind: "prepare" };
 
 export interface OpenedImage {
   report: ImageReport;

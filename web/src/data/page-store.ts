@@ -12,10 +12,13 @@ export interface StoreAddress {
   token?: string;
 }
 
+/** What the readers ask for first. */
+const HEAD_BYTES = 64 * 1024;
+
 /** Objects of the server that served the page, read by ranges. Unlike a plain web server it can list keys. */
 export function openPageStore({ base, list, token }: StoreAddress): ObjectStore {
   const headers: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-  const store = new HttpStore(base, { headers });
+  const store = new HttpStore(base, { headers, headBytes: HEAD_BYTES });
   return {
     head: (key, options) => store.head(key, options),
     get: (key, options) => store.get(key, options),

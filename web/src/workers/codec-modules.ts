@@ -14,14 +14,16 @@ const compiled = new Map<CodecName, Promise<WebAssembly.Module>>();
 
 /** Lets the codecs find their WebAssembly: each is loaded when the first image needs it. */
 export function registerCodecModules(): void {
-  setCodecModuleLoader((codec) => {
-    let module = compiled.get(codec);
-    if (module === undefined) {
-      module = WebAssembly.compileStreaming(fetch(ADDRESSES[codec]));
-      compiled.set(codec, module);
-      // The next image tries again.
-      module.catch(() => compiled.delete(codec));
-    }
-    return module;
-  });
+  setCodecModuleLoader(loadCodecModule);
+}
+
+export function loadCodecModule(codec: CodecName): Promise<WebAssembly.Module> {
+  let module = compiled.get(codec);
+  if (module === undefined) {
+    module = WebAssembly.compileStreaming(fetch(ADDRESSES[codec]));
+    compiled.set(codec, module);
+    // The next image tries again.
+    module.catch(() => compiled.delete(codec));
+  }
+  return module;
 }

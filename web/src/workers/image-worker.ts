@@ -11,7 +11,7 @@ import type {
   SampleRange,
 } from "../data/image-messages.ts";
 import { openPlace, type PlacedKey } from "../data/place.ts";
-import { registerCodecModules } from "./codec-modules.ts";
+import { loadCodecModule, registerCodecModules } from "./codec-modules.ts";
 import { finiteRange, suggestContrast, toPlanes } from "./sample-planes.ts";
 
 const MIB = 2 ** 20;
@@ -36,10 +36,11 @@ registerCodecModules();
 
 self.onmessage = ({ data: request }: MessageEvent<ImageRequest>) => {
   if (request.kind === "cancel") return controllers.get(request.id)?.abort();
+  if (request.kind === "prepare") return void loadCodecModule("jpeg").catch(() => {});
   void answer(request);
 };
 
-async function answer(request: Exclude<ImageRequest, { kind: "cancel" }>): Promise<void> {
+async function answer(request: Exclude<ImageRequest, { kind: "cancel" | "prepare" }>): Promise<void> {
   const controller = new AbortController();
   controllers.set(request.id, controller);
   try {
