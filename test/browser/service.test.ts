@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
@@ -39,7 +39,7 @@ async function signIn(token: string): Promise<WatchedPage> {
   return opened;
 }
 
-const choose = (page: Page, file: string) => page.locator("input[type=file]").setInputFiles(file);
+const choose = (page: Page, file: string) => page.locator("input[type=file]").first().setInputFiles(file);
 
 /** Waits until the page of a job shows the finished run. */
 const showsResult = (page: Page) =>
@@ -165,6 +165,50 @@ describe("the service in the browser", () => {
     await expect.poll(() => page.locator("[role=alert]").textContent()).toContain("The page tries again");
     await page.unroute("**/events");
     await showsResult(page);
+    await close();
+  });
+
+  it("uploads a folder of DICOM files, and nothing else in it", async () => {
+    const folder = join(directory, "series");
+    mkdirSync(join(folder, "deep"), { recursive: true });
+    writeFileSync(join(folder, "deep", "1.dcm"), makeSlideLevel(1));
+    writeFileSync(join(folder, "notes.txt"), "not for the service");
+    const { page, problems, close } = await signIn(TOKEN);
+    const sent: string[] = [];
+    page.on("request", (request) => {
+      if (request.method() === "PUT") sent.push(new URL(request.url()).pathname);
+    });
+    await page.locator("input[type=file]").nth(1).setInputFiles(folder);
+    await page.waitForURL(/\/job\?id=/);
+    const id = new URL(page.url()).searchParams.get("id")!;
+    const { source } = await new JobClient(stack.url.href, { token: TOKEN }).status(id);
+    expect(source.uri).toMatch(/series/);
+    expect(sent).toHaveLength(1);
+    expect(sent[0]).toMatch(/\/v1\/folders\/[\w-]+\/files\/series\/deep\/1\.dcm$/);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it("sends several scans at once, and removes one that was stopped", async () => {
+    const { page, close } = await signIn(TOKEN);
+    const names = ["first.tiff", "second.tiff"];
+    // The parts never arrive.
+    await page.route("**/parts/1", () => {});
+    await page
+      .locator("input[type=file]")
+      .first()
+      .setInputFiles(names.map((name) => ({ name, mimeType: "image/tiff", buffer: Buffer.alloc(100, 1) })));
+    const items = page.locator(".sendings li");
+    await expect
+      .poll(() => items.allTextContents())
+      .toEqual(names.map((name) => expect.stringContaining(name)));
+    const second = items.filter({ hasText: "second.tiff" });
+    await second.getByRole("button", { name: "Stop" }).click();
+    await expect.poll(() => second.textContent()).toContain("stopped");
+    await second.getByRole("button", { name: "Remove" }).click();
+    await expect.poll(() => items.allTextContents()).toEqual([expect.stringContaining("first.tiff")]);
+    page.removeAllListeners("dialog");
+    page.on("dialog", (dialog) => void dialog.accept());
     await close();
   });
 

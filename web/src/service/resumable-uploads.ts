@@ -5,7 +5,10 @@ const KEPT_MS = 7 * 24 * 3600 * 1000;
 
 type Kept = Record<string, { id: string; at: number }>;
 
-function fileKey({ name, size, lastModified }: File): string {
+/** What tells a file, or a folder as a whole, from others. */
+export type KnownFile = Pick<File, "name" | "size" | "lastModified">;
+
+function fileKey({ name, size, lastModified }: KnownFile): string {
   return `${name}/${size}/${lastModified}`;
 }
 
@@ -27,15 +30,15 @@ function write(kept: Kept): void {
 }
 
 /** Id of the unfinished upload of a file. */
-export function findUpload(file: File): string | undefined {
+export function findUpload(file: KnownFile): string | undefined {
   return readKept()[fileKey(file)]?.id;
 }
 
-export function keepUpload(file: File, id: string): void {
+export function keepUpload(file: KnownFile, id: string): void {
   write({ ...readKept(), [fileKey(file)]: { id, at: Date.now() } });
 }
 
-export function forgetUpload(file: File): void {
+export function forgetUpload(file: KnownFile): void {
   const { [fileKey(file)]: _, ...rest } = readKept();
   write(rest);
 }

@@ -1,16 +1,18 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { DropArea } from "../controls/drop-area.tsx";
-import { uploadFile } from "./upload-file.ts";
+import { filesOfDrop, filesOfInput } from "../controls/dropped-files.ts";
+import type { LocalFile } from "../data/file-store.ts";
+import { type ChosenUpload, chooseUploads } from "./choose-uploads.ts";
 
 interface Sending {
-  file: File;
+  upload: ChosenUpload;
   bytes: number;
   error?: string;
   controller?: AbortController;
 }
 
-/** Files that are sent at the same time. */
-const PARALLEL_FILES = 2;
+/** Scans that are sent at the same time. */
+const PARALLEL_SCANS = 2;
 
 interface UploadsProps {
   token: string;
@@ -18,90 +20,94 @@ interface UploadsProps {
   onStarted: (job: string, isOnly: boolean) => void;
 }
 
-/** Takes files by drop or choice and sends them. What was sent before a reload is not sent again. */
+/** Takes files and folders by drop or choice and sends them. What was sent before a reload is not sent again. */
 export function Uploads({ token, onStarted }: UploadsProps) {
   const [sendings, setSendings] = useState<readonly Sending[]>([]);
   const [problem, setProblem] = useState<string>();
-  const running = useRef(new Set<File>());
-  /** All files of the list. */
-  const known = useRef(new Set<File>());
-  const change = (file: File, part: Partial<Sending> | undefined) =>
+  const running = useRef(new Set<ChosenUpload>());
+  /** All of the list. */
+  const known = useRef(new Set<ChosenUpload>());
+  const change = (upload: ChosenUpload, part: Partial<Sending> | undefined) =>
     setSendings((before) =>
       before.flatMap((sending) =>
-        sending.file !== file ? [sending] : part === undefined ? [] : [{ ...sending, ...part }],
+        sending.upload !== upload ? [sending] : part === undefined ? [] : [{ ...sending, ...part }],
       ),
     );
-  const start = async (file: File) => {
-    running.current.add(file);
+  const start = async (upload: ChosenUpload) => {
+    running.current.add(upload);
     const controller = new AbortController();
-    change(file, { controller, error: undefined });
+    change(upload, { controller, error: undefined });
     try {
-      const job = await uploadFile(token, file, controller.signal, (bytes) => change(file, { bytes }));
-      change(file, undefined);
-      known.current.delete(file);
+      const job = await upload.send(token, controller.signal, (bytes) => change(upload, { bytes }));
+      remove(upload);
       onStarted(job, known.current.size === 0);
     } catch (error) {
-      const error_ = controller.signal.aborted ? "stopped" : (error as Error).message;
-      change(file, { error: error_, controller: undefined });
+      const reason = controller.signal.aborted ? "stopped" : (error as Error).message;
+      change(upload, { error: reason, controller: undefined });
     }
-    running.current.delete(file);
+    running.current.delete(upload);
+  };
+  const remove = (upload: ChosenUpload) => {
+    known.current.delete(upload);
+    change(upload, undefined);
   };
   useEffect(() => {
-    const next = sendings.find(({ file, error }) => error === undefined && !running.current.has(file));
-    if (next && running.current.size < PARALLEL_FILES) void start(next.file);
+    const next = sendings.find(({ upload, error }) => error === undefined && !running.current.has(upload));
+    if (next && running.current.size < PARALLEL_SCANS) void start(next.upload);
   });
   useEffect(() => {
     const warn = (event: BeforeUnloadEvent) => running.current.size > 0 && event.preventDefault();
     addEventListener("beforeunload", warn);
     return () => removeEventListener("beforeunload", warn);
   }, []);
-  const take = (list: FileList | null, hasFolder = false) => {
-    const given = Array.from(list ?? []);
-    const files = given.filter(({ size }) => size > 0);
-    const empty = given.find(({ size }) => size === 0);
-    setProblem(
-      hasFolder
-        ? "The page takes files. Upload a folder with tilewright upload, or give a zip of it."
-        : empty && `${empty.name} is empty and was not uploaded.`,
-    );
-    for (const file of files) known.current.add(file);
-    setSendings((before) => [...before, ...files.map((file) => ({ file, bytes: 0 }))]);
+  const take = async (choose: () => readonly LocalFile[] | Promise<readonly LocalFile[]>) => {
+    try {
+      const { uploads, problem } = chooseUploads(await choose());
+      setProblem(problem);
+      for (const upload of uploads) known.current.add(upload);
+      setSendings((before) => [...before, ...uploads.map((upload) => ({ upload, bytes: 0 }))]);
+    } catch (error) {
+      setProblem((error as Error).message);
+    }
   };
+  const input = (label: string, isFolder: boolean) => (
+    <label class="row">
+      <span>{label}</span>
+      <input
+        type="file"
+        multiple
+        {...(isFolder && { webkitdirectory: true })}
+        onChange={(event) => {
+          const files = filesOfInput(event.currentTarget.files);
+          event.currentTarget.value = "";
+          void take(() => files);
+        }}
+      />
+    </label>
+  );
   return (
-    <DropArea
-      label="Upload"
-      onDrop={({ items, files }) => {
-        const hasFolder = Array.from(items).some((item) => item.webkitGetAsEntry?.()?.isDirectory);
-        take(hasFolder ? null : files, hasFolder);
-      }}
-    >
-      <label class="row">
-        <span>Drop scans here, or choose them:</span>
-        <input
-          type="file"
-          multiple
-          onChange={(event) => {
-            take(event.currentTarget.files);
-            event.currentTarget.value = "";
-          }}
-        />
-      </label>
+    <DropArea label="Upload" onDrop={(data) => void take(() => filesOfDrop(data))}>
+      {input("Drop scans here, or choose files:", false)}
+      {input("or a folder (DICOM, OME-Zarr):", true)}
       {problem && <p class="warning">{problem}</p>}
       <ul class="sendings">
-        {sendings.map(({ file, bytes, error, controller }) => (
-          <li key={`${file.name}/${file.size}`}>
-            <span>{file.name}</span>
-            <progress value={bytes} max={file.size} aria-label={`Sent of ${file.name}`} />
+        {sendings.map(({ upload, bytes, error, controller }) => (
+          <li key={upload.key}>
+            <span>{upload.name}</span>
+            <progress value={bytes} max={upload.byteLength} aria-label={`Sent of ${upload.name}`} />
             {error ? (
               <>
                 <span class="warning">{error}</span>
-                <button type="button" onClick={() => change(file, { error: undefined })}>
+                <button type="button" onClick={() => change(upload, { error: undefined })}>
                   Go on
+                </button>
+                <button type="button" onClick={() => remove(upload)}>
+                  Remove
                 </button>
               </>
             ) : (
               <span>
-                {Math.floor((100 * bytes) / file.size)} %{" "}
+                {Math.floor((100 * bytes) / upload.byteLength)} %{" "}
                 <button type="button" disabled={!controller} onClick={() => controller?.abort()}>
                   Stop
                 </button>
