@@ -5,6 +5,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobClient } from "../../src/client/job-client.ts";
 import type { JobStatus } from "../../src/contracts/job-request.ts";
+import { makeSlideLevel } from "../builders/dicom-slide.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { READ_TOKEN, TOKEN } from "../stack/service.ts";
 import { accessibilityFindings } from "./accessibility.ts";
