@@ -1,11 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
-import { JobClient } from "../../../src/client/job-client.ts";
+import type { JobClient } from "../../../src/client/job-client.ts";
 import type { RemoteCohortPage, RemoteCohortStatus } from "../../../src/contracts/cohort-request.ts";
+import { Pager, StateFilter, type StateFilters, useServiceList } from "./list-controls.tsx";
 
-/** Time between looks at a list with running cohorts. */
-const REFRESH_MS = 5000;
-
-const FILTERS: readonly [string, readonly RemoteCohortStatus["state"][] | undefined][] = [
+const FILTERS: StateFilters<RemoteCohortStatus["state"]> = [
   ["all", undefined],
   ["in progress", ["running", "paused"]],
   ["done", ["done"]],
@@ -16,7 +14,8 @@ const FILTERS: readonly [string, readonly RemoteCohortStatus["state"][] | undefi
 export function CohortsPage({ token }: { token: string }) {
   const [filter, setFilter] = useState(0);
   const [cursors, setCursors] = useState<readonly string[]>([]);
-  const { page, problem } = useCohorts(token, FILTERS[filter]![1], cursors.at(-1));
+  const query = { states: FILTERS[filter]![1], cursor: cursors.at(-1) };
+  const { page, problem } = useServiceList(token, query, readCohorts, isAnyInProgress);
   useEffect(() => {
     document.title = "Cohorts – Tilewright";
   }, []);
@@ -26,22 +25,16 @@ export function CohortsPage({ token }: { token: string }) {
         <h1>Cohorts</h1>
         <a href="/">Scans</a>
       </header>
-      <label class="row filters">
-        State{" "}
-        <select
+      <div class="row filters">
+        <StateFilter
+          filters={FILTERS}
           value={filter}
-          onChange={(event) => {
-            setFilter(Number(event.currentTarget.value));
+          onChange={(value) => {
+            setFilter(value);
             setCursors([]);
           }}
-        >
-          {FILTERS.map(([name], i) => (
-            <option key={name} value={i}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+        />
+      </div>
       {problem && (
         <p role="alert" class="problem">
           {problem}
@@ -49,22 +42,7 @@ export function CohortsPage({ token }: { token: string }) {
       )}
       {page && <CohortRows cohorts={page.cohorts} />}
       {page?.cohorts.length === 0 && <p class="note">No cohort matches.</p>}
-      <nav class="row" aria-label="Pages">
-        <button
-          type="button"
-          disabled={cursors.length === 0}
-          onClick={() => setCursors(cursors.slice(0, -1))}
-        >
-          Newer
-        </button>
-        <button
-          type="button"
-          disabled={page?.cursor === undefined}
-          onClick={() => setCursors([...cursors, page!.cursor!])}
-        >
-          Older
-        </button>
-      </nav>
+      <Pager cursors={cursors} next={page?.cursor} onChange={setCursors} />
     </main>
   );
 }
@@ -107,39 +85,12 @@ function CohortRows({ cohorts }: { cohorts: readonly RemoteCohortStatus[] }) {
   );
 }
 
-/** A page of the list. It is read again while a cohort of it is in progress and the tab is seen. */
-function useCohorts(
-  token: string,
-  states: readonly RemoteCohortStatus["state"][] | undefined,
-  cursor: string | undefined,
-) {
-  const [page, setPage] = useState<RemoteCohortPage>();
-  const [problem, setProblem] = useState<string>();
-  useEffect(() => {
-    const controller = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const client = new JobClient(location.origin, { token, signal: controller.signal });
-    const read = async () => {
-      let isBusy = true;
-      if (!document.hidden) {
-        try {
-          const found = await client.cohorts({ states, cursor });
-          if (controller.signal.aborted) return;
-          setPage(found);
-          setProblem(undefined);
-          isBusy = found.cohorts.some(({ state }) => state === "running" || state === "paused");
-        } catch (error) {
-          if (controller.signal.aborted) return;
-          setProblem(`${(error as Error).message}. The page tries again.`);
-        }
-      }
-      timer = setTimeout(() => void read(), isBusy ? REFRESH_MS : 6 * REFRESH_MS);
-    };
-    void read();
-    return () => {
-      controller.abort();
-      clearTimeout(timer);
-    };
-  }, [token, states, cursor]);
-  return { page, problem };
+interface CohortQuery {
+  states: readonly RemoteCohortStatus["state"][] | undefined;
+  cursor: string | undefined;
 }
+
+const readCohorts = (client: JobClient, query: CohortQuery) => client.cohorts(query);
+
+const isAnyInProgress = ({ cohorts }: RemoteCohortPage) =>
+  cohorts.some(({ state }) => state === "running" || state === "paused");

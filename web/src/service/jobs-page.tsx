@@ -1,14 +1,15 @@
-import { useCallback, useEffect, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { JobClient, type JobPage } from "../../../src/client/job-client.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../src/contracts/job-request.ts";
 import { adviceOf, jobProgress, regionText, scanName, stateText } from "./job-text.ts";
+import { Pager, StateFilter, type StateFilters, useServiceList } from "./list-controls.tsx";
 import { Thumbnail } from "./thumbnail.tsx";
 import { Uploads } from "./uploads.tsx";
 
-/** Time between looks at a list with running jobs. */
-const REFRESH_MS = 3000;
+/** After the last key of a search. */
+const TYPING_MS = 250;
 
-const FILTERS: readonly [string, readonly JobState[] | undefined][] = [
+const FILTERS: StateFilters<JobState> = [
   ["all", undefined],
   ["in progress", ["planning", "mapping", "merging", "finishing"]],
   ["done", ["done"]],
@@ -26,7 +27,9 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
   const [text, setText] = useState("");
   const [filter, setFilter] = useState(0);
   const [cursors, setCursors] = useState<readonly string[]>([]);
-  const { page, problem, refresh } = useJobs(token, text, FILTERS[filter]![1], cursors.at(-1));
+  const query = { text: text || undefined, states: FILTERS[filter]![1], cursor: cursors.at(-1) };
+  const delayMs = text === "" ? 0 : TYPING_MS;
+  const { page, problem, refresh } = useServiceList(token, query, readJobs, isAnyInProgress, delayMs);
   useEffect(() => {
     document.title = "Scans – Tilewright";
   }, []);
@@ -53,22 +56,14 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
             }}
           />
         </label>
-        <label>
-          State{" "}
-          <select
-            value={filter}
-            onChange={(event) => {
-              setFilter(Number(event.currentTarget.value));
-              setCursors([]);
-            }}
-          >
-            {FILTERS.map(([name], i) => (
-              <option key={name} value={i}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
+        <StateFilter
+          filters={FILTERS}
+          value={filter}
+          onChange={(value) => {
+            setFilter(value);
+            setCursors([]);
+          }}
+        />
       </form>
       {problem && (
         <p role="alert" class="problem">
@@ -77,62 +72,20 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
       )}
       {page && <JobTable token={token} jobs={page.jobs} onOpen={onOpen} onChanged={refresh} />}
       {page?.jobs.length === 0 && <p class="note">No scan matches.</p>}
-      <nav class="row" aria-label="Pages">
-        <button
-          type="button"
-          disabled={cursors.length === 0}
-          onClick={() => setCursors(cursors.slice(0, -1))}
-        >
-          Newer
-        </button>
-        <button
-          type="button"
-          disabled={page?.cursor === undefined}
-          onClick={() => setCursors([...cursors, page!.cursor!])}
-        >
-          Older
-        </button>
-      </nav>
+      <Pager cursors={cursors} next={page?.cursor} onChange={setCursors} />
     </main>
   );
 }
 
-/** A page of the list. It is read again while a job of it is in progress and the tab is seen. */
-function useJobs(token: string, text: string, states: readonly JobState[] | undefined, cursor?: string) {
-  const [page, setPage] = useState<JobPage>();
-  const [problem, setProblem] = useState<string>();
-  const [turn, setTurn] = useState(0);
-  const refresh = useCallback(() => setTurn((before) => before + 1), []);
-  useEffect(() => {
-    const controller = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const client = new JobClient(location.origin, { token, signal: controller.signal });
-    const read = async () => {
-      let next = REFRESH_MS;
-      try {
-        const found = await client.jobs({ text: text || undefined, states, cursor });
-        if (controller.signal.aborted) return;
-        setPage(found);
-        setProblem(undefined);
-        if (found.jobs.every(({ state }) => isFinal(state))) next = 10 * REFRESH_MS;
-      } catch (error) {
-        if (controller.signal.aborted) return;
-        setProblem(`${(error as Error).message}. The page tries again.`);
-      }
-      timer = setTimeout(() => (document.hidden ? wait() : void read()), next);
-    };
-    const wait = () => {
-      timer = setTimeout(() => (document.hidden ? wait() : void read()), REFRESH_MS);
-    };
-    // After the last key of a search.
-    timer = setTimeout(() => void read(), turn === 0 && text === "" ? 0 : 250);
-    return () => {
-      controller.abort();
-      clearTimeout(timer);
-    };
-  }, [token, text, states, cursor, turn]);
-  return { page, problem, refresh };
+interface JobQuery {
+  text: string | undefined;
+  states: readonly JobState[] | undefined;
+  cursor: string | undefined;
 }
+
+const readJobs = (client: JobClient, query: JobQuery) => client.jobs(query);
+
+const isAnyInProgress = ({ jobs }: JobPage) => !jobs.every(({ state }) => isFinal(state));
 
 interface JobTableProps {
   token: string;

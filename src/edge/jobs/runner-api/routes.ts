@@ -12,7 +12,7 @@ import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
 import { readJobDocument } from "./job-document.ts";
-import { sendSource, sourceObjects } from "./source-routes.ts";
+import { describeSourceRoute, sendSource, sourceObjects } from "./source-routes.ts";
 
 /** Records of a shard have at most 6 MiB (orchestrator/map/edge-shards.ts), plus a header. */
 const MAX_RECORDS_BYTES = 8 * 2 ** 20;
@@ -132,29 +132,15 @@ export function createWorkRoutes() {
     return c.json({ objects: await sourceObjects(c.env, c.req.valid("param").job) }, 200);
   });
 
-  // OpenAPI templates have no paths of several segments: documented by hand, matched by Hono.
-  app.openAPIRegistry.registerPath({
-    method: "get",
-    path: "/v1/work/{job}/source/{path}",
-    summary: "The source of a job, or an object below it, by range",
-    request: {
-      params: jobParams.extend({
-        path: z
-          .string()
-          .openapi({ description: "The source's name and the path below it; it may contain slashes." }),
-      }),
-      headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
-    },
-    responses: {
-      200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
-      206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
-      412: errorContent("the source was replaced"),
-      413: errorContent("the range is too long"),
-      416: errorContent("the range starts behind the end"),
-      503: errorContent("the source cannot be read now"),
-      ...failures,
-    },
-  });
+  // Documented by hand, matched by Hono.
+  app.openAPIRegistry.registerPath(
+    describeSourceRoute(
+      "/v1/work/{job}/source/{path}",
+      "The source of a job, or an object below it, by range",
+      jobParams,
+      failures,
+    ),
+  );
   app.get("/v1/work/:job/source/:path{.+}", (c) => sendSource(c, c.req.param("job")));
 
   app.use(

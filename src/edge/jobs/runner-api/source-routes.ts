@@ -1,7 +1,9 @@
+import { type RouteConfig, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { HttpError } from "../../../service/http-error.ts";
 import type { ListedObject, ObjectStore } from "../../../storage/object-store.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
+import { errorContent } from "../../shared/open-api.ts";
 import { openSourceStore } from "../../sources/open-source-store.ts";
 import { resolveSource } from "../../sources/resolve-source.ts";
 import type { Bindings } from "../context/bindings.ts";
@@ -13,6 +15,38 @@ const MAX_WHOLE_BYTES = 16 * 2 ** 20;
 /** Maximum length of a range. Readers of images need at most a row of tiles. */
 const MAX_RANGE_BYTES = 32 * 2 ** 20;
 const TIMEOUT_MS = 30_000;
+
+/**
+ * Describes a route of `sendSource` for the OpenAPI document, whose templates have no paths of several segments.
+ * @param params of the route, without the path. @param failures responses for a wrong token, job or object
+ */
+export function describeSourceRoute(
+  path: string,
+  summary: string,
+  params: z.ZodObject,
+  failures: RouteConfig["responses"],
+): RouteConfig {
+  const description = "The source's name and the path below it; it may contain slashes.";
+  const content = { "application/octet-stream": { schema: z.any() } };
+  return {
+    method: "get",
+    path,
+    summary,
+    request: {
+      params: params.extend({ path: z.string().openapi({ description }) }),
+      headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
+    },
+    responses: {
+      200: { description: "the whole of it", content },
+      206: { description: "the range", content },
+      412: errorContent("the source was replaced"),
+      413: errorContent("the range is too long"),
+      416: errorContent("the range starts behind the end"),
+      503: errorContent("the source cannot be read now"),
+      ...failures,
+    },
+  };
+}
 
 /**
  * Sends the source of a job, so that runners and pages need neither its address nor keys of its bucket. `/source/<name>/…` are the

@@ -3,7 +3,7 @@ import { jobRequestSchema } from "../../../contracts/job-request.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { readJobDocument } from "./job-document.ts";
-import { sendSource, sourceObjects } from "./source-routes.ts";
+import { describeSourceRoute, sendSource, sourceObjects } from "./source-routes.ts";
 
 const jobParams = z.object({ id: z.string() });
 const failures = {
@@ -65,29 +65,15 @@ export function createViewerRoutes() {
     );
   });
 
-  // OpenAPI templates have no paths of several segments: documented by hand, matched by Hono.
-  app.openAPIRegistry.registerPath({
-    method: "get",
-    path: "/v1/jobs/{id}/source/{path}",
-    summary: "The scan of a job, or an object below it, by range",
-    request: {
-      params: jobParams.extend({
-        path: z
-          .string()
-          .openapi({ description: "The source's name and the path below it; it may contain slashes." }),
-      }),
-      headers: z.object({ Range: z.string().optional(), "If-Match": z.string().optional() }),
-    },
-    responses: {
-      200: { description: "the whole of it", content: { "application/octet-stream": { schema: z.any() } } },
-      206: { description: "the range", content: { "application/octet-stream": { schema: z.any() } } },
-      412: errorContent("the source was replaced"),
-      413: errorContent("the range is too long"),
-      416: errorContent("the range starts behind the end"),
-      503: errorContent("the source cannot be read now"),
-      ...failures,
-    },
-  });
+  // Documented by hand, matched by Hono.
+  app.openAPIRegistry.registerPath(
+    describeSourceRoute(
+      "/v1/jobs/{id}/source/{path}",
+      "The scan of a job, or an object below it, by range",
+      jobParams,
+      failures,
+    ),
+  );
   app.get("/v1/jobs/:id/source/:path{.+}", (c) => sendSource(c, c.req.param("id")));
   return app;
 }
