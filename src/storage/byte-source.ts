@@ -82,7 +82,7 @@ export class ByteSource {
    * @throws {ImageFormatError} when the range ends behind the object: the file is cut short or its header is wrong
    */
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
-    this.#checkInside({ offset, length });
+    this.checkInside({ offset, length });
     return this.readUpTo(offset, length, signal);
   }
 
@@ -136,7 +136,7 @@ export class ByteSource {
    * @throws {ImageFormatError} when a range ends behind the object
    */
   async readRanges(ranges: readonly ByteRange[], signal?: AbortSignal): Promise<Uint8Array[]> {
-    for (const range of ranges) this.#checkInside(range);
+    for (const range of ranges) this.checkInside(range);
     const results = ranges.map((range) => this.#tiles.get(range) ?? this.#inBlocks(range));
     const order = ranges
       .map((_, i) => i)
@@ -228,7 +228,8 @@ export class ByteSource {
     return bytes;
   }
 
-  #checkInside({ offset, length }: ByteRange): void {
+  /** @throws {ImageFormatError} when the range ends behind the object */
+  checkInside({ offset, length }: ByteRange): void {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength)) {
       throw new ImageFormatError(
         `${this.key} is cut short or damaged: it points to bytes ${offset} to ${offset + length} but ends at ${this.byteLength}; copy the file again`,

@@ -257,7 +257,7 @@ export class TiffFile {
         signal,
       );
     const read = async (at: number, length: number) => {
-      if (at + length > source.byteLength) throw this.damaged("a directory ends behind the file");
+      source.checkInside({ offset: at, length });
       return readUpTo(at, length);
     };
     const head = await read(offset, countBytes);
