@@ -14,7 +14,7 @@ export const CLOUD_USD_PER_MILLION = {
 };
 
 /**
- * Default CPU time of an edge function for a window: the bundled nuclei model takes 55 ms on the engine in local workerd
+ * Default CPU time of an edge function for a window: the bundled nuclei model takes 68 ms on the engine in local workerd
  * (docs/benchmarks.md); cores of the platform may be slower.
  */
 export const DEFAULT_CPU_MS_PER_WINDOW = 100;

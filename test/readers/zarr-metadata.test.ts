@@ -93,7 +93,10 @@ function mutate(value: unknown, choices: Iterator<number>, replacement: unknown)
 
 describe("metadata of a Zarr", () => {
   it("is read or rejected in a sentence, for any JSON", async () => {
-    const files = { "0.4": [".zattrs", ".zgroup", "0/.zarray"], "0.5": ["zarr.json", "0/zarr.json"] };
+    const files = {
+      "0.4": [".zattrs", ".zgroup", "0/.zarray", "0/.zattrs"],
+      "0.5": ["zarr.json", "0/zarr.json"],
+    };
     const seen = { read: 0, refused: 0 };
     await fc.assert(
       fc.asyncProperty(
@@ -105,7 +108,7 @@ describe("metadata of a Zarr", () => {
           const name = `made.ome.zarr/${files[version][which % files[version].length]}`;
           const changed = changes.reduce<unknown>(
             (value, [choices, replacement]) => mutate(value, choices, replacement),
-            parse(objects[name]!),
+            objects[name] ? parse(objects[name]) : { _ARRAY_DIMENSIONS: ["y", "x"] },
           );
           const answer = await readOrRefuse({ ...objects, [name]: json(changed) });
           seen[answer === "read" ? "read" : "refused"]++;
@@ -145,6 +148,20 @@ describe("metadata of a Zarr", () => {
     const objects = { ...zarr("0.4"), [`made.ome.zarr/${name}`]: Uint8Array.of(0x78, 1, 0xff, 0) };
     expect(await readOrRefuse(objects)).toContain(sentence);
   });
+
+  it.each([null, 3, "text", [1]])(
+    "attributes of an array that are no object are refused: %j",
+    async (attributes) => {
+      const reason = 'its level "0" cannot be opened (its attributes are not a JSON object)';
+      expect(await readOrRefuse({ ...zarr("0.4"), "made.ome.zarr/0/.zattrs": json(attributes) })).toContain(
+        reason,
+      );
+      const objects = zarr("0.5");
+      const name = "made.ome.zarr/0/zarr.json";
+      const changed = { ...parse(objects[name]!), attributes };
+      expect(await readOrRefuse({ ...objects, [name]: json(changed) })).toContain(reason);
+    },
+  );
 
   it("that is missing is called missing", async () => {
     const objects = zarr("0.4");

@@ -77,8 +77,19 @@ export function checkArrayMetadata(metadata: unknown, version: 2 | 3): void {
     return;
   }
   const parsed = parse(arrayV3, metadata);
+  checkArrayAttributes(parsed.attributes);
   checkRank(parsed.shape, parsed.chunk_grid.configuration.chunk_shape);
   checkCodecs(parsed.codecs, parsed.chunk_grid.configuration.chunk_shape, 0);
+}
+
+/**
+ * @param attributes parsed JSON of an array's `.zattrs`, or `attributes` of its `zarr.json`
+ * @throws {Error} as `checkArrayMetadata` does
+ */
+export function checkArrayAttributes(attributes: unknown): void {
+  if (attributes === undefined) return;
+  if (typeof attributes !== "object" || attributes === null || Array.isArray(attributes))
+    throw new Error("its attributes are not a JSON object");
 }
 
 function checkRank(shape: readonly number[], chunks: readonly number[]): void {

@@ -7,7 +7,7 @@ import { ObjectChangedError, StorageError } from "../../storage/errors.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { allocate, bytesPerSample, type DType, product, type Raster } from "../../tiling/grid/raster.ts";
 import { TiledImage, type TileGrid } from "../base/tiled-image.ts";
-import { checkArrayMetadata, UnsupportedCodecError } from "./array-metadata.ts";
+import { checkArrayAttributes, checkArrayMetadata, UnsupportedCodecError } from "./array-metadata.ts";
 import { registerBoundedCodecs } from "./bounded-codecs.ts";
 import { type OmeZarrImage, parseOmeZarr } from "./ome-metadata.ts";
 import { ZarrReader } from "./zarr-reader.ts";
@@ -111,6 +111,11 @@ export async function openOmeZarr(
       const file = `${location.path}/${node.version === 3 ? "zarr.json" : ".zarray"}`.replace(/^\/+/, "/");
       const metadata = await reader.json(file as `/${string}`, signal);
       if (metadata !== undefined) checkArrayMetadata(metadata, node.version);
+      // Version 3 has them in the same file.
+      if (node.version === 2)
+        checkArrayAttributes(
+          await reader.json(`${location.path}/.zattrs`.replace(/^\/+/, "/") as `/${string}`, signal),
+        );
       const options = { kind: "array", signal } as const;
       levels.push(await (node.version === 3 ? open.v3(location, options) : open.v2(location, options)));
     } catch (cause) {
