@@ -30,7 +30,7 @@ const { values: options } = parseArgs({
     polls: { type: "string", default: "1200" },
     /** A scan that is segmented in the tab and on the command line, in turns; repeated. */
     here: { type: "string", multiple: true, default: [] },
-    /** Of script, picture, here, memory, objects, tab: what is measured; all by default. */
+    /** Parts to measure: script, picture, here, memory, objects, tab. Default: all. */
     only: { type: "string", multiple: true, default: [] },
   },
 });

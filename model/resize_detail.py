@@ -1,4 +1,4 @@
-"""Change the detail path of a checkpoint. What comes out is trained on with train.py.
+"""Change the detail path of a checkpoint. Train the new checkpoint further with train.py.
 
     python model/resize_detail.py runs/nuclei-int4/best.pt --width 24 --out runs/nuclei-24.pt
     python model/resize_detail.py model/checkpoints/nuclei-he-c48.pt --levels 48 96 128 --out runs/nuclei-grown.pt

@@ -89,7 +89,7 @@ export async function readList<T>(
     for (const [i, entry] of found.entries()) {
       if (entry === undefined) continue;
       entries.push(entry);
-      // The rest of what was read comes with the next page.
+      // The next page begins with the entries that were read and not returned.
       if (entries.length === limit) return { entries, cursor: matching[i]!.key.slice(prefix.length) };
     }
     if (!truncated) return { entries };

@@ -38,7 +38,7 @@ const describe = createRoute({
 
 /**
  * `/v1/model`: the package that jobs run, so that a page can plan a region and segment a single window before a job is paid for.
- * Files need the scope `submit`: whoever may use the model may read it.
+ * Files need the scope `submit`: a token that may start jobs with the model may also read it.
  */
 export function createModelRoutes() {
   const app = createOpenApiApp<{ Bindings: Bindings }>();

@@ -5,7 +5,7 @@ import type { Bindings } from "../context/bindings.ts";
 import { byteRange, namesEtag } from "./byte-range.ts";
 import { contentHeaders } from "./content-type.ts";
 
-/** Sends an object of a bucket, whole or by range. @returns undefined where there is no such object */
+/** Sends an object of a bucket, whole or by range. @returns undefined if the object does not exist */
 export async function sendObject(
   c: Context<{ Bindings: Bindings }>,
   bucket: R2Bucket,
