@@ -1,23 +1,24 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { ModelPackage } from "../../model-package/load-package.ts";
-import type { Raster, SampleArray } from "../../tiling/grid/raster.ts";
 import type { Kernels } from "../engine/engine.ts";
-import { decodeWindows, describeEngine, segmentEach } from "../engine/engine-segmenter.ts";
+import {
+  EnginePool,
+  type EngineWorker,
+  type WindowRequest,
+  type WindowResult,
+} from "../engine/engine-pool.ts";
+import { describeEngine } from "../engine/engine-segmenter.ts";
 import { type PlannedModel, planModel } from "../engine/window-runner.ts";
 import { InferenceError } from "../errors.ts";
-import type { EncodedWindows, SegmentBatchOptions, Segmenter, SegmenterInfo } from "../segmenter.ts";
 import type { EngineRequest, EngineResponse, EngineWorkerData } from "./engine-worker.ts";
 
-type Result = Extract<EngineResponse, { data: unknown }>;
-
-/** One thread with the network in a memory of its own. Windows queue up there. */
-class EngineThread {
+class EngineThread implements EngineWorker {
   readonly arithmetic: string;
   readonly #worker: Worker;
   readonly #waiting = new Map<
     number,
-    { resolve: (result: Result) => void; reject: (error: unknown) => void }
+    { resolve: (result: WindowResult) => void; reject: (error: unknown) => void }
   >();
   #next = 0;
   #failure: Error | undefined;
@@ -60,10 +61,10 @@ class EngineThread {
     return this.#waiting.size;
   }
 
-  run(request: Omit<EngineRequest, "id">, signal: AbortSignal | undefined): Promise<Result> {
+  run(request: WindowRequest, signal?: AbortSignal): Promise<WindowResult> {
     if (this.#failure) return Promise.reject(this.#failure);
     const id = this.#next++;
-    return new Promise<Result>((resolve, reject) => {
+    return new Promise<WindowResult>((resolve, reject) => {
       // A started run cannot be cancelled: an abort only stops waiting for it.
       const onAbort = () => {
         this.#waiting.delete(id);
@@ -98,62 +99,26 @@ class EngineThread {
   }
 }
 
-/** Tilewright's engine in worker threads, one window each at a time. */
-export class EngineThreadsSegmenter implements Segmenter {
-  readonly info: SegmenterInfo;
-  runMilliseconds = 0;
-  readonly #threads: readonly EngineThread[];
-
-  private constructor(threads: readonly EngineThread[], model: ModelPackage) {
-    this.#threads = threads;
-    this.info = describeEngine(model, threads[0]!.arithmetic, threads.length);
+/**
+ * The model in worker threads.
+ * @param options.threads default one for each core
+ * @throws {PlanError} if the engine does not have what the network asks for
+ */
+export async function openEngineThreads(
+  model: ModelPackage,
+  kernels: Kernels,
+  options: { threads?: number } = {},
+): Promise<EnginePool> {
+  const planned: PlannedModel = planModel(model);
+  const count = options.threads ?? availableParallelism();
+  const started = await Promise.allSettled(
+    Array.from({ length: count }, () => EngineThread.start({ model: planned, kernels })),
+  );
+  const threads = started.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
+  const failed = started.find((s) => s.status === "rejected");
+  if (failed) {
+    await Promise.all(threads.map((thread) => thread.close()));
+    throw failed.reason;
   }
-
-  /**
-   * @param options.threads default one for each core
-   * @throws {PlanError} if the engine does not have what the network asks for
-   */
-  static async create(
-    model: ModelPackage,
-    kernels: Kernels,
-    options: { threads?: number } = {},
-  ): Promise<EngineThreadsSegmenter> {
-    const planned: PlannedModel = planModel(model);
-    const count = options.threads ?? availableParallelism();
-    const started = await Promise.allSettled(
-      Array.from({ length: count }, () => EngineThread.start({ model: planned, kernels })),
-    );
-    const threads = started.flatMap((s) => (s.status === "fulfilled" ? [s.value] : []));
-    const failed = started.find((s) => s.status === "rejected");
-    if (failed) {
-      await Promise.all(threads.map((thread) => thread.close()));
-      throw failed.reason;
-    }
-    return new EngineThreadsSegmenter(threads, model);
-  }
-
-  async segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
-    const precision = options.precision === "u8" ? "u8" : "f32";
-    return decodeWindows(await this.segmentEncoded(batch, { ...options, precision }), precision);
-  }
-
-  segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
-    return segmentEach(
-      this.info,
-      batch,
-      options,
-      async (pixels, channels, { scaling, precision = "f32", signal }) => {
-        const thread = this.#threads.reduce((least, t) => (t.queued < least.queued ? t : least));
-        // Copied, because the buffer moves to the thread.
-        const request = { pixels: pixels.slice() as SampleArray, channels, scaling, precision };
-        const { data, labels, milliseconds } = await thread.run(request, signal);
-        this.runMilliseconds += milliseconds;
-        return { data, labels };
-      },
-    );
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.close()));
-  }
+  return new EnginePool(threads, describeEngine(model, threads[0]!.arithmetic, threads.length));
 }

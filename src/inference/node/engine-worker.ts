@@ -1,8 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
-import type { SampleArray } from "../../tiling/grid/raster.ts";
-import type { IntensityNormalization } from "../../tiling/pixels/normalize.ts";
-import type { MaskRecord, Precision } from "../../tiling/wire/mask-record.ts";
 import type { Kernels } from "../engine/engine.ts";
+import type { WindowRequest, WindowResult } from "../engine/engine-pool.ts";
 import { type PlannedModel, WindowRunner } from "../engine/window-runner.ts";
 import { isOutOfMemory } from "../errors.ts";
 
@@ -13,17 +11,13 @@ export interface EngineWorkerData {
 }
 
 /** `undefined` in place of a request ends the thread. */
-export interface EngineRequest {
+export interface EngineRequest extends WindowRequest {
   id: number;
-  pixels: SampleArray;
-  channels: number;
-  scaling: IntensityNormalization;
-  precision: Precision;
 }
 
 export type EngineResponse =
   | { ready: string; byteLength: number }
-  | { id: number; data: MaskRecord["data"]; labels?: Uint8Array; milliseconds: number }
+  | ({ id: number } & WindowResult)
   | { id: number; error: string; outOfMemory: boolean };
 
 const port = parentPort!;

@@ -4,7 +4,7 @@ import { PlanError } from "../engine/plan-error.ts";
 import type { Segmenter } from "../segmenter.ts";
 import { OrtWebSegmenter } from "../wasm/ort-web.ts";
 import { loadKernels } from "./engine-kernels.ts";
-import { EngineThreadsSegmenter } from "./engine-threads.ts";
+import { openEngineThreads } from "./engine-threads.ts";
 
 /**
  * WebAssembly on this machine: Tilewright's engine, one thread a core, or onnxruntime-web on this thread for networks that
@@ -13,7 +13,7 @@ import { EngineThreadsSegmenter } from "./engine-threads.ts";
 export async function openWasm(model: ModelPackage, options: { threads?: number } = {}): Promise<Segmenter> {
   try {
     const { segmenter } = await openVerified(model, await loadKernels(), (kernels) =>
-      EngineThreadsSegmenter.create(model, kernels, options),
+      openEngineThreads(model, kernels, options),
     );
     return segmenter;
   } catch (error) {

@@ -7,7 +7,7 @@ import { EngineSegmenter } from "../../../src/inference/engine/engine-segmenter.
 import { readOnnxGraph } from "../../../src/inference/engine/onnx-graph.ts";
 import { checkGoldenTile } from "../../../src/inference/golden-tile.ts";
 import { toIntensityNormalization } from "../../../src/inference/intensity-normalization.ts";
-import { EngineThreadsSegmenter } from "../../../src/inference/node/engine-threads.ts";
+import { openEngineThreads } from "../../../src/inference/node/engine-threads.ts";
 import { openWasm } from "../../../src/inference/node/open-wasm.ts";
 import { loadModel } from "../../../src/local/resolve-model.ts";
 import type { ModelPackage } from "../../../src/model-package/load-package.ts";
@@ -104,7 +104,7 @@ describe.each(["nuclei", "hippocampus"])("the network %s", (name) => {
     const { pixels, scaling } = goldenInput(model);
     const single = await EngineSegmenter.create(model, RELAXED);
     const wanted = (await single.segmentEncoded(pixels, { scaling, precision: "u8" })).data[0];
-    const threads = await EngineThreadsSegmenter.create(model, RELAXED, { threads: 2 });
+    const threads = await openEngineThreads(model, RELAXED, { threads: 2 });
     const packed = await openWasm(await load(name, "int4"), { threads: 1 });
     try {
       const twice = {
@@ -126,7 +126,7 @@ describe.each(["nuclei", "hippocampus"])("the network %s", (name) => {
 describe("a segmenter on the engine", () => {
   it("refuses windows of another size, other channels and an aborted request, and goes on", async () => {
     const model = await load("hippocampus");
-    const threads = await EngineThreadsSegmenter.create(model, RELAXED, { threads: 1 });
+    const threads = await openEngineThreads(model, RELAXED, { threads: 1 });
     const { pixels, scaling } = goldenInput(model);
     try {
       const wrong = { data: new Uint8Array(64 * 64 * 3), shape: [1, 64, 64, 3] };

@@ -1,19 +1,11 @@
 import type { Kernels } from "../../../src/inference/engine/engine.ts";
-import {
-  decodeWindows,
-  describeEngine,
-  segmentEach,
-} from "../../../src/inference/engine/engine-segmenter.ts";
+import { EnginePool, type EngineWorker, idlest } from "../../../src/inference/engine/engine-pool.ts";
+import { describeEngine } from "../../../src/inference/engine/engine-segmenter.ts";
 import { fetchKernels } from "../../../src/inference/engine/fetch-kernels.ts";
 import { openVerified } from "../../../src/inference/engine/open-engine.ts";
 import { PlanError } from "../../../src/inference/engine/plan-error.ts";
 import { planModel } from "../../../src/inference/engine/window-runner.ts";
-import type {
-  EncodedWindows,
-  SegmentBatchOptions,
-  Segmenter,
-  SegmenterInfo,
-} from "../../../src/inference/segmenter.ts";
+import type { SegmentBatchOptions, Segmenter, SegmenterInfo } from "../../../src/inference/segmenter.ts";
 import type { ModelPackage } from "../../../src/model-package/load-package.ts";
 import type { Raster, SampleArray } from "../../../src/tiling/grid/raster.ts";
 import { InferenceClient } from "./inference-client.ts";
@@ -25,9 +17,7 @@ import { InferenceClient } from "./inference-client.ts";
 export async function openInWorkers(model: ModelPackage, threads: number): Promise<Segmenter> {
   try {
     const builds = await fetchKernels();
-    const { segmenter } = await openVerified(model, builds, (kernels) =>
-      EnginePool.create(model, kernels, threads),
-    );
+    const { segmenter } = await openVerified(model, builds, (kernels) => openEngine(model, kernels, threads));
     return segmenter;
   } catch (error) {
     if (!(error instanceof PlanError)) throw error;
@@ -50,56 +40,29 @@ async function startWorkers<T>(
   }
 }
 
-const idlest = (workers: readonly InferenceClient[]) =>
-  workers.reduce((least, worker) => (worker.queued < least.queued ? worker : least));
+/** @throws {PlanError} if the engine does not have what the network asks for */
+async function openEngine(model: ModelPackage, kernels: Kernels, threads: number): Promise<EnginePool> {
+  const planned = planModel(model);
+  const { workers, first } = await startWorkers(threads, (worker) =>
+    worker.ask<"engine">({ kind: "engine", model: planned, kernels }),
+  );
+  return new EnginePool(workers.map(engineWorker), describeEngine(model, first.arithmetic, threads));
+}
 
-/** Tilewright's engine, one window at a time in each worker. */
-class EnginePool implements Segmenter {
-  readonly info: SegmenterInfo;
-  runMilliseconds = 0;
-  readonly #workers: readonly InferenceClient[];
-
-  private constructor(workers: readonly InferenceClient[], info: SegmenterInfo) {
-    this.#workers = workers;
-    this.info = info;
-  }
-
-  /** @throws {PlanError} if the engine does not have what the network asks for */
-  static async create(model: ModelPackage, kernels: Kernels, threads: number): Promise<EnginePool> {
-    const planned = planModel(model);
-    const { workers, first } = await startWorkers(threads, (worker) =>
-      worker.ask<"engine">({ kind: "engine", model: planned, kernels }),
-    );
-    return new EnginePool(workers, describeEngine(model, first.arithmetic, threads));
-  }
-
-  async segment(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<Raster<Float32Array>> {
-    const precision = options.precision === "u8" ? "u8" : "f32";
-    return decodeWindows(await this.segmentEncoded(batch, { ...options, precision }), precision);
-  }
-
-  segmentEncoded(batch: Raster<SampleArray>, options: SegmentBatchOptions): Promise<EncodedWindows> {
-    return segmentEach(
-      this.info,
-      batch,
-      options,
-      async (window, channels, { scaling, precision = "f32", signal }) => {
-        // Copied, because the buffer moves to the worker.
-        const pixels = window.slice() as SampleArray;
-        const { data, labels, milliseconds } = await idlest(this.#workers).ask<"window">(
-          { kind: "window", pixels, channels, scaling, precision },
-          [pixels.buffer as ArrayBuffer],
-        );
-        signal?.throwIfAborted();
-        this.runMilliseconds += milliseconds;
-        return { data, labels };
-      },
-    );
-  }
-
-  async close(): Promise<void> {
-    for (const worker of this.#workers) worker.close();
-  }
+function engineWorker(client: InferenceClient): EngineWorker {
+  return {
+    get queued() {
+      return client.queued;
+    },
+    async run(request, signal) {
+      const result = await client.ask<"window">({ kind: "window", ...request }, [
+        request.pixels.buffer as ArrayBuffer,
+      ]);
+      signal?.throwIfAborted();
+      return result;
+    },
+    close: () => client.close(),
+  };
 }
 
 /** onnxruntime-web, one batch at a time in each worker: the same bytes as in one. */
