@@ -76,9 +76,12 @@ export async function upload(options: UploadOptions): Promise<UploadResult> {
   const state = openResumeState(client, scan, request);
 
   onEvent({ type: "stage", stage: "uploading" });
-  const { id, source, ...sent } = await sendScan(client, scan, state, request, options);
+  // Storage keeps a request beside the scan, and has no room for polygons: the job is started once the scan is there.
+  const isLater = request.settings.polygons !== undefined;
+  const { id, source, ...sent } = await sendScan(client, scan, state, isLater ? null : request, options);
   let { job } = sent;
-  if (id !== undefined) {
+  if (isLater) job = (await client.startJob({ ...request, source })).id;
+  else if (id !== undefined) {
     onEvent({ type: "stage", stage: "waiting for the job" });
     job = await waitForJob(client, id, source, signal).catch((error: unknown) => {
       // The service rejected the scan for good: the next call begins a new upload.

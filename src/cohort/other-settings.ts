@@ -12,6 +12,7 @@ const FLAGS: Record<string, string> = {
   overlapRatio: "overlap",
   importance: "blend",
   maxMagnification: "max-magnification",
+  polygons: "roi",
   tissueMask: "no-tissue-mask",
   segType: "seg-type",
   batchSize: "batch-size",
@@ -38,7 +39,9 @@ export function assertSameSettings(
   }
   for (const option of [...new Set([...Object.keys(was), ...Object.keys(is)])].sort()) {
     if (IRRELEVANT_TO_RESULTS.has(option) || isSame(was[option], is[option], option)) continue;
-    changes.push(`--${FLAGS[option] ?? option} is ${toText(is[option])} and was ${toText(was[option])}`);
+    changes.push(
+      `--${FLAGS[option] ?? option} is ${toText(is[option], option)} and was ${toText(was[option], option)}`,
+    );
   }
   if (changes.length === 0) return;
   throw new OutputError(
@@ -54,7 +57,8 @@ function isSame(a: unknown, b: unknown, option: string): boolean {
   return whole(a) === whole(b);
 }
 
-function toText(value: unknown): string {
+function toText(value: unknown, option: string): string {
   if (value === undefined) return "the default";
+  if (option === "polygons") return `a file of ${(value as unknown[]).length} polygons`;
   return Array.isArray(value) ? value.join(",") : String(value);
 }

@@ -3,6 +3,9 @@ import { PAGES_AS } from "../image/image-source.ts";
 import { OUTPUTS, SEGMENTATION_TYPES } from "../image/output-targets.ts";
 import { settingsSchema } from "../orchestrator/settings.ts";
 
+/** Bytes of a request with a job request in it. Nearly all are of the polygons of a region. */
+export const MAX_JOB_REQUEST_BYTES = 512 * 1024;
+
 /** A request to the job service, from a user or from a rule that matches a storage event. */
 export const jobRequestSchema = z.strictObject({
   /** `r2://bucket/key`, `s3://bucket/key` or `https://host/path`; the service configures which of them it reads. */
@@ -59,8 +62,10 @@ export const jobStatusSchema = z.object({
   state: z.enum(JOB_STATES),
   source: z.object({ uri: z.string(), etag: z.string(), byteLength: count }),
   model: z.object({ name: z.string(), variant: z.string().optional() }),
-  /** Set if only a region is segmented: x, y, width, height in level-0 pixels. */
+  /** Set if only a region is segmented: x, y, width, height in level-0 pixels. Around its polygons if it has any. */
   roi: z.tuple([count, count, count, count]).readonly().optional(),
+  /** Number of polygons of the region. */
+  polygons: count.optional(),
   createdAt: z.iso.datetime(),
   updatedAt: z.iso.datetime(),
   /** Undefined until the job is planned. */

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { JobError } from "../orchestrator/errors.ts";
+import { findPolygonProblem, fromRings, type RegionPolygons } from "../orchestrator/region-polygons.ts";
 import type { Rings } from "../tiling/objects/rasterize-polygons.ts";
 
 const point = z.array(z.number()).min(2);
@@ -19,6 +20,21 @@ export function parsePolygons(bytes: Uint8Array, file: string): Rings[] {
   const polygons = [...findPolygons(parseJson(bytes, file), file)];
   if (polygons.length > 0) return polygons;
   throw new JobError(`${file} holds no polygon: export annotations with an area as GeoJSON`);
+}
+
+/** A larger file is no hand-drawn region. */
+export const MAX_REGION_FILE_BYTES = 64 * 2 ** 20;
+
+/**
+ * Reads the polygons of a region, for the setting `polygons`.
+ * @param file what messages call it
+ * @throws {JobError} if it holds no polygon, or one that crosses itself or encloses no area, or too many
+ */
+export function parseRegionPolygons(bytes: Uint8Array, file: string): RegionPolygons {
+  const polygons = fromRings(parsePolygons(bytes, file));
+  const problem = findPolygonProblem(polygons);
+  if (problem !== undefined) throw new JobError(`${file}: ${problem}`);
+  return polygons;
 }
 
 function parseJson(bytes: Uint8Array, file: string): unknown {

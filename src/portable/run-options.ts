@@ -57,6 +57,7 @@ export const SETTING_NAMES = [
   "level",
   "maxMagnification",
   "roi",
+  "polygons",
   "overlapRatio",
   "policy",
   "importance",

@@ -119,6 +119,44 @@ describe("the command line rejects with one sentence and an exit code", () => {
       2,
       /reaches outside the image, which is 200×150/,
     );
+    const regions: [string, object | undefined, RegExp][] = [
+      [
+        "far",
+        {
+          type: "Polygon",
+          coordinates: [
+            [
+              [0, 0],
+              [300, 0],
+              [0, 100],
+            ],
+          ],
+        },
+        /polygons of the region reach outside the image, which is 200×150/,
+      ],
+      [
+        "crossed",
+        {
+          type: "Polygon",
+          coordinates: [
+            [
+              [0, 0],
+              [100, 100],
+              [100, 0],
+              [0, 100],
+            ],
+          ],
+        },
+        /crossed\.geojson: polygon 1 crosses itself at 50, 50/,
+      ],
+      ["points", { type: "Point", coordinates: [1, 2] }, /points\.geojson holds no polygon/],
+      ["absent", undefined, /absent\.geojson does not exist; check its path/],
+    ];
+    for (const [name, value, sentence] of regions) {
+      const file = join(directory, `${name}.geojson`);
+      if (value) writeFileSync(file, JSON.stringify(value));
+      refused([slide, "--model", model, "--roi", file], 2, sentence);
+    }
     refused(
       [slide, "--model", model, "--level", "7"],
       2,

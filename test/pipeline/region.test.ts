@@ -4,6 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/index.ts";
+import { boxAround } from "../../src/orchestrator/region-polygons.ts";
+import { drawnPolygon, isInside } from "../builders/drawn-polygons.ts";
 import { openSharedRuntime, readLabelZarr } from "../builders/shared-runtime.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import { treeHashes } from "../builders/tree-hashes.ts";
@@ -94,6 +96,45 @@ describe("a region of a slide", () => {
     },
     120_000,
   );
+
+  it("of polygons has the labels of the run of the whole inside them, and only windows that touch them", async () => {
+    const whole = await runtime.run(slide, { tissueMask: false });
+    const labels = await readLabelZarr(whole.out);
+    let [inside, kept, inBoxes] = [0, 0, 0];
+    const corner = [
+      [5, 5],
+      [495, 5],
+      [5, 405],
+    ] as const;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(drawnPolygon(WIDTH, HEIGHT), { minLength: 1, maxLength: 2 }),
+        async (polygons) => {
+          const part = await runtime.run(slide, { tissueMask: false, polygons });
+          expect(part.manifest.settings.polygons).toEqual(polygons);
+          expect(part.manifest.plan.intensities).toEqual(whole.manifest.plan.intensities);
+          const box = await runtime.run(slide, { tissueMask: false, roi: boxAround(polygons) });
+          expect(part.manifest.plan.region).toEqual(box.manifest.plan.region);
+          kept += part.manifest.plan.windows;
+          inBoxes += box.manifest.plan.windows;
+          const [y0, x0] = part.manifest.plan.region.origin as [number, number];
+          const found = await readLabelZarr(part.out);
+          const [height, width] = found.shape as [number, number];
+          for (let y = 0; y < height; y++) {
+            for (let x = 0; x < width; x++) {
+              if (!polygons.some((polygon) => isInside(polygon, x0 + x + 0.5, y0 + y + 0.5))) continue;
+              inside++;
+              if (found.data[y * width + x] !== labels.data[(y0 + y) * WIDTH + x0 + x])
+                expect.fail(`the label at ${x0 + x}, ${y0 + y} is another one`);
+            }
+          }
+        },
+      ),
+      { seed: 7, numRuns: 8, examples: [[[[corner]]]] },
+    );
+    expect(inside).toBeGreaterThan(10_000);
+    expect(kept).toBeLessThan(inBoxes);
+  }, 120_000);
 
   it("is continued after it was stopped, to the same bytes", async () => {
     const options = {

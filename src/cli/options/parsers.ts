@@ -1,4 +1,8 @@
+import { readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import { InvalidArgumentError } from "commander";
+import type { JobSettings } from "../../orchestrator/settings.ts";
+import { MAX_REGION_FILE_BYTES, parseRegionPolygons } from "../../portable/parse-polygons.ts";
 
 /** Parsers of option values. Each throws commander's `InvalidArgumentError`, which ends the command with usage status. */
 
@@ -44,13 +48,36 @@ export function parseWholeList(text: string): number[] {
   return text.split(",").map(parseWhole);
 }
 
-/** `x,y,width,height` in level-0 pixels. */
-export function parseRegion(text: string): [number, number, number, number] {
+/** A rectangle or polygons of a region. */
+export type RegionFlag = Pick<JobSettings, "roi" | "polygons">;
+
+/** `x,y,width,height` in level-0 pixels, or the path of a GeoJSON file with polygons. */
+export function parseRegion(text: string): RegionFlag {
+  if (/\.(geo)?json$/i.test(text)) return { polygons: readPolygons(text) };
   const parts = text.split(",").map(Number);
   if (parts.length !== 4 || !parts.every(Number.isFinite)) {
-    throw new InvalidArgumentError("it must be x,y,width,height in level-0 pixels.");
+    throw new InvalidArgumentError(
+      "it must be x,y,width,height in level-0 pixels, or a .geojson file with polygons.",
+    );
   }
-  return parts as [number, number, number, number];
+  return { roi: parts as [number, number, number, number] };
+}
+
+function readPolygons(path: string): JobSettings["polygons"] {
+  const name = basename(path);
+  try {
+    // Before reading: the wrong file may be large.
+    const { size } = statSync(path);
+    if (size > MAX_REGION_FILE_BYTES)
+      throw new Error(
+        `${name} has ${size} bytes, the limit is ${MAX_REGION_FILE_BYTES}: export fewer annotations`,
+      );
+    return parseRegionPolygons(readFileSync(path), name);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") throw new InvalidArgumentError(`${name} does not exist; check its path.`);
+    throw new InvalidArgumentError(`${message}.`);
+  }
 }
 
 /** For options that may be given more than once. */

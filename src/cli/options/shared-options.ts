@@ -18,6 +18,7 @@ import {
   parseRegion,
   parseWhole,
   parseWholeList,
+  type RegionFlag,
 } from "./parsers.ts";
 
 export const SERIES = "number of the DICOM series, where a directory or archive holds several";
@@ -42,7 +43,7 @@ export function threadsOption(): Option {
 /** Flags that decide a job's plan wherever it runs. */
 export interface SettingFlags {
   variant?: string;
-  roi?: [number, number, number, number];
+  roi?: RegionFlag;
   mpp?: number;
   level?: number;
   maxMagnification?: number;
@@ -110,7 +111,11 @@ export function withPlanOptions(command: Command): Command {
 function withSettingOptions(command: Command): Command {
   return command
     .option("--variant <name>", "variant of the model; default as the package says")
-    .option("--roi <x,y,w,h>", "region in level-0 pixels", parseRegion)
+    .option(
+      "--roi <region>",
+      "x,y,width,height in level-0 pixels, or polygons from QuPath (.geojson)",
+      parseRegion,
+    )
     .option("--mpp <n>", "micrometres per pixel of level 0, where the file does not state it", parsePositive)
     .option("--level <n>", "pyramid level; default the one nearest to the model's pixel size", parseWhole)
     .option(
@@ -181,7 +186,7 @@ export function withJobOptions(command: Command): Command {
 
 function toSettings(flags: SettingFlags): JobSettings {
   return {
-    roi: flags.roi,
+    ...flags.roi,
     level: flags.level,
     maxMagnification: flags.maxMagnification,
     channels: flags.channels,

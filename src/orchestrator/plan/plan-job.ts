@@ -12,6 +12,7 @@ import { chooseChunkShape } from "./chunk-shape.ts";
 import { measureDomain } from "./domain.ts";
 import { measurePercentiles } from "./intensity-percentiles.ts";
 import { matchImageToModel } from "./match-image.ts";
+import { isRegion } from "./plan-region.ts";
 import { planWindows } from "./plan-windows.ts";
 
 /**
@@ -77,7 +78,7 @@ export async function planJob(
     chooseShardBlock(window, slices !== undefined);
   const wantsThumbnail = options.thumbnail && !isVolume;
   const thumbnail =
-    windows.thumbnail && !settings.roi
+    windows.thumbnail && !isRegion(settings)
       ? windows.thumbnail
       : wantsThumbnail
         ? await readRegionPicture(source, requested.region0, channels, signal)
@@ -89,7 +90,7 @@ export async function planJob(
     downsample,
     region,
     region0,
-    ...(settings.roi && { output: requested }),
+    ...(isRegion(settings) && { output: requested }),
     grid,
     kept,
     modelWindow: manifest.window.size,

@@ -8,14 +8,21 @@ import {
   windowPosition,
 } from "../../tiling/grid/window-grid.ts";
 import { WindowSet } from "../../tiling/grid/window-set.ts";
+import { touchingWindows } from "../../tiling/objects/touching-windows.ts";
 import { JobError, NoTissueError } from "../errors.ts";
 import type { JobPlan } from "../job-plan.ts";
+import { boxAround, toRings } from "../region-polygons.ts";
 import type { FullJobSettings } from "../settings.ts";
 import { chooseChunkShape } from "./chunk-shape.ts";
 
 /** Levels of the image that is planned, in the model's orientation. */
 type Levels = Pick<ImageSource, "levels">;
-type Roi = FullJobSettings["roi"];
+/** A rectangle or polygons; neither: the whole image. */
+export type Region = Pick<FullJobSettings, "roi" | "polygons">;
+
+export function isRegion({ roi, polygons }: Region): boolean {
+  return roi !== undefined || polygons !== undefined;
+}
 
 /** A grid over a whole level, and its kept windows. */
 export interface WholeWindows {
@@ -30,39 +37,43 @@ export interface RegionWindows {
   /** Everything that `grid` covers, in samples of the level and of level 0. */
   region: Rect;
   region0: Rect;
-  /** The requested region; the whole image without `roi`. */
+  /** The requested region, the box around its polygons; the whole image without one. */
   requested: { region: Rect; region0: Rect };
 }
 
 /**
  * The windows of a whole image that touch a region. They keep their places, so that the region gets the labels that a run of
- * the whole gives there.
+ * the whole gives there. Around polygons, labels lack the windows that touch none.
  * @throws {JobError} if the region is empty or reaches outside the image
  */
 export function chooseRegionWindows(
   whole: WholeWindows,
   image: Levels,
   levelNumber: number,
-  roi: Roi,
+  area: Region,
 ): RegionWindows {
   const level = image.levels[levelNumber]!;
-  const requested = placeRegion(image, levelNumber, roi);
+  const requested = placeRegion(image, levelNumber, area);
   const { grid, region, first } = subGrid(whole.grid, requested.region);
-  if (!roi) return { grid, kept: whole.kept, region, region0: requested.region0, requested };
+  if (!isRegion(area)) return { grid, kept: whole.kept, region, region0: requested.region0, requested };
   const region0 = toLevel0(region, level.downsample, image.levels[0]!.shape);
-  return { grid, kept: keptInPart(whole, grid, first), region, region0, requested };
+  const { downsample, shape } = level;
+  const touching =
+    area.polygons &&
+    touchingWindows(grid, { origin: region.origin, levelShape: shape, downsample }, toRings(area.polygons));
+  return { grid, kept: keptInPart(whole, grid, first, touching), region, region0, requested };
 }
 
 /**
  * The plan of a region, from the plan of the whole image: windows, intensities and level are the same. It measures nothing,
  * so a page can follow a region that is being drawn.
- * @param whole planned with the same settings but `roi`
+ * @param whole planned with the same settings but the region
  * @throws {JobError} if the region is empty or reaches outside the image
  * @throws {NoTissueError} if it has no window
  */
-export function planRegion(whole: JobPlan, image: Levels, roi: NonNullable<Roi>): JobPlan {
+export function planRegion(whole: JobPlan, image: Levels, area: Region): JobPlan {
   if (whole.output) throw new TypeError("the plan of a region cannot be divided again");
-  const { grid, kept, region, region0, requested } = chooseRegionWindows(whole, image, whole.level, roi);
+  const { grid, kept, region, region0, requested } = chooseRegionWindows(whole, image, whole.level, area);
   if (kept.size === 0) throw new NoTissueError(NO_TISSUE);
   const { thumbnail: _, tissueFraction: __, domain: ___, ...same } = whole;
   return {
@@ -80,9 +91,10 @@ export function planRegion(whole: JobPlan, image: Levels, roi: NonNullable<Roi>)
 
 export const NO_TISSUE = "no tissue was found in the region: use --no-tissue-mask or --mask <file>";
 
-function placeRegion(source: Levels, level: number, roi: Roi) {
+function placeRegion(source: Levels, level: number, area: Region) {
   const { shape, downsample } = source.levels[level]!;
   const shape0 = source.levels[0]!.shape;
+  const roi = area.roi ?? (area.polygons && boxAround(area.polygons));
   if (!roi) {
     const origin = shape.map(() => 0);
     return { region: { origin, size: shape }, region0: { origin, size: shape0 } };
@@ -96,6 +108,10 @@ function placeRegion(source: Levels, level: number, roi: Roi) {
     );
   }
   if (x < 0 || y < 0 || x + width > shape0[1]! || y + height > shape0[0]!) {
+    if (area.polygons)
+      throw new JobError(
+        `the polygons of the region reach outside the image, which is ${size0} pixels: they may belong to another scan`,
+      );
     throw new JobError(`--roi ${roi.join(",")} reaches outside the image, which is ${size0} pixels`);
   }
   const origin = [y, x].map((o, axis) => Math.min(shape[axis]! - 1, Math.floor(o / downsample[axis]!)));
@@ -115,12 +131,21 @@ export function toLevel0(rect: Rect, downsample: readonly number[], shape0: read
   return { origin, size };
 }
 
-/** The kept windows of a part of a grid. @param first number of the part's first window along each axis */
-function keptInPart({ grid, kept }: WholeWindows, part: WindowGrid, first: readonly number[]): WindowSet {
+/**
+ * The kept windows of a part of a grid.
+ * @param first number of the part's first window along each axis
+ * @param among windows of the part; default all
+ */
+function keptInPart(
+  { grid, kept }: WholeWindows,
+  part: WindowGrid,
+  first: readonly number[],
+  among: WindowSet = WindowSet.all(windowCount(part)),
+): WindowSet {
   const out = new WindowSet(windowCount(part));
   for (let window = 0; window < out.length; window++) {
     const position = windowPosition(part, window).map((p, axis) => p + first[axis]!);
-    if (kept.has(windowIndex(grid, position))) out.add(window);
+    if (among.has(window) && kept.has(windowIndex(grid, position))) out.add(window);
   }
   return out;
 }

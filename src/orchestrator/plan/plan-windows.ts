@@ -66,7 +66,7 @@ export async function planWindows(options: PlanWindowsOptions): Promise<PlannedW
   }
   const all = { origin: levelShape.map(() => 0), size: levelShape };
   const every = { grid: whole, kept: WindowSet.all(total) };
-  const { grid, requested } = chooseRegionWindows(every, image, chosen.level, settings.roi);
+  const { grid, requested } = chooseRegionWindows(every, image, chosen.level, settings);
   checkOverlap(grid);
   if (mask) checkMask(mask, levelShape);
   const findsTissue = settings.tissueMask && !mask && source.axes === "yx";
@@ -78,7 +78,7 @@ export async function planWindows(options: PlanWindowsOptions): Promise<PlannedW
   const regionMask: RegionMask | undefined = raster && { raster, rect: all };
   const keptOfWhole = regionMask ? keepWindows(whole, all.origin, regionMask) : every.kept;
   const chosenWhole = { grid: whole, kept: keptOfWhole };
-  const windows = chooseRegionWindows(chosenWhole, image, chosen.level, settings.roi);
+  const windows = chooseRegionWindows(chosenWhole, image, chosen.level, settings);
   if (windows.kept.size === 0) {
     throw new NoTissueError(
       mask ? "the mask leaves no window in the region: check that it shows the same slide" : NO_TISSUE,

@@ -15,19 +15,26 @@ export function findCrossing(ring: readonly number[]): { x: number; y: number } 
   const n = corners.length;
   const edges = corners.map((from, i) => {
     const to = corners[(i + 1) % n]!;
-    return { i, from, to, left: Math.min(from[0], to[0]), right: Math.max(from[0], to[0]) };
+    const [left, right] = from[0] < to[0] ? [from[0], to[0]] : [to[0], from[0]];
+    const [top, bottom] = from[1] < to[1] ? [from[1], to[1]] : [to[1], from[1]];
+    return { i, from, to, left, right, top, bottom };
   });
   // From left to right, so that only edges that share some x are compared.
   edges.sort((a, b) => a.left - b.left);
-  let active: typeof edges = [];
+  const active: typeof edges = [];
   for (const edge of edges) {
-    active = active.filter(({ right }) => right >= edge.left);
+    let kept = 0;
     for (const other of active) {
+      // In place: copies would take longer than the comparisons.
+      if (other.right < edge.left) continue;
+      active[kept++] = other;
+      if (other.bottom < edge.top || other.top > edge.bottom) continue;
       const gap = Math.abs(edge.i - other.i);
       const areNeighbours = gap === 1 || gap === n - 1;
       const point = areNeighbours ? foldPoint(edge, other) : meetingPoint(edge, other);
       if (point) return { x: point[0], y: point[1] };
     }
+    active.length = kept;
     active.push(edge);
   }
   return undefined;

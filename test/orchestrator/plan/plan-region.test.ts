@@ -11,9 +11,11 @@ import type { JobPlan } from "../../../src/orchestrator/job-plan.ts";
 import { previewWindow } from "../../../src/orchestrator/map/preview-window.ts";
 import { planJob } from "../../../src/orchestrator/plan/plan-job.ts";
 import { planRegion } from "../../../src/orchestrator/plan/plan-region.ts";
+import { boxAround } from "../../../src/orchestrator/region-polygons.ts";
 import { checkSettings } from "../../../src/orchestrator/settings.ts";
 import { openImage } from "../../../src/readers/open-image.ts";
 import { FsStore } from "../../../src/storage/fs-store.ts";
+import { drawnPolygon } from "../../builders/drawn-polygons.ts";
 import { openSharedRuntime, readLabelZarr } from "../../builders/shared-runtime.ts";
 import { writeMadeSlide } from "../../builders/slide.ts";
 
@@ -66,21 +68,62 @@ describe("the plan of a region", () => {
           (error: Error) => error,
         );
         if (asked instanceof Error) {
-          expect(() => planRegion(whole, source, roi)).toThrow(asked.message);
+          expect(() => planRegion(whole, source, { roi })).toThrow(asked.message);
           return;
         }
-        expect(deciding(planRegion(whole, source, roi))).toEqual(deciding(asked));
+        expect(deciding(planRegion(whole, source, { roi }))).toEqual(deciding(asked));
+        // The same rectangle as a polygon.
+        const [x, y, w, h] = roi;
+        const box = [
+          [x, y],
+          [x + w, y],
+          [x + w, y + h],
+          [x, y + h],
+        ] as const;
+        expect(deciding(planRegion(whole, source, { polygons: [[box]] }))).toEqual(deciding(asked));
       }),
+      { seed: 20, numRuns: 15 },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(drawnPolygon(WIDTH, HEIGHT), { minLength: 1, maxLength: 3 }),
+        async (polygons) => {
+          const asked = await planJob(source, model.manifest, checkSettings({ ...settings, polygons })).catch(
+            (error: Error) => error,
+          );
+          if (asked instanceof Error) {
+            expect(() => planRegion(whole, source, { polygons })).toThrow(asked.message);
+            return;
+          }
+          expect(deciding(planRegion(whole, source, { polygons }))).toEqual(deciding(asked));
+          const box = planRegion(whole, source, { roi: boxAround(polygons) });
+          expect(asked.kept.size).toBeLessThanOrEqual(box.kept.size);
+          expect({ ...deciding(asked), kept: 0 }).toEqual({ ...deciding(box), kept: 0 });
+        },
+      ),
       { seed: 20, numRuns: 15 },
     );
   });
 
   it("refuses what lies outside the image, and a region of a region", async () => {
     const whole = await planJob(source, model.manifest, checkSettings({ tissueMask: false }));
-    expect(() => planRegion(whole, source, [0, 0, WIDTH + 1, 1])).toThrow("reaches outside the image");
-    expect(() => planRegion(whole, source, [0, 0, 0, 1])).toThrow("above 0");
-    const part = planRegion(whole, source, [0, 0, 10, 10]);
-    expect(() => planRegion(part, source, [0, 0, 5, 5])).toThrow("cannot be divided again");
+    expect(() => planRegion(whole, source, { roi: [0, 0, WIDTH + 1, 1] })).toThrow(
+      "reaches outside the image",
+    );
+    expect(() => planRegion(whole, source, { roi: [0, 0, 0, 1] })).toThrow("above 0");
+    const square = (from: number, to: number) => [
+      [
+        [from, from],
+        [to, from],
+        [to, to],
+      ] as const,
+    ];
+    for (const polygons of [[square(-1, 20)], [square(0, 20), square(400, 501)]])
+      expect(() => planRegion(whole, source, { polygons })).toThrow(
+        "the polygons of the region reach outside the image, which is 500×410 pixels",
+      );
+    const part = planRegion(whole, source, { roi: [0, 0, 10, 10] });
+    expect(() => planRegion(part, source, { roi: [0, 0, 5, 5] })).toThrow("cannot be divided again");
   });
 });
 

@@ -89,7 +89,7 @@ function count({ grid, kept, shardBlock }: JobPlan): RegionCount {
 
 function countRegion({ plan, image }: Opened, roi: Roi): RegionCount {
   try {
-    return count(planRegion(plan, image, roi));
+    return count(planRegion(plan, image, { roi }));
   } catch (error) {
     if (error instanceof NoTissueError) return { windows: 0, shards: 0 };
     throw error;

@@ -6,6 +6,7 @@ import {
   type JobStatus,
   jobRequestSchema,
   jobStatusSchema,
+  MAX_JOB_REQUEST_BYTES,
 } from "../../../contracts/job-request.ts";
 import { HttpError } from "../../../service/http-error.ts";
 import { getLedger } from "../../shared/ledger-port.ts";
@@ -17,8 +18,6 @@ import { createRequestedJob } from "./create-job.ts";
 import { listJobs, removeFromIndex } from "./job-index.ts";
 import { removeAll } from "./remove-work.ts";
 
-/** Far more than a valid request has. */
-const MAX_BODY_BYTES = 64 * 1024;
 const POLL_MS = 1000;
 /** Proxies close idle connections. */
 const HEARTBEAT_MS = 15_000;
@@ -148,7 +147,7 @@ const events = createRoute({
 export function createJobRoutes(): OpenAPIHono<{ Bindings: Bindings }> {
   const app = createOpenApiApp<{ Bindings: Bindings }>();
 
-  app.use("/v1/jobs", limitBody(MAX_BODY_BYTES));
+  app.use("/v1/jobs", limitBody(MAX_JOB_REQUEST_BYTES));
 
   app.openapi(create, async (c) => {
     const { created, status } = await createRequestedJob(c.env, c.req.valid("json"), { again: true });

@@ -1,5 +1,6 @@
 import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../contracts/job-request.ts";
+import { boxAround, type RegionPolygons } from "../../../orchestrator/region-polygons.ts";
 import type { TaskKind } from "../../shared/ledger-port.ts";
 import { costSoFar, forecastJob } from "./estimate-cost.ts";
 import { JOB_PHASES } from "./job-phase.ts";
@@ -132,7 +133,7 @@ export function toJobStatus(
   const { document, expected } = record;
   const { uri, etag, byteLength } = document.source;
   const { name, variant } = document.model;
-  const { roi } = document.request.settings;
+  const { roi, polygons } = document.request.settings;
   const progress = (kind: TaskKind) => {
     const total = expected[kind];
     return total === undefined ? undefined : { total, done: finished(kind).tasks };
@@ -148,6 +149,7 @@ export function toJobStatus(
     source: { uri, etag, byteLength },
     model: { name, variant },
     ...(roi && { roi }),
+    ...(polygons && { roi: statedBox(polygons), polygons: polygons.length }),
     createdAt: new Date(record.createdAt).toISOString(),
     updatedAt: new Date(record.updatedAt).toISOString(),
     windows,
@@ -161,6 +163,12 @@ export function toJobStatus(
     error: record.error,
     outputs: record.state === "done" ? record.outputs : undefined,
   };
+}
+
+/** The box around polygons within the counts of the status: what reaches outside the image is refused when the job is planned. */
+function statedBox(polygons: RegionPolygons): NonNullable<JobStatus["roi"]> {
+  const [x, y, width, height] = boxAround(polygons);
+  return [Math.max(0, x), Math.max(0, y), width, height];
 }
 
 /** Names of the fields in ledgers written by version 0.1.0. */
