@@ -3,10 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseRegion } from "../../src/cli/options/parsers.ts";
 import { type Stack, startStack } from "../../src/cli/stack/local-stack.ts";
 import { findWebAssets, openWebAssets } from "../../src/cli/view/web-assets.ts";
+import { plan } from "../../src/index.ts";
 import { forecastCloudCost } from "../../src/orchestrator/cloud-cost.ts";
 import type { RunManifest } from "../../src/orchestrator/manifest/run-manifest.ts";
+import { isInside } from "../builders/drawn-polygons.ts";
 import { readLabelZarr } from "../builders/shared-runtime.ts";
 import { writeMadeSlide } from "../builders/slide.ts";
 import {
@@ -108,6 +111,23 @@ async function drag(page: Page, from: [number, number], to: [number, number]): P
   await page.mouse.up();
 }
 
+const screenAt = async (page: Page, [x, y]: readonly [number, number]): Promise<[number, number]> => {
+  const box = (await page.locator(".stage > canvas").boundingBox())!;
+  return [box.x + x * box.width, box.y + y * box.height];
+};
+
+/** Clicks on the picture, in parts of its width and height. */
+async function clickAt(page: Page, at: readonly [number, number]): Promise<void> {
+  await page.mouse.click(...(await screenAt(page, at)));
+}
+
+/** The windows of the region that the page shows. */
+const windowsOf = (shown: string): number => Number(/^(\d+) of/.exec(shown)?.[1] ?? 0);
+
+async function shot(page: Page, name: string) {
+  if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `${name}.png`) });
+}
+
 async function typeRegion(page: Page, roi: readonly number[]): Promise<void> {
   for (const [i, name] of ["Left", "Top", "Width", "Height"].entries()) {
     await page.getByLabel(name).fill(String(roi[i]));
@@ -136,7 +156,7 @@ describe("a region of a job's scan", () => {
     const { page, problems, requests, close } = await openJob(TOKEN);
     await page.locator("summary", { hasText: "Region" }).click();
     await expect.poll(() => cost(page)).toBe(`The whole scan has ${whole.manifest.plan.windows} windows.`);
-    await page.getByRole("button", { name: "Draw" }).click();
+    await page.getByRole("button", { name: "Rectangle" }).click();
     await drag(page, [0.35, 0.3], [0.55, 0.6]);
     await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows, about \$/);
     expect(await accessibilityFindings(page)).toEqual([]);
@@ -168,6 +188,127 @@ describe("a region of a job's scan", () => {
     expect(await accessibilityFindings(page)).toEqual([]);
     expect(problems).toEqual([]);
     expect(requests.filter((url) => url.includes(TOKEN))).toEqual([]);
+    await close();
+  });
+
+  it("of polygons is drawn, counted as job and command line count it, and run", async () => {
+    const { page, problems, close } = await openJob(TOKEN);
+    await page.locator("summary", { hasText: "Region" }).click();
+    await page.getByRole("button", { name: "Polygon" }).click();
+    for (const at of [
+      [0.2, 0.3],
+      [0.35, 0.25],
+      [0.38, 0.6],
+    ] as const)
+      await clickAt(page, at);
+    await expect.poll(() => page.locator("details.region").textContent()).toContain("3 corners");
+    await shot(page, "polygon-drawing");
+    // The first corner closes it.
+    await clickAt(page, [0.2, 0.3]);
+    await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows, about \$/);
+    const first = windowsOf(await cost(page));
+    await page.getByRole("button", { name: "Polygon" }).click();
+    for (const at of [
+      [0.65, 0.7],
+      [0.8, 0.72],
+    ] as const)
+      await clickAt(page, at);
+    // A double click sets the last corner and closes it.
+    await page.mouse.dblclick(...(await screenAt(page, [0.7, 0.85])));
+    await expect.poll(async () => windowsOf(await cost(page))).toBeGreaterThan(first);
+    expect(await page.locator("details.region").textContent()).toContain("2 polygons");
+    for (const colorScheme of ["light", "dark"] as const) {
+      for (const width of [390, 1280]) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 844 });
+        expect([width, colorScheme, await accessibilityFindings(page)]).toEqual([width, colorScheme, []]);
+        await shot(page, `polygons-${width}-${colorScheme}`);
+      }
+    }
+    const shown = windowsOf(await cost(page));
+    const roi = await fields(page);
+    const saved = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Save outlines" }).click();
+    const file = join(directory, (await saved).suggestedFilename());
+    await (await saved).saveAs(file);
+    await page.getByRole("button", { name: "Segment the region" }).click();
+    await page.waitForURL((url) => url.searchParams.get("id") !== job);
+    const id = new URL(page.url()).searchParams.get("id")!;
+    const ended = await service.ended(id);
+    expect([ended.state, ended.roi, ended.polygons]).toEqual(["done", roi, 2]);
+    const part = await results(id);
+    // The plan of the page, of the job, and of the command line with the saved file.
+    const region = parseRegion(file);
+    const planned = await plan({
+      ...{ source: join(directory, "slide.tiff"), model: join(import.meta.dirname, "../../models/nuclei") },
+      ...{ mpp: 0.25, overlapRatio: 0.3, ...region },
+    });
+    expect([shown, part.manifest.plan.windows]).toEqual([planned.windows, planned.windows]);
+    expect(part.manifest.settings).toEqual({ ...whole.manifest.settings, ...region });
+    expect(part.manifest.plan.intensities).toEqual(whole.manifest.plan.intensities);
+    // Fewer than in the rectangle around the two.
+    const [x0, y0, columns, rows] = roi;
+    const box = await service.start({
+      ...{ source: (await service.job(job)).source.uri, mpp: 0.25 },
+      settings: { overlapRatio: 0.3, roi },
+    });
+    const inBox = await service.ended(box.job.id);
+    expect(planned.windows).toBeLessThan(inBox.windows!.total);
+    let [inside, background] = [0, 0];
+    for (let y = 0; y < rows; y++) {
+      for (let x = 0; x < columns; x++) {
+        if (!region.polygons!.some((polygon) => isInside(polygon, x0 + x + 0.5, y0 + y + 0.5))) continue;
+        const label = whole.labels.data[(y0 + y) * whole.labels.shape[1]! + x0 + x]!;
+        if (part.labels.data[y * columns + x] !== label) expect.fail(`another label at ${x0 + x}, ${y0 + y}`);
+        inside++;
+        if (label === 0) background++;
+      }
+    }
+    expect(inside).toBeGreaterThan(1000);
+    expect(background).toBeLessThan(inside);
+    await pictureReady(page);
+    await page.getByRole("button", { name: "All scans" }).click();
+    await expect
+      .poll(() => page.locator("table.jobs").textContent())
+      .toContain(`2 polygons in a region ${columns} × ${rows} at ${x0}, ${y0}`);
+    expect(problems).toEqual([]);
+    await close();
+  });
+
+  it("of polygons is drawn with the keyboard alone, and refused where it crosses itself", async () => {
+    const { page, problems, close } = await openJob(TOKEN);
+    await page.locator("summary", { hasText: "Region" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Polygon" }).focus();
+    await page.keyboard.press("Enter");
+    const area = page.getByRole("application", { name: "Draw a polygon" });
+    await expect.poll(() => area.evaluate("(e) => e === document.activeElement")).toBe(true);
+    const press = async (...keys: string[]) => {
+      for (const key of keys) await page.keyboard.press(key);
+    };
+    const panel = page.locator("details.region");
+    const says = (text: string) => expect.poll(() => panel.textContent()).toContain(text);
+    await press("Space", "Enter");
+    await says("A polygon has at least three corners");
+    // A bow tie.
+    await press("Shift+ArrowRight", "Shift+ArrowDown", "Space", "Shift+ArrowUp", "Space");
+    await press("Shift+ArrowLeft", "Shift+ArrowDown", "Space");
+    await says("4 corners");
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await press("Enter");
+    await says("Polygon 1 crosses itself at");
+    await press("Backspace");
+    await says("3 corners");
+    expect(await panel.locator("[role=alert]").count()).toBe(0);
+    await press("Enter");
+    await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows/);
+    await says("1 polygon: windows that touch it are segmented");
+    const before = await fields(page);
+    await page.getByRole("button", { name: "Polygon" }).focus();
+    await press("Enter", "Space", "ArrowLeft", "Space", "Escape");
+    await expect.poll(() => area.count()).toBe(0);
+    expect(await fields(page)).toEqual(before);
+    expect(problems).toEqual([]);
     await close();
   });
 
@@ -267,6 +408,7 @@ describe("a region of a job's scan", () => {
     );
     await expect.poll(() => fields(page)).toEqual([100, 50, 200, 201]);
     await expect.poll(() => cost(page)).toMatch(/^\d+ of \d+ windows/);
+    expect(await page.locator("details.region").textContent()).toContain("1 polygon: windows that touch it");
     const says = (text: string) =>
       expect.poll(() => page.locator("details.region [role=alert]").textContent()).toContain(text);
     await load(

@@ -21,7 +21,7 @@ import { decodePlannedJob, type JobDocument } from "../../src/contracts/job-plan
 import { type JobStatus, jobRequestSchema } from "../../src/contracts/job-request.ts";
 import type { Ledger } from "../../src/edge/shared/ledger-port.ts";
 import { PLANE_OUTPUTS } from "../../src/image/output-targets.ts";
-import { segment } from "../../src/index.ts";
+import { plan, segment } from "../../src/index.ts";
 import { planMergeBlocks } from "../../src/orchestrator/map/merge-block.ts";
 import { planShards } from "../../src/tiling/grid/shards.ts";
 import { writePointwisePackage } from "../builders/pointwise-package.ts";
@@ -608,7 +608,7 @@ describe("every route", () => {
 
   it.each<[string, unknown, number, string]>([
     ["no JSON", "not json", 400, "JSON"],
-    ["more than it reads", { source: "x".repeat(1 << 20) }, 413, "65536"],
+    ["more than it reads", { source: "x".repeat(1 << 20) }, 413, "524288"],
     ["no source", {}, 422, "source"],
     ["a field nobody knows", { source: "r2://tilewright-scans/x", colour: 1 }, 422, "colour"],
     [
@@ -616,6 +616,46 @@ describe("every route", () => {
       { source: "r2://tilewright-scans/x", settings: { overlapRatio: 1 } },
       422,
       "overlapRatio",
+    ],
+    [
+      "a region that crosses itself",
+      {
+        source: "r2://tilewright-scans/x",
+        settings: {
+          polygons: [
+            [
+              [
+                [0, 0],
+                [9, 9],
+                [9, 0],
+                [0, 9],
+              ],
+            ],
+          ],
+        },
+      },
+      422,
+      "polygon 1 crosses itself at 5, 5",
+    ],
+    [
+      "polygons beside a rectangle",
+      {
+        source: "r2://tilewright-scans/x",
+        settings: {
+          roi: [0, 0, 9, 9],
+          polygons: [
+            [
+              [
+                [0, 0],
+                [9, 9],
+                [9, 0],
+              ],
+            ],
+          ],
+        },
+      },
+      422,
+      "not both",
     ],
     ["another model", { source: "r2://tilewright-scans/in/larger.tiff", model: "kidneys" }, 422, "pointwise"],
     ["another bucket", { source: "r2://elsewhere/x", model: "pointwise" }, 422, "r2://elsewhere"],
@@ -684,6 +724,80 @@ describe("a scan whose pixels are far coarser than the model's", () => {
     const model = join(directory, "pointwise");
     await segment({ source: slide, model, out: alone, backends: ["wasm"], mpp: 2, maxMagnification: 4 });
     expect(treeHashes(out)).toEqual(treeHashes(alone));
+  });
+});
+
+describe("a region of polygons", () => {
+  const polygons = [
+    [
+      [
+        [20.5, 30],
+        [300, 60],
+        [150, 290.25],
+      ],
+      [
+        [120, 80],
+        [180, 90],
+        [150, 140],
+      ],
+    ],
+  ] as const;
+
+  it("is uploaded with a scan, planned and segmented as on one machine", async () => {
+    const out = join(directory, "polygons");
+    const settings = { polygons, tissueMask: false };
+    await upload({
+      server: stack.url.href,
+      token: TOKEN,
+      file: slide,
+      model: "pointwise",
+      out,
+      outputs: ["labels.ome.zarr", "objects.geojson", "measurements.csv"],
+      settings,
+    });
+    const alone = join(directory, "polygons-alone");
+    const model = join(directory, "pointwise");
+    const outputs = ["labels.ome.zarr", "objects.geojson", "measurements.csv"];
+    const local = await segment({
+      source: slide,
+      model,
+      out: alone,
+      backends: ["wasm"],
+      outputs,
+      ...settings,
+    });
+    expect(treeHashes(out)).toEqual(treeHashes(alone));
+    const run = JSON.parse(readFileSync(join(out, "run.json"), "utf8"));
+    expect(run.settings.polygons).toEqual(polygons);
+    expect(run.plan.windows).toBe(local.plan.windows);
+    const { roi, polygons: stated } = await service.job(run.job);
+    expect({ roi, stated }).toEqual({ roi: [20, 30, 280, 261], stated: 1 });
+    const box = await plan({ source: slide, model, roi: [20, 30, 280, 261], tissueMask: false });
+    expect(local.plan.windows).toBeLessThan(box.windows);
+  });
+
+  it("outside the image fails the job with a reason", async () => {
+    const settings = {
+      polygons: [
+        [
+          [
+            [0, 0],
+            [90_000, 0],
+            [0, 90],
+          ],
+        ],
+      ] as const,
+    };
+    await expect(
+      upload({
+        server: stack.url.href,
+        token: TOKEN,
+        file: slide,
+        model: "pointwise",
+        watch: true,
+        settings,
+      }),
+    ).rejects.toThrow(/the polygons of the region reach outside the image/);
   });
 });
 

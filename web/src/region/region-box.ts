@@ -1,22 +1,25 @@
-import { parsePolygons } from "../../../src/portable/parse-polygons.ts";
-import { findCrossing } from "../../../src/tiling/objects/find-crossing.ts";
+import {
+  boxAround,
+  findPolygonProblem,
+  type RegionPolygons,
+} from "../../../src/orchestrator/region-polygons.ts";
+import { MAX_REGION_FILE_BYTES, parseRegionPolygons } from "../../../src/portable/parse-polygons.ts";
 import type { Bounds } from "../data/camera.ts";
-import type { Roi } from "./region-messages.ts";
+import type { ChosenRegion, Roi } from "./region-messages.ts";
 
-/** A larger file is no hand-drawn region. */
-const MAX_FILE_BYTES = 64 * 2 ** 20;
+/** What the page calls the file of outlines that it saves. */
+export const OUTLINES_FILE = "region.geojson";
 
-/** Outlines that a region was made of, x, y, x, y … in level-0 pixels, and the whole-pixel rectangle around them. */
-export interface RegionOutline {
-  rings: readonly (readonly number[])[];
-  roi: Roi;
+interface ImageSize {
+  width: number;
+  height: number;
 }
 
 /**
  * The whole-pixel rectangle around a box, cut at the border of the image.
  * @throws {Error} a sentence, if nothing of it lies in the image
  */
-export function roiOfBox(box: Bounds, { width, height }: { width: number; height: number }): Roi {
+export function roiOfBox(box: Bounds, { width, height }: ImageSize): Roi {
   const x0 = Math.max(0, Math.floor(Math.min(box.x0, box.x1)));
   const y0 = Math.max(0, Math.floor(Math.min(box.y0, box.y1)));
   const x1 = Math.min(width, Math.ceil(Math.max(box.x0, box.x1)));
@@ -26,7 +29,7 @@ export function roiOfBox(box: Bounds, { width, height }: { width: number; height
 }
 
 /** Checks a region that was typed. @throws {Error} a sentence */
-export function checkRoi(roi: Roi, { width, height }: { width: number; height: number }): Roi {
+export function checkRoi(roi: Roi, { width, height }: ImageSize): Roi {
   const [x, y, w, h] = roi;
   if (!roi.every(Number.isInteger)) throw new Error("The region must be whole pixels.");
   if (w < 1 || h < 1) throw new Error("The region is empty: width and height must be at least 1.");
@@ -36,44 +39,59 @@ export function checkRoi(roi: Roi, { width, height }: { width: number; height: n
 }
 
 /** Reads annotations that QuPath exported as GeoJSON. @throws {Error} a sentence */
-export async function readRegionFile(
-  file: File,
-  size: { width: number; height: number },
-): Promise<RegionOutline> {
-  if (file.size > MAX_FILE_BYTES)
+export async function readRegionFile(file: File, size: ImageSize): Promise<ChosenRegion> {
+  if (file.size > MAX_REGION_FILE_BYTES)
     throw new Error(
-      `${file.name} has ${file.size} bytes, the limit is ${MAX_FILE_BYTES}: export fewer annotations.`,
+      `${file.name} has ${file.size} bytes, the limit is ${MAX_REGION_FILE_BYTES}: export fewer annotations.`,
     );
   const bytes = new Uint8Array(await file.arrayBuffer());
-  return checkOutline(parsePolygons(bytes, `the file ${file.name}`).flat(), size, file.name);
+  return checkPolygons(parseRegionPolygons(bytes, `the file ${file.name}`), size, `the file ${file.name}`);
 }
 
-/** Checks rings and puts a rectangle around them. @param name what messages call them @throws {Error} a sentence */
-export function checkOutline(
-  rings: readonly (readonly number[])[],
-  { width, height }: { width: number; height: number },
-  name: string,
-): RegionOutline {
-  const [least, most] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
-  const box = { x0: most, y0: most, x1: least, y1: least };
-  for (const ring of rings) {
-    for (let i = 0; i + 1 < ring.length; i += 2) {
-      box.x0 = Math.min(box.x0, ring[i]!);
-      box.x1 = Math.max(box.x1, ring[i]!);
-      box.y0 = Math.min(box.y0, ring[i + 1]!);
-      box.y1 = Math.max(box.y1, ring[i + 1]!);
-    }
-    const crossing = findCrossing(ring);
-    if (crossing)
-      throw new Error(
-        `The outline in ${name} crosses itself at ${Math.round(crossing.x)}, ${Math.round(crossing.y)}: draw it again without a crossing.`,
-      );
-  }
-  if (!(box.x1 > box.x0 && box.y1 > box.y0))
-    throw new Error(`The outline in ${name} encloses no area: draw it again.`);
-  if (box.x0 < 0 || box.y0 < 0 || box.x1 > width || box.y1 > height)
+/** Checks polygons. @param from ends the message, where they come from @throws {Error} a sentence */
+export function checkPolygons(
+  polygons: RegionPolygons,
+  { width, height }: ImageSize,
+  from?: string,
+): ChosenRegion {
+  const problem = findPolygonProblem(polygons);
+  if (problem !== undefined) throw new Error(problem);
+  const roi = boxAround(polygons);
+  const [x, y, w, h] = roi;
+  if (x < 0 || y < 0 || x + w > width || y + h > height)
     throw new Error(
-      `The outline in ${name} reaches outside the image, which is ${width} × ${height} pixels: it may belong to another scan.`,
+      `${from ?? "the outline"} reaches outside the image, which is ${width} × ${height} pixels: it may belong to another scan`,
     );
-  return { rings, roi: roiOfBox(box, { width, height }) };
+  return { roi, polygons };
+}
+
+/** A point that lies inside a region, near its middle: of polygons, in the middle of the first one's widest part at half its height. */
+export function middleOf({ roi, polygons }: ChosenRegion): { x: number; y: number } {
+  const [x, y, width, height] = roi;
+  if (!polygons) return { x: x + width / 2, y: y + height / 2 };
+  const [first] = polygons;
+  const heights = first![0]!.map(([, at]) => at);
+  const level = (Math.min(...heights) + Math.max(...heights)) / 2;
+  const crossings = first!
+    .flatMap((ring) =>
+      ring.flatMap(([xa, ya], i) => {
+        const [xb, yb] = ring[(i + 1) % ring.length]!;
+        return ya > level === yb > level ? [] : [xa + ((level - ya) / (yb - ya)) * (xb - xa)];
+      }),
+    )
+    .sort((a, b) => a - b);
+  let [left, right] = [crossings[0]!, crossings[1]!];
+  for (let i = 2; i + 1 < crossings.length; i += 2)
+    if (crossings[i + 1]! - crossings[i]! > right - left) [left, right] = [crossings[i]!, crossings[i + 1]!];
+  return { x: (left + right) / 2, y: level };
+}
+
+/** Polygons as a GeoJSON file, as QuPath and the command line read it. */
+export function toGeoJson(polygons: RegionPolygons): string {
+  const features = polygons.map((rings) => ({
+    type: "Feature",
+    geometry: { type: "Polygon", coordinates: rings.map((ring) => [...ring, ring[0]!]) },
+    properties: { objectType: "annotation" },
+  }));
+  return JSON.stringify({ type: "FeatureCollection", features });
 }

@@ -1,10 +1,10 @@
 import type {
+  ChosenRegion,
   PreviewedWindow,
   RegionCount,
   RegionRequest,
   RegionResponse,
   RegionSetup,
-  Roi,
   WholeScan,
 } from "./region-messages.ts";
 
@@ -36,8 +36,8 @@ export class RegionClient {
     return this.#ask({ kind: "open", setup }) as Promise<WholeScan>;
   }
 
-  count(roi: Roi): Promise<RegionCount> {
-    return this.#ask({ kind: "count", roi }) as Promise<RegionCount>;
+  count(region: ChosenRegion): Promise<RegionCount> {
+    return this.#ask({ kind: "count", region }) as Promise<RegionCount>;
   }
 
   preview(at: readonly [y: number, x: number]): Promise<PreviewedWindow> {

@@ -2,6 +2,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { screenOrigin, toWorld } from "../data/camera.ts";
 import { useModel } from "../viewer/use-model.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
+import { outlinePath } from "./outline-path.ts";
+import { PolygonArea } from "./polygon-area.tsx";
 import type { PreviewedWindow } from "./region-messages.ts";
 import type { RegionModel } from "./region-model.ts";
 
@@ -21,11 +23,12 @@ export function RegionLayer({ region, model }: { region: RegionModel; model: Vie
     width: x(left + width) - x(left),
     height: y(top + height) - y(top),
   });
-  const { roi, preview, rings } = region;
+  const { preview, drawing } = region;
+  const { roi, polygons } = region.region ?? {};
   const frame = (rect: { origin: readonly number[]; size: readonly number[] }) =>
     box(rect.origin[1]!, rect.origin[0]!, rect.size[1]!, rect.size[0]!);
   return (
-    <div class={region.isDrawing ? "region-layer drawing" : "region-layer"}>
+    <div class={drawing ? "region-layer drawing" : "region-layer"}>
       {preview && (
         <PreviewPicture preview={preview} region={region} model={model} place={frame(preview.rect0)} />
       )}
@@ -34,12 +37,13 @@ export function RegionLayer({ region, model }: { region: RegionModel; model: Vie
         {preview?.inner0 && (
           <rect class="inner" data-box={boxText(preview.inner0)} {...frame(preview.inner0)} />
         )}
-        {rings.map((ring, i) => (
-          <polygon key={i} class="outline" points={pointsOf(ring, x, y)} />
-        ))}
-        {roi && <rect class="roi" {...box(...(roi as [number, number, number, number]))} />}
+        {roi && (
+          <rect class={polygons ? "around" : "roi"} {...box(...(roi as [number, number, number, number]))} />
+        )}
+        {polygons && <path class="outline" fill-rule="evenodd" d={outlinePath(polygons, x, y)} />}
       </svg>
-      {region.isDrawing && <DrawingArea region={region} model={model} />}
+      {drawing === "rectangle" && <RectangleArea region={region} model={model} />}
+      {drawing === "polygon" && <PolygonArea region={region} model={model} />}
     </div>
   );
 }
@@ -47,12 +51,6 @@ export function RegionLayer({ region, model }: { region: RegionModel; model: Vie
 /** Left, top, width and height in level-0 pixels. */
 function boxText({ origin, size }: { origin: readonly number[]; size: readonly number[] }): string {
   return [origin[1], origin[0], size[1], size[0]].join(" ");
-}
-
-function pointsOf(ring: readonly number[], x: (n: number) => number, y: (n: number) => number): string {
-  const points: string[] = [];
-  for (let i = 0; i + 1 < ring.length; i += 2) points.push(`${x(ring[i]!)},${y(ring[i + 1]!)}`);
-  return points.join(" ");
 }
 
 /** One pixel of the canvas for each label; the browser magnifies it without blending. */
@@ -100,7 +98,7 @@ function PreviewPicture({
 }
 
 /** Takes the pointer: a drag is a region, the wheel zooms as on the picture. */
-function DrawingArea({ region, model }: { region: RegionModel; model: ViewerModel }) {
+function RectangleArea({ region, model }: { region: RegionModel; model: ViewerModel }) {
   const area = useRef<HTMLDivElement>(null);
   const start = useRef<{ x: number; y: number }>(undefined);
   const device = (event: MouseEvent) => {
@@ -113,7 +111,7 @@ function DrawingArea({ region, model }: { region: RegionModel; model: ViewerMode
     return toWorld(model.scene.camera, model.scene.screen, x, y);
   };
   useEffect(() => {
-    const end = (event: KeyboardEvent) => event.key === "Escape" && region.setDrawing(false);
+    const end = (event: KeyboardEvent) => event.key === "Escape" && region.setDrawing(undefined);
     const zoom = (event: WheelEvent) => {
       event.preventDefault();
       model.zoom(event.deltaY < 0 ? 1.25 : 0.8, device(event));
@@ -142,7 +140,7 @@ function DrawingArea({ region, model }: { region: RegionModel; model: ViewerMode
         const { x, y } = world(event);
         region.setBox({ x0: start.current.x, y0: start.current.y, x1: x, y1: y });
         start.current = undefined;
-        if (!region.problem) region.setDrawing(false);
+        if (!region.problem) region.setDrawing(undefined);
       }}
     />
   );

@@ -1,3 +1,4 @@
+import type { RegionPolygons } from "../../../src/orchestrator/region-polygons.ts";
 import type { JobSettings } from "../../../src/orchestrator/settings.ts";
 import type { SourceChoices } from "../../../src/portable/open-source.ts";
 import type { Raster, Rect } from "../../../src/tiling/grid/raster.ts";
@@ -6,6 +7,17 @@ import type { PlacedKey } from "../data/place.ts";
 /** `[x, y, width, height]` in level-0 pixels, as in the settings of a job. */
 export type Roi = readonly [number, number, number, number];
 
+/** A rectangle, or polygons and the rectangle around them. */
+export interface ChosenRegion {
+  roi: Roi;
+  polygons?: RegionPolygons;
+}
+
+/** A region as settings of a job. */
+export function regionSettings({ roi, polygons }: ChosenRegion): Pick<JobSettings, "roi" | "polygons"> {
+  return polygons ? { polygons } : { roi };
+}
+
 /** What regions are planned with: scan, model and the settings of the run. */
 export interface RegionSetup {
   image: PlacedKey;
@@ -13,7 +25,7 @@ export interface RegionSetup {
   /** The model package: `key` is its directory. */
   model: PlacedKey;
   variant: string;
-  /** Without `roi`. */
+  /** Without a region. */
   settings: JobSettings;
   /** Whether shards are as large as edge functions take them. */
   isEdge: boolean;
@@ -45,7 +57,7 @@ export interface PreviewedWindow {
 
 export type RegionRequest = { id: number } & (
   | { kind: "open"; setup: RegionSetup }
-  | { kind: "count"; roi: Roi }
+  | { kind: "count"; region: ChosenRegion }
   | { kind: "preview"; at: readonly [y: number, x: number] }
 );
 

@@ -1,8 +1,15 @@
 import type { Bounds } from "../data/camera.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
-import { checkRoi, readRegionFile, roiOfBox } from "./region-box.ts";
+import { checkPolygons, checkRoi, middleOf, readRegionFile, roiOfBox } from "./region-box.ts";
 import { RegionClient } from "./region-client.ts";
-import type { PreviewedWindow, RegionCount, RegionSetup, Roi, WholeScan } from "./region-messages.ts";
+import type {
+  ChosenRegion,
+  PreviewedWindow,
+  RegionCount,
+  RegionSetup,
+  Roi,
+  WholeScan,
+} from "./region-messages.ts";
 
 /** What a page offers for regions of the scan that it shows. */
 export interface RegionOffer {
@@ -11,10 +18,20 @@ export interface RegionOffer {
   /** What segmenting so many windows costs, a few words. @param preview of one window, if there was one */
   costText(count: RegionCount, preview: PreviewedWindow | undefined): string | undefined;
   /** Segments a region. Undefined: the page cannot, and shows `command`. @throws {Error} a sentence */
-  run?(roi: Roi, settings: { tissueMask: boolean }): Promise<void>;
+  run?(region: ChosenRegion, settings: RegionChoices): Promise<void>;
+  /** What the button of `run` says; default "Segment the region". */
+  runText?: string;
   /** The command line that segments a region. */
-  command?(roi: Roi, settings: { tissueMask: boolean }): string;
+  command?(region: ChosenRegion, settings: RegionChoices): string;
 }
+
+/** What a user chooses beside the region. */
+export interface RegionChoices {
+  tissueMask: boolean;
+}
+
+/** Corners closer than this to the last one are the same click; closer to the first, they close the polygon. In CSS pixels. */
+const CORNER_REACH = 8;
 
 /** The region that is chosen on a viewer page, how many windows it has, and a preview of one of them. */
 export class RegionModel {
@@ -26,13 +43,13 @@ export class RegionModel {
   #counting: Promise<void> | undefined;
   #setup: RegionSetup | undefined;
   whole: WholeScan | undefined;
-  roi: Roi | undefined;
-  /** Outlines of an imported file, around which `roi` is. */
-  rings: readonly (readonly number[])[] = [];
+  region: ChosenRegion | undefined;
+  /** Corners of the polygon that is being drawn, in level-0 pixels. */
+  corners: readonly (readonly [x: number, y: number])[] = [];
   count: RegionCount | undefined;
   preview: PreviewedWindow | undefined;
-  /** Set while the pointer draws on the picture. */
-  isDrawing = false;
+  /** What the pointer draws on the picture. */
+  drawing: "rectangle" | "polygon" | undefined;
   /** Whether background is left out. */
   tissueMask = true;
   busy: "planning" | "previewing" | "starting" | undefined;
@@ -69,7 +86,7 @@ export class RegionModel {
       const settings = { ...setup.settings, tissueMask: this.tissueMask };
       this.whole = await this.#client.open({ ...setup, settings });
     });
-    if (this.whole && this.roi) this.#startCounting();
+    if (this.whole && this.region) this.#startCounting();
   }
 
   /** Plans again, with or without background. */
@@ -79,32 +96,72 @@ export class RegionModel {
     await this.open();
   }
 
-  setDrawing(isDrawing: boolean): void {
-    this.isDrawing = isDrawing;
+  setDrawing(drawing: RegionModel["drawing"]): void {
+    this.drawing = drawing;
+    this.corners = [];
+    this.problem = undefined;
     this.#changed();
+  }
+
+  /**
+   * Adds a corner to the polygon that is drawn, or closes it at its first corner.
+   * @param at in level-0 pixels; outside the image it becomes the nearest point of its border
+   */
+  addCorner(at: { x: number; y: number }): void {
+    const { width, height } = this.size;
+    const corner = [Math.min(width, Math.max(0, at.x)), Math.min(height, Math.max(0, at.y))] as const;
+    const { scene } = this.#viewer;
+    const ratio = scene.screen.width / Math.max(1, scene.canvas.clientWidth);
+    const isNear = (other: readonly [number, number] | undefined) =>
+      other !== undefined &&
+      Math.hypot(corner[0] - other[0], corner[1] - other[1]) * scene.camera.scale <= CORNER_REACH * ratio;
+    if (this.corners.length > 2 && isNear(this.corners[0])) {
+      this.closePolygon();
+      return;
+    }
+    if (isNear(this.corners.at(-1))) return;
+    this.corners = [...this.corners, corner];
+    this.problem = undefined;
+    this.#changed();
+  }
+
+  takeCornerBack(): void {
+    this.corners = this.corners.slice(0, -1);
+    this.problem = undefined;
+    this.#changed();
+  }
+
+  /** The polygon that is drawn becomes the region, or a further part of it. */
+  closePolygon(): void {
+    if (this.corners.length < 3) {
+      this.#fail(new Error("a polygon has at least three corners: add some"));
+      return;
+    }
+    const { corners, region } = this;
+    this.#set(() => checkPolygons([...(region?.polygons ?? []), [corners]], this.size));
+    if (this.region !== region) this.setDrawing(undefined);
   }
 
   /** @param box in level-0 pixels; it may reach beyond the image */
   setBox(box: Bounds): void {
-    this.#set(() => ({ roi: roiOfBox(box, this.size), rings: [] }));
+    this.#set(() => ({ roi: roiOfBox(box, this.size) }));
   }
 
   setRoi(roi: Roi): void {
-    this.#set(() => ({ roi: checkRoi(roi, this.size), rings: [] }));
+    this.#set(() => ({ roi: checkRoi(roi, this.size) }));
   }
 
   async importFile(file: File): Promise<void> {
     try {
-      const outline = await readRegionFile(file, this.size);
-      this.#set(() => outline);
+      const region = await readRegionFile(file, this.size);
+      this.#set(() => region);
     } catch (error) {
       this.#fail(error);
     }
   }
 
   clear(): void {
-    this.roi = this.count = this.problem = undefined;
-    this.rings = [];
+    this.region = this.count = this.problem = undefined;
     this.#changed();
   }
 
@@ -116,9 +173,7 @@ export class RegionModel {
   /** Segments the window in the middle of the region, or of the view. */
   async showPreview(): Promise<void> {
     await this.open();
-    const { x, y } = this.roi
-      ? { x: this.roi[0] + this.roi[2] / 2, y: this.roi[1] + this.roi[3] / 2 }
-      : this.#viewer.scene.camera;
+    const { x, y } = this.region ? middleOf(this.region) : this.#viewer.scene.camera;
     if (this.whole)
       await this.#busy("previewing", async () => {
         this.preview = await this.#client!.preview([y, x]);
@@ -126,8 +181,8 @@ export class RegionModel {
   }
 
   async run(): Promise<void> {
-    const { roi, tissueMask } = this;
-    if (roi) await this.#busy("starting", async () => this.offer.run?.(roi, { tissueMask }));
+    const { region, tissueMask } = this;
+    if (region) await this.#busy("starting", async () => this.offer.run?.(region, { tissueMask }));
   }
 
   close(): void {
@@ -135,9 +190,9 @@ export class RegionModel {
     this.#listeners.clear();
   }
 
-  #set(choose: () => { roi: Roi; rings: readonly (readonly number[])[] }): void {
+  #set(choose: () => ChosenRegion): void {
     try {
-      Object.assign(this, choose());
+      this.region = choose();
       this.problem = this.count = undefined;
       if (this.whole) this.#startCounting();
       else void this.open();
@@ -151,9 +206,9 @@ export class RegionModel {
   #startCounting(): void {
     const turn = ++this.#turn;
     this.#counting = (this.#counting ?? Promise.resolve()).then(async () => {
-      if (turn !== this.#turn || !this.roi) return;
+      if (turn !== this.#turn || !this.region) return;
       try {
-        const count = await this.#client!.count(this.roi);
+        const count = await this.#client!.count(this.region);
         if (turn !== this.#turn) return;
         this.count = count;
         this.#changed();

@@ -1,8 +1,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { RegionPolygons } from "../../../src/orchestrator/region-polygons.ts";
 import { visibleBounds } from "../data/camera.ts";
 import { useModel } from "../viewer/use-model.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
 import type { OpenedTools } from "../viewer/viewer-tools.ts";
+import { OUTLINES_FILE, toGeoJson } from "./region-box.ts";
 import { RegionLayer } from "./region-layer.tsx";
 import type { Roi } from "./region-messages.ts";
 import { RegionModel, type RegionOffer } from "./region-model.ts";
@@ -26,7 +28,7 @@ function useRegion(region: RegionModel): void {
 function RegionPanel({ region, model }: { region: RegionModel; model: ViewerModel }) {
   useRegion(region);
   useModel(model);
-  const { roi, busy } = region;
+  const { region: chosen, busy } = region;
   return (
     <section>
       <details class="region" onToggle={(event) => event.currentTarget.open && void region.open()}>
@@ -34,13 +36,8 @@ function RegionPanel({ region, model }: { region: RegionModel; model: ViewerMode
           <h2>Region</h2>
         </summary>
         <div class="row buttons">
-          <button
-            type="button"
-            aria-pressed={region.isDrawing}
-            onClick={() => region.setDrawing(!region.isDrawing)}
-          >
-            Draw
-          </button>
+          <DrawButton region={region} kind="rectangle" text="Rectangle" />
+          <DrawButton region={region} kind="polygon" text="Polygon" />
           <button
             type="button"
             title="The part of the image that is seen"
@@ -49,13 +46,18 @@ function RegionPanel({ region, model }: { region: RegionModel; model: ViewerMode
             Take the view
           </button>
           <ImportButton region={region} />
-          {roi && (
+          {chosen?.polygons && (
+            <button type="button" onClick={() => saveOutlines(chosen.polygons!)}>
+              Save outlines
+            </button>
+          )}
+          {chosen && (
             <button type="button" onClick={() => region.clear()}>
               Clear
             </button>
           )}
         </div>
-        {region.isDrawing && <p class="note">Drag over the picture. Escape ends drawing.</p>}
+        <DrawingNote region={region} />
         <RoiFields region={region} />
         <label class="row">
           <input
@@ -79,22 +81,71 @@ function RegionPanel({ region, model }: { region: RegionModel; model: ViewerMode
           {region.offer.run && (
             <button
               type="button"
-              disabled={!roi || !region.count?.windows || busy !== undefined}
+              disabled={!chosen || !region.count?.windows || busy !== undefined}
               onClick={() => void region.run()}
             >
-              Segment the region
+              {region.offer.runText ?? "Segment the region"}
             </button>
           )}
         </div>
-        {roi && region.offer.command && (
+        {chosen && region.offer.command && (
           <p class="note">
-            To segment it: <code>{region.offer.command(roi, region)}</code>
+            To segment it{chosen.polygons && ", save its outlines beside the scan, then"}:{" "}
+            <code>{region.offer.command(chosen, region)}</code>
           </p>
         )}
         <PreviewNote region={region} model={model} />
       </details>
     </section>
   );
+}
+
+function DrawButton({
+  region,
+  kind,
+  text,
+}: {
+  region: RegionModel;
+  kind: "rectangle" | "polygon";
+  text: string;
+}) {
+  const isDrawing = region.drawing === kind;
+  return (
+    <button
+      type="button"
+      aria-pressed={isDrawing}
+      title={`Draw a ${kind} on the picture`}
+      onClick={() => region.setDrawing(isDrawing ? undefined : kind)}
+    >
+      {text}
+    </button>
+  );
+}
+
+/** How to draw, and how far it is. */
+function DrawingNote({ region }: { region: RegionModel }) {
+  if (region.drawing === "rectangle") return <p class="note">Drag over the picture. Escape ends drawing.</p>;
+  if (region.drawing !== "polygon") return null;
+  return (
+    <>
+      <p class="note" id="polygon-keys">
+        Click corners. Double click, Enter or a click on the first corner closes the polygon; Backspace takes
+        the last corner back, Escape cancels. Keys: arrows move the cross, Space sets a corner.
+      </p>
+      <output class="note">
+        {region.corners.length === 1 ? "1 corner" : `${region.corners.length} corners`}
+      </output>
+    </>
+  );
+}
+
+/** Saves polygons as a file that QuPath and the command line read. */
+function saveOutlines(polygons: RegionPolygons): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([toGeoJson(polygons)], { type: "application/geo+json" }));
+  link.download = OUTLINES_FILE;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 function ImportButton({ region }: { region: RegionModel }) {
@@ -120,7 +171,7 @@ const FIELDS = ["Left", "Top", "Width", "Height"] as const;
 
 /** The region in numbers, for the keyboard. It is set when all four are there. */
 function RoiFields({ region }: { region: RegionModel }) {
-  const { roi } = region;
+  const roi = region.region?.roi;
   // In a reference: a field can be left before the page has drawn what was typed in the one before it.
   const typed = useRef<string[]>(["", "", "", ""]);
   const committed = useRef<Roi>(undefined);
@@ -139,7 +190,7 @@ function RoiFields({ region }: { region: RegionModel }) {
     const next = typed.current.map(Number) as unknown as Roi;
     region.setRoi(next);
     // What was typed stays, also where it is refused.
-    committed.current = region.roi;
+    committed.current = region.region?.roi;
   };
   return (
     <fieldset class="roi">
@@ -162,13 +213,13 @@ function RoiFields({ region }: { region: RegionModel }) {
 }
 
 function RegionCost({ region }: { region: RegionModel }) {
-  const { whole, count, roi, busy } = region;
+  const { whole, count, region: chosen, busy } = region;
   const text = () => {
     if (busy === "planning") return "Planning the whole scan …";
     if (busy === "starting") return "Starting …";
     if (!whole) return "";
     const all = whole.windows.toLocaleString();
-    if (!roi) return `The whole scan has ${all} windows.`;
+    if (!chosen) return `The whole scan has ${all} windows.`;
     if (!count) return "Counting …";
     if (count.windows === 0) return "The region holds no tissue. Choose another one, or keep the background.";
     const cost = region.offer.costText(count, region.preview);
@@ -177,7 +228,14 @@ function RegionCost({ region }: { region: RegionModel }) {
   };
   return (
     <>
-      {region.rings.length > 0 && <p class="note">The region is the rectangle around the outlines.</p>}
+      {chosen?.polygons && (
+        <p class="note">
+          {chosen.polygons.length === 1 ? "1 polygon" : `${chosen.polygons.length} polygons`}: windows that
+          touch
+          {chosen.polygons.length === 1 ? " it" : " one"} are segmented, and the results cover the rectangle
+          around {chosen.polygons.length === 1 ? "it" : "all"}.
+        </p>
+      )}
       <output class="cost">{text()}</output>
     </>
   );

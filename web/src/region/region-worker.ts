@@ -15,14 +15,15 @@ import { openImage } from "../../../src/readers/open-image.ts";
 import { planShards } from "../../../src/tiling/grid/shards.ts";
 import { openPlace } from "../data/place.ts";
 import { registerCodecModules } from "../workers/codec-modules.ts";
-import type {
-  PreviewedWindow,
-  RegionCount,
-  RegionRequest,
-  RegionResponse,
-  RegionSetup,
-  Roi,
-  WholeScan,
+import {
+  type ChosenRegion,
+  type PreviewedWindow,
+  type RegionCount,
+  type RegionRequest,
+  type RegionResponse,
+  type RegionSetup,
+  regionSettings,
+  type WholeScan,
 } from "./region-messages.ts";
 
 const MIB = 2 ** 20;
@@ -63,7 +64,7 @@ async function answer(request: RegionRequest): Promise<WholeScan | RegionCount |
     return { ...count(plan), classes, warnings: planWarnings(plan, image) };
   }
   const scan = await opened!;
-  return request.kind === "count" ? countRegion(scan, request.roi) : preview(scan, request.at);
+  return request.kind === "count" ? countRegion(scan, request.region) : preview(scan, request.at);
 }
 
 async function open(setup: RegionSetup): Promise<Opened> {
@@ -87,9 +88,9 @@ function count({ grid, kept, shardBlock }: JobPlan): RegionCount {
   return { windows: kept.size, shards };
 }
 
-function countRegion({ plan, image }: Opened, roi: Roi): RegionCount {
+function countRegion({ plan, image }: Opened, region: ChosenRegion): RegionCount {
   try {
-    return count(planRegion(plan, image, { roi }));
+    return count(planRegion(plan, image, regionSettings(region)));
   } catch (error) {
     if (error instanceof NoTissueError) return { windows: 0, shards: 0 };
     throw error;

@@ -2,6 +2,7 @@ import type { RunManifest } from "../../../src/orchestrator/manifest/run-manifes
 import { durationText } from "../controls/duration-text.ts";
 import { openPlace } from "../data/place.ts";
 import type { ServedModel, ViewedScan } from "../data/session.ts";
+import { OUTLINES_FILE } from "./region-box.ts";
 import type { RegionOffer } from "./region-model.ts";
 
 /** Regions of a scan that a command shows: with the settings of its run, if that was of the served model, else the defaults. */
@@ -11,7 +12,7 @@ export function viewRegion(scan: ViewedScan, model: ServedModel): RegionOffer {
     async prepare() {
       const run = scan.run && (await readRun(scan.run));
       const isSame = run?.model.name === name;
-      const { roi: _, ...settings } = isSame ? run!.settings : {};
+      const { roi: _, polygons: __, ...settings } = isSame ? run!.settings : {};
       const mpp = run?.source.mpp.at(-1);
       return {
         image: scan.image!,
@@ -26,8 +27,8 @@ export function viewRegion(scan: ViewedScan, model: ServedModel): RegionOffer {
       if (!preview) return undefined;
       return `about ${durationText((windows * preview.milliseconds) / 1000)} on one core of this machine`;
     },
-    command: (roi, { tissueMask }) =>
-      `tilewright segment ${quoted(scan.name)} --model ${name} --roi ${roi.join(",")}${tissueMask ? "" : " --no-tissue-mask"} --out region`,
+    command: ({ roi, polygons }, { tissueMask }) =>
+      `tilewright segment ${quoted(scan.name)} --model ${name} --roi ${polygons ? OUTLINES_FILE : roi.join(",")}${tissueMask ? "" : " --no-tissue-mask"} --out region`,
   };
 }
 

@@ -1,5 +1,6 @@
 import { JobClient, type RemoteModel, type StatedRequest } from "../../../src/client/job-client.ts";
 import { forecastCloudCost } from "../../../src/orchestrator/cloud-cost.ts";
+import { regionSettings } from "../region/region-messages.ts";
 import type { RegionOffer } from "../region/region-model.ts";
 import { dollarText } from "./job-text.ts";
 
@@ -24,7 +25,7 @@ export function jobRegion(token: string, job: string, onOpen: (job: string) => v
           "this token may not start jobs (it lacks the scope submit), so no region can be segmented",
         );
       const { mpp, series, time, pagesAs, name } = request;
-      const { roi: _, ...settings } = request.settings;
+      const { roi: _, polygons: __, ...settings } = request.settings;
       const source = `/v1/jobs/${job}/source`;
       return {
         image: { key: name, place: below(`${source}/`, source) },
@@ -37,9 +38,10 @@ export function jobRegion(token: string, job: string, onOpen: (job: string) => v
     },
     costText: ({ windows, shards }) =>
       model && `about ${dollarText(forecastCloudCost(windows, shards, model.cpuMsPerWindow))}`,
-    async run(roi, { tissueMask }) {
+    async run(region, { tissueMask }) {
       const { name: _, ...rest } = request!;
-      const settings = { ...rest.settings, roi, tissueMask };
+      const { roi: __, polygons: ___, ...same } = rest.settings;
+      const settings = { ...same, ...regionSettings(region), tissueMask };
       const started = await client.startJob({ ...rest, settings });
       onOpen(started.id);
     },
