@@ -1,3 +1,4 @@
+import type { JobSettings } from "../../../src/orchestrator/settings.ts";
 import type { ProgressEvent } from "../../../src/portable/progress.ts";
 import type { LocalFile } from "./file-store.ts";
 import type { PlacedKey } from "./place.ts";
@@ -10,6 +11,7 @@ export interface SegmentRequest {
   variant: string;
   /** Micrometres per pixel, if the file does not state them or is wrong. */
   mpp?: number;
+  settings?: JobSettings;
   /** Workers that run the model. */
   threads: number;
   /** An empty folder that results are written to; without it they stay in memory. */

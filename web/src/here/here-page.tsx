@@ -1,8 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import type { ServedModel } from "../data/session.ts";
 import type { ChosenScan } from "./choose-files.ts";
+import { ChooseRegion } from "./choose-region.tsx";
 import { ChooseScan } from "./choose-scan.tsx";
 import { removeAbandonedRuns } from "./results-folder.ts";
+import type { RunChoices } from "./run-choices.ts";
 import { RunForm } from "./run-form.tsx";
 import { ShownResults } from "./shown-results.tsx";
 import type { TabResults } from "./tab-run.ts";
@@ -10,6 +12,8 @@ import type { TabResults } from "./tab-run.ts";
 /** Segments a scan of this machine inside the tab. */
 export function HerePage({ models }: { models: readonly ServedModel[] }) {
   const [scan, setScan] = useState<ChosenScan>();
+  const [choices, setChoices] = useState<RunChoices>({ model: models[0]!, mpp: "", toFolder: false });
+  const [isChoosing, setChoosing] = useState(false);
   const [results, setResults] = useState<TabResults>();
   const [problem, setProblem] = useState<string>();
   useEffect(() => {
@@ -17,6 +21,18 @@ export function HerePage({ models }: { models: readonly ServedModel[] }) {
     void removeAbandonedRuns();
   }, []);
   if (scan && results) return <ShownResults scan={scan} results={results} />;
+  if (scan && isChoosing)
+    return (
+      <ChooseRegion
+        scan={scan}
+        choices={choices}
+        onRegion={(region) => {
+          setChoices({ ...choices, region });
+          setChoosing(false);
+        }}
+        onBack={() => setChoosing(false)}
+      />
+    );
   return (
     <main class="plain here">
       <h1>Segment a scan in this tab</h1>
@@ -30,9 +46,15 @@ export function HerePage({ models }: { models: readonly ServedModel[] }) {
         <RunForm
           scan={scan}
           models={models}
+          choices={choices}
+          onChoices={setChoices}
+          onChooseRegion={() => setChoosing(true)}
           onDone={setResults}
           onProblem={setProblem}
-          onBack={() => setScan(undefined)}
+          onBack={() => {
+            setScan(undefined);
+            setChoices({ ...choices, region: undefined });
+          }}
         />
       )}
       {problem && (

@@ -1,7 +1,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ServedModel } from "../data/session.ts";
+import { regionSettings } from "../region/region-messages.ts";
+import { regionText } from "../region/region-text.ts";
 import type { ChosenScan } from "./choose-files.ts";
 import { canChooseFolder, chooseResultsFolder, createTabFolder } from "./results-folder.ts";
+import { type RunChoices, typedMpp } from "./run-choices.ts";
 import { ProgressReport, type RunProgress, takeProgress } from "./run-progress.tsx";
 import { startTabRun, type TabResults, type TabRun } from "./tab-run.ts";
 
@@ -11,16 +14,19 @@ const MAX_THREADS = 8;
 interface RunFormProps {
   scan: ChosenScan;
   models: readonly ServedModel[];
+  choices: RunChoices;
+  onChoices: (choices: RunChoices) => void;
+  onChooseRegion: () => void;
   onDone: (results: TabResults) => void;
   onProblem: (problem?: string) => void;
   onBack: () => void;
 }
 
 /** Settings of a run, and its progress. */
-export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProps) {
-  const [model, setModel] = useState(models[0]!);
-  const [mpp, setMpp] = useState("");
-  const [toFolder, setToFolder] = useState(false);
+export function RunForm(props: RunFormProps) {
+  const { scan, models, choices, onChoices, onChooseRegion, onDone, onProblem, onBack } = props;
+  const { model, mpp, toFolder, region } = choices;
+  const change = (changed: Partial<RunChoices>) => onChoices({ ...choices, ...changed });
   const [run, setRun] = useState<TabRun>();
   const [progress, setProgress] = useState<RunProgress>({});
   const running = useRef<TabRun>(undefined);
@@ -33,9 +39,15 @@ export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProp
       // The user closed the picker.
       if (toFolder && folder === undefined) return;
       const threads = Math.max(1, Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1));
-      const size = mpp.trim() === "" ? undefined : Number(mpp);
       running.current = startTabRun(
-        { image: scan.image, model: model.place, variant: model.variant, mpp: size, threads },
+        {
+          image: scan.image,
+          model: model.place,
+          variant: model.variant,
+          mpp: typedMpp(choices),
+          settings: region && { ...regionSettings(region), tissueMask: region.tissueMask },
+          threads,
+        },
         folder,
         (event) => setProgress((before) => takeProgress(before, event)),
       );
@@ -63,7 +75,9 @@ export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProp
         <select
           value={model.name}
           disabled={run !== undefined}
-          onChange={(event) => setModel(models.find(({ name }) => name === event.currentTarget.value)!)}
+          onChange={(event) =>
+            change({ model: models.find(({ name }) => name === event.currentTarget.value)! })
+          }
         >
           {models.map(({ name, version, variant }) => (
             <option key={name} value={name}>
@@ -82,7 +96,7 @@ export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProp
           placeholder="as the file states"
           value={mpp}
           disabled={run !== undefined}
-          onInput={(event) => setMpp(event.currentTarget.value)}
+          onInput={(event) => change({ mpp: event.currentTarget.value })}
         />
       </label>
       {canChooseFolder() && (
@@ -91,13 +105,27 @@ export function RunForm({ scan, models, onDone, onProblem, onBack }: RunFormProp
           <select
             value={toFolder ? "folder" : "tab"}
             disabled={run !== undefined}
-            onChange={(event) => setToFolder(event.currentTarget.value === "folder")}
+            onChange={(event) => change({ toFolder: event.currentTarget.value === "folder" })}
           >
             <option value="tab">in this tab, to save later</option>
             <option value="folder">in a folder, as they are made</option>
           </select>
         </label>
       )}
+      <div class="row">
+        <span>Region</span>
+        <div class="region-choice">
+          <span>{region ? regionText(region.roi, region.polygons?.length) : "the whole scan"}</span>
+          <button type="button" disabled={run !== undefined} onClick={onChooseRegion}>
+            {region ? "Change the region" : "Choose a region"}
+          </button>
+          {region && (
+            <button type="button" disabled={run !== undefined} onClick={() => change({ region: undefined })}>
+              Whole scan
+            </button>
+          )}
+        </div>
+      </div>
       <div class="row">
         {run === undefined ? (
           <>

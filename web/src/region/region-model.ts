@@ -21,6 +21,10 @@ export interface RegionOffer {
   run?(region: ChosenRegion, settings: RegionChoices): Promise<void>;
   /** What the button of `run` says; default "Segment the region". */
   runText?: string;
+  /** A region that was chosen before. */
+  before?: ChosenRegion;
+  /** Whether the tools are open at once. */
+  isOpen?: boolean;
   /** The command line that segments a region. */
   command?(region: ChosenRegion, settings: RegionChoices): string;
 }
@@ -58,6 +62,7 @@ export class RegionModel {
 
   constructor(offer: RegionOffer, viewer: ViewerModel) {
     this.offer = offer;
+    this.region = offer.before;
     this.#viewer = viewer;
   }
 

@@ -31,7 +31,11 @@ function RegionPanel({ region, model }: { region: RegionModel; model: ViewerMode
   const { region: chosen, busy } = region;
   return (
     <section>
-      <details class="region" onToggle={(event) => event.currentTarget.open && void region.open()}>
+      <details
+        class="region"
+        open={region.offer.isOpen}
+        onToggle={(event) => event.currentTarget.open && void region.open()}
+      >
         <summary>
           <h2>Region</h2>
         </summary>

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { JobClient } from "../../../src/client/job-client.ts";
 import type { JobStatus } from "../../../src/contracts/job-request.ts";
-import { regionText } from "./job-text.ts";
+import { regionText } from "../region/region-text.ts";
 
 /** Jobs of one scan that are offered. */
 const MOST = 20;
@@ -72,7 +72,7 @@ function jobText(job: JobStatus): string {
   const parts = [
     `${name}${variant ? ` ${variant}` : ""}`,
     new Date(job.createdAt).toLocaleString(),
-    ...(job.roi ? [regionText(job)] : []),
+    ...(job.roi ? [regionText(job.roi, job.polygons)] : []),
   ];
   return parts.join(", ");
 }

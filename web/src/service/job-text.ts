@@ -35,13 +35,6 @@ export function jobProgress({ state, windows, merges }: JobStatus): number | und
   }
 }
 
-/** The region of a job that segments one, in words. */
-export function regionText({ roi, polygons }: JobStatus): string | undefined {
-  const parts =
-    polygons === undefined ? "" : polygons === 1 ? "1 polygon in a " : `${polygons} polygons in a `;
-  return roi && `${parts}region ${roi[2]} × ${roi[3]} at ${roi[0]}, ${roi[1]}`;
-}
-
 /** Name of a job's scan. */
 export function scanName({ source }: JobStatus): string {
   const last = source.uri.replace(/\/+$/, "").split("/").at(-1) ?? source.uri;

@@ -1,7 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 import { JobClient, type JobPage } from "../../../src/client/job-client.ts";
 import { isFinal, type JobState, type JobStatus } from "../../../src/contracts/job-request.ts";
-import { adviceOf, jobProgress, regionText, scanName, stateText } from "./job-text.ts";
+import { regionText } from "../region/region-text.ts";
+import { adviceOf, jobProgress, scanName, stateText } from "./job-text.ts";
 import { Pager, StateFilter, type StateFilters, useServiceList } from "./list-controls.tsx";
 import { Thumbnail } from "./thumbnail.tsx";
 import { Uploads } from "./uploads.tsx";
@@ -131,7 +132,7 @@ function JobTable({ token, jobs, onOpen, onChanged }: JobTableProps) {
                   <button type="button" class="link" onClick={() => onOpen(job.id)}>
                     {scanName(job)}
                   </button>
-                  {job.roi && <p class="note">{regionText(job)}</p>}
+                  {job.roi && <p class="note">{regionText(job.roi, job.polygons)}</p>}
                 </th>
                 <td>
                   {stateText(job)}

@@ -24,13 +24,22 @@ function tell(event: SegmentEvent): void {
   self.postMessage(event);
 }
 
-async function run({ image, model, variant, mpp, threads, folder }: SegmentRequest): Promise<LocalFile[]> {
+async function run({
+  image,
+  model,
+  variant,
+  mpp,
+  settings,
+  threads,
+  folder,
+}: SegmentRequest): Promise<LocalFile[]> {
   const loaded = await loadModelInWeb(
     { store: openPlace(model.place), prefix: `${model.key}/` },
     { variant },
   );
   const segmenter = await openInWorkers(loaded, threads);
   const options = {
+    ...settings,
     source: { store: openPlace(image.place), key: image.key },
     model: loaded,
     segmenter,
