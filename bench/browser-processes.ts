@@ -25,15 +25,20 @@ function isOurs(pid: string): boolean {
   return false;
 }
 
-/** Resident memory of the largest page process, in bytes. */
-export function pageMemory(): number {
-  let most = 0;
+/** Resident memory of each page process, in bytes. */
+export function rendererMemory(): number[] {
+  const sizes: number[] = [];
   for (const { pid, command } of browserProcesses()) {
     if (!command.includes("--type=renderer")) continue;
     const found = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-    most = Math.max(most, Number(found?.[1] ?? 0) * 1024);
+    sizes.push(Number(found?.[1] ?? 0) * 1024);
   }
-  return most;
+  return sizes;
+}
+
+/** Resident memory of the largest page process, in bytes. */
+export function pageMemory(): number {
+  return Math.max(0, ...rendererMemory());
 }
 
 /** CPU seconds of the browser so far, all processes together. */

@@ -9,16 +9,14 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import type { Browser, BrowserContext, CDPSession, Page } from "playwright-core";
 import { writeTiledTiff } from "../demo/tiled-tiff.ts";
-import { bundleWorkers, startStack } from "../src/cli/stack/local-stack.ts";
-import { findWebAssets, openWebAssets } from "../src/cli/view/web-assets.ts";
+import { findWebAssets } from "../src/cli/view/web-assets.ts";
 import { segment } from "../src/index.ts";
 import { openChromium } from "../test/browser/chromium.ts";
 import { startView } from "../test/browser/view-process.ts";
 import { writePointwisePackage } from "../test/builders/pointwise-package.ts";
-import { writeMadeSlide } from "../test/builders/slide.ts";
-import { JOBS_BINDINGS, Service, TOKEN } from "../test/stack/service.ts";
 import { pageMemory } from "./browser-processes.ts";
 import { reportHere, reportHereMemory } from "./web-here.ts";
+import { reportOpenTab } from "./web-open-tab.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -27,7 +25,10 @@ const { values: options } = parseArgs({
     /** Objects on each side of the large label map. */
     side: { type: "string", default: "1000" },
     runs: { type: "string", default: "5" },
+    /** Looks at the list of jobs by a tab whose clock is turned. */
     polls: { type: "string", default: "1200" },
+    /** Instead, leaves the tabs open for so many minutes. */
+    minutes: { type: "string" },
     /** A scan that is segmented in the tab and on the command line, in turns; repeated. */
     here: { type: "string", multiple: true, default: [] },
     /** Parts to measure: script, picture, here, memory, objects, tab. Default: all. */
@@ -54,7 +55,11 @@ try {
     for (const scan of options.here) await reportHere(browser, scan, directory, Number(options.runs));
   if (wanted("memory")) await reportHereMemory(browser, directory);
   if (wanted("objects")) await reportManyObjects();
-  if (wanted("tab")) await reportOpenTab();
+  if (wanted("tab"))
+    await reportOpenTab(browser, directory, {
+      polls: Number(options.polls),
+      minutes: options.minutes === undefined ? undefined : Number(options.minutes),
+    });
 } finally {
   await browser.close();
   rmSync(directory, { recursive: true, force: true });
@@ -174,65 +179,6 @@ async function pan(page: Page, session: CDPSession): Promise<{ script: number; f
   const frames = (await page.evaluate("globalThis.framesDrawn")) as number;
   await page.mouse.up();
   return { script: (after - before) / Math.max(1, frames), frames };
-}
-
-/** A tab on a job that does not move, for as long as an hour has polls: its clock is turned, its requests are real. */
-async function reportOpenTab(): Promise<void> {
-  const slide = writeMadeSlide(join(directory, "waiting.tiff"), { width: 1500, height: 1100 }).path;
-  const model = writePointwisePackage(join(directory, "pointwise"));
-  const pages = await openWebAssets(findWebAssets());
-  const bundles = await bundleWorkers("pull");
-  const stack = await startStack({
-    state: join(directory, "state"),
-    host: "127.0.0.1",
-    port: 0,
-    model,
-    bundles,
-    shards: "pull",
-    pages: { has: pages.has, handle: (request, response) => void pages.handle(request, response) },
-    jobs: JOBS_BINDINGS,
-    segment: { TOKEN },
-  });
-  try {
-    const service = new Service(stack.url);
-    const { id } = await service.upload(slide, "waiting.tiff", { model: "pointwise" });
-    await service.jobOf(id);
-    const { page, context } = await newPage(browser);
-    await page.clock.install();
-    await page.goto(stack.url.href);
-    await page.getByLabel("Token").fill(TOKEN);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.clock.runFor(1000);
-    await page.getByText("segmenting").first().waitFor();
-    let polls = 0;
-    page.on("response", (response) => {
-      if (response.url().includes("/v1/jobs")) polls++;
-    });
-    const session = await context.newCDPSession(page);
-    const heap = async () => {
-      await session.send("HeapProfiler.collectGarbage");
-      return (await session.send("Runtime.getHeapUsage")).usedSize;
-    };
-    const most = Number(options.polls);
-    const until = async (count: number) => {
-      while (polls < count) {
-        const now = polls;
-        await page.clock.runFor(3000);
-        for (let i = 0; i < 100 && polls === now; i++) await new Promise((r) => setTimeout(r, 5));
-      }
-    };
-    await until(Math.floor(most / 6));
-    const before = await heap();
-    await until(most);
-    const after = await heap();
-    console.log(
-      `a tab on a running job: ${(before / MIB).toFixed(2)} MiB of heap after ${Math.floor(most / 6)} polls, ${(after / MIB).toFixed(2)} MiB after ${most} (an hour)`,
-    );
-    await context.close();
-  } finally {
-    await stack.stop();
-    await bundles.remove();
-  }
 }
 
 async function newPage(from: Browser): Promise<{ page: Page; context: BrowserContext }> {
