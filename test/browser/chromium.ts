@@ -83,3 +83,16 @@ export async function readPicture(page: Page, selector = ".stage > canvas"): Pro
     },
   };
 }
+
+/** World position of the corner of the picture's first pixel. @param x @param y of the view, as in its address */
+export function worldOrigin(
+  { width, height }: Pixels,
+  x: number,
+  y: number,
+  scale: number,
+): { x: number; y: number } {
+  return {
+    x: -Math.round(width / 2 - x * scale) / scale,
+    y: -Math.round(height / 2 - y * scale) / scale,
+  };
+}

@@ -7,7 +7,7 @@ import { openSource } from "../../src/local/open-source.ts";
 import { pointwiseLabel } from "../builders/pointwise-package.ts";
 import type { MadeSlide } from "../builders/slide.ts";
 import { accessibilityFindings } from "./accessibility.ts";
-import { openChromium, openPage, type Pixels, pictureReady, readPicture } from "./chromium.ts";
+import { openChromium, openPage, type Pixels, pictureReady, readPicture, worldOrigin } from "./chromium.ts";
 import { type MadeRun, makeRun } from "./made-run.ts";
 import { startView, type ViewProcess } from "./view-process.ts";
 
@@ -49,14 +49,6 @@ async function openAt(fragment: string, options: Parameters<typeof openPage>[2] 
   await opened.page.goto(`${new URL(view.url).origin}/?${Math.random()}#${fragment}`);
   await pictureReady(opened.page);
   return opened;
-}
-
-/** World position of the corner of the picture's first pixel. */
-function worldOrigin({ width, height }: Pixels, x: number, y: number, scale: number) {
-  return {
-    x: -Math.round(width / 2 - x * scale) / scale,
-    y: -Math.round(height / 2 - y * scale) / scale,
-  };
 }
 
 /** Compares every pixel of the middle with what the files hold there. @returns the number of compared pixels by label */

@@ -13,12 +13,12 @@ interface Shown {
   other: object | undefined;
 }
 
-/** What the page shows now. @param start what it was opened with, which holds for what is not there yet */
-export function currentView(model: Shown, start: ViewState): ViewState {
+/** What the page shows now. @param asked what the address said last, which holds for what is not there yet */
+export function currentView(model: Shown, asked: ViewState): ViewState {
   const { camera, labelLook, slice } = model.scene;
   const selected = model.objects?.selected;
   const object = selected && model.objects!.layer.marks(selected.group)?.numbers[selected.index];
-  const hidesObjects = model.objects ? !model.objects.layer.isVisible : start.objectsHidden;
+  const hidesObjects = model.objects ? !model.objects.layer.isVisible : asked.objectsHidden;
   const hidden = labelLook.classes.flatMap(({ visible }, i) => (visible || i === 0 ? [] : [i]));
   return {
     camera,

@@ -24,7 +24,8 @@ export class ViewerModel {
   readonly scene: Scene;
   readonly #listeners = { change: new Set<() => void>(), frame: new Set<() => void>() };
   readonly #clients: ImageClient[] = [];
-  readonly #start: ViewState;
+  /** What the address said when the page was opened, or when its fragment was last changed by hand or by a link. */
+  #asked: ViewState;
   #lastOpacity = 0.5;
   #linkTimer: ReturnType<typeof setTimeout> | undefined;
   image: OpenedImage | undefined;
@@ -47,7 +48,7 @@ export class ViewerModel {
   /** @throws {Error} with a sentence, if the browser cannot draw */
   constructor(scan: ViewedScan, canvas: HTMLCanvasElement) {
     this.scan = scan;
-    this.#start = decodeView(location.hash);
+    this.#asked = decodeView(location.hash);
     addEventListener("hashchange", this.#follow);
     this.scene = new Scene(canvas, {
       onDraw: () => this.#drawn(),
@@ -75,7 +76,7 @@ export class ViewerModel {
       },
     );
     this.scene.isOpening = false;
-    if (opened) applyView(this, this.#start);
+    if (opened) applyView(this, this.#asked);
     this.scene.requestDraw();
     this.#changed();
   }
@@ -87,7 +88,7 @@ export class ViewerModel {
     try {
       if (scan.run !== undefined && before.run === undefined) {
         await this.#openRun(scan.run);
-        if (this.#start.objectsHidden) this.objects?.setVisible(false);
+        if (this.#asked.objectsHidden) this.objects?.setVisible(false);
       } else if (scan.run === undefined) await this.#showRunning(scan);
     } catch (error) {
       if ((error as Error).name !== "AbortError") this.addError((error as Error).message);
@@ -247,13 +248,15 @@ export class ViewerModel {
 
   /** The address of the current view, without any credential. */
   get link(): string {
-    return `${location.origin}${location.pathname}${location.search}#${encodeView(currentView(this, this.#start))}`;
+    return `${location.origin}${location.pathname}${location.search}#${encodeView(currentView(this, this.#asked))}`;
   }
 
   /** The address was changed by hand, or by a link to this page. */
   readonly #follow = () => {
     clearTimeout(this.#linkTimer);
-    if (!this.isLoading) followView(this, decodeView(location.hash));
+    this.#asked = decodeView(location.hash);
+    // A page that still opens applies it when it has.
+    if (!this.isLoading) followView(this, this.#asked);
   };
 
   close(): void {
@@ -273,9 +276,9 @@ export class ViewerModel {
     const { channels, dtype } = image.report;
     this.scene.isColor = dtype === "uint8" && channels.length === 3;
     this.scene.channels = firstChannelLooks(image);
-    if (this.slices > 1) this.scene.setSlice(this.#start.slice ?? Math.floor(this.slices / 2));
+    if (this.slices > 1) this.scene.setSlice(this.#asked.slice ?? Math.floor(this.slices / 2));
     this.scene.setImage(image, client);
-    if (this.#start.camera === undefined) this.scene.fit();
+    if (this.#asked.camera === undefined) this.scene.fit();
     this.#changed();
   }
 
@@ -303,7 +306,7 @@ export class ViewerModel {
     const { labels, client } = this.other;
     this.#clients.push(client);
     this.scene.otherClasses = labels.info.classes.map(({ color }) => ({ color, visible: true }));
-    this.scene.swipe = this.#start.swipe ?? 0.5;
+    this.scene.swipe = this.#asked.swipe ?? 0.5;
     this.#matchOtherClasses(this.other);
     this.scene.setOtherLabels(finishedLayer(labels, client));
   }
@@ -330,7 +333,7 @@ export class ViewerModel {
     const isVisible = (i: number) => labelLook.classes[i]?.visible ?? true;
     const classes = labels.info.classes.map(({ color }, i) => ({ color, visible: isVisible(i) }));
     this.scene.labelLook = { ...labelLook, classes };
-    if (isFirst) applyLabelView(this, this.#start);
+    if (isFirst) applyLabelView(this, this.#asked);
   }
 
   async #openObjects(run: NonNullable<ViewedScan["run"]>): Promise<void> {
@@ -368,7 +371,7 @@ export class ViewerModel {
   #keepLink(): void {
     clearTimeout(this.#linkTimer);
     this.#linkTimer = setTimeout(
-      () => history.replaceState(null, "", `#${encodeView(currentView(this, this.#start))}`),
+      () => history.replaceState(null, "", `#${encodeView(currentView(this, this.#asked))}`),
       400,
     );
   }
