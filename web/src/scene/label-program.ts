@@ -49,6 +49,8 @@ export class LabelProgram {
   readonly #gl: WebGL2RenderingContext;
   readonly #program: GlProgram;
   readonly #palette: WebGLTexture;
+  /** What the palette holds. */
+  #classes: LabelLook["classes"] | undefined;
 
   constructor(gl: WebGL2RenderingContext) {
     this.#gl = gl;
@@ -77,17 +79,24 @@ export class LabelProgram {
     gl.uniform1i(uniform("palette"), 1);
     gl.uniform1f(uniform("opacity"), look.opacity);
     gl.uniform1i(uniform("outline"), look.style === "outline" ? 1 : 0);
+    gl.activeTexture(gl.TEXTURE1);
+    gl.bindTexture(gl.TEXTURE_2D, this.#palette);
+    if (look.classes !== this.#classes) this.#uploadPalette(look.classes);
+    gl.activeTexture(gl.TEXTURE0);
+  }
+
+  /** Into the bound texture. */
+  #uploadPalette(classes: LabelLook["classes"]): void {
+    const gl = this.#gl;
     const colors = new Uint8Array(256 * 4);
-    look.classes.forEach(({ color, visible }, i) => {
+    classes.forEach(({ color, visible }, i) => {
       if (i === 0 || i > 255) return;
       const rgb = rgbFractions(color).map((v) => Math.round(v * 255));
       colors.set([...rgb, visible ? 255 : 0], i * 4);
     });
-    gl.activeTexture(gl.TEXTURE1);
-    gl.bindTexture(gl.TEXTURE_2D, this.#palette);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, colors);
     setNearest(gl);
-    gl.activeTexture(gl.TEXTURE0);
+    this.#classes = classes;
   }
 
   /** @param texels edges of the drawn part, without the border */

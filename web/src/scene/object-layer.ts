@@ -2,7 +2,8 @@ import { type Bounds, type Camera, type Size, screenOrigin, visibleBounds } from
 import type { ObjectClient } from "../data/object-client.ts";
 import type { ObjectMarks, ObjectOutlines, OpenedObjects } from "../data/object-messages.ts";
 import { isInsideOutline } from "../data/outline-segments.ts";
-import { type ObjectDraw, type ObjectGeometry, ObjectProgram } from "./object-program.ts";
+import { ObjectBlocks } from "./object-blocks.ts";
+import { ObjectProgram, type OutlineDraw, type OutlineGeometry } from "./object-program.ts";
 import type { SceneOverlay } from "./scene.ts";
 
 const SHOWN = 128;
@@ -27,9 +28,7 @@ export interface ObjectPlace {
 
 interface LoadedGroup {
   marks: ObjectMarks;
-  boxes: ObjectGeometry;
-  states: WebGLTexture;
-  outlines?: { data: ObjectOutlines; geometry: ObjectGeometry; lastFrame: number };
+  outlines?: { data: ObjectOutlines; geometry: OutlineGeometry; lastFrame: number };
   /** Mean side of its objects in level-0 pixels. */
   meanSide: number;
 }
@@ -41,8 +40,8 @@ interface LoadedGroup {
 export class ObjectLayer implements SceneOverlay {
   readonly opened: OpenedObjects;
   readonly #client: ObjectClient;
-  readonly #gl: WebGL2RenderingContext;
   readonly #program: ObjectProgram;
+  readonly #blocks: ObjectBlocks;
   readonly #onChange: (error?: Error) => void;
   readonly #groups: (LoadedGroup | undefined)[];
   readonly #reading = new Set<string>();
@@ -61,11 +60,11 @@ export class ObjectLayer implements SceneOverlay {
     opened: OpenedObjects,
     onChange: (error?: Error) => void,
   ) {
-    this.#gl = gl;
     this.#client = client;
     this.opened = opened;
     this.#onChange = onChange;
     this.#program = new ObjectProgram(gl);
+    this.#blocks = new ObjectBlocks(this.#program, opened.groups);
     this.#groups = opened.groups.map(() => undefined);
   }
 
@@ -149,49 +148,50 @@ export class ObjectLayer implements SceneOverlay {
       const isSeen = box.x1 > visible.x0 && box.x0 < visible.x1 && box.y1 > visible.y0 && box.y0 < visible.y1;
       if (isSeen) inView.push(group);
     });
-    const segments: ObjectDraw[] = [];
-    const boxes: ObjectDraw[] = [];
+    const outlined: OutlineDraw[] = [];
+    const marked: number[] = [];
     const wanted: string[] = [];
+    const toScreen = (x: number, y: number) => ({
+      x: origin.x + x * camera.scale,
+      y: origin.y + y * camera.scale,
+    });
     for (const group of inView) {
       const loaded = this.#groups[group];
       if (loaded === undefined) {
         wanted.push(`marks ${group}`);
         continue;
       }
-      const { box } = this.opened.groups[group]!;
-      const place = {
-        states: loaded.states,
-        x: origin.x + box.x0 * camera.scale,
-        y: origin.y + box.y0 * camera.scale,
-      };
       const isLarge = loaded.meanSide * camera.scale >= OUTLINE_SIDE && inView.length <= MAX_OUTLINED;
       if (isLarge && loaded.outlines) {
+        const { box } = this.opened.groups[group]!;
+        const { geometry } = loaded.outlines;
         loaded.outlines.lastFrame = this.#frame;
-        segments.push({ ...place, geometry: loaded.outlines.geometry });
+        outlined.push({ geometry, ...this.#blocks.placeOf(group), ...toScreen(box.x0, box.y0) });
         continue;
       }
       if (isLarge) wanted.push(`outlines ${group}`);
       // Until outlines are there, large marks would hide the image.
-      else boxes.push({ ...place, geometry: loaded.boxes });
+      else marked.push(group);
     }
     this.#wanted = wanted;
-    const colors = (alpha: number) =>
-      this.opened.classes.map(({ color: [r, g, b] }) => [r / 255, g / 255, b / 255, alpha] as const);
     const ratio = globalThis.devicePixelRatio || 1;
-    this.#program.draw("boxes", boxes, screen, camera.scale, colors(0.7), 1.5 * ratio);
-    this.#program.draw("segments", segments, screen, camera.scale, colors(1), 1.5 * ratio);
+    const look = (alpha: number) => ({
+      screen,
+      scale: camera.scale,
+      colors: this.opened.classes.map(({ color: [r, g, b] }) => [r / 255, g / 255, b / 255, alpha] as const),
+      thickness: 1.5 * ratio,
+    });
+    this.#program.drawMarks(this.#blocks.draws(marked, toScreen), look(0.7));
+    this.#program.drawOutlines(outlined, look(1));
     this.#dropOldOutlines();
     this.#readWanted();
   }
 
   close(): void {
     this.#failed = true;
-    for (const loaded of this.#groups) {
-      if (loaded === undefined) continue;
-      this.#program.remove(loaded.boxes);
-      if (loaded.outlines) this.#program.remove(loaded.outlines.geometry);
-      this.#gl.deleteTexture(loaded.states);
-    }
+    for (const loaded of this.#groups)
+      if (loaded?.outlines) this.#program.removeOutlines(loaded.outlines.geometry);
+    this.#blocks.close();
     this.#client.close();
   }
 
@@ -203,7 +203,7 @@ export class ObjectLayer implements SceneOverlay {
   #updateStates(group: number): void {
     const loaded = this.#groups[group];
     if (loaded === undefined) return;
-    this.#program.uploadStates(this.#states(group, loaded.marks), loaded.states);
+    this.#blocks.setStates(group, this.#states(group, loaded.marks));
   }
 
   #states(group: number, { classes }: ObjectMarks): Uint8Array {
@@ -226,11 +226,11 @@ export class ObjectLayer implements SceneOverlay {
       sides += Math.max(marks.boxes[i + 2]! - marks.boxes[i]!, marks.boxes[i + 3]! - marks.boxes[i + 1]!);
     const loaded: LoadedGroup = {
       marks,
-      boxes: this.#program.uploadBoxes(marks.boxes),
-      states: this.#program.uploadStates(this.#states(group, marks)),
       meanSide: sides / Math.max(1, marks.numbers.length),
     };
     this.#groups[group] = loaded;
+    this.#blocks.setBoxes(group, marks);
+    this.#blocks.setStates(group, this.#states(group, marks));
     return loaded;
   }
 
@@ -283,7 +283,7 @@ export class ObjectLayer implements SceneOverlay {
     outlined.sort((a, b) => a!.outlines!.lastFrame - b!.outlines!.lastFrame);
     for (const old of outlined.slice(0, outlined.length - MAX_OUTLINED)) {
       if (old!.outlines!.lastFrame === this.#frame) continue;
-      this.#program.remove(old!.outlines!.geometry);
+      this.#program.removeOutlines(old!.outlines!.geometry);
       old!.outlines = undefined;
     }
   }

@@ -51,6 +51,7 @@ export function listenToPicture(canvas: HTMLCanvasElement, model: ViewerModel): 
       canvas.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, devicePixels(event));
       moved = 0;
+      model.setHeld(true);
     },
     { signal },
   );
@@ -81,6 +82,7 @@ export function listenToPicture(canvas: HTMLCanvasElement, model: ViewerModel): 
   const release = (event: PointerEvent) => {
     const wasClick = pointers.size === 1 && moved <= CLICK_SLOP * (canvas.width / canvas.clientWidth);
     if (!pointers.delete(event.pointerId)) return;
+    if (pointers.size === 0) model.setHeld(false);
     if (event.type === "pointerup" && wasClick) model.selectAt(at(event));
   };
   canvas.addEventListener("pointerup", release, { signal });

@@ -28,6 +28,7 @@ export class ViewerModel {
   #asked: ViewState;
   #lastOpacity = 0.5;
   #linkTimer: ReturnType<typeof setTimeout> | undefined;
+  #isHeld = false;
   image: OpenedImage | undefined;
   labels: LabelMap | undefined;
   objects: ObjectModel | undefined;
@@ -367,9 +368,16 @@ export class ViewerModel {
     this.#changed();
   }
 
+  /** While the picture is held with the mouse or a finger, the address does not follow: writing it stops the page for milliseconds. */
+  setHeld(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    this.#keepLink();
+  }
+
   /** Browsers allow a hundred changes of the address in half a minute. */
   #keepLink(): void {
     clearTimeout(this.#linkTimer);
+    if (this.#isHeld) return;
     this.#linkTimer = setTimeout(
       () => history.replaceState(null, "", `#${encodeView(currentView(this, this.#asked))}`),
       400,
