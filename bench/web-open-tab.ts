@@ -117,9 +117,8 @@ async function waitMinutes(
       tabs.push({ name, sizes: [] as TabSize[], ...tab });
     }
     console.log(`tabs on a running job, for ${minutes} minutes:`);
-    const start = performance.now();
     for (let minute = 1; minute <= minutes; minute++) {
-      await new Promise((r) => setTimeout(r, start + minute * MINUTE_MS - performance.now()));
+      await new Promise((r) => setTimeout(r, MINUTE_MS));
       for (const { sizes, session } of tabs) sizes.push(await measure(session));
       const { state, windows: now } = await service.job(job);
       console.log(

@@ -150,6 +150,24 @@ describe("the page", () => {
     await close();
   });
 
+  it("keeps its address while it is dragged, and changes it afterwards", async () => {
+    const { page, close, problems } = await openAt("x=700&y=500&scale=1&labels=1&style=fill&objects=0");
+    const before = page.url();
+    await page.mouse.move(500, 400);
+    await page.mouse.down();
+    for (let step = 1; step <= 4; step++) {
+      await page.mouse.move(500 + 10 * step, 400);
+      // Longer than a picture at rest waits.
+      await page.waitForTimeout(500);
+    }
+    await expect.poll(() => page.locator("#position").textContent()).toContain("x 660, y 500");
+    expect(page.url()).toBe(before);
+    await page.mouse.up();
+    await expect.poll(() => page.url()).toContain("x=660&y=500&");
+    expect(problems).toEqual([]);
+    await close();
+  });
+
   it("follows a changed fragment of its address", async () => {
     const { page, close, problems } = await openAt("x=700&y=500&scale=4&labels=1&style=fill&objects=0");
     await page.evaluate("location.hash = 'x=300&y=310&scale=2&labels=1&style=fill&hide=2&objects=0'");
