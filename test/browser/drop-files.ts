@@ -26,3 +26,17 @@ export async function dropFiles(page: Page, area: string, files: readonly Droppe
   await section.dispatchEvent("drop", { dataTransfer: transfer });
   await transfer.dispose();
 }
+
+/**
+ * Drops files or folders of this machine on an area with the mouse: Chromium takes them as from its window system, so the
+ * page gets entries of directories, which no script can make.
+ */
+export async function dropByMouse(page: Page, area: string, paths: readonly string[]): Promise<void> {
+  const box = (await page.getByRole("region", { name: area, exact: true }).boundingBox())!;
+  const at = { x: box.x + box.width / 2, y: box.y + 12 };
+  const session = await page.context().newCDPSession(page);
+  const data = { items: [], files: [...paths], dragOperationsMask: 1 };
+  for (const type of ["dragEnter", "dragOver", "drop"] as const)
+    await session.send("Input.dispatchDragEvent", { type, ...at, data });
+  await session.detach();
+}

@@ -1,14 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { segment } from "../../src/index.ts";
-import { makeDicom } from "../builders/make-dicom.ts";
 import { makeNifti } from "../builders/make-nifti.ts";
 import { writeVolumePackage } from "../builders/volume-package.ts";
 import { accessibilityFindings } from "./accessibility.ts";
 import { openChromium, openPage, type Pixels, pictureReady, readPicture } from "./chromium.ts";
+import { writeSeries } from "./made-series.ts";
 import { startView } from "./view-process.ts";
 
 /** Samples along the patient's right, front and head, and their distances in millimetres. */
@@ -101,36 +101,16 @@ function writeNifti(name: string, storage: Storage): string {
   return file;
 }
 
-/** A CT series: its slices are axial, their rows run to the patient's left and back. */
-function writeSeries(): string {
+function writePatientSeries(): string {
   const { size, data } = storedVolume(LPS);
-  const [columns, rows, slices] = size as [number, number, number];
   const folder = join(directory, "series");
-  mkdirSync(folder);
-  for (let k = 0; k < slices; k++) {
-    const samples = Int16Array.from(data.slice(k * columns * rows, (k + 1) * columns * rows));
+  writeSeries(folder, {
+    size: size as [number, number, number],
+    step: STEP,
+    data,
     // DICOM's x and y point to the left and the back.
-    const position = [-(SIZE[0] - 1) * STEP[0], -(SIZE[1] - 1) * STEP[1], k * STEP[2]];
-    const elements = {
-      524310: ["UI", "1.2.840.10008.5.1.4.1.1.2"],
-      524312: ["UI", `1.2.3.${k + 1}`],
-      524384: ["CS", "CT"],
-      1572944: ["DS", [3]],
-      2097166: ["UI", "1.2.3"],
-      2097202: ["DS", position],
-      2097207: ["DS", [1, 0, 0, 0, 1, 0]],
-      2621442: ["US", 1],
-      2621444: ["CS", "MONOCHROME2"],
-      2621456: ["US", rows],
-      2621457: ["US", columns],
-      2621488: ["DS", [STEP[1], STEP[0]]],
-      2621696: ["US", 16],
-      2621697: ["US", 16],
-      2621698: ["US", 15],
-      2621699: ["US", 1],
-    } as const;
-    writeFileSync(join(folder, `${k}.dcm`), makeDicom({ elements, pixels: new Uint8Array(samples.buffer) }));
-  }
+    position: [-(SIZE[0] - 1) * STEP[0], -(SIZE[1] - 1) * STEP[1], 0],
+  });
   return folder;
 }
 
@@ -214,7 +194,7 @@ async function openPlanes(place: string) {
 
 describe("three planes of a volume", () => {
   it.each(["RAS", "LPS", "PIR", "series"] as const)("of %s lie where the patient has them", async (name) => {
-    const source = name === "series" ? writeSeries() : writeNifti(name, { RAS, LPS, PIR }[name]);
+    const source = name === "series" ? writePatientSeries() : writeNifti(name, { RAS, LPS, PIR }[name]);
     const out = join(directory, `out-${name}`);
     await segment({ source, model, out, threads: 1 });
     const { page, problems, close, view } = await openPlanes(out);

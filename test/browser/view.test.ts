@@ -160,7 +160,7 @@ describe("the page", () => {
       // Longer than a picture at rest waits.
       await page.waitForTimeout(500);
     }
-    await expect.poll(() => page.locator("#position").textContent()).toContain("x 660, y 500");
+    await pictureReady(page);
     expect(page.url()).toBe(before);
     await page.mouse.up();
     await expect.poll(() => page.url()).toContain("x=660&y=500&");
