@@ -13,6 +13,7 @@ import { rendererMemory } from "./browser-processes.ts";
 
 const MIB = 2 ** 20;
 const MINUTE_MS = 60_000;
+const POLLS_PER_HOUR = 1200;
 /** What may be added from the first third of the time to the last one: a leak of one small object a poll is more. */
 const MAX_GROWTH = { heap: 0.3 * MIB, nodes: 100 };
 /** Part of the time in which the job is segmented: it is running at the end, too. */
@@ -87,7 +88,7 @@ async function turnClock(browser: Browser, stack: Stack, directory: string, most
   await until(most);
   const after = await measure(session);
   console.log(
-    `a tab on a running job: ${sizeText(before)} after ${first} polls, ${sizeText(after)} after ${most} (an hour)`,
+    `a tab on a running job: ${sizeText(before)} after ${first} polls, ${sizeText(after)} after ${most} (${(most / POLLS_PER_HOUR).toFixed(1)} hours)`,
   );
   await page.context().close();
 }
