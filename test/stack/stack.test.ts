@@ -516,6 +516,7 @@ describe("every route", () => {
       "GET /v1/model/files/{path}",
       "GET /v1/read/{job}/{expires}/{signature}/{path}",
       "GET /v1/uploads/{id}",
+      "GET /v1/uploads/{id}/source/{path}",
       "GET /v1/work/{job}/objects",
       "GET /v1/work/{job}/plan",
       "GET /v1/work/{job}/source/{path}",

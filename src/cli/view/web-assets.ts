@@ -57,7 +57,7 @@ export interface WebAssets {
 }
 
 /** Pages of the app have addresses of their own and one file. */
-const PAGES: ReadonlySet<string> = new Set(["/", "/here", "/job", "/cohort", "/docs"]);
+const PAGES: ReadonlySet<string> = new Set(["/", "/here", "/job", "/scan", "/cohort", "/docs"]);
 
 /**
  * Serves the files of a directory. They are listed once, so that a path is only looked up, never resolved. Names of

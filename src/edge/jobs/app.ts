@@ -22,6 +22,7 @@ import { createReadLinkRoutes } from "./outputs/read-link-routes.ts";
 import { createOutputRoutes } from "./outputs/routes.ts";
 import { createRunningLabelRoutes } from "./outputs/running-labels.ts";
 import { createWorkRoutes } from "./runner-api/routes.ts";
+import { createUploadSourceRoutes } from "./runner-api/upload-source.ts";
 import { createViewerRoutes } from "./runner-api/viewer-routes.ts";
 import { createFolderRoutes, type FolderRouteOptions } from "./uploads/folder-routes.ts";
 import { publishUploadEvent } from "./uploads/publish-upload-event.ts";
@@ -71,6 +72,7 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   // Beside the scope read, which every route of a job needs.
   app.use("/v1/jobs/:id/source", requireScope("source"));
   app.use("/v1/jobs/:id/source/*", requireScope("source"));
+  app.use("/v1/uploads/:id/source/*", requireScope("source"));
   app.use("/v1/model", requireScope("read"));
   app.use("/v1/model/files/*", requireScope("submit"));
   // A running job has written some objects already; only those of a job that is done are results.
@@ -87,6 +89,7 @@ export function createJobsApp(): OpenAPIHono<{ Bindings: Bindings }> {
   app.route("/", createRunningLabelRoutes());
   app.route("/", createWorkRoutes());
   app.route("/", createViewerRoutes());
+  app.route("/", createUploadSourceRoutes());
   app.route("/", createModelRoutes());
   app.route("/", createUploadRoutes({ onCompleted: publishUploadEvent, check: checkModel }));
   app.route("/", createFolderRoutes({ start: startFolderJob, check: checkModel }));

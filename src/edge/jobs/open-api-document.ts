@@ -56,6 +56,7 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   "post /v1/cohorts/{id}/cancel": "cancelCohort",
   "post /v1/uploads": "createUpload",
   "get /v1/uploads/{id}": "getUpload",
+  "get /v1/uploads/{id}/source/{path}": "getUploadSource",
   "delete /v1/uploads/{id}": "abortUpload",
   "put /v1/uploads/{id}/parts/{n}": "putUploadPart",
   "post /v1/uploads/{id}/complete": "completeUpload",

@@ -7,8 +7,8 @@ import { regionTools } from "../region/open-region-tools.ts";
 import { viewRegion } from "../region/view-region.ts";
 import { ViewerPage } from "../viewer/viewer-page.tsx";
 
-// An address of `tilewright view`, or of a job: most show an image.
-if (/^#token=/.test(location.hash) ? location.pathname === "/" : location.pathname === "/job")
+// An address of `tilewright view`, of a job or an upload: most show an image.
+if (/^#token=/.test(location.hash) ? location.pathname === "/" : /^\/(job|scan)$/.test(location.pathname))
   prepareImageWorker();
 
 /** Chooses the page by the address and by what the server offers. */

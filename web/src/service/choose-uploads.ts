@@ -1,6 +1,9 @@
 import type { LocalFile } from "../data/file-store.ts";
-import { uploadFile } from "./upload-file.ts";
+import { storeFile, uploadFile } from "./upload-file.ts";
 import { uploadFolder } from "./upload-folder.ts";
+
+/** @throws {Error} a sentence */
+type Send = (token: string, signal: AbortSignal, onProgress: (bytes: number) => void) => Promise<string>;
 
 /** A scan to send: a file, or a folder with all that is in it. */
 export interface ChosenUpload {
@@ -8,8 +11,10 @@ export interface ChosenUpload {
   key: number;
   name: string;
   byteLength: number;
-  /** @returns the job that it started @throws {Error} a sentence */
-  send(token: string, signal: AbortSignal, onProgress: (bytes: number) => void): Promise<string>;
+  /** @returns the job that it started */
+  send: Send;
+  /** Sends it without a job. Undefined: a folder, which is shown only with its job. @returns the id of the upload */
+  store?: Send;
 }
 
 let chosen = 0;
@@ -33,6 +38,7 @@ export function chooseUploads(files: readonly LocalFile[]): { uploads: ChosenUpl
         name: key,
         byteLength: file.size,
         send: (token, signal, onProgress) => uploadFile(token, file as File, signal, onProgress),
+        store: (token, signal, onProgress) => storeFile(token, file as File, signal, onProgress),
       });
   }
   for (const [name, inside] of folders) {

@@ -3,34 +3,28 @@ import { forecastCloudCost } from "../../../src/orchestrator/cloud-cost.ts";
 import { regionSettings } from "../region/region-messages.ts";
 import type { RegionOffer } from "../region/region-model.ts";
 import { dollarText } from "./job-text.ts";
+import { openServedModel } from "./served-model.ts";
 
 /** Regions of a job's scan: planned with the settings of the job, and run as another job of the same scan. */
 export function jobRegion(token: string, job: string, onOpen: (job: string) => void): RegionOffer {
   const client = new JobClient(location.origin, { token });
   let request: StatedRequest | undefined;
   let model: RemoteModel | undefined;
-  const below = (path: string, list?: string) => ({
-    kind: "server" as const,
-    store: { base: `${location.origin}${path}`, token, ...(list && { list: `${location.origin}${list}` }) },
-  });
   return {
     async prepare() {
-      [request, model] = await Promise.all([client.request(job), client.model()]);
-      const file = await fetch("/v1/model/files/model.json", {
-        headers: { Authorization: `Bearer ${token}` },
-      });
-      await file.body?.cancel();
-      if (file.status === 403)
-        throw new Error(
-          "this token may not start jobs (it lacks the scope submit), so no region can be segmented",
-        );
+      const [stated, served] = await Promise.all([client.request(job), openServedModel(client, token)]);
+      request = stated;
+      model = served.model;
       const { mpp, series, time, pagesAs, name } = request;
       const { roi: _, polygons: __, ...settings } = request.settings;
-      const source = `/v1/jobs/${job}/source`;
+      const source = `${location.origin}/v1/jobs/${job}/source`;
       return {
-        image: { key: name, place: below(`${source}/`, source) },
+        image: {
+          key: name,
+          place: { kind: "server", store: { base: `${source}/`, token, list: source } },
+        },
         choices: { mpp, series, time, pagesAs },
-        model: { key: "files", place: below("/v1/model/") },
+        model: served.place,
         variant: model.variant,
         settings,
         isEdge: true,

@@ -20,11 +20,12 @@ const FILTERS: StateFilters<JobState> = [
 interface JobsPageProps {
   token: string;
   onOpen: (job: string) => void;
+  onOpenUpload: (upload: string) => void;
   onSignOut: () => void;
 }
 
 /** Uploads and jobs of the service. */
-export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
+export function JobsPage({ token, onOpen, onOpenUpload, onSignOut }: JobsPageProps) {
   const [text, setText] = useState("");
   const [filter, setFilter] = useState(0);
   const [cursors, setCursors] = useState<readonly string[]>([]);
@@ -44,7 +45,11 @@ export function JobsPage({ token, onOpen, onSignOut }: JobsPageProps) {
           Sign out
         </button>
       </header>
-      <Uploads token={token} onStarted={(job, isOnly) => (isOnly ? onOpen(job) : refresh())} />
+      <Uploads
+        token={token}
+        onStarted={(job, isOnly) => (isOnly ? onOpen(job) : refresh())}
+        onStored={onOpenUpload}
+      />
       <form class="row filters" onSubmit={(event) => event.preventDefault()}>
         <label>
           Name{" "}

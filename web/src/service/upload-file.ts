@@ -1,6 +1,6 @@
 import { JobClient, type RemoteUpload } from "../../../src/client/job-client.ts";
 import { forEachConcurrent } from "../../../src/storage/concurrency.ts";
-import { findUpload, forgetUpload, keepUpload } from "./resumable-uploads.ts";
+import { findUpload, forgetUpload, type KnownFile, keepUpload } from "./resumable-uploads.ts";
 
 /** Parts in progress at a time; each is held in memory. */
 const PARALLEL_PARTS = 2;
@@ -21,20 +21,48 @@ export async function uploadFile(
   onProgress: (bytes: number) => void,
 ): Promise<string> {
   const client = new JobClient(location.origin, { token, signal });
-  const upload = await openUpload(client, file);
-  keepUpload(file, upload.id);
-  if (upload.state === "open") await sendParts(client, upload, file, signal, onProgress);
+  const upload = await sendFile(client, file, file, {}, signal, onProgress);
   const { job } = await client.completeUpload(upload.id);
   const started = job ?? (await waitForJob(client, upload.id, signal));
   forgetUpload(file);
   return started;
 }
 
-async function openUpload(client: JobClient, file: File): Promise<RemoteUpload> {
-  const known = findUpload(file);
-  const found = known === undefined ? undefined : await client.upload(known);
-  if (found?.byteLength === file.size) return found;
-  return client.createUpload({ name: file.name, byteLength: file.size, request: {} });
+/** Sends a file like `uploadFile`, and starts no job. @returns the id of the upload */
+export async function storeFile(
+  token: string,
+  file: File,
+  signal: AbortSignal,
+  onProgress: (bytes: number) => void,
+): Promise<string> {
+  const client = new JobClient(location.origin, { token, signal });
+  // Not an upload of the same file that starts a job when it is complete.
+  const { name, size, lastModified } = file;
+  const known = { name: `${name} without a job`, size, lastModified };
+  const upload = await sendFile(client, file, known, null, signal, onProgress);
+  await client.completeUpload(upload.id);
+  forgetUpload(known);
+  return upload.id;
+}
+
+/** Sends the parts that are missing. @param known finds the upload after a reload @param request of its job; null: none */
+async function sendFile(
+  client: JobClient,
+  file: File,
+  known: KnownFile,
+  request: object | null,
+  signal: AbortSignal,
+  onProgress: (bytes: number) => void,
+): Promise<RemoteUpload> {
+  const kept = findUpload(known);
+  const found = kept === undefined ? undefined : await client.upload(kept);
+  const upload =
+    found?.byteLength === file.size
+      ? found
+      : await client.createUpload({ name: file.name, byteLength: file.size, request });
+  keepUpload(known, upload.id);
+  if (upload.state === "open") await sendParts(client, upload, file, signal, onProgress);
+  return upload;
 }
 
 async function sendParts(

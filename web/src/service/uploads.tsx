@@ -8,6 +8,10 @@ interface Sending {
   upload: ChosenUpload;
   bytes: number;
   error?: string;
+  /** Whether it is only stored, so that a region can be chosen. */
+  isStored: boolean;
+  /** The upload, once it is stored. */
+  stored?: string;
   controller?: AbortController;
 }
 
@@ -18,11 +22,14 @@ interface UploadsProps {
   token: string;
   /** @param isOnly no other upload is in progress */
   onStarted: (job: string, isOnly: boolean) => void;
+  /** A scan is stored, and a region of it can be chosen. */
+  onStored: (upload: string) => void;
 }
 
 /** Takes files and folders by drop or choice and sends them. What was sent before a reload is not sent again. */
-export function Uploads({ token, onStarted }: UploadsProps) {
+export function Uploads({ token, onStarted, onStored }: UploadsProps) {
   const [sendings, setSendings] = useState<readonly Sending[]>([]);
+  const [isRegionFirst, setRegionFirst] = useState(false);
   const [problem, setProblem] = useState<string>();
   const running = useRef(new Set<ChosenUpload>());
   /** All of the list. */
@@ -33,14 +40,25 @@ export function Uploads({ token, onStarted }: UploadsProps) {
         sending.upload !== upload ? [sending] : part === undefined ? [] : [{ ...sending, ...part }],
       ),
     );
-  const start = async (upload: ChosenUpload) => {
+  const start = async ({ upload, isStored }: Sending) => {
     running.current.add(upload);
     const controller = new AbortController();
     change(upload, { controller, error: undefined });
     try {
-      const job = await upload.send(token, controller.signal, (bytes) => change(upload, { bytes }));
-      remove(upload);
-      onStarted(job, known.current.size === 0);
+      const onProgress = (bytes: number) => change(upload, { bytes });
+      if (!isStored) {
+        const job = await upload.send(token, controller.signal, onProgress);
+        remove(upload);
+        onStarted(job, known.current.size === 0);
+      } else if (upload.store) {
+        const stored = await upload.store(token, controller.signal, onProgress);
+        if (known.current.size === 1) onStored(stored);
+        else change(upload, { stored, bytes: upload.byteLength, controller: undefined });
+      } else {
+        throw new Error(
+          "a region of a folder is chosen when its job runs: remove it, and choose it without “Choose a region first”",
+        );
+      }
     } catch (error) {
       const reason = controller.signal.aborted ? "stopped" : (error as Error).message;
       change(upload, { error: reason, controller: undefined });
@@ -52,8 +70,11 @@ export function Uploads({ token, onStarted }: UploadsProps) {
     change(upload, undefined);
   };
   useEffect(() => {
-    const next = sendings.find(({ upload, error }) => error === undefined && !running.current.has(upload));
-    if (next && running.current.size < PARALLEL_SCANS) void start(next.upload);
+    const next = sendings.find(
+      ({ upload, error, stored }) =>
+        error === undefined && stored === undefined && !running.current.has(upload),
+    );
+    if (next && running.current.size < PARALLEL_SCANS) void start(next);
   });
   useEffect(() => {
     const warn = (event: BeforeUnloadEvent) => running.current.size > 0 && event.preventDefault();
@@ -65,7 +86,10 @@ export function Uploads({ token, onStarted }: UploadsProps) {
       const { uploads, problem } = chooseUploads(await choose());
       setProblem(problem);
       for (const upload of uploads) known.current.add(upload);
-      setSendings((before) => [...before, ...uploads.map((upload) => ({ upload, bytes: 0 }))]);
+      setSendings((before) => [
+        ...before,
+        ...uploads.map((upload) => ({ upload, bytes: 0, isStored: isRegionFirst })),
+      ]);
     } catch (error) {
       setProblem((error as Error).message);
     }
@@ -89,9 +113,17 @@ export function Uploads({ token, onStarted }: UploadsProps) {
     <DropArea label="Upload" onDrop={(data) => void take(() => filesOfDrop(data))}>
       {input("Drop scans here, or choose files:", false)}
       {input("or a folder (DICOM, OME-Zarr):", true)}
+      <label class="row">
+        <input
+          type="checkbox"
+          checked={isRegionFirst}
+          onChange={(event) => setRegionFirst(event.currentTarget.checked)}
+        />
+        Choose a region first
+      </label>
       {problem && <p class="warning">{problem}</p>}
       <ul class="sendings">
-        {sendings.map(({ upload, bytes, error, controller }) => (
+        {sendings.map(({ upload, bytes, error, stored, controller }) => (
           <li key={upload.key}>
             <span>{upload.name}</span>
             <progress value={bytes} max={upload.byteLength} aria-label={`Sent of ${upload.name}`} />
@@ -105,6 +137,10 @@ export function Uploads({ token, onStarted }: UploadsProps) {
                   Remove
                 </button>
               </>
+            ) : stored ? (
+              <button type="button" onClick={() => onStored(stored)}>
+                Choose a region
+              </button>
             ) : (
               <span>
                 {Math.floor((100 * bytes) / upload.byteLength)} %{" "}

@@ -12,7 +12,7 @@ import { resultsStore } from "../../shared/results-store.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { JOB_ID } from "../outputs/output-path.ts";
 import { readJobDocument } from "./job-document.ts";
-import { describeSourceRoute, sendSource, sourceObjects } from "./source-routes.ts";
+import { describeSourceRoute, jobSource, sendSource, sourceObjects } from "./source-routes.ts";
 
 /** Records of a shard have at most 6 MiB (orchestrator/map/edge-shards.ts), plus a header. */
 const MAX_RECORDS_BYTES = 8 * 2 ** 20;
@@ -141,7 +141,9 @@ export function createWorkRoutes() {
       failures,
     ),
   );
-  app.get("/v1/work/:job/source/:path{.+}", (c) => sendSource(c, c.req.param("job")));
+  app.get("/v1/work/:job/source/:path{.+}", async (c) =>
+    sendSource(c, await jobSource(c.env, c.req.param("job"))),
+  );
 
   app.use(
     "/v1/work/:job/shards/:shard",

@@ -1,5 +1,6 @@
 import { type RouteConfig, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import type { JobDocument } from "../../../contracts/job-plan-message.ts";
 import { HttpError } from "../../../service/http-error.ts";
 import type { ListedObject, ObjectStore } from "../../../storage/object-store.ts";
 import { isObjectKey } from "../../shared/object-key.ts";
@@ -48,13 +49,27 @@ export function describeSourceRoute(
   };
 }
 
+/** A source as it was found, and the address that opens it. */
+export interface ReadableSource {
+  source: JobDocument["source"];
+  address: string;
+}
+
+/** The source of a job. @throws {HttpError} 404 where there is no such job */
+export async function jobSource(env: Bindings, job: string): Promise<ReadableSource> {
+  const { source, request } = await readJobDocument(env, job);
+  return { source, address: request.source };
+}
+
 /**
- * Sends the source of a job, so that runners and pages need neither its address nor keys of its bucket. `/source/<name>/…` are the
+ * Sends a source, so that runners and pages need neither its address nor keys of its bucket. `/source/<name>/…` are the
  * objects below the source's key, and no others.
  */
-export async function sendSource(c: Context<{ Bindings: Bindings }>, job: string): Promise<Response> {
-  const { source, request } = await readJobDocument(c.env, job);
-  const { store, key } = openSourceStore(c.env, request.source);
+export async function sendSource(
+  c: Context<{ Bindings: Bindings }>,
+  { source, address }: ReadableSource,
+): Promise<Response> {
+  const { store, key } = openSourceStore(c.env, address);
   // From the raw URL: a router may decode it twice or not at all.
   const path = keyBelow(new URL(c.req.url).pathname, source.name);
   if (path === undefined) throw missing();
@@ -156,5 +171,5 @@ function quoted(etag: string): string {
 }
 
 function missing(): HttpError {
-  return new HttpError(404, "source_missing", "the job's source has no such object");
+  return new HttpError(404, "source_missing", "the source has no such object");
 }

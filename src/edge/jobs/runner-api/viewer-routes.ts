@@ -3,7 +3,7 @@ import { jobRequestSchema } from "../../../contracts/job-request.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
 import { readJobDocument } from "./job-document.ts";
-import { describeSourceRoute, sendSource, sourceObjects } from "./source-routes.ts";
+import { describeSourceRoute, jobSource, sendSource, sourceObjects } from "./source-routes.ts";
 
 const jobParams = z.object({ id: z.string() });
 const failures = {
@@ -74,6 +74,8 @@ export function createViewerRoutes() {
       failures,
     ),
   );
-  app.get("/v1/jobs/:id/source/:path{.+}", (c) => sendSource(c, c.req.param("id")));
+  app.get("/v1/jobs/:id/source/:path{.+}", async (c) =>
+    sendSource(c, await jobSource(c.env, c.req.param("id"))),
+  );
   return app;
 }
