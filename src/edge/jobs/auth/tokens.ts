@@ -6,7 +6,7 @@ import { parseJsonBinding } from "../../shared/json-binding.ts";
 
 export const SCOPES = ["submit", "read", "source", "work", "admin"] as const;
 /**
- * `submit`: upload, start and cancel, and the model; `read`: status, events, outputs; `source`: pixels of the scans of jobs;
+ * `submit`: upload, start and cancel, and the model; `read`: status, events, outputs; `source`: pixels of the scans of jobs and uploads;
  * `work`: shards and pixels of any job, for runners; `admin`: everything.
  */
 export type Scope = (typeof SCOPES)[number];
