@@ -37,6 +37,7 @@ it("shows the slices of a volume with its contrast, and says where they point", 
   await expect
     .poll(() => page.locator(".panel").textContent())
     .toContain("right is L, down is A, the next slice is S");
+  expect(await page.locator(".panel").textContent()).toMatch(/Voxel size\s*2 × 2 × 3 mm/);
   const brightness = async () => {
     await pictureReady(page);
     const pixels = await readPicture(page);

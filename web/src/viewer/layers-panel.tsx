@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import type { ImageReport } from "../../../src/image/describe.ts";
 import type { ChannelLook } from "../scene/image-program.ts";
 import { MAX_SHOWN_CHANNELS } from "../scene/image-program.ts";
 import { ObjectPanel } from "./object-panel.tsx";
@@ -230,7 +231,7 @@ function ImageSection({ model }: { model: ViewerModel }) {
     ["Size", `${report.shape.toReversed().join(" × ")} px`],
     ["Levels", String(report.levels.length)],
     ["Samples", `${report.channels.length} × ${report.dtype}`],
-    ["Pixel size", mpp ? `${Number(mpp[1].toPrecision(4))} µm` : "not stated"],
+    pixelSize(report, mpp),
   ];
   if (report.axes === "zyx") rows.push(["Directions", directionsText(report.orientation)]);
   if (report.objectivePower !== null) rows.push(["Objective", `${report.objectivePower}×`]);
@@ -245,6 +246,21 @@ function ImageSection({ model }: { model: ViewerModel }) {
       <Facts rows={rows} />
     </section>
   );
+}
+
+/** Of volumes all three edges, in the unit of the file. @param mpp micrometres per pixel, y and x; a run may have been told them */
+function pixelSize(
+  { axes, spacing }: ImageReport,
+  mpp: readonly [number, number] | undefined,
+): [name: string, value: string] {
+  const text = (sizes: readonly number[]) =>
+    // From x to z. Square pixels have one size.
+    (sizes.length === 2 && sizes[0] === sizes[1] ? [sizes[0]] : sizes.toReversed())
+      .map((size) => Number(size!.toPrecision(4)))
+      .join(" × ");
+  if (axes === "zyx" && spacing)
+    return ["Voxel size", `${text(spacing.values)} ${spacing.unit === "millimeter" ? "mm" : "µm"}`];
+  return ["Pixel size", mpp ? `${text(mpp)} µm` : "not stated"];
 }
 
 /** Slices are shown as they are stored, never turned: where they point must be said. */
