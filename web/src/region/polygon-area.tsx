@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { screenOrigin, toWorld } from "../data/camera.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
 import { crossedPath } from "./outline-path.ts";
@@ -33,7 +33,8 @@ export function PolygonArea({ region, model }: { region: RegionModel; model: Vie
     toWorld(model.scene.camera, model.scene.screen, x * ratio(), y * ratio());
   const zoom = (factor: number, at: Point) => model.zoom(factor, { x: at.x * ratio(), y: at.y * ratio() });
 
-  useEffect(() => {
+  // Before the next key: it may follow the one that began the drawing at once.
+  useLayoutEffect(() => {
     const element = area.current!;
     element.focus({ preventScroll: true });
     setCross({ x: element.clientWidth / 2, y: element.clientHeight / 2 });
