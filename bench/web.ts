@@ -183,6 +183,8 @@ async function pan(page: Page, session: CDPSession): Promise<{ script: number; f
 
 async function newPage(from: Browser): Promise<{ page: Page; context: BrowserContext }> {
   const context = await from.newContext({ viewport: { width: 1280, height: 800 } });
+  // A busy machine draws a million objects slowly; nothing is measured meanwhile.
+  context.setDefaultNavigationTimeout(300_000);
   return { context, page: await context.newPage() };
 }
 

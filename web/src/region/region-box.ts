@@ -7,9 +7,6 @@ import { MAX_REGION_FILE_BYTES, parseRegionPolygons } from "../../../src/portabl
 import type { Bounds } from "../data/camera.ts";
 import type { ChosenRegion, Roi } from "./region-messages.ts";
 
-/** What the page calls the file of outlines that it saves. */
-export const OUTLINES_FILE = "region.geojson";
-
 interface ImageSize {
   width: number;
   height: number;

@@ -4,6 +4,9 @@ import type { SourceChoices } from "../../../src/portable/open-source.ts";
 import type { Raster, Rect } from "../../../src/tiling/grid/raster.ts";
 import type { PlacedKey } from "../data/place.ts";
 
+/** What the page calls the file of outlines that it saves. */
+export const OUTLINES_FILE = "region.geojson";
+
 /** `[x, y, width, height]` in level-0 pixels, as in the settings of a job. */
 export type Roi = readonly [number, number, number, number];
 

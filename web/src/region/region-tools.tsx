@@ -4,9 +4,9 @@ import { visibleBounds } from "../data/camera.ts";
 import { useModel } from "../viewer/use-model.ts";
 import type { ViewerModel } from "../viewer/viewer-model.ts";
 import type { OpenedTools } from "../viewer/viewer-tools.ts";
-import { OUTLINES_FILE, toGeoJson } from "./region-box.ts";
+import { toGeoJson } from "./region-box.ts";
 import { RegionLayer } from "./region-layer.tsx";
-import type { Roi } from "./region-messages.ts";
+import { OUTLINES_FILE, type Roi } from "./region-messages.ts";
 import { RegionModel, type RegionOffer } from "./region-model.ts";
 
 /** The tools for regions of a slide that a viewer shows. */

@@ -2,7 +2,7 @@ import type { RunManifest } from "../../../src/orchestrator/manifest/run-manifes
 import { durationText } from "../controls/duration-text.ts";
 import { openPlace } from "../data/place.ts";
 import type { ServedModel, ViewedScan } from "../data/session.ts";
-import { OUTLINES_FILE } from "./region-box.ts";
+import { OUTLINES_FILE } from "./region-messages.ts";
 import type { RegionOffer } from "./region-model.ts";
 
 /** Regions of a scan that a command shows: with the settings of its run, if that was of the served model, else the defaults. */
