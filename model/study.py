@@ -150,7 +150,8 @@ def run_steps(model, steps, recipe, budget):
         else:
             # after pruning the mask is baked, and its zeros stay zeros
             packed = compress(model, **step)
-    return model.eval(), packed
+    # a trained method that no training followed: its weights as they are before it
+    return model.eval(), bake(model) or packed
 
 
 def measure(model, packed, task, samples, parent_bytes=None):
@@ -286,12 +287,14 @@ def main():
     parser.add_argument("--budget", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", help="names of rows, separated by commas")
-    parser.add_argument("--shipped", nargs="*", default=[str(p) for p in sorted((HERE / "checkpoints").glob("*.pt"))])
+    parser.add_argument("--shipped", nargs="*", help="checkpoints to round (the file says which)")
     parser.add_argument("--report", action="store_true", help="write the report again and run nothing")
     parser.add_argument("--report-to", default=str(HERE))
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     study = tomllib.loads(Path(args.config).read_text())
+    if args.shipped is None:
+        args.shipped = [str(HERE / p) for p in study["networks"]]
     if args.budget not in study["budget"]:
         sys.exit(f'{args.config} has no budget "{args.budget}"; it has {", ".join(study["budget"])}')
     budget, out = study["budget"][args.budget], Path(args.out)

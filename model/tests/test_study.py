@@ -1,11 +1,14 @@
+import copy
 import json
 import tomllib
 
+import numpy as np
 import pytest
 import torch
 
 import study
 import study_report
+from packed import packed_size
 from swin_unet import SwinUnet, SwinUnetConfig
 from test_tasks import MODEL, launch, write_hippocampus
 
@@ -87,6 +90,16 @@ def test_every_row_of_the_config_can_be_built():
         if "baseline" in row:
             pytest.importorskip("monai")
         assert study.architecture(row, budget, hippocampus)(torch.zeros(1, 3, 128, 128)).shape == (1, 3, 128, 128)
+
+
+@pytest.mark.parametrize("row", CONFIG["shipped"], ids=lambda row: row["name"])
+def test_rows_without_training_end_with_plain_weights_and_a_size(row):
+    start = SwinUnet(SwinUnetConfig(image_size=64, in_channels=3, classes=3, width=8, heads=[1, 1, 2, 2], attention_window=2, drop_path=0.0)).eval()
+    model, packed = study.run_steps(copy.deepcopy(start), row["steps"], None, {})
+    size = packed_size(model, packed, np.float32)
+    assert size["raw_bytes"] < packed_size(start, {}, np.float32)["raw_bytes"] if row["steps"] else not packed
+    x = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model(x), start(x)) == (not row["steps"])
 
 
 def test_a_label_changes_no_fingerprint_and_a_budget_does():
