@@ -30,6 +30,7 @@ import torch.nn.functional as F
 
 import tasks
 from compress import bake, compress
+from crops import Crops
 from structured_pruning import importance, shrink
 from export_onnx import load_checkpoint
 from losses import OPTIONS, segmentation_loss
@@ -51,11 +52,14 @@ parser.add_argument("--plain", type=float, help="share of crops whose colours ar
 parser.add_argument("--validate-every", type=int, default=250)
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--threads", type=int, help="per process")
+parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+parser.add_argument("--batch", type=int, help="crops of a step, instead of the config's")
+parser.add_argument("--workers", type=int, default=0, help="processes that draw crops, for a GPU; 0: this one")
 args = parser.parse_args()
 
 rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 if world > 1:
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo" if args.device == "cpu" else "nccl")
 torch.set_num_threads(args.threads or max(1, (os.cpu_count() or 2) // world))
 torch.manual_seed(args.seed)
 out = Path(args.out)
@@ -64,13 +68,15 @@ if (out / "last.pt").exists() and not args.resume:
     sys.exit(f"{out}/last.pt exists. Add --resume to go on, or choose another --out; nothing is overwritten.")
 teacher, parent = load_checkpoint(args.checkpoint)
 parent["config"]["model"]["drop_path"] = 0.0               # pruning takes enough; the teacher never drops any
-teacher = load_weights(parent["config"]["model"], teacher.state_dict()).eval()
+device = torch.device(args.device)
+teacher = load_weights(parent["config"]["model"], teacher.state_dict()).to(device).eval()
 config, t = parent["config"], parent["config"]["train"]
+t["batch"] = args.batch or t["batch"]
 task = tasks.load(tasks.name_of(config))
 size = config["model"]["image_size"]
-class_weights = torch.tensor(t["class_weights"])
+class_weights = torch.tensor(t["class_weights"], device=device)
 loss_options = {k: t[k] for k in OPTIONS if k in t}
-autocast = torch.autocast("cpu", torch.bfloat16, enabled=t["precision"] == "bf16")
+autocast = torch.autocast(device.type, torch.bfloat16, enabled=t["precision"] == "bf16")
 PRUNE_AT = [round(args.steps / 3 * i / args.rounds) for i in range(args.rounds)] if args.mlp or args.heads else []
 QUANTISE_AT = round(args.steps / 3) if PRUNE_AT else 0
 WARMUP = 50
@@ -107,7 +113,7 @@ def loss_on(model, batch):
 
 def prune(model, share):
     """Take the same share out of every round, so that after the last one `args.mlp` and `args.heads` are gone."""
-    batches = [(pixels, truth) for pixels, *truth in (sampler.batch(t["batch"] // world) for _ in range(16))]
+    batches = [(pixels, truth) for pixels, *truth in (next(crops) for _ in range(16))]
     scores = importance(model, batches, lambda logits, truth: segmentation_loss(logits, truth[0], class_weights, truth[1], **loss_options))
     if world > 1:
         for block in scores:
@@ -118,7 +124,7 @@ def prune(model, share):
 
 def finished(model):
     """The averaged weights as plain float32 on their grid, and the scales they lie on."""
-    plain = SwinUnet(model.cfg)                            # not a deep copy: it would share the class that `bake` takes apart
+    plain = SwinUnet(model.cfg).to(device)                 # not a deep copy: it would share the class that `bake` takes apart
     if quantised:
         compress(plain, "fake_quant", bits=args.bits, scale="learned")
     plain.load_state_dict(ema)
@@ -134,8 +140,8 @@ step, minutes_before, best, quantised = 0, 0.0, -1.0, False
 model = copy.deepcopy(teacher).train()
 optimizer, ema = optimizer_of(model), averages_of(model)
 if args.resume:
-    saved = torch.load(out / "last.pt", weights_only=True)
-    model = SwinUnet(SwinUnetConfig(**saved["config"]["model"])).train()
+    saved = torch.load(out / "last.pt", map_location=device, weights_only=True)
+    model = SwinUnet(SwinUnetConfig(**saved["config"]["model"])).to(device).train()
     quantised = saved["quantised"]
     if quantised:
         compress(model, "fake_quant", bits=args.bits, scale="learned")
@@ -150,6 +156,7 @@ except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, size, seed=[args.seed, step, rank], plain=t["decay_plain_share"] if args.plain is None else args.plain,
                        **{k: t[k] for k in task.SAMPLER_OPTIONS if k in t})
+crops = Crops(sampler, t["batch"] // world, device, args.workers, [args.seed, step, rank])
 quick_validation = task.QuickValidation(val_samples, size)
 del train_samples, val_samples
 
@@ -172,10 +179,10 @@ while True:
 
             def model_fn(pixels):
                 with autocast:
-                    return plain(pixels)
+                    return plain(pixels.to(device))
             with torch.inference_mode():
                 scores = quick_validation(model_fn)
-            packed = {"config": {**config, "model": asdict(plain.cfg)}, "ema": plain.state_dict(), "scales": scales,
+            packed = {"config": {**config, "model": asdict(plain.cfg)}, "ema": {k: v.cpu() for k, v in plain.state_dict().items()}, "scales": scales,
                       "step": parent["step"] + step, "minutes": parent["minutes"] + minutes, "quick": scores}
             if merit(scores) > best:
                 best = merit(scores)
@@ -203,7 +210,7 @@ while True:
     rate = args.learning_rate * min(1, (step - since + 1) / WARMUP) * max(0.01, 1 - step / args.steps)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    batch = sampler.batch(t["batch"] // world)
+    batch = next(crops)
     logits, loss = loss_on(model, batch)
     if args.distill:
         with torch.inference_mode(), autocast:

@@ -32,6 +32,7 @@ import torch
 import torch.distributed as dist
 
 import tasks
+from crops import Crops
 from losses import OPTIONS, segmentation_loss
 from swin_unet import SwinUnet, SwinUnetConfig, check_state
 
@@ -47,6 +48,8 @@ parser.add_argument("--decay-at", type=float, help="start the decay after this m
 parser.add_argument("--decay-steps", type=int, help="length of the decay, instead of the config's")
 parser.add_argument("--threads", type=int, help="per process; default: the cores, shared out")
 parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+parser.add_argument("--batch", type=int, help="crops of a step, instead of the config's")
+parser.add_argument("--workers", type=int, default=0, help="processes that draw crops, for a GPU; 0: this one")
 args = parser.parse_args()
 
 rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -57,6 +60,7 @@ with open(args.config, "rb") as f:
     config = tomllib.load(f)
 t = config["train"]
 t["decay_steps"] = args.decay_steps or t["decay_steps"]
+t["batch"] = args.batch or t["batch"]
 try:
     task = tasks.load(tasks.name_of(config))
 except ValueError as e:
@@ -158,6 +162,7 @@ except (ValueError, OSError) as e:
     sys.exit(str(e))
 sampler = task.Sampler(train_samples, config["model"]["image_size"], seed=[t["seed"], step, rank],
                        **{k: t[k] for k in task.SAMPLER_OPTIONS if k in t})
+crops = Crops(sampler, t["batch"] // world, device, args.workers, [t["seed"], step, rank])
 quick_validation = task.QuickValidation(val_samples, config["model"]["image_size"])
 del train_samples, val_samples
 scored = SwinUnet(SwinUnetConfig(**config["model"])).to(device).eval()
@@ -237,13 +242,13 @@ while True:
         rate *= max(0.01, 1 - (step - decay_from) / t["decay_steps"])
     for group in optimizer.param_groups:
         group["lr"] = rate
-    sampler.plain = t["plain_share"] if decay_from is None else t["decay_plain_share"]
-    pixels, classes, weights = sampler.batch(t["batch"] // world)
+    crops.set_plain(t["plain_share"] if decay_from is None else t["decay_plain_share"])
+    pixels, classes, weights = next(crops)
     if t["channels_last"]:
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     with autocast:
-        logits = run(pixels.to(device))
-    loss = segmentation_loss(logits, classes.to(device), class_weights, weights.to(device), **loss_options)
+        logits = run(pixels)
+    loss = segmentation_loss(logits, classes, class_weights, weights, **loss_options)
     value = loss.item()
     if not math.isfinite(value):
         sys.exit(f"step {step}: the loss is {value}. Nothing was saved since the last checkpoint; lower learning_rate, or set precision "

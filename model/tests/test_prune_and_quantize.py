@@ -29,7 +29,7 @@ def test_from_a_checkpoint_to_a_package_of_two_variants(parent):
     assert code == 0 and "4 bits from here" in said, said + error
     code, _, error = launch(*fine_tune, "--steps", 6)
     assert code == 1 and "Add --resume" in error
-    code, said, error = launch(*fine_tune, "--steps", 8, "--resume")
+    code, said, error = launch(*fine_tune, "--steps", 8, "--resume", "--workers", 1, "--batch", 4)
     assert code == 0 and "at step 6" in said, said + error
     (parent / "int4" / "end.pt").unlink()
     code, said, error = launch(*fine_tune, "--steps", 8, "--resume")             # a finished run is validated again, and changes nothing
