@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from instances import CONNECTIVITY, MIN_AREA, objects_from_classes
 from metrics import aji, dice, f1_at, fragments, hd95, iou, means
 from sliding import probabilities
+from tasks import nuclei_data, nuclei_packed
 from tasks.nuclei_data import (  # noqa: F401 - a task's face names what others use of it
     BACKGROUND,
     BOUNDARY,
@@ -28,7 +30,6 @@ from tasks.nuclei_data import (  # noqa: F401 - a task's face names what others 
     as_scan,
     between_instances,
     labels_to_size,
-    load_split,
     normalise,
     percentile_range,
     sets_present,
@@ -84,6 +85,12 @@ PACKAGE = {
                                 "scale": SCALE, "offset": OFFSET}},
     "objects": {"interior": [INTERIOR], "boundary": [BOUNDARY], "connectivity": CONNECTIVITY, "minArea": MIN_AREA, "className": "nucleus"},
 }
+
+
+def load_split(split, root=None, limit=None, sets=("dsb2018",)):
+    """Samples of one split, of folders (nuclei_data.py) or of a file of pack_pictures.py."""
+    read = nuclei_packed.read if root and Path(root).is_file() else nuclei_data.load_split
+    return read(split, root, limit, sets)
 
 
 def model_pixels(s):

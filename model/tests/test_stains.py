@@ -8,6 +8,7 @@ import torch
 from losses import segmentation_loss
 from metrics import fragments
 from tasks import nuclei as N
+from tasks import nuclei_packed
 from tasks import stains as S
 from test_data import two_touching
 
@@ -96,6 +97,28 @@ def test_a_set_that_is_missing_is_named(tmp_path):
     assert N.sets_present(tmp_path) == ["dsb2018"] == N.sets_present(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="Give the folder of tnbc"):
         N.load_split("val", tmp_path, sets=("dsb2018", "tnbc"))
+
+
+def test_packed_pictures_are_those_of_the_folders(tmp_path):
+    write_set(tmp_path / "nuclei-tnbc", mpp=0.25)
+    write_set(tmp_path / "nuclei-nuinsseg")
+    splits = {split: N.load_split(split, tmp_path, sets=("tnbc", "nuinsseg")) for split in ("train", "val")}
+    whole = np.arange(30, dtype=np.uint8).reshape(10, 3)
+    unknown = np.full((8, 8), N.UNKNOWN, np.int32)
+    splits["train"].append(N.Sample("0", "ink", "negatives/0", 0.5, np.full((8, 8, 3), 99, np.uint8), unknown, "negatives", whole))
+    nuclei_packed.write(tmp_path / "all.zip", splits, quality=95)
+
+    fine, reduced = N.load_split("val", tmp_path / "all.zip", sets=("tnbc", "nuinsseg"))
+    assert (fine.id, fine.kind, fine.group, fine.mpp, fine.set) == ("val", "he", "tnbc/val", 0.25, "tnbc")
+    assert (fine.instances == splits["val"][0].instances).all()
+    assert np.abs(fine.pixels.astype(int) - splits["val"][0].pixels).mean() < 4
+    assert reduced.mpp == N.MODEL_MPP and reduced.pixels.shape[0] == round(splits["val"][1].pixels.shape[0] * 0.2 / 0.25)
+    assert set(np.unique(reduced.instances)) == set(np.unique(splits["val"][1].instances))
+    (part,) = N.load_split("train", tmp_path / "all.zip", sets=("negatives",))
+    assert (part.instances == N.UNKNOWN).all() and (part.whole == whole).all() and part.mpp == 0.5
+    assert len(N.load_split("train", tmp_path / "all.zip", 1, ("tnbc", "negatives"))) == 2
+    with pytest.raises(ValueError, match='no picture of the split "val" in negatives'):
+        N.load_split("val", tmp_path / "all.zip", sets=("negatives",))
 
 
 def sampler(set_name, instances, whole=None):
