@@ -18,6 +18,7 @@ edge=(${EDGE:-1.5 500 1200}) wide=(${WIDE:-1.5 500 500})
 batch=${BATCH:-64} workers=${WORKERS:-$(($(nproc) / 2 - 1))}
 mkdir -p "$out" "$work"
 started=$SECONDS
+trap 'cat "$work"/*.txt >>"$out/log.txt"' EXIT
 say() { echo "[$((SECONDS - started)) s] $*" | tee -a "$out/log.txt"; }
 
 learn() { # name, config, where it starts or "", minutes, decay steps, 4-bit steps, further options of prune_and_quantize.py
@@ -34,7 +35,7 @@ learn() { # name, config, where it starts or "", minutes, decay steps, 4-bit ste
   "$python" package.py "$work/$name-int4/end.pt" --parent "$work/$name-c48.pt" --out "$work/$name-package" --no-score >>"$work/$name.txt" 2>&1
   # what training can go on from; of the wide one it would be too large
   [ -z "$start" ] || keep=("$name-c48.pt" "$name-int4/end.pt")
-  tar -c -C "$work" "$name.txt" "$name/validation.csv" "$name-package" "${keep[@]}" | split -b 15m - "$out/$name.tar."
+  tar -c -C "$work" "$name/validation.csv" "$name-package" "${keep[@]}" | split -b 15m - "$out/$name.tar."
   say "$name: packaged"
 }
 
