@@ -30,7 +30,7 @@ learn() { # name, config, where it starts or "", minutes, decay steps, 4-bit ste
   say "$name: $(grep -a ': val' "$work/$name.txt" | tail -1)"
   "$python" shrink_checkpoint.py "$work/$name/last.pt" --out "$work/$name-c48.pt" >>"$work/$name.txt" 2>&1
   "$python" prune_and_quantize.py "$work/$name-c48.pt" --out "$work/$name-int4" --data "$pictures" --batch "$batch" --workers "$workers" \
-    --steps "$steps" --validate-every "$((steps / 4))" --distill 0 --plain 0.7 --learning-rate 1e-3 "$@" >>"$work/$name.txt" 2>&1
+    --steps "$steps" --validate-every "$((steps / 4 + 1))" --distill 0 --plain 0.7 --learning-rate 1e-3 "$@" >>"$work/$name.txt" 2>&1
   say "$name: 4 bits: $(grep -a ': val' "$work/$name.txt" | tail -1)"
   "$python" package.py "$work/$name-int4/end.pt" --parent "$work/$name-c48.pt" --out "$work/$name-package" --no-score >>"$work/$name.txt" 2>&1
   # what training can go on from; of the wide one it would be too large
