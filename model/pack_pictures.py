@@ -2,7 +2,7 @@
 
     python model/pack_pictures.py --sets dsb2018 tnbc nuinsseg negatives --out runs/pictures.zip [--quality 80]
 
-tasks/nuclei_packed.py says what is in it.
+The format: tasks/nuclei_packed.py.
 """
 from __future__ import annotations
 

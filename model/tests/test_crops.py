@@ -5,7 +5,7 @@ from crops import Crops
 
 
 class Numbers:
-    """A sampler that says what it was told."""
+    """A sampler whose crops are random numbers and its own share of plain crops."""
 
     def __init__(self, seed):
         self.rng, self.plain = np.random.default_rng(seed), 0.25

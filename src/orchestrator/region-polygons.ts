@@ -29,7 +29,7 @@ export const regionPolygonsSchema = z
     if (message !== undefined) context.addIssue({ code: "custom", message });
   });
 
-/** What is wrong with the polygons of a region, the rest of a sentence; undefined if nothing is. */
+/** Why the polygons cannot be a region, as the end of an error message; undefined for valid polygons. */
 export function findPolygonProblem(polygons: RegionPolygons): string | undefined {
   if (polygons.length > MAX_REGION_POLYGONS)
     return `there are ${polygons.length} polygons, the limit is ${MAX_REGION_POLYGONS}: leave some out, or use them as a mask on the command line`;

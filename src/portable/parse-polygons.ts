@@ -22,7 +22,7 @@ export function parsePolygons(bytes: Uint8Array, file: string): Rings[] {
   throw new JobError(`${file} holds no polygon: export annotations with an area as GeoJSON`);
 }
 
-/** A larger file is no hand-drawn region. */
+/** Limit of a file with the polygons of a region; drawn regions are far smaller. */
 export const MAX_REGION_FILE_BYTES = 64 * 2 ** 20;
 
 /**

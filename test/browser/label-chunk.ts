@@ -46,7 +46,7 @@ export async function findLabelChunk(
     placement: { origin: number[]; downsample: number[] };
   };
   if (placement.origin.some((at) => at !== 0) || placement.downsample.some((by) => by !== 1))
-    throw new Error("the labels of this scan are no pixels of its full resolution");
+    throw new Error("the labels of this scan are not at its full resolution");
   const colors = classes.map(({ color }, i) =>
     i === 0
       ? undefined

@@ -76,7 +76,7 @@ describe("the polygons of a region", () => {
     expect(performance.now() - started).toBeLessThan(10_000);
   });
 
-  it("are refused in a request where the corners are no numbers, nested too deeply, or beside a rectangle", () => {
+  it("are refused in a request if corners are not numbers, rings are nested too deeply, or there is a rectangle too", () => {
     const request = (settings: object) =>
       jobRequestSchema.safeParse({ source: "r2://scans/a.svs", settings });
     expect(request({ polygons: [[square]] }).success).toBe(true);

@@ -55,7 +55,7 @@ export interface ReadableSource {
   address: string;
 }
 
-/** The source of a job. @throws {HttpError} 404 where there is no such job */
+/** The source of a job. @throws {HttpError} 404 if the job does not exist */
 export async function jobSource(env: Bindings, job: string): Promise<ReadableSource> {
   const { source, request } = await readJobDocument(env, job);
   return { source, address: request.source };
