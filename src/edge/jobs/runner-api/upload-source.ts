@@ -5,7 +5,7 @@ import { createOpenApiApp, errorContent } from "../../shared/open-api.ts";
 import { fingerprintSource } from "../../sources/fingerprint-source.ts";
 import { openSourceStore } from "../../sources/open-source-store.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { getUploadLedger } from "../uploads/ledger-calls.ts";
+import { getUploadLedger, noSuchUpload } from "../uploads/ledger-calls.ts";
 import { UPLOAD_ID } from "../uploads/upload-plan.ts";
 import { describeSourceRoute, type ReadableSource, sendSource } from "./source-routes.ts";
 
@@ -43,7 +43,7 @@ async function findUploadSource(env: Bindings, id: string): Promise<ReadableSour
   if (known) return known;
   const upload =
     UPLOAD_ID.test(id) && env.UPLOADS ? await getUploadLedger(env.UPLOADS, id).read() : undefined;
-  if (!upload) throw new HttpError(404, "not_found", "there is no such upload; it may have been aborted");
+  if (!upload) throw noSuchUpload();
   if (upload.state !== "complete")
     throw new HttpError(409, "incomplete", "the upload is not complete: send its missing parts first");
   const address = `r2://${upload.bucket}/${upload.key}`;

@@ -1,4 +1,5 @@
 import type { DurableObjectNamespace } from "@cloudflare/workers-types";
+import { HttpError } from "../../../service/http-error.ts";
 import type { Bindings } from "../context/bindings.ts";
 import type { UploadLedger } from "./upload-ledger.ts";
 import { UPLOAD_ID } from "./upload-plan.ts";
@@ -11,6 +12,10 @@ export type UploadLedgerStub = Pick<
 
 export function getUploadLedger(ledgers: DurableObjectNamespace, id: string): UploadLedgerStub {
   return ledgers.get(ledgers.idFromName(id)) as unknown as UploadLedgerStub;
+}
+
+export function noSuchUpload(): HttpError {
+  return new HttpError(404, "not_found", "there is no such upload; it may have been aborted");
 }
 
 /** Records the job that an upload started; the client polls for it. */

@@ -6,7 +6,7 @@ import { discardBody } from "../../../service/read-body.ts";
 import { limitBody } from "../../shared/limit-body.ts";
 import { createOpenApiApp, errorContent, jsonContent } from "../../shared/open-api.ts";
 import type { Bindings } from "../context/bindings.ts";
-import { getUploadLedger, type UploadLedgerStub } from "./ledger-calls.ts";
+import { getUploadLedger, noSuchUpload, type UploadLedgerStub } from "./ledger-calls.ts";
 import type { CompletedScan } from "./publish-upload-event.ts";
 import { toMismatchError } from "./r2-multipart.ts";
 import type { Upload, UploadState } from "./upload-ledger.ts";
@@ -197,7 +197,7 @@ export function createUploadRoutes({
   app.openapi(completeUpload, async (c) => {
     const ledger = requireUploadLedger(c);
     const done = await callLedger(() => ledger.complete());
-    if (done.outcome === "absent") throw absent();
+    if (done.outcome === "absent") throw noSuchUpload();
     if (done.outcome === "missing") {
       throw new HttpError(
         409,
@@ -218,7 +218,7 @@ export function createUploadRoutes({
   app.openapi(abortUpload, async (c) => {
     const ledger = requireUploadLedger(c);
     const state = await callLedger(() => ledger.abort());
-    if (state === undefined) throw absent();
+    if (state === undefined) throw noSuchUpload();
     if (state === "complete") throw alreadyComplete();
     return c.body(null, 204);
   });
@@ -232,7 +232,7 @@ function requireUploadLedger(
   settings: UploadSettings = readUploadSettings(c.env),
 ): UploadLedgerStub {
   const id = c.req.param("id") ?? "";
-  if (!UPLOAD_ID.test(id)) throw absent();
+  if (!UPLOAD_ID.test(id)) throw noSuchUpload();
   return getUploadLedger(settings.ledgers, id);
 }
 
@@ -292,7 +292,7 @@ async function store(
   try {
     return (await scans.resumeMultipartUpload(key, uploadId).uploadPart(n, body)).etag;
   } catch (error) {
-    if (toMismatchError(error)?.missing === "upload") throw absent();
+    if (toMismatchError(error)?.missing === "upload") throw noSuchUpload();
     console.error(error);
     throw unavailable();
   }
@@ -326,12 +326,8 @@ function toSourceAddress({ bucket, key }: Upload): string {
 }
 
 function requireFound<T>(found: T | undefined): T {
-  if (found === undefined) throw absent();
+  if (found === undefined) throw noSuchUpload();
   return found;
-}
-
-function absent(): HttpError {
-  return new HttpError(404, "not_found", "there is no such upload; it may have been aborted");
 }
 
 function alreadyComplete(): HttpError {
