@@ -1,6 +1,6 @@
 """Which constants, added to the logits, serve objects best; chosen on val.
 
-    python model/choose_offsets.py runs/nuclei-int4/best.pt [--min-area 20 40]
+    python model/choose_offsets.py runs/nuclei-int4/best.pt [--min-area 20 40] [--mpp 0.5 --quality 70]
 
 The network answers every picture once. The constants are then added to the logarithms of its merged probabilities, which is nearly
 what package.py --offsets does to the logits of each window.
@@ -22,6 +22,8 @@ parser.add_argument("--data")
 parser.add_argument("--interior", type=float, nargs="+", default=[0.0, -0.2, -0.4])
 parser.add_argument("--boundary", type=float, nargs="+", default=[0.0, 0.2, 0.4])
 parser.add_argument("--min-area", type=int, nargs="+", default=[20])
+parser.add_argument("--mpp", type=float, help="score pictures as scans with pixels of this size")
+parser.add_argument("--quality", type=int, help="and as JPEG of this quality")
 parser.add_argument("--threads", type=int, default=1)
 args = parser.parse_args()
 
@@ -37,6 +39,8 @@ def run(x):
 
 
 samples = task.load_split("val", args.data, sets=args.sets or task.sets_present(args.data))
+if args.mpp:
+    samples = [task.as_scan(s, args.mpp, args.quality) for s in samples]
 answers = [np.log(task.picture_probabilities(run, s).clip(1e-7)).astype(np.float16) for s in samples]
 shown = ("dice", "aji", "f1At50", "fragments")
 print("background 0, interior, boundary, smallest interior | set and kind: " + ", ".join(task.SCORES[k] for k in shown))

@@ -29,7 +29,7 @@ from quantize import quantize, read_scales
 from sliding import softmax
 from swin_unet import SwinUnet, SwinUnetConfig
 
-VERSION = "0.7.0"
+VERSION = "0.8.0"
 MOST_BANDS = 14
 # Probability units. On the nuclei golden tile, against the stored bytes, whose own rounding is 0.0020 at most and 0.0011 on average:
 #   right  unoptimised graph 0.0020, 0.0011; scales and norms in float16 0.0035, 0.0011; int8 activations in every 4-bit

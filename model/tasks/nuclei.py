@@ -43,7 +43,8 @@ NAME = "nuclei"
 CLASSES = ["background", "interior", "boundary"]
 IN_CHANNELS = 3
 DATA_OPTIONS = ("sets",)
-SAMPLER_OPTIONS = ("between_weight", "kind_share", "scale_range", "count_power", "restain_share", "ihc_share", "set_scale_range", "coarse_share")
+SAMPLER_OPTIONS = ("between_weight", "kind_share", "scale_range", "count_power", "restain_share", "ihc_share", "set_scale_range", "coarse_share",
+                   "set_centred_share")
 
 MODALITY = "SM"                     # DICOM's code: slide microscopy
 # Kinds of the package's `domain`. Fluorescence is fed in any pseudo-colour, and trained on with any (`tint`).

@@ -39,13 +39,18 @@ class Sampler:
     share of crops that keep their colours, in the sets that are not bright-field.
     kind_share: how often each set or kind is drawn; scale_range, set_scale_range: enlargement at least and at most, of a set too;
     count_power: a picture is drawn by its number of nuclei to this power; restain_share: of the crops of bright-field sets, and
-    ihc_share: of those; coarse_share: of the crops of bright-field sets that are seen as a compressed scan of larger pixels."""
+    ihc_share: of those; coarse_share: of the crops of bright-field sets that are seen as a compressed scan of larger pixels;
+    set_centred_share: of a set's crops, how many have a nucleus near their centre (CENTRED_SHARE of the other sets'). The rest lie
+    anywhere, as windows of a slide do: there the network learns how much of a slide is no nucleus."""
 
+    CENTRED_SHARE = 0.85
     KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
 
     def __init__(self, samples, size=WINDOW, seed=0, plain=0.0, between_weight=0.0, kind_share=None, scale_range=(0.65, 1.55),
-                 count_power=0.0, restain_share=0.6, ihc_share=0.3, set_scale_range=None, coarse_share=0.0):
+                 count_power=0.0, restain_share=0.6, ihc_share=0.3, set_scale_range=None, coarse_share=0.0,
+                 set_centred_share=None):
         self.scale_range, self.set_scale_range, kind_share = scale_range, set_scale_range or {}, kind_share or self.KIND_SHARE
+        self.set_centred_share = set_centred_share or {}
         self.restain_share, self.ihc_share, self.coarse_share = restain_share, ihc_share, coarse_share
         self.size, self.rng, self.plain, self.between_weight = size, np.random.default_rng(seed), plain, between_weight
         self.samples, weights = [], []
@@ -85,7 +90,7 @@ class Sampler:
         # enlarged until the image fills the crop, or little more than reflections would be seen
         smallest = min(1.0, max(least, 0.9 * S / min(h, w)))
         scale = math.exp(rng.uniform(math.log(smallest), math.log(most)))
-        if len(centres) and rng.random() < 0.85:
+        if len(centres) and rng.random() < self.set_centred_share.get(s.set, self.CENTRED_SHARE):
             cy, cx = centres[rng.integers(len(centres))] + rng.uniform(-0.4, 0.4, 2) * S / scale
         else:
             cy, cx = rng.uniform(0, h), rng.uniform(0, w)
@@ -212,9 +217,12 @@ def degrade(x, grey, rng):
 
 
 def coarse_scan(x, rng):
-    """x [3, S, S] in [0, 1] as a scanner with larger pixels stores it (20x: 0.5 µm, JPEG), magnified as a run magnifies it."""
+    """x [3, S, S] in [0, 1] as a scanner with larger pixels stores it (20x: 0.5 µm, sharpened, JPEG), magnified as a run magnifies it."""
     S = x.shape[1]
     small = F.interpolate(x[None], round(S / rng.uniform(1.5, 2.2)), mode="bilinear", antialias=True)[0]
+    if rng.random() < 0.5:                                 # many scanners sharpen: dark nuclei become black, with pale rims
+        blurred = torch.from_numpy(ndimage.gaussian_filter(small.numpy(), (0, *[rng.uniform(0.7, 1.5)] * 2)))
+        small = small + (small - blurred) * rng.uniform(0.3, 1.8)
     if rng.random() < 0.8:
         small = jpeg(small.clamp(0, 1), int(rng.integers(25, 90)))
     return F.interpolate(small[None], S, mode="bilinear")[0].clamp(0, 1)

@@ -135,6 +135,17 @@ def test_the_cuts_of_a_set_have_no_weight_and_the_annotators_have_more():
         assert torch.isfinite(pixels).all() and pixels.min() >= -1 and pixels.max() <= 1
 
 
+@pytest.mark.parametrize("centred, least, most", [(1.0, 40, 40), (0.5, 20, 32), (0.0, 1, 18)])
+def test_as_many_crops_have_a_nucleus_as_the_set_wants(centred, least, most):
+    instances = np.zeros((240, 240), np.int32)
+    instances[20:36, 20:36] = 1                             # one corner of a picture that is nearly empty
+    pixels = (235 - (instances > 0)[..., None] * np.array([120, 150, 60])).astype(np.uint8)
+    crops = N.Sampler([N.Sample("a", "he", "g", 0.25, pixels, instances, "tnbc")], size=64, seed=4, kind_share={"tnbc": 1.0},
+                      set_centred_share={"tnbc": centred}, set_scale_range={"tnbc": [0.8, 1.0]})
+    _, classes, _ = crops.batch(40)
+    assert least <= (classes > 0).flatten(1).any(1).sum() <= most
+
+
 def test_what_is_unknown_has_no_weight_and_no_nucleus():
     instances = np.full((90, 90), N.UNKNOWN, np.int32)
     instances[30:60, 30:60] = 0
