@@ -176,6 +176,20 @@ def measure(model, packed, task, samples, parent_bytes=None):
     return out
 
 
+def plain_network(study, budget, steps, recipe, seed, out):
+    """The network that rows "plain" start from: trained once for all of them, kept in OUT/networks."""
+    file = out / "networks" / f"{fingerprint(study, 'architecture', study['plain_base'], budget)}-{seed}.pt"
+    model = architecture(study["plain_base"], budget, recipe.task)
+    if file.exists():
+        model.load_state_dict(torch.load(file, weights_only=True))
+        return model.eval()
+    recipe.train(model, steps, budget["learning_rate"])
+    file.parent.mkdir(exist_ok=True)
+    torch.save(model.state_dict(), f"{file}.{os.getpid()}.part")
+    os.replace(f"{file}.{os.getpid()}.part", file)
+    return model
+
+
 def run_row(study, kind, row, seed, budget, out):
     began = time.time()
     torch.set_num_threads(1)
@@ -194,10 +208,17 @@ def run_row(study, kind, row, seed, budget, out):
             model = recipe.train(architecture(row, budget, task), round(budget["steps"] * row.get("longer", 1)), budget["learning_rate"])
             result = measure(model, {}, task, val_samples(task))
         else:
-            model, _ = load_checkpoint(HERE / study["base"])
+            if kind == "plain":
+                trained = round(budget["steps"] * study["plain_base"]["longer"])
+                model = plain_network(study, budget, trained, recipe, seed, out)
+                recipe = Recipe(study, budget, task, seed)     # every row draws the same crops, whichever trained the network
+            else:
+                model, _ = load_checkpoint(HERE / study["base"])
             parent = packed_size(model, {}, np.float32)["raw_bytes"]
             model, packed = run_steps(model, row["steps"], recipe, budget)
             result = measure(model, packed, task, val_samples(task), parent)
+            if kind == "plain":
+                result["trainedSteps"] = trained
     result |= {"seconds": time.time() - began, "threads": 1}
     return result
 
@@ -209,6 +230,8 @@ def fingerprint(study, kind, row, budget):
     about = {k: v for k, v in row.items() if k not in ("label", "spread")}
     if kind == "compression":
         about["base"] = hashlib.sha256((HERE / study["base"]).read_bytes()).hexdigest()
+    if kind == "plain":
+        about["base"] = study["plain_base"]
     if kind == "shipped":
         about["checkpoint"] = hashlib.sha256(Path(row["checkpoint"]).read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -218,7 +241,7 @@ def fingerprint(study, kind, row, budget):
 
 def plan(study, budget, shipped):
     """(kind, row, seed) in running order: first seeds before further ones."""
-    todo = [(kind, row, s) for s in budget["seeds"] for kind in ("compression", "architecture") for row in study[kind]]
+    todo = [(kind, row, s) for s in budget["seeds"] for kind in ("compression", "architecture", "plain") for row in study.get(kind, [])]
     for path in shipped:
         name = Path(path).stem
         todo += [("shipped", {**row, "name": f"{name}--{row['name']}", "checkpoint": str(path)}, 0) for row in study["shipped"]]

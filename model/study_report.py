@@ -6,6 +6,10 @@ import statistics
 HEADINGS = {"dice": "Dice", "iou": "IoU", "aji": "AJI", "f1At50": "F1@0.5", "hd95": "HD95"}
 
 
+EVERYWHERE = ("one-bit-fixed", "one-bit-flexible", "one-bit-kmeans", "one-bit-better")
+IN_ATTENTION = ("attention-fixed", "attention-flexible", "attention-kmeans", "attention-better")
+
+
 def render(content):
     budget, rows = content["budget"], content["rows"]
     of = lambda kind: [r for r in rows if r["kind"] == kind]
@@ -14,6 +18,8 @@ def render(content):
         parts += ["## Architectures", architecture_table(of("architecture")), architecture_note(rows)]
     if of("compression"):
         parts += ["## Compression", compression_note(budget), compression_table(of("compression"))]
+    if of("plain"):
+        parts += ["## A plain Swin-Unet, compressed", plain_note(rows, budget), compression_table(of("plain"))]
     if of("shipped"):
         parts += ["## Shipped networks, rounded without training", shipped_tables(of("shipped"))]
     parts += ["## Five claims", claims(rows)]
@@ -108,6 +114,13 @@ def compression_note(budget):
             "“fp32, trained on” shows the effect of these steps alone: compare rows with training with it, and rows without training with the first row.")
 
 
+def plain_note(rows, budget):
+    start = next((r for r in rows if r["name"] == "plain-fp32"), None)
+    trained = f"{start['trainedSteps']:,}" if start else "many"
+    return (f"The network of the paper has no convolutions but its patch embedding. All rows start from one such network of width {budget['width']}, trained from scratch for {trained} "
+            f"steps, and train for {budget['recover_steps']:,} more. It is far from fully trained, so compare the rows with each other.")
+
+
 def compression_table(rows):
     lines = []
     for r in grouped(rows):
@@ -129,12 +142,12 @@ def shipped_tables(rows):
 def claims(rows):
     arch = {r["name"]: r for r in grouped([r for r in rows if r["kind"] == "architecture"])}
     comp = {r["name"]: r for r in grouped([r for r in rows if r["kind"] == "compression"])}
+    plain = {r["name"].removeprefix("plain-"): r for r in grouped([r for r in rows if r["kind"] == "plain"])}
     return "\n".join(f"{i}. **{title}** {verdict}" for i, (title, verdict) in enumerate((
         ("4 bits keep the quality at more than a fifth of the size.", four_bits(comp)),
         ("Pruning alone is weaker.", pruning(comp)),
-        ("1 bit everywhere collapses.", one_bit(comp, ("one-bit-fixed", "one-bit-flexible", "one-bit-kmeans", "one-bit-better"), "everywhere")),
-        ("1 bit in attention alone holds.",
-         one_bit(comp, ("attention-fixed", "attention-flexible", "attention-kmeans", "attention-better"), "attention")),
+        ("1 bit everywhere collapses.", one_bit(comp, plain, EVERYWHERE, "everywhere")),
+        ("1 bit in attention alone holds.", one_bit(comp, plain, IN_ATTENTION, "attention")),
         ("Patch expanding beats bilinear and transposed up-sampling.", upsampling(arch))), 1))
 
 
@@ -159,21 +172,31 @@ def pruning(comp):
     return f"{word}: {said}. 4 bits keep {100 * q['dice'] / ref['dice']:.1f} % and are {q['ratio']:.1f} times smaller."
 
 
-def one_bit(comp, names, where):
-    names = [n for n in names if n in comp]
-    if not names or "fp32-more" not in comp:
+def one_bit(comp, plain, names, where):
+    """The verdict on the shipped network, and then the one on the plain Swin-Unet, by the same thresholds."""
+    verdict = one_bit_verdict(comp, names, where)
+    if verdict is None:
         return "Not measured yet."
-    ref = comp["fp32-more"]
-    share = {n: comp[n]["dice"] / ref["dice"] for n in names}
-    said = "; ".join(f"{comp[n]['label'].split(', ', 1)[1]} {100 * share[n]:.1f} %" for n in names)
-    plain = [share[n] for n in names if not n.endswith("better")]
     if where == "everywhere":
-        word = "Confirmed" if max(plain) < 0.6 else "Refuted" if min(plain) > 0.9 else "In part"
+        verdict += " The convolutions of its stem, detail path and positions stay in float32."
+    other = one_bit_verdict(plain, names, where)
+    if other is None:
+        return verdict + " Not measured on a plain Swin-Unet without convolutions."
+    return f"{verdict} On a plain Swin-Unet without convolutions: {other[0].lower()}{other[1:]}"
+
+
+def one_bit_verdict(rows, names, where):
+    names = [n for n in names if n in rows]
+    if not names or "fp32-more" not in rows:
+        return None
+    share = {n: rows[n]["dice"] / rows["fp32-more"]["dice"] for n in names}
+    said = "; ".join(f"{rows[n]['label'].split(', ', 1)[1]} {100 * share[n]:.1f} %" for n in names)
+    ruled = [share[n] for n in names if not n.endswith("better")]
+    if where == "everywhere":
+        word = "Confirmed" if max(ruled) < 0.6 else "Refuted" if min(ruled) > 0.9 else "In part"
     else:
-        word = "Confirmed" if min(plain) >= 0.85 else "Refuted" if max(plain) < 0.85 else "In part"
-    tail = (" The convolutions of stem, detail path and positions stay in float32 here. A plain Swin-Unet has no such convolutions, so this result does not apply to it."
-            if where == "everywhere" and word != "Confirmed" else "")
-    return f"{word}, by the thresholds of the paper: {said} of fp32's Dice.{tail}"
+        word = "Confirmed" if min(ruled) >= 0.85 else "Refuted" if max(ruled) < 0.85 else "In part"
+    return f"{word}, by the thresholds of the paper: {said} of fp32's Dice."
 
 
 def upsampling(arch):

@@ -39,6 +39,17 @@ recover_rate = 0.4
 name = "ours"
 label = "ours"
 model = {}
+[plain_base]
+model = {}
+longer = 2
+[[plain]]
+name = "plain-fp32"
+label = "fp32"
+steps = []
+[[plain]]
+name = "plain-one-bit-fixed"
+label = "1-bit everywhere, BS-Fixed"
+steps = [{ method = "one_bit", rule = "fixed" }, "train"]
 [[compression]]
 name = "all-at-once"
 label = "pruned, shrunk, 4 bits"
@@ -58,18 +69,19 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
     config.write_text(tiny)
     args = ("study.py", config, "--out", out, "--budget", "tiny", "--report-to", tmp_path, "--shipped")
     code, said, error = launch(*args)
-    assert code == 0 and "0 rows are there, 2 to run" in said, said + error
+    assert code == 0 and "0 rows are there, 4 to run" in said, said + error
     (out / "rows" / "compression-all-at-once-1.json").unlink()                # as if it had been interrupted there
     (tmp_path / "study.json").unlink()
-    assert "1 rows are there, 1 to run" in launch(*args)[1]
-    assert "2 rows are there, 0 to run" in launch(*args)[1]
+    assert "3 rows are there, 1 to run" in launch(*args)[1]
+    assert "4 rows are there, 0 to run" in launch(*args)[1]
     rows = json.loads((tmp_path / "study.json").read_text())["rows"]
-    small, base = rows
+    small, base, plain, one_bit = rows
+    assert plain["trainedSteps"] == 4 and plain["ratio"] == 1 and one_bit["ratio"] > 8 and len(list((out / "networks").iterdir())) == 1
     assert small["parameters"] < 0.85 * base["parameters"] and small["ratio"] > 8 and small["bitsPerWeight"] < 4.6
     assert "| pruned, shrunk, 4 bits |" in (tmp_path / "STUDY.md").read_text()
     for file in (out / "rows").glob("*.json"):
         file.unlink()
-    assert "2 rows are there, 0 to run" in launch(*args)[1]                    # from study.json
+    assert "4 rows are there, 0 to run" in launch(*args)[1]                    # from study.json
     config.write_text(tiny.replace("steps = 2", "steps = 3", 1))                 # another budget: other rows
     assert "0 rows are there" in launch(*args)[1]
 
@@ -84,7 +96,7 @@ def test_spreads_run_last():
 def test_every_row_of_the_config_can_be_built():
     budget = CONFIG["budget"]["cpu"]
     from tasks import hippocampus
-    names = [r["name"] for kind in ("architecture", "compression") for r in CONFIG[kind]]
+    names = [r["name"] for kind in ("architecture", "compression", "plain") for r in CONFIG[kind]]
     assert len(set(names)) == len(names)
     for row in CONFIG["architecture"]:
         if "baseline" in row:
@@ -129,4 +141,9 @@ def test_claims_follow_the_numbers():
     once = [r for r in rows if r["seed"] == 1]
     apart = [r | {"dice": 0.3} if r["name"] == "transposed" else r | {"dice": 0.9} if r["name"] == "bilinear" else r for r in once]
     assert "Not decided" in study_report.claims(apart).split("\n")[4]
+    assert "Not measured on a plain" in study_report.claims(rows).split("\n")[2]
+    plain = [row(f"plain-{n}", d, kind="plain") for n, d in (("fp32", 0.6), ("fp32-more", 0.7), ("one-bit-fixed", 0.2), ("attention-flexible", 0.65))]
+    said = study_report.claims(rows + plain).split("\n")
+    assert "On a plain Swin-Unet without convolutions: confirmed, by the thresholds of the paper: plain-one-bit-fixed 28.6 %" in said[2]
+    assert "convolutions: confirmed" in said[3] and study_report.claims(worse + plain).split("\n")[2].count("efuted") == 1
     assert study_report.claims([]).count("Not measured yet.") == 5
