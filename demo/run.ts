@@ -37,6 +37,10 @@ console.log(
 );
 for (const { name } of manifest.outputs) console.log(join(out, name));
 console.log(join(out, "run.json"));
+console.log(
+  "\nThe slide is painted like fluorescence. The model is for fluorescence, and for counts on H&E and IHC that a person checks;\n" +
+    "other stains and diagnosis are not what it is for: docs/models/nuclei.md",
+);
 
 function cut(step: number, column: number, row: number): Uint8Array {
   const samples = new Uint8Array(TILE * TILE * 3);
