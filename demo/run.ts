@@ -38,8 +38,8 @@ console.log(
 for (const { name } of manifest.outputs) console.log(join(out, name));
 console.log(join(out, "run.json"));
 console.log(
-  "\nThe slide is painted like fluorescence. The model is for fluorescence, and for counts on H&E and IHC that a person checks;\n" +
-    "other stains and diagnosis are not what it is for: docs/models/nuclei.md",
+  "\nThe slide imitates fluorescence. Use the model for fluorescence, and for counts on H&E and IHC that a person checks.\n" +
+    "Do not use it for other stains or for a diagnosis: docs/models/nuclei.md",
 );
 
 function cut(step: number, column: number, row: number): Uint8Array {

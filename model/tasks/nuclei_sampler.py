@@ -41,7 +41,7 @@ class Sampler:
     count_power: a picture is drawn by its number of nuclei to this power; restain_share: of the crops of bright-field sets, and
     ihc_share: of those; coarse_share: of the crops of bright-field sets that are seen as a compressed scan of larger pixels;
     set_centred_share: of a set's crops, how many have a nucleus near their centre (CENTRED_SHARE of the other sets'). The rest lie
-    anywhere, as windows of a slide do: there the network learns how much of a slide is no nucleus."""
+    anywhere, like the windows of a slide, most of which is background."""
 
     CENTRED_SHARE = 0.85
     KIND_SHARE = {"fluo": 0.57, "stained-purple": 0.25, "gray-bright": 0.10, "stained-greyish": 0.04, "stained-pink": 0.04}
